@@ -1,0 +1,49 @@
+"""Score a part: each distinct window once through the model, then each allele from its windows."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.scoring.deltas import Score, score_strand
+from evo2_tasks.scoring.likelihood import window_log_probs
+from evo2_tasks.scoring.windows import WindowPair, batch_windows
+
+
+def score_part(
+    model: Evo2ForCausalLM,
+    pairs: Sequence[WindowPair],
+    *,
+    batch_tokens: int,
+    horizon: bool,
+    prepend_bos: bool,
+    on_batch: Callable[[int, int], None],
+) -> list[Score | None]:
+    """Run the full windows of a part and score each pair.
+
+    This is the plain path: the whole reference and the whole alternate window of every pair,
+    identical windows once.
+
+    Args:
+        model: The model, in eval mode.
+        pairs: Windows of some alleles and strands.
+        batch_tokens: Budget of tokens that go through the model at once, padding included.
+        horizon: Whether the windows were cut by a horizon.
+        prepend_bos: Predict the first token of a window too, after id 0.
+        on_batch: Called after each batch with its number of windows and of tokens.
+
+    Returns:
+        The score of each pair, in order; None where a log-probability is not finite.
+    """
+    distinct = dict.fromkeys(seq for pair in pairs for seq in (pair.ref_seq, pair.alt_seq))
+    log_probs: dict[bytes, NDArray[np.float32]] = {}
+    for batch in batch_windows(distinct, batch_tokens):
+        log_probs.update(
+            zip(batch, window_log_probs(model, batch, prepend_bos=prepend_bos), strict=True)
+        )
+        on_batch(len(batch), sum(map(len, batch)))
+    return [
+        score_strand(pair, log_probs[pair.ref_seq], log_probs[pair.alt_seq], horizon=horizon)
+        for pair in pairs
+    ]
