@@ -1,0 +1,337 @@
+"""From shards to the result: one table with a row for each allele, checked on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.table.files import ROW_GROUP_ROWS, open_table, read_rows, shown, write_table
+from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
+from evo2_tasks.table.schema import (
+    ALL_SCORE_COLUMNS,
+    FINAL_COLUMNS,
+    FLAG_LIST,
+    FLAGS,
+    SCORES_COLUMNS,
+    STATUSES,
+    WINDOWS_COLUMNS,
+    Column,
+    make_schema,
+)
+from evo2_tasks.table.sorting import sort_rows
+
+_RANK: Final = "\0rank"
+_ORDER_POS: Final = "\0pos"
+"""Columns that only sorting sees; no column of a table is named so."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a table holds.
+
+    Attributes:
+        alleles: Rows.
+        by_status: Rows of each status that occurs, in the order of the statuses.
+        by_flag: Rows of each flag that occurs, in the order of the flags.
+    """
+
+    alleles: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+    by_flag: dict[str, int] = field(default_factory=dict)
+
+    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Count some more rows by their status and flags."""
+        self.alleles += rows.num_rows
+        flags = pc.list_flatten(rows.column(FLAG_LIST.name))
+        self.by_status = _add_counts(self.by_status, rows.column("status"), STATUSES)
+        self.by_flag = _add_counts(self.by_flag, flags, FLAGS)
+
+
+def _add_counts(counts: Mapping[str, int], values: Any, order: Sequence[str]) -> dict[str, int]:
+    found = {
+        str(pair["values"]): int(pair["counts"]) for pair in pc.value_counts(values).to_pylist()
+    }
+    names = (*order, *sorted({*counts, *found} - set(order)))
+    sums = {name: counts.get(name, 0) + found.get(name, 0) for name in names}
+    return {name: number for name, number in sums.items() if number}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    windows: Path
+    scores: Path
+
+
+def merge_shards(
+    windows: Sequence[Path],
+    scores: Sequence[Path],
+    target: Path,
+    *,
+    expected_alleles: int,
+    contig_order: Sequence[str] | None = None,
+    row_group_rows: int = ROW_GROUP_ROWS,
+) -> Counts:
+    """Join the windows and the scores of all shards to one table.
+
+    The files may be named in any order: the rows state theirs. The table's bytes depend on the
+    rows, not on the number of shards.
+
+    Args:
+        windows: Windows file of each shard.
+        scores: Scores file of each shard.
+        target: The table to write.
+        expected_alleles: Alleles that ``split`` counted.
+        contig_order: Contigs of the reference in its order, for a table in the order of
+            positions; contigs that are not named come last, in input order. None keeps the order
+            of the input.
+        row_group_rows: Rows of a row group.
+
+    Returns:
+        What the table holds.
+
+    Raises:
+        InputError: The shards do not fit together, or a file cannot be read or written.
+    """
+    shards = _pair_shards(windows, scores)
+    provenance = _common_provenance(shards)
+    schema = _final_schema(shards)
+    if contig_order is not None:
+        provenance = replace(provenance, order="position")
+    counts = Counts()
+    with write_table(
+        target, schema, metadata=provenance.metadata(), row_group_rows=row_group_rows
+    ) as writer:
+        rows = _counted(_join_shards(shards, schema), counts)
+        if contig_order is not None:
+            rows = _sort_by_position(rows, contig_order, folder=target.parent)
+        for table in rows:
+            writer.write(table)
+        if counts.alleles != expected_alleles:
+            raise InputError(
+                f"{shown(target)}: the shards hold {counts.alleles} alleles, but the input has "
+                f"{expected_alleles}. Name the files of all shards of one split."
+            )
+    return counts
+
+
+def _counted(tables: Iterable[pa.Table], counts: Counts) -> Iterator[pa.Table]:
+    for table in tables:
+        counts.add(table)
+        yield table
+
+
+def _first_key(path: Path) -> tuple[int, int] | None:
+    for batch in read_rows(path, ["record", "allele"], batch_rows=1):
+        return batch.column("record")[0].as_py(), batch.column("allele")[0].as_py()
+    return None
+
+
+def _in_row_order(paths: Sequence[Path]) -> list[Path]:
+    """Files sorted by their first row; those without rows hold nothing to order, and come last."""
+    keys = {path: _first_key(path) for path in paths}
+    filled = sorted((key, path) for path, key in keys.items() if key is not None)
+    return [path for _, path in filled] + [path for path, key in keys.items() if key is None]
+
+
+def _pair_shards(windows: Sequence[Path], scores: Sequence[Path]) -> list[_Shard]:
+    if not windows:
+        raise InputError("merge: no shards. Name the windows and the scores file of each shard.")
+    for paths in (windows, scores):
+        twice = [path for path, number in Counter(paths).items() if number > 1]
+        if twice:
+            raise InputError(
+                f"merge: {shown(twice[0])} is named twice. Name each shard's file once."
+            )
+    if len(windows) != len(scores):
+        raise InputError(
+            f"merge: {len(windows)} windows files, but {len(scores)} scores files. Name one of "
+            "each for every shard."
+        )
+    pairs = zip(_in_row_order(windows), _in_row_order(scores), strict=True)
+    return [_Shard(*pair) for pair in pairs]
+
+
+def _common_provenance(shards: Sequence[_Shard]) -> Provenance:
+    """The provenance of all scores; it must extend that of the windows they were made from."""
+    first = shards[0].scores
+    found = [read_provenance(shard.scores) for shard in shards]
+    for shard, scored in zip(shards, found, strict=True):
+        require_same_signature(first, found[0].signature, shard.scores, scored.signature)
+        placed = read_provenance(shard.windows).signature
+        known = {key: value for key, value in scored.signature.items() if key in placed}
+        require_same_signature(shard.windows, placed, shard.scores, known)
+    versions = sorted({scored.version for scored in found})
+    models = sorted({scored.model for scored in found if scored.model is not None})
+    return Provenance(
+        signature=found[0].signature,
+        version=",".join(versions),
+        model=",".join(models) or None,
+    )
+
+
+def _final_schema(shards: Sequence[_Shard]) -> pa.Schema:
+    """Schema of the result: our columns, then those that the windows files carry along."""
+    carried = _carried_fields(shards[0].windows)
+    for shard in shards:
+        if _carried_fields(shard.windows) != carried:
+            raise InputError(
+                f"{shown(shards[0].windows)} and {shown(shard.windows)} carry different "
+                "columns. Merge the files of one split."
+            )
+        _other_fields(shard.scores, SCORES_COLUMNS)
+    return pa.schema([*make_schema(FINAL_COLUMNS), *carried])
+
+
+def _carried_fields(windows: Path) -> list[pa.Field]:
+    return _other_fields(windows, WINDOWS_COLUMNS)
+
+
+def _other_fields(source: Path, columns: Sequence[Column]) -> list[pa.Field]:
+    """Fields of a file that has these columns, without them."""
+    with open_table(source, [column.name for column in columns]) as file:
+        schema = file.schema_arrow
+    for column in columns:
+        found = schema.field(column.name).type
+        if found != column.type:
+            raise InputError(
+                f"{shown(source)}: column {column.name} is {found}, expected {column.type}. Make "
+                "the file again with this version."
+            )
+    own = {column.name for column in columns}
+    return [field for field in schema if field.name not in own]
+
+
+def _join_shards(shards: Sequence[_Shard], schema: pa.Schema) -> Iterator[pa.Table]:
+    last: tuple[int, int] = (-1, -1)
+    placed_names = [name for name in schema.names if name not in ALL_SCORE_COLUMNS]
+    score_names = [column.name for column in SCORES_COLUMNS]
+    for shard in shards:
+        pairs = _read_aligned(shard, placed_names, score_names)
+        for placed, scored in pairs:
+            last = _require_rising(placed, last, shard.windows)
+            _require_consistent(placed, scored, shard)
+            yield _join(placed, scored, schema)
+
+
+def _read_aligned(
+    shard: _Shard, placed_names: Sequence[str], score_names: Sequence[str]
+) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """Pieces of the two files that hold the same rows, whatever their row groups."""
+    placed_batches = read_rows(shard.windows, placed_names)
+    scored_batches = read_rows(shard.scores, score_names)
+    placed, scored = next(placed_batches, None), next(scored_batches, None)
+    while placed is not None and scored is not None:
+        count = min(placed.num_rows, scored.num_rows)
+        yield placed.slice(0, count), scored.slice(0, count)
+        placed, scored = placed.slice(count), scored.slice(count)
+        placed = placed if placed.num_rows else next(placed_batches, None)
+        scored = scored if scored.num_rows else next(scored_batches, None)
+    if placed is not None or scored is not None:
+        shorter, longer = shard.windows, shard.scores
+        if placed is not None:
+            shorter, longer = longer, shorter
+        raise InputError(
+            f"{shown(shorter)} has fewer rows than {shown(longer)}. Score the shard again."
+        )
+
+
+def _require_rising(rows: pa.RecordBatch, last: tuple[int, int], source: Path) -> tuple[int, int]:
+    """Make sure that the join keys rise from row to row, so that none comes twice."""
+    records = np.append(last[0], rows.column("record").to_numpy())
+    alleles = np.append(last[1], rows.column("allele").to_numpy())
+    rising = (records[1:] > records[:-1]) | (
+        (records[1:] == records[:-1]) & (alleles[1:] > alleles[:-1])
+    )
+    if not rising.all():
+        at = int(np.argmin(rising)) + 1
+        raise InputError(
+            f"{shown(source)}: record {records[at]}, allele {alleles[at]} follows record "
+            f"{records[at - 1]}, allele {alleles[at - 1]}. Name the files of one split, each once."
+        )
+    return int(records[-1]), int(alleles[-1])
+
+
+def _at(rows: pa.RecordBatch, wrong: Any) -> str:
+    row = pc.index(wrong, True).as_py()
+    return f"record {rows.column('record')[row]}, allele {rows.column('allele')[row]}"
+
+
+def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _Shard) -> None:
+    """Make sure that two aligned pieces describe the same alleles, and hold what the status says.
+
+    Raises:
+        InputError: They do not; it names the file and the first such row.
+    """
+    for key in ("record", "allele"):
+        differs = pc.not_equal(placed.column(key), scored.column(key))
+        if pc.any(differs).as_py():
+            raise InputError(
+                f"{shown(shard.windows)} and {shown(shard.scores)} are not row-aligned: "
+                f"{_at(placed, differs)} is another allele in the second. Name two files of one "
+                "shard."
+            )
+    before, after = placed.column("status"), scored.column("status")
+    scored_rows = pc.equal(after, "scored")
+    unknown = pc.invert(pc.is_in(after, value_set=pa.array(STATUSES)))
+    if pc.any(unknown).as_py():
+        raise InputError(f"{shown(shard.scores)}: {_at(scored, unknown)} has an unknown status.")
+    was_tried = pc.and_(
+        pc.equal(before, "scored"), pc.or_(scored_rows, pc.equal(after, "non_finite"))
+    )
+    changed = pc.invert(pc.or_(was_tried, pc.equal(before, after)))
+    if pc.any(changed).as_py():
+        raise InputError(
+            f"{shown(shard.windows)} and {shown(shard.scores)} disagree about the status of "
+            f"{_at(placed, changed)}. Score the shard again."
+        )
+    wrong = pc.xor(scored_rows, pc.is_valid(scored.column("llr")))
+    if pc.any(wrong).as_py():
+        raise InputError(
+            f"{shown(shard.scores)}: {_at(scored, wrong)} must have an llr exactly if it is scored."
+        )
+    for name in ALL_SCORE_COLUMNS:
+        infinite = pc.invert(pc.is_finite(scored.column(name)))
+        if pc.any(infinite).as_py():
+            raise InputError(
+                f"{shown(shard.scores)}: {name} of {_at(scored, infinite)} is not finite."
+            )
+
+
+def _join(placed: pa.RecordBatch, scored: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    is_scored = pc.equal(scored.column("status"), "scored")
+    no_flags = pa.scalar([], FLAG_LIST.type)
+    columns = {name: placed.column(name) for name in placed.schema.names}
+    columns |= {name: scored.column(name) for name in ALL_SCORE_COLUMNS}
+    columns["status"] = scored.column("status")
+    columns[FLAG_LIST.name] = pc.if_else(is_scored, placed.column(FLAG_LIST.name), no_flags)
+    return pa.table([columns[name] for name in schema.names], names=schema.names)
+
+
+def _sort_by_position(
+    tables: Iterable[pa.Table], contig_order: Sequence[str], *, folder: Path
+) -> Iterator[pa.Table]:
+    known = pa.array(contig_order, pa.string())
+
+    def with_keys(table: pa.Table) -> pa.Table:
+        # A row that is out before its contig is looked up may still be on a known one.
+        contig = pc.coalesce(
+            table.column("reference_contig").cast(pa.string()),
+            table.column("contig").cast(pa.string()),
+        )
+        rank = pc.index_in(contig, value_set=known)
+        pos = pc.if_else(pc.is_valid(rank), table.column("pos"), None)
+        return table.append_column(
+            _RANK, pc.fill_null(rank, len(contig_order)).cast(pa.int64())
+        ).append_column(_ORDER_POS, pc.fill_null(pos, 0))
+
+    keyed = (with_keys(table) for table in tables)
+    for table in sort_rows(keyed, [_RANK, _ORDER_POS, "record", "allele"], folder=folder):
+        yield table.drop_columns([_RANK, _ORDER_POS])

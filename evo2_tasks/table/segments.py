@@ -1,0 +1,82 @@
+"""Reference bases of a shard's windows, read from the file that ``windows`` wrote."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.table.files import open_table, reading, shown
+from evo2_tasks.table.schema import SEGMENTS_COLUMNS
+
+CACHED_ROW_GROUPS = 16
+
+
+class Segments:
+    """Random access to merged reference intervals, a few row groups in memory at a time.
+
+    Args:
+        source: The segments file.
+
+    Attributes:
+        contigs: For each reference contig, its length and whether it is circular.
+
+    Raises:
+        InputError: It is missing, broken or no segments file.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.contigs: dict[str, tuple[int, bool]] = {}
+        self._source = source
+        self._starts: dict[str, list[int]] = {}
+        self._places: dict[str, list[tuple[int, int, int]]] = {}  # end, row group, row in it
+        with open_table(source, [column.name for column in SEGMENTS_COLUMNS]) as file:
+            for row_group in range(file.num_row_groups):
+                self._add_row_group(file, row_group)
+        self._read = lru_cache(CACHED_ROW_GROUPS)(self._read_row_group)
+
+    def fetch(self, reference_contig: str, start: int, end: int) -> str:
+        """Upper-case bases of an interval.
+
+        Args:
+            reference_contig: Name in the reference.
+            start: 0-based.
+            end: 0-based, exclusive, at most the length of the contig.
+
+        Raises:
+            InputError: The file does not hold the interval.
+        """
+        starts = self._starts.get(reference_contig, [])
+        pieces = []
+        at = start
+        while at < end:
+            i = bisect_right(starts, at) - 1
+            if i < 0 or self._places[reference_contig][i][0] <= at:
+                raise InputError(
+                    f"{shown(self._source)}: lacks {shown(reference_contig)}:{at + 1}-{end}. "
+                    "Run the step windows again."
+                )
+            stop, row_group, row = self._places[reference_contig][i]
+            stop = min(stop, end)
+            pieces.append(self._read(row_group)[row][at - starts[i] : stop - starts[i]])
+            at = stop
+        return "".join(pieces)
+
+    def _add_row_group(self, file: pq.ParquetFile, row_group: int) -> None:
+        names = ["reference_contig", "contig_length", "circular", "start", "end"]
+        with reading(self._source):
+            rows = file.read_row_group(row_group, columns=names, use_threads=False).to_pylist()
+        for i, row in enumerate(rows):
+            contig = row["reference_contig"]
+            self.contigs[contig] = (row["contig_length"], row["circular"])
+            self._starts.setdefault(contig, []).append(row["start"])
+            self._places.setdefault(contig, []).append((row["end"], row_group, i))
+
+    def _read_row_group(self, row_group: int) -> list[str]:
+        with open_table(self._source) as file, reading(self._source):
+            column = file.read_row_group(row_group, columns=["sequence"], use_threads=False)
+        sequences: list[str] = column.column("sequence").to_pylist()
+        return sequences

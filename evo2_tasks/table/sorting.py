@@ -1,0 +1,123 @@
+"""Sorting more rows than fit in memory: sorted runs on disk, merged piece by piece."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evo2_tasks.table.files import reading, writing
+
+RUN_ROWS: Final = 250_000
+"""Rows that are sorted in memory."""
+
+PIECE_ROWS: Final = 2_000
+"""Rows that are held of each run while the runs are merged."""
+
+
+def sort_rows(
+    tables: Iterable[pa.Table],
+    keys: Sequence[str],
+    *,
+    folder: Path,
+    run_rows: int = RUN_ROWS,
+    piece_rows: int = PIECE_ROWS,
+) -> Iterator[pa.Table]:
+    """Sort rows by integer columns, ascending.
+
+    Args:
+        tables: The rows, all of one schema.
+        keys: Integer columns without nulls, the most significant first; together unique.
+        folder: Where the runs are written, removed at the end.
+        run_rows: Rows of a run.
+        piece_rows: Rows of a run that are held at once while merging.
+
+    Yields:
+        The rows in order, in pieces.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    with ExitStack() as stack:
+        with writing(folder):
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=".sort.", dir=folder))
+        runs: list[Path] = []
+        for rows in _gather(tables, run_rows):
+            run = Path(scratch) / f"{len(runs)}.arrow"
+            _write_run(run, _sorted(rows, keys), piece_rows)
+            runs.append(run)
+        yield from _merge_runs([_read_run(run) for run in runs], keys)
+
+
+def _gather(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
+    pending: list[pa.Table] = []
+    for table in tables:
+        pending.append(table)
+        if sum(piece.num_rows for piece in pending) >= num_rows:
+            yield pa.concat_tables(pending)
+            pending = []
+    if pending:
+        yield pa.concat_tables(pending)
+
+
+def _columns(rows: pa.Table, keys: Sequence[str]) -> list[npt.NDArray[Any]]:
+    return [rows.column(key).to_numpy() for key in keys]
+
+
+def _sorted(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
+    # lexsort wants the most significant key last.
+    return rows.take(np.lexsort(_columns(rows, keys)[::-1]))
+
+
+def _write_run(run: Path, rows: pa.Table, piece_rows: int) -> None:
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with writing(run), pa.ipc.new_stream(run, rows.schema, options=options) as stream:
+        stream.write_table(rows.combine_chunks(), max_chunksize=piece_rows)
+
+
+def _read_run(run: Path) -> Iterator[pa.Table]:
+    with reading(run), pa.OSFile(str(run)) as file, pa.ipc.open_stream(file) as stream:
+        for batch in stream:
+            yield pa.Table.from_batches([batch])
+
+
+def _num_up_to(rows: pa.Table, keys: Sequence[str], bound: Sequence[int]) -> int:
+    """Number of sorted rows whose key is at most the bound."""
+    not_above = np.ones(rows.num_rows, dtype=bool)
+    for column, value in reversed(list(zip(_columns(rows, keys), bound, strict=True))):
+        not_above = (column < value) | ((column == value) & not_above)
+    return int(not_above.sum())
+
+
+def _merge_runs(runs: Sequence[Iterator[pa.Table]], keys: Sequence[str]) -> Iterator[pa.Table]:
+    held: dict[int, pa.Table] = {}
+    waiting = dict(enumerate(runs))
+    while True:
+        for number in [number for number in waiting if number not in held]:
+            piece = next(waiting[number], None)
+            if piece is None:
+                del waiting[number]
+            else:
+                held[number] = piece
+        if not held:
+            return
+        # Of each run, what comes later is above its last held row: up to the least of these
+        # rows nothing is missing.
+        bound = min(
+            tuple(int(column[-1]) for column in _columns(piece, keys)) for piece in held.values()
+        )
+        ready = []
+        for number, piece in list(held.items()):
+            count = _num_up_to(piece, keys, bound)
+            ready.append(piece.slice(0, count))
+            if count == piece.num_rows:
+                del held[number]
+            else:
+                held[number] = piece.slice(count)
+        yield _sorted(pa.concat_tables(ready), keys)

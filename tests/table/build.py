@@ -1,0 +1,139 @@
+"""Tables made by hand: rows as dictionaries, and the files that the steps would write of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import settings
+
+from evo2_tasks.table.files import write_table
+from evo2_tasks.table.provenance import Provenance, make_signature, make_windows_signature
+from evo2_tasks.table.schema import (
+    ALL_SCORE_COLUMNS,
+    FINAL_COLUMNS,
+    SCORES_COLUMNS,
+    WINDOWS_COLUMNS,
+    CarryField,
+    final_schema,
+    scores_schema,
+    windows_schema,
+)
+
+SCORING = {"window_length": 8192, "strands": "both", "horizon": None}
+
+slow_disk = settings(deadline=None, max_examples=40)
+"""For properties that write files: how long that takes is the disk's business."""
+
+Row = dict[str, Any]
+
+
+def signature(**changes: Any) -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        "reference_digest": "SQ.abc",
+        "scoring": SCORING,
+        "weights_digest": "0" * 64,
+        "dtype": "float32",
+        "fp8": False,
+        "prepend_bos": False,
+    }
+    return make_signature(**(parts | changes))
+
+
+def windows_signature(**changes: Any) -> dict[str, Any]:
+    parts: dict[str, Any] = {"reference_digest": "SQ.abc", "scoring": SCORING}
+    return make_windows_signature(**(parts | changes))
+
+
+def make_row(record: int, allele: int = 1, status: str = "scored", **values: Any) -> Row:
+    """A row with everything that any step's file has; keys and scores follow from its numbers."""
+    seed = random.Random(f"{record} {allele}")
+    row: Row = {
+        "record": record,
+        "allele": allele,
+        "contig": "chr1",
+        "reference_contig": "chr1",
+        "pos": 100 + record,
+        "ref": "A",
+        "alt": "CGT"[(allele - 1) % 3],
+        "status": status,
+        "flags": [],
+        "window_start": record,
+        "window_end": record + 8192,
+        "edit_start": 99 + record,
+        "edit_ref": 1,
+        "edit_alt": "C",
+    } | {f"{name}_{strand}": 5 for name in ("length", "prefix") for strand in ("fwd", "rev")}
+    is_scored = status == "scored"
+    row |= {name: seed.gauss(0, 3) if is_scored else None for name in ALL_SCORE_COLUMNS}
+    return row | values
+
+
+def columns(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def write_shard(
+    folder: Path,
+    name: str,
+    rows: Sequence[Row],
+    carry: Sequence[CarryField] = (),
+    *,
+    placed: Mapping[str, Any] | None = None,
+    scored: Mapping[str, Any] | None = None,
+    version: str = "0.1.0",
+    row_group_rows: int = 20_000,
+) -> tuple[Path, Path]:
+    """The windows and the scores file of a shard."""
+    names = [column.name for column in WINDOWS_COLUMNS] + [field.name for field in carry]
+    windows, scores = folder / "windows" / f"{name}.parquet", folder / "scores" / f"{name}.parquet"
+    before = [row | {"status": _before_scoring(row["status"])} for row in rows]
+    with write_table(
+        windows,
+        windows_schema(carry),
+        metadata=Provenance(placed or windows_signature(), version).metadata(),
+        row_group_rows=row_group_rows,
+    ) as writer:
+        writer.write_columns(columns(before, names))
+    with write_table(
+        scores,
+        scores_schema(),
+        metadata=Provenance(scored or signature(), version, "evo2-mini").metadata(),
+    ) as writer:
+        writer.write_columns(columns(rows, [column.name for column in SCORES_COLUMNS]))
+    return windows, scores
+
+
+def _before_scoring(status: str) -> str:
+    return "scored" if status == "non_finite" else status
+
+
+def write_result(
+    path: Path,
+    rows: Sequence[Row],
+    carry: Sequence[CarryField] = (),
+    *,
+    order: str = "input",
+    row_group_rows: int = 20_000,
+) -> Path:
+    """A table as merge writes it."""
+    names = [column.name for column in FINAL_COLUMNS] + [field.name for field in carry]
+    with write_table(
+        path,
+        final_schema(carry),
+        metadata=Provenance(signature(), "0.1.0", "evo2-mini", order).metadata(),
+        row_group_rows=row_group_rows,
+    ) as writer:
+        writer.write_columns(columns(rows, names))
+    return path
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows, read by nothing of the project."""
+    table: pa.Table = pq.read_table(path)
+    rows: list[Row] = table.to_pylist()
+    return rows

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.table.schema import (
+    ALL_SCORE_COLUMNS,
+    CARRY_TYPES,
+    FLAGS,
+    SCORE_COLUMNS,
+    STATUSES,
+    CarryField,
+    final_schema,
+    make_schema,
+    read_carry_fields,
+    scores_schema,
+    segments_schema,
+    shard_schema,
+    windows_schema,
+)
+
+SCHEMAS = [shard_schema, windows_schema, segments_schema, scores_schema, final_schema]
+
+
+def test_the_lists_are_closed_and_ordered():
+    assert STATUSES == (
+        "invalid_record", "filtered", "missing_allele", "not_a_variant", "overlapping_deletion",
+        "breakend", "symbolic_allele", "non_acgt_allele", "contig_not_found",
+        "position_out_of_range", "ref_alt_swapped", "ref_mismatch", "too_long", "too_many_n",
+        "no_context", "non_finite", "scored",
+    )  # fmt: skip
+    assert FLAGS == (
+        "clipped", "low_context", "low_downstream", "n_in_window", "alias_contig", "moved",
+    )  # fmt: skip
+
+
+def test_the_result_has_its_columns_in_order():
+    assert final_schema().names == [
+        "record", "allele", "contig", "reference_contig", "pos", "ref", "alt", "status", "flags",
+        "window_start", "window_end",
+        *SCORE_COLUMNS,
+        *(f"{name}_fwd" for name in SCORE_COLUMNS),
+        *(f"{name}_rev" for name in SCORE_COLUMNS),
+    ]  # fmt: skip
+    assert tuple(final_schema().names[11:]) == ALL_SCORE_COLUMNS
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_every_field_states_meaning_and_unit(schema):
+    for field in schema():
+        assert len(field.metadata[b"description"]) > 10, field.name
+        assert field.metadata[b"unit"], field.name
+
+
+def test_types_are_those_of_the_contract():
+    schema = final_schema()
+    category = pa.dictionary(pa.int32(), pa.string())
+    assert {schema.field(name).type for name in ("contig", "reference_contig", "status")} == {
+        category
+    }
+    assert schema.field("flags").type.value_type == pa.string()
+    assert {schema.field(name).type for name in ALL_SCORE_COLUMNS} == {pa.float64()}
+    required = {field.name for field in schema if not field.nullable}
+    assert required == {"record", "allele", "status", "flags"}
+
+
+def test_carried_columns_follow_with_their_types():
+    carry = [CarryField("AF", "float", True, "Frequency"), CarryField("DB", "bool", False, "")]
+    for schema in (shard_schema, windows_schema, final_schema):
+        fields = list(schema(carry))[-2:]
+        assert [field.name for field in fields] == ["AF", "DB"]
+        assert fields[0].type.value_type == pa.float64()
+        assert fields[0].metadata[b"description"] == b"Frequency"
+        assert fields[1].type == pa.bool_()
+
+
+@pytest.mark.parametrize("name", ["status", "llr_fwd", "edit_start", "record"])
+def test_a_carried_column_cannot_have_one_of_our_names(name):
+    with pytest.raises(InputError, match=f"'{name}' is the name of one of the table's own"):
+        make_schema((), [CarryField(name, "int", False, "")])
+
+
+def test_a_carried_column_cannot_come_twice():
+    field = CarryField("AF", "int", False, "")
+    with pytest.raises(InputError, match="'AF' is named twice"):
+        shard_schema([field, field])
+
+
+def test_carry_fields_are_read_from_json():
+    items = [
+        {"name": kind, "type": kind, "is_list": True, "description": "d"} for kind in CARRY_TYPES
+    ]
+    assert read_carry_fields(items) == tuple(CarryField(k, k, True, "d") for k in CARRY_TYPES)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        None,
+        {},
+        ["AF"],
+        [{"name": "AF"}],
+        [{"name": "AF", "type": "complex", "is_list": False, "description": ""}],
+        [{"name": "AF", "type": ["int"], "is_list": False, "description": ""}],
+        [{"name": "AF", "type": "int", "is_list": 1, "description": ""}],
+    ],
+)
+def test_what_is_no_carry_field_is_refused(items):
+    with pytest.raises(InputError, match="carry fields"):
+        read_carry_fields(items)
