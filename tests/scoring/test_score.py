@@ -1,0 +1,103 @@
+"""Scores of windows under a small model: against a plain loop, whatever the company."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from evo2_tasks import Evo2Config, Evo2ForCausalLM
+from evo2_tasks.scoring.likelihood import window_log_probs
+from evo2_tasks.scoring.score import score_part
+from evo2_tasks.scoring.windows import WindowPair
+
+# float32 in batches of other shapes; per token, and for sums over up to 60 tokens
+TOKEN_TOLERANCE = 2e-5
+SUM_TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def model() -> Evo2ForCausalLM:
+    torch.manual_seed(7)
+    config = Evo2Config(
+        hidden_size=16,
+        intermediate_size=24,
+        num_attention_heads=2,
+        operators=["hyena_se", "hyena_mr", "hyena_li", "attention"],
+        hyena_se_groups=4,
+        hyena_mr_groups=4,
+        initializer_range=0.3,
+    )
+    return Evo2ForCausalLM(config).eval()
+
+
+def draw(rng: random.Random, length: int) -> bytes:
+    return "".join(rng.choices("ACGTN", weights=[8, 8, 8, 8, 1], k=length)).encode()
+
+
+def draw_pairs(num: int) -> list[WindowPair]:
+    """SNVs in windows of unequal length, some of them with a common reference window."""
+    rng = random.Random(3)
+    pairs: list[WindowPair] = []
+    while len(pairs) < num:
+        ref = draw(rng, rng.randint(2, 60))
+        at = rng.randrange(1, len(ref))
+        for alt in rng.sample([base for base in b"ACGT" if base != ref[at]], 2):
+            alt_seq = ref[:at] + bytes([alt]) + ref[at + 1 :]
+            pairs.append(WindowPair(len(pairs), "forward", ref, alt_seq, at, 1, 1))
+    return pairs
+
+
+def plain_log_probs(model: Evo2ForCausalLM, window: bytes, *, bos: bool) -> np.ndarray:
+    ids = torch.tensor([([0] if bos else []) + list(window)])
+    with torch.no_grad():
+        log_probs = model(ids).logits.double().log_softmax(-1)[0]
+    return np.array([log_probs[t, token].item() for t, token in enumerate(ids[0, 1:])])
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_log_probs_are_those_of_each_window_alone(model: Evo2ForCausalLM, bos: bool) -> None:
+    rng = random.Random(1)
+    windows = [draw(rng, length) for length in (1, 2, 3, 7, 33, 60)]
+    together = window_log_probs(model, windows, prepend_bos=bos)
+    for window, log_probs in zip(windows, together, strict=True):
+        assert len(log_probs) == len(window) - 1 + bos
+        assert log_probs.dtype == np.float32
+        np.testing.assert_allclose(
+            log_probs, plain_log_probs(model, window, bos=bos), atol=TOKEN_TOLERANCE
+        )
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
+def test_a_score_does_not_depend_on_company(model: Evo2ForCausalLM, batch_tokens: int) -> None:
+    pairs = draw_pairs(12)
+    run: list[tuple[int, int]] = []
+    scores = score_part(
+        model,
+        pairs,
+        batch_tokens=batch_tokens,
+        horizon=False,
+        prepend_bos=False,
+        on_batch=lambda windows, tokens: run.append((windows, tokens)),
+    )
+    distinct = {seq for pair in pairs for seq in (pair.ref_seq, pair.alt_seq)}
+    assert sum(windows for windows, _ in run) == len(distinct) < 2 * len(pairs)
+    assert sum(tokens for _, tokens in run) == sum(map(len, distinct))
+    for pair, score in zip(pairs, scores, strict=True):
+        ref = plain_log_probs(model, pair.ref_seq, bos=False)
+        alt = plain_log_probs(model, pair.alt_seq, bos=False)
+        assert score is not None
+        assert score.llr == pytest.approx((alt - ref).sum(), abs=SUM_TOLERANCE)
+        assert score.ll_ref == pytest.approx(ref.sum(), abs=SUM_TOLERANCE)
+        assert score.ll_alt == pytest.approx(alt.sum(), abs=SUM_TOLERANCE)
+
+
+def test_the_order_of_the_alleles_changes_no_number(model: Evo2ForCausalLM) -> None:
+    pairs = draw_pairs(10)
+    options = {"batch_tokens": 128, "horizon": False, "prepend_bos": True}
+
+    def score(some: list[WindowPair]) -> dict[int, float | None]:
+        scores = score_part(model, some, on_batch=lambda *_: None, **options)
+        return {pair.row: score.llr for pair, score in zip(some, scores, strict=True) if score}
+
+    assert score(pairs[::-1]) == pytest.approx(score(pairs), abs=SUM_TOLERANCE)
