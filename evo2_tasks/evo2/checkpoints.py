@@ -1,0 +1,426 @@
+"""Checkpoints: published files and folders that `from_pretrained` reads, and the way between them.
+
+A converted folder holds every tensor in the bits and the dtype of the published file. What the
+reference does to them when it loads, rounding all but a few to bfloat16, is left to loading; the
+folder's config says so where it matters (`Evo2Config.round_weights_to`).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import GenerationConfig
+
+from .config import PRESETS, Evo2Config
+from .modeling import Evo2ForCausalLM, Evo2PreTrainedModel
+from .published import (
+    Fp8State,
+    PublishedFile,
+    StoredTensor,
+    expected_shapes,
+    find_mismatches,
+    fp8_name,
+    make_fp8_blob,
+    match_published,
+    published_mismatches,
+    published_name,
+)
+from .tokenizer import Evo2Tokenizer
+
+SHARD_BYTES = 4_000_000_000
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+FP8_SCALES = "fp8_scales.safetensors"
+SAFETENSORS_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+# What makes two configs the same model but for its weights.
+GEOMETRY = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "operators"),
+    *("featurizer_length", "hyena_se_length", "hyena_se_groups", "hyena_mr_length"),
+    *("hyena_mr_groups", "state_size", "norm_eps", "rope_parameters"),
+)
+
+
+def load_model(
+    checkpoint: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    model: str | None = None,
+    config: Path | None = None,
+) -> Evo2ForCausalLM:
+    """Load a model to run it, as the reference would hold it.
+
+    Args:
+        checkpoint: A folder that `save_pretrained` or `convert_published` wrote, or a published
+            ``.pt`` file or its first part.
+        dtype: Dtype of the weights; poles, residues and RoPE frequencies stay in float32.
+        device: Where to put it.
+        model: Which release a published file is of, if its name and shapes do not say.
+        config: The published YAML config of a published file that is of no release.
+
+    Returns:
+        The model, in eval mode.
+
+    Raises:
+        ValueError: The checkpoint cannot be read, or a tensor is missing, unknown or misshapen.
+    """
+    with ExitStack() as stack:
+        if checkpoint.is_dir():
+            if model is not None or config is not None:
+                raise ValueError(f"{checkpoint}: has a config of its own; give no model or config.")
+            geometry = read_config(checkpoint)
+            tensors = read_folder(checkpoint, geometry, stack)
+        else:
+            file = PublishedFile(checkpoint)
+            geometry = choose_config(file, model=model, config=config)
+            tensors, _ = match_published(file, geometry)
+            geometry.round_weights_to = "bfloat16"
+        rounded = geometry.round_weights_to
+        geometry.round_weights_to = None
+        geometry.dtype = dtype
+        with torch.device("meta"):
+            loaded = Evo2ForCausalLM(geometry)
+        weights = {
+            name: _convert(name, stored.read(), rounded, dtype, device)
+            for name, stored in tensors.items()
+        }
+    check_poles(checkpoint, weights)
+    loaded.load_state_dict(weights, strict=False, assign=True)
+    loaded.tie_weights()
+    if checkpoint.is_dir() and (checkpoint / "generation_config.json").is_file():
+        loaded.generation_config = GenerationConfig.from_pretrained(checkpoint)
+    loaded.eval()
+    return loaded
+
+
+def _convert(
+    name: str, tensor: Tensor, rounded: str | None, dtype: torch.dtype, device: torch.device | str
+) -> Tensor:
+    if keeps_float32(name):
+        return tensor.to(device, torch.float32, copy=True)
+    if rounded is not None:
+        tensor = tensor.to(getattr(torch, rounded))
+    return tensor.to(device, dtype, copy=True)
+
+
+def keeps_float32(name: str) -> bool:
+    """Whether a tensor stays in float32 in a narrower model."""
+    return name.rpartition(".")[2] in Evo2PreTrainedModel._keep_in_fp32_modules_strict
+
+
+def convert_published(
+    source: Path, out: Path, *, model: str | None = None, config: Path | None = None
+) -> None:
+    """Write a published checkpoint as a folder for `from_pretrained`, bits and dtypes unchanged.
+
+    The published file is mapped and written tensor by tensor; memory does not hold more than one
+    of the folder's files, 4 GB. FP8 scales go to a file of their own.
+
+    Args:
+        source: The ``.pt`` file, or its first part.
+        out: The folder to make; it appears complete or not at all.
+        model: Which release it is, if name and shapes do not say.
+        config: Its published YAML config, if it is no release.
+
+    Raises:
+        ValueError: The file does not hold what it should, or `out` exists.
+    """
+    file = PublishedFile(source)
+    geometry = choose_config(file, model=model, config=config)
+    tensors, fp8_states = match_published(file, geometry)
+    kept = {name: stored for name, stored in tensors.items() if keeps_float32(name)}
+    check_poles(source, {name: stored.read() for name, stored in kept.items()})
+    if any(stored.dtype != torch.bfloat16 for name, stored in tensors.items() if name not in kept):
+        geometry.round_weights_to = "bfloat16"
+    geometry.dtype = torch.bfloat16
+    geometry.architectures = [Evo2ForCausalLM.__name__]
+    with new_folder(out) as folder:
+        geometry.save_pretrained(folder)
+        GenerationConfig.from_model_config(geometry).save_pretrained(folder)
+        Evo2Tokenizer().save_pretrained(folder)
+        write_shards(folder, tensors)
+        if fp8_states:
+            write_fp8_states(folder / FP8_SCALES, fp8_states)
+
+
+def export_published(folder: Path, out: Path) -> None:
+    """Write a folder as a published checkpoint, bits and dtypes unchanged.
+
+    Beside it, with the suffix ``.yml``, goes its config in the published spelling, with which
+    `convert_published` reads it back.
+
+    Args:
+        folder: What `convert_published` or `save_pretrained` wrote.
+        out: The ``.pt`` file to write; it appears complete or not at all.
+
+    Raises:
+        ValueError: The folder does not hold what it should, or `out` exists.
+    """
+    config_out = out.with_suffix(".yml")
+    for path in (out, config_out):
+        if path.exists():
+            raise ValueError(f"{path}: exists; name a new file or remove it.")
+    geometry = read_config(folder)
+    with ExitStack() as stack:
+        tensors = read_folder(folder, geometry, stack)
+        entries: dict[str, Any] = {
+            published_name(name): stored.read() for name, stored in tensors.items()
+        }
+        # The reference's loader expects its unused output matrix; saved once with the embedding.
+        entries["unembed.weight"] = entries["embedding_layer.weight"]
+        for module, state in read_fp8_states(folder / FP8_SCALES).items():
+            entries[fp8_name(module)] = make_fp8_blob(state)
+        with new_file(config_out) as file:
+            file.write_text(yaml.safe_dump(geometry.to_published(), sort_keys=False))
+        with new_file(out) as file:
+            torch.save(entries, file)
+
+
+def recognise(config: Evo2Config) -> str | None:
+    """Name of the release that a config is the geometry of, the first where two share one."""
+    for name in PRESETS:
+        preset = Evo2Config.from_preset(name)
+        if all(getattr(preset, key) == getattr(config, key) for key in GEOMETRY):
+            return name
+    return None
+
+
+def weights_digest(model: Evo2ForCausalLM) -> str:
+    """SHA-256 over the loaded tensors: names in order, dtypes, shapes and bytes.
+
+    Args:
+        model: The model, on any device.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    tied = model.all_tied_weights_keys
+    for name, tensor in sorted(model.state_dict().items()):
+        if name in tied:
+            continue
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        digest.update(data.numpy())
+    return digest.hexdigest()
+
+
+def choose_config(
+    file: PublishedFile, *, model: str | None = None, config: Path | None = None
+) -> Evo2Config:
+    """The config of a published file: the given one, else that of the release it can only be.
+
+    Args:
+        file: The published file.
+        model: The name of a release.
+        config: A published YAML config.
+
+    Raises:
+        ValueError: Both are given, the config cannot be read, or the file may be of several
+            releases or is of none.
+    """
+    if model is not None and config is not None:
+        raise ValueError("Give the model or its config, not both.")
+    if model is not None:
+        return Evo2Config.from_preset(model)
+    if config is not None:
+        return _read_published_config(config)
+    name = file.path.name.split(".pt")[0]
+    presets = {preset: Evo2Config.from_preset(preset) for preset in PRESETS}
+    fitting = [preset for preset in presets if not published_mismatches(file, presets[preset])]
+    if name in fitting or (name in presets and not fitting):  # then the match says what is wrong
+        return presets[name]
+    if len(fitting) == 1:
+        return presets[fitting[0]]
+    if fitting:
+        raise ValueError(
+            f"{file.path}: may be any of {', '.join(fitting)}, which differ in no shape; say "
+            "which with --model."
+        )
+    raise ValueError(
+        f"{file.path}: has the names and shapes of no release; give its config with --config."
+    )
+
+
+def _read_published_config(path: Path) -> Evo2Config:
+    try:
+        published = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: cannot be read as YAML: {reason}") from error
+    if not isinstance(published, dict):
+        raise ValueError(f"{path}: holds no keys; a published config was expected.")
+    try:
+        return Evo2Config.from_published(published)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def check_poles(source: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse filters that grow.
+
+    Raises:
+        ValueError: A log pole is not below 0.
+    """
+    for name, weight in weights.items():
+        if name.endswith(".log_poles") and not bool((weight < 0).all()):
+            raise ValueError(f"{source}: {published_name(name)} is not below 0 throughout.")
+
+
+def read_config(folder: Path) -> Evo2Config:
+    """The config of a saved model.
+
+    Raises:
+        ValueError: There is none, or of another kind of model.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text())
+        model_type = values.get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+    if model_type != Evo2Config.model_type:
+        raise ValueError(f"{path}: is the config of a {model_type!r} model, not of 'evo2'.")
+    config: Evo2Config = Evo2Config.from_dict(values)
+    return config
+
+
+def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str, StoredTensor]:
+    """Find each tensor of a saved model.
+
+    Args:
+        folder: The folder.
+        config: Its config.
+        stack: Keeps the files open until it is closed.
+
+    Raises:
+        ValueError: A tensor is missing, unknown or misshapen.
+    """
+    if (folder / INDEX).is_file():
+        weight_map = json.loads((folder / INDEX).read_text())["weight_map"]
+        names = sorted(set(weight_map.values()))
+    else:
+        names = [WEIGHTS]
+    tensors = {}
+    for name in names:
+        path = folder / name
+        if not path.is_file() or path.parent != folder:
+            raise ValueError(f"{folder}: has no {name}.")
+        file = stack.enter_context(safe_open(path, framework="pt"))
+        for key in file.keys():  # noqa: SIM118 # no mapping
+            view = file.get_slice(key)
+            tensors[key] = StoredTensor(
+                tuple(view.get_shape()),
+                SAFETENSORS_DTYPES.get(view.get_dtype(), torch.uint8),
+                partial(file.get_tensor, key),
+            )
+    shapes = {name: stored.shape for name, stored in tensors.items()}
+    mismatches = find_mismatches(shapes, expected_shapes(config))
+    if mismatches:
+        raise ValueError(f"{folder}: not a checkpoint of its config. {'; '.join(mismatches)}.")
+    return tensors
+
+
+def write_shards(folder: Path, tensors: Mapping[str, StoredTensor]) -> None:
+    """Write tensors as safetensors files of limited size, with an index if there are several."""
+    shards: list[dict[str, StoredTensor]] = [{}]
+    sizes = {
+        name: torch.Size(stored.shape).numel() * stored.dtype.itemsize
+        for name, stored in tensors.items()
+    }
+    for name, stored in tensors.items():
+        if shards[-1] and sizes[name] + sum(sizes[one] for one in shards[-1]) > SHARD_BYTES:
+            shards.append({})
+        shards[-1][name] = stored
+    weight_map = {}
+    for number, shard in enumerate(shards, start=1):
+        file = f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1 else WEIGHTS
+        weight_map.update(dict.fromkeys(shard, file))
+        read = {name: stored.read() for name, stored in shard.items()}
+        save_file(read, folder / file, metadata={"format": "pt"})
+    if len(shards) > 1:
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+
+
+def write_fp8_states(path: Path, states: Mapping[str, Fp8State]) -> None:
+    """Write the FP8 scaling of linear maps: tensors as ``{module}.{key}``, the rest as metadata.
+
+    All of the metadata is one value, since safetensors keeps no order among several.
+    """
+    tensors = {
+        f"{module}.{key}": tensor.contiguous()
+        for module, state in states.items()
+        for key, tensor in state.tensors.items()
+    }
+    variables = {module: state.variables for module, state in states.items()}
+    save_file(tensors, path, metadata={"variables": json.dumps(variables)})
+
+
+def read_fp8_states(path: Path) -> dict[str, Fp8State]:
+    """Read what `write_fp8_states` wrote; nothing where there is no such file."""
+    if not path.is_file():
+        return {}
+    states: dict[str, Fp8State] = {}
+    with safe_open(path, framework="pt") as file:
+        variables = json.loads(file.metadata()["variables"])
+        for name in file.keys():  # noqa: SIM118 # no mapping
+            module, _, key = name.rpartition(".")
+            state = states.setdefault(module, Fp8State({}, variables[module]))
+            state.tensors[key] = file.get_tensor(name)
+    return states
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill that takes its name when it is complete, and vanishes if it never is.
+
+    Raises:
+        ValueError: Something of that name exists.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(f"{out}: exists; name a new folder or remove it.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.parent / f".{out.name}.{uuid4().hex}.unfinished"
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        for path in [*unfinished.iterdir(), unfinished]:
+            _sync(path)
+        unfinished.replace(out)
+        _sync(out.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def new_file(out: Path) -> Iterator[Path]:
+    """A file to write that takes its name when it is complete, and vanishes if it never is."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.parent / f".{out.name}.{uuid4().hex}.unfinished"
+    try:
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(out)
+        _sync(out.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,418 @@
+"""What defines an Evo 2 model, the released ones, and the spelling of the published configs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeGuard
+
+from transformers import PreTrainedConfig
+
+HYENA_SE = "hyena_se"  # a filter of a few taps; "hcs" in the published files
+HYENA_MR = "hyena_mr"  # a filter of 128 taps; "hcm"
+HYENA_LI = "hyena_li"  # a filter as long as the sequence, a sum of exponentials; "hcl"
+ATTENTION = "attention"
+
+# Each operator in the words that transformers has for what a layer keeps in the cache.
+LAYER_TYPES = {
+    HYENA_SE: "conv",
+    HYENA_MR: "conv",
+    HYENA_LI: "linear_attention",
+    ATTENTION: "full_attention",
+}
+
+PUBLISHED_OPERATORS = {HYENA_SE: "hcs", HYENA_MR: "hcm", HYENA_LI: "hcl", ATTENTION: "attn"}
+
+# Published keys that this architecture knows in one form only, with that form, and what the
+# reference assumes where a key is missing.
+_FIXED_KEYS: dict[str, tuple[object, object]] = {
+    "column_split": (True, True),
+    "column_split_hyena": (False, True),
+    "evo2_style_activations": (True, False),
+    "final_norm": (True, True),
+    "hyena_flip_x1x2": (False, False),
+    "hyena_out_proj_bias": (True, True),
+    "interleave": (True, True),
+    "mha_out_proj_bias": (True, True),
+    "mlp_activation": ("gelu", "gelu"),
+    "proj_groups": (1, 1),
+    "qkv_proj_bias": (False, True),
+    "short_filter_bias": (False, False),
+    "tie_embeddings": (True, True),
+}
+
+# The types of RoPE, and what each of them needs to know.
+_ROPE_NUMBERS = {"default": ("rope_theta",), "linear": ("rope_theta", "factor")}
+_COUNTS = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads"),
+    *("featurizer_length", "hyena_se_length", "hyena_se_groups", "hyena_mr_length"),
+    *("hyena_mr_groups", "state_size", "max_position_embeddings"),
+)
+
+
+class Evo2Config(PreTrainedConfig):
+    """The shape of an Evo 2 (StripedHyena 2) model. The default is ``evo2_1b_base``.
+
+    Args:
+        vocab_size: Number of token ids; the bytes 0 to 255 and as many that no text uses.
+        hidden_size: Width D of the residual stream.
+        intermediate_size: Inner width of the MLPs.
+        num_attention_heads: Heads of the attention layers; the head size is even.
+        operators: Operator of each layer: ``hyena_se``, ``hyena_mr``, ``hyena_li`` or
+            ``attention``. Without it the order of the 1B and 7B models, `num_hidden_layers` long.
+        num_hidden_layers: Number of layers; 25 if neither this nor `operators` is given.
+        layer_types: Derived from `operators`; if given, it has to agree.
+        featurizer_length: Taps of the filter over the input projections.
+        hyena_se_length: Taps of the ``hyena_se`` filters.
+        hyena_se_groups: Filters of a ``hyena_se`` layer, each for ``D / groups`` neighbours.
+        hyena_mr_length: Taps of the ``hyena_mr`` filters.
+        hyena_mr_groups: Filters of a ``hyena_mr`` layer.
+        state_size: Exponentials in each ``hyena_li`` filter.
+        norm_eps: Added to the root mean square, outside the root.
+        rope_parameters: ``rope_theta``, and ``rope_type`` ``default`` or ``linear``; ``linear``
+            divides positions by ``factor``.
+        max_position_embeddings: Longest sequence of the training. Nothing depends on it.
+        fp8_projections: Whether the release runs its Hyena input projections in FP8. A note: the
+            model computes in its own dtype.
+        round_weights_to: A dtype to which `from_pretrained` rounds all weights but those kept in
+            float32, before it uses them in a wider one. Set in converted checkpoints that store
+            weights wider than the reference holds them; empty in the loaded model, so that a
+            model which is trained on and saved keeps its bits.
+        initializer_range: Standard deviation of new weights.
+        tie_word_embeddings: Whether the output matrix is the embedding.
+        use_cache: Whether a forward pass returns a cache by default.
+        eos_token_id: The end-of-document token.
+        pad_token_id: The padding token. It has an embedding like any other.
+        bos_token_id: There is none.
+
+    Raises:
+        ValueError: The arguments contradict each other or ask for what the model has not.
+    """
+
+    model_type = "evo2"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    default_theta = 10_000.0
+    # One state for the featurizer and one for the inner filter, in each layer of the stock cache.
+    number_of_conv_states: ClassVar[int] = 2
+
+    vocab_size: int = 512
+    hidden_size: int = 1920
+    intermediate_size: int = 5120
+    num_attention_heads: int = 15
+    operators: list[str] = None  # type: ignore[assignment] # set in __post_init__
+    num_hidden_layers: int = None  # type: ignore[assignment] # the same
+    layer_types: list[str] = None  # type: ignore[assignment] # the same
+    featurizer_length: int = 3
+    hyena_se_length: int = 7
+    hyena_se_groups: int = 128
+    hyena_mr_length: int = 128
+    hyena_mr_groups: int = 128
+    state_size: int = 16
+    norm_eps: float = 1e-6
+    rope_parameters: dict[str, Any] = None  # type: ignore[assignment] # the same
+    max_position_embeddings: int = 8192
+    fp8_projections: bool = True
+    round_weights_to: str | None = None
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = True
+    use_cache: bool = True
+    eos_token_id: int | list[int] | None = 0
+    pad_token_id: int | None = 1
+    bos_token_id: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Derive what follows from the rest, and refuse what does not fit together."""
+        if self.operators is None:
+            num_layers = 25 if self.num_hidden_layers is None else self.num_hidden_layers
+            _require_counts(num_hidden_layers=num_layers)
+            self.operators = striped_operators(num_layers)
+        if not isinstance(self.operators, list | tuple):
+            raise ValueError(f"operators: {self.operators!r} is no list of names.")
+        self.operators = list(self.operators)
+        if self.num_hidden_layers is None:
+            self.num_hidden_layers = len(self.operators)
+        unknown = sorted(set(self.operators) - set(LAYER_TYPES))
+        if unknown:
+            raise ValueError(f"operators: {unknown} unknown; there are {list(LAYER_TYPES)}.")
+        derived = [LAYER_TYPES[operator] for operator in self.operators]
+        # Older versions of transformers call a convolution linear attention, and save it so.
+        older = ["linear_attention" if kind == "conv" else kind for kind in derived]
+        if self.layer_types is not None and list(self.layer_types) not in (derived, older):
+            raise ValueError(
+                f"layer_types: {list(self.layer_types)} does not agree with operators, from which "
+                f"it is derived as {derived}."
+            )
+        self.layer_types = derived
+        if not isinstance(self.rope_parameters, Mapping | None):
+            raise ValueError(f"rope_parameters: {self.rope_parameters!r} is no mapping.")
+        self.rope_parameters = dict(self.rope_parameters or {})
+        super().__post_init__(**kwargs)
+        self._check()
+
+    def _check(self) -> None:
+        if self.num_hidden_layers != len(self.operators) or not self.operators:
+            raise ValueError(
+                f"num_hidden_layers: {self.num_hidden_layers}, but operators names "
+                f"{len(self.operators)} layers; there must be at least one."
+            )
+        _require_counts(**{name: getattr(self, name) for name in _COUNTS})
+        for name in ("norm_eps", "initializer_range"):
+            value = getattr(self, name)
+            if not _is_number(value) or value < 0:
+                raise ValueError(f"{name}: {value!r} is not a number from 0 up.")
+        for name in ("fp8_projections", "tie_word_embeddings", "use_cache"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}: {getattr(self, name)!r} is neither true nor false.")
+        for operator, name in (
+            (HYENA_SE, "hyena_se_groups"),
+            (HYENA_MR, "hyena_mr_groups"),
+            (ATTENTION, "num_attention_heads"),
+        ):
+            if operator in self.operators and self.hidden_size % getattr(self, name):
+                raise ValueError(
+                    f"{name}: {getattr(self, name)} does not divide hidden_size {self.hidden_size}."
+                )
+        if ATTENTION in self.operators and self.head_dim % 2:
+            raise ValueError(
+                f"num_attention_heads: {self.num_attention_heads} heads of hidden_size "
+                f"{self.hidden_size} have the odd size {self.head_dim}; RoPE turns pairs."
+            )
+        self._check_rope()
+        if self.round_weights_to not in (None, "bfloat16"):
+            raise ValueError(f"round_weights_to: {self.round_weights_to!r} is not 'bfloat16'.")
+
+    def _check_rope(self) -> None:
+        rope_type = self.rope_parameters.get("rope_type")
+        if rope_type not in _ROPE_NUMBERS:
+            raise ValueError(
+                f"rope_parameters: rope_type {rope_type!r} unknown; there are "
+                f"{list(_ROPE_NUMBERS)}."
+            )
+        for name in _ROPE_NUMBERS[rope_type]:
+            value = self.rope_parameters.get(name)
+            if not _is_number(value) or value <= 0:
+                raise ValueError(f"rope_parameters: {name} {value!r} is not a number above 0.")
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of an attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def rope_factor(self) -> float:
+        """What positions are divided by before RoPE."""
+        self._check_rope()  # it may have been set since
+        is_linear = self.rope_parameters["rope_type"] == "linear"
+        return float(self.rope_parameters["factor"]) if is_linear else 1.0
+
+    @classmethod
+    def from_preset(cls, name: str, **kwargs: Any) -> Self:
+        """The config of a released model.
+
+        Args:
+            name: The release, a key of `PRESETS`.
+            **kwargs: What is to differ from it.
+
+        Raises:
+            ValueError: There is no such release.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"model {name!r} unknown; there are {', '.join(PRESETS)}.")
+        return cls(**{**PRESETS[name], **kwargs})
+
+    @classmethod
+    def from_published(cls, published: Mapping[str, Any]) -> Self:
+        """The config that a published YAML file describes.
+
+        Args:
+            published: The file's keys. Keys without effect on the mathematics are not read.
+
+        Raises:
+            ValueError: A key is missing, or asks for what no released model does.
+        """
+        for key, (fixed, default) in _FIXED_KEYS.items():
+            if published.get(key, default) != fixed:
+                given = repr(published[key]) if key in published else f"missing, so {default!r}"
+                raise ValueError(f"published config: {key} is {given}; only {fixed!r} is known.")
+        required = ("hidden_size", "num_layers", "num_attention_heads")
+        missing = [key for key in required if key not in published]
+        if missing:
+            raise ValueError(f"published config: {', '.join(missing)} missing.")
+        operators = _published_operators(published)
+        keys = {
+            "vocab_size": "vocab_size",
+            "num_attention_heads": "num_attention_heads",
+            "short_filter_length": "featurizer_length",
+            "hcs_filter_length": "hyena_se_length",
+            "hcs_filter_groups": "hyena_se_groups",
+            "hcm_filter_length": "hyena_mr_length",
+            "hcm_filter_groups": "hyena_mr_groups",
+            "state_size": "state_size",
+            "max_seqlen": "max_position_embeddings",
+        }
+        values = {ours: published[key] for key, ours in keys.items() if key in published}
+        interpolated = published.get("use_interpolated_rotary_pos_emb", False)
+        factor = float(published.get("rotary_emb_scaling_factor", 1)) if interpolated else 1.0
+        return cls(
+            hidden_size=published["hidden_size"],
+            intermediate_size=_published_intermediate_size(published),
+            operators=operators,
+            norm_eps=float(published.get("eps", 1e-6)),
+            rope_parameters=_rope(float(published.get("rotary_emb_base", 1e6)), factor),
+            fp8_projections=bool(published.get("use_fp8_input_projections", False)),
+            **values,
+        )
+
+    def to_published(self) -> dict[str, Any]:
+        """The keys of a published YAML file for this config, as `from_published` reads them."""
+        layers = {
+            f"{theirs}_layer_idxs": [
+                index for index, operator in enumerate(self.operators) if operator == ours
+            ]
+            for ours, theirs in PUBLISHED_OPERATORS.items()
+        }
+        published = {
+            "model_name": "shc-evo2",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_filters": self.hidden_size,
+            **layers,
+            "num_layers": self.num_hidden_layers,
+            "hcl_filter_groups": self.hidden_size,
+            "hcm_filter_groups": self.hyena_mr_groups,
+            "hcm_filter_length": self.hyena_mr_length,
+            "hcs_filter_groups": self.hyena_se_groups,
+            "hcs_filter_length": self.hyena_se_length,
+            "short_filter_length": self.featurizer_length,
+            "num_attention_heads": self.num_attention_heads,
+            "inner_mlp_size": self.intermediate_size,
+            "state_size": self.state_size,
+            "eps": self.norm_eps,
+            "rotary_emb_base": self.rope_parameters["rope_theta"],
+            "max_seqlen": self.max_position_embeddings,
+            "use_fp8_input_projections": self.fp8_projections,
+            "tokenizer_type": "CharLevelTokenizer",
+            "prefill_style": "fft",
+            **{key: fixed for key, (fixed, _) in _FIXED_KEYS.items()},
+        }
+        if self.rope_factor != 1:
+            published["use_interpolated_rotary_pos_emb"] = True
+            published["rotary_emb_scaling_factor"] = self.rope_factor
+        return published
+
+
+def _require_counts(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name}: {value!r} is not a whole number above 0.")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def striped_operators(num_layers: int) -> list[str]:
+    """The order of the 1B, 7B and 20B models: one short stripe, then stripes of seven."""
+    hyena = [HYENA_SE, HYENA_MR, HYENA_LI]
+    stripe = [*hyena, *hyena, ATTENTION]
+    layers = [*hyena, ATTENTION, *stripe * math.ceil(num_layers / len(stripe))]
+    return layers[:num_layers]
+
+
+def _rope(theta: float, factor: float = 1.0) -> dict[str, Any]:
+    if factor == 1:
+        return {"rope_type": "default", "rope_theta": theta}
+    return {"rope_type": "linear", "rope_theta": theta, "factor": factor}
+
+
+def _published_operators(published: Mapping[str, Any]) -> list[str]:
+    num_layers = published["num_layers"]
+    operators: list[str | None] = [None] * num_layers
+    for ours, theirs in PUBLISHED_OPERATORS.items():
+        indices: Sequence[int] = published.get(f"{theirs}_layer_idxs") or []
+        for index in indices:
+            if not 0 <= index < num_layers or operators[index] is not None:
+                raise ValueError(
+                    f"published config: {theirs}_layer_idxs names layer {index}, which is taken "
+                    f"or outside 0 to {num_layers - 1}."
+                )
+            operators[index] = ours
+    named = [operator for operator in operators if operator is not None]
+    if len(named) < num_layers:
+        left = [index for index, operator in enumerate(operators) if operator is None]
+        raise ValueError(f"published config: layers {left} are in none of the layer lists.")
+    return named
+
+
+def _published_intermediate_size(published: Mapping[str, Any]) -> int:
+    if published.get("inner_mlp_size") is not None:
+        return int(published["inner_mlp_size"])
+    multiple = published.get("inner_size_multiple_of", 64) * published.get("model_parallel_size", 1)
+    return int(math.ceil(int(8 * published["hidden_size"] / 3) / multiple) * multiple)
+
+
+_SHARED_7B: dict[str, Any] = {
+    "hidden_size": 4096,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "hyena_se_groups": 256,
+    "hyena_mr_groups": 256,
+}
+_SHARED_WIDE: dict[str, Any] = {
+    "hidden_size": 8192,
+    "num_attention_heads": 64,
+    "hyena_se_groups": 512,
+    "hyena_mr_groups": 512,
+}
+# The 40B models are 32 layers in the order of the 7B and then begin that order anew.
+_OPERATORS_40B = [*striped_operators(32), *striped_operators(18)]
+
+# The releases, as their published config files have them. `evo2_7b_base` and
+# `evo2_7b_microviridae` are one architecture with two sets of weights.
+PRESETS: dict[str, dict[str, Any]] = {
+    "evo2_1b_base": {},
+    "evo2_7b": {
+        **_SHARED_7B,
+        "intermediate_size": 11264,
+        "rope_parameters": _rope(10_000.0, 128.0),
+        "max_position_embeddings": 1_048_576,
+    },
+    "evo2_7b_base": {
+        **_SHARED_7B,
+        "intermediate_size": 11008,
+        "max_position_embeddings": 32_768,
+    },
+    "evo2_7b_262k": {
+        **_SHARED_7B,
+        "intermediate_size": 11008,
+        "rope_parameters": _rope(10_000.0, 32.0),
+        "max_position_embeddings": 262_144,
+    },
+    "evo2_7b_microviridae": {
+        **_SHARED_7B,
+        "intermediate_size": 11008,
+        "max_position_embeddings": 32_768,
+    },
+    "evo2_20b": {
+        **_SHARED_WIDE,
+        "num_hidden_layers": 24,
+        "intermediate_size": 22528,
+        "rope_parameters": _rope(1_000_000.0, 128.0),
+        "max_position_embeddings": 1_048_576,
+    },
+    "evo2_40b": {
+        **_SHARED_WIDE,
+        "operators": _OPERATORS_40B,
+        "intermediate_size": 22528,
+        "rope_parameters": _rope(1_000_000.0, 128.0),
+        "max_position_embeddings": 1_048_576,
+    },
+    "evo2_40b_base": {
+        **_SHARED_WIDE,
+        "operators": _OPERATORS_40B,
+        "intermediate_size": 21888,
+        "rope_parameters": _rope(1_000_000.0),
+        "max_position_embeddings": 8_192,
+    },
+}
+
+# In bfloat16 these compute near-random predictions: they were trained with FP8 projections.
+NEEDS_FP8 = frozenset({"evo2_1b_base", "evo2_20b", "evo2_40b", "evo2_40b_base"})

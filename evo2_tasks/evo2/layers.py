@@ -1,0 +1,404 @@
+"""The layers of Evo 2: norms, gated MLP, attention, and the three gated convolutions.
+
+Shapes: B batch, L tokens, D channels, G filter groups, K taps, S modal state, H heads.
+Activations are (B, L, D) throughout.
+
+The names and shapes of the parameters are those of the published checkpoints, so that loading one
+is a renaming. Rounding to the activations' dtype happens where the reference rounds, except at the
+end: final norm and output matrix are computed in float32 always, since differences of interest are
+smaller than the steps of bfloat16 logits.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.cache_utils import Cache
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from .cache import convolution_state, recurrent_state
+from .config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE, Evo2Config
+from .operators import (
+    CHUNK_LENGTH,
+    ModalFilter,
+    causal_fir,
+    full_precision,
+    make_modal_filter,
+    modal_filter,
+    widened,
+)
+
+FEATURIZER_STATE, FILTER_STATE = 0, 1  # which of a layer's convolution states in the cache
+
+
+class KeepsFloat32(nn.Module):
+    """A module some of whose tensors hold too little in 16 bits and stay in float32.
+
+    Moving the model to a narrower dtype leaves them as they are, to the bit; a move to another
+    device or to float64 takes them along.
+    """
+
+    float32_names: ClassVar[tuple[str, ...]]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        kept = [getattr(self, name) for name in self.float32_names]
+        kept += [tensor.grad for tensor in kept if tensor.grad is not None]
+
+        def apply_widely(tensor: Tensor) -> Tensor:
+            applied = fn(tensor)
+            if any(tensor is one for one in kept) and applied.dtype.itemsize < 4:
+                return tensor.to(applied.device, torch.float32)
+            return applied
+
+        return super()._apply(apply_widely, recurse)
+
+
+class RMSNorm(nn.Module):
+    """Division by the root mean square, with eps outside the root."""
+
+    def __init__(self, hidden_size: int, eps: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(hidden_size))
+        self.eps = eps
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Normalise; each step is rounded to the dtype of the input. (B, L, D) -> (B, L, D)."""
+        norm = torch.linalg.vector_norm(hidden_states, dim=-1, keepdim=True)
+        rms = norm * hidden_states.shape[-1] ** -0.5
+        normed: Tensor = self.scale * (hidden_states / (rms + self.eps))
+        return normed
+
+
+class FinalNorm(RMSNorm):
+    """The last norm, whose input, scale and output are float32."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Normalise in float32. (B, L, D) -> (B, L, D)."""
+        hidden_states = widened(hidden_states)
+        with full_precision(hidden_states):
+            norm = torch.linalg.vector_norm(hidden_states, dim=-1, keepdim=True)
+            rms = norm * hidden_states.shape[-1] ** -0.5
+            normed: Tensor = widened(self.scale) * (hidden_states / (rms + self.eps))
+        return normed
+
+
+class Linear(nn.Linear):
+    """A linear map whose first weights are drawn once, by `Evo2PreTrainedModel._init_weights`."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing: at 10^9 weights the draw that would be thrown away takes its time."""
+
+
+class OutputMatrix(Linear):
+    """The last linear map, computed in float32 whatever its weight is stored in."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Logits of any slice of the last hidden states. (..., D) -> (..., V)."""
+        hidden_states = widened(hidden_states)
+        with full_precision(hidden_states):
+            return functional.linear(hidden_states, self.weight.to(hidden_states.dtype))
+
+
+class MLP(nn.Module):
+    """A gated linear map; only that of the first layer has a nonlinearity."""
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__()
+        self.l1 = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.l2 = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.l3 = Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.has_activation = layer_idx == 0
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        gate = self.l1(hidden_states)
+        if self.has_activation:
+            gate = functional.gelu(gate)
+        mixed: Tensor = self.l3(gate * self.l2(hidden_states))
+        return mixed
+
+
+class RotaryEmbedding(KeepsFloat32):
+    """Angles of rotary positions, from frequencies that belong to the checkpoint.
+
+    The released models use the frequencies rounded to bfloat16, some of them stored in float32;
+    so a new model rounds them too.
+    """
+
+    float32_names = ("inv_freq",)
+
+    def __init__(self, config: Evo2Config) -> None:
+        super().__init__()
+        self.num_frequencies = config.head_dim // 2
+        self.theta = config.rope_parameters["rope_theta"]
+        self.factor = config.rope_factor
+        self.register_buffer("inv_freq", self.initial_frequencies())
+        self.inv_freq: Tensor
+
+    def initial_frequencies(self) -> Tensor:
+        """The frequencies of a new model. (head_dim / 2,)."""
+        num_frequencies = self.num_frequencies
+        exponents = torch.arange(num_frequencies, dtype=torch.float64) / num_frequencies
+        frequencies: Tensor = self.theta**-exponents
+        return frequencies.bfloat16().float()
+
+    @torch.no_grad()
+    def forward(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, exact at a million tokens and rounded at the end.
+
+        Args:
+            position_ids: Positions, from 0. (B or 1, L)
+            dtype: Dtype of the activations.
+
+        Returns:
+            Two tables. (B or 1, 1, L, head_dim / 2)
+        """
+        # A float32 product of position and frequency is off by 0.03 radians at 10^6.
+        angles = position_ids[:, None, :, None].double() / self.factor * self.inv_freq.double()
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn pairs of channels, first half with second half, in float32. (B, H, L, head_dim)."""
+    first, second = widened(heads).chunk(2, dim=-1)
+    cos, sin = widened(cos), widened(sin)
+    rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return rotated.to(heads.dtype)
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    """Attention written out, for those who want its weights."""
+    weights = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    weights = functional.softmax(weights, dim=-1, dtype=widened(weights).dtype).to(query.dtype)
+    weights = functional.dropout(weights, p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions."""
+
+    is_causal = True
+    num_key_value_groups = 1
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layer_idx = layer_idx
+        self.head_dim = config.head_dim
+        self.scaling = config.head_dim**-0.5
+        self.Wqkv = Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
+        self.out_proj = Linear(config.hidden_size, config.hidden_size)
+        self.rotary_emb = RotaryEmbedding(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        *,
+        position_ids: Tensor,
+        attention_mask: Tensor | None,
+        is_token: Tensor | None,
+        past_key_values: Cache | None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, L, D) -> (B, L, D), and the weights where the implementation has them.
+
+        `attention_mask` says all that `is_token` does.
+        """
+        qkv = self.Wqkv(hidden_states).unflatten(-1, (-1, 3, self.head_dim))  # (B, L, H, 3, d)
+        query, key, value = qkv.transpose(1, 2).unbind(3)  # 3 x (B, H, L, d)
+        cos, sin = self.rotary_emb(position_ids, hidden_states.dtype)
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_idx)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        attended, weights = attend(
+            self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs
+        )
+        return self.out_proj(attended.flatten(2)), weights
+
+
+class HyenaFilter(nn.Module):
+    """What the Hyena operators share: the featurizer, the two gates, the cache of last inputs."""
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__()
+        self.layer_idx = layer_idx
+        self.hidden_size = config.hidden_size
+        channels, taps = 3 * config.hidden_size, config.featurizer_length
+        self.short_filter_weight = nn.Parameter(torch.empty(channels, 1, taps))
+
+    def forward(self, projected: Tensor, past_key_values: Cache | None) -> Tensor:
+        """Featurize, gate, filter, gate. (B, L, 3D) -> (B, L, D)."""
+        taps = self.short_filter_weight.squeeze(1)
+        featurized = self.run_fir(projected, taps, past_key_values, FEATURIZER_STATE)
+        x2, x1, v = featurized.unflatten(-1, (-1, 3)).unbind(-1)  # 3 x (B, L, D)
+        gated: Tensor = x2 * self.convolve(x1 * v, past_key_values)
+        return gated
+
+    def convolve(self, u: Tensor, past_key_values: Cache | None) -> Tensor:
+        """The inner filter. (B, L, D) -> (B, L, D)."""
+        raise NotImplementedError
+
+    def run_fir(
+        self, u: Tensor, taps: Tensor, past_key_values: Cache | None, state_idx: int
+    ) -> Tensor:
+        """`causal_fir` with its state in the cache."""
+        if past_key_values is None:
+            return causal_fir(u, taps, None)[0]
+        state = convolution_state(past_key_values, self.layer_idx, state_idx)
+        filtered, state = causal_fir(u, taps, state)
+        past_key_values.update_conv_state(state, self.layer_idx, state_idx)
+        return filtered
+
+    def expand_groups(self, h: Tensor) -> Tensor:
+        """Give each channel its group's filter; neighbours share one. (G, 1, K) -> (D, K)."""
+        return h.squeeze(1).repeat_interleave(self.hidden_size // h.shape[0], dim=0)
+
+
+class ShortFilter(HyenaFilter):
+    """``hyena_se``: a few taps for each group of channels, the last for the present; no skip."""
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__(config, layer_idx)
+        self.h = nn.Parameter(torch.empty(config.hyena_se_groups, 1, config.hyena_se_length))
+
+    def convolve(self, u: Tensor, past_key_values: Cache | None) -> Tensor:
+        """The inner filter. (B, L, D) -> (B, L, D)."""
+        return self.run_fir(u, self.expand_groups(self.h), past_key_values, FILTER_STATE)
+
+
+class MediumFilter(HyenaFilter):
+    """``hyena_mr``: 128 taps for each group of channels, the first for the present, and a skip."""
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__(config, layer_idx)
+        self.h = nn.Parameter(torch.empty(config.hyena_mr_groups, 1, config.hyena_mr_length))
+        self.D = nn.Parameter(torch.empty(config.hidden_size))
+
+    def convolve(self, u: Tensor, past_key_values: Cache | None) -> Tensor:
+        """The inner filter, rounded once after the skip is added. (B, L, D) -> (B, L, D)."""
+        wide = widened(u)
+        taps = self.expand_groups(self.h).flip(1)
+        filtered = self.run_fir(wide, taps, past_key_values, FILTER_STATE)
+        return torch.addcmul(filtered, self.D.to(wide.dtype), wide).to(u.dtype)
+
+
+class LongFilter(KeepsFloat32, HyenaFilter):
+    """``hyena_li``: a sum of exponentials for each channel, as long as the sequence, and a skip."""
+
+    float32_names = ("log_poles", "residues")
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__(config, layer_idx)
+        shape = (config.hidden_size, config.state_size)
+        self.log_poles = nn.Parameter(torch.empty(*shape, 1, dtype=torch.float32))
+        self.residues = nn.Parameter(torch.empty(*shape, dtype=torch.float32))
+        self.D = nn.Parameter(torch.empty(config.hidden_size))
+        self._expanded: tuple[Tensor, Tensor, tuple[int, int], ModalFilter] | None = None
+
+    def convolve(self, u: Tensor, past_key_values: Cache | None) -> Tensor:
+        """The inner filter, rounded before the skip is added. (B, L, D) -> (B, L, D)."""
+        state = None
+        if past_key_values is not None:
+            state = recurrent_state(past_key_values, self.layer_idx)
+        filtered, state = modal_filter(widened(u), self.expand(u.shape[1]), state)
+        if past_key_values is not None:
+            past_key_values.update_recurrent_state(state, self.layer_idx)
+        return filtered.to(u.dtype) + self.D.to(u.dtype) * u
+
+    def expand(self, length: int) -> ModalFilter:
+        """The filter over a chunk: made anew in training, once for all lengths in inference.
+
+        The one that is kept is dropped when the mode, dtype or device of the module changes, and
+        not used once a parameter was replaced or written to.
+        """
+        poles, residues = self.log_poles, self.residues
+        if (
+            self.training
+            or torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or poles.is_inference()  # then no write to it can be seen
+        ):
+            return make_modal_filter(poles.squeeze(-1), residues, min(length, CHUNK_LENGTH))
+        versions = poles._version, residues._version
+        if self._expanded is not None:
+            old_poles, old_residues, old_versions, modal = self._expanded
+            if old_poles is poles and old_residues is residues and old_versions == versions:
+                return modal
+        modal = make_modal_filter(poles.squeeze(-1), residues, CHUNK_LENGTH)
+        self._expanded = poles, residues, versions, modal
+        return modal
+
+    def train(self, mode: bool = True) -> Any:
+        """Change the mode; see `nn.Module.train`."""
+        self._expanded = None
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        self._expanded = None
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_expanded": None}
+
+
+FILTERS = {HYENA_SE: ShortFilter, HYENA_MR: MediumFilter, HYENA_LI: LongFilter}
+
+
+class Hyena(nn.Module):
+    """A gated convolution."""
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__()
+        self.projections = Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
+        self.filter = FILTERS[config.operators[layer_idx]](config, layer_idx)
+        self.out_filter_dense = Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        *,
+        is_token: Tensor | None,
+        past_key_values: Cache | None,
+        **_: Any,
+    ) -> tuple[Tensor, None]:
+        """(B, L, D) -> (B, L, D). Where `is_token` (B, L) is False, the input counts as zero."""
+        projected = self.projections(hidden_states)
+        if is_token is not None:
+            projected = projected.masked_fill(~is_token[..., None], 0)
+        return self.out_filter_dense(self.filter(projected, past_key_values)), None
+
+
+class Evo2Layer(GradientCheckpointingLayer):
+    """A residual block: an operator over time, then an MLP."""
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__()
+        operator = Attention if config.operators[layer_idx] == ATTENTION else Hyena
+        self.pre_norm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.mixer = operator(config, layer_idx)
+        self.post_norm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.mlp = MLP(config, layer_idx)
+
+    def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        mixed, _ = self.mixer(self.pre_norm(hidden_states), **kwargs)
+        hidden_states = hidden_states + mixed
+        fed_forward: Tensor = self.mlp(self.post_norm(hidden_states))
+        return hidden_states + fed_forward

@@ -1,0 +1,341 @@
+"""Evo 2 (StripedHyena 2) with the interface of transformers.
+
+B batch, L tokens, D channels, V vocabulary.
+"""
+
+import math
+from typing import Any, ClassVar, Unpack
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.utils import TransformersKwargs
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .cache import AttentionFreeCache, new_cache
+from .config import ATTENTION, Evo2Config
+from .layers import (
+    Attention,
+    Evo2Layer,
+    FinalNorm,
+    HyenaFilter,
+    KeepsFloat32,
+    LongFilter,
+    MediumFilter,
+    OutputMatrix,
+    RMSNorm,
+    RotaryEmbedding,
+    ShortFilter,
+)
+
+SLOWEST_MODE = 3000.0  # tokens until the slowest mode of a new hyena_li filter is down to 1/e
+
+
+class Evo2PreTrainedModel(PreTrainedModel):
+    """What both Evo 2 classes have of transformers: loading, saving, new weights."""
+
+    config: Evo2Config
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = ["Evo2Layer"]
+    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["log_poles", "residues", "inv_freq"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    _is_stateful = True  # a recurrent state cannot go back to an earlier token
+    _can_record_outputs: ClassVar[dict[str, type]] = {
+        "hidden_states": Evo2Layer,
+        "attentions": Attention,
+    }
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load a saved model; see `PreTrainedModel.from_pretrained`.
+
+        Where the config says `round_weights_to`, the weights are rounded to that dtype first.
+        """
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.config.round_weights_to is not None:
+            round_weights(model, getattr(torch, model.config.round_weights_to))
+            model.config.round_weights_to = None
+        return loaded
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Small normal weights; filters of unit energy with memories of all lengths."""
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight, std=std)
+        elif isinstance(module, RMSNorm):
+            init.ones_(module.scale)
+        elif isinstance(module, RotaryEmbedding):
+            init.copy_(module.inv_freq, module.initial_frequencies())
+        elif isinstance(module, HyenaFilter):
+            init_filter(module)
+
+
+@torch.no_grad()
+def init_filter(module: HyenaFilter) -> None:
+    """New filters: the featurizer close to the identity, the inner ones of unit energy."""
+    taps = module.short_filter_weight
+    identity = functional.one_hot(torch.tensor(taps.shape[-1] - 1), taps.shape[-1])
+    init.copy_(taps, identity + 0.1 * torch.randn(taps.shape))
+    if isinstance(module, ShortFilter):
+        init.normal_(module.h, std=module.h.shape[-1] ** -0.5)
+    elif isinstance(module, MediumFilter):
+        groups, _, length = module.h.shape
+        memory = torch.logspace(0, 2, groups)[:, None, None]  # tokens until 1/e, by group
+        envelope = torch.exp(-torch.arange(length) / memory)
+        envelope /= envelope.norm(dim=-1, keepdim=True)
+        init.copy_(module.h, envelope * torch.randn(module.h.shape))
+        init.ones_(module.D)
+    elif isinstance(module, LongFilter):
+        channels, modes = module.residues.shape
+        memory = torch.logspace(0, math.log10(SLOWEST_MODE), modes)
+        memory = memory * 2 ** (torch.rand(channels, modes) - 0.5)
+        init.copy_(module.log_poles, -1 / memory[..., None])
+        init.copy_(module.residues, torch.randn(channels, modes) * (2 / (memory * modes)).sqrt())
+        init.ones_(module.D)
+
+
+@torch.no_grad()
+def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Round all weights but those kept in float32 to a dtype, and leave them in their own.
+
+    The reference holds its weights in bfloat16 whatever they are stored in, so a float32 run of
+    the same model begins with rounded weights.
+
+    Raises:
+        ValueError: Weights are on no device, so cannot be rounded in place.
+    """
+    for module in model.modules():
+        kept = module.float32_names if isinstance(module, KeepsFloat32) else ()
+        for name, weight in module.named_parameters(recurse=False):
+            if name in kept or weight.dtype == dtype:
+                continue
+            if weight.is_meta:
+                raise ValueError(
+                    f"The checkpoint's weights are to be rounded to {dtype}, which weights "
+                    f"offloaded to disk cannot be: load it with dtype={dtype}."
+                )
+            weight.copy_(weight.to(dtype))
+
+
+class Evo2Model(Evo2PreTrainedModel):
+    """Evo 2 without its output matrix.
+
+    The last hidden state, after the final norm, is float32 in a narrower model too.
+
+    Args:
+        config: The model's shape.
+    """
+
+    def __init__(self, config: Evo2Config) -> None:
+        super().__init__(config)
+        # The padding token has a weight like any other, so nn.Embedding is not told of it.
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(
+            Evo2Layer(config, layer_idx) for layer_idx in range(config.num_hidden_layers)
+        )
+        self.norm = FinalNorm(config.hidden_size, config.norm_eps)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @merge_with_config_defaults  # type: ignore[untyped-decorator] # transformers is half typed
+    @capture_outputs  # type: ignore[untyped-decorator] # the same
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor | None] | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPast:
+        """Run tokens, from the start or from where a cache stands.
+
+        Args:
+            input_ids: Tokens. (B, L)
+            attention_mask: 1 for tokens, 0 for padding, cached tokens included.
+                (B, cached + L) Custom 4-D masks reach the attention layers alone.
+            position_ids: Positions, counted from the first token by default. (B or 1, L)
+            past_key_values: The cache of a call before; it is updated.
+            inputs_embeds: Embeddings in place of `input_ids`. (B, L, D)
+            use_cache: Whether to return a cache.
+            **kwargs: As in transformers.
+
+        Raises:
+            ValueError: Both or none of `input_ids` and `inputs_embeds` are given, the mask does
+                not cover the tokens, or the cache is not made for the model.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        if use_cache and past_key_values is None:
+            past_key_values = new_cache(self.config)
+        if past_key_values is not None and len(past_key_values.layers) < len(self.layers):
+            raise ValueError(
+                "past_key_values does not know the layers of the model: make it with "
+                "DynamicCache(config=model.config)."
+            )
+
+        masks = self._prepare_masks(inputs_embeds, attention_mask, position_ids, past_key_values)
+        hidden_states = inputs_embeds
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, **masks, past_key_values=past_key_values, **kwargs)
+        if isinstance(past_key_values, AttentionFreeCache):
+            past_key_values.num_tokens += inputs_embeds.shape[1]
+        return BaseModelOutputWithPast(
+            last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values
+        )
+
+    def _prepare_masks(
+        self,
+        inputs_embeds: Tensor,
+        attention_mask: Tensor | dict[str, Tensor | None] | None,
+        position_ids: Tensor | None,
+        past_key_values: Cache | None,
+    ) -> dict[str, Tensor | None]:
+        """What the layers need to know of positions and padding.
+
+        Returns:
+            `attention_mask` for attention, None where it is plainly causal; `is_token` for the
+            convolutions, None where nothing is padded; `position_ids`.
+        """
+        length = inputs_embeds.shape[1]
+        has_attention = ATTENTION in self.config.operators
+        num_cached = 0
+        if has_attention and past_key_values is not None:
+            num_cached = past_key_values.get_seq_length()
+        is_token = None
+        if isinstance(attention_mask, dict):  # prepared by `generate`
+            is_token = attention_mask.get("conv", attention_mask.get("linear_attention"))
+            attention_mask = attention_mask.get("full_attention")
+        elif attention_mask is not None and attention_mask.ndim == 2:
+            if has_attention and attention_mask.shape[1] != num_cached + length:
+                raise ValueError(
+                    f"attention_mask covers {attention_mask.shape[1]} tokens; there are "
+                    f"{length}, and {num_cached} in the cache."
+                )
+            is_token = attention_mask[:, -length:]
+            if position_ids is None:
+                position_ids = (attention_mask.long().cumsum(1) - 1).clamp(min=0)[:, -length:]
+        if is_token is not None:
+            is_token = is_token.bool()
+            if not torch.compiler.is_compiling() and bool(is_token.all()):
+                is_token = None
+        if not has_attention:
+            return {"attention_mask": None, "is_token": is_token, "position_ids": None}
+        if position_ids is None:
+            position_ids = torch.arange(length, device=inputs_embeds.device) + num_cached
+            position_ids = position_ids[None]
+        causal_mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+        )
+        return {"attention_mask": causal_mask, "is_token": is_token, "position_ids": position_ids}
+
+
+class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
+    """Evo 2 with its output matrix, which is the embedding.
+
+    Args:
+        config: The model's shape.
+    """
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: Evo2Config) -> None:
+        super().__init__(config)
+        self.model = Evo2Model(config)
+        self.vocab_size = config.vocab_size
+        self.lm_head = OutputMatrix(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    @can_return_tuple  # type: ignore[untyped-decorator] # transformers is half typed
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor | None] | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CausalLMOutputWithPast:
+        """Predict the next token at each position; see `Evo2Model.forward`.
+
+        Args:
+            input_ids: Tokens. (B, L)
+            attention_mask: 1 for tokens, 0 for padding, cached tokens included.
+            position_ids: Positions, counted from the first token by default.
+            past_key_values: The cache of a call before; it is updated.
+            inputs_embeds: Embeddings in place of `input_ids`. (B, L, D)
+            labels: Tokens to predict, usually `input_ids`; -100 is left out of the loss. (B, L)
+            use_cache: Whether to return a cache.
+            logits_to_keep: Number of last positions to give logits for, or the positions
+                themselves; 0 is all.
+            **kwargs: As in transformers.
+
+        Returns:
+            Logits in float32, (B, L, V), and the mean loss if there are labels.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        positions = logits_to_keep
+        if isinstance(logits_to_keep, int):
+            positions = slice(-logits_to_keep, None)  # type: ignore[assignment] # indexes as well
+        logits = self.lm_head(outputs.last_hidden_state[:, positions])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
+            )
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _prepare_cache_for_generation(
+        self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        given = model_kwargs.get("past_key_values")
+        if (
+            ATTENTION not in self.config.operators
+            and given is None
+            and generation_config.use_cache is not False
+        ):
+            model_kwargs["past_key_values"] = new_cache(self.config)
+            return
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)

@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+import evo2_tasks
+
+
+def test_the_package_exports_the_model_without_importing_torch() -> None:
+    program = (
+        "import sys, evo2_tasks; assert 'torch' not in sys.modules; "
+        "from evo2_tasks import Evo2Config, Evo2ForCausalLM, Evo2Model, Evo2PreTrainedModel, "
+        "Evo2Tokenizer; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert {"Evo2Config", "Evo2Tokenizer"} <= set(dir(evo2_tasks))
+    assert not hasattr(evo2_tasks, "Evo3Config")
+
+
+def test_an_evo2_of_transformers_keeps_its_name() -> None:
+    program = (
+        "from transformers import AutoConfig, PreTrainedConfig\n"
+        "class Theirs(PreTrainedConfig):\n    model_type = 'evo2'\n"
+        "AutoConfig.register('evo2', Theirs)\n"
+        "from evo2_tasks.evo2 import Evo2Config, register_auto_classes\n"
+        "assert type(AutoConfig.for_model('evo2')) is Theirs\n"
+        "register_auto_classes()\n"
+        "assert type(AutoConfig.for_model('evo2')) is Evo2Config\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
