@@ -1,0 +1,192 @@
+"""INFO fields and fixed columns that go along with the alleles, typed by the header."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.lines import decode
+from evo2_tasks.genome.records import CarryField, FieldType, shown
+
+logger = logging.getLogger(__name__)
+
+FIXED_COLUMNS: Mapping[str, tuple[int, FieldType, str]] = {
+    "ID": (2, "string", "Identifier of the record"),
+    "QUAL": (5, "float", "Phred-scaled quality of the record"),
+    "FILTER": (6, "string", "Filters of the record"),
+}
+INFO_COLUMN = 7
+
+_TYPES: Mapping[str, FieldType] = {"Integer": "int", "Float": "float", "Flag": "bool"}
+_SPREADS: Mapping[str, Literal["scalar", "alt", "allele"]] = {
+    "0": "scalar",
+    "1": "scalar",
+    "A": "alt",
+    "R": "allele",
+}
+_ENCODED = re.compile("%(3A|3B|3D|25|2C|0D|0A|09)", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+# As C's strtod reads decimal numbers; Python's float() also takes "1_000" and spaces.
+_FLOAT = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)?|nan)", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class InfoField:
+    """A definition of an INFO field, as the header gives it."""
+
+    id: str
+    number: str
+    type: str
+    description: str
+
+    @property
+    def value_type(self) -> FieldType:
+        """Type of one value."""
+        return "bool" if self.number == "0" else _TYPES.get(self.type, "string")
+
+    @property
+    def spread(self) -> Literal["scalar", "list", "alt", "allele"]:
+        """How its values fall to the alleles."""
+        return "scalar" if self.value_type == "bool" else _SPREADS.get(self.number, "list")
+
+
+class CarriedColumns:
+    """The values of the carried fields, record by record.
+
+    A value of ``Number=A`` falls to its allele, one of ``Number=R`` to the allele of its number
+    (the reference's is left out), other lists go along whole. A value that is not of its type, or
+    a list that is not of its length, is null, and the log says so.
+
+    Args:
+        source: Name of the file, for messages.
+        carry: Names: INFO fields, ``ID``, ``QUAL``, ``FILTER``, or ``INFO/ID`` where an INFO field
+            has the name of a column.
+        info: The definitions of the header; a field without one is text.
+        percent_encoded: Whether text values spell special characters as ``%3B`` (VCF 4.3).
+    """
+
+    def __init__(
+        self,
+        source: str,
+        carry: Sequence[str],
+        info: Mapping[str, InfoField],
+        *,
+        percent_encoded: bool,
+    ) -> None:
+        self._source = source
+        self._percent_encoded = percent_encoded
+        self._fixed: list[tuple[int, int, FieldType]] = []
+        self._info: dict[bytes, tuple[int, InfoField]] = {}
+        self._problems: dict[str, tuple[int, str]] = {}
+        fields = []
+        for index, name in enumerate(carry):
+            if name in carry[:index]:
+                raise InputError(f"{source}: carry: '{shown(name)}' is named twice.")
+            if name in FIXED_COLUMNS:
+                column, value_type, description = FIXED_COLUMNS[name]
+                self._fixed.append((index, column, value_type))
+                fields.append(CarryField(name, value_type, description=description))
+                continue
+            key = name.removeprefix("INFO/")
+            if key not in info:
+                logger.warning(
+                    "%s: carry: the header defines no INFO field '%s'; it is carried as text",
+                    source,
+                    shown(key),
+                )
+            field = info.get(key, InfoField(key, "1", "String", ""))
+            self._info[key.encode()] = (index, field)
+            is_list = field.spread == "list"
+            fields.append(CarryField(name, field.value_type, is_list, field.description))
+        self.fields = tuple(fields)
+
+    def values(self, cells: Sequence[bytes], alts: Sequence[str]) -> list[tuple[object, ...]]:
+        """The carried values of each allele of a data line.
+
+        Args:
+            cells: The first columns of the line, INFO the eighth.
+            alts: The entries of ALT.
+        """
+        columns: list[Sequence[object]] = [(None,) * len(alts)] * len(self.fields)
+        for index, column, value_type in self._fixed:
+            if column < len(cells):
+                name = self.fields[index].name
+                value = self._parse(name, value_type, decode(cells[column]))
+                columns[index] = (value,) * len(alts)
+        if self._info:
+            items = self._find_items(cells[INFO_COLUMN] if len(cells) > INFO_COLUMN else b"")
+            for key, (index, field) in self._info.items():
+                columns[index] = self._spread(field, items.get(key), alts)
+        return list(zip(*columns, strict=True))
+
+    def log_problems(self) -> None:
+        """Say how many values did not fit their definition, once per field, and count anew."""
+        for name, (count, example) in self._problems.items():
+            logger.warning(
+                "%s: carry: %d values of '%s' do not fit the header's definition and are null; "
+                "the first is '%s'",
+                self._source,
+                count,
+                shown(name),
+                shown(example),
+            )
+        self._problems.clear()
+
+    def _find_items(self, info: bytes) -> dict[bytes, str]:
+        """The wanted items of an INFO column; of several with one key the first counts."""
+        found: dict[bytes, str] = {}
+        for item in info.split(b";"):
+            key, _, value = item.partition(b"=")
+            if key in self._info and key not in found:
+                found[key] = decode(value)
+        return found
+
+    def _spread(self, field: InfoField, text: str | None, alts: Sequence[str]) -> Sequence[object]:
+        """One field's value for each allele; ``text`` is null where the record lacks the field."""
+        if field.value_type == "bool":
+            return (text is not None,) * len(alts)
+        if text is None or text == ".":
+            return (None,) * len(alts)
+        if field.spread == "scalar":
+            return (self._parse(field.id, field.value_type, text),) * len(alts)
+        values = [self._parse(field.id, field.value_type, value) for value in text.split(",")]
+        if field.spread == "list":
+            return (tuple(values),) * len(alts)
+        if field.spread == "allele":
+            values = values if alts == ["."] else values[1:]
+        if len(values) != len(alts):
+            self._add_problem(field.id, text)
+            return (None,) * len(alts)
+        return values
+
+    def _parse(self, name: str, value_type: FieldType, text: str) -> object:
+        if text == ".":
+            return None
+        if value_type == "string":
+            return _ENCODED.sub(_decode_percent, text) if self._percent_encoded else text
+        value = parse_number(text, value_type)
+        if value is None:
+            self._add_problem(name, text)
+        return value
+
+    def _add_problem(self, name: str, text: str) -> None:
+        count, example = self._problems.get(name, (0, text))
+        self._problems[name] = (count + 1, example)
+
+
+def parse_number(text: str, value_type: FieldType) -> int | float | None:
+    """A number in plain decimal notation; null if the text is none, or no integer of 64 bits."""
+    if value_type == "int" and _INTEGER.fullmatch(text):
+        value = int(text)
+        return value if -(2**63) <= value < 2**63 else None
+    if value_type == "float" and _FLOAT.fullmatch(text):
+        return float(text)
+    return None
+
+
+def _decode_percent(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16))

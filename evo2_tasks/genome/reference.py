@@ -1,0 +1,254 @@
+"""The reference sequences: fast access by position, names, and the digest of them all."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pysam
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.contigs import ContigNames
+from evo2_tasks.genome.fasta import (
+    FastaEntry,
+    digest_collection,
+    make_index,
+    read_fasta,
+    read_index,
+)
+from evo2_tasks.genome.lines import find_compression, open_file, shown_path
+from evo2_tasks.genome.records import shown
+
+logger = logging.getLogger(__name__)
+
+BLOCK_BASES = 1 << 18
+MAX_BLOCKS = 256  # 64 MiB of sequence
+
+_IS_OTHER = bytes(chr(code) not in "ACGT" for code in range(256))
+
+
+class Reference:
+    """The sequences of an indexed FASTA file, plain or bgzip.
+
+    Bases are upper case. They are kept in blocks, so that variants in the order of the genome read
+    each base of the file once.
+
+    Args:
+        fasta_path: The file. Its ``.fai`` (and ``.gzi``) are made if they are missing.
+        circular_contigs: Sequences that are circular, by the names that the file has for them.
+        contig_aliases: From names that variants use to names of the file.
+        assembly_report: An NCBI ``*_assembly_report.txt``, for other names.
+        index_folder: Where an index goes that cannot be written beside the file.
+
+    Raises:
+        InputError: The file or what is said of it cannot be used.
+    """
+
+    def __init__(
+        self,
+        fasta_path: Path | str,
+        *,
+        circular_contigs: Iterable[str] = (),
+        contig_aliases: Mapping[str, str] | None = None,
+        assembly_report: Path | None = None,
+        index_folder: Path | None = None,
+    ) -> None:
+        self.path = Path(fasta_path)
+        with open_file(self.path):
+            pass
+        index, blocks = _find_index(self.path, index_folder)
+        self._entries = read_index(index, self.path)
+        _check_size(self.path, self._entries)
+        self._file = _open_fasta(self.path, index, blocks)
+        self._lengths = {entry.name: entry.length for entry in self._entries}
+        self._circular = frozenset(circular_contigs)
+        for name in sorted(self._circular - self._lengths.keys()):
+            names = shown(", ".join(self._lengths), 200)
+            raise InputError(
+                f"circular_contigs: '{shown(name)}' is no sequence of {shown_path(self.path)}; its "
+                f"sequences are: {names}."
+            )
+        self._names = ContigNames(
+            self._lengths, contig_aliases, assembly_report, source=shown_path(self.path)
+        )
+        self._blocks: dict[tuple[str, int], _Block] = {}
+
+    @property
+    def contigs(self) -> Mapping[str, int]:
+        """Length of each sequence by its name, in the order of the file."""
+        return MappingProxyType(self._lengths)
+
+    def resolve(self, contig: str) -> str | None:
+        """The name in this file of a contig that a variant names; null if it is not known."""
+        return self._names.resolve(contig)
+
+    def is_circular(self, reference_contig: str) -> bool:
+        """Whether a sequence is circular."""
+        return reference_contig in self._circular
+
+    def fetch(self, reference_contig: str, start: int, end: int) -> str:
+        """The bases from ``start`` to ``end``, 0-based and half-open, in upper case.
+
+        On a circular sequence the range may begin before 0 and end after the length.
+
+        Raises:
+            ValueError: The range is not within a linear sequence, or ends before it starts.
+        """
+        number = start // BLOCK_BASES
+        offset = start - number * BLOCK_BASES
+        block = self._blocks.get((reference_contig, number))
+        # The common case first: all in one block that is there already.
+        if block is not None and offset <= offset + end - start <= len(block.bases):
+            return block.bases[offset : offset + end - start]
+        pieces = self._pieces(reference_contig, start, end)
+        return "".join(block.bases[first:last] for block, first, last in pieces)
+
+    def count_non_acgt(self, reference_contig: str, start: int, end: int) -> int:
+        """Number of bases other than A, C, G and T in a range as `fetch` takes it."""
+        return sum(
+            block.count_non_acgt(first, last)
+            for block, first, last in self._pieces(reference_contig, start, end)
+        )
+
+    def seqcol_digest(self) -> str:
+        """The GA4GH digest of the sequence collection, from one pass over the whole file.
+
+        The pass also makes sure that the index fits the file.
+
+        Raises:
+            InputError: The index is one of another file, or the file is damaged.
+        """
+        sequences = list(read_fasta(self.path))
+        found = [_comparable(sequence.entry) for sequence in sequences]
+        if found != [_comparable(entry) for entry in self._entries]:
+            raise InputError(
+                f"{shown_path(self.path)}: the index does not fit the file, which was changed "
+                f"since; delete the .fai (and .gzi), and they are made anew."
+            )
+        names = [sequence.entry.name for sequence in sequences]
+        return digest_collection(names, [sequence.digest for sequence in sequences])
+
+    def _pieces(
+        self, reference_contig: str, start: int, end: int
+    ) -> Iterator[tuple[_Block, int, int]]:
+        """The blocks of a range, with the part of each that belongs to it."""
+        length = self._lengths[reference_contig]
+        is_circular = reference_contig in self._circular
+        if start > end or (not is_circular and not 0 <= start <= end <= length):
+            raise ValueError(f"{reference_contig!r} of {length} bases has no range {start}..{end}")
+        while start < end:
+            position = start % length if is_circular else start
+            number, offset = divmod(position, BLOCK_BASES)
+            block = self._load(reference_contig, number)
+            size = min(end - start, len(block.bases) - offset)
+            yield block, offset, offset + size
+            start += size
+
+    def _load(self, reference_contig: str, number: int) -> _Block:
+        key = (reference_contig, number)
+        block = self._blocks.get(key)
+        if block is None:
+            first = number * BLOCK_BASES
+            last = min(first + BLOCK_BASES, self._lengths[reference_contig])
+            with _fasta_errors(self.path):
+                bases = self._file.fetch(reference_contig, first, last).upper()
+            if len(bases) != last - first:
+                raise InputError(
+                    f"{shown_path(self.path)}: sequence '{shown(reference_contig)}' is shorter "
+                    f"than the index says; delete the index, and it is made anew."
+                )
+            if len(self._blocks) >= MAX_BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
+            block = self._blocks[key] = _Block(bases)
+        return block
+
+
+class _Block:
+    """A stretch of a sequence that knows which of its bases are none of A, C, G and T."""
+
+    __slots__ = ("_others", "bases")
+
+    def __init__(self, bases: str) -> None:
+        self.bases = bases
+        is_other = np.frombuffer(bases.encode().translate(_IS_OTHER), dtype=np.bool_)
+        self._others = array("i", np.flatnonzero(is_other).astype(np.int32).tobytes())
+
+    def count_non_acgt(self, start: int, end: int) -> int:
+        return bisect_left(self._others, end) - bisect_left(self._others, start)
+
+
+def _find_index(fasta: Path, index_folder: Path | None) -> tuple[Path, Path]:
+    """The ``.fai`` and ``.gzi`` of a FASTA, made if they are missing."""
+    beside = (fasta.with_name(fasta.name + ".fai"), fasta.with_name(fasta.name + ".gzi"))
+    compressed = find_compression(fasta) == "bgzip"
+    if beside[0].is_file() and (beside[1].is_file() or not compressed):
+        return beside
+    elsewhere = None
+    if index_folder is not None:
+        # Any change of the file makes it another index; so do equal names in other folders.
+        state = fasta.stat()
+        key = f"{fasta.resolve()}\0{state.st_size}\0{state.st_mtime_ns}".encode()
+        stem = index_folder / hashlib.sha256(key).hexdigest()[:16]
+        elsewhere = (stem.with_suffix(".fai"), stem.with_suffix(".gzi"))
+        if elsewhere[0].is_file():
+            return elsewhere
+    for index, blocks in filter(None, (beside, elsewhere)):
+        try:
+            make_index(fasta, index, blocks)
+        except OSError as error:
+            reason = error.strerror
+            continue
+        logger.info("made the index %s", shown_path(index))
+        return index, blocks
+    raise InputError(
+        f"{shown_path(fasta)}: has no index, and none can be written beside it: {reason}; make one "
+        f"with: samtools faidx FILE"
+    )
+
+
+def _check_size(fasta: Path, entries: Iterable[FastaEntry]) -> None:
+    """A plain file must be as long as its index says: a cheap look for indices of other files."""
+    if find_compression(fasta) != "plain":
+        return
+    needed = 0
+    for entry in entries:
+        if entry.length:
+            lines, rest = divmod(entry.length - 1, max(1, entry.line_bases))
+            needed = max(needed, entry.offset + lines * entry.line_width + rest + 1)
+    if needed > fasta.stat().st_size:
+        raise InputError(
+            f"{shown_path(fasta)}: is shorter than its index says; delete the .fai, and it is made "
+            f"anew."
+        )
+
+
+def _open_fasta(fasta: Path, index: Path, blocks: Path) -> pysam.FastaFile:
+    with _fasta_errors(fasta):
+        return pysam.FastaFile(str(fasta), str(index), str(blocks) if blocks.is_file() else None)
+
+
+@contextmanager
+def _fasta_errors(fasta: Path) -> Iterator[None]:
+    verbosity = pysam.set_verbosity(0)
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{shown_path(fasta)}: cannot be read: {shown(error, 200)}; the file or its index is "
+            f"damaged."
+        ) from error
+    finally:
+        pysam.set_verbosity(verbosity)
+
+
+def _comparable(entry: FastaEntry) -> tuple[object, ...]:
+    """What must agree: the width of lines says nothing of a sequence that has only one."""
+    lines = (entry.line_bases, entry.line_width) if entry.length > entry.line_bases else ()
+    return (entry.name, entry.length, entry.offset if entry.length else 0, *lines)
