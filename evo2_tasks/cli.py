@@ -1,0 +1,253 @@
+"""The command ``evo2-tasks``: one subcommand for each step, thin over :mod:`evo2_tasks.tasks`."""
+
+import logging
+import sys
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evo2_tasks import tasks
+from evo2_tasks.config import RunConfig, load_config
+from evo2_tasks.errors import InputError, InterruptedRunError
+from evo2_tasks.table.files import open_table
+from evo2_tasks.table.query import find_rows
+from evo2_tasks.table.show import show_table
+from evo2_tasks.table.tsv import format_header, format_rows
+
+EXIT_BAD_INPUT = 2
+EXIT_CAN_GO_ON = 75
+
+PATH = click.Path(path_type=Path)
+
+logger = logging.getLogger("evo2_tasks")
+
+
+class CommandLine(click.Group):
+    """A group of commands that tells a user's mistake in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; exit with 2 for bad input, with 75 when it can go on later."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            logger.error("%s", " ".join(str(error).split()))
+            ctx.exit(EXIT_BAD_INPUT)
+        except InterruptedRunError as error:
+            logger.error("%s", " ".join(str(error).split()))
+            ctx.exit(EXIT_CAN_GO_ON)
+        except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+def read_config(_ctx: click.Context, _param: click.Parameter, value: Path) -> RunConfig:
+    """Read and check the config that ``--config`` names; ``-`` is standard input."""
+    return load_config(value)
+
+
+def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    """Write the log to the file that ``--log`` names, beside the terminal."""
+    if value is None:
+        return
+    try:
+        value.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(value, mode="w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--log: {value} cannot be written: {error.strerror}.") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+
+
+log_option = click.option(
+    "--log",
+    type=PATH,
+    expose_value=False,
+    is_eager=True,
+    callback=add_log_file,
+    help="Write the log to this file too.",
+)
+
+
+def step(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a step of the workflow its options ``--config`` and ``--log``."""
+    function = click.option(
+        "--config",
+        type=PATH,
+        required=True,
+        callback=read_config,
+        metavar="FILE",
+        help="The run's config; - reads it from standard input.",
+    )(function)
+    return log_option(function)
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="evo2-tasks")
+def main() -> None:
+    """Variant effect scores from the DNA language model Evo 2.
+
+    The steps of the workflow are split, windows, score and merge; each can be run by hand on what
+    the one before it wrote.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+
+
+@main.command()
+@step
+@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
+@click.option("--variants", type=PATH, help="Read these variants instead; - is standard input.")
+@click.option("--out", type=PATH, required=True, help="Folder for the shards and split.json.")
+def split(config: RunConfig, variant_set: str, variants: Path | None, out: Path) -> None:
+    """Read the variants, one row per allele, and cut them into shards."""
+    tasks.split(config, variant_set=variant_set, variants=variants, out=out)
+
+
+@main.command()
+@step
+@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
+@click.option("--scoring", required=True, help="Name of the scoring in the config.")
+@click.option("--shard", type=PATH, required=True, help="A shard that split wrote.")
+@click.option("--split", "split_file", type=PATH, required=True, help="The split.json.")
+@click.option("--out", type=PATH, required=True, help="The alleles with their windows.")
+@click.option("--segments", "segments_file", type=PATH, required=True, help="The bases they need.")
+def windows(
+    config: RunConfig,
+    variant_set: str,
+    scoring: str,
+    shard: Path,
+    split_file: Path,
+    out: Path,
+    segments_file: Path,
+) -> None:
+    """Give each allele its window and its status, and collect the reference bases."""
+    tasks.windows(
+        config,
+        variant_set=variant_set,
+        scoring=scoring,
+        shard=shard,
+        split_file=split_file,
+        out=out,
+        segments_file=segments_file,
+    )
+
+
+@main.command()
+@step
+@click.option("--scoring", required=True, help="Name of the scoring in the config.")
+@click.option("--windows", "windows_file", type=PATH, required=True, help="What windows wrote.")
+@click.option("--segments", "segments_file", type=PATH, required=True, help="Its reference bases.")
+@click.option("--out", type=PATH, required=True, help="The scores of the shard.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the model.")
+def score(
+    config: RunConfig,
+    scoring: str,
+    windows_file: Path,
+    segments_file: Path,
+    out: Path,
+    threads: int | None,
+) -> None:
+    """Run the model on each allele's reference and alternate windows."""
+    # Only this step needs torch, which takes seconds to import.
+    from evo2_tasks import score_task  # noqa: PLC0415
+
+    score_task.score(
+        config,
+        scoring=scoring,
+        windows_file=windows_file,
+        segments_file=segments_file,
+        out=out,
+        threads=threads,
+    )
+
+
+@main.command()
+@step
+@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
+@click.option("--scoring", required=True, help="Name of the scoring in the config.")
+@click.option("--split", "split_file", type=PATH, required=True, help="The split.json.")
+@click.option("--windows", "windows_folder", type=PATH, required=True, help="Folder of windows.")
+@click.option("--scores", "scores_folder", type=PATH, required=True, help="Folder of scores.")
+@click.option("--out", type=PATH, required=True, help="The table.")
+@click.option("--run-json", type=PATH, required=True, help="What was run, where and how long.")
+def merge(
+    config: RunConfig,
+    variant_set: str,
+    scoring: str,
+    split_file: Path,
+    windows_folder: Path,
+    scores_folder: Path,
+    out: Path,
+    run_json: Path,
+) -> None:
+    """Combine the scores of all shards into one table, a row for each input allele."""
+    tasks.merge(
+        config,
+        variant_set=variant_set,
+        scoring=scoring,
+        split_file=split_file,
+        windows_folder=windows_folder,
+        scores_folder=scores_folder,
+        out=out,
+        run_json=run_json,
+    )
+
+
+@main.command()
+@click.argument("table", type=PATH)
+@click.option("--to", type=click.Choice(["vcf", "tsv"]), required=True, help="Format to write.")
+@click.option("--variants", type=PATH, help="For vcf: the file that was scored, if it has moved.")
+@click.option("--out", type=PATH, help="File to write; beside the table if not given.")
+@log_option
+def export(table: Path, to: str, variants: Path | None, out: Path | None) -> None:
+    """Write a table as VCF (the scored file with INFO fields added) or as TSV."""
+    suffix = ".vcf.gz" if to == "vcf" else ".tsv"
+    tasks.export(table, to=to, variants=variants, out=out or table.with_suffix(suffix))
+
+
+@main.command()
+@click.argument("table", type=PATH)
+def show(table: Path) -> None:
+    """Print what a table is: provenance, rows by status and flag, figures, first rows."""
+    for line in show_table(table):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("table", type=PATH)
+@click.argument("region")
+def query(table: Path, region: str) -> None:
+    """Print the rows of a region, as tab-separated text.
+
+    REGION is 1-based with both ends included, for example chr17:43,044,295-43,045,000.
+    """
+    found = find_rows(table, region)
+    first = next(found, None)
+    with open_table(table) as file:
+        click.echo(format_header(file.schema_arrow))
+    for rows in chain([] if first is None else [first], found):
+        for line in format_rows(rows):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--model", help="Release that a published file is, for example evo2_7b.")
+@click.option("--config", type=PATH, help="Published .yml description of a file that is none.")
+@log_option
+def convert(source: Path, out: Path, model: str | None, config: Path | None) -> None:
+    """Convert a published checkpoint to a folder for from_pretrained, or the folder back.
+
+    SOURCE is a published .pt file (or its .part0) and OUT a folder, or SOURCE is such a folder
+    and OUT ends in .pt.
+    """
+    # Only the model needs torch, which takes seconds to import.
+    from evo2_tasks import score_task  # noqa: PLC0415
+
+    score_task.convert(source, out, model=model, config=config)

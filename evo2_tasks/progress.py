@@ -1,0 +1,61 @@
+"""Progress of long work: a bar on a terminal, a line now and then in the log."""
+
+import logging
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Progress:
+    """Counts work done; use it as a context manager.
+
+    Args:
+        task: What is done, as the log says it.
+        total: How much there is to do.
+        unit: What is counted, in the plural.
+    """
+
+    def __init__(self, task: str, *, total: int, unit: str) -> None:
+        self._task = task
+        self._total = total
+        self._unit = unit
+        self._done = 0
+        self._started = self._said = time.monotonic()
+        # disable=None: no bar where standard error is no terminal
+        self._bar = tqdm(total=total, desc=task, unit=f" {unit}", unit_scale=True, disable=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def add(self, amount: int) -> None:
+        """Count work that has been done."""
+        self._done += amount
+        self._bar.update(amount)
+        now = time.monotonic()
+        if now - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = now
+            rate = self._done / (now - self._started)
+            left = max(0, self._total - self._done) / rate if rate else 0.0
+            logger.info(
+                "%s: %s of %s %s, %s/s, about %s left",
+                self._task,
+                f"{self._done:,}",
+                f"{self._total:,}",
+                self._unit,
+                f"{rate:,.0f}",
+                tqdm.format_interval(left),
+            )
