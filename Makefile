@@ -1,0 +1,78 @@
+# make run     score the demo variants
+# make test    run the tests
+# Both do their own set-up, in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+MODEL := build/evo2-random
+STAMP := .venv/.installed
+
+# The rules find their command here, without an activated environment.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup run test transformers-suite lint fix lock clean
+
+help:
+	@echo 'make run    score the demo variants (config.yaml)'
+	@echo 'make test   run the tests'
+	@echo 'make lint   check format, style, types and the workflow'
+	@echo 'make fix    format the code, write the generated files'
+	@echo 'make setup  make .venv and the model of the demo; the others do it by themselves'
+	@echo 'make lock   write constraints.txt anew'
+	@echo 'make clean  remove what set-up and runs wrote, but for the results'
+
+setup: $(STAMP) $(MODEL)/config.json
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo 'Installing into .venv; this takes some minutes.'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[torch,workflow,dev]'
+	touch $@
+
+$(MODEL)/config.json: training/random_model.py | $(STAMP)
+	$(BIN)/python training/random_model.py $(MODEL)
+
+run: setup
+	snakemake --profile workflow/profiles/local
+	@echo
+	@find results -name scores.parquet -exec evo2-tasks show {} \;
+	@echo
+	@echo 'Scores of the model evo2-random come from random weights and mean nothing.'
+	@echo 'Name an Evo 2 checkpoint under models: in config.yaml, and your variants.'
+
+# Two processes share the work by files; torch in each keeps to one thread.
+test: setup
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+
+# The tests that transformers has for its own language models, run on Evo 2. SUITE is a checkout of
+# transformers at the installed version.
+transformers-suite: setup
+	TRANSFORMERS_SUITE='$(SUITE)' pytest tests/transformers_suite
+
+lint: setup
+	ruff check
+	ruff format --check
+	mypy
+	snakefmt --check workflow
+	snakemake --lint
+	codespell
+
+fix: setup
+	ruff check --fix
+	ruff format
+	snakefmt workflow
+	$(BIN)/python docs/generate.py
+
+# The versions that are tested, from an environment made anew. The release of torch is chosen by
+# hand; what its CUDA build brings along is pinned by torch itself.
+lock:
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,workflow,dev]'
+	echo '# The versions that are tested. Written by: make lock' > constraints.txt
+	build/lock/bin/python -m pip freeze --exclude-editable \
+		| sed -E '/^(cuda|nvidia|triton)/d; s/\+cpu$$//' >> constraints.txt
+	rm -rf build/lock
+
+clean:
+	rm -rf .venv .snakemake build logs

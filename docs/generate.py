@@ -1,0 +1,129 @@
+"""Write the pages and files that are made from the code: run by ``make fix``.
+
+``workflow/config.schema.json`` and the tables in ``docs/configuration.md`` come from the models of
+`evo2_tasks.config`, ``docs/columns.md`` and the table in ``README.md`` from the columns of
+`evo2_tasks.table`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evo2_tasks.config import config_schema
+from evo2_tasks.table.docs import columns_page
+from evo2_tasks.table.schema import FINAL_COLUMNS, STRAND_SUFFIXES
+
+ROOT = Path(__file__).parent.parent
+SECTIONS = {
+    "Top level": None,
+    "references": "ReferenceConfig",
+    "models": "ModelConfig",
+    "scorings": "ScoringConfig",
+    "variant_sets": "VariantSetConfig",
+    "filters": "FilterConfig",
+    "run": "RunSettings",
+}
+Schema = dict[str, Any]
+
+
+def describe_type(schema: Schema) -> str:
+    """What a value of a schema may be, in words."""
+    match schema:
+        case {"anyOf": [one, {"type": "null"}]}:
+            return describe_type(one)
+        case {"enum": values}:
+            return ", ".join(f"`{value}`" for value in values)
+        case {"type": "array", "items": {"enum": _} as items}:
+            return f"list of {describe_type(items)}"
+        case {"type": "array"}:
+            return "list of texts"
+        case {"type": "boolean"}:
+            return "`true`, `false`"
+        case {"type": "integer", "minimum": least}:
+            return f"whole number from {least}"
+        case {"type": "number", "minimum": least, "maximum": most}:
+            return f"number from {least:g} to {most:g}"
+        case {"type": "string", "format": "path"}:
+            return "path"
+        case {"type": "string", "pattern": _}:
+            return "name"
+        case {"type": "object", "additionalProperties": {"type": "string"}}:
+            return "text for each text"
+        case {"type": "object"} | {"$ref": _}:
+            return "section"
+    raise ValueError(f"a type without words: {schema}")
+
+
+def describe_default(key: str, section: Schema) -> str:
+    """The default of a key, as it would stand in the file."""
+    if key in section.get("required", []):
+        return "required"
+    default = section["properties"][key]["default"]
+    return (
+        "" if default in (None, [], {}) or isinstance(default, dict) else f"`{json.dumps(default)}`"
+    )
+
+
+def key_table(section: Schema) -> str:
+    """A Markdown table of a section's keys."""
+    rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    for key, schema in section["properties"].items():
+        meaning = " ".join(schema["description"].split())
+        cells = [f"`{key}`", describe_type(schema), describe_default(key, section), meaning]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def configuration_page(page: str) -> str:
+    """The page with its tables written anew."""
+    schema = json.loads(config_schema())
+    # A key that is a section takes its meaning from the section where the schema has none.
+    for properties in (part["properties"] for part in [schema, *schema["$defs"].values()]):
+        for value in properties.values():
+            if "$ref" in value and "description" not in value:
+                value["description"] = schema["$defs"][value["$ref"].split("/")[-1]]["description"]
+    parts = []
+    for title, name in SECTIONS.items():
+        section = schema if name is None else schema["$defs"][name]
+        heading = "## Top level" if name is None else f"## `{title}`"
+        parts.append(f"{heading}\n\n{section['description']}\n\n{key_table(section)}\n")
+    return replace_between(page, "keys", "\n".join(parts))
+
+
+def readme_page(page: str) -> str:
+    """The README with its table of columns written anew; the strands' own columns are summed up."""
+    rows = ["| column | meaning |", "| --- | --- |"]
+    rows += [
+        f"| `{column.name}` | {column.description} |"
+        for column in FINAL_COLUMNS
+        if not column.name.endswith(tuple(STRAND_SUFFIXES))
+    ]
+    return replace_between(page, "columns", "\n".join(rows) + "\n")
+
+
+def replace_between(page: str, name: str, text: str) -> str:
+    """Replace what stands between the two marks of this name."""
+    start = f"<!-- {name}: written by docs/generate.py -->\n"
+    end = f"<!-- end of {name} -->"
+    before, _, rest = page.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"the page has no marks {start.strip()} and {end}")
+    return f"{before}{start}\n{text}\n{end}{after}"
+
+
+def generated_files() -> dict[Path, str]:
+    """Each file that is made from the code, as it should be."""
+    configuration = ROOT / "docs" / "configuration.md"
+    readme = ROOT / "README.md"
+    return {
+        ROOT / "workflow" / "config.schema.json": config_schema() + "\n",
+        ROOT / "docs" / "columns.md": columns_page(),
+        configuration: configuration_page(configuration.read_text(encoding="utf-8")),
+        readme: readme_page(readme.read_text(encoding="utf-8")),
+    }
+
+
+if __name__ == "__main__":
+    for file, text in generated_files().items():
+        file.write_text(text, encoding="utf-8")

@@ -1,0 +1,103 @@
+"""The documentation says what is there: commands, config keys, columns, links, versions."""
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from evo2_tasks.cli import main
+from evo2_tasks.config import load_config
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*.md")],
+    key=lambda page: page.as_posix(),
+)
+CONDA_NAMES = {"pytorch-gpu": "torch"}
+NOT_FROM_PYPI = {"python", "pip", "editables", "hatchling"}
+
+
+def read_all() -> str:
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_files_are_current(generate: ModuleType) -> None:
+    stale = [
+        file.relative_to(ROOT)
+        for file, text in generate.generated_files().items()
+        if not file.exists() or file.read_text(encoding="utf-8") != text
+    ]
+    assert not stale, "run `make fix`"
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_each_command_is_documented(command: str) -> None:
+    assert re.search(rf"evo2-tasks {command}\b", read_all()) or f"`{command}`" in read_all()
+
+
+def test_each_documented_command_exists() -> None:
+    named = set(re.findall(r"\bevo2-tasks ([a-z]+)\b", read_all()))
+    assert named <= {*main.commands}, named - {*main.commands}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if not link.startswith(("http:", "https:", "#")):
+            assert (page.parent / link.partition("#")[0]).exists(), link
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md"])
+def test_configs_in_the_pages_are_valid(page: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        load_config(yaml.safe_load(block), look_for_files=False)
+
+
+def test_the_config_of_the_checkout_is_valid() -> None:
+    config = load_config(ROOT / "config.yaml", look_for_files=False)
+    for name, variant_set in config.variant_sets.items():
+        assert (ROOT / variant_set.variants).exists(), name
+        assert (ROOT / config.references[variant_set.reference].fasta).exists(), name
+
+
+def test_environments_hold_the_versions_that_are_tested() -> None:
+    lines = (ROOT / "constraints.txt").read_text().lower().replace("_", "-").splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for name in ["cpu", "gpu"]:
+        environment = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())
+        pinned = dict(line.split(" =") for line in environment["dependencies"])
+        for package, version in pinned.items():
+            if package not in NOT_FROM_PYPI:
+                assert version == tested[CONDA_NAMES.get(package, package)], package
+        missing = required(extra="torch" if name == "gpu" else None) - {
+            CONDA_NAMES.get(package, package) for package in pinned
+        }
+        assert not missing
+
+
+def required(*, extra: str | None) -> set[str]:
+    """Names of the packages that the project needs, with one extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
+    return {re.split(r"[<>=]", line)[0].lower() for line in lines}
+
+
+def test_one_version_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version

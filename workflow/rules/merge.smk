@@ -1,0 +1,43 @@
+# Combines the shards into one table with a row for each input allele, in input order.
+rule merge:
+    input:
+        windows=gather.shard(
+            "<results>/{{variant_set}}/{{scoring}}/windows/{scatteritem}.parquet"
+        ),
+        scores=gather.shard(
+            "<results>/{{variant_set}}/{{scoring}}/scores/{scatteritem}.parquet"
+        ),
+        runs=gather.shard(
+            "<results>/{{variant_set}}/{{scoring}}/scores/{scatteritem}.json"
+        ),
+        split="<results>/{variant_set}/shards/split.json",
+    output:
+        table="<results>/{variant_set}/{scoring}/scores.parquet",
+        run=report(
+            "<results>/{variant_set}/{scoring}/run.json",
+            caption="../report/run.rst",
+            category="{variant_set}",
+            labels={"scoring": "{scoring}", "file": "run"},
+        ),
+    log:
+        "<logs>/merge/{variant_set}/{scoring}.log",
+    benchmark:
+        "<benchmarks>/merge/{variant_set}/{scoring}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=jobs.mem_mb,
+        runtime=jobs.runtime,
+    params:
+        config=jobs.config,
+        settings=lookup("{variant_set}/{scoring}", within=settings.merge),
+        folder=subpath(output.table, parent=True),
+    message:
+        "Merging the scores: {wildcards.variant_set}, {wildcards.scoring}"
+    shell:
+        "printf '%s' {params.config:q} | evo2-tasks merge --config - --log {log:q}"
+        " --variant-set {wildcards.variant_set:q} --scoring {wildcards.scoring:q}"
+        " --split {input.split:q}"
+        # The folders, not the files: a thousand shards would not fit on a command line.
+        " --windows {params.folder:q}/windows --scores {params.folder:q}/scores"
+        " --out {output.table:q} --run-json {output.run:q}"

@@ -1,0 +1,30 @@
+# Runs the model on the two windows of each allele of a shard. The one step that needs torch.
+rule score:
+    input:
+        windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
+        segments="<results>/{variant_set}/{scoring}/windows/{scatteritem}.segments.parquet",
+        checkpoint=local(lookup("{scoring}", within=inputs.checkpoint)),
+    output:
+        scores="<results>/{variant_set}/{scoring}/scores/{scatteritem}.parquet",
+        run="<results>/{variant_set}/{scoring}/scores/{scatteritem}.json",
+    log:
+        "<logs>/score/{variant_set}/{scoring}/{scatteritem}.log",
+    benchmark:
+        "<benchmarks>/score/{variant_set}/{scoring}/{scatteritem}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    # One thread scores the most per core: rather more shards at once than more threads in one.
+    threads: 1
+    resources:
+        gpu=jobs.gpu,
+        mem_mb=jobs.score_mem_mb,
+        runtime=jobs.score_runtime,
+    params:
+        config=jobs.config,
+        settings=lookup("{scoring}", within=settings.score),
+    message:
+        "Scoring: {wildcards.variant_set}, {wildcards.scoring}, {wildcards.scatteritem}"
+    shell:
+        "printf '%s' {params.config:q} | evo2-tasks score --config - --log {log:q}"
+        " --scoring {wildcards.scoring:q} --threads {threads}"
+        " --windows {input.windows:q} --segments {input.segments:q} --out {output.scores:q}"

@@ -1,0 +1,28 @@
+# Gives each allele its window and status, and collects the reference bases that the shard needs.
+rule windows:
+    input:
+        shard="<results>/{variant_set}/shards/{scatteritem}.parquet",
+        split="<results>/{variant_set}/shards/split.json",
+        reference=local(lookup("{variant_set}", within=inputs.reference)),
+    output:
+        windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
+        segments="<results>/{variant_set}/{scoring}/windows/{scatteritem}.segments.parquet",
+    log:
+        "<logs>/windows/{variant_set}/{scoring}/{scatteritem}.log",
+    benchmark:
+        "<benchmarks>/windows/{variant_set}/{scoring}/{scatteritem}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=jobs.mem_mb,
+        runtime=jobs.runtime,
+    params:
+        config=jobs.config,
+        settings=lookup("{variant_set}/{scoring}", within=settings.windows),
+    message:
+        "Placing windows: {wildcards.variant_set}, {wildcards.scoring}, {wildcards.scatteritem}"
+    shell:
+        "printf '%s' {params.config:q} | evo2-tasks windows --config - --log {log:q}"
+        " --variant-set {wildcards.variant_set:q} --scoring {wildcards.scoring:q}"
+        " --shard {input.shard:q} --split {input.split:q}"
+        " --out {output.windows:q} --segments {output.segments:q}"
