@@ -165,7 +165,7 @@ class Evo2Model(Evo2PreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        **kwargs: Unpack[TransformersKwargs],
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc] # transformers is half typed
     ) -> BaseModelOutputWithPast:
         """Run tokens, from the start or from where a cache stands.
 
@@ -282,7 +282,7 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
-        **kwargs: Unpack[TransformersKwargs],
+        **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc] # transformers is half typed
     ) -> CausalLMOutputWithPast:
         """Predict the next token at each position; see `Evo2Model.forward`.
 
@@ -326,6 +326,13 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def _get_resized_lm_head(self, *args: Any, **kwargs: Any) -> OutputMatrix:
+        # transformers makes a plain linear map, which would compute in the dtype of its weight.
+        resized = super()._get_resized_lm_head(*args, **kwargs)
+        matrix = OutputMatrix(resized.in_features, resized.out_features, bias=False)
+        matrix.weight = resized.weight
+        return matrix
 
     def _prepare_cache_for_generation(
         self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
