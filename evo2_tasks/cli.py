@@ -11,14 +11,13 @@ import click
 
 from evo2_tasks import tasks
 from evo2_tasks.config import RunConfig, load_config
-from evo2_tasks.errors import InputError, InterruptedRunError
+from evo2_tasks.errors import InputError
 from evo2_tasks.table.files import open_table
 from evo2_tasks.table.query import find_rows
 from evo2_tasks.table.show import show_table
 from evo2_tasks.table.tsv import format_header, format_rows
 
 EXIT_BAD_INPUT = 2
-EXIT_CAN_GO_ON = 75
 
 PATH = click.Path(path_type=Path)
 
@@ -29,23 +28,23 @@ class CommandLine(click.Group):
     """A group of commands that tells a user's mistake in one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; exit with 2 for bad input, with 75 when it can go on later."""
+        """Run a command; exit with 2 for what the user got wrong."""
         try:
             return super().invoke(ctx)
         except InputError as error:
             logger.error("%s", " ".join(str(error).split()))
             ctx.exit(EXIT_BAD_INPUT)
-        except InterruptedRunError as error:
-            logger.error("%s", " ".join(str(error).split()))
-            ctx.exit(EXIT_CAN_GO_ON)
         except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
             sys.stderr.close()
             ctx.exit(0)
 
 
 def read_config(_ctx: click.Context, _param: click.Parameter, value: Path) -> RunConfig:
-    """Read and check the config that ``--config`` names; ``-`` is standard input."""
-    return load_config(value)
+    """Read and check the config that ``--config`` names; ``-`` is standard input.
+
+    A step needs some of the files that the config names, not all, and says which it misses.
+    """
+    return load_config(value, look_for_files=False)
 
 
 def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:

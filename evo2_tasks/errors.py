@@ -6,7 +6,3 @@ class InputError(Exception):
 
     The message is one line. The command prints it without a traceback and exits with 2.
     """
-
-
-class InterruptedRunError(Exception):
-    """The run was told to stop and can go on later; the command exits with 75."""

@@ -1,7 +1,8 @@
 """The model: Evo 2 in PyTorch with the interface of transformers.
 
 Importing this package makes the Auto classes of transformers know ``model_type: evo2``, unless
-transformers brings an Evo 2 of its own; then `register_auto_classes` says which one they take.
+transformers brings an Evo 2 of its own: then `register_auto_classes` chooses this one. What
+`save_pretrained` writes holds the code of the model too, so that it loads without this package.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
@@ -23,12 +24,19 @@ __all__ = [
 
 
 def register_auto_classes() -> None:
-    """Make the Auto classes of transformers use the classes of this package for Evo 2."""
+    """Make the Auto classes take this package for every checkpoint with ``model_type: evo2``."""
     AutoConfig.register(Evo2Config.model_type, Evo2Config, exist_ok=True)
-    AutoModel.register(Evo2Config, Evo2Model, exist_ok=True)
-    AutoModelForCausalLM.register(Evo2Config, Evo2ForCausalLM, exist_ok=True)
     AutoTokenizer.register(Evo2Config, slow_tokenizer_class=Evo2Tokenizer, exist_ok=True)
 
 
+# These two go by the class of the config, which is ours, so they concern no other Evo 2.
+AutoModel.register(Evo2Config, Evo2Model, exist_ok=True)
+AutoModelForCausalLM.register(Evo2Config, Evo2ForCausalLM, exist_ok=True)
 if Evo2Config.model_type not in CONFIG_MAPPING:
     register_auto_classes()
+
+# What is saved brings the files of these classes along.
+Evo2Config.register_for_auto_class("AutoConfig")
+Evo2Model.register_for_auto_class("AutoModel")
+Evo2ForCausalLM.register_for_auto_class("AutoModelForCausalLM")
+Evo2Tokenizer.register_for_auto_class("AutoTokenizer")

@@ -172,6 +172,8 @@ def export_published(folder: Path, out: Path) -> None:
         if path.exists():
             raise ValueError(f"{path}: exists; name a new file or remove it.")
     geometry = read_config(folder)
+    if not geometry.tie_word_embeddings:
+        raise ValueError(f"{folder}: has an output matrix of its own; published files have none.")
     with ExitStack() as stack:
         tensors = read_folder(folder, geometry, stack)
         entries: dict[str, Any] = {

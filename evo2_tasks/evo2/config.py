@@ -39,6 +39,12 @@ _FIXED_KEYS: dict[str, tuple[object, object]] = {
     "tie_embeddings": (True, True),
 }
 
+# Where the Auto classes find a saved model's code, in the files that are saved beside it.
+AUTO_MAP = {
+    "AutoConfig": "config.Evo2Config",
+    "AutoModel": "modeling.Evo2Model",
+    "AutoModelForCausalLM": "modeling.Evo2ForCausalLM",
+}
 # The types of RoPE, and what each of them needs to know.
 _ROPE_NUMBERS = {"default": ("rope_theta",), "linear": ("rope_theta", "factor")}
 _COUNTS = (
@@ -144,6 +150,7 @@ class Evo2Config(PreTrainedConfig):
         if not isinstance(self.rope_parameters, Mapping | None):
             raise ValueError(f"rope_parameters: {self.rope_parameters!r} is no mapping.")
         self.rope_parameters = dict(self.rope_parameters or {})
+        self.auto_map = dict(AUTO_MAP)
         super().__post_init__(**kwargs)
         self._check()
 

@@ -326,7 +326,8 @@ class LongFilter(KeepsFloat32, HyenaFilter):
         """The filter over a chunk: made anew in training, once for all lengths in inference.
 
         The one that is kept is dropped when the mode, dtype or device of the module changes, and
-        not used once a parameter was replaced or written to.
+        not used once a parameter was replaced or written to. Only a write through `.data` goes
+        unseen until the next `train` or `eval`.
         """
         poles, residues = self.log_poles, self.residues
         if (
@@ -334,6 +335,7 @@ class LongFilter(KeepsFloat32, HyenaFilter):
             or torch.is_grad_enabled()
             or torch.compiler.is_compiling()
             or poles.is_inference()  # then no write to it can be seen
+            or residues.is_inference()
         ):
             return make_modal_filter(poles.squeeze(-1), residues, min(length, CHUNK_LENGTH))
         versions = poles._version, residues._version

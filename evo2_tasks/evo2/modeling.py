@@ -327,12 +327,11 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
             attentions=outputs.attentions,
         )
 
-    def _get_resized_lm_head(self, *args: Any, **kwargs: Any) -> OutputMatrix:
-        # transformers makes a plain linear map, which would compute in the dtype of its weight.
-        resized = super()._get_resized_lm_head(*args, **kwargs)
-        matrix = OutputMatrix(resized.in_features, resized.out_features, bias=False)
-        matrix.weight = resized.weight
-        return matrix
+    def _get_resized_lm_head(self, *args: Any, **kwargs: Any) -> nn.Linear:
+        resized: nn.Linear = super()._get_resized_lm_head(*args, **kwargs)
+        # A plain linear map by now, which would compute in the dtype of its weight.
+        resized.__class__ = OutputMatrix
+        return resized
 
     def _prepare_cache_for_generation(
         self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any

@@ -500,6 +500,14 @@ def test_folders_that_do_not_fit_are_refused(make_model: Any, tmp_path: Path) ->
         load(tmp_path)
 
 
+def test_an_output_matrix_of_its_own_cannot_be_published(make_model: Any, tmp_path: Path) -> None:
+    model = make_model(tie_word_embeddings=False)
+    model.save_pretrained(tmp_path / "folder")
+    assert weights_digest(load(tmp_path / "folder")) == weights_digest(model)
+    with pytest.raises(ValueError, match="output matrix"):
+        export_published(tmp_path / "folder", tmp_path / "out.pt")
+
+
 def test_a_saved_model_loads(make_model: Any, tmp_path: Path) -> None:
     model = make_model()
     model.save_pretrained(tmp_path)

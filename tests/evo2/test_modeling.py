@@ -184,8 +184,8 @@ def test_a_state_forks(model: Evo2ForCausalLM) -> None:
     assert torch.allclose(forked, whole[:, 37:], atol=TOLERANCE)
 
 
-def test_a_reset_cache_is_a_new_one(model: Evo2ForCausalLM) -> None:
-    input_ids = draw_ids(2, 40)
+def test_a_reset_cache_is_a_new_one(make_model: Any) -> None:
+    model, input_ids = make_model(["hyena_se", "hyena_mr", "hyena_li"]), draw_ids(2, 40)
     with torch.inference_mode():
         cache = model(draw_ids(2, 20, seed=5), use_cache=True).past_key_values
         cache.reset()

@@ -1,0 +1,132 @@
+"""The command line: exit codes, one line for a mistake, standard input, the log file."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from evo2_tasks.cli import main
+
+COMMAND = Path(sys.executable).with_name("evo2-tasks")
+VCF = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nc\t3\t.\tG\tA,T\nc\t4\t.\tT\t<DEL>\n"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "g.fa").write_text(">c\nACGTACGT\n")
+    (tmp_path / "in.vcf").write_bytes(VCF)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    file = tmp_path / "config.json"
+    file.write_text(
+        json.dumps(
+            {
+                "references": {"g": {"fasta": str(tmp_path / "g.fa")}},
+                "models": {"m": {"checkpoint": str(tmp_path / "model"), "gpus": 0}},
+                "scorings": {"s": {"model": "m"}},
+                "variant_sets": {
+                    "v": {
+                        "variants": str(tmp_path / "in.vcf"),
+                        "reference": "g",
+                        "scorings": ["s"],
+                    }
+                },
+                "output": str(tmp_path / "results"),
+            }
+        )
+    )
+    return file
+
+
+def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [str(COMMAND), *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_variants_may_come_from_standard_input(
+    config: Path, tmp_path: Path, compress: type[bytes]
+) -> None:
+    (tmp_path / "in.vcf").unlink()
+    done = run(
+        *("split", "--config", config, "--variant-set", "v", "--variants", "-"),
+        *("--out", tmp_path / "shards"),
+        stdin=compress(VCF),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(tmp_path / "shards" / "1-of-1.parquet").to_pylist()
+    assert [row["alt"] for row in rows] == ["A", "T", "<DEL>"]
+
+
+def test_the_config_may_come_from_standard_input(config: Path, tmp_path: Path) -> None:
+    done = run(
+        *("split", "--config", "-", "--variant-set", "v", "--out", tmp_path / "shards"),
+        stdin=config.read_bytes(),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variants", "said"),
+    [
+        (b"", b"empty"),
+        (b">c\nACGT\n", b"FASTA"),
+        (gzip.compress(VCF)[:-12], b"truncated"),
+        (b"\0\1\2rubbish", b"in.vcf"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_and_exit_code_2(
+    config: Path, tmp_path: Path, variants: bytes, said: bytes
+) -> None:
+    (tmp_path / "in.vcf").write_bytes(variants)
+    log = tmp_path / "logs" / "split.log"
+    out = tmp_path / "shards"
+    done = run("split", "--config", config, "--variant-set", "v", "--out", out, "--log", log)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(b"ERROR: ")
+    assert said in lines[0]
+    assert lines[0].removeprefix(b"ERROR: ") in log.read_bytes()
+    assert not list(out.glob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["split", "--variant-set", "w"], b"'w'"),
+        (["split", "--variant-set", "v", "--variants", "nowhere.vcf"], b"nowhere.vcf"),
+        (["windows", "--variant-set", "v", "--scoring", "t"], b"'t'"),
+    ],
+)
+def test_a_wrong_name_is_one_line(
+    config: Path, tmp_path: Path, arguments: list[str], said: bytes
+) -> None:
+    files = ["shard", "split", "segments"] if arguments[0] == "windows" else []
+    paths = [text for name in files for text in (f"--{name}", tmp_path / name)]
+    done = run(*arguments, "--config", config, "--out", tmp_path / "shards", *paths)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+
+
+def test_no_table_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "no.parquet").write_text("no table")
+    for arguments in (["show"], ["export", "--to", "tsv"]):
+        done = run(*arguments, tmp_path / "no.parquet")
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+    assert run("show", tmp_path / "missing.parquet").returncode == 2
+
+
+def test_each_command_says_what_it_does() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    for name, command in main.commands.items():
+        assert command.help, name
+        assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
