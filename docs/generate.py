@@ -94,7 +94,7 @@ def readme_page(page: str) -> str:
     """The README with its table of columns written anew; the strands' own columns are summed up."""
     rows = ["| column | meaning |", "| --- | --- |"]
     rows += [
-        f"| `{column.name}` | {column.description} |"
+        f"| `{column.name}` | {column.description.replace(', see the list below', '')} |"
         for column in FINAL_COLUMNS
         if not column.name.endswith(tuple(STRAND_SUFFIXES))
     ]

@@ -26,22 +26,6 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from evo2_tasks.errors import InputError
 
-__all__ = [
-    "FilterConfig",
-    "InputError",
-    "ModelConfig",
-    "ReferenceConfig",
-    "RunConfig",
-    "RunSettings",
-    "ScoringConfig",
-    "VariantSetConfig",
-    "checkpoint_path",
-    "config_schema",
-    "dump_config",
-    "load_config",
-    "scoring_settings",
-]
-
 BUNDLED_CHECKPOINTS = Path(__file__).parent / "checkpoints"
 RESERVED_NAMES = frozenset({"report.html", "shards"})
 MIN_WINDOW_LENGTH = 64

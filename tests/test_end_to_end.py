@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -387,6 +388,16 @@ def test_carried_fields_and_exports_are_there(folder: Path, table: pd.DataFrame)
     results = folder / "results" / "calls" / "both"
     assert (results / "scores.vcf.gz").exists()
     assert len((results / "scores.tsv").read_text().splitlines()) == len(table) + 1
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/columns.md"])
+def test_python_examples_of_the_documentation_run(folder: Path, page: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    examples = [block for block in blocks if "scores.parquet" in block]
+    assert examples
+    for example in examples:
+        code = re.sub(r"results/[\w-]+/[\w-]+/", f"{folder}/results/calls/both/", example)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=TIME_LIMIT_S)
 
 
 def test_a_second_run_has_nothing_to_do(folder: Path) -> None:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from transformers.utils import logging
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM, Evo2Tokenizer
 
@@ -37,6 +38,7 @@ def write_random_model(folder: Path) -> None:
         hyena_mr_groups=64,
         fp8_projections=False,
     )
+    logging.disable_progress_bar()
     torch.manual_seed(SEED)
     model = Evo2ForCausalLM(config)
     folder.parent.mkdir(parents=True, exist_ok=True)
