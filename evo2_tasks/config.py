@@ -276,7 +276,7 @@ def config_schema() -> str:
 
 
 def scoring_settings(config: RunConfig, scoring: str) -> dict[str, int | float | str | bool | None]:
-    """The settings of a scoring that shape its windows and scores, every default resolved.
+    """The settings of a scoring that shape its windows and scores, defaults resolved.
 
     What a table's signature records and what tells whether a finished job is still valid.
     """
@@ -290,13 +290,17 @@ def scoring_settings(config: RunConfig, scoring: str) -> dict[str, int | float |
         "horizon": settings.horizon,
         "max_allele_length": _max_allele_length(settings),
         "max_n_share": settings.max_n_share,
-        "min_context": (
-            min(512, settings.window_length // 4)
-            if settings.min_context is None
-            else settings.min_context
-        ),
+        # Its default follows the window, which is shorter on a short circular contig.
+        "min_context": settings.min_context,
         "prepend_bos": settings.prepend_bos,
     }
+
+
+def model_dtype(model: ModelConfig) -> str:
+    """Number type of a model's weights, its default resolved."""
+    if model.dtype is not None:
+        return model.dtype
+    return "bfloat16" if model.gpus else "float32"
 
 
 def checkpoint_path(model: ModelConfig) -> Path:

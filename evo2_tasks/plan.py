@@ -20,6 +20,7 @@ from evo2_tasks.config import (
     RunConfig,
     checkpoint_path,
     dump_config,
+    model_dtype,
     scoring_settings,
 )
 
@@ -150,8 +151,11 @@ def step_settings(config: RunConfig) -> StepSettings:
         score={
             name: _dumped(
                 config.models[scoring.model],
-                {"checkpoint", "model", "config", "dtype"},
-                scoring_settings(config, name),
+                {"checkpoint", "model", "config"},
+                {
+                    "dtype": model_dtype(config.models[scoring.model]),
+                    **scoring_settings(config, name),
+                },
             )
             for name, scoring in scorings.items()
         },

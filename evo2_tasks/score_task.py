@@ -14,7 +14,13 @@ import pyarrow.compute as pc
 import torch
 import transformers
 
-from evo2_tasks.config import ModelConfig, RunConfig, checkpoint_path, scoring_settings
+from evo2_tasks.config import (
+    ModelConfig,
+    RunConfig,
+    checkpoint_path,
+    model_dtype,
+    scoring_settings,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.checkpoints import (
     convert_published,
@@ -166,7 +172,7 @@ def open_model(name: str, settings: ModelConfig) -> LoadedModel:
     """
     started = time.monotonic()
     device = find_device(name, settings.gpus)
-    dtype = settings.dtype or ("float32" if device.type == "cpu" else "bfloat16")
+    dtype = model_dtype(settings)
     try:
         model = load_model(
             checkpoint_path(settings),

@@ -336,7 +336,7 @@ def test_a_window_that_could_not_hold_its_allele_is_refused(
     assert error_of(scoring(minimal, **settings)).startswith(f"config: scorings.short.{key}")
 
 
-def test_settings_of_a_scoring_have_every_default_resolved(minimal: dict[str, Any]) -> None:
+def test_settings_of_a_scoring_have_their_defaults_resolved(minimal: dict[str, Any]) -> None:
     assert scoring_settings(load_config(minimal), "short") == {
         "window_length": 64,
         "window_placement": "centered",
@@ -345,12 +345,11 @@ def test_settings_of_a_scoring_have_every_default_resolved(minimal: dict[str, An
         "horizon": None,
         "max_allele_length": 16,
         "max_n_share": 0.5,
-        "min_context": 16,
+        "min_context": None,
         "prepend_bos": False,
     }
     tiled = load_config(scoring(minimal, window_placement="tiled", window_length=4096))
     assert scoring_settings(tiled, "short")["window_step"] == 1024
-    assert scoring_settings(tiled, "short")["min_context"] == 512
     named = load_config(scoring(minimal, window_step=100, min_context=0, max_allele_length=1))
     assert scoring_settings(named, "short")["window_step"] == 100
     assert scoring_settings(named, "short")["min_context"] == 0

@@ -267,16 +267,22 @@ def test_the_way_of_working_runs_nothing_again(done: Project) -> None:
     assert done.planned() == []
 
 
+def test_a_model_that_moves_to_the_cpu_changes_its_number_type(done: Project) -> None:
+    done.config["models"]["large"]["gpus"] = 0
+    assert done.planned() == sorted(score("a", "long") + merge("a", "long"))
+
+
 def test_a_default_written_out_runs_nothing_again(done: Project) -> None:
     done.config["scorings"]["short"] |= {
         "window_placement": "centered",
         "strands": "both",
         "horizon": None,
         "max_allele_length": 16,
-        "min_context": 16,
+        "min_context": None,
         "max_n_share": 0.5,
         "prepend_bos": False,
     }
+    done.config["models"]["large"]["dtype"] = "bfloat16"
     done.config["references"]["two"]["circular_contigs"] = []
     done.config["variant_sets"]["b"]["carry"] = []
     assert done.planned() == []
