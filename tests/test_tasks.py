@@ -281,6 +281,23 @@ def test_the_model_and_the_settings_stand_in_the_signature(
     assert not (tmp_path / "other.parquet").exists()
 
 
+def test_a_published_file_scores_as_the_folder_that_it_converts_to(tmp_path: Path) -> None:
+    golden = Path(__file__).parent / "data" / "golden" / "tiny_7b_1m"
+    folder = tmp_path / "converted"
+    score_task.convert(golden / "model.pt", folder, model=None, config=golden / "config.yml")
+    published = {"checkpoint": str(golden / "model.pt"), "config": str(golden / "config.yml")}
+    text = HEADER + b"ring\t50\t.\tN\tG\nring\t60\t.\tA\tC,G,T,GG\nchr1\t9\t.\tC\tCA\n"
+    tables = [
+        run_steps(
+            write_config(tmp_path, text, models={"m": {"gpus": 0, **model}}),
+            tmp_path / name,
+            stub=False,
+        )
+        for name, model in (("file", published), ("folder", {"checkpoint": str(folder)}))
+    ]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
 def test_a_gpu_that_is_not_there_is_one_clear_line(tmp_path: Path, model_folder: Path) -> None:
     if torch.accelerator.is_available():
         pytest.skip("this machine has a GPU")
