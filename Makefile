@@ -45,9 +45,11 @@ test: setup
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
 
 # The tests that transformers has for its own language models, run on Evo 2. SUITE is a checkout of
-# transformers at the installed version.
+# transformers at the installed version; without it they are skipped.
 transformers-suite: setup
-	TRANSFORMERS_SUITE='$(SUITE)' pytest tests/transformers_suite
+	$(if $(SUITE),$(BIN)/python -m pip install -qq httpx parameterized)
+	TRANSFORMERS_SUITE='$(SUITE)' HF_HUB_OFFLINE=1 pytest tests/transformers_suite \
+		-o strict=false -o xfail_strict=false -W ignore
 
 lint: setup
 	ruff check

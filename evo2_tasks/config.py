@@ -160,8 +160,8 @@ class VariantSetConfig(_Section):
     """Regions to read through the file's index (`chr1`, `chr1:1000-2000`); other records are
     not read at all."""
     max_ref_mismatch_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
-    """Share of alleles whose REF is not in the reference above which the run stops: the variants
-    are of another assembly."""
+    """Share of alleles whose REF the reference does not have above which the run stops, since the
+    variants are of another assembly; looked at from the hundredth allele of a shard on."""
     sort_by_position: bool = False
     """Whether the table is in the order of contigs and positions and not in input order."""
     exports: Annotated[tuple[Literal["vcf", "tsv"], ...], AfterValidator(_unique)] = ()
@@ -174,6 +174,9 @@ class RunSettings(_Section):
 
     batch_tokens: Annotated[int, Field(ge=1)] = 65_536
     """Tokens that go through the model at once."""
+    segment_length: Annotated[int, Field(ge=1)] = 65_536
+    """Bases of a segment: a longer window goes through the model in segments, each from the state
+    that the one before left, so that memory grows only by the keys and values of attention."""
     part_tokens: Annotated[int, Field(ge=1)] = 1_048_576
     """Tokens of a part, the slice of a shard within which identical windows are run once."""
 

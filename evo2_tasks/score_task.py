@@ -141,6 +141,7 @@ def score(
                 loaded.model,
                 part,
                 batch_tokens=config.run.batch_tokens,
+                segment_length=config.run.segment_length,
                 horizon=settings.horizon is not None,
                 prepend_bos=settings.prepend_bos,
                 on_batch=count_batch,

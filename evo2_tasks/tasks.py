@@ -303,13 +303,10 @@ def merge(
     shard_files = [(scores_folder / name).with_suffix(".json") for name in names]
     variants = {key: read[key] for key in VARIANTS_KEYS}
     write_json(run_json, summarize_run(counts, shard_files, variants=variants))
-    logger.info("%s: %s rows", out, f"{counts.alleles:,}")
-    if counts.alleles and not counts.by_status.get("scored"):
-        logger.warning(
-            "%s: NO allele has a score: %s",
-            out,
-            ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items()),
-        )
+    by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
+    logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
+    if counts.alleles and "scored" not in counts.by_status:
+        logger.warning("%s: NO allele has a score", out)
 
 
 def export(table: Path, *, to: str, variants: Path | None, out: Path) -> None:

@@ -18,6 +18,8 @@ from .config import ATTENTION, Evo2Config
 class AttentionFreeCache(DynamicCache):
     """The stock cache with a count of its tokens, which the model keeps."""
 
+    is_compileable = False  # to a compiled graph the count is a constant
+
     def __init__(self, config: Evo2Config) -> None:
         super().__init__(config=config)
         self.num_tokens = 0

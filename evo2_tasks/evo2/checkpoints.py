@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GenerationConfig
+from transformers.dynamic_module_utils import custom_object_save
 
 from .config import PRESETS, Evo2Config
 from .modeling import Evo2ForCausalLM, Evo2PreTrainedModel
@@ -147,6 +148,8 @@ def convert_published(
     geometry.architectures = [Evo2ForCausalLM.__name__]
     with new_folder(out) as folder:
         geometry.save_pretrained(folder)
+        with torch.device("meta"):
+            custom_object_save(Evo2ForCausalLM(geometry), folder)  # its code, as in save_pretrained
         GenerationConfig.from_model_config(geometry).save_pretrained(folder)
         Evo2Tokenizer().save_pretrained(folder)
         write_shards(folder, tensors)
@@ -398,8 +401,12 @@ def new_folder(out: Path) -> Iterator[Path]:
     unfinished.mkdir()
     try:
         yield unfinished
-        for path in [*unfinished.iterdir(), unfinished]:
+        # safetensors writes files that nobody else may read; they are as open as their folder.
+        mode = unfinished.stat().st_mode & 0o666
+        for path in unfinished.iterdir():
+            path.chmod(mode)
             _sync(path)
+        _sync(unfinished)
         unfinished.replace(out)
         _sync(out.parent)
     finally:

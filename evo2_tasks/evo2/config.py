@@ -139,14 +139,14 @@ class Evo2Config(PreTrainedConfig):
         if unknown:
             raise ValueError(f"operators: {unknown} unknown; there are {list(LAYER_TYPES)}.")
         derived = [LAYER_TYPES[operator] for operator in self.operators]
-        # Older versions of transformers call a convolution linear attention, and save it so.
+        # transformers 5.16 and 5.17 call a convolution linear attention, and save it so.
         older = ["linear_attention" if kind == "conv" else kind for kind in derived]
         if self.layer_types is not None and list(self.layer_types) not in (derived, older):
             raise ValueError(
                 f"layer_types: {list(self.layer_types)} does not agree with operators, from which "
                 f"it is derived as {derived}."
             )
-        self.layer_types = derived
+        self.layer_types = list(self.layer_types or derived)
         if not isinstance(self.rope_parameters, Mapping | None):
             raise ValueError(f"rope_parameters: {self.rope_parameters!r} is no mapping.")
         self.rope_parameters = dict(self.rope_parameters or {})

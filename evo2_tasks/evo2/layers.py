@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention.bias import causal_lower_right
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -32,6 +33,7 @@ from .operators import (
 )
 
 FEATURIZER_STATE, FILTER_STATE = 0, 1  # which of a layer's convolution states in the cache
+MASK_ELEMENTS = 2**26  # of a mask that attention may write out
 
 
 class KeepsFloat32(nn.Module):
@@ -188,6 +190,36 @@ def eager_attention_forward(
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
+def attend_after_cache(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    """Causal attention of the last L of S tokens to all before them, without an L x S mask.
+
+    A fused GPU kernel knows where the last queries stand. Elsewhere torch writes the mask out, so
+    queries go in blocks.
+
+    Args:
+        query: Queries of the last tokens. (B, H, L, head_dim)
+        key: Keys of all tokens. (B, H, S, head_dim)
+        value: Values of all tokens. (B, H, S, head_dim)
+        scaling: Factor of the products.
+
+    Returns:
+        What was attended to. (B, L, H, head_dim)
+    """
+    length, total = query.shape[2], key.shape[2]
+    block = max(1, MASK_ELEMENTS // total)
+    attended = []
+    for start in range(0, length, block):
+        queries = query[:, :, start : start + block]
+        end = total - length + start + queries.shape[2]
+        bias = causal_lower_right(queries.shape[2], end)
+        attended.append(
+            functional.scaled_dot_product_attention(
+                queries, key[:, :, :end], value[:, :, :end], attn_mask=bias, scale=scaling
+            )
+        )
+    return torch.cat(attended, dim=2).transpose(1, 2)
+
+
 class Attention(nn.Module):
     """Causal self-attention with rotary positions."""
 
@@ -212,11 +244,13 @@ class Attention(nn.Module):
         attention_mask: Tensor | None,
         is_token: Tensor | None,
         past_key_values: Cache | None,
+        is_continued: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """(B, L, D) -> (B, L, D), and the weights where the implementation has them.
 
-        `attention_mask` says all that `is_token` does.
+        `attention_mask` says all that `is_token` does. Where `is_continued`, there is none and
+        the cache holds tokens before these.
         """
         qkv = self.Wqkv(hidden_states).unflatten(-1, (-1, 3, self.head_dim))  # (B, L, H, 3, d)
         query, key, value = qkv.transpose(1, 2).unbind(3)  # 3 x (B, H, L, d)
@@ -224,6 +258,9 @@ class Attention(nn.Module):
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
+        if is_continued:
+            attended = attend_after_cache(query, key, value, self.scaling)
+            return self.out_proj(attended.flatten(2)), None
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )

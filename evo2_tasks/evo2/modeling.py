@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, StaticLayer
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.utils import TransformersKwargs
@@ -211,14 +211,17 @@ class Evo2Model(Evo2PreTrainedModel):
         attention_mask: Tensor | dict[str, Tensor | None] | None,
         position_ids: Tensor | None,
         past_key_values: Cache | None,
-    ) -> dict[str, Tensor | None]:
+    ) -> dict[str, Any]:
         """What the layers need to know of positions and padding.
 
         Returns:
             `attention_mask` for attention, None where it is plainly causal; `is_token` for the
-            convolutions, None where nothing is padded; `position_ids`.
+            convolutions, None where nothing is padded; `position_ids`; `is_continued` where
+            attention is to work without a mask after a cache.
         """
         length = inputs_embeds.shape[1]
+        # Positions of the caller's own may say that a row holds several sequences.
+        given_positions = position_ids
         has_attention = ATTENTION in self.config.operators
         num_cached = 0
         if has_attention and past_key_values is not None:
@@ -245,14 +248,34 @@ class Evo2Model(Evo2PreTrainedModel):
         if position_ids is None:
             position_ids = torch.arange(length, device=inputs_embeds.device) + num_cached
             position_ids = position_ids[None]
+        prepared = {"is_token": is_token, "position_ids": position_ids}
+        if self._needs_no_mask(attention_mask, length, past_key_values):
+            return {"attention_mask": None, "is_continued": True, **prepared}
         causal_mask = create_causal_mask(
             config=self.config,
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             past_key_values=past_key_values,
-            position_ids=position_ids,
+            position_ids=given_positions,
         )
-        return {"attention_mask": causal_mask, "is_token": is_token, "position_ids": position_ids}
+        return {"attention_mask": causal_mask, **prepared}
+
+    def _needs_no_mask(
+        self, attention_mask: Tensor | None, length: int, past_key_values: Cache | None
+    ) -> bool:
+        """Whether many tokens go on from a cache in which nothing is padded nor room left over."""
+        if (
+            length == 1
+            or past_key_values is None
+            or self.config._attn_implementation != "sdpa"
+            or torch.compiler.is_compiling()
+            or any(isinstance(layer, StaticLayer) for layer in past_key_values.layers)
+            or past_key_values.get_seq_length() == 0
+        ):
+            return False
+        if attention_mask is None:
+            return True
+        return attention_mask.ndim == 2 and bool(attention_mask.all())
 
 
 class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):

@@ -10,15 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 
 BOS_ID = 0
 PAD_ID = 1
+SEGMENT_LENGTH = 65_536  # tokens of a window that go through the model in one call
 POSITIONS_PER_SLICE = 4096  # (4096, 512) logits in fp32 are 8 MB
 
 
 def window_log_probs(
-    model: Evo2ForCausalLM, windows: Sequence[bytes], *, prepend_bos: bool
+    model: Evo2ForCausalLM,
+    windows: Sequence[bytes],
+    *,
+    prepend_bos: bool,
+    segment_length: int = SEGMENT_LENGTH,
 ) -> list[NDArray[np.float32]]:
     """Log-probability of each predicted token of each window, from one run of the model.
 
@@ -29,6 +35,7 @@ def window_log_probs(
         model: The model, in eval mode; the windows go to its device.
         windows: Token strings of any lengths, at least one token each.
         prepend_bos: Put id 0 before each window, so that its first token is predicted too.
+        segment_length: Longer windows go through the model in segments of this many tokens.
 
     Returns:
         log p(token | tokens before it) for each window, nats: all tokens but the first, or all
@@ -44,30 +51,56 @@ def window_log_probs(
     input_ids = torch.frombuffer(bytearray(padded), dtype=torch.uint8).view(len(windows), length)
     input_ids = input_ids.to(model.device, torch.long)  # (B, L)
     with torch.inference_mode():
-        log_probs = next_token_log_probs(model, input_ids).cpu().numpy()  # (B, L - 1)
+        log_probs = next_token_log_probs(model, input_ids, segment_length=segment_length)
+    rows = log_probs.cpu().numpy()  # (B, L - 1)
     return [
-        row[: len(bos) + len(window) - 1].copy()
-        for row, window in zip(log_probs, windows, strict=True)
+        row[: len(bos) + len(window) - 1].copy() for row, window in zip(rows, windows, strict=True)
     ]
 
 
-def next_token_log_probs(model: Evo2ForCausalLM, input_ids: Tensor) -> Tensor:
+def next_token_log_probs(
+    model: Evo2ForCausalLM, input_ids: Tensor, *, segment_length: int = SEGMENT_LENGTH
+) -> Tensor:
     """Log-probability of each token after the first, without ever holding all logits.
+
+    A longer window goes through in segments, each from the state that the one before left in the
+    cache; then only keys and values of attention grow with its length.
 
     Args:
         model: The model.
         input_ids: Tokens. (B, L)
+        segment_length: Tokens of a segment.
 
     Returns:
         log p(input_ids[:, t + 1] | input_ids[:, : t + 1]), nats, float32. (B, L - 1)
     """
-    hidden_states = model.model(input_ids=input_ids, use_cache=False).last_hidden_state
-    hidden_states = hidden_states[:, :-1].flatten(0, 1)  # (B * (L - 1), D)
-    targets = input_ids[:, 1:].flatten()  # (B * (L - 1),)
+    inputs, targets = input_ids[:, :-1], input_ids[:, 1:]  # (B, L - 1); the last predicts nothing
     log_probs = torch.empty(targets.shape, dtype=torch.float32, device=targets.device)
-    for start in range(0, len(targets), POSITIONS_PER_SLICE):
+    is_cut = inputs.shape[1] > segment_length
+    cache = new_cache(model.config) if is_cut else None
+    for start in range(0, inputs.shape[1], segment_length):
+        here = slice(start, start + segment_length)
+        outputs = model.model(input_ids=inputs[:, here], past_key_values=cache, use_cache=is_cut)
+        log_probs[:, here] = target_log_probs(model, outputs.last_hidden_state, targets[:, here])
+    return log_probs
+
+
+def target_log_probs(model: Evo2ForCausalLM, hidden_states: Tensor, targets: Tensor) -> Tensor:
+    """Log-probability of one token at each position, from logits of a few positions at a time.
+
+    Args:
+        model: The model, whose output matrix is needed.
+        hidden_states: Its last hidden states. (B, L, D)
+        targets: The token of each position. (B, L)
+
+    Returns:
+        Nats, float32. (B, L)
+    """
+    positions = hidden_states.flatten(0, 1)
+    wanted = targets.flatten()
+    log_probs = []
+    for start in range(0, len(wanted), POSITIONS_PER_SLICE):
         here = slice(start, start + POSITIONS_PER_SLICE)
-        logits = model.lm_head(hidden_states[here])  # (positions, V)
-        chosen = logits.gather(-1, targets[here, None]).squeeze(-1)
-        log_probs[here] = chosen - logits.logsumexp(-1)
-    return log_probs.view(input_ids.shape[0], -1)
+        logits = model.lm_head(positions[here])  # (positions, V)
+        log_probs.append(logits.gather(-1, wanted[here, None]).squeeze(-1) - logits.logsumexp(-1))
+    return torch.cat(log_probs).view(targets.shape)

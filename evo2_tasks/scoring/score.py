@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.scoring.deltas import Score, score_strand
-from evo2_tasks.scoring.likelihood import window_log_probs
+from evo2_tasks.scoring.likelihood import SEGMENT_LENGTH, window_log_probs
 from evo2_tasks.scoring.windows import WindowPair, batch_windows
 
 
@@ -16,6 +16,7 @@ def score_part(
     pairs: Sequence[WindowPair],
     *,
     batch_tokens: int,
+    segment_length: int = SEGMENT_LENGTH,
     horizon: bool,
     prepend_bos: bool,
     on_batch: Callable[[int, int], None],
@@ -29,6 +30,7 @@ def score_part(
         model: The model, in eval mode.
         pairs: Windows of some alleles and strands.
         batch_tokens: Budget of tokens that go through the model at once, padding included.
+        segment_length: Longer windows go through the model in segments of this many tokens.
         horizon: Whether the windows were cut by a horizon.
         prepend_bos: Predict the first token of a window too, after id 0.
         on_batch: Called after each batch with its number of windows and of tokens.
@@ -39,9 +41,10 @@ def score_part(
     distinct = dict.fromkeys(seq for pair in pairs for seq in (pair.ref_seq, pair.alt_seq))
     log_probs: dict[bytes, NDArray[np.float32]] = {}
     for batch in batch_windows(distinct, batch_tokens):
-        log_probs.update(
-            zip(batch, window_log_probs(model, batch, prepend_bos=prepend_bos), strict=True)
+        batch_log_probs = window_log_probs(
+            model, batch, prepend_bos=prepend_bos, segment_length=segment_length
         )
+        log_probs.update(zip(batch, batch_log_probs, strict=True))
         on_batch(len(batch), sum(map(len, batch)))
     return [
         score_strand(pair, log_probs[pair.ref_seq], log_probs[pair.alt_seq], horizon=horizon)

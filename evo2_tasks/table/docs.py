@@ -34,7 +34,7 @@ each allele of the input. pandas, polars, DuckDB and R's arrow read it as it is:
 ```python
 import pandas
 
-table = pandas.read_parquet("results/mitomap/mini-2k/scores.parquet")
+table = pandas.read_parquet("results/mitomap/random-1k/scores.parquet")
 scored = table[table["status"] == "scored"].sort_values("llr")
 clipped = table[[("clipped" in flags) for flags in table["flags"]]]
 ```

@@ -120,12 +120,15 @@ POS = Column("pos", pa.int64(), "Position of the first base of `ref`, as in VCF"
 REF = Column("ref", pa.string(), "REF allele, upper case if letters only, else verbatim")
 ALT = Column("alt", pa.string(), "ALT allele, upper case if letters only, else verbatim")
 STATUS = Column(
-    "status", CONTIG_TYPE, "Why the row has or lacks a score, see the list below", nullable=False
+    "status",
+    CONTIG_TYPE,
+    "`scored`, or the first reason of a closed list why there is no score",
+    nullable=False,
 )
 FLAG_LIST = Column(
     "flags",
     list_type(pa.string(), nullable_items=False),
-    "What to know about a scored row, see the list below; empty unless `scored`",
+    "What to know about a scored row, of a closed list; empty unless `scored`",
     nullable=False,
 )
 WINDOW_START = Column(

@@ -70,11 +70,11 @@ def test_any_model_in_any_pieces_is_one_pass(
         hyena_se_length=data.draw(st.integers(1, 8)),
         featurizer_length=data.draw(st.integers(1, 4)),
         rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0},
-    )
+    ).double()  # a statement about the arithmetic, not about its rounding
     cuts = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=6))
     input_ids = draw_ids(2, sum(cuts), seed=len(cuts))
     whole = logits_of(model, input_ids)
-    assert torch.allclose(logits_in_pieces(model, input_ids, cuts), whole, atol=TOLERANCE)
+    assert torch.allclose(logits_in_pieces(model, input_ids, cuts), whole, atol=1e-10)
     prompt = input_ids[:, :3]
     settings_ = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": 511}
     cached = model.generate(prompt, attention_mask=torch.ones_like(prompt), **settings_)

@@ -9,6 +9,7 @@ below as a test of the same name; docs/transformers.md has the results and the r
 import os
 import sys
 import unittest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ if not SUITE:
 
 # The suite calls itself `tests`, as the folder above this one does; here it is the one meant.
 sys.modules.pop("tests", None)
-sys.path.insert(0, SUITE)
+sys.path.insert(0, str(Path(SUITE).resolve()))
 
 from tests.causal_lm_tester import CausalLMModelTest, CausalLMModelTester  # noqa: E402
 

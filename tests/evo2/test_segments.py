@@ -1,0 +1,171 @@
+"""Long inputs in pieces: segments of a window, blocks of a layer, attention without its mask."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import DynamicCache, StaticCache
+
+from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.evo2 import layers
+from evo2_tasks.evo2.layers import RotaryEmbedding, attend_after_cache
+from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
+
+TOLERANCE = 5e-5  # nats a token; the logits of these models reach about 7
+OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention"]
+operator_lists = st.lists(st.sampled_from(OPERATORS), min_size=1, max_size=6)
+
+
+def draw_ids(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randint(0, 512, shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def model(make_model: Any) -> Evo2ForCausalLM:
+    return make_model([*OPERATORS, "hyena_li", "hyena_se", "attention"])
+
+
+@torch.inference_mode()
+def log_probs_of(model: Evo2ForCausalLM, input_ids: Tensor) -> Tensor:
+    """The plain way: all logits at once. (B, L - 1)."""
+    log_probs = model(input_ids, use_cache=False).logits.log_softmax(-1)[:, :-1]
+    return log_probs.gather(-1, input_ids[:, 1:, None]).squeeze(-1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(operator_lists, st.integers(1, 3), st.integers(1, 150), st.integers(1, 160))
+def test_segments_of_any_length_are_one_pass(
+    make_model: Any, operators: list[str], batch: int, length: int, segment_length: int
+) -> None:
+    model, input_ids = make_model(operators), draw_ids(batch, length, seed=length)
+    with torch.inference_mode():
+        log_probs = next_token_log_probs(model, input_ids, segment_length=segment_length)
+    assert log_probs.shape == (batch, length - 1)
+    assert torch.allclose(log_probs, log_probs_of(model, input_ids), atol=TOLERANCE)
+
+
+def test_windows_longer_than_a_segment_in_bfloat16(make_model: Any) -> None:
+    model = make_model(OPERATORS).bfloat16()
+    windows = [
+        bytes(draw_ids(length, seed=length).tolist()[i] % 256 for i in range(length))
+        for length in (300, 120, 40)
+    ]
+    whole = window_log_probs(model, windows, prepend_bos=True)
+    cut = window_log_probs(model, windows, prepend_bos=True, segment_length=97)
+    for one, other in zip(whole, cut, strict=True):
+        assert np.isfinite(one).all()
+        # Some activations fall to the other side of a rounding.
+        assert np.abs(one - other).mean() < 0.02
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 60), st.integers(1, 60), st.sampled_from([1, 100, 700, 2**26]))
+def test_attention_after_a_cache_is_masked_attention(
+    num_cached: int, length: int, elements: int
+) -> None:
+    generator = torch.Generator().manual_seed(num_cached)
+    total = num_cached + length
+    query, key, value = (
+        torch.randn(2, 3, tokens, 8, generator=generator) for tokens in (length, total, total)
+    )
+    seen = torch.ones(length, total, dtype=torch.bool).tril(num_cached)
+    weights = (query @ key.mT * 0.3).masked_fill(~seen, -torch.inf).softmax(-1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "MASK_ELEMENTS", elements)
+        attended = attend_after_cache(query, key, value, 0.3)
+    assert torch.allclose(attended, (weights @ value).transpose(1, 2), atol=1e-5)
+
+
+def test_a_continuation_makes_no_mask(
+    model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    original = layers.attend_after_cache
+    monkeypatch.setattr(
+        layers, "attend_after_cache", lambda *args: made.append(args[0].shape) or original(*args)
+    )
+    input_ids = draw_ids(2, 60)
+    for mask in (None, torch.ones(2, 60)):
+        made.clear()
+        with torch.inference_mode():
+            cache = model(input_ids[:, :40], use_cache=True).past_key_values
+            output = model(input_ids[:, 40:], attention_mask=mask, past_key_values=cache)
+            whole = model(input_ids, use_cache=False)
+        assert made == [(2, 3, 20, 8)] * 2
+        assert torch.allclose(output.logits, whole.logits[:, 40:], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_cache_of_fixed_length_is_not_read_past_its_tokens(
+    model: Evo2ForCausalLM, implementation: str
+) -> None:
+    model.set_attn_implementation(implementation)
+    input_ids, cache = draw_ids(1, 60), StaticCache(config=model.config, max_cache_len=100)
+    with torch.inference_mode():
+        pieces = [model(piece, past_key_values=cache).logits for piece in input_ids.split(25, 1)]
+        whole = model(input_ids, use_cache=False).logits
+    model.set_attn_implementation("sdpa")
+    assert torch.allclose(torch.cat(pieces, dim=1), whole, atol=TOLERANCE)
+
+
+def test_gradients_through_a_continuation(model: Evo2ForCausalLM) -> None:
+    input_ids = draw_ids(1, 50)
+    with torch.no_grad():
+        cache = model(input_ids[:, :30], use_cache=True).past_key_values
+    loss = model(input_ids[:, 30:], past_key_values=cache, labels=input_ids[:, 30:]).loss
+    model.zero_grad()
+    loss.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert gradients
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+    model.zero_grad()
+
+
+@pytest.mark.parametrize("factor", [1.0, 128.0])
+def test_angles_at_a_million_tokens(make_config: Any, factor: float) -> None:
+    rope = {"rope_type": "linear", "rope_theta": 10_000.0, "factor": factor}
+    config = make_config(
+        ["attention"], hidden_size=256, num_attention_heads=2, rope_parameters=rope
+    )
+    embedding = RotaryEmbedding(config)
+    positions = torch.tensor([[0, 1, 1023, 65_536, 999_983, 1_048_575]])
+    cos, sin = embedding(positions, torch.float32)
+    angles = positions[0].numpy()[:, None] / factor * embedding.inv_freq.double().numpy()
+    np.testing.assert_allclose(cos[0, 0].double(), np.cos(angles), atol=1e-7)
+    np.testing.assert_allclose(sin[0, 0].double(), np.sin(angles), atol=1e-7)
+    assert embedding(positions, torch.bfloat16)[0].dtype == torch.bfloat16
+
+
+def test_thirty_two_thousand_tokens_in_segments(make_model: Any) -> None:
+    model = make_model(
+        hidden_size=12,
+        num_attention_heads=1,
+        intermediate_size=8,
+        hyena_se_groups=2,
+        hyena_mr_groups=2,
+    )
+    input_ids = draw_ids(1, 32_768)
+    with torch.inference_mode():
+        whole = next_token_log_probs(model, input_ids, segment_length=32_768)
+        cut = next_token_log_probs(model, input_ids, segment_length=5_000)
+    assert torch.allclose(cut, whole, atol=TOLERANCE)
+
+
+def test_the_segments_of_a_window_share_one_cache(model: Evo2ForCausalLM) -> None:
+    seen: list[Any] = []
+    hook = model.model.register_forward_pre_hook(
+        lambda _, __, kwargs: seen.append(kwargs), with_kwargs=True
+    )
+    with torch.inference_mode():
+        next_token_log_probs(model, draw_ids(2, 31), segment_length=10)
+        next_token_log_probs(model, draw_ids(2, 31), segment_length=30)
+    hook.remove()
+    *cut, whole = seen
+    assert [call["input_ids"].shape[1] for call in seen] == [10, 10, 10, 30]
+    assert all(call["past_key_values"] is cut[0]["past_key_values"] for call in cut)
+    assert isinstance(cut[0]["past_key_values"], DynamicCache)
+    assert whole["past_key_values"] is None
