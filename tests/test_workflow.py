@@ -475,6 +475,31 @@ rule all:
     assert re.search(r"^second_score +9$", output, flags=re.MULTILINE)
 
 
+USUAL_PARENT = """
+rule all:
+    input: "own.txt"
+
+rule own:
+    output: "own.txt"
+    shell: "touch {{output}}"
+
+module evo2:
+    snakefile: {snakefile!r}
+    config: {config!r}
+    prefix: "evo2"
+
+use rule * from evo2 as evo2_*
+"""
+
+
+def test_a_parent_whose_own_all_comes_first_keeps_it_as_its_target(project: Project) -> None:
+    parent = USUAL_PARENT.format(snakefile=str(SNAKEFILE), config=project.config)
+    (project.folder / "Snakefile").write_text(parent)
+    output = project.snakemake("--dry-run")
+    assert re.search(r"^own +1$", output, flags=re.MULTILINE)
+    assert "evo2_" not in output
+
+
 # --- the workflow as it is shipped
 
 
