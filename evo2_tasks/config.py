@@ -519,7 +519,8 @@ def _missing_file(key: str, path: Path) -> Iterator[tuple[str, str]]:
         what = "is a folder, expected a file" if path.is_dir() else "does not exist"
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
-    yield key, f"{path} {what} (looked in {Path.cwd()}, where relative paths begin)"
+    where = "" if path.is_absolute() else f" (looked in {Path.cwd()}, where relative paths begin)"
+    yield key, f"{path} {what}{where}"
 
 
 def _missing_checkpoint(key: str, path: Path) -> Iterator[tuple[str, str]]:

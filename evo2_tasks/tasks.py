@@ -33,7 +33,12 @@ from evo2_tasks.table.files import (
     write_table,
 )
 from evo2_tasks.table.merge import merge_shards
-from evo2_tasks.table.provenance import Provenance, make_windows_signature, package_version
+from evo2_tasks.table.provenance import (
+    Provenance,
+    make_windows_signature,
+    package_version,
+    read_provenance,
+)
 from evo2_tasks.table.run import summarize_run
 from evo2_tasks.table.schema import (
     CarryField,
@@ -302,7 +307,15 @@ def merge(
     )
     shard_files = [(scores_folder / name).with_suffix(".json") for name in names]
     variants = {key: read[key] for key in VARIANTS_KEYS}
-    write_json(run_json, summarize_run(counts, shard_files, variants=variants))
+    stated = read_provenance(out)
+    write_json(
+        run_json,
+        {
+            "model": stated.model,
+            "signature": stated.signature,
+            **summarize_run(counts, shard_files, variants=variants),
+        },
+    )
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
     if counts.alleles and "scored" not in counts.by_status:

@@ -168,8 +168,10 @@ def export_published(folder: Path, out: Path) -> None:
         out: The ``.pt`` file to write; it appears complete or not at all.
 
     Raises:
-        ValueError: The folder does not hold what it should, or `out` exists.
+        ValueError: The folder does not hold what it should, or `out` exists or is no ``.pt``.
     """
+    if out.suffix != ".pt":
+        raise ValueError(f"{out}: a published checkpoint is a file that ends in .pt; name it so.")
     config_out = out.with_suffix(".yml")
     for path in (out, config_out):
         if path.exists():

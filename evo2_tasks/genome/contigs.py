@@ -77,27 +77,39 @@ class ContigNames:
         if contig in self._lengths:
             return contig
         if contig in self._aliases:
-            self._log("contig '%s' is '%s' by contig_aliases", contig, self._aliases[contig])
+            self._log(
+                logging.INFO, "contig '%s' is '%s' by contig_aliases", contig, self._aliases[contig]
+            )
             return self._aliases[contig]
         by_report = self._by_report.get(contig, set())
         candidates = by_report | self._by_rule.get(_bare_name(contig), set())
         if len(candidates) > 1:
             names = ", ".join(sorted(candidates))
-            self._log("contig '%s' is not found: it could be any of %s", contig, names)
+            self._log(
+                logging.WARNING,
+                "contig '%s' is not found: it could be any of %s; say which by contig_aliases",
+                contig,
+                names,
+            )
             return None
         if not candidates:
-            self._log("contig '%s' is not found in %s", contig, self._source)
+            self._log(
+                logging.WARNING,
+                "contig '%s' is not found in %s; contig_aliases can name it",
+                contig,
+                self._source,
+            )
             return None
         (found,) = candidates
-        how = "the assembly report" if by_report else "the rule for chr and M"
-        self._log("contig '%s' is '%s' by %s", contig, found, how)
+        how = "the assembly report" if by_report else "the rule for the prefix chr and for M, MT"
+        self._log(logging.INFO, "contig '%s' is '%s' by %s", contig, found, how)
         return found
 
-    def _log(self, message: str, *arguments: str) -> None:
+    def _log(self, level: int, message: str, *arguments: str) -> None:
         """Log once per contig, of a file full of rubbish names only the first ones."""
         self._num_logged += 1
         if self._num_logged <= MAX_LOGGED:
-            logger.warning(message, *map(shown, arguments))
+            logger.log(level, message, *map(shown, arguments))
 
 
 def _bare_name(name: str) -> str:

@@ -46,7 +46,7 @@ def summarize_run(
         InputError: A file is missing or states no such number.
     """
     shards = [_read_shard(path) for path in sorted(shard_files, key=_by_number)]
-    sums = {key: sum(shard[key] for shard in shards) for key in _SUMMED}
+    sums = {key: round(sum(shard[key] for shard in shards), 3) for key in _SUMMED}
     return {
         "alleles": counts.alleles,
         "scored": counts.by_status.get("scored", 0),

@@ -111,16 +111,17 @@ def test_what_is_no_report_is_an_error(tmp_path: Path) -> None:
 
 
 def test_each_contig_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     names = ContigNames({"chr1": 1, "MT": 1, "chrM": 1})
     for _ in range(3):
         for contig in ("1", "chr1", "M", "9\n", "\x1b[31m"):
             names.resolve(contig)
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        "contig '1' is 'chr1' by the rule for chr and M",
-        "contig 'M' is not found: it could be any of MT, chrM",
-        r"contig '9\n' is not found in reference",
-        r"contig '\x1b[31m' is not found in reference",
+        "contig '1' is 'chr1' by the rule for the prefix chr and for M, MT",
+        "contig 'M' is not found: it could be any of MT, chrM; say which by contig_aliases",
+        r"contig '9\n' is not found in reference; contig_aliases can name it",
+        r"contig '\x1b[31m' is not found in reference; contig_aliases can name it",
     ]
 
 
