@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evo2_tasks import Evo2Config, Evo2ForCausalLM, score_task, tasks
+from evo2_tasks import Evo2ForCausalLM, score_task, tasks
 from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.table.files import read_rows, write_table
@@ -197,19 +197,9 @@ def test_any_bytes_end_in_rows_or_one_line(
 
 
 @pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(5)
-    config = Evo2Config(
-        hidden_size=16,
-        intermediate_size=24,
-        num_attention_heads=2,
-        operators=["hyena_se", "hyena_mr", "hyena_li", "attention"],
-        hyena_se_groups=4,
-        hyena_mr_groups=4,
-        initializer_range=0.3,
-    )
+def model_folder(tmp_path_factory: pytest.TempPathFactory, small_model: Evo2ForCausalLM) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    Evo2ForCausalLM(config).save_pretrained(folder)
+    small_model.save_pretrained(folder)
     return folder
 
 
@@ -335,6 +325,18 @@ def test_variants_of_another_assembly_stop_the_run(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"100 of the first 100 alleles.*another assembly"):
         run_steps(strict, tmp_path / "results")
+
+
+def test_an_export_without_its_run_asks_for_the_variants(tmp_path: Path) -> None:
+    config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\t.\t.\t.\n")
+    table = run_steps(config, tmp_path / "results")
+    table.with_name("run.json").unlink()
+    out = tmp_path / "out.vcf.gz"
+    with pytest.raises(InputError, match="--variants"):
+        tasks.export(table, to="vcf", variants=None, out=out)
+    assert not out.exists()
+    tasks.export(table, to="vcf", variants=tmp_path / "in.vcf", out=out)
+    assert out.exists()
 
 
 def test_hundred_thousand_alleles_all_come_back(tmp_path: Path) -> None:

@@ -209,6 +209,22 @@ def test_too_many_mismatches_stop_a_run_early(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_an_unrelated_reference_stops_a_run_at_the_default_share(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    watch = MismatchWatch(0.5, tmp_path / "g.fa")
+
+    def add_alleles() -> None:
+        for _ in range(300):
+            ref, alt = rng.sample("ACGT", 2)
+            there = rng.choice("ACGT")
+            is_ref, is_alt = there == ref, there == alt
+            watch.add("scored" if is_ref else "ref_alt_swapped" if is_alt else "ref_mismatch")
+
+    with pytest.raises(InputError, match=r"of the first 10\d alleles"):
+        add_alleles()
+
+
 def test_a_few_mismatches_stop_nothing(tmp_path: Path) -> None:
     watch = MismatchWatch(0.3, tmp_path / "g.fa")
     for number in range(10_000):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evo2_tasks import Evo2Config, Evo2ForCausalLM
+from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
@@ -14,21 +14,6 @@ from evo2_tasks.scoring.windows import WindowPair
 # float32 in batches of other shapes; per token, and for sums over up to 60 tokens
 TOKEN_TOLERANCE = 2e-5
 SUM_TOLERANCE = 1e-4
-
-
-@pytest.fixture(scope="module")
-def model() -> Evo2ForCausalLM:
-    torch.manual_seed(7)
-    config = Evo2Config(
-        hidden_size=16,
-        intermediate_size=24,
-        num_attention_heads=2,
-        operators=["hyena_se", "hyena_mr", "hyena_li", "attention"],
-        hyena_se_groups=4,
-        hyena_mr_groups=4,
-        initializer_range=0.3,
-    )
-    return Evo2ForCausalLM(config).eval()
 
 
 def draw(rng: random.Random, length: int) -> bytes:
@@ -56,24 +41,26 @@ def plain_log_probs(model: Evo2ForCausalLM, window: bytes, *, bos: bool) -> np.n
 
 
 @pytest.mark.parametrize("bos", [False, True])
-def test_log_probs_are_those_of_each_window_alone(model: Evo2ForCausalLM, bos: bool) -> None:
+def test_log_probs_are_those_of_each_window_alone(small_model: Evo2ForCausalLM, bos: bool) -> None:
     rng = random.Random(1)
     windows = [draw(rng, length) for length in (1, 2, 3, 7, 33, 60)]
-    together = window_log_probs(model, windows, prepend_bos=bos)
+    together = window_log_probs(small_model, windows, prepend_bos=bos)
     for window, log_probs in zip(windows, together, strict=True):
         assert len(log_probs) == len(window) - 1 + bos
         assert log_probs.dtype == np.float32
         np.testing.assert_allclose(
-            log_probs, plain_log_probs(model, window, bos=bos), atol=TOKEN_TOLERANCE
+            log_probs, plain_log_probs(small_model, window, bos=bos), atol=TOKEN_TOLERANCE
         )
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
-def test_a_score_does_not_depend_on_company(model: Evo2ForCausalLM, batch_tokens: int) -> None:
+def test_a_score_does_not_depend_on_company(
+    small_model: Evo2ForCausalLM, batch_tokens: int
+) -> None:
     pairs = draw_pairs(12)
     run: list[tuple[int, int]] = []
     scores = score_part(
-        model,
+        small_model,
         pairs,
         batch_tokens=batch_tokens,
         horizon=False,
@@ -84,20 +71,20 @@ def test_a_score_does_not_depend_on_company(model: Evo2ForCausalLM, batch_tokens
     assert sum(windows for windows, _ in run) == len(distinct) < 2 * len(pairs)
     assert sum(tokens for _, tokens in run) == sum(map(len, distinct))
     for pair, score in zip(pairs, scores, strict=True):
-        ref = plain_log_probs(model, pair.ref_seq, bos=False)
-        alt = plain_log_probs(model, pair.alt_seq, bos=False)
+        ref = plain_log_probs(small_model, pair.ref_seq, bos=False)
+        alt = plain_log_probs(small_model, pair.alt_seq, bos=False)
         assert score is not None
         assert score.llr == pytest.approx((alt - ref).sum(), abs=SUM_TOLERANCE)
         assert score.ll_ref == pytest.approx(ref.sum(), abs=SUM_TOLERANCE)
         assert score.ll_alt == pytest.approx(alt.sum(), abs=SUM_TOLERANCE)
 
 
-def test_the_order_of_the_alleles_changes_no_number(model: Evo2ForCausalLM) -> None:
+def test_the_order_of_the_alleles_changes_no_number(small_model: Evo2ForCausalLM) -> None:
     pairs = draw_pairs(10)
     options = {"batch_tokens": 128, "horizon": False, "prepend_bos": True}
 
     def score(some: list[WindowPair]) -> dict[int, float | None]:
-        scores = score_part(model, some, on_batch=lambda *_: None, **options)
+        scores = score_part(small_model, some, on_batch=lambda *_: None, **options)
         return {pair.row: score.llr for pair, score in zip(some, scores, strict=True) if score}
 
     assert score(pairs[::-1]) == pytest.approx(score(pairs), abs=SUM_TOLERANCE)
