@@ -38,6 +38,7 @@ ROOMS = {
     "evo2": room("evo2", never=FRONT | {"pandas", "pyarrow", "pydantic", "pysam"}),
     "scoring": room("scoring", "evo2", never=FRONT | {"pandas", "pyarrow", "pysam", "pathlib"}),
     "table": room("table", "errors", never=TORCH | FRONT),
+    "evaluation": room("evaluation", "table", "errors", never=TORCH | FRONT),
     "config": room("config", "errors", never=HEAVY | FRONT),
     "plan": room("plan", "config", "errors", never=HEAVY | FRONT),
     "errors": room("errors", never=HEAVY | FRONT),
@@ -122,7 +123,7 @@ def test_importing_the_package_is_light() -> None:
     assert not modules_after("import evo2_tasks.config, evo2_tasks.plan") & HEAVY
 
 
-@pytest.mark.parametrize("name", ["genome", "table", "tasks"])
+@pytest.mark.parametrize("name", ["evaluation", "genome", "table", "tasks"])
 def test_a_room_without_torch_loads_without_it(name: str) -> None:
     modules = [".".join(f.relative_to(ROOT).with_suffix("").parts) for f in files_of(name)]
     assert not modules_after(f"import {', '.join(modules)}") & TORCH

@@ -1,0 +1,336 @@
+"""How well scores separate labels: the figures, for all rows and for weighted ones.
+
+A higher score means more pathogenic, and a label is true where a row is pathogenic. An ``llr`` has
+the other sign (below 0 means that alt is less likely), so callers pass ``-llr``.
+
+Figures of all rows come from scikit-learn and scipy. A bootstrap needs them for thousands of
+weightings of the same rows: a ``Statistic`` takes many at once. Weights are whole numbers, how
+often a row counts.
+
+Shapes: B weightings, N rows, K runs of equal scores, S strata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Statistic = Callable[[FloatArray], FloatArray]
+"""From the rows' weights (B, N) to a metric's values (B,), NaN where they leave it undefined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure that compares scores with labels or with numbers.
+
+    Attributes:
+        name: As in tables.
+        has_labels: Whether the target is a label; else it is a number.
+        compute: From target and scores of all rows, none of them NaN, to the value.
+        prepare: From the same to the ``Statistic`` that gives the value for weighted rows.
+    """
+
+    name: str
+    has_labels: bool
+    compute: Callable[[Any, FloatArray], float]
+    prepare: Callable[[Any, FloatArray], Statistic]
+
+
+# The figures of all rows.
+
+
+def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Share of the pairs of a positive and a negative row in which the positive one scores higher.
+
+    A pair with equal scores counts one half.
+
+    Args:
+        labels: True where a row is positive. (N,)
+        scores: Higher = more pathogenic, so ``-llr``; none may be NaN. (N,)
+
+    Raises:
+        ValueError: One class only, or scores that are not finite.
+    """
+    target, values = _read_classes(labels, scores)
+    return float(roc_auc_score(target, values))
+
+
+def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Area under precision against recall as a step function; without worth it is the prevalence.
+
+    Arguments and errors as for ``auroc``.
+    """
+    target, values = _read_classes(labels, scores)
+    return float(average_precision_score(target, values))
+
+
+def sensitivity_at_specificity(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, specificity: float
+) -> float:
+    """Largest share of positive rows above a threshold with that share of negative ones below it.
+
+    Thresholds lie between distinct scores: rows with equal scores stand together, none is split.
+    Arguments and errors as for ``auroc``.
+
+    Args:
+        labels: True where a row is positive. (N,)
+        scores: Higher = more pathogenic. (N,)
+        specificity: Least share of the negative rows below the threshold.
+    """
+    target, values = _read_classes(labels, scores)
+    false_rate, true_rate, _ = roc_curve(target, values, drop_intermediate=False)
+    return float(true_rate[false_rate <= _most_false(specificity)].max())
+
+
+def spearman(numbers: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Spearman's rank correlation, ties at their mean rank.
+
+    Raises:
+        ValueError: Fewer than two rows, equal values throughout, or values that are not finite.
+    """
+    target, values = read_numbers(numbers), read_numbers(scores)
+    require_one_length(target, values)
+    require_finite(target, values)
+    reason = why_no_value(target, values, has_labels=False)
+    if reason:
+        raise ValueError(f"{reason}.")
+    return float(spearmanr(target, values).statistic)
+
+
+# The same for weighted rows, many weightings at once.
+
+
+class _Runs:
+    """Runs of rows with equal scores, the highest score first, stratum after stratum."""
+
+    def __init__(self, scores: FloatArray, strata: IntArray | None = None) -> None:
+        strata = np.zeros(len(scores), dtype=np.int64) if strata is None else strata
+        self.order: IntArray = np.lexsort((-scores, strata))  # (N,)
+        scores, strata = scores[self.order], strata[self.order]
+        is_start = np.ones(len(scores), dtype=bool)
+        is_start[1:] = (scores[1:] != scores[:-1]) | (strata[1:] != strata[:-1])
+        self.starts: IntArray = np.flatnonzero(is_start)  # (K,)
+        strata = strata[self.starts]
+        self.stratum_starts: IntArray = np.flatnonzero(  # runs, (S,)
+            np.concatenate([[True], strata[1:] != strata[:-1]])
+        )
+        self.run_of_row = np.empty(len(scores), dtype=np.int64)  # (N,)
+        self.run_of_row[self.order] = np.cumsum(is_start) - 1
+
+    def sum(self, weights: FloatArray) -> FloatArray:
+        """Weight of each run. (B, N) to (B, K)."""
+        sums: FloatArray = np.add.reduceat(weights[:, self.order], self.starts, axis=1)
+        return sums
+
+    def sum_by_stratum(self, of_runs: FloatArray) -> FloatArray:
+        """Sum of each stratum. (B, K) to (B, S)."""
+        sums: FloatArray = np.add.reduceat(of_runs, self.stratum_starts, axis=1)
+        return sums
+
+
+def _prepare_classes(
+    labels: BoolArray, runs: _Runs
+) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
+    """Weights of the positive and of the negative rows in each run. (B, N) to twice (B, K)."""
+
+    def split(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        positive = runs.sum(weights * labels)
+        return positive, runs.sum(weights) - positive
+
+    return split
+
+
+def prepare_auroc(
+    labels: BoolArray, scores: FloatArray, strata: IntArray | None = None
+) -> Statistic:
+    """AUROC, of strata with the pairs within a stratum only, each pair counting alike."""
+    runs = _Runs(scores, strata)
+    split = _prepare_classes(labels, runs)
+    lengths = np.diff(runs.stratum_starts, append=len(runs.starts))
+
+    def compute(weights: FloatArray) -> FloatArray:
+        positive, negative = split(weights)
+        num_positive = runs.sum_by_stratum(positive)
+        num_negative = runs.sum_by_stratum(negative)
+        # Weights are whole numbers: sums across the strata lose nothing.
+        at_end = np.repeat(np.cumsum(num_negative, axis=1), lengths, axis=1)
+        below = at_end - np.cumsum(negative, axis=1)
+        won = (positive * (below + negative / 2)).sum(axis=1)
+        return _divide(won, (num_positive * num_negative).sum(axis=1))
+
+    return compute
+
+
+def _prepare_average_precision(labels: BoolArray, scores: FloatArray) -> Statistic:
+    split = _prepare_classes(labels, _Runs(scores))
+
+    def compute(weights: FloatArray) -> FloatArray:
+        positive, negative = split(weights)
+        num_true = np.cumsum(positive, axis=1)
+        precision = _divide(num_true, num_true + np.cumsum(negative, axis=1))
+        # A run that no draw has reached yet has no precision, and no weight either.
+        summed = (positive * np.nan_to_num(precision)).sum(axis=1)
+        value = _divide(summed, num_true[:, -1])
+        value[negative.sum(axis=1) == 0] = np.nan
+        return value
+
+    return compute
+
+
+def _prepare_sensitivity(labels: BoolArray, scores: FloatArray, *, specificity: float) -> Statistic:
+    split = _prepare_classes(labels, _Runs(scores))
+
+    def compute(weights: FloatArray) -> FloatArray:
+        positive, negative = split(weights)
+        num_true, num_false = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
+        allowed = _divide(num_false, num_false[:, -1:]) <= _most_false(specificity)
+        value = _divide((num_true * allowed).max(axis=1), num_true[:, -1])
+        value[num_false[:, -1] == 0] = np.nan
+        return value
+
+    return compute
+
+
+def _prepare_spearman(numbers: FloatArray, scores: FloatArray) -> Statistic:
+    both = (_Runs(numbers), _Runs(scores))
+
+    def compute(weights: FloatArray) -> FloatArray:
+        ranks = []  # mean ranks less their mean, twice (B, N)
+        for runs in both:
+            of_runs = runs.sum(weights)
+            ranks.append((np.cumsum(of_runs, axis=1) - of_runs / 2)[:, runs.run_of_row])
+            ranks[-1] -= weights.sum(axis=1, keepdims=True) / 2
+        first, second = ranks
+        covariance = (weights * first * second).sum(axis=1)
+        variances = (weights * first**2).sum(axis=1) * (weights * second**2).sum(axis=1)
+        return _divide(covariance, np.sqrt(variances))
+
+    return compute
+
+
+AUROC: Final = Metric("auroc", True, auroc, prepare_auroc)
+AVERAGE_PRECISION: Final = Metric(
+    "average_precision", True, average_precision, _prepare_average_precision
+)
+SPEARMAN: Final = Metric("spearman", False, spearman, _prepare_spearman)
+
+
+def sensitivity_at(specificity: float) -> Metric:
+    """The metric ``sensitivity_at_specificity`` for one specificity.
+
+    Raises:
+        ValueError: The specificity is not between 0 and 1.
+    """
+    if not 0 <= specificity <= 1:
+        raise ValueError(f"specificity: expected a number from 0 to 1, got {specificity}.")
+
+    def compute(labels: BoolArray, scores: FloatArray) -> float:
+        return sensitivity_at_specificity(labels, scores, specificity)
+
+    def prepare(labels: BoolArray, scores: FloatArray) -> Statistic:
+        return _prepare_sensitivity(labels, scores, specificity=specificity)
+
+    return Metric(f"sensitivity_at_{specificity:g}_specificity", True, compute, prepare)
+
+
+# What they have in common.
+
+
+def why_no_value(
+    target: Any, scores: FloatArray, *, has_labels: bool, in_strata: bool = False
+) -> str:
+    """Why no metric is defined on these rows, none of them NaN; empty where it is."""
+    if in_strata and not len(target):
+        return "no group has scored rows of both classes"
+    if not len(target):
+        return "no row has a score"
+    if has_labels and target.all():
+        return "no scored row is negative"
+    if has_labels and not target.any():
+        return "no scored row is positive"
+    if has_labels:
+        return ""
+    if len(target) < 2:
+        return "one row only has a score"
+    if (target == target[0]).all():
+        return "all target numbers are equal"
+    return "all scores are equal" if (scores == scores[0]).all() else ""
+
+
+def read_labels(labels: npt.ArrayLike) -> BoolArray:
+    """The labels as an array.
+
+    Raises:
+        ValueError: They are no row of booleans.
+    """
+    target = np.asarray(labels)
+    if target.dtype != bool or target.ndim != 1:
+        raise ValueError(
+            f"labels: expected one row of booleans, true = positive, got {target.dtype} of shape "
+            f"{target.shape}."
+        )
+    return target
+
+
+def read_numbers(numbers: npt.ArrayLike) -> FloatArray:
+    """Scores, or numbers as target, as an array.
+
+    Raises:
+        ValueError: They are no row of numbers.
+    """
+    values = np.asarray(numbers, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"scores: expected one row of numbers, got the shape {values.shape}.")
+    return values
+
+
+def _read_classes(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[BoolArray, FloatArray]:
+    target, values = read_labels(labels), read_numbers(scores)
+    require_one_length(target, values)
+    require_finite(values)
+    reason = why_no_value(target, values, has_labels=True)
+    if reason:
+        raise ValueError(f"{reason}.")
+    return target, values
+
+
+def require_one_length(*arrays: npt.NDArray[Any]) -> None:
+    """Make sure that arrays belong to the same rows.
+
+    Raises:
+        ValueError: Their lengths differ.
+    """
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"columns: expected one length, got {', '.join(map(str, lengths))}.")
+
+
+def require_finite(*arrays: npt.NDArray[Any]) -> None:
+    """Make sure that nothing is NaN or infinite.
+
+    Raises:
+        ValueError: Something is.
+    """
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("scores: expected finite numbers; NaN says that a row has no score.")
+
+
+def _most_false(specificity: float) -> float:
+    """Share of the negative rows that may lie above the threshold, with room for rounding."""
+    return 1 - specificity + 1e-9
+
+
+def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """The quotient; NaN where the denominator is 0."""
+    value = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    np.divide(numerator, denominator, out=value, where=denominator != 0)
+    return value
