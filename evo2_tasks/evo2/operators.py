@@ -17,7 +17,9 @@ from torch.nn import functional
 # Tokens of a chunk in `modal_filter`: few enough that its filter costs little to make, enough
 # that the step from chunk to chunk costs little.
 CHUNK_LENGTH = 32
-# Tokens of a block in the gradient of the taps.
+# Up to so many taps, each has its gradient by a pass over the tokens; more go in blocks.
+FEW_TAPS = 8
+# Tokens of a block in the gradient of many taps.
 GRADIENT_BLOCK_LENGTH = 64
 
 
@@ -109,10 +111,14 @@ class _DepthwiseFilter(torch.autograd.Function):
 def _correlate(padded: Tensor, grad: Tensor, num_taps: int) -> Tensor:
     """``sum_bt grad[b, t, d] * padded[b, t + k, d]`` for each tap k. (D, K).
 
-    Blocks of C positions meet the C + K - 1 inputs that they reach, and the sums of equal
-    distance are read off the diagonals.
+    With many taps, blocks of C positions meet the C + K - 1 inputs that they reach, and the sums
+    of equal distance are read off the diagonals.
     """
     length = grad.shape[1]
+    if num_taps <= FEW_TAPS:
+        wide = widened(grad)
+        sums = [(wide * padded[:, k : k + length]).sum((0, 1)) for k in range(num_taps)]
+        return torch.stack(sums, dim=1)
     block = min(GRADIENT_BLOCK_LENGTH, length)
     missing = -length % block
     reach = block + num_taps - 1
