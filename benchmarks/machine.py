@@ -1,0 +1,121 @@
+"""What the benchmarks of the model share: the machine, times taken in turn, the table."""
+
+import datetime
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from evo2_tasks.table.provenance import package_version
+
+CPUINFO = Path("/proc/cpuinfo")
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+LONG_RUN_S = 10.0  # a first run as long as this says enough to count
+
+
+def describe_machine() -> dict[str, object]:
+    """What a number depends on beside the code, and the commit of the code."""
+    fields: dict[str, str] = {}
+    if CPUINFO.exists():
+        lines = [line.partition(":") for line in CPUINFO.read_text().splitlines()]
+        fields = {name.strip(): value.strip() for name, _, value in lines}
+    flags = fields.get("flags", "").split()
+    return {
+        "cpu": fields.get("model name") or platform.processor() or platform.machine(),
+        "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags],
+        "num_cpus": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "version": package_version(),
+        "commit": _commit(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def _commit() -> str:
+    """The commit that is checked out, with a plus where the package differs from it."""
+    checkout = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(checkout), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "evo2_tasks")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def time_in_turn(
+    cases: Mapping[str, Callable[[], object]], *, repeats: int, most_s: float = math.inf
+) -> dict[str, float]:
+    """Median wall time of each case, in seconds.
+
+    The cases take turns, so that other work on the machine slows all of them. A first run of each,
+    which makes what later ones find, counts only where it is long.
+
+    Args:
+        cases: What to run, by name.
+        repeats: Turns after the first.
+        most_s: No turn begins once all together took this long.
+    """
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    begun = time.perf_counter()
+    for turn in range(repeats + 1):
+        if turn > 0 and all(times.values()) and time.perf_counter() - begun > most_s:
+            break
+        for name, run in cases.items():
+            started = time.perf_counter()
+            run()
+            taken = time.perf_counter() - started
+            if turn > 0 or taken > LONG_RUN_S:
+                times[name].append(taken)
+    return {name: median(taken) for name, taken in times.items()}
+
+
+def expected_s(measured: Mapping[int, float], window: int) -> float:
+    """Time of a longer window, where some of it grows with the length and some with its square.
+
+    Args:
+        measured: Seconds of the windows so far, by their length.
+        window: The length that is asked for.
+    """
+    if not measured:
+        return 0.0
+    *_, longest = sorted(measured)
+    linear, quadratic = measured[longest] / longest, 0.0
+    if len(measured) > 1:
+        before = sorted(measured)[-2]
+        slope = linear - measured[before] / before
+        quadratic = min(max(0.0, slope / (longest - before)), linear / longest)
+        linear -= quadratic * longest
+    return linear * window + quadratic * window**2
+
+
+def print_table(rows: Sequence[Mapping[str, object]]) -> None:
+    """The rows under their names; None shows as a dash."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_shown(row.get(name)) for name in names] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    for line in (names, *cells):
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def significant(value: float, digits: int = 3) -> float:
+    """Rounded to what a measured time is good for."""
+    return float(f"{value:.{digits}g}")

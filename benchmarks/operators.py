@@ -1,0 +1,328 @@
+"""Each operator beside its plain form and beside the matrix products of its layer.
+
+`hyena_*` is the whole of a filter between its projections: featurizer, two gates, inner filter.
+`featurizer` is the first two of these alone, with an inner filter that does nothing; `attention` is
+what is left without its linear maps; `norm` one of a layer's two; `gate` the product inside the MLP
+of a layer that has no nonlinearity; `layer_*` a whole layer, products and all.
+
+The plain form is what one would write down first, on channels before tokens: featurizer and
+`hyena_se` by torch's depthwise convolution, `hyena_mr` by an FFT of twice the length, `hyena_li` by
+that FFT with a filter that is summed from all its exponentials at full length, as the published
+implementation does both. That of attention is torch's fused attention on the same turned queries
+and keys: no time that could be reached, but a floor. Both forms have to agree.
+
+The products are the five of a layer, into memory that is there already: projections, output, and
+the three of the MLP; forward, and forward and backward to inputs and weights. `of_products` is an
+operator's time over theirs. Everything takes turns.
+
+    python benchmarks/operators.py
+    python benchmarks/operators.py --quick
+"""
+
+import argparse
+import copy
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from forward import Shape, linear_weights, make_model
+from machine import describe_machine, print_table, significant, time_in_turn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.evo2.config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE
+from evo2_tasks.evo2.layers import HyenaFilter, rotate
+
+OPERATORS = [HYENA_SE, HYENA_MR, HYENA_LI, ATTENTION]
+# Largest difference of the two forms, as a part of the largest output.
+AGREEMENT = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+
+Call = Callable[..., Tensor]
+
+
+class Case(NamedTuple):
+    """An operator and what it is compared with."""
+
+    operator: str
+    module: nn.Module
+    call: Call
+    """Module and inputs to output."""
+    inputs: list[Tensor]
+    plain: Call | None = None
+    """The same, from the module's weights."""
+    plain_inputs: list[Tensor] | None = None
+    """Where they are not `inputs`."""
+
+
+class GatesAlone(HyenaFilter):
+    """A filter whose inner part does nothing."""
+
+    def convolve(self, u: Tensor, past_key_values: object) -> Tensor:
+        return u
+
+
+def plain_fir(u: Tensor, taps: Tensor) -> Tensor:
+    """Depthwise convolution, the last tap for the present. (B, D, L), (D, 1, K) -> (B, D, L)."""
+    filtered = functional.conv1d(
+        u.float(), taps.float(), padding=taps.shape[-1] - 1, groups=u.shape[1]
+    )
+    return filtered[..., : u.shape[-1]].to(u.dtype)
+
+
+def plain_fft(u: Tensor, h: Tensor) -> Tensor:
+    """Causal convolution in float32, the first tap for the present. (B, D, L), (D, K)."""
+    length = u.shape[-1]
+    spectrum = torch.fft.rfft(h.float(), n=2 * length) * torch.fft.rfft(u.float(), n=2 * length)
+    return torch.fft.irfft(spectrum, n=2 * length)[..., :length]
+
+
+def plain_hyena(filter_: HyenaFilter, projected: Tensor, inner: Call | None) -> Tensor:
+    """Featurizer, gate, inner filter, gate. (B, L, 3D) -> (B, L, D)."""
+    featurized = plain_fir(projected.transpose(1, 2), filter_.short_filter_weight)
+    x2, x1, v = featurized[:, 0::3], featurized[:, 1::3], featurized[:, 2::3]  # 3 x (B, D, L)
+    u = x1 * v
+    return (x2 * (u if inner is None else inner(filter_, u))).transpose(1, 2)
+
+
+def plain_se(filter_: Any, u: Tensor) -> Tensor:
+    return plain_fir(u, filter_.h.repeat_interleave(u.shape[1] // filter_.h.shape[0], dim=0))
+
+
+def plain_mr(filter_: Any, u: Tensor) -> Tensor:
+    h = filter_.h[..., : u.shape[-1]].squeeze(1)
+    h = h.repeat_interleave(u.shape[1] // h.shape[0], dim=0)
+    return (plain_fft(u, h) + u.float() * filter_.D[:, None].float()).to(u.dtype)
+
+
+def plain_li(filter_: Any, u: Tensor) -> Tensor:
+    time = torch.arange(u.shape[-1])
+    h = (filter_.residues[..., None] * torch.exp(filter_.log_poles * time)).sum(1)  # (D, S, L)
+    return plain_fft(u, h).to(u.dtype) + u * filter_.D[:, None]
+
+
+PLAIN_INNER = {HYENA_SE: plain_se, HYENA_MR: plain_mr, HYENA_LI: plain_li}
+
+
+def plain_norm(norm: Any, hidden_states: Tensor) -> Tensor:
+    rms = hidden_states.norm(2, dim=-1, keepdim=True) * hidden_states.shape[-1] ** -0.5
+    normed: Tensor = norm.scale * (hidden_states / (rms + norm.eps))
+    return normed
+
+
+def plain_attention(_: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """(B, H, L, d) -> (B, L, D)."""
+    attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    return attended.transpose(1, 2).flatten(2)
+
+
+class Given(nn.Module):
+    """In the place of a linear map, the output that it would give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: Tensor | None = None
+
+    def forward(self, _: Tensor) -> Tensor:
+        assert self.output is not None
+        return self.output
+
+
+def make_cases(model: Evo2ForCausalLM, length: int) -> Iterator[Case]:
+    """All operators of a model with one layer of each."""
+    width, dtype = model.config.hidden_size, model.dtype
+    hidden_states = torch.randn(1, length, width).to(dtype)
+    projected = torch.randn(1, length, 3 * width).to(dtype)
+    places = {"position_ids": torch.arange(length)[None], "attention_mask": None, "is_token": None}
+    layers = model.model.layers
+
+    gates = GatesAlone(model.config, 0).to(dtype)
+    gates.load_state_dict({"short_filter_weight": layers[0].mixer.filter.short_filter_weight})
+    yield Case(
+        "featurizer",
+        gates,
+        lambda module, projected: module(projected, None),
+        [projected],
+        lambda module, projected: plain_hyena(module, projected, None),
+    )
+    for operator, inner in PLAIN_INNER.items():
+        yield Case(
+            operator,
+            layers[OPERATORS.index(operator)].mixer.filter,
+            lambda module, projected: module(projected, None),
+            [projected],
+            lambda module, projected, inner=inner: plain_hyena(module, projected, inner),
+        )
+    yield attention_case(layers[OPERATORS.index(ATTENTION)].mixer, projected, places)
+    yield Case(
+        "norm",
+        layers[1].pre_norm,
+        lambda module, hidden_states: module(hidden_states),
+        [hidden_states],
+        plain_norm,
+    )
+    yield gate_case(layers[1].mlp, hidden_states, model.config.intermediate_size)
+    for layer, operator in zip(layers, OPERATORS, strict=True):
+        yield Case(
+            f"layer_{operator}",
+            layer,
+            lambda module, hidden_states: module(hidden_states, **places, past_key_values=None),
+            [hidden_states],
+        )
+
+
+def attention_case(attention: nn.Module, projected: Tensor, places: dict[str, Any]) -> Case:
+    """Attention between its linear maps, beside torch's on what it comes down to."""
+    alone: Any = copy.deepcopy(attention)
+    alone.Wqkv = alone.out_proj = nn.Identity()
+    qkv = projected.unflatten(-1, (-1, 3, alone.head_dim)).transpose(1, 2)  # (B, H, L, 3, d)
+    query, key, value = qkv.unbind(3)
+    cos, sin = alone.rotary_emb(places["position_ids"], projected.dtype)
+    turned = [rotate(query, cos, sin), rotate(key, cos, sin), value.contiguous()]
+    return Case(
+        ATTENTION,
+        alone,
+        lambda module, projected: module(projected, **places, past_key_values=None)[0],
+        [projected],
+        plain_attention,
+        turned,
+    )
+
+
+def gate_case(mlp: nn.Module, hidden_states: Tensor, width: int) -> Case:
+    """The MLP without its linear maps."""
+    alone: Any = copy.deepcopy(mlp)
+    alone.l1, alone.l2, alone.l3 = Given(), Given(), nn.Identity()
+    shape = (*hidden_states.shape[:2], width)
+
+    def call(module: Any, gate: Tensor, up: Tensor) -> Tensor:
+        module.l1.output, module.l2.output = gate, up
+        gated: Tensor = module(hidden_states)
+        return gated
+
+    inputs = [torch.randn(shape).to(hidden_states.dtype) for _ in range(2)]
+    return Case("gate", alone, call, inputs, lambda _, gate, up: gate * up)
+
+
+def make_products(weights: list[Tensor], length: int) -> tuple[Call, Call]:
+    """The products of a layer: forward, and forward and backward."""
+    operands = []
+    for weight in weights:
+        num_out, num_in = weight.shape
+        inputs = torch.randn(length, num_in).to(weight.dtype)
+        grads = torch.randn(length, num_out).to(weight.dtype)
+        operands.append((weight, inputs, grads))
+    results = [tuple(map(torch.empty_like, of_one)) for of_one in operands]
+
+    def forward() -> None:
+        for (weight, inputs, _), (_, _, outputs) in zip(operands, results, strict=True):
+            torch.mm(inputs, weight.t(), out=outputs)
+
+    def forward_backward() -> None:
+        forward()
+        for (weight, inputs, grads), (of_weight, of_inputs, _) in zip(
+            operands, results, strict=True
+        ):
+            torch.mm(grads, weight, out=of_inputs)
+            torch.mm(grads.t(), inputs, out=of_weight)
+
+    return forward, forward_backward
+
+
+def make_passes(module: nn.Module, call: Call, inputs: list[Tensor]) -> tuple[Call, Call]:
+    """Forward as scoring runs it, and forward and backward as training does."""
+    scored, trained = copy.deepcopy(module).eval(), copy.deepcopy(module).train()
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
+    wanted = [*leaves, *trained.parameters()]
+    grad = torch.randn_like(call(trained, *leaves))
+
+    @torch.inference_mode()
+    def forward() -> Tensor:
+        return call(scored, *inputs)
+
+    def forward_backward() -> object:
+        output = call(trained, *leaves)
+        return torch.autograd.grad(output, wanted, grad, allow_unused=True)
+
+    return forward, forward_backward
+
+
+def measure(case: Case, products: tuple[Call, Call], *, repeats: int) -> dict[str, Any]:
+    """One row."""
+    passes = {"ms": make_passes(case.module, case.call, case.inputs), "products_ms": products}
+    if case.plain is not None:
+        plain_inputs = case.plain_inputs or case.inputs
+        passes["plain_ms"] = make_passes(case.module, case.plain, plain_inputs)
+        ours, plain = passes["ms"][0](), passes["plain_ms"][0]()
+        apart = float((ours - plain).abs().max() / plain.abs().max())
+        assert apart < AGREEMENT[plain.dtype], f"{case.operator}: the forms differ by {apart:.2g}."
+    seconds = time_in_turn(
+        {
+            f"{direction}_{name}": run
+            for name, both in passes.items()
+            for direction, run in zip(("forward", "train"), both, strict=True)
+        },
+        repeats=repeats,
+    )
+    row: dict[str, Any] = {}
+    for direction in ("forward", "train"):
+        ms = {
+            name: 1000 * seconds[f"{direction}_{name}"]
+            for name in ("ms", "plain_ms", "products_ms")
+            if name in passes
+        }
+        row |= {f"{direction}_{name}": significant(value) for name, value in ms.items()}
+        row[f"{direction}_of_products"] = significant(ms["ms"] / ms["products_ms"])
+    return row
+
+
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
+    rows = []
+    for dtype in args.dtypes:
+        shape = Shape(args.width, max(1, args.width // 128), OPERATORS)
+        model = make_model(shape, getattr(torch, dtype))
+        weights = [weight.detach() for weight in linear_weights(model)][:5]
+        for length in args.lengths:
+            torch.manual_seed(1)
+            products = make_products(weights, length)
+            for case in make_cases(model, length):
+                print(f"{case.operator}, {dtype}, {length}", file=sys.stderr)
+                row = measure(case, products, repeats=args.repeats)
+                rows.append({"operator": case.operator, "dtype": dtype, "length": length, **row})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[8192])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
+    args = parser.parse_args()
+    if args.quick:
+        args.width, args.lengths, args.repeats = 128, [1024], 2
+    torch.set_num_threads(args.threads)
+    machine = describe_machine()
+    rows = run(args)
+    print_table(rows)
+    print(
+        json.dumps(
+            {
+                "benchmark": "operators",
+                "machine": machine,
+                "width": args.width,
+                "repeats": args.repeats,
+                "rows": rows,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
