@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from vtx_on_cpu import load_reference, reference_log_probs
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
+from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE, striped_operators
 from evo2_tasks.evo2.layers import (
     MLP,
@@ -305,6 +306,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
+    keep_freed_memory()
     machine = describe_machine()
     rows = run(args)
     print_table([{name: row[name] for name in row if name != "percent"} for row in rows])

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE
 from evo2_tasks.evo2.layers import HyenaFilter, rotate
 
@@ -308,6 +309,7 @@ def main() -> None:
     if args.quick:
         args.width, args.lengths, args.repeats = 128, [1024], 2
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     machine = describe_machine()
     rows = run(args)
     print_table(rows)

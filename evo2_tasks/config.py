@@ -177,6 +177,9 @@ class RunSettings(_Section):
     segment_length: Annotated[int, Field(ge=1)] = 65_536
     """Bases of a segment: a longer window goes through the model in segments, each from the state
     that the one before left, so that memory grows only by the keys and values of attention."""
+    kv_cache: Literal["device", "offload"] = "device"
+    """Where the keys and values of attention wait from segment to segment: on the device, or in
+    host memory (`offload`), which leaves those of one layer at a time on the device."""
     part_tokens: Annotated[int, Field(ge=1)] = 1_048_576
     """Tokens of a part, the slice of a shard within which identical windows are run once."""
 

@@ -22,6 +22,7 @@ from evo2_tasks.config import (
     scoring_settings,
 )
 from evo2_tasks.errors import InputError
+from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.checkpoints import (
     convert_published,
     export_published,
@@ -142,6 +143,7 @@ def score(
                 part,
                 batch_tokens=config.run.batch_tokens,
                 segment_length=config.run.segment_length,
+                offload=config.run.kv_cache == "offload",
                 horizon=settings.horizon is not None,
                 prepend_bos=settings.prepend_bos,
                 on_batch=count_batch,
@@ -173,6 +175,8 @@ def open_model(name: str, settings: ModelConfig) -> LoadedModel:
     """
     started = time.monotonic()
     device = find_device(name, settings.gpus)
+    if device.type == "cpu":
+        keep_freed_memory()
     dtype = model_dtype(settings)
     try:
         model = load_model(

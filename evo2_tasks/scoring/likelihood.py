@@ -25,6 +25,7 @@ def window_log_probs(
     *,
     prepend_bos: bool,
     segment_length: int = SEGMENT_LENGTH,
+    offload: bool = False,
 ) -> list[NDArray[np.float32]]:
     """Log-probability of each predicted token of each window, from one run of the model.
 
@@ -36,6 +37,7 @@ def window_log_probs(
         windows: Token strings of any lengths, at least one token each.
         prepend_bos: Put id 0 before each window, so that its first token is predicted too.
         segment_length: Longer windows go through the model in segments of this many tokens.
+        offload: Between segments, keep keys and values of attention in host memory.
 
     Returns:
         log p(token | tokens before it) for each window, nats: all tokens but the first, or all
@@ -51,7 +53,9 @@ def window_log_probs(
     input_ids = torch.frombuffer(bytearray(padded), dtype=torch.uint8).view(len(windows), length)
     input_ids = input_ids.to(model.device, torch.long)  # (B, L)
     with torch.inference_mode():
-        log_probs = next_token_log_probs(model, input_ids, segment_length=segment_length)
+        log_probs = next_token_log_probs(
+            model, input_ids, segment_length=segment_length, offload=offload
+        )
     rows = log_probs.cpu().numpy()  # (B, L - 1)
     return [
         row[: len(bos) + len(window) - 1].copy() for row, window in zip(rows, windows, strict=True)
@@ -59,7 +63,11 @@ def window_log_probs(
 
 
 def next_token_log_probs(
-    model: Evo2ForCausalLM, input_ids: Tensor, *, segment_length: int = SEGMENT_LENGTH
+    model: Evo2ForCausalLM,
+    input_ids: Tensor,
+    *,
+    segment_length: int = SEGMENT_LENGTH,
+    offload: bool = False,
 ) -> Tensor:
     """Log-probability of each token after the first, without ever holding all logits.
 
@@ -70,6 +78,7 @@ def next_token_log_probs(
         model: The model.
         input_ids: Tokens. (B, L)
         segment_length: Tokens of a segment.
+        offload: Between segments, keep keys and values of attention in host memory.
 
     Returns:
         log p(input_ids[:, t + 1] | input_ids[:, : t + 1]), nats, float32. (B, L - 1)
@@ -77,7 +86,7 @@ def next_token_log_probs(
     inputs, targets = input_ids[:, :-1], input_ids[:, 1:]  # (B, L - 1); the last predicts nothing
     log_probs = torch.empty(targets.shape, dtype=torch.float32, device=targets.device)
     is_cut = inputs.shape[1] > segment_length
-    cache = new_cache(model.config) if is_cut else None
+    cache = new_cache(model.config, offload=offload) if is_cut else None
     for start in range(0, inputs.shape[1], segment_length):
         here = slice(start, start + segment_length)
         outputs = model.model(input_ids=inputs[:, here], past_key_values=cache, use_cache=is_cut)

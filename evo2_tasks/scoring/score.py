@@ -17,6 +17,7 @@ def score_part(
     *,
     batch_tokens: int,
     segment_length: int = SEGMENT_LENGTH,
+    offload: bool = False,
     horizon: bool,
     prepend_bos: bool,
     on_batch: Callable[[int, int], None],
@@ -31,6 +32,7 @@ def score_part(
         pairs: Windows of some alleles and strands.
         batch_tokens: Budget of tokens that go through the model at once, padding included.
         segment_length: Longer windows go through the model in segments of this many tokens.
+        offload: Between segments, keep keys and values of attention in host memory.
         horizon: Whether the windows were cut by a horizon.
         prepend_bos: Predict the first token of a window too, after id 0.
         on_batch: Called after each batch with its number of windows and of tokens.
@@ -42,7 +44,7 @@ def score_part(
     log_probs: dict[bytes, NDArray[np.float32]] = {}
     for batch in batch_windows(distinct, batch_tokens):
         batch_log_probs = window_log_probs(
-            model, batch, prepend_bos=prepend_bos, segment_length=segment_length
+            model, batch, prepend_bos=prepend_bos, segment_length=segment_length, offload=offload
         )
         log_probs.update(zip(batch, batch_log_probs, strict=True))
         on_batch(len(batch), sum(map(len, batch)))

@@ -231,6 +231,16 @@ def test_scoring(watch: Watch, config: Evo2Config, dtype: torch.dtype, segment_l
     assert not watch.elsewhere
 
 
+def test_offloaded_keys_come_and_go_by_copies_alone(watch: Watch, config: Evo2Config) -> None:
+    model = make_fake(config, torch.bfloat16)
+    watch.forget()
+    with torch.no_grad():
+        log_probs = next_token_log_probs(model, draw_ids(2, 71), segment_length=25, offload=True)
+    assert log_probs.device == CUDA
+    copies = {"aten._to_copy", "aten.copy_", "aten.empty_strided", "prims.device_put"}
+    assert watch.elsewhere == {f"{copy}.default" for copy in copies}
+
+
 def test_windows_go_to_the_device_of_the_model(
     watch: Watch, config: Evo2Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

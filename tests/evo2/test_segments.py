@@ -37,13 +37,20 @@ def log_probs_of(model: Evo2ForCausalLM, input_ids: Tensor) -> Tensor:
 
 
 @settings(deadline=None, max_examples=40)
-@given(operator_lists, st.integers(1, 3), st.integers(1, 150), st.integers(1, 160))
+@given(operator_lists, st.integers(1, 3), st.integers(1, 150), st.integers(1, 160), st.booleans())
 def test_segments_of_any_length_are_one_pass(
-    make_model: Any, operators: list[str], batch: int, length: int, segment_length: int
+    make_model: Any,
+    operators: list[str],
+    batch: int,
+    length: int,
+    segment_length: int,
+    offload: bool,
 ) -> None:
     model, input_ids = make_model(operators), draw_ids(batch, length, seed=length)
     with torch.inference_mode():
-        log_probs = next_token_log_probs(model, input_ids, segment_length=segment_length)
+        log_probs = next_token_log_probs(
+            model, input_ids, segment_length=segment_length, offload=offload
+        )
     assert log_probs.shape == (batch, length - 1)
     assert torch.allclose(log_probs, log_probs_of(model, input_ids), atol=TOLERANCE)
 
