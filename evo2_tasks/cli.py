@@ -219,6 +219,25 @@ def show(table: Path) -> None:
 
 @main.command()
 @click.argument("table", type=PATH)
+@click.option("--label", required=True, help="Column of labels, one that `carry` brought along.")
+@click.option("--positive", multiple=True, required=True, help="Label expected to score lower.")
+@click.option("--negative", multiple=True, required=True, help="Label to compare with.")
+@click.option("--group", help="Column whose groups are looked at one by one too.")
+def evaluate(
+    table: Path, label: str, positive: tuple[str, ...], negative: tuple[str, ...], group: str | None
+) -> None:
+    """Print how well the scores separate two kinds of labels: AUROC with its interval."""
+    # Only this step needs scikit-learn and scipy, which take a second to import.
+    from evo2_tasks.evaluation.labels import describe_labels  # noqa: PLC0415
+
+    for line in describe_labels(
+        table, label=label, positive=positive, negative=negative, group=group
+    ):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("table", type=PATH)
 @click.argument("region")
 def query(table: Path, region: str) -> None:
     """Print the rows of a region, as tab-separated text.
