@@ -18,6 +18,14 @@ from evo2_tasks.table.show import show_table
 from evo2_tasks.table.tsv import format_header, format_rows
 
 EXIT_BAD_INPUT = 2
+# The extra of the package that brings what a command may miss.
+EXTRAS = {
+    "torch": "torch",
+    "transformers": "torch",
+    "safetensors": "torch",
+    "sklearn": "evaluation",
+    "scipy": "evaluation",
+}
 
 PATH = click.Path(path_type=Path)
 
@@ -33,6 +41,17 @@ class CommandLine(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             logger.error("%s", " ".join(str(error).split()))
+            ctx.exit(EXIT_BAD_INPUT)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            if module not in EXTRAS:
+                raise
+            logger.error(
+                "%s: needs %s; install the package with its extra: pip install '.[%s]'",
+                ctx.invoked_subcommand,
+                module,
+                EXTRAS[module],
+            )
             ctx.exit(EXIT_BAD_INPUT)
         except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
             sys.stderr.close()

@@ -130,3 +130,27 @@ def test_each_command_says_what_it_does() -> None:
     for name, command in main.commands.items():
         assert command.help, name
         assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        (
+            "sklearn",
+            ["evaluate", "t", "--label", "l", "--positive", "a", "--negative", "b"],
+            "evaluation",
+        ),
+        ("torch", ["convert", "a.pt", "b"], "torch"),
+    ],
+)
+def test_a_command_whose_extra_is_missing_names_it(
+    module: str, arguments: list[str], extra: str
+) -> None:
+    block = f"import sys; sys.modules[{module!r}] = None; from evo2_tasks.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", block, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"{arguments[0]}: needs {module}" in line
+    assert f".[{extra}]" in line
