@@ -4,7 +4,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-MODEL := build/evo2-random
 STAMP := .venv/.installed
 
 # The rules find their command here, without an activated environment.
@@ -17,28 +16,25 @@ help:
 	@echo 'make test   run the tests'
 	@echo 'make lint   check format, style, types and the workflow'
 	@echo 'make fix    format the code, write the generated files'
-	@echo 'make setup  make .venv and the model of the demo; the others do it by themselves'
+	@echo 'make setup  make .venv; the others do it by themselves'
 	@echo 'make lock   write constraints.txt anew'
 	@echo 'make clean  remove what set-up and runs wrote, but for the results'
 
-setup: $(STAMP) $(MODEL)/config.json
+setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo 'Installing into .venv; this takes some minutes.'
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[torch,workflow,dev]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[torch,evaluation,workflow,dev]'
 	touch $@
-
-$(MODEL)/config.json: training/random_model.py | $(STAMP)
-	$(BIN)/python training/random_model.py $(MODEL)
 
 run: setup
 	snakemake --profile workflow/profiles/local
 	@echo
 	@find results -name scores.parquet -exec evo2-tasks show {} \;
 	@echo
-	@echo 'Scores of the model evo2-random come from random weights and mean nothing.'
-	@echo 'Name an Evo 2 checkpoint under models: in config.yaml, and your variants.'
+	@evo2-tasks evaluate results/mitomap/mini-512/scores.parquet --label LABEL \
+		--positive pathogenic --negative benign --group LOCUS
 
 # Two processes share the work by files; torch in each keeps to one thread.
 test: setup
@@ -70,7 +66,7 @@ fix: setup
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,workflow,dev]'
+	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,workflow,dev]'
 	echo '# The versions that are tested. Written by: make lock' > constraints.txt
 	build/lock/bin/python -m pip freeze --exclude-editable \
 		| sed -E '/^(cuda|nvidia|triton)/d; s/\+cpu$$//' >> constraints.txt

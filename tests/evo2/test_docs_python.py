@@ -1,7 +1,6 @@
 """The examples of docs/python.md run, and show what they print."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import re
@@ -37,21 +36,9 @@ def run_examples() -> list[tuple[str, str]]:
     return outputs
 
 
-@pytest.fixture
-def demo_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory with the model that `make setup` makes."""
-    spec = importlib.util.spec_from_file_location("make", ROOT / "training" / "random_model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
-    make.write_random_model(tmp_path / "build" / "evo2-random")
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.mark.usefixtures("demo_model")
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-def test_examples_print_what_they_show() -> None:
+def test_examples_print_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     outputs = run_examples()
     assert len(outputs) >= 8
     for shown, printed in outputs:
