@@ -16,7 +16,8 @@ window left out, and on the reference. They come from the model's training.json,
 ``--run-model`` from the model itself; those of the Markov models are computed, on the same bases.
 
 Written are ``evaluation.md``, which is printed too, ``evaluation.json`` with the same figures, and
-two figures, ``roc.svg`` and ``auroc_by_window.svg``.
+two figures, ``roc.svg`` and ``auroc_by_window.svg``. ``--card`` names a page that takes in the
+tables, between the comments ``evaluation`` and ``end of evaluation``.
 """
 
 import argparse
@@ -79,6 +80,8 @@ CLASSES = ("tRNA", "coding")  # the locus classes in which there are pathogenic 
 WITHIN = "within classes"
 LOCUS_RANKS = {"control_region": 0, "tRNA": 2}  # all others 1
 TRANSITIONS = {"AG", "GA", "CT", "TC"}
+CARD_BEGIN = "<!-- evaluation: written by training/evaluate.py -->"
+CARD_END = "<!-- end of evaluation -->"
 SENSITIVITY = sensitivity_at(0.95)
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 
@@ -591,6 +594,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--variants", type=Path, default=Path("data/mitomap.vcf.gz"))
     parser.add_argument("--reference", type=Path, default=Path("data/rCRS.fa"))
     parser.add_argument("--circular-contigs", nargs="*", default=["MT"], metavar="CONTIG")
+    parser.add_argument("--card", type=Path, help="page that takes in the tables")
     parser.add_argument("--model", type=Path, help="folder of the model, for bits per base")
     parser.add_argument("--run-model", action="store_true", help="not what training.json says")
     parser.add_argument("--markov-group", default="mito_mammals", metavar="GROUP")
@@ -638,6 +642,17 @@ def run(arguments: argparse.Namespace) -> None:
     text = "\n".join(lines) + "\n"
     print(text, end="")
     (arguments.out / "evaluation.md").write_text(text, encoding="utf-8")
+    if arguments.card:
+        page = arguments.card.read_text(encoding="utf-8")
+        before, begin, rest = page.partition(CARD_BEGIN)
+        _, end, after = rest.partition(CARD_END)
+        if not (begin and end):
+            raise InputError(f"{arguments.card}: lacks {CARD_BEGIN} or {CARD_END}.")
+        # The page has a heading above the tables.
+        tables_of_page = text.replace("\n## ", "\n### ").replace("## All", "### All", 1)
+        arguments.card.write_text(
+            f"{before}{begin}\n\n{tables_of_page}\n{end}{after}", encoding="utf-8"
+        )
     write_json(arguments.out / "evaluation.json", written)
 
 
