@@ -33,8 +33,7 @@ run: setup
 	@echo
 	@find results -name scores.parquet -exec evo2-tasks show {} \;
 	@echo
-	@evo2-tasks evaluate results/mitomap/mini-512/scores.parquet --label LABEL \
-		--positive pathogenic --negative benign --group LOCUS
+	@find results -name report.html -exec echo 'Report: {}' \;
 
 # Two processes share the work by files; torch in each keeps to one thread.
 test: setup

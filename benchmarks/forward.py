@@ -80,7 +80,7 @@ class Shape(NamedTuple):
 
 
 SHAPES = {
-    "mini": Shape(128, 4, [*striped_operators(4), HYENA_SE, HYENA_MR, HYENA_LI, HYENA_SE]),
+    "mini": Shape(128, 1, [*striped_operators(4), HYENA_SE, HYENA_MR, HYENA_LI, HYENA_SE]),
     "38m": Shape(512, 4, [*striped_operators(11), HYENA_SE]),
     "7b-pair": Shape(4096, 32, [HYENA_MR, ATTENTION]),
 }

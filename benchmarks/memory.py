@@ -5,7 +5,7 @@ segments. `peak_mb` is the most that the process ever held in memory above what 
 model was ready; `kv_mb` what the keys and values of attention take, by arithmetic. The figure
 shows both, and the rate.
 
-`mini` is a model as wide as evo2-mini with one attention layer, `38m` twelve layers of width 512,
+`mini` is a model of width 128 with one attention layer, `38m` twelve layers of width 512,
 `7b-pair` two layers as wide as those of the 7B models. A window that would take longer than
 `--max-minutes` is left out, and said so.
 
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, nargs="+", help="for all models")
     parser.add_argument("--segment-length", type=int, default=8192)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--max-minutes", type=float, default=30.0)
+    parser.add_argument("--max-minutes", type=float, default=60.0)
     parser.add_argument("--figure", type=Path, metavar="SVG")
     parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
     parser.add_argument("--one", help=argparse.SUPPRESS)

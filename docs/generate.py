@@ -2,7 +2,7 @@
 
 ``workflow/config.schema.json`` and the tables in ``docs/configuration.md`` come from the models of
 `evo2_tasks.config`, ``docs/columns.md`` and the table in ``README.md`` from the columns of
-`evo2_tasks.table`.
+`evo2_tasks.table`, those in ``docs/evaluation.md`` from the columns of `evo2_tasks.evaluation`.
 """
 
 import json
@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from evo2_tasks.config import config_schema
-from evo2_tasks.table.docs import columns_page
+from evo2_tasks.evaluation.schema import (
+    CURVE_COLUMNS,
+    CURVES,
+    FIGURE_COLUMNS,
+    METRICS,
+    SUBSETS,
+)
+from evo2_tasks.table.docs import column_table, columns_page, meaning_table
 from evo2_tasks.table.schema import FINAL_COLUMNS, STRAND_SUFFIXES
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +28,7 @@ SECTIONS = {
     "scorings": "ScoringConfig",
     "variant_sets": "VariantSetConfig",
     "filters": "FilterConfig",
+    "labels": "LabelConfig",
     "run": "RunSettings",
 }
 Schema = dict[str, Any]
@@ -39,6 +47,8 @@ def describe_type(schema: Schema) -> str:
             return "list of texts"
         case {"type": "boolean"}:
             return "`true`, `false`"
+        case {"type": "integer", "minimum": least, "maximum": most}:
+            return f"whole number from {least} to {most}"
         case {"type": "integer", "minimum": least}:
             return f"whole number from {least}"
         case {"type": "number", "minimum": least, "maximum": most}:
@@ -47,8 +57,12 @@ def describe_type(schema: Schema) -> str:
             return "path"
         case {"type": "string", "pattern": _}:
             return "name"
-        case {"type": "object", "additionalProperties": {"type": "string"}}:
-            return "text for each text"
+        case {"type": "string", "minLength": 1}:
+            return "text"
+        case {"type": "object", "additionalProperties": {"$ref": _}}:
+            return "section for each text"
+        case {"type": "object", "additionalProperties": {"type": _} as value}:
+            return f"{describe_type(value)} for each text"
         case {"type": "object"} | {"$ref": _}:
             return "section"
     raise ValueError(f"a type without words: {schema}")
@@ -101,6 +115,21 @@ def readme_page(page: str) -> str:
     return replace_between(page, "columns", "\n".join(rows) + "\n")
 
 
+def evaluation_page(page: str) -> str:
+    """The page with the columns of figures and curves written anew."""
+    parts = [
+        ["### `figures.parquet`"],
+        column_table(FIGURE_COLUMNS),
+        meaning_table("metric", METRICS),
+        meaning_table("subset", SUBSETS),
+        ["### `curves.parquet`"],
+        ["Points for drawing; intervals are of `llr` alone."],
+        column_table(CURVE_COLUMNS),
+        meaning_table("curve", CURVES),
+    ]
+    return replace_between(page, "figures", "\n\n".join("\n".join(part) for part in parts) + "\n")
+
+
 def replace_between(page: str, name: str, text: str) -> str:
     """Replace what stands between the two marks of this name."""
     start = f"<!-- {name}: written by docs/generate.py -->\n"
@@ -115,11 +144,13 @@ def replace_between(page: str, name: str, text: str) -> str:
 def generated_files() -> dict[Path, str]:
     """Each file that is made from the code, as it should be."""
     configuration = ROOT / "docs" / "configuration.md"
+    evaluation = ROOT / "docs" / "evaluation.md"
     readme = ROOT / "README.md"
     return {
         ROOT / "workflow" / "config.schema.json": config_schema() + "\n",
         ROOT / "docs" / "columns.md": columns_page(),
         configuration: configuration_page(configuration.read_text(encoding="utf-8")),
+        evaluation: evaluation_page(evaluation.read_text(encoding="utf-8")),
         readme: readme_page(readme.read_text(encoding="utf-8")),
     }
 

@@ -12,7 +12,8 @@ import click
 from evo2_tasks import tasks
 from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import open_table
+from evo2_tasks.evaluation.text import describe_figures
+from evo2_tasks.table.files import open_table, read_rows
 from evo2_tasks.table.query import find_rows
 from evo2_tasks.table.show import show_table
 from evo2_tasks.table.tsv import format_header, format_rows
@@ -25,6 +26,9 @@ EXTRAS = {
     "safetensors": "torch",
     "sklearn": "evaluation",
     "scipy": "evaluation",
+    "plotly": "evaluation",
+    "jinja2": "evaluation",
+    "markupsafe": "evaluation",
 }
 
 PATH = click.Path(path_type=Path)
@@ -231,28 +235,46 @@ def export(table: Path, to: str, variants: Path | None, out: Path | None) -> Non
 @main.command()
 @click.argument("table", type=PATH)
 def show(table: Path) -> None:
-    """Print what a table is: provenance, rows by status and flag, figures, first rows."""
+    """Print what a table is: provenance, rows by status and flag, first rows, figures."""
     for line in show_table(table):
         click.echo(line)
+    figures = table.with_name("figures.parquet")
+    if figures.exists():
+        click.echo("\nhow well it separates the labels, with intervals of 95 %")
+        for batch in read_rows(figures):
+            for line in describe_figures(batch.to_pylist()):
+                click.echo(f"  {line}")
 
 
 @main.command()
-@click.argument("table", type=PATH)
-@click.option("--label", required=True, help="Column of labels, one that `carry` brought along.")
-@click.option("--positive", multiple=True, required=True, help="Label expected to score lower.")
-@click.option("--negative", multiple=True, required=True, help="Label to compare with.")
-@click.option("--group", help="Column whose groups are looked at one by one too.")
+@step
+@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
+@click.option("--table", type=PATH, required=True, help="The table that merge wrote.")
+@click.option("--out", type=PATH, required=True, help="The figures.")
+@click.option("--curves", "curves_file", type=PATH, required=True, help="Points of curves.")
 def evaluate(
-    table: Path, label: str, positive: tuple[str, ...], negative: tuple[str, ...], group: str | None
+    config: RunConfig, variant_set: str, table: Path, out: Path, curves_file: Path
 ) -> None:
-    """Print how well the scores separate two kinds of labels: AUROC with its interval."""
+    """Measure how well the scores separate the labels of the variants."""
     # Only this step needs scikit-learn and scipy, which take a second to import.
-    from evo2_tasks.evaluation.labels import describe_labels  # noqa: PLC0415
+    from evo2_tasks import evaluation_task  # noqa: PLC0415
 
-    for line in describe_labels(
-        table, label=label, positive=positive, negative=negative, group=group
-    ):
-        click.echo(line)
+    evaluation_task.evaluate(
+        config, variant_set=variant_set, table=table, out=out, curves_file=curves_file
+    )
+
+
+@main.command()
+@step
+@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
+@click.option("--results", type=PATH, required=True, help="Folder of the variant set's results.")
+@click.option("--out", type=PATH, required=True, help="The HTML page.")
+def report(config: RunConfig, variant_set: str, results: Path, out: Path) -> None:
+    """Write a page about a variant set: what was run, what came out, what it is worth."""
+    # Only this step needs plotly and jinja2, and the libraries of evaluate.
+    from evo2_tasks import report_task  # noqa: PLC0415
+
+    report_task.report(config, variant_set=variant_set, results=results, out=out)
 
 
 @main.command()

@@ -29,6 +29,7 @@ from evo2_tasks.errors import InputError
 BUNDLED_CHECKPOINTS = Path(__file__).parent / "checkpoints"
 RESERVED_NAMES = frozenset({"report.html", "shards"})
 MIN_WINDOW_LENGTH = 64
+REVIEW_STATUS = "CLNREVSTAT"
 
 
 def _file_name(value: object) -> object:
@@ -143,6 +144,25 @@ class FilterConfig(_Section):
     """Only alleles whose REF and ALT, as they are spelled, have at most so many bases."""
 
 
+class LabelConfig(_Section):
+    """What a field of labels says: values of two kinds, or a number with a harmful end."""
+
+    positive: SomeTexts | None = None
+    """Values that count as harmful. A field with several, joined by `/`, `|` or `,`, counts if one
+    of them does and none is negative."""
+    negative: SomeTexts | None = None
+    """Values to compare them with; variants with any other value are left out."""
+    harmful: Literal["low", "high"] | None = None
+    """For a field of numbers (functional score, fitness, allele frequency): which end of them is
+    harmful."""
+    where: Mapping[Text, SomeTexts] = {}
+    """Only variants with one of these values in a field: `{MC: [missense_variant]}`."""
+    min_review_stars: Annotated[int, Field(ge=0, le=4)] | None = None
+    """Only variants with so many of ClinVar's review stars, by the field `CLNREVSTAT`."""
+    resample_by: Text | None = None
+    """Field whose variants are drawn as one for the intervals; without it the position."""
+
+
 class VariantSetConfig(_Section):
     """A file of variants and what to do with it."""
 
@@ -153,7 +173,15 @@ class VariantSetConfig(_Section):
     scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
     """Names under `scorings`; each one writes its own table."""
     carry: Texts = ()
-    """INFO fields or columns that go along to the output table."""
+    """INFO fields or columns that go along to the output table; those that `labels`, `groups` and
+    `baselines` name do so without being named here."""
+    labels: Mapping[Text, LabelConfig] = {}
+    """INFO fields or columns that say what is known of a variant: how well the scores separate
+    it is evaluated."""
+    groups: Texts = ()
+    """INFO fields or columns whose values (consequence, gene, locus) are evaluated one by one."""
+    baselines: Mapping[Text, Literal["low", "high"]] = {}
+    """INFO fields or columns of numbers (CADD, phyloP) to compare with, and their harmful end."""
     filters: FilterConfig = FilterConfig()
     """Which alleles to score; the others keep a row, with the status `filtered`."""
     regions: SomeTexts | None = None
@@ -167,6 +195,16 @@ class VariantSetConfig(_Section):
     exports: Annotated[tuple[Literal["vcf", "tsv"], ...], AfterValidator(_unique)] = ()
     """Formats that the table is also written in: `vcf` (the input file with the scores as INFO
     fields), `tsv`."""
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """Fields that go along to the table: those of `carry`, and those that evaluation reads."""
+        names = [*self.carry, *self.labels]
+        for label in self.labels.values():
+            names += label.where
+            names += [REVIEW_STATUS] if label.min_review_stars is not None else []
+            names += [label.resample_by] if label.resample_by is not None else []
+        return tuple(dict.fromkeys([*names, *self.groups, *self.baselines]))
 
 
 class RunSettings(_Section):
@@ -436,6 +474,8 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
             section = RunSettings
         case ["variant_sets", _, "filters"]:
             section = FilterConfig
+        case ["variant_sets", _, "labels", _]:
+            section = LabelConfig
         case [str(first), *_]:
             section = _SECTIONS[first]
     return list(section.model_fields)
@@ -471,6 +511,11 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield from _unknown_name(
             f"{key}.reference", variant_set.reference, "references", config.references
         )
+        for field, label in variant_set.labels.items():
+            yield from _impossible_label(f"{key}.labels.{field}", label)
+        for option in ("groups", "baselines"):
+            if getattr(variant_set, option) and not variant_set.labels:
+                yield f"{key}.{option}", "has no use without `labels`"
         for i, scoring_name in enumerate(variant_set.scorings):
             yield from _unknown_name(
                 f"{key}.scorings[{i}]", scoring_name, "scorings", config.scorings
@@ -484,6 +529,18 @@ def _unknown_name(
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         yield key, f"no {name!r} under `{section}`; {hint}there: {', '.join(known)}"
+
+
+def _impossible_label(key: str, label: LabelConfig) -> Iterator[tuple[str, str]]:
+    """A label has two kinds of values or is a number."""
+    has_values = label.positive is not None and label.negative is not None
+    if has_values == (label.harmful is not None) or (
+        label.harmful and (label.positive or label.negative)
+    ):
+        yield key, "expected either `positive` and `negative`, or `harmful: low` or `harmful: high`"
+    both = [value for value in label.positive or () if value in (label.negative or ())]
+    if both:
+        yield key, f"{json.dumps(both[0])} is both positive and negative"
 
 
 def _impossible_windows(scoring: ScoringConfig) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,8 @@ from evo2_tasks.config import (
 )
 
 EXPORT_FILES = {"vcf": "scores.vcf.gz", "tsv": "scores.tsv"}
+EVALUATION_FILES = ["figures.parquet", "curves.parquet"]
+REPORT_FILE = "report.html"
 
 CHECKPOINT_SUFFIXES = (".json", ".safetensors")
 
@@ -55,7 +57,11 @@ def targets(config: RunConfig) -> list[str]:
     for name, variant_set in config.variant_sets.items():
         for scoring in variant_set.scorings:
             exports = [EXPORT_FILES[export] for export in variant_set.exports]
-            files += [f"{name}/{scoring}/{file}" for file in ["scores.parquet", *exports]]
+            evaluation = EVALUATION_FILES if variant_set.labels else []
+            files += [
+                f"{name}/{scoring}/{file}" for file in ["scores.parquet", *exports, *evaluation]
+            ]
+        files.append(f"{name}/{REPORT_FILE}")
     return files
 
 
@@ -74,10 +80,12 @@ class StepInputs:
     """By variant set."""
     checkpoint: dict[str, list[str]]
     """By scoring."""
+    report: dict[str, list[str]]
+    """By variant set, what other steps write, relative to the folder of the results."""
 
 
 def step_inputs(config: RunConfig) -> StepInputs:
-    """List the files that each step reads, beside those that other steps write."""
+    """List the files that each step reads and that its rule cannot name by wildcards."""
     sets = config.variant_sets
     return StepInputs(
         variants={name: str(variant_set.variants) for name, variant_set in sets.items()},
@@ -88,6 +96,18 @@ def step_inputs(config: RunConfig) -> StepInputs:
         checkpoint={
             name: _checkpoint_files(config.models[scoring.model])
             for name, scoring in config.scorings.items()
+        },
+        report={
+            name: [
+                f"{name}/{scoring}/{file}"
+                for scoring in variant_set.scorings
+                for file in [
+                    "scores.parquet",
+                    "run.json",
+                    *(EVALUATION_FILES if variant_set.labels else []),
+                ]
+            ]
+            for name, variant_set in sets.items()
         },
     )
 
@@ -128,6 +148,10 @@ class StepSettings:
     """By scoring."""
     merge: dict[str, dict[str, str]]
     """By variant set and scoring."""
+    evaluate: dict[str, str]
+    """By variant set."""
+    report: dict[str, str]
+    """By variant set."""
 
 
 def step_settings(config: RunConfig) -> StepSettings:
@@ -135,7 +159,12 @@ def step_settings(config: RunConfig) -> StepSettings:
     sets, scorings = config.variant_sets, config.scorings
     return StepSettings(
         split={
-            name: _dumped(sets[name], {"carry", "filters", "reference", "regions"}) for name in sets
+            name: _dumped(
+                sets[name],
+                {"filters", "reference", "regions"},
+                {"carry": sets[name].carried},
+            )
+            for name in sets
         },
         windows={
             name: {
@@ -168,6 +197,8 @@ def step_settings(config: RunConfig) -> StepSettings:
             }
             for name, variant_set in sets.items()
         },
+        evaluate={name: _dumped(sets[name], {"labels", "groups", "baselines"}) for name in sets},
+        report={name: _dumped(sets[name], {"scorings"}) for name in sets},
     )
 
 

@@ -78,7 +78,7 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
     with local_file(settings.variants if variants is None else variants) as path:
         source = open_variants(
             path,
-            carry=settings.carry,
+            carry=settings.carried,
             filters=Filters(
                 pass_only=settings.filters.pass_only,
                 max_length=settings.filters.max_allele_length,

@@ -137,7 +137,18 @@ def test_each_command_says_what_it_does() -> None:
     [
         (
             "sklearn",
-            ["evaluate", "t", "--label", "l", "--positive", "a", "--negative", "b"],
+            [
+                *("evaluate", "--config", "config.yaml", "--variant-set", "mitomap"),
+                *("--table", "t", "--out", "f", "--curves", "c"),
+            ],
+            "evaluation",
+        ),
+        (
+            "plotly",
+            [
+                *("report", "--config", "config.yaml", "--variant-set", "mitomap"),
+                *("--results", "r", "--out", "p"),
+            ],
             "evaluation",
         ),
         ("torch", ["convert", "a.pt", "b"], "torch"),
@@ -148,7 +159,11 @@ def test_a_command_whose_extra_is_missing_names_it(
 ) -> None:
     block = f"import sys; sys.modules[{module!r}] = None; from evo2_tasks.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", block, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", block, *arguments],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

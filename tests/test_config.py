@@ -76,6 +76,24 @@ def test_the_config_of_the_checkout_is_valid(monkeypatch: pytest.MonkeyPatch) ->
     assert config.variant_sets["mitomap"].variants == Path("data/mitomap.vcf.gz")
 
 
+def test_fields_that_evaluation_reads_are_carried(minimal: dict[str, Any]) -> None:
+    label = {
+        "positive": ["Pathogenic"],
+        "negative": ["Benign"],
+        "where": {"MC": ["missense_variant"]},
+        "min_review_stars": 1,
+        "resample_by": "GENE",
+    }
+    minimal["variant_sets"]["calls"] |= {
+        "carry": ["AC", "MC"],
+        "labels": {"CLNSIG": label},
+        "groups": ["MC", "GENE"],
+        "baselines": {"CADD": "high"},
+    }
+    carried = load_config(minimal).variant_sets["calls"].carried
+    assert carried == ("AC", "MC", "CLNSIG", "CLNREVSTAT", "GENE", "CADD")
+
+
 def test_a_config_is_frozen(minimal: dict[str, Any]) -> None:
     config = load_config(minimal)
     with pytest.raises(ValueError, match="frozen"):
@@ -119,6 +137,34 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         (
             lambda c: c["variant_sets"]["calls"].update(filters={"pass": True}),
             "config: variant_sets.calls.filters.pass: unknown key; did you mean pass_only?",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(labels={"L": {"positiv": ["a"]}}),
+            "config: variant_sets.calls.labels.L.positiv: unknown key; did you mean positive?",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(labels={"L": {"positive": ["a"]}}),
+            "config: variant_sets.calls.labels.L: expected either `positive` and `negative`, or",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                labels={"L": {"positive": ["a"], "harmful": "low"}}
+            ),
+            "config: variant_sets.calls.labels.L: expected either `positive` and `negative`, or `ha",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                labels={"L": {"positive": ["a"], "negative": ["b", "a"]}}
+            ),
+            'config: variant_sets.calls.labels.L: "a" is both positive and negative',
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(groups=["GENE"]),
+            "config: variant_sets.calls.groups: has no use without `labels`",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(baselines={"CADD": "up"}),
+            "config: variant_sets.calls.baselines.CADD: ",
         ),
         (lambda c: c.pop("models"), "config: models: is missing, and there is no default"),
         (

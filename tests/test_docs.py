@@ -61,7 +61,7 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
             assert (page.parent / link.partition("#")[0]).exists(), link
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md", "docs/evaluation.md"])
 def test_configs_in_the_pages_are_valid(page: str) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks

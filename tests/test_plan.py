@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evo2_tasks.config import RunConfig, load_config
-from evo2_tasks.plan import Jobs, any_of, step_inputs, targets
+from evo2_tasks.config import LabelConfig, RunConfig, load_config
+from evo2_tasks.plan import EVALUATION_FILES, Jobs, any_of, step_inputs, targets
 
 
 def make_config(**models: dict[str, Any]) -> RunConfig:
@@ -27,9 +27,10 @@ def make_config(**models: dict[str, Any]) -> RunConfig:
     return load_config(config, look_for_files=False)
 
 
-def test_targets_are_a_table_and_its_exports_for_each_scoring() -> None:
+def test_targets_are_a_table_and_its_exports_for_each_scoring_and_a_report_for_each_set() -> None:
     config = make_config(m={"checkpoint": "m"}, n={"checkpoint": "n"})
-    assert targets(config) == ["v/with-m/scores.parquet", "v/with-n/scores.parquet"]
+    tables = ["v/with-m/scores.parquet", "v/with-n/scores.parquet"]
+    assert targets(config) == [*tables, "v/report.html"]
     variant_set = config.variant_sets["v"].model_copy(update={"exports": ("tsv", "vcf")})
     config = config.model_copy(update={"variant_sets": {"v": variant_set}})
     assert targets(config)[:3] == [
@@ -74,6 +75,17 @@ def test_inputs_are_the_files_that_the_config_names(
         "with-file": ["one.pt"],
         "with-later": ["made/later"],
     }
+
+
+def test_a_report_is_made_from_all_that_its_scorings_left() -> None:
+    config = make_config(m={"checkpoint": "m"}, n={"checkpoint": "n"})
+    plain = [f"v/with-{m}/{file}" for m in "mn" for file in ["scores.parquet", "run.json"]]
+    assert step_inputs(config).report == {"v": plain}
+    labels = {"KIND": LabelConfig(positive=("bad",), negative=("good",))}
+    variant_set = config.variant_sets["v"].model_copy(update={"labels": labels})
+    config = config.model_copy(update={"variant_sets": {"v": variant_set}})
+    evaluated = [f"v/with-{m}/{file}" for m in "mn" for file in EVALUATION_FILES]
+    assert sorted(step_inputs(config).report["v"]) == sorted([*plain, *evaluated])
 
 
 def test_a_scoring_job_asks_for_the_gpus_of_its_model_or_for_nothing() -> None:

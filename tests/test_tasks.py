@@ -203,8 +203,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, small_model: Evo2ForC
     return folder
 
 
+@pytest.mark.parametrize("checkpoint", ["random", "evo2-mini"])
 def test_with_a_model_shards_and_budgets_change_no_number(
-    tmp_path: Path, model_folder: Path
+    tmp_path: Path, model_folder: Path, checkpoint: str
 ) -> None:
     generator = random.Random(2)
     lines = []
@@ -214,7 +215,8 @@ def test_with_a_model_shards_and_budgets_change_no_number(
         ref = GENOME[contig][pos - 1 : pos - 1 + generator.randint(1, 3)]
         alt = "".join(generator.choices("ACGT", k=generator.randint(1, 3)))
         lines.append(f"{contig}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n")
-    models = {"m": {"checkpoint": str(model_folder), "gpus": 0}}
+    source = str(model_folder) if checkpoint == "random" else checkpoint
+    models = {"m": {"checkpoint": source, "gpus": 0}}
     tables = []
     for name, shards, run in (
         ("one", 1, {"batch_tokens": 65_536}),

@@ -40,6 +40,8 @@ files = {{
     "score": [out, out.with_suffix(".json")],
     "merge": [out, pathlib.Path(flags.get("--run-json", ""))],
     "export": [out],
+    "evaluate": [out, pathlib.Path(flags.get("--curves", ""))],
+    "report": [out],
 }}[step]
 for file in [*files, pathlib.Path(flags["--log"])]:
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,12 @@ CONFIG: dict[str, Any] = {
     },
     "variant_sets": {
         "a": {"variants": "a b.vcf", "reference": "one", "scorings": ["short", "long"]},
-        "b": {"variants": "b.vcf", "reference": "two", "scorings": ["short"]},
+        "b": {
+            "variants": "b.vcf",
+            "reference": "two",
+            "scorings": ["short"],
+            "labels": {"KIND": {"positive": ["bad"], "negative": ["good"]}},
+        },
     },
     "shards": 2,
     "run": {"batch_tokens": 64},
@@ -167,11 +174,26 @@ def merge(name: str, scoring: str) -> list[str]:
     return [f"Merging the scores: {name}, {scoring}"]
 
 
+def evaluate(name: str, scoring: str) -> list[str]:
+    return [f"Evaluating: {name}, {scoring}"] if name == "b" else []
+
+
+def from_merge(name: str, scoring: str) -> list[str]:
+    return merge(name, scoring) + evaluate(name, scoring)
+
+
 def from_windows(name: str, scoring: str) -> list[str]:
-    return windows(name, scoring) + score(name, scoring) + merge(name, scoring)
+    return windows(name, scoring) + score(name, scoring) + from_merge(name, scoring)
 
 
-ALL = sorted(
+def with_reports(jobs: list[str]) -> list[str]:
+    """The jobs, and the report of each variant set whose tables or figures they make, sorted."""
+    made = [re.match(r"(?:Merging the scores|Evaluating): (\w+),", job) for job in jobs]
+    reports = {f"Writing the report of {found[1]}" for found in made if found}
+    return sorted([*jobs, *reports])
+
+
+ALL = with_reports(
     split("a")
     + split("b")
     + from_windows("a", "short")
@@ -194,6 +216,8 @@ def test_a_run_calls_each_command_with_the_config_that_holds(finished: Path) -> 
         "windows": 6,
         "score": 6,
         "merge": 3,
+        "evaluate": 1,
+        "report": 2,
     }
     config = load_config(CONFIG, look_for_files=False)
     for call in calls:
@@ -211,7 +235,8 @@ def test_a_finished_run_has_nothing_to_do(done: Project) -> None:
 
 def test_a_scoring_can_be_asked_for_alone(project: Project) -> None:
     target = "results/b/short/scores.parquet"
-    assert project.planned(target) == sorted(split("b") + from_windows("b", "short"))
+    of_b = split("b") + windows("b", "short") + score("b", "short") + merge("b", "short")
+    assert project.planned(target) == sorted(of_b)
 
 
 def test_a_config_on_the_command_line_reaches_the_jobs(project: Project) -> None:
@@ -220,6 +245,19 @@ def test_a_config_on_the_command_line_reaches_the_jobs(project: Project) -> None
     assert (project.folder / target).exists()
     assert {call["config"]["shards"] for call in project.calls()} == {3}
     assert Counter(call["step"] for call in project.calls())["score"] == 3
+
+
+def test_another_config_file_takes_the_place_of_config_yaml(project: Project) -> None:
+    other = copy.deepcopy(CONFIG)
+    other["variant_sets"] = {"c": CONFIG["variant_sets"]["b"]}
+    other["output"] = "elsewhere"
+    (project.folder / "other.yaml").write_text(yaml.safe_dump(other))
+    project.run("--configfile", "other.yaml")
+    assert (project.folder / "elsewhere/c/short/scores.parquet").exists()
+    assert not (project.folder / "elsewhere/b").exists()
+    config = load_config(other, look_for_files=False)
+    for call in project.calls():
+        assert load_config(call["config"], look_for_files=False) == config
 
 
 def test_names_with_dots_and_digits_are_told_apart(project: Project) -> None:
@@ -245,12 +283,12 @@ def test_another_variant_set_runs_alone(done: Project) -> None:
         "reference": "two",
         "scorings": ["short"],
     }
-    assert done.planned() == sorted(split("c") + from_windows("c", "short"))
+    assert done.planned() == with_reports(split("c") + from_windows("c", "short"))
 
 
 def test_another_scoring_runs_alone(done: Project) -> None:
     done.config["variant_sets"]["b"]["scorings"].append("spare")
-    assert done.planned() == sorted(from_windows("b", "spare"))
+    assert done.planned() == with_reports(from_windows("b", "spare"))
 
 
 def test_a_scoring_that_is_not_used_runs_nothing(done: Project) -> None:
@@ -269,7 +307,7 @@ def test_the_way_of_working_runs_nothing_again(done: Project) -> None:
 
 def test_a_model_that_moves_to_the_cpu_changes_its_number_type(done: Project) -> None:
     done.config["models"]["large"]["gpus"] = 0
-    assert done.planned() == sorted(score("a", "long") + merge("a", "long"))
+    assert done.planned() == with_reports(score("a", "long") + merge("a", "long"))
 
 
 def test_a_default_written_out_runs_nothing_again(done: Project) -> None:
@@ -290,22 +328,22 @@ def test_a_default_written_out_runs_nothing_again(done: Project) -> None:
 
 def test_another_window_length_runs_that_scoring_again_alone(done: Project) -> None:
     done.config["scorings"]["short"]["window_length"] = 66
-    assert done.planned() == sorted(from_windows("a", "short") + from_windows("b", "short"))
+    assert done.planned() == with_reports(from_windows("a", "short") + from_windows("b", "short"))
     done.config = copy.deepcopy(CONFIG)
     done.config["scorings"]["long"]["window_length"] = 130
-    assert done.planned() == sorted(from_windows("a", "long"))
+    assert done.planned() == with_reports(from_windows("a", "long"))
 
 
 def test_another_number_type_scores_again_with_that_model_alone(done: Project) -> None:
     done.config["models"]["small"]["dtype"] = "bfloat16"
-    assert done.planned() == sorted(
-        score("a", "short") + merge("a", "short") + score("b", "short") + merge("b", "short")
+    assert done.planned() == with_reports(
+        score("a", "short") + merge("a", "short") + score("b", "short") + from_merge("b", "short")
     )
 
 
 def test_another_contig_name_places_windows_of_that_reference_again(done: Project) -> None:
     done.config["references"]["two"]["contig_aliases"] = {"chrM": "MT"}
-    assert done.planned() == sorted(from_windows("b", "short"))
+    assert done.planned() == with_reports(from_windows("b", "short"))
 
 
 @pytest.mark.parametrize(
@@ -317,12 +355,37 @@ def test_another_choice_of_variants_runs_that_set_again(
     done: Project, settings: dict[str, Any]
 ) -> None:
     done.config["variant_sets"]["b"] |= settings
-    assert done.planned() == sorted(split("b") + from_windows("b", "short"))
+    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
 
 
 def test_another_order_of_rows_merges_again(done: Project) -> None:
     done.config["variant_sets"]["b"]["sort_by_position"] = True
-    assert done.planned() == sorted(merge("b", "short"))
+    assert done.planned() == with_reports(from_merge("b", "short"))
+
+
+def test_other_values_of_a_label_evaluate_again(done: Project) -> None:
+    label = done.config["variant_sets"]["b"]["labels"]["KIND"]
+    label["positive"].append("worse")
+    assert done.planned() == with_reports(evaluate("b", "short"))
+    label["where"] = {"KIND": ["worse"]}
+    done.config["variant_sets"]["b"]["groups"] = ["KIND"]
+    assert done.planned() == with_reports(evaluate("b", "short"))
+
+
+def test_another_field_of_labels_has_to_be_read_first(done: Project) -> None:
+    done.config["variant_sets"]["b"]["baselines"] = {"CADD": "high"}
+    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
+
+
+def test_the_report_of_a_set_can_be_asked_for(project: Project) -> None:
+    of_b = split("b") + from_windows("b", "short")
+    assert project.planned("results/b/report.html") == with_reports(of_b)
+    project.run("results/a/report.html")
+    report = project.calls()[-1]
+    assert report["step"] == "report"
+    flags = dict(zip(report["argv"][::2], report["argv"][1::2], strict=True))
+    assert (flags["--variant-set"], flags["--results"]) == ("a", "results/a")
+    assert (project.folder / "logs" / "report" / "a.log").exists()
 
 
 def test_exports_are_added_to_a_finished_run(done: Project) -> None:
@@ -337,7 +400,7 @@ def test_exports_are_added_to_a_finished_run(done: Project) -> None:
 
 def test_another_number_of_shards_runs_everything_again(done: Project) -> None:
     done.config["shards"] = 1
-    assert len(done.planned()) == 2 + 3 * 3
+    assert len(done.planned()) == 2 + 3 * 3 + 1 + 2
 
 
 @pytest.mark.parametrize(
@@ -351,7 +414,10 @@ def test_another_number_of_shards_runs_everything_again(done: Project) -> None:
         ("large.pt.part1", score("a", "long") + merge("a", "long")),
         (
             "small/model.safetensors",
-            score("a", "short") + merge("a", "short") + score("b", "short") + merge("b", "short"),
+            score("a", "short")
+            + merge("a", "short")
+            + score("b", "short")
+            + from_merge("b", "short"),
         ),
     ],
 )
@@ -360,7 +426,7 @@ def test_a_newer_file_runs_what_reads_it_again(
 ) -> None:
     project.run()
     project.change(file)
-    assert project.planned() == sorted(expected)
+    assert project.planned() == with_reports(expected)
 
 
 def test_exports_of_a_run(project: Project) -> None:
@@ -443,7 +509,7 @@ def test_another_workflow_imports_it_with_its_own_config_and_prefix(project: Pro
     project.snakemake()
     assert (project.folder / "scored/results/b/short/scores.vcf.gz").exists()
     assert not (project.folder / "results").exists()
-    assert [call["config"] for call in project.calls() if call["step"] != "export"] == [config] * 6
+    assert [call["config"] for call in project.calls() if call["step"] != "export"] == [config] * 8
     config["run"]["batch_tokens"] = 7
     (project.folder / "parent.yaml").write_text(yaml.safe_dump({"evo2": config, "own": 1}))
     assert "Nothing to be done" in project.snakemake()

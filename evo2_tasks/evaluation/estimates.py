@@ -192,36 +192,6 @@ def estimate(
     return _make_estimate(metric, rows, value, values, resampling, reason)
 
 
-def estimate_by_group(
-    metric: Metric,
-    target: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    *,
-    strata: npt.ArrayLike,
-    groups: npt.ArrayLike | None = None,
-    resampling: Resampling = DEFAULT_RESAMPLING,
-) -> dict[str, Estimate]:
-    """A metric in each stratum alone, by the stratum's name.
-
-    A stratum in which the metric is undefined is there too, with the reason. Arguments and errors
-    as in ``estimate``.
-    """
-    target, scores, names = np.asarray(target), np.asarray(scores), np.asarray(strata)
-    require_one_length(target, scores, names)
-    codes = None if groups is None else np.asarray(groups)
-    figures = {}
-    for name in np.unique(names):
-        inside = names == name
-        figures[str(name)] = estimate(
-            metric,
-            target[inside],
-            scores[inside],
-            groups=None if codes is None else codes[inside],
-            resampling=resampling,
-        )
-    return figures
-
-
 def compare(
     metric: Metric,
     target: npt.ArrayLike,
@@ -401,7 +371,7 @@ def _draw(
     values = np.concatenate(
         [
             [statistic(weights) for statistic in statistics]
-            for weights in _draw_weights(rows, resampling)
+            for weights in draw_weights(rows.groups, resampling)
         ],
         axis=1,
     )
@@ -410,18 +380,24 @@ def _draw(
     return values, reason
 
 
-def _draw_weights(rows: _Rows, resampling: Resampling) -> Iterator[FloatArray]:
-    """How often each row was drawn, in pieces of (B, N); the draws do not depend on the pieces."""
+def draw_weights(groups: IntArray, resampling: Resampling) -> Iterator[FloatArray]:
+    """How often each row was drawn, in pieces of (B, N); the draws do not depend on the pieces.
+
+    Args:
+        groups: Number of each row's group; rows of one are drawn together. (N,)
+        resampling: How many draws, and their seed.
+    """
+    _, groups = np.unique(groups, return_inverse=True)
     random = np.random.default_rng(resampling.seed)
-    num_groups = rows.num_groups
-    piece = max(1, BLOCK_NUMBERS // max(len(rows.groups), 1))
+    num_groups = int(groups.max()) + 1 if len(groups) else 0
+    piece = max(1, BLOCK_NUMBERS // max(len(groups), 1))
     for start in range(0, resampling.num_resamples, piece):
         counts = np.empty((min(piece, resampling.num_resamples - start), num_groups))
         for draw in counts:
             draw[:] = np.bincount(
                 random.integers(num_groups, size=num_groups), minlength=num_groups
             )
-        yield counts[:, rows.groups]
+        yield counts[:, groups]
 
 
 def _percentiles(

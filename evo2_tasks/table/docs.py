@@ -34,7 +34,7 @@ each allele of the input. pandas, polars, DuckDB and R's arrow read it as it is:
 ```python
 import pandas
 
-table = pandas.read_parquet("results/mitomap/random-1k/scores.parquet")
+table = pandas.read_parquet("results/mitomap/mini-512/scores.parquet")
 scored = table[table["status"] == "scored"].sort_values("llr")
 clipped = table[[("clipped" in flags) for flags in table["flags"]]]
 ```
@@ -128,15 +128,15 @@ def columns_page() -> str:
     fields = [f"- `evo2_{name}`" for name in VCF_COLUMNS]
     lines = [
         _INTRO,
-        *_column_table(FINAL_COLUMNS),
+        *column_table(FINAL_COLUMNS),
         _STATUS_INTRO,
-        *_meaning_table("status", STATUS_MEANINGS),
+        *meaning_table("status", STATUS_MEANINGS),
         _FLAGS_INTRO,
-        *_meaning_table("flag", FLAG_MEANINGS),
+        *meaning_table("flag", FLAG_MEANINGS),
         _METADATA_INTRO,
-        *_meaning_table("key", {PREFIX + key: text for key, text in METADATA_MEANINGS.items()}),
+        *meaning_table("key", {PREFIX + key: text for key, text in METADATA_MEANINGS.items()}),
         _RUN_INTRO,
-        *_meaning_table("key", RUN_MEANINGS),
+        *meaning_table("key", RUN_MEANINGS),
         _VERSION_RULE,
         *fields,
         _VCF_RULES,
@@ -154,10 +154,13 @@ def type_name(kind: pa.DataType) -> str:
         return "category"
     if pa.types.is_list(kind):
         return f"list of {type_name(kind.value_type)}"
+    if pa.types.is_map(kind):
+        return f"map from {type_name(kind.key_type)} to {type_name(kind.item_type)}"
     return {"double": "float64"}.get(str(kind), str(kind))
 
 
-def _column_table(columns: Iterable[Column]) -> list[str]:
+def column_table(columns: Iterable[Column]) -> list[str]:
+    """A Markdown table of columns, line by line."""
     rows = [
         f"| `{column.name}` | {type_name(column.type)} | {column.unit} "
         f"| {'yes' if column.nullable else 'no'} | {column.description} |"
@@ -166,14 +169,15 @@ def _column_table(columns: Iterable[Column]) -> list[str]:
     return ["| column | type | unit | null | meaning |", "| --- | --- | --- | --- | --- |", *rows]
 
 
-def _meaning_table(title: str, meanings: Mapping[str, str]) -> list[str]:
+def meaning_table(title: str, meanings: Mapping[str, str]) -> list[str]:
+    """A Markdown table of names and what they mean, line by line."""
     rows = [f"| `{name}` | {meaning} |" for name, meaning in meanings.items()]
     return [f"| {title} | meaning |", "| --- | --- |", *rows]
 
 
 def _step(step: str, files: str, columns: Iterable[Column]) -> list[str]:
     path, _, rest = files.partition(",")
-    return [f"### `{step}`: `{path}`{',' + rest if rest else ''}", "", *_column_table(columns), ""]
+    return [f"### `{step}`: `{path}`{',' + rest if rest else ''}", "", *column_table(columns), ""]
 
 
 if __name__ == "__main__":

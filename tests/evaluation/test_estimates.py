@@ -13,7 +13,6 @@ from evo2_tasks.evaluation.estimates import (
     compare,
     count_coverage,
     estimate,
-    estimate_by_group,
     number_groups,
 )
 from evo2_tasks.evaluation.metrics import (
@@ -210,20 +209,6 @@ def test_one_stratum_is_none() -> None:
     plain = estimate(AUROC, labels, scores, resampling=FEW)
     assert figure.value == pytest.approx(plain.value)
     assert (figure.low, figure.high) == (plain.low, plain.high)
-
-
-def test_figures_by_group_are_those_of_the_rows_alone() -> None:
-    labels, scores = make_rows(1)
-    strata = np.repeat(["a", "b", "c"], [80, 100, 20])
-    labels[strata == "c"] = False
-    groups = np.arange(200) // 2
-    figures = estimate_by_group(AUROC, labels, scores, strata=strata, groups=groups, resampling=FEW)
-    assert list(figures) == ["a", "b", "c"]
-    assert figures["b"] == estimate(
-        AUROC, labels[80:180], scores[80:180], groups=groups[80:180], resampling=FEW
-    )
-    assert figures["c"].value is None
-    assert figures["c"].reason == "no scored row is positive"
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

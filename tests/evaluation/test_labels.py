@@ -1,77 +1,174 @@
-"""What `evo2-tasks evaluate` says of a table, against scikit-learn on the same rows."""
+"""Which rows have a label: values and their parts, numbers, restrictions."""
 
-import random
-import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.labels import describe_labels
+from evo2_tasks.evaluation.labels import (
+    LabelSettings,
+    read_labelled_rows,
+    review_stars,
+    variant_type,
+)
 
-LABELS = {"label": "LABEL", "positive": ["bad", "worse"], "negative": ["good"]}
-
-
-def write(path: Path, num_rows: int = 200) -> list[dict[str, Any]]:
-    seed = random.Random(4)
-    rows = []
-    for i in range(num_rows):
-        label = seed.choice(["bad", "worse", "good", "good", "unknown", None])
-        is_bad = label in ("bad", "worse")
-        rows.append(
-            {
-                "contig": "c",
-                "pos": 1 + i // 2,
-                "status": "scored" if i % 10 else "too_many_n",
-                "llr": seed.gauss(-1.5 * is_bad, 1) if i % 10 else None,
-                "LABEL": label,
-                "GENE": seed.choice(["a", "b", None]) if i > 5 else "alone",
-            }
-        )
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return rows
+CLINVAR = LabelSettings(
+    "CLNSIG",
+    positive=("Pathogenic", "Likely_pathogenic"),
+    negative=("Benign", "Likely_benign"),
+)
+SCORED = {"contig": "c", "ref": "A", "alt": "C", "status": "scored"}
 
 
-def auroc(rows: list[dict[str, Any]]) -> float:
-    used = [r for r in rows if r["LABEL"] in ("bad", "worse", "good") and r["llr"] is not None]
-    return float(roc_auc_score([r["LABEL"] != "good" for r in used], [-r["llr"] for r in used]))
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    scores = {"llr": -1.0, "llr_aligned": -1.0, "llr_fwd": -2.0, "llr_rev": 0.0}
+    filled = [SCORED | {"pos": i} | scores | row for i, row in enumerate(rows)]
+    pq.write_table(pa.Table.from_pylist(filled), path)
+    return path
 
 
-def test_figures_are_those_of_scikit_learn(tmp_path: Path) -> None:
-    rows = write(tmp_path / "t.parquet")
-    lines = list(describe_labels(tmp_path / "t.parquet", **LABELS, group="GENE"))
-    assert f"{auroc(rows):.3f} [" in lines[0]
-    for name in ("a", "b", "."):
-        line = next(line for line in lines if line.startswith(f"  GENE {name}:"))
-        of_gene = [row for row in rows if (row["GENE"] or ".") == name]
-        assert f"{auroc(of_gene):.3f} [" in line
-    labelled = [row for row in rows if row["LABEL"] in ("bad", "worse", "good")]
-    num_unscored = sum(row["llr"] is None for row in labelled)
-    assert f"  without a score, too_many_n: {num_unscored}" in lines
-    value, low, high = map(float, re.findall(r"0\.\d{3}", lines[0]))
-    assert low < value < high
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (["Pathogenic"], True),
+        (["Pathogenic/Likely_pathogenic"], True),
+        (["Pathogenic|drug_response"], True),
+        (["Pathogenic", "_low_penetrance"], True),
+        (["Pathogenic/Likely_pathogenic|Affects"], True),
+        (["Benign/Likely_benign"], False),
+        (["Conflicting_classifications_of_pathogenicity"], None),
+        (["Uncertain_significance/Uncertain_risk_allele"], None),
+        (["Likely_benign|Pathogenic"], None),
+        (["not_provided"], None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_values_of_clinvar_count_by_their_parts(
+    tmp_path: Path, value: list[str] | None, kind: bool | None
+) -> None:
+    always = [{"CLNSIG": ["Benign"]}, {"CLNSIG": ["Pathogenic"]}]
+    rows = read_labelled_rows(write(tmp_path / "t", [*always, {"CLNSIG": value}]), CLINVAR)
+    assert rows.target.tolist() == [False, True, *([] if kind is None else [kind])]
 
 
-def test_a_group_of_one_class_says_so(tmp_path: Path) -> None:
-    rows = write(tmp_path / "t.parquet")
-    for row in rows:
-        row["GENE"] = "pure" if row["LABEL"] == "good" else "other"
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    lines = list(describe_labels(tmp_path / "t.parquet", **LABELS, group="GENE"))
-    assert next(line for line in lines if "GENE pure" in line).endswith("no scored row is positive")
+@pytest.mark.parametrize(
+    ("status", "stars"),
+    [
+        ("practice_guideline", 4),
+        ("reviewed_by_expert_panel", 3),
+        ("criteria_provided,_multiple_submitters,_no_conflicts", 2),
+        ("criteria_provided,_conflicting_classifications", 1),
+        ("criteria_provided,_conflicting_interpretations", 1),
+        ("criteria_provided,_single_submitter", 1),
+        ("no_assertion_criteria_provided", 0),
+        ("no_classification_provided", 0),
+        ("", 0),
+    ],
+)
+def test_review_stars_are_those_of_clinvar(status: str, stars: int) -> None:
+    assert review_stars(status) == stars
 
 
-def test_a_column_or_label_that_is_not_there(tmp_path: Path) -> None:
-    write(tmp_path / "t.parquet")
-    with pytest.raises(InputError, match="no column 'WHERE'"):
-        list(describe_labels(tmp_path / "t.parquet", **LABELS, group="WHERE"))
-    with pytest.raises(InputError, match="no row has x, y in LABEL"):
-        list(
-            describe_labels(
-                tmp_path / "t.parquet", label="LABEL", positive="x", negative="y", group=None
-            )
-        )
+def test_rows_are_restricted_by_consequence_and_stars(tmp_path: Path) -> None:
+    missense = ["SO:0001583|missense_variant", "SO:0001627|intron_variant"]
+    two_stars = ["criteria_provided", "_multiple_submitters", "_no_conflicts"]
+    values = [
+        (missense, two_stars),
+        (missense, ["criteria_provided", "_single_submitter"]),
+        (["SO:0001587|nonsense"], two_stars),
+        (None, two_stars),
+        (missense, None),
+    ]
+    table = write(
+        tmp_path / "t",
+        [{"CLNSIG": ["Benign"], "MC": mc, "CLNREVSTAT": status} for mc, status in values],
+    )
+    label = LabelSettings(
+        "CLNSIG",
+        CLINVAR.positive,
+        CLINVAR.negative,
+        where={"MC": ("missense_variant",)},
+        min_review_stars=2,
+    )
+    rows = read_labelled_rows(table, label, groups=["MC"])
+    assert rows.groups["MC"].tolist() == ["missense_variant,intron_variant"]
+
+
+def test_numbers_and_baselines_are_turned_so_that_higher_is_more_harmful(tmp_path: Path) -> None:
+    numbers: list[Any] = [0.5, None, -2.0, float("nan"), float("inf")]
+    table = write(
+        tmp_path / "t", [{"F": number, "CADD": [3.0], "AF": [1, 2]} for number in numbers]
+    )
+    label = LabelSettings("F", harmful="low")
+    rows = read_labelled_rows(table, label, baselines={"CADD": "high", "AF": "low"})
+    assert not rows.has_classes
+    assert rows.target.tolist() == [-0.5, 2.0]
+    assert rows.scores["llr"].tolist() == [1.0, 1.0]
+    assert rows.baselines["CADD"].tolist() == [3.0, 3.0]
+    assert np.isnan(rows.baselines["AF"]).all()  # which of the two numbers is not known
+    high = read_labelled_rows(table, LabelSettings("F", harmful="high"))
+    assert high.target.tolist() == [0.5, -2.0]
+
+
+def test_text_where_numbers_are_expected_is_said(tmp_path: Path) -> None:
+    table = write(tmp_path / "t", [{"F": "0.5"}, {"F": "LOF"}])
+    with pytest.raises(InputError, match="column F: expected numbers"):
+        read_labelled_rows(table, LabelSettings("F", harmful="low"))
+
+
+def test_numbers_that_are_spelled_as_text_are_numbers(tmp_path: Path) -> None:
+    table = write(tmp_path / "t", [{"F": "0.5"}, {"F": None}, {"F": "-1e-3"}])
+    rows = read_labelled_rows(table, LabelSettings("F", harmful="high"))
+    assert rows.target.tolist() == [0.5, -1e-3]
+
+
+def test_a_missing_column_is_said(tmp_path: Path) -> None:
+    table = write(tmp_path / "t", [{"CLNSIG": ["Benign"]}])
+    with pytest.raises(InputError, match="MC"):
+        read_labelled_rows(table, CLINVAR, groups=["MC"])
+
+
+def test_nothing_labelled_is_no_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = write(tmp_path / "t", [{"CLNSIG": ["Affects"], "CADD": 1.0}])
+    rows = read_labelled_rows(table, CLINVAR, groups=["contig"], baselines={"CADD": "high"})
+    assert len(rows) == 0
+    assert "no row has Pathogenic or" in caplog.text
+
+
+def test_rows_are_drawn_by_position_or_by_a_field(tmp_path: Path) -> None:
+    table = write(
+        tmp_path / "t",
+        [{"CLNSIG": ["Benign"], "pos": i // 2, "GENE": "a" if i < 4 else None} for i in range(6)],
+    )
+    assert read_labelled_rows(table, CLINVAR).clusters.tolist() == [0, 0, 1, 1, 2, 2]
+    label = LabelSettings("CLNSIG", CLINVAR.positive, CLINVAR.negative, resample_by="GENE")
+    clusters = read_labelled_rows(table, label).clusters
+    assert len(set(clusters[:4].tolist())) == 1
+    assert len(set(clusters[3:].tolist())) == 2
+
+
+def test_one_strand_has_no_scores_of_strands(tmp_path: Path) -> None:
+    table = write(tmp_path / "t", [{"CLNSIG": ["Benign"], "llr_rev": None}])
+    assert set(read_labelled_rows(table, CLINVAR).scores) == {"llr", "llr_aligned"}
+
+
+@pytest.mark.parametrize(
+    ("ref", "alt", "kind"),
+    [
+        ("A", "C", "snv"),
+        ("TAG", "TCG", "snv"),
+        ("AC", "GT", "mnv"),
+        ("A", "AT", "insertion"),
+        ("AA", "AAA", "insertion"),
+        ("CTT", "C", "deletion"),
+        ("CAG", "TT", "indel"),
+        ("A", "<DEL>", "symbolic"),
+    ],
+)
+def test_types_are_of_what_changes(ref: str, alt: str, kind: str) -> None:
+    assert variant_type(ref, alt) == kind

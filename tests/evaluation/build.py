@@ -1,0 +1,196 @@
+"""Results of a variant set made by hand: tables, run.json, figures and the config that fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evo2_tasks import report_task
+from evo2_tasks.config import RunConfig, load_config
+from evo2_tasks.evaluation_task import evaluate
+from evo2_tasks.table.files import write_table
+from evo2_tasks.table.provenance import Provenance
+from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, CarryField, final_schema
+from tests.table.build import signature
+
+Columns = dict[str, list[Any]]
+
+CARRY = (
+    CarryField("KIND", "string", False, "What is known"),
+    CarryField("PLACE", "string", False, "Where it is"),
+    CarryField("OTHER", "float", False, "Another predictor"),
+)
+LABELS: dict[str, Any] = {
+    "labels": {"KIND": {"positive": ["bad"], "negative": ["good"]}},
+    "groups": ["PLACE"],
+    "baselines": {"OTHER": "high"},
+}
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "<a href='javascript:alert(3)'>go</a><br><b>bold</b>",
+    "</script><script>alert(4)</script>",
+    "%{x} {{ 7*7 }} {% raw %} ${alert(5)} &lt;svg onload=alert(6)&gt;",
+    "one\u2028two\u202ethree\x00four\n\tfive '",
+)
+
+
+def make_columns(
+    num_rows: int, *, seed: int = 1, num_contigs: int = 3, num_labelled: int = 400
+) -> Columns:
+    """Rows of a table: most are SNVs with a score; some of those with a label are harmful."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(
+        ["snv", "deletion", "insertion", "mnv"], num_rows, p=[0.88, 0.05, 0.05, 0.02]
+    )
+    alleles = {
+        "snv": ("A", "G"), "deletion": ("ACT", "A"), "insertion": ("A", "ACG"), "mnv": ("AC", "GT")
+    }  # fmt: skip
+    status = rng.choice(
+        ["scored", "ref_mismatch", "symbolic_allele"], num_rows, p=[0.96, 0.03, 0.01]
+    )
+    is_bad = rng.random(num_rows) < 0.2
+    llr = np.where(status == "scored", rng.normal(-0.5, 1, num_rows) - 1.2 * is_bad, np.nan)
+    contigs = np.sort(rng.integers(1, num_contigs + 1, num_rows))
+    columns: Columns = {
+        "record": list(range(num_rows)),
+        "allele": [1] * num_rows,
+        "contig": [f"chr{number}" for number in contigs],
+        "pos": np.sort(rng.integers(1, 20 * num_rows + 2, num_rows)).tolist(),
+        "ref": [alleles[kind][0] for kind in kinds],
+        "alt": [alleles[kind][1] for kind in kinds],
+        "status": status.tolist(),
+        "flags": [
+            ["clipped"] if flagged and one == "scored" else []
+            for flagged, one in zip(rng.random(num_rows) < 0.02, status, strict=True)
+        ],
+        "window_start": [0] * num_rows,
+        "window_end": [8192] * num_rows,
+        **{name: nullable(llr) for name in ALL_SCORE_COLUMNS},
+    }
+    columns["reference_contig"] = columns["contig"]
+    columns["llr_fwd"] = nullable(llr + rng.normal(0, 0.2, num_rows))
+    columns["llr_rev"] = nullable(llr + rng.normal(0, 0.2, num_rows))
+    is_indel = np.isin(kinds, ["deletion", "insertion"])
+    columns["llr_aligned"] = nullable(llr + is_indel * rng.normal(0, 0.5, num_rows))
+    labelled = np.arange(num_rows) < num_labelled
+    columns["KIND"] = [
+        ("bad" if bad else "good") if known else None
+        for bad, known in zip(is_bad, labelled, strict=True)
+    ]
+    columns["PLACE"] = rng.choice(["tRNA", "coding", "rRNA"], num_rows).tolist()
+    columns["OTHER"] = (rng.normal(0, 1, num_rows) + is_bad).tolist()
+    return columns
+
+
+def nullable(values: np.ndarray[Any, Any]) -> list[float | None]:
+    """Numbers, None where there is none."""
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def without_scores(columns: Columns, status: str = "ref_mismatch") -> Columns:
+    """The same rows, none of them scored."""
+    num_rows = len(columns["status"])
+    empty = {name: [None] * num_rows for name in ALL_SCORE_COLUMNS}
+    return {
+        **columns, **empty, "status": [status] * num_rows, "flags": [[] for _ in range(num_rows)],
+    }  # fmt: skip
+
+
+def hostile_columns() -> tuple[Columns, tuple[CarryField, ...]]:
+    """Rows whose every text wants to be markup, and whose alleles are long."""
+    columns = make_columns(300)
+    for name in ("contig", "PLACE"):
+        columns[name] = [HOSTILE[i % len(HOSTILE)] for i in range(300)]
+    columns["reference_contig"] = columns["contig"]
+    for i, text in enumerate(HOSTILE):
+        columns["ref"][i], columns["alt"][i] = text, f"<{text}>"
+    columns["ref"][10], columns["alt"][11] = "A" * 10_000, "C" * 10_000
+    columns["llr"][10] = columns["llr"][11] = -99.0
+    columns["status"][10] = columns["status"][11] = "scored"
+    carry = (*CARRY, CarryField("<b onclick=alert(7)>", "string", True, "hostile by name"))
+    columns[carry[-1].name] = [list(HOSTILE)] * 300
+    return columns, carry
+
+
+def write_scoring(
+    folder: Path,
+    columns: Columns,
+    *,
+    carry: Sequence[CarryField] = CARRY,
+    run: Mapping[str, Any] | None = None,
+    row_group_rows: int = 20_000,
+    **signed: Any,
+) -> Path:
+    """The table and the run.json of a scoring."""
+    schema = final_schema(carry)
+    table = folder / "scores.parquet"
+    names = [column.name for column in FINAL_COLUMNS] + [one.name for one in carry]
+    provenance = Provenance(signature(**signed), "0.1.0", "evo2-mini")
+    with write_table(
+        table, schema, metadata=provenance.metadata(), row_group_rows=row_group_rows
+    ) as writer:
+        writer.write_columns({name: columns[name] for name in names})
+    write_run(folder, len(columns["record"]), **(run or {}))
+    return table
+
+
+def write_run(folder: Path, num_rows: int, **changes: Any) -> None:
+    shard = {
+        "windows_run": 40, "tokens_run": 20_480, "wall_s": 8.0, "load_s": 0.5, "node": "n1",
+        "device": "cpu (1 threads)", "threads": 1, "version": "0.1.0", "python": "3.11.7",
+        "torch": "2.13.0", "transformers": "5.23.0", "peak_memory_mb": 700.5,
+    }  # fmt: skip
+    run = {
+        "model": "evo2-mini",
+        "signature": signature(),
+        "alleles": num_rows,
+        "variants": {"variants": "in.vcf", "format": "vcf", "records": num_rows, "regions": None},
+        "windows_run": 80,
+        "tokens_run": 40_960,
+        "wall_s": 16.0,
+        "shards": [{"shard": f"{i}-of-2", **shard} for i in (1, 2)],
+    }
+    (folder / "run.json").write_text(json.dumps(run | changes))
+
+
+def make_config(scorings: Sequence[str], **variant_set: Any) -> RunConfig:
+    config = {
+        "references": {"r": {"fasta": "r.fa"}},
+        "models": {"m": {"checkpoint": "m", "gpus": 0}},
+        "scorings": {name: {"model": "m"} for name in scorings},
+        "variant_sets": {
+            "set": {
+                "variants": "in.vcf", "reference": "r", "scorings": list(scorings), **variant_set
+            }
+        },
+    }  # fmt: skip
+    return load_config(config, look_for_files=False)
+
+
+def write_page(folder: Path, scorings: Sequence[str] = ("one",), **variant_set: Any) -> Path:
+    """Evaluate the tables where there are labels, and write the page."""
+    config = make_config(scorings, **variant_set)
+    if variant_set.get("labels"):
+        for scoring in scorings:
+            evaluate(
+                config,
+                variant_set="set",
+                table=folder / scoring / "scores.parquet",
+                out=folder / scoring / "figures.parquet",
+                curves_file=folder / scoring / "curves.parquet",
+            )
+    page = folder / "report.html"
+    report_task.report(config, variant_set="set", results=folder, out=page)
+    return page
+
+
+def read_frame(table: Path) -> pd.DataFrame:
+    """The table as pandas reads it, by nothing of the project."""
+    return pd.read_parquet(table)

@@ -1,0 +1,210 @@
+"""The page in a real browser: figures are drawn, the console is clean, nothing is requested."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.evaluation.build import (
+    LABELS,
+    hostile_columns,
+    make_columns,
+    without_scores,
+    write_page,
+    write_scoring,
+)
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path"),
+]
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+]
+SETS = ("labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile")
+PHONE_WIDTH = 390
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+def write_set(folder: Path, name: str) -> Path:
+    """The page of a variant set of some kind."""
+    columns, settings = make_columns(600), dict(LABELS)
+    match name:
+        case "labelled":
+            write_scoring(folder / "two", make_columns(600, seed=2))
+        case "unlabelled":
+            settings = {}
+        case "unscored":
+            columns = without_scores(columns)
+        case "empty":
+            columns, settings = make_columns(0), {}
+        case "one-class":
+            columns["KIND"] = ["good"] * 600
+        case "number":
+            settings = {"labels": {"OTHER": {"harmful": "high"}}}
+        case "large":
+            columns = make_columns(100_000, num_contigs=40)
+        case "hostile":
+            columns, carry = hostile_columns()
+            write_scoring(folder / "one", columns, carry=carry)
+            return write_page(folder, **settings)
+    write_scoring(folder / "one", columns)
+    return write_page(folder, ["one", "two"] if name == "labelled" else ["one"], **settings)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: write_set(tmp_path_factory.mktemp(name), name) for name in SETS}
+
+
+class Visit:
+    """An open page, and what it did that it should not."""
+
+    def __init__(self, browser: Any, path: Path, **settings: Any) -> None:
+        self.context = browser.new_context(**settings)
+        self.tab = self.context.new_page()
+        self.said: list[str] = []
+        self.requested: list[str] = []
+        self.tab.on("console", lambda message: self.said.append(message.text))
+        self.tab.on("pageerror", lambda error: self.said.append(str(error)))
+        self.tab.on("dialog", lambda dialog: (self.said.append("dialog"), dialog.dismiss()))
+        self.tab.on("request", lambda request: self.requested.append(request.url))
+        self.tab.goto(path.as_uri(), wait_until="load")
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def count(self, selector: str) -> int:
+        return int(self.tab.locator(selector).count())
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_figure_is_drawn_and_nothing_else_happens(
+    browser: Any, pages: dict[str, Path], name: str
+) -> None:
+    with Visit(browser, pages[name]) as visit:
+        drawn = visit.tab.evaluate(
+            """() => [...document.querySelectorAll(".drawing")].map((one) => ({
+                id: one.id,
+                svg: one.querySelectorAll("svg.main-svg").length,
+                marks: one.querySelectorAll(
+                    ".points path, .point path, path.js-line, path.js-fill, .hm image").length,
+                width: one.querySelector("svg.main-svg")?.clientWidth ?? 0,
+            }))"""
+        )
+        assert [one for one in drawn if not (one["svg"] and one["marks"] and one["width"])] == []
+        assert len(drawn) >= {"unscored": 0, "empty": 0}.get(name, 4)
+        # What a pointer finds is text from data too.
+        for one in drawn[:40]:
+            visit.tab.locator(f"#{one['id']}").hover()
+        assert visit.said == []
+        own = pages[name].as_uri()
+        assert [url for url in visit.requested if url != own and not url.startswith("data:")] == []
+        assert visit.count("script") == 3 - (not drawn)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_phone_does_not_scroll_sideways(browser: Any, pages: dict[str, Path], name: str) -> None:
+    phone = {
+        "viewport": {"width": PHONE_WIDTH, "height": 844},
+        "is_mobile": True,
+        "has_touch": True,
+    }
+    with Visit(browser, pages[name], **phone) as visit:
+        width = visit.tab.evaluate("document.documentElement.scrollWidth")
+        assert width == PHONE_WIDTH
+        assert visit.said == []
+
+
+def test_the_policy_stops_a_script_that_is_not_ours(browser: Any, pages: dict[str, Path]) -> None:
+    page = pages["unlabelled"]
+    other = page.with_name("other.html")
+    text = page.read_text().replace("</main>", "<script>window.theirs = 1</script></main>")
+    other.write_text(text.replace("</main>", "<img src='https://example.org/x.png'></main>"))
+    with Visit(browser, other) as visit:
+        assert visit.tab.evaluate("window.theirs") is None
+        assert sum("Content Security Policy" in line for line in visit.said) == 2
+        assert visit.requested == [other.as_uri()]
+
+
+def test_tables_are_sorted_by_keyboard(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["unlabelled"]) as visit:
+        table = visit.tab.locator("#strongest table")
+        head = table.locator("th", has_text="llr_fwd")
+
+        def values() -> list[float]:
+            cells = table.locator("tbody td:nth-child(7)")
+            found = cells.evaluate_all("cells => cells.map(cell => Number(cell.dataset.value))")
+            return [float(one) for one in found]
+
+        before = values()
+        head.locator("button").focus()
+        visit.tab.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert values() == sorted(before)
+        visit.tab.keyboard.press("Space")
+        assert head.get_attribute("aria-sort") == "descending"
+        assert values() == sorted(before, reverse=True)
+        assert table.locator("[aria-sort]").count() == 1
+
+
+def color_of_text(visit: Visit) -> str:
+    return str(
+        visit.tab.locator("#figure-1 text").first.evaluate("one => getComputedStyle(one).fill")
+    )
+
+
+def test_figures_follow_the_scheme_and_print_in_light(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["unlabelled"], color_scheme="dark") as visit:
+        dark = color_of_text(visit)
+        visit.tab.emulate_media(color_scheme="light")
+        light = color_of_text(visit)
+        assert light != dark
+        visit.tab.emulate_media(color_scheme="dark")
+        assert color_of_text(visit) == dark
+        visit.tab.emulate_media(color_scheme="dark", media="print")
+        assert color_of_text(visit) == light
+        background = "getComputedStyle(document.body).backgroundColor"
+        assert visit.tab.evaluate(background) == "rgb(255, 255, 255)"
+        assert visit.said == []
+
+
+def test_figures_follow_the_width(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["unlabelled"], viewport={"width": 1280, "height": 900}) as visit:
+        visit.tab.set_viewport_size({"width": PHONE_WIDTH, "height": 844})
+        visit.tab.wait_for_function(
+            """() => [...document.querySelectorAll(".drawing")].every((one) =>
+                one.querySelector("svg.main-svg").clientWidth <= one.clientWidth)"""
+        )
+        assert visit.tab.evaluate("document.documentElement.scrollWidth") == PHONE_WIDTH
+
+
+def test_without_scripts_words_and_tables_are_there(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["labelled"], java_script_enabled=False) as visit:
+        assert visit.tab.locator("noscript").inner_text().startswith("The figures are drawn by")
+        assert visit.count("table") > 5
+        assert visit.count("th button") == 0

@@ -1,0 +1,25 @@
+# Measures how well the scores separate the labels, where a variant set has them.
+rule evaluate:
+    input:
+        table="<results>/{variant_set}/{scoring}/scores.parquet",
+    output:
+        figures="<results>/{variant_set}/{scoring}/figures.parquet",
+        curves="<results>/{variant_set}/{scoring}/curves.parquet",
+    log:
+        "<logs>/evaluate/{variant_set}/{scoring}.log",
+    benchmark:
+        "<benchmarks>/evaluate/{variant_set}/{scoring}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=jobs.mem_mb,
+        runtime=jobs.runtime,
+    params:
+        config=jobs.config,
+        settings=lookup("{variant_set}", within=settings.evaluate),
+    message:
+        "Evaluating: {wildcards.variant_set}, {wildcards.scoring}"
+    shell:
+        "printf '%s' {params.config:q} | evo2-tasks evaluate --config - --log {log:q}"
+        " --variant-set {wildcards.variant_set:q} --table {input.table:q}"
+        " --out {output.figures:q} --curves {output.curves:q}"
