@@ -150,7 +150,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             lambda c: c["variant_sets"]["calls"].update(
                 labels={"L": {"positive": ["a"], "harmful": "low"}}
             ),
-            "config: variant_sets.calls.labels.L: expected either `positive` and `negative`, or `ha",
+            "config: variant_sets.calls.labels.L: expected either `positive` and `negative`, ",
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(

@@ -98,11 +98,11 @@ def _band(
 
 def _distribution(values: FloatArray, of_class: BoolArray) -> dict[str, FloatArray]:
     """Shares of a class in bins that all classes have in common."""
-    ends = np.quantile(values, [OUTER_SHARE, 1 - OUTER_SHARE])
-    if ends[0] == ends[1]:
-        ends = ends + np.array([-0.5, 0.5])
-    edges = np.linspace(*ends, NUM_BINS + 1)
-    counts, _ = np.histogram(np.clip(values[of_class], *ends), edges)
+    low, high = np.quantile(values, [OUTER_SHARE, 1 - OUTER_SHARE])
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, NUM_BINS + 1)
+    counts, _ = np.histogram(np.clip(values[of_class], low, high), edges)
     num_rows = max(int(of_class.sum()), 1)
     return {"x": (edges[:-1] + edges[1:]) / 2, "y": counts / num_rows}
 

@@ -88,7 +88,7 @@ class LabelledRows:
     """
 
     field: str
-    target: BoolArray | FloatArray
+    target: npt.NDArray[Any]
     has_classes: bool
     status: Text
     types: Text
@@ -267,7 +267,7 @@ def _oriented(numbers: FloatArray, harmful: str) -> FloatArray:
     return -numbers if harmful == "low" else numbers
 
 
-def _target(table: pa.Table, label: LabelSettings, source: Path) -> BoolArray | FloatArray:
+def _target(table: pa.Table, label: LabelSettings, source: Path) -> npt.NDArray[Any]:
     column = table[label.field]
     if label.harmful is not None:
         return _oriented(_numbers(column, label.field, source), label.harmful)

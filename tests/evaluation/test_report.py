@@ -136,7 +136,7 @@ def test_figures_have_interval_and_coverage(folder: Path, page: Path) -> None:
     value, low, high = map(float, re.findall(r"[\d.]+", row[1]))
     assert low < value < high
     is_bad = used["KIND"] == "bad"
-    assert row[4] == f"{is_bad.mean():.3f}"
+    assert row[3] == f"{is_bad.mean():.3f}"
     assert row[5:7] == [str(is_bad.sum()), str((~is_bad).sum())]
     assert row[7] == str(len(labelled) - len(used))
     unscored = labelled[labelled["llr"].isna()]["status"].value_counts()

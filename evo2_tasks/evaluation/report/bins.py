@@ -40,7 +40,7 @@ def round_edges(low: float, high: float, most_bins: int) -> FloatArray:
         low, high = low - margin, high + margin
     width = round_width((high - low) / most_bins)
     first, last = math.floor(low / width), math.ceil(high / width)
-    edges: FloatArray = np.arange(first, last + 1) * width
+    edges: FloatArray = np.arange(first, last + 1, dtype=np.float64) * width
     return edges
 
 
@@ -73,7 +73,8 @@ class Histogram:
     def total(self) -> IntArray:
         """Counts of all categories together."""
         zero = np.zeros(len(self.edges) - 1, dtype=np.int64)
-        return np.sum([zero, *self.counts.values()], axis=0, dtype=np.int64)
+        summed: IntArray = np.sum([zero, *self.counts.values()], axis=0, dtype=np.int64)
+        return summed
 
 
 @dataclass(frozen=True, slots=True)

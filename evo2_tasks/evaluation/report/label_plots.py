@@ -6,7 +6,7 @@ of the table get their own sign back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -320,11 +320,10 @@ def _tell_dots(drawn: Sequence[Named], scorings: Sequence[str]) -> str:
     )
 
 
-def group_curves(curves: Sequence[NamedCurve], keep: Callable[[Curve], bool]) -> list[NamedCurve]:
-    """The curves to draw together: of each scoring its own, those of baselines once."""
-    chosen: dict[tuple[str, str], NamedCurve] = {}
+def take_once(curves: Sequence[NamedCurve]) -> list[NamedCurve]:
+    """The curves to draw: of each scoring its own, those of baselines once."""
+    chosen: dict[tuple[str | None, ...], NamedCurve] = {}
     for scoring, curve in curves:
-        if keep(curve):
-            owner = scoring if curve.score in ALL_SCORE_COLUMNS else ""
-            chosen.setdefault((owner, curve.score), (scoring, curve))
+        owner = scoring if curve.score in ALL_SCORE_COLUMNS else ""
+        chosen.setdefault((owner, curve.score, curve.curve, curve.part), (scoring, curve))
     return [*chosen.values()]

@@ -29,6 +29,7 @@ from evo2_tasks.evaluation.report.words import (
     counted,
     decimal,
     fixed,
+    listed,
     plot_text,
     printable,
     share,
@@ -71,10 +72,11 @@ def plot_histogram(name: str, table: TableSummary, histogram: Histogram, scoring
         f"lowest at {decimal(llr.minimum)}, the highest at {decimal(llr.maximum)}."
     )
     below, above = histogram.num_beyond.tolist()
-    if below or above:
-        caption += (
-            f" {count(below)} below and {count(above)} above the axis are in the outermost bars."
-        )
+    beyond = [
+        f"{count(number)} {side}" for number, side in ((below, "below"), (above, "above")) if number
+    ]
+    if beyond:
+        caption += f" In the outermost bars are {listed(beyond)} the axis."
     return Plot(
         name, f"Distribution of llr, {scoring}", caption, go.Figure(bars, layout), PLOT_HEIGHT
     )

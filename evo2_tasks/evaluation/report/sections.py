@@ -10,11 +10,11 @@ from evo2_tasks.evaluation.report.evidence import Evidence, Figure
 from evo2_tasks.evaluation.report.label_plots import (
     Named,
     NamedCurve,
-    group_curves,
     plot_curves,
     plot_distribution,
     plot_dots,
     plot_number,
+    take_once,
     tell_figures,
     tell_rows,
 )
@@ -48,7 +48,14 @@ from evo2_tasks.evaluation.report.words import (
     printable,
     share,
 )
-from evo2_tasks.evaluation.schema import ALL, BY_GROUP, BY_TYPE, METRICS, WITHIN
+from evo2_tasks.evaluation.schema import (
+    ALL,
+    BY_GROUP,
+    BY_TYPE,
+    METRICS,
+    STRAND_AGREEMENT,
+    WITHIN,
+)
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 
 MAIN_METRICS: Final = {"auroc": 0.5, "spearman": 0.0}
@@ -250,7 +257,7 @@ def _show_label(
     reasons = {figure.reason for _, figure in plain if figure.subset == ALL and figure.reason}
     if all(figure.value is None for _, figure in plain):
         yield Note(f"{printable(label)} gives no figure: {listed(sorted(reasons))}.", True)
-    drawn = [plot for plot in _plot_label_curves(figures, curves, scorings, names) if plot]
+    drawn = list(_plot_label_curves(figures, take_once(curves), scorings, names))
     if drawn:
         yield Grid(drawn)
     yield from _tabulate_label(label, figures, scorings)
@@ -260,7 +267,7 @@ def _plot_label_curves(
     figures: Sequence[Named], curves: Sequence[NamedCurve], scorings: Sequence[str], names: _Names
 ) -> Iterator[Plot]:
     for kind, metric in (("roc", "auroc"), ("precision_recall", "average_precision")):
-        of_kind = group_curves(curves, lambda curve, kind=kind: curve.curve == kind)
+        of_kind = [named for named in curves if named[1].curve == kind]
         if of_kind:
             everything = [
                 named
@@ -273,10 +280,12 @@ def _plot_label_curves(
                 told += f" Without worth {fixed(everything[0][1].prevalence)}, the prevalence."
             told += " Bands are 95 % intervals."
             yield plot_curves(names(), kind, of_kind, told, scorings)
-    positive = group_curves(curves, lambda curve: curve.part == "positive")
-    negative = group_curves(curves, lambda curve: curve.part == "negative")
-    by_owner = {(scoring, curve.score): curve for scoring, curve in negative}
-    for scoring, curve in positive:
+    by_owner = {
+        (scoring, curve.score): curve for scoring, curve in curves if curve.part == "negative"
+    }
+    for scoring, curve in curves:
+        if curve.part != "positive":
+            continue
         parts = {"positive": curve}
         if (scoring, curve.score) in by_owner:
             parts["negative"] = by_owner[scoring, curve.score]
@@ -286,9 +295,10 @@ def _plot_label_curves(
             f"{_tell_of(figures, scoring, curve.score)}"
         )
         yield plot_distribution(names(), title, parts, caption, _axis(curve.score))
-    for scoring, curve in group_curves(curves, lambda curve: curve.curve == "number"):
-        title = f"{printable(curve.label)} by {_title(scoring, curve.score, scorings)}"
-        yield plot_number(names(), title, curve, _axis(curve.score))
+    for scoring, curve in curves:
+        if curve.curve == "number":
+            title = f"{printable(curve.label)} by {_title(scoring, curve.score, scorings)}"
+            yield plot_number(names(), title, curve, _axis(curve.score))
 
 
 def _tell_of(figures: Sequence[Named], scoring: str, score: str) -> str:
@@ -316,7 +326,10 @@ def _tabulate_label(
         return [named for named in figures if keep(named[1])]
 
     shown = printable(label)
-    everything = choose(lambda f: f.subset == ALL and f.minus is None)
+    everything = choose(
+        # That of the strands needs no label, and has a section of its own.
+        lambda f: f.subset == ALL and f.minus is None and f.metric != STRAND_AGREEMENT
+    )
     yield tabulate_figures(f"Figures of all rows with a label, {shown}", "", everything, scorings)
     meanings = {
         METRIC_NAMES[f.metric]: METRICS[f.metric] for _, f in everything if f.metric in METRICS
@@ -328,12 +341,9 @@ def _tabulate_label(
     if by_type:
         yield tabulate_figures(f"By type of variant, {shown}", "type", by_type, scorings)
     columns = dict.fromkeys(f.column for _, f in figures if f.subset in (BY_GROUP, WITHIN))
+    grouped = choose(lambda f: f.subset in (BY_GROUP, WITHIN) and f.minus is None)
     for column in columns:
-        of_column = choose(
-            lambda f, column=column: (
-                f.column == column and f.subset in (BY_GROUP, WITHIN) and f.minus is None
-            )
-        )
+        of_column = [named for named in grouped if named[1].column == column]
         name = printable(column or "")
         if of_column:
             yield tabulate_figures(f"By {name}, {shown}", name, of_column, scorings)

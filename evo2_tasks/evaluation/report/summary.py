@@ -127,7 +127,9 @@ def summarize_table(table: Path) -> TableSummary:
     second = _SecondPass(first)
     for batch in read_rows(table, _SECOND_COLUMNS):
         second.add(batch)
-    shown = ["contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_fwd", "llr_rev"]
+    shown = [
+        "record", "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_fwd", "llr_rev",
+    ]  # fmt: skip
     wanted = [*first.strongest_rows, *(row for rows in first.examples.values() for row in rows)]
     rows = fetch_rows(table, wanted, [*shown, *carried])
     contigs = second.contigs()
@@ -206,7 +208,8 @@ class _FirstPass:
     @property
     def strongest_rows(self) -> list[int]:
         """Numbers of the rows with the lowest ``llr``, ties in the order of the table."""
-        return self._lowest_rows.tolist()
+        rows: list[int] = self._lowest_rows.tolist()
+        return rows
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Read some more rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -32,9 +33,11 @@ from evo2_tasks.table.schema import FLAG_MEANINGS, STATUS_MEANINGS
 NUMBER, TEXT, CODE, LONG = "number", "text", "code", "long"
 """How a column is set: to the right, as text, as letters of one width, as text that wraps."""
 
+PRECISION: Final = "average_precision"
+
 METRIC_NAMES: Final = {
     "auroc": "AUROC",
-    "average_precision": "average precision",
+    PRECISION: "average precision",
     "sensitivity_at_0.95_specificity": "sensitivity at 0.95 specificity",
     "spearman": "Spearman",
     "strand_agreement": "agreement of the strands",
@@ -161,24 +164,30 @@ def tabulate_figures(
     columns = [
         ("score", TEXT),
         *([(head, TEXT)] if head else []),
-        *((METRIC_NAMES.get(metric, metric), NUMBER) for metric in metrics),
-        *([("prevalence", NUMBER)] if "average_precision" in metrics else []),
+        *chain.from_iterable(map(_metric_columns, metrics)),
         *counts,
-        ("without a score", NUMBER),
+        ("unscored", NUMBER),
         ("why", LONG),
     ]
     body = []
     for (score, subset), by_metric in rows.items():
         first = next(iter(by_metric.values()))[1]
         cells = [Cell(score), *([Cell(subset)] if head else [])]
-        cells += [_figure_cell(by_metric.get(metric)) for metric in metrics]
-        if "average_precision" in metrics:
-            cells.append(number_cell(first.prevalence, fixed(first.prevalence)))
+        for metric in metrics:
+            cells.append(_figure_cell(by_metric.get(metric)))
+            if metric == PRECISION:
+                cells.append(number_cell(first.prevalence, fixed(first.prevalence)))
         numbers = [first.num_positive, first.num_negative] if has_classes else [first.num_rows]
         cells += [whole_cell(number) for number in numbers]
         cells += [whole_cell(first.num_unscored), Cell(_why(by_metric))]
         body.append(cells)
     return Table(caption, columns, body)
+
+
+def _metric_columns(metric: str) -> list[tuple[str, str]]:
+    """A metric's column; what it is without worth stands beside a precision."""
+    column = (METRIC_NAMES.get(metric, metric), NUMBER)
+    return [column, ("prevalence", NUMBER)] if metric == PRECISION else [column]
 
 
 def _score_name(scoring: str, figure: Figure, scorings: Sequence[str]) -> str:
