@@ -302,12 +302,14 @@ def tell_rows(figure: Figure) -> str:
 
 
 def tell_figures(figures: Sequence[Named], scorings: Sequence[str]) -> str:
-    """Figures of all rows in words and numbers: llr 0.873 [0.859, 0.891] and MITOTIP 0.92."""
+    """Figures of all rows in words and numbers: llr 0.873 [0.859, 0.891] and CADD 0.8."""
     told = []
     for scoring, figure in choose_dots(figures):
         name = printable(name_series(scoring, figure.score, scorings))
         value = interval(figure.value, figure.low, figure.high)
-        told.append(f"{name} {value}" if figure.value is not None else f"{name} none")
+        # Scores that lack rows are compared by eye with those that do not: say so here, too.
+        rest = f" (of {counted(figure.num_rows, 'row')} only)" if figure.num_unscored else ""
+        told.append(f"{name} {value if figure.value is not None else 'none'}{rest}")
     return listed(told)
 
 
