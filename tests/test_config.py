@@ -139,8 +139,8 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             "config: variant_sets.calls.filters.pass: unknown key; did you mean pass_only?",
         ),
         (
-            lambda c: c["variant_sets"]["calls"].update(labels={"L": {"positiv": ["a"]}}),
-            "config: variant_sets.calls.labels.L.positiv: unknown key; did you mean positive?",
+            lambda c: c["variant_sets"]["calls"].update(labels={"L": {"positives": ["a"]}}),
+            "config: variant_sets.calls.labels.L.positives: unknown key; did you mean positive?",
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(labels={"L": {"positive": ["a"]}}),

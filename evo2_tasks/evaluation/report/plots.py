@@ -138,13 +138,17 @@ def plot_contig(
     x, mean, hover = _with_gaps(middles, bins, texts)
     is_sparse = len(texts) <= FEW_BINS
     height = PLOT_HEIGHT if is_alone else PANEL_HEIGHT
-    margin = 0.06 * (span[1] - span[0]) or 0.5
     layout = make_layout(
         height,
         x="position" if is_alone else "",
         y="llr, nats" if is_alone else "",
-        yaxis={"range": [span[0] - margin, span[1] + margin]},
-        xaxis={"tickformat": "~s" if lasts[-1] > 99_999 else ",d", "nticks": 9 if is_alone else 4},
+        yaxis={"range": _padded(*span)},
+        xaxis={
+            "tickformat": "~s" if lasts[-1] > 99_999 else ",d",
+            "nticks": 9 if is_alone else 4,
+            "range": _padded(float(bins.first_pos[0]), float(lasts[-1])),
+            "zeroline": False,
+        },
         showlegend=is_alone,
     )
     figure = go.Figure(layout=layout)
@@ -171,6 +175,12 @@ def plot_contig(
         height,
         is_wide=is_alone,
     )
+
+
+def _padded(low: float, high: float) -> list[float]:
+    """A range with some room at its ends."""
+    margin = 0.03 * (high - low) or 0.5
+    return [low - margin, high + margin]
 
 
 def _with_gaps(
@@ -239,20 +249,12 @@ def _tell_pairs(pairs: PairSummary, what: str) -> str:
     else:
         text += f"Spearman's rank correlation is {fixed(pairs.spearman)}."
     if pairs.num_sampled < pairs.num_rows:
-        text += (
-            f" It and the figure rest on every {_ordinal(pairs)} of them, "
-            f"{count(pairs.num_sampled)} in all."
-        )
+        step = -(-pairs.num_rows // pairs.num_sampled)
+        text += f" It and the figure rest on one in {step}, {count(pairs.num_sampled)} in all."
     if pairs.density is not None and pairs.density.num_outside:
         outside = pairs.density.num_outside
         text += f" {count(outside)} ({share(outside, pairs.num_sampled)}) lie outside the figure."
     return f"{text} On the dashed line both are equal."
-
-
-def _ordinal(pairs: PairSummary) -> str:
-    step = -(-pairs.num_rows // pairs.num_sampled)
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(step % 10 if step % 100 not in (11, 12, 13) else 0)
-    return f"{step}{ending or 'th'}"
 
 
 def contig_span(contigs: Sequence[ContigBins]) -> tuple[float, float]:
