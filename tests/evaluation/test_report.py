@@ -19,6 +19,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.report.words import (
     allele,
     decimal,
+    fixed,
     plot_text,
     printable,
     script_json,
@@ -156,7 +157,7 @@ def test_the_strongest_alleles_are_those_of_pandas(folder: Path, page: Path) -> 
     for row, (_, expected) in zip(rows, frame.iterrows(), strict=False):
         assert row[1] == expected["contig"]
         assert row[2] == f"{expected['pos']:,}"
-        assert row[5] == decimal(expected["llr"], 4)
+        assert row[5] == fixed(expected["llr"])
 
 
 def test_what_was_run_is_told_for_each_scoring(page: Path) -> None:
@@ -358,6 +359,7 @@ def test_words() -> None:
     assert allele("A" * 10_000) == "A" * 12 + "… (10,000)"
     assert allele(None) == "\N{EN DASH}"
     assert decimal(-1234.5) == "\N{MINUS SIGN}1,234"
+    assert [decimal(2.5), decimal(2.5, zeros=True)] == ["2.5", "2.50"]
     assert decimal(-0.001234) == "\N{MINUS SIGN}0.00123"
     assert [share(*pair) for pair in [(0, 5), (1, 10**6), (5, 5), (999_999, 10**6)]] == [
         "0 %", "< 0.1 %", "100 %", "> 99.9 %"

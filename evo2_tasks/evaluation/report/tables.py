@@ -240,7 +240,7 @@ def tabulate_strongest(one: Evidence) -> Table:
     rows = []
     for rank, row in enumerate(one.table.strongest, start=1):
         scores = [
-            number_cell(row[name], decimal(row[name], 4)) for name in ("llr", "llr_fwd", "llr_rev")
+            number_cell(row[name], fixed(row[name])) for name in ("llr", "llr_fwd", "llr_rev")
         ]
         carried = [_carried_cell(row[name]) for name in one.table.carried]
         rows.append(
@@ -264,13 +264,13 @@ def _carried_cell(value: Any) -> Cell:
 def tabulate_quantiles(evidence: Sequence[Evidence], quantiles: Sequence[float]) -> Table:
     """Quantiles of ``llr`` of each scoring."""
     columns = [("scoring", TEXT), ("scored", NUMBER), ("lowest", NUMBER)]
-    columns += [("median" if one == 0.5 else f"{one:.0%}", NUMBER) for one in quantiles]
+    columns += [("median" if one == 0.5 else f"{100 * one:.0f} %", NUMBER) for one in quantiles]
     rows = []
     for one in evidence:
         llr = one.table.llr
         values = [llr.quantile(quantile) for quantile in quantiles] if llr.count else []
         numbers = [llr.minimum, *values, llr.maximum] if llr.count else []
-        cells = [number_cell(value, decimal(value)) for value in numbers]
+        cells = [number_cell(value, decimal(value, zeros=True)) for value in numbers]
         cells += [Cell(NOTHING)] * (len(quantiles) + 2 - len(cells))
         rows.append([Cell(one.scoring), whole_cell(one.num_scored), *cells])
     return Table(
@@ -302,7 +302,7 @@ def describe_run(one: Evidence) -> dict[str, str]:
     facts = {
         "model": value_text(one.provenance.model),
         "variants": value_text(variants.get("variants")),
-        "records of the input": value_text(variants.get("records")),
+        "records of the input": _fact(variants.get("records")),
         "regions": value_text(variants.get("regions") or "all"),
     }
     for key in [*SIGNATURE_NAMES, *signature]:

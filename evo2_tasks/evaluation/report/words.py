@@ -29,12 +29,13 @@ def counted(number: int, noun: str) -> str:
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
-def decimal(value: float | None, digits: int = 3) -> str:
-    """A number to some significant digits, with a true minus sign."""
+def decimal(value: float | None, digits: int = 3, *, zeros: bool = False) -> str:
+    """A number to some significant digits, zeros at its end if asked, with a true minus sign."""
     if value is None:
         return NOTHING
     is_large = 10**digits <= abs(value) < 1e15
-    return f"{value:{',.0f' if is_large else f'.{digits}g'}}".replace("-", MINUS)
+    form = ",.0f" if is_large else f"{'#' if zeros else ''}.{digits}g"
+    return f"{value:{form}}".replace("-", MINUS)
 
 
 def fixed(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
