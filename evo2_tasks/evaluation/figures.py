@@ -41,7 +41,7 @@ FOLDS: Final = 5
 MOST_GROUPS: Final = 50
 """Values of a group column that get figures of their own, those with the most rows."""
 
-DRAWN_NUMBERS: Final = 2e8
+DRAWN_NUMBERS: Final = 2e7
 FEWEST_RESAMPLES: Final = 200
 """Draws are 2,000, fewer where the rows are many: no interval of a large set needs so many."""
 
