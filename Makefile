@@ -9,11 +9,12 @@ STAMP := .venv/.installed
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test transformers-suite lint fix lock clean
+.PHONY: help setup run test crash-test transformers-suite lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
 	@echo 'make test   run the tests'
+	@echo 'make crash-test  kill the steps at random moments, thirty rounds of it'
 	@echo 'make lint   check format, style, types and the workflow'
 	@echo 'make fix    format the code, write the generated files'
 	@echo 'make setup  make .venv; the others do it by themselves'
@@ -38,6 +39,10 @@ run: setup
 # Two processes share the work by files; torch in each keeps to one thread.
 test: setup
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+
+# Scorer and merge killed by SIGKILL at random moments, thirty rounds of it.
+crash-test: setup
+	CRASH_ROUNDS=30 pytest tests/test_crash.py
 
 # The tests that transformers has for its own language models, run on Evo 2. SUITE is a checkout of
 # transformers at the installed version; without it they are skipped.

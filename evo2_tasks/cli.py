@@ -13,6 +13,7 @@ from evo2_tasks import tasks
 from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.text import describe_figures
+from evo2_tasks.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
 from evo2_tasks.table.files import open_table, read_rows
 from evo2_tasks.table.query import find_rows
 from evo2_tasks.table.show import show_table
@@ -46,6 +47,9 @@ class CommandLine(click.Group):
         except InputError as error:
             logger.error("%s", " ".join(str(error).split()))
             ctx.exit(EXIT_BAD_INPUT)
+        except (Interrupted, KeyboardInterrupt):
+            logger.error("interrupted; run it again to go on from what is finished")
+            ctx.exit(EXIT_INTERRUPTED)
         except ModuleNotFoundError as error:
             module = (error.name or "").partition(".")[0]
             if module not in EXTRAS:
@@ -118,6 +122,7 @@ def main() -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
+    raise_on_sigterm()
 
 
 @main.command()

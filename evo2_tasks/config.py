@@ -219,7 +219,13 @@ class RunSettings(_Section):
     """Where the keys and values of attention wait from segment to segment: on the device, or in
     host memory (`offload`), which leaves those of one layer at a time on the device."""
     part_tokens: Annotated[int, Field(ge=1)] = 1_048_576
-    """Tokens of a part, the slice of a shard within which identical windows are run once."""
+    """Tokens of a part, the slice of a shard within which identical windows are run once, and
+    which a killed job does not compute again."""
+    max_non_finite_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
+    """Share of alleles without a finite score above which a job stops, since the model computes
+    no numbers; looked at from the hundredth allele of a shard on."""
+    allow_mixed_devices: bool = True
+    """Whether shards that ran on different kinds of devices become one table."""
 
 
 class RunConfig(_Section):

@@ -25,7 +25,7 @@ class Progress:
         self._task = task
         self._total = total
         self._unit = unit
-        self._done = 0
+        self._done = self._skipped = 0
         self._started = self._said = time.monotonic()
         # disable=None: no bar where standard error is no terminal
         self._bar = tqdm(total=total, desc=task, unit=f" {unit}", unit_scale=True, disable=None)
@@ -41,6 +41,11 @@ class Progress:
     ) -> None:
         self._bar.close()
 
+    def skip(self, amount: int) -> None:
+        """Count work that was there already; it says nothing about the rate."""
+        self._skipped += amount
+        self._bar.update(amount)
+
     def add(self, amount: int) -> None:
         """Count work that has been done."""
         self._done += amount
@@ -49,11 +54,12 @@ class Progress:
         if now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = now
             rate = self._done / (now - self._started)
-            left = max(0, self._total - self._done) / rate if rate else 0.0
+            done = self._done + self._skipped
+            left = max(0, self._total - done) / rate if rate else 0.0
             logger.info(
                 "%s: %s of %s %s, %s/s, about %s left",
                 self._task,
-                f"{self._done:,}",
+                f"{done:,}",
                 f"{self._total:,}",
                 self._unit,
                 f"{rate:,.0f}",

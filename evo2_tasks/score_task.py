@@ -1,26 +1,24 @@
 """The step ``score``: the one that needs torch, apart so that the others start without it."""
 
 import logging
-import platform
-import resource
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 import torch
-import transformers
 
 from evo2_tasks.config import (
     ModelConfig,
     RunConfig,
+    RunSettings,
+    ScoringConfig,
     checkpoint_path,
     model_dtype,
     scoring_settings,
 )
+from evo2_tasks.device import describe_device, describe_machine, device_class, find_device
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.checkpoints import (
@@ -31,12 +29,24 @@ from evo2_tasks.evo2.checkpoints import (
     weights_digest,
 )
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
-from evo2_tasks.genome.windows import PlacedAllele, Strand, strand_sequences
+from evo2_tasks.interruption import Interruption
 from evo2_tasks.progress import Progress
-from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
+from evo2_tasks.scoring.canaries import score_canaries
+from evo2_tasks.scoring.deltas import SCORE_NAMES, Score
+from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
-from evo2_tasks.table.files import TableWriter, read_rows, write_json, write_table
+from evo2_tasks.shard import (
+    STRANDS,
+    ScoreRows,
+    count_tokens,
+    digest_pairs,
+    dump_score,
+    load_score,
+    read_pairs,
+)
+from evo2_tasks.table.files import write_json, write_table
+from evo2_tasks.table.parts import PartStore
 from evo2_tasks.table.provenance import (
     Provenance,
     make_signature,
@@ -50,14 +60,7 @@ from evo2_tasks.table.segments import Segments
 
 logger = logging.getLogger(__name__)
 
-STRANDS: Mapping[str, tuple[Strand, ...]] = {
-    "both": ("forward", "reverse"),
-    "forward": ("forward",),
-    "reverse": ("reverse",),
-}
-SUFFIXES: Mapping[Strand, str] = {"forward": "_fwd", "reverse": "_rev"}
 NEEDS_FP8 = frozenset({"evo2_1b_base", "evo2_20b", "evo2_40b", "evo2_40b_base"})
-PLACEMENT_COLUMNS = tuple(PlacedAllele.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,9 @@ def score(
 ) -> None:
     """Run the model on the windows of a shard.
 
+    Each finished part is kept beside the scores until they are written: a job that was killed goes
+    on from there.
+
     Args:
         config: The run's config.
         scoring: Name of the scoring.
@@ -99,6 +105,7 @@ def score(
 
     Raises:
         InputError: A file cannot be read, or the model cannot run as the config says.
+        Interrupted: The process was told to stop; all parts that were finished are kept.
     """
     started = time.monotonic()
     settings = config.scoring(scoring)
@@ -110,60 +117,190 @@ def score(
     segments = Segments(segments_file)
     if threads is not None:
         torch.set_num_threads(threads)
-    loaded = open_model(settings.model, config.models[settings.model])
-    signature = make_signature(
-        reference_digest=asked["reference"],
-        scoring=asked["scoring"],
-        weights_digest=loaded.weights,
-        dtype=loaded.dtype,
-        fp8="off",
-        prepend_bos=settings.prepend_bos,
+    with Interruption() as interruption:
+        loaded = open_model(settings.model, config.models[settings.model])
+        signature = make_signature(
+            reference_digest=asked["reference"],
+            scoring=asked["scoring"],
+            weights_digest=loaded.weights,
+            dtype=loaded.dtype,
+            fp8="off",
+            prepend_bos=settings.prepend_bos,
+        )
+        provenance = Provenance(signature, package_version(), model=settings.model)
+        canaries = score_canaries(loaded.model)
+        scorer = PartScorer(loaded, settings, config.run, interruption)
+        store = PartStore(out, scorer.key(signature), SCORE_NAMES)
+        strands = STRANDS[settings.strands]
+        parts: list[Mapping[str, Any]] = []
+        num_kept = 0
+        with (
+            write_table(out, scores_schema(), metadata=provenance.metadata()) as writer,
+            Progress("score", total=count_tokens(windows_file), unit="tokens") as progress,
+        ):
+            rows = ScoreRows(windows_file, writer, strands)
+            pairs = read_pairs(windows_file, segments, strands)
+            for number, part in enumerate(slice_parts(pairs, config.run.part_tokens)):
+                num_tokens = sum(pair.num_tokens for pair in part)
+                digest = digest_pairs(part)
+                kept = store.read(number, digest)
+                if kept is None:
+                    scores, stated = scorer.score(part, progress)
+                    store.write(number, digest, [dump_score(score) for score in scores], stated)
+                    # Windows that several alleles share are done for all of them.
+                    progress.add(num_tokens - stated["tokens_run"])
+                else:
+                    values, stated = kept
+                    scores = [load_score(row) for row in values]
+                    num_kept += 1
+                    progress.skip(num_tokens)
+                parts.append(stated)
+                rows.write(part, scores)
+                rows.require_finite(config.run.max_non_finite_share)
+                interruption.check()
+            rows.finish()
+        machine = describe_machine(loaded.model.device)
+        wall_s = time.monotonic() - started
+        write_json(
+            out.with_suffix(".json"),
+            {
+                "windows_run": sum(stated["windows_run"] for stated in parts),
+                "tokens_run": sum(stated["tokens_run"] for stated in parts),
+                "wall_s": round(wall_s + sum(stated["wall_s"] for stated in parts[:num_kept]), 3),
+                "load_s": round(loaded.load_s, 3),
+                "parts": len(parts),
+                "parts_kept": num_kept,
+                "batch_tokens": min(
+                    [config.run.batch_tokens, *(stated["batch_tokens"] for stated in parts)]
+                ),
+                "canaries": canaries,
+                **machine,
+            },
+        )
+        store.remove()
+    logger.info(
+        "%d parts, %d of them from an earlier try; %.1f s, at most %s MB of memory",
+        len(parts),
+        num_kept,
+        wall_s,
+        f"{machine['peak_memory_mb']:,.0f}",
     )
-    provenance = Provenance(signature, package_version(), model=settings.model)
 
-    strands = STRANDS[settings.strands]
-    windows_run = tokens_run = 0
-    with (
-        write_table(out, scores_schema(), metadata=provenance.metadata()) as writer,
-        Progress("score", total=count_tokens(windows_file), unit="tokens") as progress,
-    ):
-        rows = ScoreRows(windows_file, writer, strands)
 
-        def count_batch(num_windows: int, num_tokens: int) -> None:
+class PartScorer:
+    """Runs the parts of a shard through the model, and says what happens on the way.
+
+    Args:
+        loaded: The model.
+        settings: The scoring.
+        run: Settings of the work itself.
+        interruption: Asked between two batches.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        settings: ScoringConfig,
+        run: RunSettings,
+        interruption: Interruption,
+    ) -> None:
+        self._loaded = loaded
+        self._settings = settings
+        self._run = run
+        self._interruption = interruption
+        self._batch_tokens = run.batch_tokens
+        self._segment_length = run.segment_length
+        self._has_explained = False
+
+    def key(self, signature: Mapping[str, Any]) -> dict[str, Any]:
+        """What shapes the numbers of a part, to the last bit."""
+        return {
+            "signature": dict(signature),
+            "batch_tokens": self._run.batch_tokens,
+            "segment_length": self._run.segment_length,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "device_class": device_class(self._loaded.model.device),
+        }
+
+    def score(
+        self, part: Sequence[WindowPair], progress: Progress
+    ) -> tuple[list[Score | None], dict[str, Any]]:
+        """Score a part, and state what it took.
+
+        Raises:
+            InputError: The device has too little memory for a single window.
+            Interrupted: The process was told to stop.
+        """
+        started = time.monotonic()
+        num_windows = len({seq for pair in part for seq in (pair.ref_seq, pair.alt_seq)})
+        windows_run = tokens_run = 0
+
+        def count_batch(num_windows_run: int, num_tokens: int) -> None:
             nonlocal windows_run, tokens_run
-            windows_run += num_windows
+            windows_run += num_windows_run
             tokens_run += num_tokens
             progress.add(num_tokens)
+            if windows_run < num_windows:  # a part that is finished is to be kept
+                self._interruption.check()
 
-        pairs = read_pairs(windows_file, segments, strands)
-        for part in slice_parts(pairs, config.run.part_tokens):
-            before = tokens_run
+        try:
             scores = score_part(
-                loaded.model,
+                self._loaded.model,
                 part,
-                batch_tokens=config.run.batch_tokens,
-                segment_length=config.run.segment_length,
-                offload=config.run.kv_cache == "offload",
-                horizon=settings.horizon is not None,
-                prepend_bos=settings.prepend_bos,
+                batch_tokens=self._batch_tokens,
+                segment_length=self._segment_length,
+                offload=self._run.kv_cache == "offload",
+                horizon=self._settings.horizon is not None,
+                prepend_bos=self._settings.prepend_bos,
                 on_batch=count_batch,
+                on_halving=self._note_halving,
             )
-            rows.write(part, scores)
-            # Windows that several alleles share are done for all of them.
-            progress.add(sum(pair.num_tokens for pair in part) - (tokens_run - before))
-        rows.finish()
-    wall_s = time.monotonic() - started
-    write_json(
-        out.with_suffix(".json"),
-        {
+        except torch.OutOfMemoryError as error:
+            longest = max(len(pair.ref_seq) for pair in part)
+            device = describe_device(self._loaded.model.device)
+            raise InputError(
+                f"models.{self._settings.model}: no window of {longest:,} tokens fits into the "
+                f"memory of {device}. Ask for a device with more, or set run.kv_cache: offload."
+            ) from error
+        broken = [pair for pair, score in zip(part, scores, strict=True) if score is None]
+        if broken and not self._has_explained:
+            self._explain(broken[0])
+        return scores, {
             "windows_run": windows_run,
             "tokens_run": tokens_run,
-            "wall_s": round(wall_s, 3),
-            "load_s": round(loaded.load_s, 3),
-            **describe_machine(loaded.model.device),
-        },
-    )
-    logger.info("%s windows, %s tokens, %.1f s", f"{windows_run:,}", f"{tokens_run:,}", wall_s)
+            "wall_s": round(time.monotonic() - started, 3),
+            "batch_tokens": self._batch_tokens,
+        }
+
+    def _note_halving(self, tokens: int) -> None:
+        self._batch_tokens = min(self._batch_tokens, tokens)
+        # A window that is longer than this did not fit whole.
+        self._segment_length = min(self._segment_length, tokens)
+        logger.warning(
+            "%s: out of memory; %s tokens at once from here on",
+            describe_device(self._loaded.model.device),
+            f"{tokens:,}",
+        )
+
+    def _explain(self, pair: WindowPair) -> None:
+        """Say once where the model begins to give numbers that are not finite."""
+        self._has_explained = True
+        for seq in (pair.ref_seq, pair.alt_seq):
+            module = first_non_finite_module(
+                self._loaded.model,
+                seq,
+                prepend_bos=self._settings.prepend_bos,
+                segment_length=self._segment_length,
+            )
+            if module is not None:
+                logger.warning(
+                    "row %d, %s strand: not finite, first in the output of %s",
+                    pair.row,
+                    pair.strand,
+                    module,
+                )
+                return
 
 
 def open_model(name: str, settings: ModelConfig) -> LoadedModel:
@@ -206,129 +343,6 @@ def open_model(name: str, settings: ModelConfig) -> LoadedModel:
         torch.__version__,
     )
     return LoadedModel(model, dtype, weights, load_s)
-
-
-def find_device(name: str, gpus: int) -> torch.device:
-    """The device that a model's ``gpus`` asks for.
-
-    Raises:
-        InputError: A GPU is asked for and none is there.
-    """
-    if gpus == 0:
-        return torch.device("cpu")
-    device = torch.accelerator.current_accelerator(check_available=True)
-    if device is None:
-        raise InputError(
-            f"models.{name}.gpus: {gpus} asked for, but torch {torch.__version__} sees none on "
-            f"{platform.node()}. Ask the scheduler for one, or set gpus: 0 to run on the CPU."
-        )
-    return device
-
-
-def describe_device(device: torch.device) -> str:
-    """The device as people call it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} threads)"
-
-
-def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Where a shard ran: what may differ between two runs of one table."""
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    described = {
-        "device": describe_device(device),
-        "node": platform.node(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "version": package_version(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "peak_memory_mb": round(peak_kib * (1 if sys.platform == "darwin" else 1024) / 1e6, 1),
-    }
-    if device.type != "cpu":
-        peak = torch.accelerator.max_memory_allocated(device)
-        described["peak_device_memory_mb"] = round(peak / 1e6, 1)
-    return described
-
-
-def count_tokens(windows_file: Path) -> int:
-    """Tokens of all windows of a shard, shared ones as often as they are asked for."""
-    return sum(
-        2 * (pc.sum(column).as_py() or 0)
-        for batch in read_rows(windows_file, ["length_fwd", "length_rev"])
-        for column in batch.columns
-    )
-
-
-def read_pairs(
-    windows_file: Path, segments: Segments, strands: Sequence[Strand]
-) -> Iterator[WindowPair]:
-    """The windows of each allele and strand that is to be scored, in the order of the rows."""
-    first_row = 0
-    for batch in read_rows(windows_file, PLACEMENT_COLUMNS):
-        columns = [batch.column(name).to_pylist() for name in PLACEMENT_COLUMNS]
-        for row, values in enumerate(zip(*columns, strict=True), start=first_row):
-            placed = PlacedAllele(*values)
-            contig, num_ref, alt = placed.reference_contig, placed.edit_ref, placed.edit_alt
-            if contig is None or num_ref is None or alt is None:
-                continue
-            for strand in strands:
-                prefix = placed.prefix_fwd if strand == "forward" else placed.prefix_rev
-                if prefix is not None:
-                    ref_seq, alt_seq = strand_sequences(
-                        segments.fetch, placed, strand, *segments.contigs[contig]
-                    )
-                    yield WindowPair(row, strand, ref_seq, alt_seq, prefix, num_ref, len(alt))
-        first_row += batch.num_rows
-
-
-class ScoreRows:
-    """Writes a row of scores for each row of a windows file, in its order, part by part.
-
-    Args:
-        windows_file: What ``windows`` wrote.
-        writer: The table of scores.
-        strands: The strands asked for.
-    """
-
-    def __init__(self, windows_file: Path, writer: TableWriter, strands: Sequence[Strand]) -> None:
-        self._writer = writer
-        self._strands = strands
-        self._rows = enumerate(
-            row
-            for batch in read_rows(windows_file, ["record", "allele", "status"])
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        )
-
-    def write(self, pairs: Sequence[WindowPair], scores: Sequence[Score | None]) -> None:
-        """Write the rows up to the last one of a part."""
-        found: dict[int, dict[str, Score | None]] = {}
-        for pair, of_pair in zip(pairs, scores, strict=True):
-            found.setdefault(pair.row, {})[pair.strand] = of_pair
-        self._write_up_to(pairs[-1].row, found)
-
-    def finish(self) -> None:
-        """Write the rows that are left; none of them has a score."""
-        self._write_up_to(sys.maxsize, {})
-
-    def _write_up_to(self, last: int, found: dict[int, dict[str, Score | None]]) -> None:
-        columns: dict[str, list[object]] = {name: [] for name in scores_schema().names}
-        for row, (record, allele, status) in self._rows:
-            by_strand = found.get(row, {})
-            broken = None in by_strand.values()
-            columns["record"].append(record)
-            columns["allele"].append(allele)
-            columns["status"].append("non_finite" if broken and status == "scored" else status)
-            strands = {strand: by_strand.get(strand) or Score() for strand in SUFFIXES}
-            mean = average_strands([strands[strand] for strand in self._strands])
-            for name in SCORE_NAMES:
-                columns[name].append(getattr(mean, name))
-                for strand, suffix in SUFFIXES.items():
-                    columns[name + suffix].append(getattr(strands[strand], name))
-            if row == last:
-                break
-        self._writer.write_columns(columns)
 
 
 def convert(source: Path, out: Path, *, model: str | None, config: Path | None) -> None:

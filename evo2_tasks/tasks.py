@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from operator import attrgetter
 from pathlib import Path
 
-from evo2_tasks.config import RunConfig, scoring_settings
+from evo2_tasks.config import RunConfig, model_dtype, scoring_settings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.assembly import MismatchWatch
 from evo2_tasks.genome.reference import Reference
@@ -39,7 +39,7 @@ from evo2_tasks.table.provenance import (
     package_version,
     read_provenance,
 )
-from evo2_tasks.table.run import summarize_run
+from evo2_tasks.table.run import read_shards, require_equal_devices, summarize_run
 from evo2_tasks.table.schema import (
     CarryField,
     read_carry_fields,
@@ -298,6 +298,12 @@ def merge(
     contig_order = None
     if settings.sort_by_position:
         contig_order = list(open_reference(config, settings.reference).contigs)
+    shards = read_shards([(scores_folder / name).with_suffix(".json") for name in names])
+    require_equal_devices(
+        shards,
+        dtype=model_dtype(config.models[config.scoring(scoring).model]),
+        allow_mixed=config.run.allow_mixed_devices,
+    )
     counts = merge_shards(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
@@ -305,7 +311,6 @@ def merge(
         expected_alleles=read["alleles"],
         contig_order=contig_order,
     )
-    shard_files = [(scores_folder / name).with_suffix(".json") for name in names]
     variants = {key: read[key] for key in VARIANTS_KEYS}
     stated = read_provenance(out)
     write_json(
@@ -313,7 +318,7 @@ def merge(
         {
             "model": stated.model,
             "signature": stated.signature,
-            **summarize_run(counts, shard_files, variants=variants),
+            **summarize_run(counts, shards, variants=variants),
         },
     )
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())

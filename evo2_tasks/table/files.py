@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,42 +68,78 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _temporary_prefix(target: Path) -> str:
+    return f".{target.name[:40]}."
+
+
 def temporary_name(target: Path) -> Path:
     """A path beside the target that no other writer has: hidden, same ending."""
     endings = "".join(target.suffixes[-2:])
-    return target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp{endings[-20:]}")
+    name = f"{_temporary_prefix(target)}{secrets.token_hex(8)}.tmp{endings[-20:]}"
+    return target.with_name(name)
+
+
+def remove_abandoned(target: Path) -> None:
+    """Remove what writers of a target left when they were killed.
+
+    A living writer, on this machine or on another one of the file system, holds a lock on its
+    file. Where the file system has no locks, nothing is removed.
+    """
+    prefix = _temporary_prefix(target)
+    with suppress(OSError):
+        for path in target.parent.iterdir():
+            if path.name.startswith(prefix) and ".tmp" in path.suffixes:
+                with suppress(OSError), path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+
+@contextmanager
+def _locked_file(target: Path) -> Iterator[Path]:
+    """A new empty file beside the target, which says by a lock that its writer is alive."""
+    while True:
+        path = temporary_name(target)
+        with path.open("xb") as file:
+            with suppress(OSError):  # the file system has no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # Between opening and locking it looked abandoned.
+            if os.fstat(file.fileno()).st_nlink:
+                try:
+                    yield path
+                finally:
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
+                return
 
 
 @contextmanager
 def replace_atomically(target: Path) -> Iterator[Path]:
     """Give a new path beside the target, and rename it to the target if the body ends well.
 
-    A process that dies leaves the target as it was. Of two writers of one target, the one that
-    ends last wins, whole.
+    A process that dies leaves the target as it was; what it had written goes when the target is
+    written the next time. Of two writers of one target, the one that ends last wins, whole.
 
     Args:
         target: The file that shall appear. Its folder is made where it is missing.
 
     Yields:
-        The path to write to.
+        The path to write to: an empty file, to be written in place.
 
     Raises:
         InputError: The target cannot be written.
     """
     if target.exists() and not target.is_file():
         raise InputError(f"{shown(target)}: is no regular file. Name a file to write to.")
-    temporary = temporary_name(target)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with ExitStack() as stack:
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(target)
+            temporary = stack.enter_context(_locked_file(target))
         yield temporary
         with writing(target):
             _sync(temporary)
             temporary.replace(target)
             _sync(target.parent)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def require_other_file(target: Path, *sources: Path) -> None:

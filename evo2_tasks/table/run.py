@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,32 +21,88 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "windows_run": "windows that went through the model",
     "tokens_run": "tokens that went through the model",
     "wall_s": "seconds of all scoring jobs together, whether or not they ran at once",
-    "shards": "what each scoring job states about itself: device, versions, time, peak memory",
+    "devices": "kinds of devices that the shards ran on, with the number of shards of each",
+    "shards": "what each scoring job states about itself: device, versions, time, peak memory, "
+    "`parts` and how many of them were kept from an earlier try, `batch_tokens` (less than the "
+    "config's where memory was short), `canaries` (`llr` of fixed alleles)",
 }
 """Keys of ``run.json``."""
 
 _SUMMED: Final = ("windows_run", "tokens_run", "wall_s")
 
+CANARY_TOLERANCES: Final[Mapping[str, float]] = {"float32": 1e-3, "bfloat16": 0.5}
+"""Nats by which the canaries of two shards may differ, by dtype. In bfloat16 models of width 128 to
+4,096 they were up to 0.26 away from the same model in float32."""
+
+
+def read_shards(shard_files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What ``score`` wrote about each shard, in the order of their numbers.
+
+    Args:
+        shard_files: The JSON file beside the scores of each shard: an object with at least
+            ``windows_run``, ``tokens_run`` and ``wall_s``.
+
+    Raises:
+        InputError: A file is missing or states no such number.
+    """
+    return [_read_shard(path) for path in sorted(shard_files, key=_by_number)]
+
+
+def require_equal_devices(
+    shards: Sequence[Mapping[str, Any]], *, dtype: str, allow_mixed: bool
+) -> None:
+    """Make sure that the devices of all shards compute the same, and are of one kind if asked.
+
+    Args:
+        shards: What :func:`read_shards` gives.
+        dtype: Number type of the model.
+        allow_mixed: Whether different kinds of devices may have worked on one table.
+
+    Raises:
+        InputError: Two shards ran on different kinds of devices, which is not allowed, or give
+            different scores to the canaries.
+    """
+    kinds = _count_devices(shards)
+    if len(kinds) > 1 and not allow_mixed:
+        found = ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
+        raise InputError(
+            f"merge: the shards ran on {found}, and run.allow_mixed_devices is false. Delete the "
+            "scores of all but one kind and run again, or allow them."
+        )
+    with_canaries = [shard for shard in shards if "canaries" in shard]
+    tolerance = CANARY_TOLERANCES.get(dtype, 0.0)
+    for shard in with_canaries[1:]:
+        first = with_canaries[0]
+        pairs = zip(first["canaries"], shard["canaries"], strict=True)
+        for number, (one, other) in enumerate(pairs, start=1):
+            both = one is not None and other is not None
+            if one == other or (both and abs(one - other) <= tolerance):
+                continue
+            raise InputError(
+                f"merge: shards {first['shard']} (on {_place(first)}) and {shard['shard']} (on "
+                f"{_place(shard)}) give canary {number} {one} and {other} nats, more than "
+                f"{tolerance:g} apart: one of these devices computes wrong. Delete the scores of "
+                "its shards and keep them off it."
+            )
+
 
 def summarize_run(
-    counts: Counts, shard_files: Sequence[Path], *, variants: Mapping[str, Any] | None = None
+    counts: Counts,
+    shards: Sequence[Mapping[str, Any]],
+    *,
+    variants: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Content of ``run.json``.
 
     Args:
         counts: What the table holds.
-        shard_files: The JSON file that ``score`` wrote beside the scores of each shard: an object
-            with at least ``windows_run``, ``tokens_run`` and ``wall_s``.
+        shards: What :func:`read_shards` gives.
         variants: What reading the input counted, as ``split.json`` has it.
 
     Returns:
         Counts of the table, sums over the shards (``wall_s`` is the time of all jobs together,
         whether or not they ran at once), and what each shard states about itself.
-
-    Raises:
-        InputError: A file is missing or states no such number.
     """
-    shards = [_read_shard(path) for path in sorted(shard_files, key=_by_number)]
     sums = {key: round(sum(shard[key] for shard in shards), 3) for key in _SUMMED}
     return {
         "alleles": counts.alleles,
@@ -54,8 +111,17 @@ def summarize_run(
         "by_flag": dict(counts.by_flag),
         "variants": dict(variants or {}),
         **sums,
-        "shards": shards,
+        "devices": _count_devices(shards),
+        "shards": list(shards),
     }
+
+
+def _count_devices(shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return dict(Counter(shard["device_class"] for shard in shards if "device_class" in shard))
+
+
+def _place(shard: Mapping[str, Any]) -> str:
+    return f"{shard.get('device', 'an unknown device')}, node {shard.get('node', 'unknown')}"
 
 
 def _read_shard(path: Path) -> dict[str, Any]:

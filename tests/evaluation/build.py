@@ -144,7 +144,8 @@ def write_scoring(
 def write_run(folder: Path, num_rows: int, **changes: Any) -> None:
     shard = {
         "windows_run": 40, "tokens_run": 20_480, "wall_s": 8.0, "load_s": 0.5, "node": "n1",
-        "device": "cpu (1 threads)", "threads": 1, "version": "0.1.0", "python": "3.11.7",
+        "device": "cpu (1 threads)", "device_class": "cpu AVX512", "threads": 1,
+        "version": "0.1.0", "python": "3.11.7",
         "torch": "2.13.0", "transformers": "5.23.0", "peak_memory_mb": 700.5,
     }  # fmt: skip
     run = {

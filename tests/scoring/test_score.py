@@ -1,5 +1,6 @@
 """Scores of windows under a small model: against a plain loop, whatever the company."""
 
+import copy
 import random
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 import torch
 
 from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.scoring.canaries import canary_pairs, score_canaries
+from evo2_tasks.scoring.deltas import Score
+from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.likelihood import window_log_probs
-from evo2_tasks.scoring.score import score_part
+from evo2_tasks.scoring.score import SHORTEST_SEGMENT, score_part
 from evo2_tasks.scoring.windows import WindowPair
 
 # float32 in batches of other shapes; per token, and for sums over up to 60 tokens
@@ -66,6 +70,7 @@ def test_a_score_does_not_depend_on_company(
         horizon=False,
         prepend_bos=False,
         on_batch=lambda windows, tokens: run.append((windows, tokens)),
+        on_halving=lambda _: pytest.fail("memory is not short"),
     )
     distinct = {seq for pair in pairs for seq in (pair.ref_seq, pair.alt_seq)}
     assert sum(windows for windows, _ in run) == len(distinct) < 2 * len(pairs)
@@ -81,10 +86,90 @@ def test_a_score_does_not_depend_on_company(
 
 def test_the_order_of_the_alleles_changes_no_number(small_model: Evo2ForCausalLM) -> None:
     pairs = draw_pairs(10)
-    options = {"batch_tokens": 128, "horizon": False, "prepend_bos": True}
 
     def score(some: list[WindowPair]) -> dict[int, float | None]:
-        scores = score_part(small_model, some, on_batch=lambda *_: None, **options)
+        scores = score_part(
+            small_model,
+            some,
+            batch_tokens=128,
+            horizon=False,
+            prepend_bos=True,
+            on_batch=lambda *_: None,
+            on_halving=lambda _: None,
+        )
         return {pair.row: score.llr for pair, score in zip(some, scores, strict=True) if score}
 
     assert score(pairs[::-1]) == pytest.approx(score(pairs), abs=SUM_TOLERANCE)
+
+
+@pytest.mark.parametrize("most_tokens", [100, 40])
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(
+    small_model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch, most_tokens: int
+) -> None:
+    """The allocation fails above a number of tokens: of several windows first, then of one."""
+    rng = random.Random(5)
+    pairs = []
+    for row in range(6):
+        ref = draw(rng, 90).replace(b"N", b"A")
+        alt = ref[:40] + (b"C" if ref[40:41] != b"C" else b"G") + ref[41:]
+        pairs.append(WindowPair(row, "forward", ref, alt, 40, 1, 1))
+    run: list[int] = []
+    budgets: list[int] = []
+
+    def score() -> list[Score | None]:
+        return score_part(
+            small_model,
+            pairs,
+            batch_tokens=600,
+            horizon=False,
+            prepend_bos=False,
+            on_batch=lambda windows, _: run.append(windows),
+            on_halving=budgets.append,
+        )
+
+    whole = score()
+    assert not budgets
+    forward = type(small_model.model).forward
+    seen: list[int] = []
+
+    def fail_above(self: object, input_ids: torch.Tensor, **options: object) -> object:
+        seen.append(input_ids.numel())
+        if input_ids.numel() > most_tokens:
+            raise torch.OutOfMemoryError("no memory for that many tokens")
+        return forward(self, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(type(small_model.model), "forward", fail_above)
+    run.clear()
+    if most_tokens < SHORTEST_SEGMENT:
+        with pytest.raises(torch.OutOfMemoryError):
+            score()
+        assert min(seen) <= SHORTEST_SEGMENT
+        return
+    halved = score()
+    assert budgets == sorted(budgets, reverse=True)
+    assert budgets[0] == 270
+    assert sum(run) == 12, "each window once"
+    for one, other in zip(whole, halved, strict=True):
+        assert one is not None
+        assert other is not None
+        assert other.llr == pytest.approx(one.llr, abs=SUM_TOLERANCE)
+
+
+def test_the_module_that_is_not_finite_first_is_named(small_model: Evo2ForCausalLM) -> None:
+    broken = copy.deepcopy(small_model)
+    assert first_non_finite_module(broken, b"ACGT" * 8, prepend_bos=False) is None
+    operator = broken.config.operators[1]
+    with torch.no_grad():
+        next(broken.model.layers[1].parameters()).fill_(torch.nan)
+    found = first_non_finite_module(broken, b"ACGT" * 8, prepend_bos=False)
+    assert found == f"model.layers.1 ({operator})"
+
+
+def test_canaries_are_the_same_every_time(small_model: Evo2ForCausalLM) -> None:
+    first = score_canaries(small_model)
+    assert len(first) == len(set(first)) == 4
+    assert score_canaries(small_model) == first
+    for pair, llr in zip(canary_pairs(), first, strict=True):
+        ref = plain_log_probs(small_model, pair.ref_seq, bos=False)
+        alt = plain_log_probs(small_model, pair.alt_seq, bos=False)
+        assert llr == pytest.approx((alt - ref).sum(), abs=5 * SUM_TOLERANCE)

@@ -8,12 +8,12 @@ import pytest
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.table.merge import Counts
-from evo2_tasks.table.run import RUN_MEANINGS, summarize_run
+from evo2_tasks.table.run import RUN_MEANINGS, read_shards, require_equal_devices, summarize_run
 
 
 def write_side(folder: Path, name: str, **values: Any) -> Path:
     path = folder / f"{name}.json"
-    stated = {"device": "cpu", "windows_run": 3, "tokens_run": 100, "wall_s": 1.5} | values
+    stated = {"device_class": "cpu", "windows_run": 3, "tokens_run": 100, "wall_s": 1.5} | values
     path.write_text(json.dumps(stated))
     return path
 
@@ -22,7 +22,7 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
     names = ["10-of-10", "2-of-10", "1-of-10"]
     sides = [write_side(tmp_path, name, peak_memory=len(name)) for name in names]
     counts = Counts(5, {"too_long": 1, "scored": 4}, {"clipped": 2})
-    assert summarize_run(counts, sides, variants={"records": 4}) == {
+    assert summarize_run(counts, read_shards(sides), variants={"records": 4}) == {
         "alleles": 5,
         "scored": 4,
         "by_status": {"too_long": 1, "scored": 4},
@@ -31,9 +31,10 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
         "windows_run": 9,
         "tokens_run": 300,
         "wall_s": 4.5,
+        "devices": {"cpu": 3},
         "shards": [
-            {"shard": name, "device": "cpu", "windows_run": 3, "tokens_run": 100, "wall_s": 1.5,
-             "peak_memory": len(name)}
+            {"shard": name, "device_class": "cpu", "windows_run": 3, "tokens_run": 100,
+             "wall_s": 1.5, "peak_memory": len(name)}
             for name in reversed(names)
         ],
     }  # fmt: skip
@@ -51,4 +52,40 @@ def test_a_table_without_scores_has_none():
 def test_what_is_no_number_is_named(tmp_path: Path, value: object):
     side = write_side(tmp_path, "1-of-1", tokens_run=value)
     with pytest.raises(InputError, match=r"1-of-1\.json: tokens_run is no number"):
-        summarize_run(Counts(), [side])
+        read_shards([side])
+
+
+def test_devices_of_different_kinds_can_be_forbidden(tmp_path: Path):
+    kinds = ["NVIDIA A100", "NVIDIA A100", "NVIDIA H100"]
+    shards = read_shards(
+        [write_side(tmp_path, f"{i}-of-3", device_class=kind) for i, kind in enumerate(kinds, 1)]
+    )
+    require_equal_devices(shards, dtype="bfloat16", allow_mixed=True)
+    require_equal_devices(shards[:2], dtype="bfloat16", allow_mixed=False)
+    with pytest.raises(InputError, match=r"A100 \(2\), NVIDIA H100 \(1\).*allow_mixed_devices"):
+        require_equal_devices(shards, dtype="bfloat16", allow_mixed=False)
+
+
+@pytest.mark.parametrize(
+    ("other", "dtype", "fits"),
+    [
+        ([-1.0, 2.0], "float32", True),
+        ([-1.0, 2.0005], "float32", True),
+        ([-1.0, 2.01], "float32", False),
+        ([-1.0, 2.01], "bfloat16", True),
+        ([-1.0, 2.6], "bfloat16", False),
+        ([-1.0, None], "bfloat16", False),
+    ],
+)
+def test_a_device_that_computes_wrong_is_named(
+    tmp_path: Path, other: list[float | None], dtype: str, fits: bool
+):
+    sides = [
+        write_side(tmp_path, "1-of-2", canaries=[-1.0, 2.0], node="n1"),
+        write_side(tmp_path, "2-of-2", canaries=other, node="n2"),
+    ]
+    if fits:
+        require_equal_devices(read_shards(sides), dtype=dtype, allow_mixed=True)
+    else:
+        with pytest.raises(InputError, match=r"1-of-2.*n1.*2-of-2.*n2.*canary 2"):
+            require_equal_devices(read_shards(sides), dtype=dtype, allow_mixed=True)

@@ -352,10 +352,10 @@ def _tell_counts(values: Iterable[Any]) -> str:
 
 def tell_mixed_devices(one: Evidence) -> str:
     """That the shards ran on different kinds of device; empty where they did not."""
-    devices = {str(shard["device"]) for shard in one.shards if "device" in shard}
-    if len(devices) < 2:
+    devices = [shard["device_class"] for shard in one.shards if "device_class" in shard]
+    if len({str(device) for device in devices}) < 2:
         return ""
-    told = _tell_counts(shard["device"] for shard in one.shards if "device" in shard)
+    told = _tell_counts(devices)
     return (
         f"{one.scoring}: the shards ran on different kinds of device: {printable(told, 200)}. "
         "Scores from different devices differ within the stated tolerance."

@@ -1,0 +1,56 @@
+"""Where in a model a number that is not finite comes from."""
+
+import torch
+from torch import Tensor, nn
+
+from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.scoring.likelihood import SEGMENT_LENGTH, window_log_probs
+
+
+def first_non_finite_module(
+    model: Evo2ForCausalLM,
+    window: bytes,
+    *,
+    prepend_bos: bool,
+    segment_length: int = SEGMENT_LENGTH,
+) -> str | None:
+    """Run one window and find the module whose output is the first not to be finite.
+
+    Args:
+        model: The model, in eval mode.
+        window: The window's tokens.
+        prepend_bos: Put id 0 before the window.
+        segment_length: Longer windows go through the model in segments of this many tokens.
+
+    Returns:
+        Its name, ``model.layers.3 (hyena_se)`` say; None where all outputs are finite.
+    """
+    found: list[str] = []
+
+    def look(name: str, output: object) -> None:
+        tensor = output[0] if isinstance(output, tuple) else output
+        if not found and isinstance(tensor, Tensor) and not torch.isfinite(tensor).all():
+            found.append(name)
+
+    def watch(name: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        return module.register_forward_hook(lambda _module, _args, output: look(name, output))
+
+    inner = model.model
+    named: dict[str, nn.Module] = {
+        "model.embed_tokens": inner.embed_tokens,
+        **{
+            f"model.layers.{number} ({operator})": layer
+            for number, (operator, layer) in enumerate(
+                zip(model.config.operators, inner.layers, strict=True)
+            )
+        },
+        "model.norm": inner.norm,
+        "lm_head": model.lm_head,
+    }
+    handles = [watch(name, module) for name, module in named.items()]
+    try:
+        window_log_probs(model, [window], prepend_bos=prepend_bos, segment_length=segment_length)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None

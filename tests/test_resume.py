@@ -1,0 +1,357 @@
+"""A scoring job that ends before its time: the next one goes on from what it finished."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from evo2_tasks import Evo2ForCausalLM, score_task, tasks
+from evo2_tasks.config import RunConfig, load_config
+from evo2_tasks.errors import InputError
+from evo2_tasks.interruption import EXIT_INTERRUPTED, Interrupted, Interruption
+from evo2_tasks.table.parts import parts_folder, read_stated
+
+WINDOW_LENGTH = 96
+LETTERS = "ACGT"
+
+
+class Shard:
+    """A shard whose windows are placed, to be scored again and again."""
+
+    def __init__(self, folder: Path, checkpoint: Path, num_alleles: int) -> None:
+        self.folder = folder
+        self.checkpoint = checkpoint
+        folder.mkdir(exist_ok=True)
+        rng = random.Random(9)
+        sequence = "".join(rng.choices(LETTERS, k=4_000))
+        (folder / "genome.fa").write_text(f">c\n{sequence}\n")
+        lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+        for pos in sorted(rng.sample(range(1, 4_001), num_alleles)):
+            ref = sequence[pos - 1]
+            alt = rng.choice([base for base in LETTERS if base != ref])
+            lines.append(f"c\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.")
+        (folder / "in.vcf").write_text("\n".join(lines) + "\n")
+        self.windows = folder / "windows.parquet"
+        self.segments = folder / "segments.parquet"
+        config = self.config()
+        tasks.split(config, variant_set="v", variants=None, out=folder)
+        tasks.windows(
+            config,
+            variant_set="v",
+            scoring="s",
+            shard=folder / "1-of-1.parquet",
+            split_file=folder / "split.json",
+            out=self.windows,
+            segments_file=self.segments,
+        )
+
+    def config(self, **run: object) -> RunConfig:
+        settings = {"batch_tokens": 400, "part_tokens": 2_000} | run
+        return load_config(
+            {
+                "references": {"g": {"fasta": str(self.folder / "genome.fa")}},
+                "models": {"m": {"checkpoint": str(self.checkpoint), "gpus": 0}},
+                "scorings": {"s": {"model": "m", "window_length": WINDOW_LENGTH}},
+                "variant_sets": {
+                    "v": {
+                        "variants": str(self.folder / "in.vcf"),
+                        "reference": "g",
+                        "scorings": ["s"],
+                    }
+                },
+                "run": settings,
+            },
+            look_for_files=False,
+        )
+
+    def score(self, out: Path, **run: object) -> dict[str, object]:
+        """Score in this process; gives what the job states about itself."""
+        score_task.score(
+            self.config(**run),
+            scoring="s",
+            windows_file=self.windows,
+            segments_file=self.segments,
+            out=out,
+            threads=1,
+        )
+        stated: dict[str, object] = json.loads(out.with_suffix(".json").read_text())
+        return stated
+
+    def start(self, out: Path, log: Path, **run: object) -> subprocess.Popen[bytes]:
+        """Score in a process of its own."""
+        config = self.folder / f"{out.stem}.config.json"
+        config.write_text(self.config(**run).model_dump_json())
+        command = [sys.executable, "-c", "from evo2_tasks.cli import main; main()", "score"]
+        command += ["--config", config, "--scoring"]
+        command += ["s", "--windows", self.windows, "--segments", self.segments, "--out", out]
+        command += ["--log", log, "--threads", "1"]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_model: Evo2ForCausalLM) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    small_model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Shard:
+    return Shard(tmp_path_factory.mktemp("shard"), checkpoint, num_alleles=150)
+
+
+@pytest.fixture
+def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The windows of each batch that has gone through a model, canaries left out."""
+    batches: list[int] = []
+    score_part = score_task.score_part
+
+    def score(*args: object, on_batch: Callable[[int, int], None], **options: object) -> object:
+        def count(windows: int, tokens: int) -> None:
+            batches.append(windows)
+            on_batch(windows, tokens)
+
+        return score_part(*args, on_batch=count, **options)
+
+    monkeypatch.setattr(score_task, "score_part", score)
+    return batches
+
+
+def stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A signal comes before the end of a batch of this number, counted over all parts."""
+    checks = iter(range(1, 10_000))
+
+    def check(_self: Interruption) -> None:
+        if next(checks) == number:
+            raise Interrupted
+
+    monkeypatch.setattr(Interruption, "check", check)
+
+
+@pytest.mark.parametrize("number", [1, 2, 9, 10, 11, 57])
+def test_no_part_is_computed_twice_and_the_bytes_are_the_same(
+    tmp_path: Path,
+    shard: Shard,
+    count_batches: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    whole = shard.score(tmp_path / "whole.parquet")
+    assert whole["parts"] == 25
+    assert whole["parts_kept"] == 0
+    undisturbed = list(count_batches)
+    count_batches.clear()
+    out = tmp_path / "killed.parquet"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, number)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    assert not out.exists()
+    assert not out.with_suffix(".json").exists()
+    kept = read_stated(parts_folder(out))
+    in_hand = sum(count_batches) - sum(part["windows_run"] for part in kept)
+    stated = shard.score(out)
+    assert stated["parts_kept"] == len(kept)
+    assert stated["windows_run"] == whole["windows_run"]
+    assert stated["tokens_run"] == whole["tokens_run"]
+    assert sum(count_batches) == sum(undisturbed) + in_hand
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not parts_folder(out).exists()
+    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".json"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch_tokens": 500}, {"segment_length": 50}, {"part_tokens": 3_000}]
+)
+def test_parts_of_other_arithmetic_are_not_mixed_in(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch, change: dict[str, int]
+) -> None:
+    out = tmp_path / "out.parquet"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 60)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    assert len(read_stated(parts_folder(out))) > 5
+    stated = shard.score(out, **change)
+    assert stated["parts_kept"] == 0
+    assert not parts_folder(out).exists(), "stale parts go"
+    assert shard.score(tmp_path / "whole.parquet", **change)["parts_kept"] == 0
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_parts_of_another_checkpoint_are_not_mixed_in(
+    tmp_path: Path, small_model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_model.save_pretrained(tmp_path / "model")
+    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=60)
+    out = tmp_path / "out.parquet"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 30)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    changed = Evo2ForCausalLM.from_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        changed.model.embed_tokens.weight[ord("A"), 0] += 0.5
+    changed.save_pretrained(tmp_path / "model")
+    assert shard.score(out)["parts_kept"] == 0
+
+
+def test_a_broken_part_is_computed_again(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.parquet"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 60)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    parts = sorted(parts_folder(out).glob("*.parquet"))
+    parts[2].write_bytes(parts[2].read_bytes()[:-9])
+    assert shard.score(out)["parts_kept"] == len(parts) - 1
+
+
+def test_memory_that_runs_short_is_said_and_costs_no_row(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard.score(tmp_path / "whole.parquet")
+    model = type(Evo2ForCausalLM.from_pretrained(shard.checkpoint).model)
+    forward = model.forward
+    allocations: list[int] = []
+
+    def fail_above(self: object, input_ids: torch.Tensor, **options: object) -> object:
+        if input_ids.shape[-1] < WINDOW_LENGTH:  # no canary
+            allocations.append(input_ids.numel())
+            if input_ids.numel() > 200:
+                raise torch.OutOfMemoryError("simulated")
+        return forward(self, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model, "forward", fail_above)
+    stated = shard.score(tmp_path / "out.parquet")
+    assert stated["batch_tokens"] == 2 * WINDOW_LENGTH
+    assert sum(allocated > 200 for allocated in allocations) == 1, "the smaller batch is kept to"
+    whole, halved = (pq.read_table(tmp_path / f"{n}.parquet") for n in ("whole", "out"))
+    assert halved["status"].to_pylist() == whole["status"].to_pylist()
+    assert halved["llr"].to_pylist() == [
+        None if llr is None else pytest.approx(llr, abs=1e-4) for llr in whole["llr"].to_pylist()
+    ]
+
+
+def test_memory_for_not_even_one_window_is_one_line(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("simulated")
+
+    monkeypatch.setattr("evo2_tasks.scoring.score.window_log_probs", fail)
+    monkeypatch.setattr(score_task, "score_canaries", lambda _: [])
+    with pytest.raises(InputError, match=r"models\.m: no window of 96 tokens fits.*kv_cache"):
+        shard.score(tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_model_that_computes_no_numbers_stops_the_job(
+    tmp_path: Path, small_model: Evo2ForCausalLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    small_model.save_pretrained(tmp_path / "model")
+    broken = Evo2ForCausalLM.from_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        next(broken.model.layers[2].parameters()).fill_(torch.nan)
+    broken.save_pretrained(tmp_path / "model")
+    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=130)
+    with pytest.raises(InputError, match=r"of the first \d+ alleles.*max_non_finite_share"):
+        shard.score(tmp_path / "out.parquet")
+    assert "first in the output of model.layers.2 (hyena_li)" in caplog.text
+    assert not (tmp_path / "out.parquet").exists()
+    shard.score(tmp_path / "out.parquet", max_non_finite_share=1)
+    statuses = pq.read_table(tmp_path / "out.parquet")["status"].to_pylist()
+    assert "non_finite" in statuses
+    assert "scored" not in statuses
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_job_soon_with_its_parts_kept(
+    tmp_path: Path, shard: Shard, number: signal.Signals
+) -> None:
+    whole = shard.score(tmp_path / "whole.parquet", batch_tokens=100, part_tokens=500)
+    out, log = tmp_path / "out.parquet", tmp_path / "log"
+    job = shard.start(out, log, batch_tokens=100, part_tokens=500)
+    wait_until(lambda: len(read_stated(parts_folder(out))) > 2, job)
+    job.send_signal(number)
+    assert job.wait(timeout=10) == EXIT_INTERRUPTED
+    assert "interrupted" in log.read_text()
+    assert not out.exists()
+    kept = len(read_stated(parts_folder(out)))
+    again = shard.score(out, batch_tokens=100, part_tokens=500)
+    assert again["parts_kept"] == kept
+    assert again["parts"] == whole["parts"]
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_signal_while_one_batch_takes_long_ends_the_job_too(tmp_path: Path) -> None:
+    """The interpreter is in one long call, as it is during a product of large matrices."""
+    script = tmp_path / "long.py"
+    script.write_text(
+        "import time\n"
+        "from evo2_tasks import interruption\n"
+        "interruption.GRACE_S = 0.5\n"
+        "import ctypes\n"
+        "with interruption.Interruption() as asked:\n"
+        "    print('ready', flush=True)\n"
+        "    libc = ctypes.CDLL(None)\n"
+        "    for _ in range(60):\n"
+        "        libc.sleep(1)\n"
+        "    asked.check()\n"
+    )
+    job = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
+    assert job.stdout is not None
+    assert job.stdout.readline() == b"ready\n"
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=10) == EXIT_INTERRUPTED
+    job.stdout.close()
+
+
+def test_two_jobs_on_one_shard_do_not_spoil_it(tmp_path: Path, shard: Shard) -> None:
+    shard.score(tmp_path / "whole.parquet")
+    out = tmp_path / "out.parquet"
+    jobs = [shard.start(out, tmp_path / f"log-{number}") for number in range(2)]
+    assert [job.wait(timeout=120) for job in jobs] == [0, 0]
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not parts_folder(out).exists()
+
+
+def wait_until(holds: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert job.poll() is None, "the job has ended"
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to mount a small file system")
+def test_a_full_disk_is_one_line_and_a_rerun_goes_on(tmp_path: Path, shard: Shard) -> None:
+    shard.score(tmp_path / "whole.parquet")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        with pytest.raises(InputError, match=r"cannot be written: .*No space left"):
+            shard.score(disk / "out.parquet")
+        assert not (disk / "out.parquet").exists()
+        assert not [path for path in disk.rglob("*") if ".tmp" in path.suffixes]
+        kept = len(read_stated(parts_folder(disk / "out.parquet")))
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        assert shard.score(disk / "out.parquet")["parts_kept"] == kept
+        assert (disk / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
