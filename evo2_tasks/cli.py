@@ -1,5 +1,6 @@
 """The command ``evo2-tasks``: one subcommand for each step, thin over :mod:`evo2_tasks.tasks`."""
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from evo2_tasks import tasks
+from evo2_tasks import plan_task, status_task, tasks
 from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.text import describe_figures
@@ -123,6 +124,49 @@ def main() -> None:
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     raise_on_sigterm()
+
+
+@main.command()
+@click.option(
+    "--config",
+    type=PATH,
+    default=Path("config.yaml"),
+    show_default=True,
+    callback=read_config,
+    metavar="FILE",
+    help="The run's config; - reads it from standard input.",
+)
+@click.option("--rates", type=PATH, help="Rates that calibrate measured; else published ones.")
+@click.option("--device", help="Words of the name of the device to reckon with, A100 say.")
+@click.option("--device-memory", type=float, help="Its memory, GB, to suggest batch_tokens for.")
+@click.option("--price", type=float, help="Price of an hour of one device.")
+@click.option(
+    "--job-hours", type=float, default=2.0, show_default=True, help="Wanted length of a job."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(
+    config: RunConfig,
+    rates: Path | None,
+    device: str | None,
+    device_memory: float | None,
+    price: float | None,
+    job_hours: float,
+    as_json: bool,
+) -> None:
+    """Reckon what a run will take: alleles, windows, tokens, memory, time, price."""
+    bills = plan_task.plan(
+        config,
+        rates_file=rates,
+        device=device,
+        device_memory_gb=device_memory,
+        price=price,
+        job_hours=job_hours,
+    )
+    if as_json:
+        click.echo(json.dumps({"plan": bills}, indent=2))
+    else:
+        for line in plan_task.describe_bills(bills):
+            click.echo(line)
 
 
 @main.command()
@@ -283,6 +327,22 @@ def report(config: RunConfig, variant_set: str, results: Path, out: Path) -> Non
 
 
 @main.command()
+@click.argument("results", type=PATH, default=Path("results"))
+@click.option(
+    "--logs", type=PATH, default=Path("logs"), show_default=True, help="Folder of the logs."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(results: Path, logs: Path, as_json: bool) -> None:
+    """Print how far a run has come: shards, alleles, rate, time left, failed jobs."""
+    statuses = status_task.read_status(results, logs)
+    if as_json:
+        click.echo(json.dumps({"status": [one.as_json() for one in statuses]}, indent=2))
+    else:
+        for line in status_task.describe_status(statuses):
+            click.echo(line)
+
+
+@main.command()
 @click.argument("table", type=PATH)
 @click.argument("region")
 def query(table: Path, region: str) -> None:
@@ -297,6 +357,22 @@ def query(table: Path, region: str) -> None:
     for rows in chain([] if first is None else [first], found):
         for line in format_rows(rows):
             click.echo(line)
+
+
+@main.command()
+@step
+@click.option("--scoring", required=True, help="Name of the scoring in the config.")
+@click.option("--out", type=PATH, required=True, help="Table of rates; what it has is kept.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the model.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="Time to measure.")
+def calibrate(
+    config: RunConfig, scoring: str, out: Path, threads: int | None, seconds: float
+) -> None:
+    """Measure how fast this device runs a scoring's model, for plan --rates."""
+    # The model needs torch, which takes seconds to import.
+    from evo2_tasks import score_task  # noqa: PLC0415
+
+    score_task.calibrate(config, scoring=scoring, out=out, threads=threads, seconds=seconds)
 
 
 @main.command()

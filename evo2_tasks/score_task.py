@@ -1,9 +1,10 @@
 """The step ``score``: the one that needs torch, apart so that the others start without it."""
 
 import logging
+import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from evo2_tasks.config import (
     model_dtype,
     scoring_settings,
 )
+from evo2_tasks.cost import Rate, read_rates, read_shape
 from evo2_tasks.device import describe_device, describe_machine, device_class, find_device
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.allocation import keep_freed_memory
@@ -34,19 +36,19 @@ from evo2_tasks.progress import Progress
 from evo2_tasks.scoring.canaries import score_canaries
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score
 from evo2_tasks.scoring.finite import first_non_finite_module
+from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
 from evo2_tasks.shard import (
     STRANDS,
     ScoreRows,
-    count_tokens,
     digest_pairs,
     dump_score,
     load_score,
     read_pairs,
 )
 from evo2_tasks.table.files import write_json, write_table
-from evo2_tasks.table.parts import PartStore
+from evo2_tasks.table.parts import PartStore, count_tokens
 from evo2_tasks.table.provenance import (
     Provenance,
     make_signature,
@@ -141,19 +143,18 @@ def score(
             rows = ScoreRows(windows_file, writer, strands)
             pairs = read_pairs(windows_file, segments, strands)
             for number, part in enumerate(slice_parts(pairs, config.run.part_tokens)):
-                num_tokens = sum(pair.num_tokens for pair in part)
                 digest = digest_pairs(part)
                 kept = store.read(number, digest)
                 if kept is None:
                     scores, stated = scorer.score(part, progress)
                     store.write(number, digest, [dump_score(score) for score in scores], stated)
                     # Windows that several alleles share are done for all of them.
-                    progress.add(num_tokens - stated["tokens_run"])
+                    progress.add(stated["tokens"] - stated["tokens_run"])
                 else:
                     values, stated = kept
                     scores = [load_score(row) for row in values]
                     num_kept += 1
-                    progress.skip(num_tokens)
+                    progress.skip(stated["tokens"])
                 parts.append(stated)
                 rows.write(part, scores)
                 rows.require_finite(config.run.max_non_finite_share)
@@ -164,6 +165,8 @@ def score(
         write_json(
             out.with_suffix(".json"),
             {
+                "alleles_tried": sum(stated["alleles_tried"] for stated in parts),
+                "tokens": sum(stated["tokens"] for stated in parts),
                 "windows_run": sum(stated["windows_run"] for stated in parts),
                 "tokens_run": sum(stated["tokens_run"] for stated in parts),
                 "wall_s": round(wall_s + sum(stated["wall_s"] for stated in parts[:num_kept]), 3),
@@ -267,6 +270,8 @@ class PartScorer:
         if broken and not self._has_explained:
             self._explain(broken[0])
         return scores, {
+            "alleles_tried": len({pair.row for pair in part}),
+            "tokens": sum(pair.num_tokens for pair in part),
             "windows_run": windows_run,
             "tokens_run": tokens_run,
             "wall_s": round(time.monotonic() - started, 3),
@@ -343,6 +348,74 @@ def open_model(name: str, settings: ModelConfig) -> LoadedModel:
         torch.__version__,
     )
     return LoadedModel(model, dtype, weights, load_s)
+
+
+def calibrate(
+    config: RunConfig, *, scoring: str, out: Path, threads: int | None, seconds: float
+) -> None:
+    """Measure how many tokens per second go through a model on this device, and note it.
+
+    Args:
+        config: The run's config.
+        scoring: Name of the scoring: its model and windows, in the run's batches.
+        out: Table of rates; a rate of the same model, windows and device is replaced.
+        threads: CPU threads of the model; None leaves the choice to torch.
+        seconds: Time to measure, after one batch to warm up.
+
+    Raises:
+        InputError: The model cannot run as the config says, or the table is none.
+    """
+    settings = config.scoring(scoring)
+    rates = read_rates(out) if out.exists() else []
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model_config = config.models[settings.model]
+    loaded = open_model(settings.model, model_config)
+    length = settings.window_length
+    rng = random.Random(1)  # noqa: S311 - no secret
+    num_windows = max(1, config.run.batch_tokens // length)
+    windows = [bytes(rng.choices(b"ACGT", k=length)) for _ in range(num_windows)]
+
+    def run_batch() -> None:
+        window_log_probs(
+            loaded.model,
+            windows,
+            prepend_bos=settings.prepend_bos,
+            segment_length=config.run.segment_length,
+            offload=config.run.kv_cache == "offload",
+        )
+
+    run_batch()
+    started = time.monotonic()
+    num_batches = 0
+    while num_batches == 0 or time.monotonic() - started < seconds:
+        run_batch()
+        num_batches += 1
+    tokens_per_s = num_batches * num_windows * length / (time.monotonic() - started)
+    device = loaded.model.device
+    rate = Rate(
+        device=device_class(device),
+        model=settings.model,
+        window_length=length,
+        tokens_per_s=float(f"{tokens_per_s:.4g}"),
+        flops_per_token=read_shape(settings.model, model_config).flops_per_token(length),
+        source=f"measured: evo2-tasks {package_version()}, torch {torch.__version__}, "
+        f"{loaded.dtype}, {num_windows} windows at once",
+        threads=torch.get_num_threads() if device.type == "cpu" else None,
+    )
+
+    def subject(one: Rate) -> tuple[object, ...]:
+        return one.device, one.model, one.window_length, one.threads
+
+    kept = [one for one in rates if subject(one) != subject(rate)]
+    write_json(out, {"rates": [asdict(one) for one in [*kept, rate]]})
+    logger.info(
+        "%s, windows of %s: %s tokens/s on %s",
+        settings.model,
+        f"{length:,}",
+        f"{tokens_per_s:,.0f}",
+        describe_device(device),
+    )
 
 
 def convert(source: Path, out: Path, *, model: str | None, config: Path | None) -> None:

@@ -5,8 +5,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.windows import PlacedAllele, Strand, strand_sequences
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
@@ -23,15 +21,6 @@ STRANDS: Mapping[str, tuple[Strand, ...]] = {
 SUFFIXES: Mapping[Strand, str] = {"forward": "_fwd", "reverse": "_rev"}
 PLACEMENT_COLUMNS = tuple(PlacedAllele.__slots__)
 ROWS_BEFORE_JUDGING = 100
-
-
-def count_tokens(windows_file: Path) -> int:
-    """Tokens of all windows of a shard, shared ones as often as they are asked for."""
-    return sum(
-        2 * (pc.sum(column).as_py() or 0)
-        for batch in read_rows(windows_file, ["length_fwd", "length_rev"])
-        for column in batch.columns
-    )
 
 
 def read_pairs(

@@ -4,10 +4,11 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 from evo2_tasks.config import RunConfig, model_dtype, scoring_settings
@@ -76,16 +77,7 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
     """
     settings = config.variant_set(variant_set)
     with local_file(settings.variants if variants is None else variants) as path:
-        source = open_variants(
-            path,
-            carry=settings.carried,
-            filters=Filters(
-                pass_only=settings.filters.pass_only,
-                max_length=settings.filters.max_allele_length,
-                contigs=settings.filters.contigs,
-            ),
-            regions=settings.regions,
-        )
+        source = open_variant_set(config, variant_set, path)
         carry_fields = tuple(
             CarryField(field.name, field.type, field.is_list, field.description)
             for field in source.carry_fields
@@ -114,6 +106,34 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
 
 
+def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> VariantSource:
+    """Open the variants of a set as the config says, from its file or from a copy of it."""
+    settings = config.variant_set(variant_set)
+    return open_variants(
+        path,
+        carry=settings.carried,
+        filters=Filters(
+            pass_only=settings.filters.pass_only,
+            max_length=settings.filters.max_allele_length,
+            contigs=settings.filters.contigs,
+        ),
+        regions=settings.regions,
+    )
+
+
+def assign_shards(
+    variants: Iterable[Variant], num_alleles: int, num_shards: int
+) -> Iterator[tuple[int, Variant]]:
+    """Give each allele its shard, from 1, of nearly equal size; those of a record stay together."""
+    shard, record = 1, None
+    for num_read, variant in enumerate(variants):
+        if variant.record != record:
+            while shard < num_shards and num_read >= shard * num_alleles // num_shards:
+                shard += 1
+        record = variant.record
+        yield shard, variant
+
+
 def write_shards(
     source: VariantSource,
     out: Path,
@@ -121,36 +141,34 @@ def write_shards(
     num_shards: int,
     carry_fields: tuple[CarryField, ...],
 ) -> None:
-    """Write shards of nearly equal size; the alleles of one record stay together."""
+    """Write the shards, empty ones too."""
     schema = shard_schema(carry_fields)
     num_read = 0
     with Progress("split", total=num_alleles, unit="alleles") as progress:
-        variants = iter(source)
-        variant = next(variants, None)
+        assigned = groupby(assign_shards(iter(source), num_alleles, num_shards), itemgetter(0))
+        group = next(assigned, None)
         for shard in range(1, num_shards + 1):
-            end = shard * num_alleles // num_shards
             with write_table(out / shard_name(shard, num_shards), schema) as writer:
                 rows = RowBuffer(writer, schema.names, progress)
-                record = None
-                while variant is not None and (num_read < end or variant.record == record):
-                    rows.add(
-                        variant.record,
-                        variant.allele,
-                        variant.contig,
-                        variant.pos,
-                        variant.ref,
-                        variant.alt,
-                        variant.status,
-                        *variant.carried,
-                    )
-                    record = variant.record
-                    num_read += 1
-                    variant = next(variants, None)
+                if group is not None and group[0] == shard:
+                    for _, variant in group[1]:
+                        rows.add(
+                            variant.record,
+                            variant.allele,
+                            variant.contig,
+                            variant.pos,
+                            variant.ref,
+                            variant.alt,
+                            variant.status,
+                            *variant.carried,
+                        )
+                        num_read += 1
+                    group = next(assigned, None)
                 rows.flush()
-    if variant is not None or num_read != num_alleles:
+    if num_read != num_alleles:
         raise InputError(
-            f"{source.path}: it had {num_alleles:,} alleles when they were counted, and other "
-            "ones when they were read. Leave the file alone during a run."
+            f"{source.path}: it had {num_alleles:,} alleles when they were counted, and "
+            f"{num_read:,} when they were read. Leave the file alone during a run."
         )
 
 

@@ -2,6 +2,22 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+
+class Sized(Protocol):
+    """What is cut into parts: it belongs to a row and takes a number of tokens."""
+
+    @property
+    def row(self) -> int:
+        """Which allele of the shard it is."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of both windows together."""
+
+
+AnySized = TypeVar("AnySized", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +48,7 @@ class WindowPair:
         return len(self.ref_seq) + len(self.alt_seq)
 
 
-def slice_parts(pairs: Iterable[WindowPair], part_tokens: int) -> Iterator[list[WindowPair]]:
+def slice_parts(pairs: Iterable[AnySized], part_tokens: int) -> Iterator[list[AnySized]]:
     """Cut a shard's pairs into parts of about ``part_tokens`` tokens.
 
     The cuts follow from the pairs alone, never from batches or time, and all pairs of one allele
@@ -45,7 +61,7 @@ def slice_parts(pairs: Iterable[WindowPair], part_tokens: int) -> Iterator[list[
     Yields:
         The pairs of each part, in order, never empty.
     """
-    part: list[WindowPair] = []
+    part: list[AnySized] = []
     num_tokens = 0
     for pair in pairs:
         if part and num_tokens >= part_tokens and pair.row != part[-1].row:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.table.files import read_metadata, read_rows, write_table
@@ -39,6 +40,15 @@ def read_stated(folder: Path) -> list[dict[str, Any]]:
         with suppress(InputError, KeyError, ValueError):
             stated.append(json.loads(read_metadata(path)[STATED]))
     return stated
+
+
+def count_tokens(windows_file: Path) -> int:
+    """Tokens of all windows of a shard, shared ones as often as they are asked for."""
+    return sum(
+        2 * (pc.sum(column).as_py() or 0)
+        for batch in read_rows(windows_file, ["length_fwd", "length_rev"])
+        for column in batch.columns
+    )
 
 
 class PartStore:

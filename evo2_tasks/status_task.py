@@ -1,0 +1,194 @@
+"""The command ``status``: how far a run has come, by the files that it writes."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+from tqdm import tqdm
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.table.files import read_json, shown
+from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
+
+SECONDS_OF_SILENCE = 180.0  # a job says something every half a minute
+TAIL_BYTES = 4096
+MOST_FAILURES = 20
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that ended without its output."""
+
+    log: str
+    last_line: str
+
+
+@dataclass
+class ScoringStatus:
+    """How far a scoring of a variant set has come."""
+
+    variant_set: str
+    scoring: str
+    shards: int
+    shards_done: int = 0
+    shards_running: int = 0
+    alleles: int = 0
+    """Rows of all shards, those that will have no score too."""
+    alleles_tried: int = 0
+    tokens: int = 0
+    """Tokens of all windows that are placed so far, shared ones as often as they are asked for."""
+    tokens_done: int = 0
+    seconds: float = 0.0
+    """Of all jobs together."""
+    is_merged: bool = False
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def alleles_per_s(self) -> float | None:
+        """Alleles per second of one job."""
+        return self.alleles_tried / self.seconds if self.seconds else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the last score with as many jobs as run now, at least one."""
+        if not self.seconds or not self.tokens_done:
+            return None
+        # Shards whose windows are not placed yet take as long as the others.
+        left = max(0, self.tokens - self.tokens_done)
+        return left * self.seconds / self.tokens_done / max(1, self.shards_running)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, JSON values only."""
+        return asdict(self) | {
+            "alleles_per_s": self.alleles_per_s,
+            "seconds_left": self.seconds_left,
+        }
+
+
+def read_status(results: Path, logs: Path) -> list[ScoringStatus]:
+    """Read how far each scoring has come.
+
+    Args:
+        results: Folder of the results.
+        logs: Folder of the logs.
+
+    Raises:
+        InputError: There are no results in the folder.
+    """
+    splits = sorted(results.glob("*/shards/split.json"))
+    if not splits:
+        raise InputError(
+            f"{shown(results)}: has no */shards/split.json. Name the folder that the config calls "
+            "`output`, once `split` has run."
+        )
+    return [
+        _read_scoring(folder.parent, read_json(split), logs)
+        for split in splits
+        for folder in sorted(split.parent.parent.glob("*/windows"))
+    ]
+
+
+def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringStatus:
+    status = ScoringStatus(
+        variant_set=folder.parent.name,
+        scoring=folder.name,
+        shards=split["shards"],
+        alleles=split["alleles"],
+        is_merged=(folder / "run.json").exists(),
+    )
+    placed = 0
+    for shard in range(1, status.shards + 1):
+        name = f"{shard}-of-{status.shards}"
+        scores = folder / "scores" / f"{name}.parquet"
+        windows = folder / "windows" / f"{name}.parquet"
+        log = logs / "score" / status.variant_set / status.scoring / f"{name}.log"
+        if windows.exists():
+            placed += 1
+            with suppress(InputError):  # it is being written again
+                status.tokens += count_tokens(windows)
+        if scores.exists() and scores.with_suffix(".json").exists():
+            status.shards_done += 1
+            parts = [read_json(scores.with_suffix(".json"))]
+        else:
+            parts = read_stated(parts_folder(scores))
+            status.shards_running += _is_running(log)
+            status.failures += _failures([log])
+        for part in parts:
+            status.alleles_tried += part.get("alleles_tried", 0)
+            status.tokens_done += part.get("tokens", 0)
+            status.seconds += part.get("wall_s", 0.0)
+    if placed:
+        status.tokens = round(status.tokens * status.shards / placed)
+    steps = ("windows", "merge", "evaluate", "export_vcf", "export_tsv")
+    where = f"{status.variant_set}/{status.scoring}"
+    others = [logs / "split" / f"{status.variant_set}.log"]
+    for step in steps:
+        others += [logs / step / f"{where}.log", *sorted((logs / step / where).glob("*.log"))]
+    status.failures += _failures(others)
+    return status
+
+
+def _last_line(log: Path) -> str:
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return ""
+
+
+def _is_running(log: Path) -> bool:
+    """Whether a job has said something lately and has not failed."""
+    try:
+        silence = time.time() - log.stat().st_mtime
+    except OSError:
+        return False
+    return silence < SECONDS_OF_SILENCE and " ERROR " not in _last_line(log)
+
+
+def _failures(logs: Sequence[Path]) -> list[Failure]:
+    """Jobs whose log ends in an error; of one that was killed, the last thing that it said."""
+    found = []
+    for log in logs:
+        line = _last_line(log)
+        is_score = log.parent.parent.parent.name == "score"
+        if " ERROR " in line or (is_score and line and not _is_running(log)):
+            found.append(Failure(shown(log), shown(line)))
+    return found
+
+
+def describe_status(statuses: Sequence[ScoringStatus]) -> Iterator[str]:
+    """The status as a table, and the last line of each job that failed."""
+    rows = []
+    for status in statuses:
+        share = status.tokens_done / status.tokens if status.tokens else 0.0
+        left = status.seconds_left
+        rows.append(
+            [
+                status.variant_set,
+                status.scoring,
+                f"{status.shards_done:,} of {status.shards:,}",
+                f"{status.shards_running:,}",
+                f"{status.alleles_tried:,} of {status.alleles:,}",
+                f"{share:.0%}",
+                "" if status.alleles_per_s is None else f"{status.alleles_per_s:,.1f}",
+                _state(status) if left is None or not left else tqdm.format_interval(left),
+                f"{len(status.failures):,}",
+            ]
+        )
+    header = "variant set|scoring|shards|running|alleles tried|done|alleles/s a job|left|failed"
+    yield tabulate(rows, headers=header.split("|"), disable_numparse=True, tablefmt="simple")
+    for status in statuses:
+        for failure in status.failures[:MOST_FAILURES]:
+            yield f"{failure.log}: {failure.last_line}"
+        if len(status.failures) > MOST_FAILURES:
+            yield f"and {len(status.failures) - MOST_FAILURES:,} more"
+
+
+def _state(status: ScoringStatus) -> str:
+    if status.is_merged:
+        return "merged"
+    return "to merge" if status.shards_done == status.shards else ""
