@@ -380,3 +380,10 @@ def find_rate(rates: Sequence[Rate], device: str | None) -> Rate | None:
     wanted = (device or "").lower()
     found = [rate for rate in rates if wanted in rate.device.lower()]
     return found[-1] if found else None
+
+
+def choose_rate(rates: Sequence[Rate], model: str, device: str | None, *, gpus: int) -> Rate | None:
+    """The rate to reckon with: of this model where there is one, else of another one."""
+    of_kind = [rate for rate in rates if rate.device.startswith("cpu") == (gpus == 0)]
+    of_model = [rate for rate in of_kind if rate.model == model]
+    return find_rate(of_model, device) or find_rate(of_kind, device)

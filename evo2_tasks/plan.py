@@ -23,32 +23,57 @@ from evo2_tasks.config import (
     model_dtype,
     scoring_settings,
 )
+from evo2_tasks.cost import (
+    CPU_HEAP_FACTOR,
+    PROCESS_MB,
+    PUBLISHED_RATES,
+    RELEASE_SHAPES,
+    ModelShape,
+    choose_rate,
+    device_memory,
+    read_rates,
+    read_shape,
+)
+from evo2_tasks.errors import InputError
 
 EXPORT_FILES = {"vcf": "scores.vcf.gz", "tsv": "scores.tsv"}
 EVALUATION_FILES = ["figures.parquet", "curves.parquet"]
 REPORT_FILE = "report.html"
+SPLIT_FILE = "shards/split.json"
 
 CHECKPOINT_SUFFIXES = (".json", ".safetensors")
+
+MOST_SHARDS = 1_000
 
 # What a job needs beside its own work: two Snakemakes run inside each allocation of a cluster.
 SNAKEMAKE_MB = 300
 CPU_STEP_MB = 1_700
 CPU_STEP_MINUTES = 60
-SCORE_MINUTES = 240
-SCORE_BASE_MB = 1_000  # Python and torch; 350 measured
+SCORE_BASE_MB = 1_000  # Python and torch with CUDA
 DRIVER_MB = 3_000  # host memory that a GPU's driver takes
-# A batch on a CPU, bytes per token: the scores over the vocabulary, and the activations, which
-# grow with the model's width. Measured with torch 2.13 at widths of 64 to 512: 2,050 + 62 per
-# channel for the model, 3,100 for the log-probabilities.
-BATCH_BYTES_PER_TOKEN = 5_200
-BATCH_BYTES_PER_CHANNEL = 64
-WIDTH_OF_7B = 4_096
+MEMORY_MARGIN = 1.2
+SCORE_MINUTES = 240  # where nothing tells how much there is to do
+LEAST_SCORE_MINUTES = 30  # to load a large model over a slow file system
+# How much slower than the one of the rate table a device may be: an A100 without FP8 beside a
+# GH200, an old node beside a new one.
+SLOWER = 6.0
 
 
 class Wildcards(Protocol):
     """The wildcards of a job, as Snakemake hands them to a resource function."""
 
+    variant_set: str
     scoring: str
+
+
+def warnings(config: RunConfig) -> list[str]:
+    """What is allowed in a config and yet unwise, one line each."""
+    if config.shards <= MOST_SHARDS:
+        return []
+    return [
+        f"shards is {config.shards:,}: above about {MOST_SHARDS:,} Snakemake takes minutes to plan "
+        "the jobs, and each loads the model anew. `evo2-tasks plan` suggests a number."
+    ]
 
 
 def targets(config: RunConfig) -> list[str]:
@@ -216,10 +241,13 @@ class Jobs:
 
     def __init__(self, config: RunConfig) -> None:
         self._config = dump_config(config)
+        self._output = config.output
         self._gpus = {
             name: config.models[scoring.model].gpus for name, scoring in config.scorings.items()
         }
         self._score_mb = {name: _score_mb(config, name) for name in config.scorings}
+        self._seconds = {name: _seconds_per_allele(config, name) for name in config.scorings}
+        self._alleles: dict[str, float] = {}
 
     def config(self, wildcards: Wildcards, input: object) -> str:  # noqa: A002 - Snakemake's name
         """The config that a command reads on standard input.
@@ -238,8 +266,22 @@ class Jobs:
         return self._score_mb[wildcards.scoring] * attempt
 
     def score_runtime(self, wildcards: Wildcards, attempt: int) -> int:
-        """Time limit of a scoring job, minutes."""
-        return SCORE_MINUTES * attempt
+        """Time limit of a scoring job, minutes: by the alleles of a shard once they are counted."""
+        alleles = self._shard_alleles(wildcards.variant_set)
+        seconds = self._seconds[wildcards.scoring]
+        if alleles is None or seconds is None:
+            return SCORE_MINUTES * attempt
+        return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * alleles * seconds / 60)) * attempt
+
+    def _shard_alleles(self, variant_set: str) -> float | None:
+        """Alleles of a shard, by what ``split`` counted; None before it has run."""
+        if variant_set not in self._alleles:
+            try:
+                split = json.loads((self._output / variant_set / SPLIT_FILE).read_bytes())
+                self._alleles[variant_set] = split["alleles"] / split["shards"]
+            except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+                return None
+        return self._alleles[variant_set]
 
     def mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory of a job of any other step, MB."""
@@ -254,25 +296,39 @@ def _score_mb(config: RunConfig, name: str) -> int:
     """Host memory that a scoring's jobs ask for, MB."""
     scoring = config.scorings[name]
     model = config.models[scoring.model]
-    weights_mb = (
-        sum(Path(file).stat().st_size for file in _checkpoint_files(model) if Path(file).is_file())
-        / 10**6
-    )
+    files = [Path(file) for file in _checkpoint_files(model)]
+    file_mb = sum(file.stat().st_size for file in files if file.is_file()) / 10**6
     if model.gpus:
         # The file's pages count beside the tensors until the tensors are on the device.
-        return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * weights_mb)
-    batch_tokens = max(config.run.batch_tokens, scoring.window_length)
-    bytes_per_token = BATCH_BYTES_PER_TOKEN + BATCH_BYTES_PER_CHANNEL * _width(model)
-    batch_mb = batch_tokens * bytes_per_token / 10**6
-    # Weights are wider in memory than in a file that holds them in bfloat16.
-    return SNAKEMAKE_MB + SCORE_BASE_MB + math.ceil(2 * weights_mb + batch_mb)
+        return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
+    memory = device_memory(
+        _shape(scoring.model, model),
+        model_dtype(model),
+        window_length=scoring.window_length,
+        batch_tokens=config.run.batch_tokens,
+        segment_length=config.run.segment_length,
+        on_cpu=True,
+    )
+    tensors_mb = (memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)) / 10**6
+    return SNAKEMAKE_MB + math.ceil(MEMORY_MARGIN * (PROCESS_MB + file_mb + tensors_mb))
 
 
-def _width(model: ModelConfig) -> int:
-    """The width of a model's activations; that of the 7B models where no folder tells it."""
+def _seconds_per_allele(config: RunConfig, name: str) -> float | None:
+    """Seconds that an allele takes on the device of the rate table, no window shared."""
+    scoring = config.scorings[name]
+    model = config.models[scoring.model]
+    rate = choose_rate(read_rates(PUBLISHED_RATES), scoring.model, None, gpus=model.gpus)
+    if rate is None:
+        return None
+    windows = 4 if scoring.strands == "both" else 2
+    flops = _shape(scoring.model, model).flops_per_token(scoring.window_length)
+    return windows * scoring.window_length * flops / rate.flops_per_s
+
+
+def _shape(name: str, model: ModelConfig) -> ModelShape:
+    """A model's shape; that of the 7B where nothing tells it."""
     try:
-        width = json.loads((checkpoint_path(model) / "config.json").read_bytes())["hidden_size"]
-    except (OSError, ValueError, KeyError, TypeError):
-        # A published file, one that is still to be made, or a broken one: `score` says which.
-        return WIDTH_OF_7B
-    return width if isinstance(width, int) else WIDTH_OF_7B
+        return read_shape(name, model)
+    except InputError:
+        # A file that is still to be made, or a broken one: `score` says which.
+        return RELEASE_SHAPES["evo2_7b"]

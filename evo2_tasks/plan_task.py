@@ -14,8 +14,8 @@ from evo2_tasks.cost import (
     PUBLISHED_RATES,
     ModelShape,
     Rate,
+    choose_rate,
     device_memory,
-    find_rate,
     read_rates,
     read_shape,
     suggest_batch_tokens,
@@ -199,13 +199,6 @@ def reckon(config: RunConfig, scoring: str, shape: ModelShape, work: Work) -> di
         held = memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)
         reckoned["memory_mb"]["process"] = round(PROCESS_MB + held / 1e6)
     return reckoned
-
-
-def choose_rate(rates: Sequence[Rate], model: str, device: str | None, *, gpus: int) -> Rate | None:
-    """The rate to reckon with: of this model where there is one, else of another one."""
-    of_kind = [rate for rate in rates if rate.device.startswith("cpu") == (gpus == 0)]
-    of_model = [rate for rate in of_kind if rate.model == model]
-    return find_rate(of_model, device) or find_rate(of_kind, device)
 
 
 def reckon_time(

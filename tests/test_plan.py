@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 from evo2_tasks.config import LabelConfig, RunConfig, load_config
-from evo2_tasks.plan import EVALUATION_FILES, Jobs, any_of, step_inputs, targets
+from evo2_tasks.plan import (
+    EVALUATION_FILES,
+    LEAST_SCORE_MINUTES,
+    SCORE_MINUTES,
+    Jobs,
+    any_of,
+    step_inputs,
+    targets,
+    warnings,
+)
+
+OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention"]
 
 
 def make_config(**models: dict[str, Any]) -> RunConfig:
@@ -96,7 +107,7 @@ def test_a_scoring_job_asks_for_the_gpus_of_its_model_or_for_nothing() -> None:
 
 def test_requests_grow_with_each_attempt() -> None:
     jobs = Jobs(make_config(m={"checkpoint": "m"}))
-    wildcards = SimpleNamespace(scoring="with-m")
+    wildcards = SimpleNamespace(variant_set="v", scoring="with-m")
     for request in (jobs.mem_mb, jobs.runtime, jobs.score_mem_mb, jobs.score_runtime):
         assert request(wildcards, attempt=2) == 2 * request(wildcards, attempt=1)
 
@@ -107,7 +118,8 @@ def test_memory_of_a_scoring_job_grows_with_its_model_and_batch(
     monkeypatch.chdir(tmp_path)
     for name, width, num_bytes in [("narrow", 64, 10), ("wide", 4096, 10), ("heavy", 64, 10**8)]:
         Path(name).mkdir()
-        Path(name, "config.json").write_text(json.dumps({"hidden_size": width}))
+        shape = {"hidden_size": width, "intermediate_size": 3 * width}
+        Path(name, "config.json").write_text(json.dumps(shape | {"operators": OPERATORS}))
         Path(name, "model.safetensors").write_bytes(b"")
         os.truncate(Path(name, "model.safetensors"), num_bytes)
     names = ("narrow", "wide", "heavy")
@@ -119,9 +131,34 @@ def test_memory_of_a_scoring_job_grows_with_its_model_and_batch(
     # 65,536 tokens of a model of width 64 took 904 MB, without Snakemake
     assert 904 + 300 < memory(config, "narrow") < 3 * 904
     assert memory(config, "wide") > memory(config, "narrow") + 15_000
-    assert memory(config, "heavy") - memory(config, "narrow") == pytest.approx(200, abs=1)
+    assert memory(config, "heavy") - memory(config, "narrow") == pytest.approx(120, abs=1)
     run = config.run.model_copy(update={"batch_tokens": 1_000_000})
-    assert memory(config.model_copy(update={"run": run}), "narrow") > 8_000
+    assert memory(config.model_copy(update={"run": run}), "narrow") > 5_000
+
+
+def test_time_of_a_scoring_job_follows_from_its_alleles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = make_config(m={"checkpoint": "evo2_7b.pt"}, n={"checkpoint": "evo2_40b.pt"})
+    small, large = (SimpleNamespace(variant_set="v", scoring=f"with-{name}") for name in "mn")
+    jobs = Jobs(config)
+    assert jobs.score_runtime(small, 1) == jobs.score_runtime(large, 1) == SCORE_MINUTES
+    split = tmp_path / "out" / "v" / "shards" / "split.json"
+    split.parent.mkdir(parents=True)
+    split.write_text('{"alleles": 100000, "shards": 100}')
+    # 1,000 alleles of four windows of 8,192 at 29,200 tokens per second, six times slower
+    expected = LEAST_SCORE_MINUTES + 6 * 4 * 8192 * 1000 / 29_200 / 60
+    assert jobs.score_runtime(small, 1) == pytest.approx(expected, abs=1)
+    assert jobs.score_runtime(large, 1) > 3 * jobs.score_runtime(small, 1)
+    assert jobs.score_runtime(small, 3) == 3 * jobs.score_runtime(small, 1)
+
+
+def test_more_shards_than_snakemake_takes_gladly_are_warned_of() -> None:
+    config = make_config(m={"checkpoint": "m"})
+    assert warnings(config) == []
+    (line,) = warnings(config.model_copy(update={"shards": 5_000}))
+    assert "5,000" in line
 
 
 def test_memory_of_a_scoring_job_on_a_gpu_does_not_depend_on_the_batch() -> None:

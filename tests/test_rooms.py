@@ -40,7 +40,8 @@ ROOMS = {
     "table": room("table", "errors", never=TORCH | FRONT),
     "evaluation": room("evaluation", "table", "errors", never=TORCH | FRONT),
     "config": room("config", "errors", never=HEAVY | FRONT),
-    "plan": room("plan", "config", "errors", never=HEAVY | FRONT),
+    "cost": room("cost", "config", "errors", never=HEAVY | FRONT),
+    "plan": room("plan", "config", "cost", "errors", never=HEAVY | FRONT),
     "errors": room("errors", never=HEAVY | FRONT),
 }
 
