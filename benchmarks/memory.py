@@ -7,7 +7,8 @@ shows both, and the rate.
 
 `mini` is a model of width 128 with one attention layer, `38m` twelve layers of width 512,
 `7b-pair` two layers as wide as those of the 7B models. A window that would take longer than
-`--max-minutes` is left out, and said so.
+`--max-minutes` is left out, and said so. Rows go to `--rows` as they are measured, and those that
+are there already are not measured again: the long windows may be a later run's.
 
     python benchmarks/memory.py --figure docs/figures/memory.svg
     python benchmarks/memory.py --quick
@@ -78,22 +79,30 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> list[dict[str, Any]]:
+    settings = {"segment_length": args.segment_length, "threads": args.threads}
+    known = {}
+    if args.rows and args.rows.exists():
+        known = {json.dumps(row["case"]): row for row in map(json.loads, args.rows.open())}
     rows = []
     for name in args.models:
         for dtype in args.dtypes:
             measured: dict[int, float] = {}
             for window in args.windows or WINDOWS[name]:
-                case = {"name": name, "dtype": dtype, "window": window}
-                expected = expected_s(measured, window)
-                print(f"{case}: about {expected:.0f} s", file=sys.stderr)
+                case = {"name": name, "dtype": dtype, "window": window} | settings
                 shown = {"model": name, "dtype": dtype, "window": window}
-                if expected > 60 * args.max_minutes:
-                    rows.append(shown | {"left_out_s": round(expected)})
-                    continue
-                settings = {"segment_length": args.segment_length, "threads": args.threads}
-                row = measure(case | settings)
+                row = known.get(json.dumps(case), {})
+                if not row:
+                    expected = expected_s(measured, window)
+                    print(f"{shown}: about {expected:.0f} s", file=sys.stderr)
+                    if expected > 60 * args.max_minutes:
+                        rows.append(shown | {"left_out_s": round(expected)})
+                        continue
+                    row = {"case": case} | measure(case)
+                    if args.rows:
+                        with args.rows.open("a") as file:
+                            file.write(json.dumps(row) + "\n")
                 measured[window] = row["seconds"]
-                rows.append(shown | row)
+                rows.append(shown | {key: value for key, value in row.items() if key != "case"})
     return rows
 
 
@@ -135,6 +144,7 @@ def main() -> None:
     parser.add_argument("--segment-length", type=int, default=8192)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--max-minutes", type=float, default=60.0)
+    parser.add_argument("--rows", type=Path, metavar="JSONL", help="keep rows here, and go on")
     parser.add_argument("--figure", type=Path, metavar="SVG")
     parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
     parser.add_argument("--one", help=argparse.SUPPRESS)
