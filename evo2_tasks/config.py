@@ -224,6 +224,9 @@ class RunSettings(_Section):
     max_non_finite_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
     """Share of alleles without a finite score above which a job stops, since the model computes
     no numbers; looked at from the hundredth allele of a shard on."""
+    model_cache: FileName | None = None
+    """Folder on the nodes' own disks, `/scratch` or `$TMPDIR` say, to which the first job on a node
+    copies the checkpoint, for all jobs there to load it from."""
     allow_mixed_devices: bool = True
     """Whether shards that ran on different kinds of devices become one table."""
 

@@ -119,7 +119,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, variant_set in sets.items()
         },
         checkpoint={
-            name: _checkpoint_files(config.models[scoring.model])
+            name: checkpoint_files(config.models[scoring.model])
             for name, scoring in config.scorings.items()
         },
         report={
@@ -142,7 +142,7 @@ def _reference_files(reference: ReferenceConfig) -> list[str]:
     return [str(file) for file in files if file is not None]
 
 
-def _checkpoint_files(model: ModelConfig) -> list[str]:
+def checkpoint_files(model: ModelConfig) -> list[str]:
     """The files of a checkpoint; none for one that comes with the package and never changes."""
     path = checkpoint_path(model)
     if path != model.checkpoint:
@@ -296,7 +296,7 @@ def _score_mb(config: RunConfig, name: str) -> int:
     """Host memory that a scoring's jobs ask for, MB."""
     scoring = config.scorings[name]
     model = config.models[scoring.model]
-    files = [Path(file) for file in _checkpoint_files(model)]
+    files = [Path(file) for file in checkpoint_files(model)]
     file_mb = sum(file.stat().st_size for file in files if file.is_file()) / 10**6
     if model.gpus:
         # The file's pages count beside the tensors until the tensors are on the device.

@@ -3,7 +3,8 @@
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from evo2_tasks.evo2.checkpoints import (
 )
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.interruption import Interruption
+from evo2_tasks.model_cache import copied_to_node
+from evo2_tasks.plan import checkpoint_files
 from evo2_tasks.progress import Progress
 from evo2_tasks.scoring.canaries import score_canaries
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score
@@ -120,7 +123,7 @@ def score(
     if threads is not None:
         torch.set_num_threads(threads)
     with Interruption() as interruption:
-        loaded = open_model(settings.model, config.models[settings.model])
+        loaded = open_model(config, settings.model)
         signature = make_signature(
             reference_digest=asked["reference"],
             scoring=asked["scoring"],
@@ -308,7 +311,7 @@ class PartScorer:
                 return
 
 
-def open_model(name: str, settings: ModelConfig) -> LoadedModel:
+def open_model(config: RunConfig, name: str) -> LoadedModel:
     """Load a model of the config on the device that it asks for.
 
     Raises:
@@ -316,20 +319,26 @@ def open_model(name: str, settings: ModelConfig) -> LoadedModel:
             scores would be wrong.
     """
     started = time.monotonic()
+    settings = config.models[name]
     device = find_device(name, settings.gpus)
     if device.type == "cpu":
         keep_freed_memory()
     dtype = model_dtype(settings)
     try:
-        model = load_model(
-            checkpoint_path(settings),
-            dtype=getattr(torch, dtype),
-            device=device,
-            model=settings.model,
-            config=settings.config,
-        )
+        with local_checkpoint(settings, config.run.model_cache) as checkpoint:
+            model = load_model(
+                checkpoint,
+                dtype=getattr(torch, dtype),
+                device=device,
+                model=settings.model,
+                config=settings.config,
+            )
     except ValueError as error:
         raise InputError(f"models.{name}: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"models.{name}: the weights do not fit into the memory of {describe_device(device)}."
+        ) from error
     release = recognise(model.config)
     if release in NEEDS_FP8:
         raise InputError(
@@ -348,6 +357,18 @@ def open_model(name: str, settings: ModelConfig) -> LoadedModel:
         torch.__version__,
     )
     return LoadedModel(model, dtype, weights, load_s)
+
+
+@contextmanager
+def local_checkpoint(settings: ModelConfig, cache: Path | None) -> Iterator[Path]:
+    """Where to load a checkpoint from: the copy on this node if the run asks for one."""
+    path = checkpoint_path(settings)
+    files = [Path(file) for file in checkpoint_files(settings)]
+    if cache is None or not files or not all(file.is_file() for file in files):
+        yield path
+        return
+    with copied_to_node(files, cache) as folder:
+        yield folder if path.is_dir() else folder / path.name
 
 
 def calibrate(
@@ -370,7 +391,7 @@ def calibrate(
     if threads is not None:
         torch.set_num_threads(threads)
     model_config = config.models[settings.model]
-    loaded = open_model(settings.model, model_config)
+    loaded = open_model(config, settings.model)
     length = settings.window_length
     rng = random.Random(1)  # noqa: S311 - no secret
     num_windows = max(1, config.run.batch_tokens // length)
