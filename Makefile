@@ -9,11 +9,12 @@ STAMP := .venv/.installed
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test crash-test transformers-suite lint fix lock clean
+.PHONY: help setup run test slurm-test crash-test transformers-suite lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
 	@echo 'make test   run the tests'
+	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
 	@echo 'make crash-test  kill the steps at random moments, thirty rounds of it'
 	@echo 'make lint   check format, style, types and the workflow'
 	@echo 'make fix    format the code, write the generated files'
@@ -38,7 +39,12 @@ run: setup
 
 # Two processes share the work by files; torch in each keeps to one thread.
 test: setup
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'not slurm'
+
+# The workflow on a SLURM cluster that the tests start on this machine, which has to be Debian or
+# Ubuntu, as root; skipped elsewhere.
+slurm-test: setup
+	pytest tests/slurm
 
 # Scorer and merge killed by SIGKILL at random moments, thirty rounds of it.
 crash-test: setup

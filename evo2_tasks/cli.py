@@ -76,12 +76,15 @@ def read_config(_ctx: click.Context, _param: click.Parameter, value: Path) -> Ru
 
 
 def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
-    """Write the log to the file that ``--log`` names, beside the terminal."""
+    """Write the log to the file that ``--log`` names, beside the terminal, after what it holds.
+
+    An earlier try of the same job has said there why it ended.
+    """
     if value is None:
         return
     try:
         value.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(value, mode="w", encoding="utf-8")
+        handler = logging.FileHandler(value, encoding="utf-8")
     except OSError as error:
         raise InputError(f"--log: {value} cannot be written: {error.strerror}.") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -229,35 +229,35 @@ def describe_bills(bills: Sequence[dict[str, Any]]) -> Iterator[str]:
     for bill in bills:
         memory = bill["memory_mb"]
         yield f"{bill['variant_set']}, {bill['scoring']} ({bill['model']})"
-        yield f"  alleles            {bill['alleles']:,}"
+        yield f"  alleles                 {bill['alleles']:,}"
         for status, number in bill["by_status"].items():
-            yield f"    {status:<21}{number:,}"
-        yield f"  windows            {bill['windows']:,}, distinct within a part"
-        yield f"  tokens             {bill['tokens']:,}"
-        yield f"  operations         {bill['flops']:.3g} FLOP"
-        yield f"  memory on device   {_mb(memory['device'])}"
+            yield f"    {status:<22}{number:,}"
+        yield f"  windows                 {bill['windows']:,}, distinct within a part"
+        yield f"  tokens                  {bill['tokens']:,}"
+        yield f"  operations              {bill['flops']:.3g} FLOP"
+        yield f"  memory on device        {_mb(memory['device'])}"
         for name in ("weights", "keys_and_values", "state", "batch"):
-            yield f"    {name.replace('_', ' '):<17}{_mb(memory[name])}"
+            yield f"    {name.replace('_', ' '):<22}{_mb(memory[name])}"
         if "process" in memory:
-            yield f"  memory of a job    {_mb(memory['process'])}"
+            yield f"  memory of a job         {_mb(memory['process'])}"
         if "suggested_batch_tokens" in bill:
             suggested = bill["suggested_batch_tokens"]
             said = "none: the model does not fit" if suggested is None else f"{suggested:,}"
-            yield f"  batch_tokens       {said} (suggested)"
+            yield f"  batch_tokens            {said} (suggested)"
         rate = bill["rate"]
         if rate is None:
             yield "  time               unknown: no rate of such a device; see evo2-tasks calibrate"
             continue
         device = "GPU" if not rate["device"].startswith("cpu") else "CPU"
-        yield f"  time               {_hours(bill['hours'])} of one {device}"
+        yield f"  time                    {_hours(bill['hours'])} of one {device}"
         yield (
-            f"    by               {rate['tokens_per_s']:,.0f} tokens/s of {rate['model']} on "
+            f"    by                    {rate['tokens_per_s']:,.0f} tokens/s of {rate['model']} on "
             f"{rate['device']}, windows of {rate['window_length']:,}"
         )
-        yield f"    source           {rate['source']}"
-        yield f"  shards             {bill['suggested_shards']:,} (suggested)"
+        yield f"    source                {rate['source']}"
+        yield f"  shards                  {bill['suggested_shards']:,} (suggested)"
         if "price" in bill:
-            yield f"  price              {bill['price']:,.2f}"
+            yield f"  price                   {bill['price']:,.2f}"
 
 
 def _mb(megabytes: float) -> str:

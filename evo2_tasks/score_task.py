@@ -1,6 +1,7 @@
 """The step ``score``: the one that needs torch, apart so that the others start without it."""
 
 import logging
+import platform
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,13 @@ from evo2_tasks.config import (
     scoring_settings,
 )
 from evo2_tasks.cost import Rate, read_rates, read_shape
-from evo2_tasks.device import describe_device, describe_machine, device_class, find_device
+from evo2_tasks.device import (
+    describe_device,
+    describe_machine,
+    device_class,
+    driver_version,
+    find_device,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.checkpoints import (
@@ -348,13 +355,15 @@ def open_model(config: RunConfig, name: str) -> LoadedModel:
     weights = weights_digest(model)
     load_s = time.monotonic() - started
     logger.info(
-        "%s: %s parameters in %s on %s, loaded in %.1f s, torch %s",
+        "%s: %s parameters in %s on %s of %s, loaded in %.1f s; torch %s, driver %s",
         name,
         f"{model.num_parameters():,}",
         dtype,
         describe_device(device),
+        platform.node(),
         load_s,
         torch.__version__,
+        driver_version() or "none",
     )
     return LoadedModel(model, dtype, weights, load_s)
 

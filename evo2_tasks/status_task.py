@@ -11,7 +11,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import read_json, shown
+from evo2_tasks.table.files import count_rows, read_json, shown
 from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
 
 SECONDS_OF_SILENCE = 180.0  # a job says something every half a minute
@@ -38,7 +38,10 @@ class ScoringStatus:
     shards_running: int = 0
     alleles: int = 0
     """Rows of all shards, those that will have no score too."""
+    alleles_done: int = 0
+    """Rows of finished shards, and alleles tried in finished parts of the others."""
     alleles_tried: int = 0
+    """Alleles that went through the model."""
     tokens: int = 0
     """Tokens of all windows that are placed so far, shared ones as often as they are asked for."""
     tokens_done: int = 0
@@ -112,9 +115,11 @@ def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringSta
                 status.tokens += count_tokens(windows)
         if scores.exists() and scores.with_suffix(".json").exists():
             status.shards_done += 1
+            status.alleles_done += count_rows(scores)
             parts = [read_json(scores.with_suffix(".json"))]
         else:
             parts = read_stated(parts_folder(scores))
+            status.alleles_done += sum(part["alleles_tried"] for part in parts)
             status.shards_running += _is_running(log)
             status.failures += _failures([log])
         for part in parts:
@@ -172,14 +177,14 @@ def describe_status(statuses: Sequence[ScoringStatus]) -> Iterator[str]:
                 status.scoring,
                 f"{status.shards_done:,} of {status.shards:,}",
                 f"{status.shards_running:,}",
-                f"{status.alleles_tried:,} of {status.alleles:,}",
+                f"{status.alleles_done:,} of {status.alleles:,}",
                 f"{share:.0%}",
                 "" if status.alleles_per_s is None else f"{status.alleles_per_s:,.1f}",
                 _state(status) if left is None or not left else tqdm.format_interval(left),
                 f"{len(status.failures):,}",
             ]
         )
-    header = "variant set|scoring|shards|running|alleles tried|done|alleles/s a job|left|failed"
+    header = "variant set|scoring|shards|running|alleles|tokens|alleles/s a job|left|failed"
     yield tabulate(rows, headers=header.split("|"), disable_numparse=True, tablefmt="simple")
     for status in statuses:
         for failure in status.failures[:MOST_FAILURES]:

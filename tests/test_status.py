@@ -53,7 +53,9 @@ def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
     parts = read_stated(parts_folder(run / "results/v/s/scores/2-of-2.parquet"))
     assert 0 < len(parts) < one["parts"]
     assert status.alleles == 80
-    assert status.alleles_tried == one["alleles_tried"] + sum(p["alleles_tried"] for p in parts)
+    tried = sum(part["alleles_tried"] for part in parts)
+    assert status.alleles_tried == one["alleles_tried"] + tried
+    assert status.alleles_done == 40 + tried
     assert one["tokens"] < status.tokens_done < status.tokens == 2 * one["tokens"]
     left = status.tokens - status.tokens_done
     assert status.seconds_left == pytest.approx(left * status.seconds / status.tokens_done)

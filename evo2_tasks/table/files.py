@@ -408,6 +408,17 @@ def read_rows(
             yield batch
 
 
+def count_rows(source: Path) -> int:
+    """Rows of a Parquet file.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    with open_table(source) as file:
+        rows: int = file.metadata.num_rows
+    return rows
+
+
 def read_metadata(source: Path) -> dict[str, str]:
     """Key-value metadata of a Parquet file; keys or values that are no UTF-8 are left out.
 

@@ -63,10 +63,10 @@ if sys.argv[1] == "score":
             with (folder / "batches").open("a") as file:
                 file.write(f"{{shard}} {{windows}}\\n")
             if disturbance and num_batches == 7:
-                if disturbance == "memory":
-                    too_much = b"x" * 3_000_000_000
                 where = {{"pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}}
                 (folder / "waiting" / shard).write_text(json.dumps(where))
+                if disturbance == "memory":
+                    too_much = b"x" * 3_000_000_000
                 while not told:
                     time.sleep(0.1)
             on_batch(windows, tokens)
@@ -248,7 +248,7 @@ def test_ctrl_c_leaves_no_job_and_no_lock(tmp_path: Path, cluster: None, local: 
     snakemake.send_signal(signal.SIGINT)
     assert snakemake.wait(timeout=60) != 0
     wait_until(lambda: not queue(), 30)
-    assert not list((project.folder / ".snakemake" / "locks").iterdir())
+    assert not list(project.folder.glob(".snakemake/locks/*"))
     project.run(*project.slurm())
     assert sorted(shard["parts_kept"] for shard in project.shards()) == [3, 3]
 
