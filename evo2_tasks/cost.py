@@ -300,8 +300,7 @@ def device_memory(
         of_one = of_all // shape.num_attention
         kv = of_one if offload else of_all
         attention = at_once * item * D * 10
-        # While the keys of a layer grow, they are there twice.
-        moments.append(attention + of_one)
+        moments.append(attention)
         if on_cpu:
             last = window_length % segment_length
             whole = window_length - last

@@ -7,11 +7,13 @@ three points it falls short:
   for that length first thing. So a model of Hyena layers alone has a cache that counts tokens.
 - Only later versions can be asked for a state; so `convolution_state` and `recurrent_state` read
   what all of them hold.
-- Its offloading is for CUDA alone, with streams; `HostLayer` copies on any device.
+- It does not know how long a window will be, and its offloading is for CUDA alone, with streams;
+  `WindowLayer` holds keys and values once, on the device or in host memory.
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
@@ -37,36 +39,40 @@ class AttentionFreeCache(DynamicCache):
         self.num_tokens = 0
 
 
-class HostLayer(DynamicLayer):
-    """Keys and values of an attention layer, which wait in host memory.
+class WindowLayer(DynamicLayer):
+    """Keys and values of an attention layer over a window of known length, each held once.
 
-    An update brings those of its own layer to the device, so that one layer's lie there at a time.
-    Host memory is not pinned: a copy is at the speed of pageable memory.
+    The stock layer joins old and new ones into another tensor, so that for a moment they are there
+    twice, and in ever larger blocks of memory. With ``offload`` they wait in host memory, and an
+    update brings those of its own layer to the device: one layer's lie there at a time. Host
+    memory is not pinned, so a copy is at the speed of pageable memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, length: int, *, offload: bool) -> None:
         super().__init__()
-        self.pieces: list[tuple[Tensor, Tensor]] = []
+        self.length = length
+        self.offload = offload
+        self.num_tokens = 0
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Add the keys and values of some tokens, (B, H, L, d), and give all, on their device."""
-        self.pieces.append((key_states.to("cpu"), value_states.to("cpu")))
-        # Filled piece by piece: a concatenation would hold all of them twice.
-        shape = (*key_states.shape[:2], self.get_seq_length(), key_states.shape[-1])
-        keys, values = key_states.new_empty(shape), value_states.new_empty(shape)
-        start = 0
-        for piece in self.pieces:
-            end = start + piece[0].shape[2]
-            keys[:, :, start:end].copy_(piece[0])
-            values[:, :, start:end].copy_(piece[1])
-            start = end
-        return keys, values
+        start, end = self.num_tokens, self.num_tokens + key_states.shape[2]
+        if not start:
+            device = torch.device("cpu") if self.offload else key_states.device
+            shape = (*key_states.shape[:2], self.length, key_states.shape[-1])
+            self.keys = torch.empty(shape, dtype=key_states.dtype, device=device)
+            self.values = torch.empty_like(self.keys)
+        self.keys[:, :, start:end] = key_states
+        self.values[:, :, start:end] = value_states
+        self.num_tokens = end
+        device = key_states.device
+        return self.keys[:, :, :end].to(device), self.values[:, :, :end].to(device)
 
     def get_seq_length(self) -> int:
-        """Tokens whose keys and values wait."""
-        return sum(keys.shape[2] for keys, _ in self.pieces)
+        """Tokens whose keys and values are here."""
+        return self.num_tokens
 
 
 def convolution_state(cache: Cache, layer_idx: int, state_idx: int) -> Tensor | None:
@@ -82,18 +88,21 @@ def recurrent_state(cache: Cache, layer_idx: int) -> Tensor | None:
     return state
 
 
-def new_cache(config: Evo2Config, *, offload: bool = False) -> Cache:
+def new_cache(
+    config: Evo2Config, *, window_length: int | None = None, offload: bool = False
+) -> Cache:
     """An empty cache for a model with this config.
 
     Args:
         config: The model's config.
-        offload: Keep keys and values of attention in host memory.
+        window_length: Tokens that are to go through; None where nobody knows.
+        offload: Keep keys and values of attention, of a known number of tokens, in host memory.
     """
     if ATTENTION not in config.operators:
         return AttentionFreeCache(config)
     cache = DynamicCache(config=config)
-    if offload:
+    if window_length is not None:
         for index, operator in enumerate(config.operators):
             if operator == ATTENTION:
-                cache.layers[index] = HostLayer()
+                cache.layers[index] = WindowLayer(window_length, offload=offload)
     return cache

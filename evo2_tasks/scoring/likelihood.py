@@ -85,9 +85,10 @@ def next_token_log_probs(
     """
     inputs, targets = input_ids[:, :-1], input_ids[:, 1:]  # (B, L - 1); the last predicts nothing
     log_probs = torch.empty(targets.shape, dtype=torch.float32, device=targets.device)
-    is_cut = inputs.shape[1] > segment_length
-    cache = new_cache(model.config, offload=offload) if is_cut else None
-    for start in range(0, inputs.shape[1], segment_length):
+    length = inputs.shape[1]
+    is_cut = length > segment_length
+    cache = new_cache(model.config, window_length=length, offload=offload) if is_cut else None
+    for start in range(0, length, segment_length):
         here = slice(start, start + segment_length)
         outputs = model.model(input_ids=inputs[:, here], past_key_values=cache, use_cache=is_cut)
         log_probs[:, here] = target_log_probs(model, outputs.last_hidden_state, targets[:, here])

