@@ -221,8 +221,9 @@ CPU_HEAP_FACTOR = 1.3
 PROCESS_MB = 550
 SLICE_BYTES = 2 * 4 * 4096 * VOCAB_SIZE  # logits of some positions, as the scorer computes them
 # Of attention over a cache where no fused kernel knows how its queries stand.
-MASK_ELEMENTS = 2**26
-MASK_BYTES = 9  # and one item
+MASK_ELEMENTS = 2**23
+LEAST_QUERIES = 64
+MASK_BYTES = 11  # and half an item: measured
 
 
 def activation_bytes_per_token(shape: ModelShape, dtype: str) -> float:
@@ -271,70 +272,91 @@ def device_memory(
     window_length: int,
     batch_tokens: int,
     segment_length: int,
+    horizon: int | None = None,
     offload: bool = False,
     on_cpu: bool = False,
 ) -> DeviceMemory:
-    """What scoring takes on its device, by arithmetic.
+    """What scoring takes on its device, by arithmetic: substitutions in centered windows.
 
     Args:
         shape: The model's.
         dtype: Number type of its weights.
         window_length: Tokens of a window.
-        batch_tokens: Tokens that go through at once; a longer window is a batch of its own.
-        segment_length: Longer windows go through in segments of this many tokens.
+        batch_tokens: Tokens that go through at once; a longer row is a batch of its own.
+        segment_length: More tokens of a row than these go through in several calls.
+        horizon: Tokens that are scored from the first difference on; None for all.
         offload: Whether keys and values wait in host memory, but for those of one layer.
         on_cpu: Whether the device is a CPU, whose attention over a cache writes its mask out.
     """
     D, item = shape.hidden_size, ITEM_BYTES[dtype]  # noqa: N806 - as in the legend
-    rows = max(1, batch_tokens // window_length)
-    is_cut = window_length > segment_length
-    at_once = rows * min(window_length, segment_length)
+    prefix = window_length // 2
+    branch = min(horizon or window_length, window_length - prefix)
+    rows = max(1, batch_tokens // branch)
+    trunks = max(1, min(rows // 2, batch_tokens // 2 // prefix))
+    at_once = max(trunks * min(prefix, segment_length), rows * min(branch, segment_length))
     moments: list[float] = [
         at_once * activation_bytes_per_token(shape, dtype),
         at_once * D * (2 * item + 2 * 4 + (4 if item < 4 else 0)),  # the final norm
         at_once * D * 4 + SLICE_BYTES,  # the output matrix
     ]
-    kv = state = 0
-    if is_cut and shape.num_attention:
-        of_all = rows * window_length * shape.kv_bytes_per_token(dtype)
-        of_one = of_all // shape.num_attention
-        kv = of_one if offload else of_all
-        attention = at_once * item * D * 10
-        moments.append(attention)
+    kept = trunks * prefix + (rows * branch if branch > segment_length else 0)
+    kv = kept * shape.kv_bytes_per_token(dtype)
+    if shape.num_attention:
+        # Those of the trunks and of the branches are joined, a layer at a time.
+        total = prefix + branch
+        attention = item * D * (10 * at_once + 2 * rows * total)
         if on_cpu:
-            last = window_length % segment_length
-            whole = window_length - last
-            mask = max(
-                segment_length * whole if whole > segment_length else 0, last * window_length
-            )
-            moments.append(attention + min(MASK_ELEMENTS, mask) * (MASK_BYTES + item))
-    if is_cut:
-        state = rows * shape.state_bytes(dtype)
+            queries = min(branch, segment_length, max(LEAST_QUERIES, MASK_ELEMENTS // total))
+            attention += queries * total * (MASK_BYTES + item / 2)
+        moments.append(attention)
+        if offload:
+            kv = 0
     return DeviceMemory(
         weights=shape.weights_bytes(dtype),
         keys_and_values=kv,
-        state=state,
+        state=(trunks + rows) * shape.state_bytes(dtype),
         batch=round(max(moments)),
     )
 
 
 def suggest_batch_tokens(
-    shape: ModelShape, dtype: str, *, memory: float, used: float = 0.8
+    shape: ModelShape,
+    dtype: str,
+    *,
+    window_length: int,
+    segment_length: int,
+    memory: float,
+    horizon: int | None = None,
+    used: float = 0.8,
 ) -> int | None:
     """Tokens that fit at once, a power of two.
 
     Args:
         shape: The model's.
         dtype: Number type of its weights.
+        window_length: Tokens of a window.
+        segment_length: More tokens of a row than these go through in several calls.
         memory: Bytes of the device.
+        horizon: Tokens that are scored from the first difference on; None for all.
         used: Share of them to plan with; the rest is for what the allocator cannot use.
 
     Returns:
         None where not even the weights and a short batch fit.
     """
-    left = used * memory - shape.weights_bytes(dtype)
-    tokens = left / activation_bytes_per_token(shape, dtype)
-    return 2 ** int(math.log2(tokens)) if tokens >= 1024 else None
+    fitting = [
+        2**power
+        for power in range(10, 31)
+        if device_memory(
+            shape,
+            dtype,
+            window_length=window_length,
+            batch_tokens=2**power,
+            segment_length=segment_length,
+            horizon=horizon,
+        ).total
+        <= used * memory
+    ]
+    return max(fitting, default=None)
 
 
 @dataclass(frozen=True)

@@ -307,6 +307,7 @@ def _score_mb(config: RunConfig, name: str) -> int:
         window_length=scoring.window_length,
         batch_tokens=config.run.batch_tokens,
         segment_length=config.run.segment_length,
+        horizon=scoring.horizon,
         on_cpu=True,
     )
     tensors_mb = (memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)) / 10**6
@@ -320,7 +321,7 @@ def _seconds_per_allele(config: RunConfig, name: str) -> float | None:
     rate = choose_rate(read_rates(PUBLISHED_RATES), scoring.model, None, gpus=model.gpus)
     if rate is None:
         return None
-    windows = 4 if scoring.strands == "both" else 2
+    windows = 3.0 if scoring.strands == "both" else 1.5  # the prefix once, and two ends
     flops = _shape(scoring.model, model).flops_per_token(scoring.window_length)
     return windows * scoring.window_length * flops / rate.flops_per_s
 

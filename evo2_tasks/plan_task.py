@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evo2_tasks.config import RunConfig, model_dtype
+from evo2_tasks.config import RunConfig, ScoringConfig, model_dtype
 from evo2_tasks.cost import (
     CPU_HEAP_FACTOR,
     PROCESS_MB,
@@ -22,6 +22,7 @@ from evo2_tasks.cost import (
 )
 from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.progress import Progress
+from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.windows import slice_parts
 from evo2_tasks.shard import STRANDS
 from evo2_tasks.tasks import assign_shards, local_file, open_reference, open_variant_set
@@ -34,8 +35,26 @@ class PairSize(NamedTuple):
     """A pair of windows as far as planning needs it: where it belongs, and what is the same."""
 
     row: int
-    num_tokens: int
-    windows: tuple[tuple[object, ...], tuple[object, ...]]
+    ref: Hashable
+    alt: Hashable
+    length: int
+    prefix: int
+    bos: int
+
+    @property
+    def ref_length(self) -> int:
+        """Tokens of the reference window."""
+        return self.length + self.bos
+
+    @property
+    def alt_length(self) -> int:
+        """Tokens of the alternate window."""
+        return self.length + self.bos
+
+    @property
+    def fork(self) -> int:
+        """Tokens of the alternate window that are not run again."""
+        return self.prefix + self.bos - 1
 
 
 @dataclass
@@ -85,7 +104,12 @@ def plan(
             bill |= reckon(config, scoring, shape, work)
             if device_memory_gb is not None:
                 bill["suggested_batch_tokens"] = suggest_batch_tokens(
-                    shape, model_dtype(model), memory=device_memory_gb * BYTES_PER_GB
+                    shape,
+                    model_dtype(model),
+                    window_length=config.scorings[scoring].window_length,
+                    segment_length=config.run.segment_length,
+                    horizon=config.scorings[scoring].horizon,
+                    memory=device_memory_gb * BYTES_PER_GB,
                 )
             rate = choose_rate(rates, model_name, device, gpus=model.gpus)
             bill |= reckon_time(
@@ -96,7 +120,7 @@ def plan(
 
 
 def count_work(config: RunConfig, variant_set: str, scoring: str) -> Work:
-    """Place all windows of a variant set and count the distinct ones of each part.
+    """Place all windows of a variant set and plan each part as the scorer does.
 
     Windows of one sequence at different places count as different here, so a run may do less.
     """
@@ -116,36 +140,30 @@ def count_work(config: RunConfig, variant_set: str, scoring: str) -> Work:
                 placed = place_allele(variant, reference, window_settings)
                 work.by_status[placed.status] += 1
                 progress.add(1)
-                for pair in _sizes(row, placed, scoring_config.strands):
+                for pair in _sizes(row, placed, scoring_config):
                     yield shard, pair
 
         with progress:
             for part in _slice_shards(pairs(), config.run.part_tokens):
-                distinct = {window for pair in part for window in pair.windows}
-                work.windows += len(distinct)
-                work.tokens += sum(_length(window) for window in distinct)
+                for planned in plan_passes(part, config.run.batch_tokens):
+                    work.windows += planned.num_windows
+                    work.tokens += planned.num_tokens
     return work
 
 
-def _sizes(row: int, placed: PlacedAllele, strands: str) -> Iterator[PairSize]:
+def _sizes(row: int, placed: PlacedAllele, scoring: ScoringConfig) -> Iterator[PairSize]:
     if placed.edit_alt is None:
         return
     place = (placed.reference_contig, placed.window_start, placed.window_end)
     edit = (placed.edit_start, placed.edit_ref, placed.edit_alt)
-    for strand in STRANDS[strands]:
-        length = placed.length_fwd if strand == "forward" else placed.length_rev
-        if length is not None:
-            yield PairSize(
-                row,
-                2 * length,
-                ((length, strand, place, None), (length, strand, place, edit)),
-            )
-
-
-def _length(window: tuple[object, ...]) -> int:
-    length = window[0]
-    assert isinstance(length, int)  # noqa: S101 - as _sizes makes them
-    return length
+    bos = 1 if scoring.prepend_bos else 0
+    for strand in STRANDS[scoring.strands]:
+        length, prefix = placed.length_fwd, placed.prefix_fwd
+        if strand == "reverse":
+            length, prefix = placed.length_rev, placed.prefix_rev
+        if length is not None and prefix is not None:
+            window = (strand, place)
+            yield PairSize(row, window, (window, edit), length, prefix, bos)
 
 
 def _slice_shards(
@@ -176,6 +194,7 @@ def reckon(config: RunConfig, scoring: str, shape: ModelShape, work: Work) -> di
         window_length=settings.window_length,
         batch_tokens=config.run.batch_tokens,
         segment_length=config.run.segment_length,
+        horizon=settings.horizon,
         offload=config.run.kv_cache == "offload",
         on_cpu=model.gpus == 0,
     )

@@ -249,7 +249,7 @@ class PartScorer:
         num_windows = len({seq for pair in part for seq in (pair.ref_seq, pair.alt_seq)})
         windows_run = tokens_run = 0
 
-        def count_batch(num_windows_run: int, num_tokens: int) -> None:
+        def count_call(num_windows_run: int, num_tokens: int) -> None:
             nonlocal windows_run, tokens_run
             windows_run += num_windows_run
             tokens_run += num_tokens
@@ -266,7 +266,7 @@ class PartScorer:
                 offload=self._run.kv_cache == "offload",
                 horizon=self._settings.horizon is not None,
                 prepend_bos=self._settings.prepend_bos,
-                on_batch=count_batch,
+                on_call=count_call,
                 on_halving=self._note_halving,
             )
         except torch.OutOfMemoryError as error:
@@ -281,7 +281,7 @@ class PartScorer:
             self._explain(broken[0])
         return scores, {
             "alleles_tried": len({pair.row for pair in part}),
-            "tokens": sum(pair.num_tokens for pair in part),
+            "tokens": sum(2 * pair.length for pair in part),
             "windows_run": windows_run,
             "tokens_run": tokens_run,
             "wall_s": round(time.monotonic() - started, 3),

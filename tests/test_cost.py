@@ -25,7 +25,9 @@ from evo2_tasks.cost import (
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.config import PRESETS
-from evo2_tasks.scoring.likelihood import window_log_probs
+from evo2_tasks.scoring.canaries import score_canaries
+from evo2_tasks.scoring.score import score_part
+from evo2_tasks.scoring.windows import WindowPair
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 STRIPES = ("hyena_se", "hyena_mr", "hyena_li", "attention", "hyena_se")
@@ -106,11 +108,26 @@ def measure_peak(
     torch.manual_seed(0)
     model = Evo2ForCausalLM(config).eval().to(getattr(torch, dtype))
     rng = random.Random(1)
-    windows = [bytes(rng.choices(b"ACGT", k=length)) for _ in range(rows)]
-    window_log_probs(model, [windows[0][:64]], prepend_bos=False)  # expands the long filters
+    pairs = []
+    for row in range(rows):
+        ref_seq = bytes(rng.choices(b"ACGT", k=length))
+        middle = length // 2
+        other = b"A" if ref_seq[middle : middle + 1] != b"A" else b"C"
+        alt_seq = ref_seq[:middle] + other + ref_seq[middle + 1 :]
+        pairs.append(WindowPair(row, "forward", ref_seq, alt_seq, middle, 1, 1))
+    score_canaries(model)  # expands the long filters
     gc.collect()  # an earlier model must not go while this one is looked at
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        window_log_probs(model, windows, prepend_bos=False, segment_length=segment_length)
+        score_part(
+            model,
+            pairs,
+            batch_tokens=rows * (length + 2),  # both ends of a window, with the token before
+            segment_length=segment_length,
+            horizon=False,
+            prepend_bos=False,
+            on_call=lambda *_: None,
+            on_halving=lambda _: None,
+        )
     events = profiled.profiler.kineto_results.events()
     held = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
@@ -170,10 +187,11 @@ def test_a_suggested_batch_fits_and_its_double_does_not() -> None:
             segment_length=65_536,
         ).total
 
-    tokens = suggest_batch_tokens(shape, "bfloat16", memory=80e9)
+    options = {"window_length": 8192, "segment_length": 65_536}
+    tokens = suggest_batch_tokens(shape, "bfloat16", memory=80e9, **options)
     assert tokens is not None
     assert total(tokens) <= 0.8 * 80e9 < total(2 * tokens)
-    assert suggest_batch_tokens(shape, "bfloat16", memory=12e9) is None
+    assert suggest_batch_tokens(shape, "bfloat16", memory=12e9, **options) is None
 
 
 def test_published_rates_have_a_source_and_agree_with_the_shapes() -> None:

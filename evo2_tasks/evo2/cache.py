@@ -9,6 +9,8 @@ three points it falls short:
   what all of them hold.
 - It does not know how long a window will be, and its offloading is for CUDA alone, with streams;
   `WindowLayer` holds keys and values once, on the device or in host memory.
+- It cannot go on in several ways; `fork_cache` makes states for branches of what went through, and
+  `BranchLayer` shares the keys and values.
 """
 
 from typing import Any
@@ -75,6 +77,42 @@ class WindowLayer(DynamicLayer):
         return self.num_tokens
 
 
+class BranchLayer(DynamicLayer):
+    """Keys and values of branches: what came before is held once, for all of them.
+
+    They are joined with the branches' own when a layer asks for them, so that those of one layer
+    are there at a time.
+    """
+
+    def __init__(self, before: WindowLayer, rows: Tensor, own: WindowLayer | None) -> None:
+        super().__init__()
+        self.before = before
+        self.rows = rows
+        self.own = own
+        self.num_before = before.num_tokens
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Add the keys and values of some tokens, (B, H, L, d), and give all, on their device."""
+        if self.own is not None:
+            key_states, value_states = self.own.update(key_states, value_states)
+        keys, values = self.before.keys, self.before.values
+        return self._join(keys, key_states), self._join(values, value_states)
+
+    def _join(self, before: Tensor, own: Tensor) -> Tensor:
+        before = before[:, :, : self.num_before]
+        if len(before) == 1:  # a view, where one sequence has several branches
+            before = before.to(own.device).expand(len(own), -1, -1, -1)
+        else:
+            before = before.index_select(0, self.rows.to(before.device)).to(own.device)
+        return torch.cat([before, own], dim=2)
+
+    def get_seq_length(self) -> int:
+        """Tokens before the fork and since."""
+        return self.num_before + (self.own.num_tokens if self.own is not None else 0)
+
+
 def convolution_state(cache: Cache, layer_idx: int, state_idx: int) -> Tensor | None:
     """The last inputs of a filter, (B, D, K - 1); None at the start of a sequence."""
     layer = cache.layers[layer_idx]
@@ -86,6 +124,42 @@ def recurrent_state(cache: Cache, layer_idx: int) -> Tensor | None:
     """The state of a modal filter, (B, D, S); None at the start of a sequence."""
     state: Tensor | None = cache.layers[layer_idx].recurrent_states[0]
     return state
+
+
+def fork_cache(
+    config: Evo2Config,
+    cache: Cache,
+    rows: Tensor,
+    *,
+    branch_length: int | None = None,
+    offload: bool = False,
+) -> Cache:
+    """A cache for branches that go on from where another one stands, which stays as it is.
+
+    Args:
+        config: The model's config.
+        cache: A cache for a known number of tokens. It may go on itself once the branches are done.
+        rows: Which of its sequences each branch goes on from. (B,)
+        branch_length: Tokens of a branch that goes through in several calls; None where one call
+            is to be the last, whose keys and values nobody will need.
+        offload: Keep those of the branches in host memory between calls.
+    """
+    forked = new_cache(config)
+    if isinstance(forked, AttentionFreeCache) and isinstance(cache, AttentionFreeCache):
+        forked.num_tokens = cache.num_tokens
+    for index, operator in enumerate(config.operators):
+        layer = cache.layers[index]
+        if operator == ATTENTION:
+            own = None if branch_length is None else WindowLayer(branch_length, offload=offload)
+            forked.layers[index] = BranchLayer(layer, rows, own)
+            continue
+        for state_idx, state in layer.conv_states.items():
+            if layer.has_previous_state[state_idx]:
+                forked.update_conv_state(state.index_select(0, rows), index, state_idx)
+        state = layer.recurrent_states[0]
+        if state is not None:
+            forked.update_recurrent_state(state.index_select(0, rows), index)
+    return forked
 
 
 def new_cache(

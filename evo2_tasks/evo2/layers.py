@@ -33,7 +33,8 @@ from .operators import (
 )
 
 FEATURIZER_STATE, FILTER_STATE = 0, 1  # which of a layer's convolution states in the cache
-MASK_ELEMENTS = 2**26  # of a mask that attention may write out
+MASK_ELEMENTS = 2**23  # of a mask that attention writes out, if it has enough queries
+LEAST_QUERIES = 64
 
 
 class KeepsFloat32(nn.Module):
@@ -206,7 +207,7 @@ def attend_after_cache(query: Tensor, key: Tensor, value: Tensor, scaling: float
         What was attended to. (B, L, H, head_dim)
     """
     length, total = query.shape[2], key.shape[2]
-    block = max(1, MASK_ELEMENTS // total)
+    block = max(LEAST_QUERIES, MASK_ELEMENTS // total)
     attended = []
     for start in range(0, length, block):
         queries = query[:, :, start : start + block]

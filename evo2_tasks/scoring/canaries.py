@@ -35,7 +35,7 @@ def score_canaries(model: Evo2ForCausalLM) -> list[float | None]:
         batch_tokens=len(OFFSETS) * WINDOW_LENGTH,
         horizon=False,
         prepend_bos=False,
-        on_batch=lambda _windows, _tokens: None,
+        on_call=lambda _windows, _tokens: None,
         on_halving=lambda _tokens: None,
     )
     return [None if score is None else score.llr for score in scores]

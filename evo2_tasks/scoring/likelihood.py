@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 
-BOS_ID = 0
-PAD_ID = 1
+BOS = bytes([0])
+PAD = bytes([1])
 SEGMENT_LENGTH = 65_536  # tokens of a window that go through the model in one call
 POSITIONS_PER_SLICE = 4096  # (4096, 512) logits in fp32 are 8 MB
 
@@ -47,11 +48,8 @@ def window_log_probs(
         Upstream evo2/scoring.py at 53f1959, logits_to_logprobs; ours takes the log-softmax in
         fp32 and leaves no padding in a score.
     """
-    bos = bytes([BOS_ID]) if prepend_bos else b""
-    length = max(len(window) for window in windows) + len(bos)
-    padded = b"".join((bos + window).ljust(length, bytes([PAD_ID])) for window in windows)
-    input_ids = torch.frombuffer(bytearray(padded), dtype=torch.uint8).view(len(windows), length)
-    input_ids = input_ids.to(model.device, torch.long)  # (B, L)
+    bos = BOS if prepend_bos else b""
+    input_ids = pad([bos + window for window in windows], model.device)
     with torch.inference_mode():
         log_probs = next_token_log_probs(
             model, input_ids, segment_length=segment_length, offload=offload
@@ -60,6 +58,15 @@ def window_log_probs(
     return [
         row[: len(bos) + len(window) - 1].copy() for row, window in zip(rows, windows, strict=True)
     ]
+
+
+def pad(rows: Sequence[bytes], device: torch.device) -> Tensor:
+    """Token strings as a tensor, the shorter ones padded on the right. (B, L)."""
+    length = max(map(len, rows))
+    padded = bytearray(b"".join(row.ljust(length, PAD) for row in rows))
+    return (
+        torch.frombuffer(padded, dtype=torch.uint8).view(len(rows), length).to(device, torch.long)
+    )
 
 
 def next_token_log_probs(
@@ -84,13 +91,40 @@ def next_token_log_probs(
         log p(input_ids[:, t + 1] | input_ids[:, : t + 1]), nats, float32. (B, L - 1)
     """
     inputs, targets = input_ids[:, :-1], input_ids[:, 1:]  # (B, L - 1); the last predicts nothing
-    log_probs = torch.empty(targets.shape, dtype=torch.float32, device=targets.device)
     length = inputs.shape[1]
-    is_cut = length > segment_length
-    cache = new_cache(model.config, window_length=length, offload=offload) if is_cut else None
-    for start in range(0, length, segment_length):
+    cache = None
+    if length > segment_length:
+        cache = new_cache(model.config, window_length=length, offload=offload)
+    return log_probs_from(model, inputs, targets, cache, segment_length=segment_length)
+
+
+def log_probs_from(
+    model: Evo2ForCausalLM,
+    inputs: Tensor,
+    targets: Tensor,
+    cache: Cache | None,
+    *,
+    segment_length: int,
+) -> Tensor:
+    """Run tokens, from the start or from where a cache stands, and read off what they predict.
+
+    Args:
+        model: The model.
+        inputs: Tokens. (B, L)
+        targets: The token after each of them. (B, L)
+        cache: What came before; it goes on with the tokens. None where nothing came before and no
+            more than a segment is to come.
+        segment_length: Tokens that go through the model in one call.
+
+    Returns:
+        Log-probability of each target, nats, float32. (B, L)
+    """
+    log_probs = torch.empty(targets.shape, dtype=torch.float32, device=targets.device)
+    for start in range(0, inputs.shape[1], segment_length):
         here = slice(start, start + segment_length)
-        outputs = model.model(input_ids=inputs[:, here], past_key_values=cache, use_cache=is_cut)
+        outputs = model.model(
+            input_ids=inputs[:, here], past_key_values=cache, use_cache=cache is not None
+        )
         log_probs[:, here] = target_log_probs(model, outputs.last_hidden_state, targets[:, here])
     return log_probs
 

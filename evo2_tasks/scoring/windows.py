@@ -1,20 +1,28 @@
 """What is to be scored: the two windows of one allele on one strand, and slices of many of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 
 class Sized(Protocol):
-    """What is cut into parts: it belongs to a row and takes a number of tokens."""
+    """What is cut into parts: a pair of windows that belongs to a row."""
 
     @property
     def row(self) -> int:
         """Which allele of the shard it is."""
 
     @property
-    def num_tokens(self) -> int:
-        """Tokens of both windows together."""
+    def ref(self) -> Hashable:
+        """What tells its reference window from others of that length."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of each window."""
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before the first difference."""
 
 
 AnySized = TypeVar("AnySized", bound=Sized)
@@ -43,16 +51,22 @@ class WindowPair:
     num_alt: int
 
     @property
-    def num_tokens(self) -> int:
-        """Tokens of both windows together."""
-        return len(self.ref_seq) + len(self.alt_seq)
+    def ref(self) -> bytes:
+        """The reference window."""
+        return self.ref_seq
+
+    @property
+    def length(self) -> int:
+        """Tokens of each window."""
+        return len(self.ref_seq)
 
 
 def slice_parts(pairs: Iterable[AnySized], part_tokens: int) -> Iterator[list[AnySized]]:
-    """Cut a shard's pairs into parts of about ``part_tokens`` tokens.
+    """Cut a shard's pairs into parts of about ``part_tokens`` tokens to run.
 
     The cuts follow from the pairs alone, never from batches or time, and all pairs of one allele
-    are in one part: a later try sees the same parts.
+    are in one part: a later try sees the same parts. Each reference window counts once in a part,
+    each alternate one from its first difference on.
 
     Args:
         pairs: The pairs of a shard, those of one allele next to each other.
@@ -62,33 +76,17 @@ def slice_parts(pairs: Iterable[AnySized], part_tokens: int) -> Iterator[list[An
         The pairs of each part, in order, never empty.
     """
     part: list[AnySized] = []
+    seen: set[tuple[Hashable, int]] = set()
     num_tokens = 0
     for pair in pairs:
         if part and num_tokens >= part_tokens and pair.row != part[-1].row:
             yield part
             part, num_tokens = [], 0
+            seen.clear()
         part.append(pair)
-        num_tokens += pair.num_tokens
+        num_tokens += pair.length - pair.prefix
+        if (pair.ref, pair.length) not in seen:
+            seen.add((pair.ref, pair.length))
+            num_tokens += pair.length
     if part:
         yield part
-
-
-def batch_windows(windows: Iterable[bytes], batch_tokens: int) -> Iterator[list[bytes]]:
-    """Group distinct windows into batches that stay within a budget of tokens, padding included.
-
-    Args:
-        windows: Token strings, each once.
-        batch_tokens: Rows times the longest row of a batch stays at or below it; a window longer
-            than the budget is a batch of its own.
-
-    Yields:
-        Batches of windows, the shortest windows first, equal lengths in the order they came.
-    """
-    batch: list[bytes] = []
-    for window in sorted(windows, key=len):
-        if batch and (len(batch) + 1) * len(window) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch

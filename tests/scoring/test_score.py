@@ -69,12 +69,12 @@ def test_a_score_does_not_depend_on_company(
         batch_tokens=batch_tokens,
         horizon=False,
         prepend_bos=False,
-        on_batch=lambda windows, tokens: run.append((windows, tokens)),
+        on_call=lambda windows, tokens: run.append((windows, tokens)),
         on_halving=lambda _: pytest.fail("memory is not short"),
     )
     distinct = {seq for pair in pairs for seq in (pair.ref_seq, pair.alt_seq)}
     assert sum(windows for windows, _ in run) == len(distinct) < 2 * len(pairs)
-    assert sum(tokens for _, tokens in run) == sum(map(len, distinct))
+    assert sum(tokens for _, tokens in run) < sum(map(len, distinct))
     for pair, score in zip(pairs, scores, strict=True):
         ref = plain_log_probs(small_model, pair.ref_seq, bos=False)
         alt = plain_log_probs(small_model, pair.alt_seq, bos=False)
@@ -94,7 +94,7 @@ def test_the_order_of_the_alleles_changes_no_number(small_model: Evo2ForCausalLM
             batch_tokens=128,
             horizon=False,
             prepend_bos=True,
-            on_batch=lambda *_: None,
+            on_call=lambda *_: None,
             on_halving=lambda _: None,
         )
         return {pair.row: score.llr for pair, score in zip(some, scores, strict=True) if score}
@@ -123,7 +123,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
             batch_tokens=600,
             horizon=False,
             prepend_bos=False,
-            on_batch=lambda windows, _: run.append(windows),
+            on_call=lambda windows, _: run.append(windows),
             on_halving=budgets.append,
         )
 
@@ -147,7 +147,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
         return
     halved = score()
     assert budgets == sorted(budgets, reverse=True)
-    assert budgets[0] == 270
+    assert budgets[0] == 255  # half of five reference and five alternate ends of 51
     assert sum(run) == 12, "each window once"
     for one, other in zip(whole, halved, strict=True):
         assert one is not None

@@ -56,7 +56,7 @@ if sys.argv[1] == "score":
         told = True
         note(self, number, frame)
 
-    def score(*args, on_batch, **options):
+    def score(*args, on_call, **options):
         def count(windows, tokens):
             global num_batches
             num_batches += 1
@@ -69,8 +69,8 @@ if sys.argv[1] == "score":
                     too_much = b"x" * 3_000_000_000
                 while not told:
                     time.sleep(0.1)
-            on_batch(windows, tokens)
-        return score_part(*args, on_batch=count, **options)
+            on_call(windows, tokens)
+        return score_part(*args, on_call=count, **options)
 
     score_task.score_part = score
     Interruption._note = note_and_tell
