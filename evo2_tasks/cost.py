@@ -304,7 +304,7 @@ def device_memory(
     if shape.num_attention:
         # Those of the trunks and of the branches are joined, a layer at a time.
         total = prefix + branch
-        attention = item * D * (10 * at_once + 2 * rows * total)
+        attention = float(item * D * (10 * at_once + 2 * rows * total))
         if on_cpu:
             queries = min(branch, segment_length, max(LEAST_QUERIES, MASK_ELEMENTS // total))
             attention += queries * total * (MASK_BYTES + item / 2)

@@ -147,7 +147,8 @@ def test_time_of_a_scoring_job_follows_from_its_alleles(
     split = tmp_path / "out" / "v" / "shards" / "split.json"
     split.parent.mkdir(parents=True)
     split.write_text('{"alleles": 100000, "shards": 100}')
-    # 1,000 alleles, each with half a window of 8,192 shared on both strands, at 29,200 tokens per second, six times slower
+    # 1,000 alleles of three windows of 8,192, since a half is shared on each strand, at 29,200
+    # tokens per second, six times slower
     expected = LEAST_SCORE_MINUTES + 6 * 3 * 8192 * 1000 / 29_200 / 60
     assert jobs.score_runtime(small, 1) == pytest.approx(expected, abs=1)
     assert jobs.score_runtime(large, 1) > 3 * jobs.score_runtime(small, 1)

@@ -1,0 +1,275 @@
+"""Alleles per second: two windows each, distinct windows once, and what sharing leaves to run.
+
+Four sets of SNVs on random bases, one strand: *single*, far apart; *triple*, all three at a site;
+*clinical*, close together in stretches as coding variants are; *saturation*, every SNV of 1,000
+bases. Each is scored
+
+- by `two`: a reference and an alternate window for each allele, as published code does it, though
+  in batches;
+- by `distinct`: the same, identical windows once;
+- by `shared`: what `score_part` runs for windows centred on the alleles;
+- by `tiled`, and by `horizon`: tiled windows, of which the second scores an eighth of the window.
+
+`windows` is the number of windows' worth of tokens for each allele, of the whole set, by the plan.
+`alleles_per_s` is measured: for `two` and `distinct` by the time of a batch of whole windows, for
+the others on as many neighbouring alleles as `--window-budget` windows' worth of tokens are, trunks
+included. All of a model's times are from one process. `of_products` is the share of the time that
+the model's matrix products alone would take (see `forward.py`), `peak_mb` what the process held at
+most.
+With `--reference` the published implementation runs the same windows (see `forward.py`).
+
+    python benchmarks/score.py --reference build/vtx
+    python benchmarks/score.py --quick
+"""
+
+import argparse
+import json
+import math
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from forward import SHAPES, find_reference, make_model, make_products, make_window
+from machine import describe_machine, print_table, significant, time_in_turn
+from vtx_on_cpu import reference_log_probs
+
+from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.evo2.allocation import keep_freed_memory
+from evo2_tasks.genome.records import Variant
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.windows import WindowSettings, place_allele, strand_sequences
+from evo2_tasks.scoring.likelihood import next_token_log_probs
+from evo2_tasks.scoring.passes import plan_passes
+from evo2_tasks.scoring.score import score_part, share_pairs
+from evo2_tasks.scoring.windows import WindowPair
+
+BASES = "ACGT"
+NUM_BASES = 400_000
+SATURATED = 1000
+MIDDLE = NUM_BASES // 2
+
+
+class Site(NamedTuple):
+    """SNVs at one place."""
+
+    start: int
+    num_alts: int
+
+
+def draw_sets(rng: random.Random, window: int) -> dict[str, list[Site]]:
+    """Where the alleles lie, from left to right."""
+    far = range(window, NUM_BASES - window, 3 * window // 2)
+    clinical, start = [], MIDDLE - 20_000
+    while start < MIDDLE + 20_000:
+        for _ in range(rng.randint(5, 60)):  # an exon
+            clinical.append(Site(start, rng.choice([1, 1, 1, 2, 3])))
+            start += 1 + int(rng.expovariate(1 / 4))
+        start += int(10 ** rng.uniform(2, 3.7))  # an intron
+    return {
+        "single": [Site(start, 1) for start in far],
+        "triple": [Site(start, 3) for start in far],
+        "clinical": clinical,
+        "saturation": [Site(MIDDLE + offset, 3) for offset in range(SATURATED)],
+    }
+
+
+def make_pairs(
+    reference: Reference, sites: Sequence[Site], settings: WindowSettings
+) -> list[WindowPair]:
+    """The windows of the alleles on the forward strand."""
+    pairs = []
+    for site in sites:
+        ref = reference.fetch("c", site.start, site.start + 1)
+        for alt in [base for base in BASES if base != ref][: site.num_alts]:
+            variant = Variant(len(pairs), 1, "c", site.start + 1, ref, alt, None)
+            placed = place_allele(variant, reference, settings)
+            ref_seq, alt_seq = strand_sequences(
+                reference.fetch, placed, "forward", NUM_BASES, circular=False
+            )
+            assert placed.prefix_fwd is not None
+            pairs.append(
+                WindowPair(len(pairs), "forward", ref_seq, alt_seq, placed.prefix_fwd, 1, 1)
+            )
+    return pairs
+
+
+def planned_tokens(pairs: Sequence[WindowPair], batch_tokens: int) -> int:
+    shared = share_pairs(pairs, prepend_bos=False)
+    return sum(planned.num_tokens for planned in plan_passes(shared, batch_tokens))
+
+
+def take_slice(pairs: Sequence[WindowPair], batch_tokens: int, budget: float) -> list[WindowPair]:
+    """As many neighbouring alleles as the budget of tokens allows, from the middle of the set."""
+    num = len(pairs)
+    while num > 3 and planned_tokens(middle(pairs, num), batch_tokens) > budget:
+        num = max(3, int(num * 0.8)) // 3 * 3
+    return middle(pairs, num)
+
+
+def middle(pairs: Sequence[WindowPair], num: int) -> list[WindowPair]:
+    first = (len(pairs) - num) // 2 // 3 * 3
+    return list(pairs[first : first + num])
+
+
+class Peak:
+    """Most memory that the process held since it was asked to watch."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+
+    def megabytes(self) -> int:
+        """So far."""
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return round(int(line.split()[1]) * 1024 / 1e6)
+        raise OSError("/proc/self/status has no VmHWM")
+
+
+def ways(window: int) -> dict[str, WindowSettings]:
+    """Settings of each way that shares."""
+    return {
+        "shared": WindowSettings(window_length=window),
+        "tiled": WindowSettings(window_length=window, window_placement="tiled"),
+        "horizon": WindowSettings(
+            window_length=window, window_placement="tiled", horizon=window // 8
+        ),
+    }
+
+
+def measure(
+    model: Evo2ForCausalLM,
+    reference_model: torch.nn.Module | None,
+    genome: Reference,
+    args: argparse.Namespace,
+) -> Iterator[dict[str, Any]]:
+    """Rows of one model."""
+    window, batch_tokens = args.window, args.batch_tokens
+    num_windows = max(1, batch_tokens // window)
+    ids = torch.cat([make_window(window - 1) for _ in range(num_windows)])
+    cases: dict[str, Callable[[], object]] = {
+        "ours": lambda: next_token_log_probs(model, ids),
+        "products": make_products(model, num_windows * window),
+    }
+    if reference_model is not None:
+        cases["reference"] = lambda: [
+            reference_log_probs(reference_model, row[None]) for row in ids
+        ]
+    with torch.inference_mode():
+        turns = time_in_turn(cases, repeats=args.repeats)
+    seconds = {case: taken / num_windows for case, taken in turns.items()}  # of a window
+    products_per_token = seconds["products"] / window
+    for name, sites in draw_sets(random.Random(2), window).items():
+        pairs = make_pairs(genome, sites, ways(window)["shared"])
+        distinct = len({seq for pair in pairs for seq in (pair.ref_seq, pair.alt_seq)})
+        whole = {"two": 2.0, "distinct": distinct / len(pairs)}
+        rows: dict[str, dict[str, Any]] = {}
+        for way, windows in whole.items():
+            rate = 1 / (windows * seconds["ours"])
+            rows[way] = {
+                "windows": round(windows, 3),
+                "alleles_per_s": rate,
+                "tokens_per_s": significant(window / seconds["ours"]),
+                "of_products": round(seconds["products"] / seconds["ours"], 2),
+            }
+        for way, settings in ways(window).items():
+            pairs = make_pairs(genome, sites, settings)
+            some = take_slice(pairs, batch_tokens, args.window_budget * window)
+            tokens, taken, peak_mb = run(model, some, settings, batch_tokens)
+            rows[way] = {
+                "windows": round(planned_tokens(pairs, batch_tokens) / window / len(pairs), 3),
+                "alleles_per_s": len(some) / taken,
+                "tokens_per_s": significant(tokens / taken),
+                "of_products": round(products_per_token * tokens / taken, 2),
+                "alleles_measured": len(some),
+                "windows_measured": round(tokens / window / len(some), 3),
+                "peak_mb": peak_mb,
+            }
+        for way, row in rows.items():
+            rate = row["alleles_per_s"]
+            row["times_two"] = significant(rate / rows["two"]["alleles_per_s"])
+            row["times_distinct"] = significant(rate / rows["distinct"]["alleles_per_s"])
+            if reference_model is not None:
+                row["times_reference"] = significant(rate * 2 * seconds["reference"])
+            row["alleles_per_s"] = significant(rate)
+            yield {"set": name, "alleles": len(pairs), "way": way} | row
+
+
+def run(
+    model: Evo2ForCausalLM, pairs: Sequence[WindowPair], settings: WindowSettings, batch_tokens: int
+) -> tuple[int, float, int]:
+    """Tokens, seconds and memory of scoring some alleles."""
+    tokens: list[int] = []
+    peak = Peak()
+    started = time.perf_counter()
+    scores = score_part(
+        model,
+        pairs,
+        batch_tokens=batch_tokens,
+        horizon=settings.horizon is not None,
+        prepend_bos=False,
+        on_call=lambda _, num_tokens: tokens.append(num_tokens),
+        on_halving=lambda _: None,
+    )
+    taken = time.perf_counter() - started
+    if not all(score is not None and math.isfinite(score.llr or math.nan) for score in scores):
+        sys.exit("An allele has no score.")
+    return sum(tokens), taken, peak.megabytes()
+
+
+def make_genome(folder: str) -> Reference:
+    """Random bases."""
+    bases = random.Random(1).choices(BASES, k=NUM_BASES)
+    path = Path(folder) / "c.fa"
+    lines = [0, *range(80, NUM_BASES, 80), NUM_BASES]
+    path.write_text(
+        ">c\n" + "".join("".join(bases[start:end]) + "\n" for start, end in pairwise(lines))
+    )
+    return Reference(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--window", type=int, default=8192)
+    parser.add_argument("--batch-tokens", type=int, default=16_384)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument(
+        "--window-budget", type=float, default=16.0, help="windows' worth of tokens for a time"
+    )
+    parser.add_argument("--reference", type=Path, nargs="?", const="", metavar="FOLDER")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
+    args = parser.parse_args()
+    if args.quick:
+        args.models, args.dtypes, args.window, args.repeats = ["mini"], ["float32"], 512, 1
+    keep_freed_memory()
+    torch.set_num_threads(args.threads)
+    machine = describe_machine()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        genome = make_genome(folder)
+        for name in args.models:
+            for dtype in args.dtypes:
+                model = make_model(SHAPES[name], getattr(torch, dtype))
+                reference_model, _ = find_reference(args, model)
+                case = {"model": name, "dtype": dtype}
+                print(case, file=sys.stderr)
+                for row in measure(model, reference_model, genome, args):
+                    rows.append(case | row)
+                    print(rows[-1], file=sys.stderr)
+    print_table(rows)
+    settings = {"window": args.window, "batch_tokens": args.batch_tokens, "threads": args.threads}
+    print(json.dumps({"benchmark": "score", "machine": machine, **settings, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
