@@ -186,8 +186,12 @@ def step_settings(config: RunConfig) -> StepSettings:
         split={
             name: _dumped(
                 sets[name],
-                {"filters", "reference", "regions"},
-                {"carry": sets[name].carried},
+                {"filters", "reference", "regions", "saturate"},
+                {
+                    "carry": sets[name].carried,
+                    # What lists and regions mean depends on the contigs that are found.
+                    "contig_aliases": config.references[sets[name].reference].contig_aliases,
+                },
             )
             for name in sets
         },

@@ -76,8 +76,9 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
         InputError: The variants or the reference cannot be read.
     """
     settings = config.variant_set(variant_set)
+    reference = open_reference(config, settings.reference)
     with local_file(settings.variants if variants is None else variants) as path:
-        source = open_variant_set(config, variant_set, path)
+        source = open_variant_set(config, variant_set, path, reference)
         carry_fields = tuple(
             CarryField(field.name, field.type, field.is_list, field.description)
             for field in source.carry_fields
@@ -87,7 +88,6 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
             logger.warning("%s: no variants; the table will have no rows", path)
         write_shards(source, out, num_alleles, config.shards, carry_fields)
         counts = source.counts
-    reference = open_reference(config, settings.reference)
     write_json(
         out / "split.json",
         {
@@ -106,7 +106,9 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
 
 
-def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> VariantSource:
+def open_variant_set(
+    config: RunConfig, variant_set: str, path: Path, reference: Reference
+) -> VariantSource:
     """Open the variants of a set as the config says, from its file or from a copy of it."""
     settings = config.variant_set(variant_set)
     return open_variants(
@@ -118,19 +120,21 @@ def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> Variant
             contigs=settings.filters.contigs,
         ),
         regions=settings.regions,
+        saturate=settings.saturate,
+        reference=reference,
     )
 
 
 def assign_shards(
     variants: Iterable[Variant], num_alleles: int, num_shards: int
 ) -> Iterator[tuple[int, Variant]]:
-    """Give each allele its shard, from 1, of nearly equal size; those of a record stay together."""
-    shard, record = 1, None
+    """Give each allele its shard, from 1, of nearly equal size; those of a site stay together."""
+    shard, site = 1, None
     for num_read, variant in enumerate(variants):
-        if variant.record != record:
+        if (variant.record, variant.pos) != site:
             while shard < num_shards and num_read >= shard * num_alleles // num_shards:
                 shard += 1
-        record = variant.record
+        site = (variant.record, variant.pos)
         yield shard, variant
 
 

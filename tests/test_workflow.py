@@ -341,14 +341,24 @@ def test_another_number_type_scores_again_with_that_model_alone(done: Project) -
     )
 
 
-def test_another_contig_name_places_windows_of_that_reference_again(done: Project) -> None:
+def test_another_contig_name_reads_the_sets_of_that_reference_again(done: Project) -> None:
     done.config["references"]["two"]["contig_aliases"] = {"chrM": "MT"}
+    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
+
+
+def test_another_circle_places_windows_of_that_reference_again(done: Project) -> None:
+    done.config["references"]["two"]["circular_contigs"] = ["MT"]
     assert done.planned() == with_reports(from_windows("b", "short"))
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"carry": ["AC"]}, {"filters": {"pass_only": True}}, {"regions": ["c:1-2"]}],
+    [
+        {"carry": ["AC"]},
+        {"filters": {"pass_only": True}},
+        {"regions": ["c:1-2"]},
+        {"saturate": ["snv"]},
+    ],
     ids=lambda settings: next(iter(settings)),
 )
 def test_another_choice_of_variants_runs_that_set_again(
