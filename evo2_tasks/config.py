@@ -198,9 +198,9 @@ class VariantSetConfig(_Section):
     the base, each base inserted after it, each other codon."""
     sort_by_position: bool = False
     """Whether the table is in the order of contigs and positions and not in input order."""
-    exports: Annotated[tuple[Literal["vcf", "tsv"], ...], AfterValidator(_unique)] = ()
+    exports: Annotated[tuple[Literal["vcf", "tsv", "bedgraph"], ...], AfterValidator(_unique)] = ()
     """Formats that the table is also written in: `vcf` (the input file with the scores as INFO
-    fields), `tsv`."""
+    fields), `tsv`, `bedgraph` (the mean `llr` of the SNVs of each position)."""
 
     @property
     def carried(self) -> tuple[str, ...]:

@@ -36,7 +36,11 @@ from evo2_tasks.cost import (
 )
 from evo2_tasks.errors import InputError
 
-EXPORT_FILES = {"vcf": "scores.vcf.gz", "tsv": "scores.tsv"}
+EXPORT_FILES = {
+    "vcf": "scores.vcf.gz",
+    "tsv": "scores.tsv",
+    "bedgraph": "scores.bedgraph.gz",
+}
 EVALUATION_FILES = ["figures.parquet", "curves.parquet"]
 REPORT_FILE = "report.html"
 SPLIT_FILE = "shards/split.json"

@@ -106,7 +106,7 @@ def count_work(config: RunConfig, variant_set: str, scoring: str) -> Work:
     reference = open_reference(config, settings.reference)
     work = Work(Counter())
     with local_file(settings.variants) as path:
-        source = open_variant_set(config, variant_set, path, reference)
+        source = open_variant_set(config, variant_set, path)
         num_alleles = source.count().alleles
         progress = Progress(f"{variant_set}, {scoring}", total=num_alleles, unit="alleles")
 

@@ -278,7 +278,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(exports=["bed"]),
-            "config: variant_sets.calls.exports[0]: \"bed\" is not allowed; expected 'vcf' or",
+            "config: variant_sets.calls.exports[0]: \"bed\" is not allowed; expected 'vcf', ",
         ),
         (
             lambda c: c["references"]["genome"].update(fasta="none.fa"),

@@ -399,12 +399,14 @@ def test_the_report_of_a_set_can_be_asked_for(project: Project) -> None:
 
 
 def test_exports_are_added_to_a_finished_run(done: Project) -> None:
-    done.config["variant_sets"]["a"]["exports"] = ["vcf", "tsv"]
+    done.config["variant_sets"]["a"]["exports"] = ["vcf", "bedgraph", "tsv"]
     assert done.planned() == [
         "Writing TSV: a, long",
         "Writing TSV: a, short",
         "Writing VCF: a, long",
         "Writing VCF: a, short",
+        "Writing bedGraph: a, long",
+        "Writing bedGraph: a, short",
     ]
 
 
@@ -441,12 +443,13 @@ def test_a_newer_file_runs_what_reads_it_again(
 
 def test_exports_of_a_run(project: Project) -> None:
     project.config["variant_sets"]["a"]["exports"] = ["vcf"]
-    project.config["variant_sets"]["b"]["exports"] = ["tsv"]
+    project.config["variant_sets"]["b"]["exports"] = ["tsv", "bedgraph"]
     project.run()
     files = {path.name for path in (project.folder / "results" / "a" / "short").iterdir()}
     assert "scores.vcf.gz" in files
     assert not (project.folder / "results" / "a" / "short" / "scores.tsv").exists()
     assert (project.folder / "results" / "b" / "short" / "scores.tsv").exists()
+    assert (project.folder / "results" / "b" / "short" / "scores.bedgraph.gz").exists()
 
 
 # --- what is wrong is one line

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference
 
 __all__ = [
+    "WITHOUT_BASES",
     "CarryField",
     "Filters",
     "Variant",
@@ -43,6 +44,9 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed"]
+
+WITHOUT_BASES = frozenset[Format]({"list", "bed"})
+"""Formats that do not spell out all bases, so that reading them needs the reference."""
 
 VCF_COLUMNS = (b"#CHROM", b"POS", b"ID", b"REF", b"ALT")
 MAX_LOGGED_INVALID = 1_000
@@ -204,7 +208,7 @@ def open_variants(
         reader = VcfRegionReader(path, carry, regions)
     elif file_format == "vcf":
         reader = VcfReader(path, carry)
-    elif file_format in ("list", "bed"):
+    elif file_format in WITHOUT_BASES:
         if reference is None:
             raise ValueError("a list of variants and a BED file need a reference")
         if file_format == "bed":
