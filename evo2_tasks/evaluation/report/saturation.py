@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +42,7 @@ LARGEST_GAP: Final = 10
 _LEAST_SHARE: Final = 0.5
 """Share of the positions that have all three substitutions; with less it is no saturation."""
 
+_FEWEST_ROWS: Final = math.ceil(_LEAST_SHARE * FEWEST_POSITIONS) * (len(BASES) - 1)
 _CUT_AT: Final = STRETCH_POSITIONS * 3 // 2
 _HEIGHT: Final = 270
 _OUTER_SHARE: Final = 0.01
@@ -127,9 +128,11 @@ class _Finder:
         rows = rows if self._pending is None else pa.concat_tables([self._pending, rows])
         contig, pos = rows["contig"].to_numpy(), rows["pos"].to_numpy()
         is_end = (np.diff(contig) != 0) | (abs(np.diff(pos)) > LARGEST_GAP)
-        starts = [0, *(np.flatnonzero(is_end) + 1).tolist()]
-        for start, end in pairwise(starts):
-            self._cut(rows.slice(start, end - start), is_whole=True)
+        starts = np.append(0, np.flatnonzero(is_end) + 1)
+        sizes = np.diff(starts)
+        # Most tables hold nothing but rows far from each other, which are not looked at one by one.
+        for region in np.flatnonzero(sizes >= _FEWEST_ROWS):
+            self._cut(rows.slice(starts[region], sizes[region]), is_whole=True)
         self._pending = self._cut(rows.slice(starts[-1]), is_whole=False)
 
     def finish(self) -> Saturation:
