@@ -15,6 +15,7 @@ from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.text import describe_figures
 from evo2_tasks.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
+from evo2_tasks.plan import EXPORT_FILES
 from evo2_tasks.table.files import open_table, read_rows
 from evo2_tasks.table.query import find_rows
 from evo2_tasks.table.show import show_table
@@ -274,13 +275,16 @@ def merge(
 
 @main.command()
 @click.argument("table", type=PATH)
-@click.option("--to", type=click.Choice(["vcf", "tsv"]), required=True, help="Format to write.")
+@click.option("--to", type=click.Choice([*EXPORT_FILES]), required=True, help="Format to write.")
 @click.option("--variants", type=PATH, help="For vcf: the file that was scored, if it has moved.")
 @click.option("--out", type=PATH, help="File to write; beside the table if not given.")
 @log_option
 def export(table: Path, to: str, variants: Path | None, out: Path | None) -> None:
-    """Write a table as VCF (the scored file with INFO fields added) or as TSV."""
-    suffix = ".vcf.gz" if to == "vcf" else ".tsv"
+    """Write a table as VCF (the scored file with INFO fields added), as TSV or as bedGraph.
+
+    The bedGraph has the mean llr of the SNVs of each position.
+    """
+    suffix = "".join(Path(EXPORT_FILES[to]).suffixes)
     tasks.export(table, to=to, variants=variants, out=out or table.with_suffix(suffix))
 
 

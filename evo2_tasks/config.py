@@ -167,7 +167,8 @@ class VariantSetConfig(_Section):
     """A file of variants and what to do with it."""
 
     variants: FileName
-    """VCF (text, bgzip, gzip), BCF, or a table (TSV, CSV, Parquet) of contig, pos, ref, alt."""
+    """VCF (text, bgzip, gzip), BCF, a table (TSV, CSV, Parquet) of contig, pos, ref, alt, a list
+    (`17-43045712-A-G`, `17:43045712:A:G` or SPDI), or with `saturate` a BED."""
     reference: Name
     """A name under `references`."""
     scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
@@ -190,11 +191,16 @@ class VariantSetConfig(_Section):
     max_ref_mismatch_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     """Share of alleles whose REF the reference does not have above which the run stops, since the
     variants are of another assembly; looked at from the hundredth allele of a shard on."""
+    saturate: Annotated[
+        tuple[Literal["snv", "deletion", "insertion", "codon"], ...], AfterValidator(_unique)
+    ] = ()
+    """Changes to make at every position of the regions of a BED: each other base, the deletion of
+    the base, each base inserted after it, each other codon."""
     sort_by_position: bool = False
     """Whether the table is in the order of contigs and positions and not in input order."""
-    exports: Annotated[tuple[Literal["vcf", "tsv"], ...], AfterValidator(_unique)] = ()
+    exports: Annotated[tuple[Literal["vcf", "tsv", "bedgraph"], ...], AfterValidator(_unique)] = ()
     """Formats that the table is also written in: `vcf` (the input file with the scores as INFO
-    fields), `tsv`."""
+    fields), `tsv`, `bedgraph` (the mean `llr` of the SNVs of each position)."""
 
     @property
     def carried(self) -> tuple[str, ...]:
@@ -522,6 +528,8 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         )
         for field, label in variant_set.labels.items():
             yield from _impossible_label(f"{key}.labels.{field}", label)
+        if variant_set.saturate and variant_set.regions is not None:
+            yield f"{key}.regions", "has no use beside `saturate`; its BED names the regions"
         for option in ("groups", "baselines"):
             if getattr(variant_set, option) and not variant_set.labels:
                 yield f"{key}.{option}", "has no use without `labels`"

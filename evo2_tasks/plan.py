@@ -36,7 +36,11 @@ from evo2_tasks.cost import (
 )
 from evo2_tasks.errors import InputError
 
-EXPORT_FILES = {"vcf": "scores.vcf.gz", "tsv": "scores.tsv"}
+EXPORT_FILES = {
+    "vcf": "scores.vcf.gz",
+    "tsv": "scores.tsv",
+    "bedgraph": "scores.bedgraph.gz",
+}
 EVALUATION_FILES = ["figures.parquet", "curves.parquet"]
 REPORT_FILE = "report.html"
 SPLIT_FILE = "shards/split.json"
@@ -186,8 +190,12 @@ def step_settings(config: RunConfig) -> StepSettings:
         split={
             name: _dumped(
                 sets[name],
-                {"filters", "reference", "regions"},
-                {"carry": sets[name].carried},
+                {"filters", "reference", "regions", "saturate"},
+                {
+                    "carry": sets[name].carried,
+                    # What lists and regions mean depends on the contigs that are found.
+                    "contig_aliases": config.references[sets[name].reference].contig_aliases,
+                },
             )
             for name in sets
         },

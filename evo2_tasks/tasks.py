@@ -15,7 +15,14 @@ from evo2_tasks.config import RunConfig, model_dtype, scoring_settings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.assembly import MismatchWatch
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.variants import Filters, Variant, VariantSource, open_variants
+from evo2_tasks.genome.variants import (
+    WITHOUT_BASES,
+    Filters,
+    Variant,
+    VariantSource,
+    find_format,
+    open_variants,
+)
 from evo2_tasks.genome.windows import (
     MAX_PIECE_BASES,
     PlacedAllele,
@@ -25,6 +32,7 @@ from evo2_tasks.genome.windows import (
     place_allele,
 )
 from evo2_tasks.progress import Progress
+from evo2_tasks.table.bedgraph import export_bedgraph
 from evo2_tasks.table.files import (
     TableWriter,
     open_table,
@@ -109,6 +117,8 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
 def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> VariantSource:
     """Open the variants of a set as the config says, from its file or from a copy of it."""
     settings = config.variant_set(variant_set)
+    # Where it is not needed a bad file is told before a whole genome is indexed.
+    needs_reference = find_format(path) in WITHOUT_BASES
     return open_variants(
         path,
         carry=settings.carried,
@@ -118,19 +128,21 @@ def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> Variant
             contigs=settings.filters.contigs,
         ),
         regions=settings.regions,
+        saturate=settings.saturate,
+        reference=open_reference(config, settings.reference) if needs_reference else None,
     )
 
 
 def assign_shards(
     variants: Iterable[Variant], num_alleles: int, num_shards: int
 ) -> Iterator[tuple[int, Variant]]:
-    """Give each allele its shard, from 1, of nearly equal size; those of a record stay together."""
-    shard, record = 1, None
+    """Give each allele its shard, from 1, of nearly equal size; those of a site stay together."""
+    shard, site = 1, None
     for num_read, variant in enumerate(variants):
-        if variant.record != record:
+        if (variant.record, variant.pos) != site:
             while shard < num_shards and num_read >= shard * num_alleles // num_shards:
                 shard += 1
-        record = variant.record
+        site = (variant.record, variant.pos)
         yield shard, variant
 
 
@@ -350,7 +362,7 @@ def export(table: Path, *, to: str, variants: Path | None, out: Path) -> None:
 
     Args:
         table: The result of ``merge``.
-        to: ``vcf`` or ``tsv``.
+        to: ``vcf``, ``tsv`` or ``bedgraph``.
         variants: For ``vcf``, the file that was scored; None is the one that ``run.json`` beside
             the table names. Its records, headers and samples are kept; where it was no VCF or
             BCF, the VCF has what the table has.
@@ -361,6 +373,9 @@ def export(table: Path, *, to: str, variants: Path | None, out: Path) -> None:
     """
     if to == "tsv":
         logger.info("%s: %s rows", out, f"{export_tsv(table, out):,}")
+        return
+    if to == "bedgraph":
+        logger.info("%s: %s positions", out, f"{export_bedgraph(table, out):,}")
         return
     run_json = table.with_name("run.json")
     read = read_json(run_json)["variants"] if run_json.exists() else {}

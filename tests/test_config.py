@@ -265,8 +265,20 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             "config: models.tiny.gpus: -1 is too small; the least allowed is 0",
         ),
         (
+            lambda c: c["variant_sets"]["calls"].update(saturate=["snp"]),
+            "config: variant_sets.calls.saturate[0]: \"snp\" is not allowed; expected 'snv', 'del",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(saturate=["snv", "snv"]),
+            'config: variant_sets.calls.saturate: "snv" is named twice',
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(saturate=["snv"], regions=["1"]),
+            "config: variant_sets.calls.regions: has no use beside `saturate`; its BED names the",
+        ),
+        (
             lambda c: c["variant_sets"]["calls"].update(exports=["bed"]),
-            "config: variant_sets.calls.exports[0]: \"bed\" is not allowed; expected 'vcf' or",
+            "config: variant_sets.calls.exports[0]: \"bed\" is not allowed; expected 'vcf', ",
         ),
         (
             lambda c: c["references"]["genome"].update(fasta="none.fa"),

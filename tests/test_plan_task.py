@@ -59,6 +59,20 @@ def plan(config: RunConfig, **options: object) -> list[dict[str, object]]:
     return plan_task.plan(config, **(given | {"job_hours": 2.0} | options))
 
 
+def test_the_alleles_of_regions_and_lists_are_counted(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    (tmp_path / "in.bed").write_text("line\t100\t120\nring\t340\t360\nnowhere\t1\t2\n")
+    (tmp_path / "in.txt").write_text("line-100-A-.\nline:100:A:A\nnowhere:1:A:C\n")
+    for file, saturate, by_status in [
+        ("in.bed", ("snv",), {"scored": 90, "position_out_of_range": 1, "contig_not_found": 1}),
+        ("in.txt", (), {"missing_allele": 1, "not_a_variant": 1, "contig_not_found": 1}),
+    ]:
+        more = {"variants": tmp_path / file, "saturate": saturate}
+        variant_set = config.variant_sets["v"].model_copy(update=more)
+        bills = plan(config.model_copy(update={"variant_sets": {"v": variant_set}}))
+        assert [bill["by_status"] for bill in bills] == [by_status] * 2
+
+
 def test_a_run_does_what_was_planned(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     bills = {bill["scoring"]: bill for bill in plan(config)}

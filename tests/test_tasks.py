@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pysam
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -339,6 +340,81 @@ def test_an_export_without_its_run_asks_for_the_variants(tmp_path: Path) -> None
     assert not out.exists()
     tasks.export(table, to="vcf", variants=tmp_path / "in.vcf", out=out)
     assert out.exists()
+
+
+def of_regions(folder: Path, bed: str, **changes: object) -> RunConfig:
+    """A config whose variants are every SNV and deletion of some regions."""
+    config = write_config(folder, HEADER, **changes)
+    (folder / "in.bed").write_text(bed)
+    more = {"variants": folder / "in.bed", "saturate": ("snv", "deletion"), "carry": ("name",)}
+    variant_set = config.variant_sets["v"].model_copy(update=more)
+    return config.model_copy(update={"variant_sets": {"v": variant_set}})
+
+
+def test_the_alleles_of_a_region_are_cut_into_shards(tmp_path: Path) -> None:
+    bed = "chr1\t0\t300\tone\nnowhere\t0\t9\nno region\nring\t300\t400\ttwo\nchr1\t290\t310\n"
+    table = run_steps(of_regions(tmp_path, bed), tmp_path / "one")
+    many = of_regions(tmp_path, bed, shards=7)
+    assert run_steps(many, tmp_path / "many").read_bytes() == table.read_bytes()
+    sizes = [
+        pq.read_metadata(tmp_path / "many" / "shards" / tasks.shard_name(shard, 7)).num_rows
+        for shard in range(1, 8)
+    ]
+    num_alleles = 4 * (300 + 33 + 20)
+    assert sum(sizes) == num_alleles + 3
+    # Those of one position stay together.
+    assert max(sizes) - min(sizes) <= 8
+    rows = pq.read_table(table).to_pylist()
+    by_record: dict[int, list[dict[str, object]]] = {}
+    for row in rows:
+        by_record.setdefault(row["record"], []).append(row)
+    assert [len(by_record[record]) for record in range(5)] == [1200, 1, 1, 133, 80]
+    assert {row["name"] for row in by_record[0]} == {"one"}
+    for record, status, pos in [(1, "contig_not_found", 1), (3, "position_out_of_range", 334)]:
+        first = by_record[record][0]
+        found = [first[name] for name in ("allele", "status", "pos", "ref", "alt", "llr")]
+        assert found == [0, status, pos, None, None, None]
+    assert (by_record[2][0]["status"], by_record[2][0]["contig"]) == ("invalid_record", None)
+
+
+def test_regions_are_scored_as_a_vcf_of_the_same_alleles(tmp_path: Path) -> None:
+    models = {"m": {"checkpoint": "evo2-mini", "gpus": 0}}
+    config = of_regions(tmp_path, "chr1\t0\t12\nring\t330\t333\n", models=models)
+    table = run_steps(config, tmp_path / "regions", stub=False)
+    rows = pq.read_table(table).to_pylist()
+    assert len(rows) == 4 * 15
+    lines = [f"{row['contig']}\t{row['pos']}\t.\t{row['ref']}\t{row['alt']}\n" for row in rows]
+    vcf = write_config(tmp_path, HEADER + "".join(lines).encode(), models=models)
+    others = pq.read_table(run_steps(vcf, tmp_path / "vcf", stub=False)).to_pylist()
+    # The same rows in the same order make the same batches, to the last bit.
+    for row, other in zip(rows, others, strict=True):
+        for name in ("status", "flags", "llr", "llr_aligned", "llr_fwd", "llr_rev"):
+            assert row[name] == other[name], row
+
+    out = tmp_path / "sites.vcf.gz"
+    tasks.export(table, to="vcf", variants=None, out=out)
+    with pysam.VariantFile(str(out)) as file:
+        sites = [(r.chrom, r.pos, r.ref, alt) for r in file for alt in r.alts or ()]
+    assert sites == [(row["contig"], row["pos"], row["ref"], row["alt"]) for row in rows]
+
+
+def test_a_list_is_scored_as_a_vcf_of_the_same_alleles(tmp_path: Path) -> None:
+    sequence = GENOME["chr1"]
+    aliases = {"g": {"fasta": str(tmp_path / "genome.fa"), "contig_aliases": {"NC_1.1": "chr1"}}}
+    vcf = [
+        f"chr1\t101\t.\t{sequence[100]}\tTA\n",
+        f"chr1\t200\t.\t{sequence[199:202]}\t{sequence[199]}\n",
+    ]
+    config = write_config(tmp_path, HEADER + "".join(vcf).encode(), references=aliases)
+    expected = pq.read_table(run_steps(config, tmp_path / "vcf")).to_pylist()
+    lines = f"# two\nchr1-101-{sequence[100]}-TA\nNC_1.1:200:2:\n"
+    config = write_config(tmp_path, lines.encode(), references=aliases)
+    found = pq.read_table(run_steps(config, tmp_path / "list")).to_pylist()
+    assert [row["contig"] for row in found] == ["chr1", "NC_1.1"]
+    assert "alias_contig" in found[1]["flags"]
+    names = ("reference_contig", "pos", "ref", "alt", "status", "window_start", "window_end")
+    for one, other in zip(found, expected, strict=True):
+        assert [one[name] for name in names] == [other[name] for name in names]
 
 
 def test_hundred_thousand_alleles_all_come_back(tmp_path: Path) -> None:

@@ -341,14 +341,24 @@ def test_another_number_type_scores_again_with_that_model_alone(done: Project) -
     )
 
 
-def test_another_contig_name_places_windows_of_that_reference_again(done: Project) -> None:
+def test_another_contig_name_reads_the_sets_of_that_reference_again(done: Project) -> None:
     done.config["references"]["two"]["contig_aliases"] = {"chrM": "MT"}
+    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
+
+
+def test_another_circle_places_windows_of_that_reference_again(done: Project) -> None:
+    done.config["references"]["two"]["circular_contigs"] = ["MT"]
     assert done.planned() == with_reports(from_windows("b", "short"))
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"carry": ["AC"]}, {"filters": {"pass_only": True}}, {"regions": ["c:1-2"]}],
+    [
+        {"carry": ["AC"]},
+        {"filters": {"pass_only": True}},
+        {"regions": ["c:1-2"]},
+        {"saturate": ["snv"]},
+    ],
     ids=lambda settings: next(iter(settings)),
 )
 def test_another_choice_of_variants_runs_that_set_again(
@@ -389,12 +399,14 @@ def test_the_report_of_a_set_can_be_asked_for(project: Project) -> None:
 
 
 def test_exports_are_added_to_a_finished_run(done: Project) -> None:
-    done.config["variant_sets"]["a"]["exports"] = ["vcf", "tsv"]
+    done.config["variant_sets"]["a"]["exports"] = ["vcf", "bedgraph", "tsv"]
     assert done.planned() == [
         "Writing TSV: a, long",
         "Writing TSV: a, short",
         "Writing VCF: a, long",
         "Writing VCF: a, short",
+        "Writing bedGraph: a, long",
+        "Writing bedGraph: a, short",
     ]
 
 
@@ -431,12 +443,13 @@ def test_a_newer_file_runs_what_reads_it_again(
 
 def test_exports_of_a_run(project: Project) -> None:
     project.config["variant_sets"]["a"]["exports"] = ["vcf"]
-    project.config["variant_sets"]["b"]["exports"] = ["tsv"]
+    project.config["variant_sets"]["b"]["exports"] = ["tsv", "bedgraph"]
     project.run()
     files = {path.name for path in (project.folder / "results" / "a" / "short").iterdir()}
     assert "scores.vcf.gz" in files
     assert not (project.folder / "results" / "a" / "short" / "scores.tsv").exists()
     assert (project.folder / "results" / "b" / "short" / "scores.tsv").exists()
+    assert (project.folder / "results" / "b" / "short" / "scores.bedgraph.gz").exists()
 
 
 # --- what is wrong is one line

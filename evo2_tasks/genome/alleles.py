@@ -30,17 +30,18 @@ class Edit(NamedTuple):
     alt: str
 
 
-def split_alleles(record: Record, index: int, filters: Filters) -> list[Variant]:
+def split_alleles(record: Record, index: int, num_before: int, filters: Filters) -> list[Variant]:
     """The rows of a record, with the status of those that the filters leave out.
 
     Args:
-        record: A readable record.
+        record: A readable record, or a piece of one.
         index: Its 0-based number.
+        num_before: Alleles of the pieces before this one.
         filters: What to leave out.
     """
     ref = upper_letters(record.ref)
-    left_out = (filters.pass_only and record.filters != "PASS") or (
-        filters.contigs is not None and record.contig not in filters.contigs
+    left_out = (filters.pass_only and record.filters != "PASS") or is_other_contig(
+        record.contig, filters
     )
     variants = []
     for i, spelled in enumerate(record.alts):
@@ -49,7 +50,7 @@ def split_alleles(record: Record, index: int, filters: Filters) -> list[Variant]
         variants.append(
             Variant(
                 index,
-                0 if len(record.alts) == 1 and alt == "." else i + 1,
+                0 if len(record.alts) == 1 and alt == "." else num_before + i + 1,
                 record.contig,
                 record.pos,
                 ref,
@@ -59,6 +60,11 @@ def split_alleles(record: Record, index: int, filters: Filters) -> list[Variant]
             )
         )
     return variants
+
+
+def is_other_contig(contig: str, filters: Filters) -> bool:
+    """Whether a contig is none of those to keep."""
+    return filters.contigs is not None and contig not in filters.contigs
 
 
 def upper_letters(allele: str) -> str:

@@ -15,12 +15,14 @@ class Variant:
 
     Attributes:
         record: 0-based number of the data line, row or BCF record among those read.
-        allele: 1-based as in GT; 0 where the record names no alternate allele or is invalid.
+        allele: 1-based as in GT, or among the alleles of a region; 0 where the record names no
+            alternate allele or is invalid.
         contig: Name as the input spells it; null in an invalid record, as all keys are.
         pos: 1-based position of the first base of ``ref``.
-        ref: Upper case if it is letters only, else as spelled.
+        ref: Upper case if it is letters only, else as spelled; null in a row without an allele.
         alt: One allele, spelled by the same rule.
-        status: Set only where reading decides it: ``invalid_record`` or ``filtered``.
+        status: Set only where reading decides it: ``invalid_record``, ``filtered``, or why a region
+            or a deletion of a length has no bases.
         carried: One value for each of the source's ``carry_fields``.
     """
 
@@ -79,7 +81,8 @@ class Record(NamedTuple):
 
     ``alts`` is ``(".",)`` where the record names no alternate allele. ``filters`` is the text of
     FILTER, null where the record has none. ``carried`` holds one tuple for each of ``alts``, or is
-    empty if nothing is carried.
+    empty if nothing is carried. A record of many alleles comes in pieces, of which all but the
+    first ``goes_on``.
     """
 
     contig: str
@@ -88,6 +91,20 @@ class Record(NamedTuple):
     alts: Sequence[str]
     filters: str | None
     carried: Sequence[tuple[object, ...]]
+    goes_on: bool = False
+
+
+class NoAllele(NamedTuple):
+    """What a record says of bases that the reference does not have: one row, allele 0.
+
+    It comes before the pieces of its record. ``status`` says what is wrong at ``pos``, ``carried``
+    is as in a row.
+    """
+
+    contig: str
+    pos: int
+    status: str
+    carried: tuple[object, ...] = ()
 
 
 class InvalidRecord(NamedTuple):

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.alleles import split_alleles
+from evo2_tasks.genome.alleles import is_other_contig, split_alleles
 from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
+from evo2_tasks.genome.bed import is_data, looks_like_feature
 from evo2_tasks.genome.lines import drop_mark, find_compression, read_start, shown_path
 from evo2_tasks.genome.records import (
     CarryField,
     Filters,
     InvalidRecord,
+    NoAllele,
     Record,
     Variant,
     VariantCounts,
     shown,
 )
+from evo2_tasks.genome.saturation import Kind, SaturationReader
+from evo2_tasks.genome.variant_lists import VariantListReader, looks_like_variant
 from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader, is_table_header
 from evo2_tasks.genome.vcf import VcfReader, looks_like_data
 
+if TYPE_CHECKING:
+    from evo2_tasks.genome.reference import Reference
+
 __all__ = [
+    "WITHOUT_BASES",
     "CarryField",
     "Filters",
     "Variant",
@@ -35,7 +43,10 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["vcf", "bcf", "table", "parquet"]
+Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed"]
+
+WITHOUT_BASES = frozenset[Format]({"list", "bed"})
+"""Formats that do not spell out all bases, so that reading them needs the reference."""
 
 VCF_COLUMNS = (b"#CHROM", b"POS", b"ID", b"REF", b"ALT")
 MAX_LOGGED_INVALID = 1_000
@@ -64,6 +75,13 @@ _TEXT_MARKS = {
 }
 
 
+_WITHOUT_HEADER: Mapping[Format, Callable[[bytes], bool]] = {
+    "vcf": looks_like_data,
+    "list": looks_like_variant,
+    "bed": looks_like_feature,
+}
+
+
 class VariantReader(Protocol):
     """What the reader of each format offers."""
 
@@ -71,7 +89,7 @@ class VariantReader(Protocol):
     def carry_fields(self) -> tuple[CarryField, ...]:
         """The fields that go along, typed."""
 
-    def records(self) -> Iterator[Record | InvalidRecord]:
+    def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
         """The records in the order of the file, anew at each call."""
 
     def log_problems(self) -> None:
@@ -99,20 +117,19 @@ class VariantSource:
         self._filters = filters
 
     def __iter__(self) -> Iterator[Variant]:
-        nulls = (None,) * len(self.carry_fields)
-        num_records = num_alleles = num_invalid = num_filtered = 0
-        for index, record in enumerate(self._reader.records()):
-            num_records += 1
+        num_records = num_alleles = num_invalid = num_filtered = num_before = 0
+        for record in self._reader.records():
+            if not _goes_on(record):
+                num_records += 1
+                num_before = 0
             if isinstance(record, InvalidRecord):
                 num_invalid += 1
-                num_alleles += 1
                 self._log_invalid(record, num_invalid)
-                yield Variant(index, 0, None, None, None, None, "invalid_record", nulls)
-                continue
-            for variant in split_alleles(record, index, self._filters):
+            for variant in self._make_rows(record, num_records - 1, num_before):
                 num_alleles += 1
-                num_filtered += variant.status is not None
+                num_filtered += variant.status == "filtered"
                 yield variant
+            num_before += _count_alleles(record)
         self.counts = VariantCounts(num_records, num_alleles, num_invalid, num_filtered)
         if num_invalid > MAX_LOGGED_INVALID:
             logger.warning(
@@ -124,11 +141,22 @@ class VariantSource:
         """Count records and alleles in a pass of its own, without logging what it meets."""
         num_records = num_alleles = num_invalid = 0
         for record in self._reader.records():
-            num_records += 1
-            invalid = isinstance(record, InvalidRecord)
-            num_invalid += invalid
-            num_alleles += 1 if isinstance(record, InvalidRecord) else len(record.alts)
+            num_records += not _goes_on(record)
+            num_invalid += isinstance(record, InvalidRecord)
+            num_alleles += max(1, _count_alleles(record))
         return VariantCounts(num_records, num_alleles, num_invalid)
+
+    def _make_rows(
+        self, record: Record | NoAllele | InvalidRecord, index: int, num_before: int
+    ) -> list[Variant]:
+        if isinstance(record, Record):
+            return split_alleles(record, index, num_before, self._filters)
+        if isinstance(record, NoAllele):
+            contig, pos, status, carried = record
+            status = "filtered" if is_other_contig(contig, self._filters) else status
+            return [Variant(index, 0, contig, pos, None, None, status, carried)]
+        nulls = (None,) * len(self.carry_fields)
+        return [Variant(index, 0, None, None, None, None, "invalid_record", nulls)]
 
     def _log_invalid(self, record: InvalidRecord, num_invalid: int) -> None:
         if num_invalid <= MAX_LOGGED_INVALID:
@@ -143,8 +171,12 @@ def open_variants(
     carry: Sequence[str] = (),
     filters: Filters | None = None,
     regions: Sequence[str] | None = None,
+    saturate: Collection[Kind] = (),
+    reference: Reference | None = None,
 ) -> VariantSource:
-    """Open a file of variants: VCF, BCF, TSV, CSV or Parquet, recognised by its content.
+    """Open a file of variants, recognised by its content.
+
+    It is a VCF, a BCF, a table (TSV, CSV, Parquet), a list, or with ``saturate`` a BED.
 
     Args:
         path: Text may be plain, gzip or bgzip.
@@ -152,14 +184,18 @@ def open_variants(
         filters: What to leave out, as rows with the status ``filtered``.
         regions: Read only records that overlap these (``chr1:1,001-2,000``, 1-based), each once,
             through the index of a bgzipped VCF or a BCF; ``record`` counts what is read.
+        saturate: What to make of the regions of a BED.
+        reference: The sequences that have the bases; a list and a BED need it.
 
     Raises:
         InputError: The file cannot be read at all. Reading raises it as well, for what shows only
             later: truncated or damaged data.
+        ValueError: There is no reference for a file that needs one.
     """
     path = Path(path)
     file_format = find_format(path)
     filters = filters or Filters()
+    _check_use(path, file_format, saturate)
     reader: VariantReader
     if file_format == "bcf":
         reader = BcfReader(path, carry, regions)
@@ -172,15 +208,47 @@ def open_variants(
         reader = VcfRegionReader(path, carry, regions)
     elif file_format == "vcf":
         reader = VcfReader(path, carry)
+    elif file_format in WITHOUT_BASES:
+        if reference is None:
+            raise ValueError("a list of variants and a BED file need a reference")
+        if file_format == "bed":
+            reader = SaturationReader(path, carry, saturate, reference)
+        else:
+            reader = VariantListReader(path, carry, reference)
+        _check_filters(path, filters, has_filters=False)
     else:
         table_reader = ParquetReader if file_format == "parquet" else TextTableReader
         reader = table = table_reader(path, carry)
-        if filters.pass_only and not table.has_filters:
-            raise InputError(
-                f"{shown_path(path)}: filters.pass_only needs a column named filter; the table has "
-                f"none."
-            )
+        _check_filters(path, filters, has_filters=table.has_filters)
     return VariantSource(path, file_format, reader, filters)
+
+
+def _check_use(path: Path, file_format: Format, saturate: Collection[Kind]) -> None:
+    """A BED file needs to be told what to make of it; nothing else can be."""
+    if file_format == "bed" and not saturate:
+        raise InputError(
+            f"{shown_path(path)}: this is BED, which names regions and no variants; say which "
+            f"changes to make in them, for example: saturate: [snv]"
+        )
+    if file_format != "bed" and saturate:
+        raise InputError(
+            f"{shown_path(path)}: saturate needs the regions of a BED file, this is {file_format}."
+        )
+
+
+def _check_filters(path: Path, filters: Filters, *, has_filters: bool) -> None:
+    if filters.pass_only and not has_filters:
+        raise InputError(
+            f"{shown_path(path)}: filters.pass_only needs a column named filter; the file has none."
+        )
+
+
+def _goes_on(record: Record | NoAllele | InvalidRecord) -> bool:
+    return isinstance(record, Record) and record.goes_on
+
+
+def _count_alleles(record: Record | NoAllele | InvalidRecord) -> int:
+    return len(record.alts) if isinstance(record, Record) else 0
 
 
 def find_format(path: Path) -> Format:
@@ -206,13 +274,13 @@ def find_format(path: Path) -> Format:
     guess = next((name for mark, name in _TEXT_MARKS.items() if lines[0].startswith(mark)), "")
     raise InputError(
         f"{shown_path(path)}: line 1: '{shown(lines[0][:60].decode('latin-1'))}': "
-        f"{f'this looks like {guess}, ' if guess else ''}expected VCF, BCF, Parquet, or a table "
-        f"whose header names the columns contig, pos, ref and alt."
+        f"{f'this looks like {guess}, ' if guess else ''}expected VCF, BCF, Parquet, a table whose "
+        f"header names the columns contig, pos, ref and alt, a list of chr-pos-ref-alt, or BED."
     )
 
 
-def _find_text_format(lines: Sequence[bytes]) -> Literal["vcf", "table"] | None:
-    """Tell VCF and tables by their header lines, or VCF without any by half of its lines."""
+def _find_text_format(lines: Sequence[bytes]) -> Format | None:
+    """Tell VCF and tables by their header lines, what has none by half of its lines."""
     for line in lines:
         if line.startswith(b"##fileformat=VCF"):
             return "vcf"
@@ -221,6 +289,9 @@ def _find_text_format(lines: Sequence[bytes]) -> Literal["vcf", "table"] | None:
             return "vcf" if names == VCF_COLUMNS else "table"
         if not line.startswith(b"#"):
             break
-    data = [line for line in lines if not line.startswith(b"#")]
-    num_fitting = sum(map(looks_like_data, data))
-    return "vcf" if num_fitting and 2 * num_fitting >= len(data) else None
+    data = [line for line in lines if is_data(line)]
+    for file_format, looks_right in _WITHOUT_HEADER.items():
+        num_fitting = sum(map(looks_right, data))
+        if num_fitting and 2 * num_fitting >= len(data):
+            return file_format
+    return None

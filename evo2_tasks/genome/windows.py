@@ -163,9 +163,11 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
         allele that is to be scored.
     """
     contig, ref, alt = variant.contig, variant.ref, variant.alt
-    if contig is None or ref is None or alt is None:
+    if contig is None:
         return PlacedAllele("invalid_record")
     name = reference.resolve(contig)
+    if ref is None or alt is None:
+        return PlacedAllele(variant.status or "invalid_record", reference_contig=name)
     status = variant.status or text_status(ref, alt)
     if status is not None:
         return PlacedAllele(status, reference_contig=name)

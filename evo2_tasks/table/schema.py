@@ -22,17 +22,17 @@ SCORES_VERSION: Final = 1
 STATUS_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "invalid_record": "the line cannot be read: fewer than five columns, a POS that is no "
-        "64-bit integer, or one of the first five columns or an ALT entry is empty; one row, "
-        "allele 0, the other keys null",
+        "64-bit integer, or one of the first five columns or an ALT entry is empty; no region, or "
+        "no variant in the notations of a list; one row, allele 0, the other keys null",
         "filtered": "left out by the config's filters",
-        "missing_allele": "ALT is `.`",
+        "missing_allele": "ALT is `.`, or a region holds no codon",
         "not_a_variant": "ALT equals REF",
         "overlapping_deletion": "ALT is `*`",
         "breakend": "ALT is a breakend: brackets, `.A` or `A.`",
         "symbolic_allele": "ALT is symbolic: `<DEL>`, `<*>`, `<NON_REF>`, `C<ctg1>`",
         "non_acgt_allele": "the trimmed allele holds a letter other than A, C, G and T",
         "contig_not_found": "the reference has no such contig",
-        "position_out_of_range": "a base of REF lies outside the contig",
+        "position_out_of_range": "a base of REF, or of a region, lies outside the contig",
         "ref_alt_swapped": "REF is not at `pos`, but ALT is",
         "ref_mismatch": "REF is not at `pos`",
         "too_long": "the trimmed REF or ALT is longer than `max_allele_length`",
@@ -108,7 +108,8 @@ RECORD = Column(
 ALLELE = Column(
     "allele",
     pa.int32(),
-    "Number of the ALT allele in its line, as in GT; 0 where the line has none",
+    "Number of the ALT allele in its line, as in GT, or among those of its region; 0 where there "
+    "is none",
     "allele, 1-based",
     nullable=False,
 )
@@ -117,7 +118,11 @@ REFERENCE_CONTIG = Column(
     "reference_contig", CONTIG_TYPE, "Contig as the reference spells it; null where it has none"
 )
 POS = Column("pos", pa.int64(), "Position of the first base of `ref`, as in VCF", "base, 1-based")
-REF = Column("ref", pa.string(), "REF allele, upper case if letters only, else verbatim")
+REF = Column(
+    "ref",
+    pa.string(),
+    "REF allele, upper case if letters only, else verbatim; null where a region has no bases",
+)
 ALT = Column("alt", pa.string(), "ALT allele, upper case if letters only, else verbatim")
 STATUS = Column(
     "status",
@@ -225,7 +230,8 @@ SHARD_COLUMNS: Final = (
     ALT,
     replace(
         STATUS,
-        description="`invalid_record` or `filtered`, which reading decides, else null",
+        description="What reading decides: `invalid_record`, `filtered`, or why a region has no "
+        "bases; else null",
         nullable=True,
     ),
 )

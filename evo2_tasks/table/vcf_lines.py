@@ -236,16 +236,18 @@ def _info(rows: Sequence[Row]) -> bytes:
 def make_lines(rows: Iterable[Row], tally: Tally) -> Iterator[bytes]:
     """Lines made from the rows alone, without ID, QUAL, FILTER and samples.
 
+    The neighbouring rows of a record that share position and REF share a line.
+
     Args:
         rows: Rows of the table, by record and allele.
         tally: Counts what is done.
     """
-    for record, rows_of_record in groupby(rows, key=itemgetter(0)):
-        group = list(rows_of_record)
+    for (record, *_), rows_of_line in groupby(rows, key=itemgetter(0, 3, 4)):
+        group = list(rows_of_line)
         _, _, contig, pos, ref, _, _ = group[0]
         alts = ["." if row[5] is None else row[5] for row in group]
         if contig is None or pos is None or ref is None:
-            tally.leave_out(f"record {record}", "it could not be read")
+            tally.leave_out(f"record {record}", "it could not be read, or has no bases")
         elif not 0 <= pos <= _MAX_POS:
             tally.leave_out(f"record {record}", "its position is out of range")
         elif not (contig.isprintable() and is_vcf_contig(contig.encode())):

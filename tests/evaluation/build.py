@@ -195,3 +195,20 @@ def write_page(folder: Path, scorings: Sequence[str] = ("one",), **variant_set: 
 def read_frame(table: Path) -> pd.DataFrame:
     """The table as pandas reads it, by nothing of the project."""
     return pd.read_parquet(table)
+
+
+def saturated_columns(regions: Sequence[tuple[str, int, int]], *, seed: int = 1) -> Columns:
+    """Every SNV of some regions, each a contig, its first and its last position, in order."""
+    rng = np.random.default_rng(seed)
+    sites = [
+        (contig, pos, str(rng.choice(list("ACGT"))))
+        for contig, first, last in regions
+        for pos in range(first, last + 1)
+    ]
+    rows = [(*site, alt) for site in sites for alt in "ACGT" if alt != site[2]]
+    columns = make_columns(len(rows), seed=seed)
+    columns["contig"], columns["pos"], columns["ref"], columns["alt"] = map(
+        list, zip(*rows, strict=True)
+    )
+    columns["reference_contig"] = columns["contig"]
+    return columns

@@ -13,6 +13,7 @@ from tests.evaluation.build import (
     LABELS,
     hostile_columns,
     make_columns,
+    saturated_columns,
     without_scores,
     write_page,
     write_scoring,
@@ -35,7 +36,10 @@ ARGUMENTS = [
     "--disable-default-apps",
     "--disable-sync",
 ]
-SETS = ("labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile")
+SETS = (
+    "labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile",
+    "saturated",
+)  # fmt: skip
 PHONE_WIDTH = 390
 
 
@@ -65,6 +69,9 @@ def write_set(folder: Path, name: str) -> Path:
             settings = {"labels": {"OTHER": {"harmful": "high"}}}
         case "large":
             columns = make_columns(100_000, num_contigs=40)
+        case "saturated":
+            regions = [("<b>%{x}</b>", 1, 85), ("chr1", 5_001, 5_700)]
+            columns, settings = saturated_columns(regions), {}
         case "hostile":
             columns, carry = hostile_columns()
             write_scoring(folder / "one", columns, carry=carry)

@@ -484,6 +484,27 @@ def test_a_table_alone_becomes_a_vcf_of_sites(tmp_path: Path):
     bcftools_reads(target)
 
 
+def test_alleles_of_a_region_stand_on_the_lines_of_their_sites(tmp_path: Path):
+    rows = [
+        make_row(0, 0, "position_out_of_range", pos=9, ref=None, alt=None),
+        make_row(0, 1, pos=5, ref="TA", alt="T", llr=1.0),
+        make_row(0, 2, pos=6, ref="A", alt="C", llr=2.0),
+        make_row(0, 3, pos=6, ref="A", alt="G", llr=3.0),
+        make_row(0, 4, pos=6, ref="AC", alt="A", llr=4.0),
+        make_row(1, 1, pos=6, ref="AC", alt="A", llr=4.0),
+        make_row(2, 0, "contig_not_found", contig="nowhere", pos=1, ref=None, alt=None),
+    ]
+    done, lines, target = make_sites(tmp_path, rows)
+    assert (done.records, done.left_out) == (4, 2)
+    assert [[*line.split("\t")[1:5], line.rsplit("=", 1)[1]] for line in lines[-4:]] == [
+        ["5", ".", "TA", "T", "1"],
+        ["6", ".", "A", "C,G", "2,3"],
+        ["6", ".", "AC", "A", "4"],
+        ["6", ".", "AC", "A", "4"],
+    ]
+    bcftools_reads(target)
+
+
 def test_rows_that_no_vcf_holds_are_left_out_of_the_sites(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):

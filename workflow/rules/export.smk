@@ -40,3 +40,24 @@ rule export_tsv:
     shell:
         "evo2-tasks export --log {log:q} --to tsv"
         " --out {output.tsv:q} {input.table:q}"
+
+
+rule export_bedgraph:
+    input:
+        table="<results>/{variant_set}/{scoring}/scores.parquet",
+    output:
+        bedgraph="<results>/{variant_set}/{scoring}/scores.bedgraph.gz",
+    log:
+        "<logs>/export_bedgraph/{variant_set}/{scoring}.log",
+    benchmark:
+        "<benchmarks>/export_bedgraph/{variant_set}/{scoring}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=jobs.mem_mb,
+        runtime=jobs.runtime,
+    message:
+        "Writing bedGraph: {wildcards.variant_set}, {wildcards.scoring}"
+    shell:
+        "evo2-tasks export --log {log:q} --to bedgraph"
+        " --out {output.bedgraph:q} {input.table:q}"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.report.saturation import Saturation, find_saturation
 from evo2_tasks.evaluation.report.summary import TableSummary, summarize_table
 from evo2_tasks.evaluation.schema import curves_schema, figures_schema
 from evo2_tasks.table.files import open_table, read_json, read_rows, shown
@@ -77,6 +78,7 @@ class Evidence:
     Attributes:
         scoring: Its name.
         table: What its table says.
+        saturation: Stretches of it of which every substitution is scored.
         provenance: Where the table comes from.
         run: Content of its ``run.json``.
         figures: How well its scores separate the labels; empty where there are none.
@@ -85,6 +87,7 @@ class Evidence:
 
     scoring: str
     table: TableSummary
+    saturation: Saturation
     provenance: Provenance
     run: Mapping[str, Any]
     figures: Sequence[Figure]
@@ -137,6 +140,7 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
     return Evidence(
         scoring=scoring,
         table=table,
+        saturation=find_saturation(folder / TABLE),
         provenance=read_provenance(folder / TABLE),
         run=run,
         figures=read_figures(folder / FIGURES) if has_labels else (),

@@ -8,6 +8,8 @@
     "#e6e5df": "#2b3136", "#bdbbb2": "#545c63", "#ffffff": "#23282d",
     "#e3eef6": "#16324a", "#a9cfe6": "#1c5582", "#56a3d0": "#2f86bd", "#1f6ea8": "#6cb8e6",
     "#0b3c66": "#d5ecfa",
+    "#8f3b00": "#ffb27a", "#e08a4b": "#b8622a", "#f4f2ee": "#2b3136", "#4292c6": "#2f7fb5",
+    "#08306b": "#8fd0ff",
   };
   const PRINT_WIDTH = 640;
   const isDark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -29,6 +31,12 @@
     const { data, layout } = !printing && isDark.matches ? recolor(plot) : structuredClone(plot);
     const width = element.clientWidth;
     layout.width = printing ? Math.min(width, PRINT_WIDTH) : width;
+    // A letter for each position: as large as the cells, which shrink with the page.
+    for (const trace of data) {
+      if (trace.texttemplate) {
+        trace.textfont.size = Math.min(12, (1.4 * (layout.width - 140)) / trace.x.length);
+      }
+    }
     layout.dragmode = isCoarse.matches ? false : "zoom";
     Plotly.react(element, data, layout, {
       displaylogo: false,

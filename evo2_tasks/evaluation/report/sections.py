@@ -25,6 +25,7 @@ from evo2_tasks.evaluation.report.plots import (
     plot_pairs,
     plot_types,
 )
+from evo2_tasks.evaluation.report.saturation import color_span, plot_stretch
 from evo2_tasks.evaluation.report.style import Plot
 from evo2_tasks.evaluation.report.summary import QUANTILES
 from evo2_tasks.evaluation.report.tables import (
@@ -197,6 +198,7 @@ def make_sections(evidence: Sequence[Evidence]) -> list[Section]:
         Section("labels", "How well scores separate labels", [*_show_labels(evidence, names)]),
         Section("scores", "Distribution of the scores", [*_show_scores(evidence, names)]),
         Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, names)]),
+        Section("saturation", "Every substitution", [*_show_saturation(evidence, names)]),
         Section("strands", "Agreement of the strands", [*_show_strands(evidence, names)]),
         Section("indels", "Insertions and deletions", [*_show_indels(evidence, names)]),
         Section("strongest", "The strongest alleles", [*_show_strongest(evidence)]),
@@ -397,6 +399,27 @@ def _show_contigs(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block
                 f"Left out: {counted(num_left_out, 'contig')} with fewer alleles, "
                 f"{counted(elsewhere, 'scored allele')} in all "
                 f"({share(elsewhere, one.num_scored)})."
+            )
+
+
+def _show_saturation(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
+    for one in evidence:
+        stretches, num_stretches = one.saturation.stretches, one.saturation.num_stretches
+        if not stretches:
+            continue
+        if len(evidence) > 1:
+            yield Heading(one.scoring)
+        span = color_span(stretches)
+        yield Note(
+            "Each base of a region and the three others in its place: orange where llr is below 0, "
+            "blue where it is above, and its mean for each position."
+        )
+        yield Grid([plot_stretch(names(), stretch, span, one.scoring) for stretch in stretches])
+        if num_stretches > len(stretches):
+            yield Note(
+                f"Shown are the {len(stretches)} stretches with the lowest mean llr, of "
+                f"{count(num_stretches)} with {count(one.saturation.num_positions)} positions in "
+                "all. The export bedgraph has the mean of every position."
             )
 
 

@@ -15,6 +15,9 @@ BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 ORANGE, SKY, INK, MUTED = "#e69f00", "#56b4e9", "#1d2126", "#5a626c"
 GRID, AXIS, PAPER = "#e6e5df", "#bdbbb2", "#ffffff"
 DENSITY: Final = ("#e3eef6", "#a9cfe6", "#56a3d0", "#1f6ea8", "#0b3c66")
+DIVERGING: Final = ("#8f3b00", "#e08a4b", "#f4f2ee", "#4292c6", "#08306b")
+"""From the lowest over 0 to the highest: orange and blue stay apart for everybody."""
+
 CLEAR: Final = "rgba(0,0,0,0)"
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 

@@ -1,0 +1,132 @@
+"""Lists of variants: ``chr-pos-ref-alt``, ``chr:pos:ref:alt`` or SPDI, one on a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.lines import decode, drop_mark, read_lines, shown_path
+from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record, shown
+from evo2_tasks.genome.vcf import parse_position
+
+if TYPE_CHECKING:
+    from evo2_tasks.genome.reference import Reference
+
+SEPARATORS = "-:"
+MAX_START = 2**63 - 1
+
+# What makes a name with colons SPDI, whose positions count from 0: a RefSeq accession with version.
+_ACCESSION = re.compile(r"[A-Z]{2}_[A-Z]*[0-9]+\.[0-9]+")
+_BASES_OR_NONE = re.compile(r"[A-Za-z]*")
+_ALLELES = re.compile(r"[A-Za-z,.*]+")
+
+
+class VariantListReader:
+    """The variants of a list, plain, gzip or bgzip.
+
+    A name may hold ``-`` and ``:`` itself: lines are split from the right, at whichever of the two
+    comes last. SPDI is spelled as VCF does it: an insertion or deletion gets the base before it, or
+    the one after it at the beginning of a contig.
+
+    Args:
+        path: The file.
+        carry: Refused: a list has no columns.
+        reference: The sequences that have these bases.
+    """
+
+    carry_fields: tuple[CarryField, ...] = ()
+
+    def __init__(self, path: Path, carry: Sequence[str], reference: Reference) -> None:
+        if carry:
+            raise InputError(
+                f"{shown_path(path)}: carry: '{shown(carry[0])}': a list of variants has no "
+                f"columns; a table with a header has."
+            )
+        self.path = path
+        self._reference = reference
+
+    def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
+        """All lines in the order of the file but blank ones and those that begin with ``#``."""
+        for number, line in enumerate(read_lines(self.path), start=1):
+            text = decode(drop_mark(line) if number == 1 else line).strip(" \t")
+            if text and not text.startswith("#"):
+                record = _parse(text, self._reference)
+                yield InvalidRecord(f"line {number}", record) if isinstance(record, str) else record
+
+    def log_problems(self) -> None:
+        """Say nothing: a list carries nothing along."""
+
+
+def looks_like_variant(line: bytes) -> bool:
+    """Whether a line names a variant in one of the ways of a list."""
+    fields = _split(decode(line).strip(" \t"))
+    if len(fields) != 4 or parse_position(fields[1].encode()) is None:
+        return False
+    return bool(_ALLELES.fullmatch(fields[2]) and _ALLELES.fullmatch(fields[3])) or (
+        _ACCESSION.fullmatch(fields[0]) is not None
+    )
+
+
+def _split(text: str) -> list[str]:
+    separator = max(SEPARATORS, key=text.rfind)
+    return text.rsplit(separator, 3)
+
+
+def _parse(text: str, reference: Reference) -> Record | NoAllele | str:
+    """Read a line; gives the reason if it cannot be read."""
+    fields = _split(text)
+    if len(fields) < 4 or not fields[0] or len(text.split()) > 1:
+        return f"'{shown(text)}' is no chr-pos-ref-alt, chr:pos:ref:alt or SPDI"
+    contig, pos_text, ref, alt = fields
+    pos = parse_position(pos_text.encode())
+    if pos is None:
+        return f"position '{shown(pos_text)}' is no integer of 64 bits"
+    if text[len(contig)] == ":" and _ACCESSION.fullmatch(contig):
+        return _parse_spdi(contig, pos, ref, alt, reference)
+    alts = alt.split(",")
+    if not ref or "" in alts:
+        return "an allele is empty; only SPDI, with a RefSeq accession and colons, may have that"
+    return Record(contig, pos, ref, alts, None, ())
+
+
+def _parse_spdi(
+    contig: str, start: int, deleted: str, inserted: str, reference: Reference
+) -> Record | NoAllele | str:
+    """Spell an SPDI as VCF does.
+
+    Args:
+        contig: Its sequence.
+        start: Bases before the change.
+        deleted: What is replaced: bases, none, or their number.
+        inserted: Bases instead of it, or none.
+        reference: The sequences that have these bases.
+
+    Source:
+        Holmes et al. 2020, SPDI: data model for variants and applications at NCBI.
+    """
+    if not 0 <= start < MAX_START:
+        return f"position '{start}' is no number of bases before the change"
+    if not _BASES_OR_NONE.fullmatch(inserted):
+        return f"inserted sequence '{shown(inserted)}' is no bases"
+    name = reference.resolve(contig)
+    length = reference.contigs[name] if name is not None else 0
+    if not _BASES_OR_NONE.fullmatch(deleted):
+        number = parse_position(deleted.encode())
+        if number is None or number < 0:
+            return f"deleted sequence '{shown(deleted)}' is neither bases nor their number"
+        if name is None:
+            return NoAllele(contig, start + 1, "contig_not_found")
+        if start + number > length:
+            return NoAllele(contig, start + 1, "position_out_of_range")
+        deleted = reference.fetch(name, start, start + number)
+    end = start + len(deleted)
+    if (deleted and inserted) or name is None or end > length:
+        return Record(contig, start + 1, deleted, [inserted], None, ())
+    if start == 0:
+        after = reference.fetch(name, end, min(end + 1, length))
+        return Record(contig, 1, deleted + after, [inserted + after], None, ())
+    before = reference.fetch(name, start - 1, start)
+    return Record(contig, start, before + deleted, [before + inserted], None, ())
