@@ -38,6 +38,7 @@ from evo2_tasks.table.files import (
     open_table,
     read_json,
     read_rows,
+    shown,
     write_json,
     write_table,
 )
@@ -107,7 +108,11 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
             "filtered": counts.filtered,
             "shards": config.shards,
             "regions": settings.regions,
-            "reference": {"name": settings.reference, "digest": reference.seqcol_digest()},
+            "reference": {
+                "name": settings.reference,
+                "digest": reference.seqcol_digest(),
+                **describe_file(reference.path),
+            },
             "carry": [asdict(field) for field in carry_fields],
         },
     )
@@ -241,13 +246,15 @@ def windows(
         segments_file: The reference bases that the windows need, each once.
 
     Raises:
-        InputError: A file cannot be read, or the reference is of another assembly.
+        InputError: A file cannot be read, or the reference is of another assembly or not the one
+            that ``split`` read.
     """
     settings = config.variant_set(variant_set)
     scoring_config = config.scoring(scoring)
     read = read_json(split_file)
     carry_fields = read_carry_fields(read["carry"])
     reference = open_reference(config, settings.reference)
+    require_unchanged(reference, read["reference"], split_file)
     window_settings = WindowSettings(**scoring_config.model_dump(exclude={"model"}))
     signature = make_windows_signature(
         reference_digest=read["reference"]["digest"], scoring=scoring_settings(config, scoring)
@@ -419,6 +426,27 @@ def open_reference(config: RunConfig, name: str) -> Reference:
         assembly_report=settings.assembly_report,
         index_folder=config.output,
     )
+
+
+def describe_file(path: Path) -> dict[str, int]:
+    """What tells at no cost that a file is the one of before."""
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def require_unchanged(reference: Reference, read: Mapping[str, object], split_file: Path) -> None:
+    """Make sure that a reference has the sequences that ``split`` found in it.
+
+    Raises:
+        InputError: It has others.
+    """
+    if all(read.get(key) == value for key, value in describe_file(reference.path).items()):
+        return
+    if reference.seqcol_digest() != read["digest"]:
+        raise InputError(
+            f"{shown(reference.path)} has other sequences than when {shown(split_file)} was "
+            "written; run split again, or put the old file back."
+        )
 
 
 def count_rows(file: Path) -> int:

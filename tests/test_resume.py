@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -218,6 +219,38 @@ def test_a_broken_part_is_computed_again(
     assert shard.score(out)["parts_kept"] == len(parts) - 1
 
 
+def test_a_reference_that_changed_after_split_is_one_line(tmp_path: Path, checkpoint: Path) -> None:
+    shard = Shard(tmp_path, checkpoint, num_alleles=5)
+    genome = tmp_path / "genome.fa"
+    sequence = genome.read_text()
+    arguments = {
+        "variant_set": "v",
+        "scoring": "s",
+        "shard": tmp_path / "1-of-1.parquet",
+        "split_file": tmp_path / "split.json",
+        "segments_file": tmp_path / "other-segments.parquet",
+    }
+    genome.write_text(sequence)  # the same, at another time
+    tasks.windows(shard.config(), out=tmp_path / "again.parquet", **arguments)
+    assert (tmp_path / "again.parquet").read_bytes() == shard.windows.read_bytes()
+    genome.write_text(sequence[:-2] + {"A": "C"}.get(sequence[-2], "A") + sequence[-1])
+    with pytest.raises(InputError, match=r"genome\.fa has other sequences.*run split again"):
+        tasks.windows(shard.config(), out=tmp_path / "changed.parquet", **arguments)
+    assert not (tmp_path / "changed.parquet").exists()
+
+
+def test_scoring_asks_nothing_of_a_network(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection was asked for")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    shard.score(tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 150
+
+
 def test_memory_that_runs_short_is_said_and_costs_no_row(
     tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,6 +367,24 @@ def wait_until(holds: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
         assert job.poll() is None, "the job has ended"
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to mount a file system")
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, shard: Shard) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        with pytest.raises(InputError, match=r"cannot be written: .*Read-only"):
+            shard.score(disk / "out.parquet")
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        shard.score(disk / "out.parquet")
+        assert {path.name for path in disk.iterdir()} == {"out.parquet", "out.json"}
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.mark.root
