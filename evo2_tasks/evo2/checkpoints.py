@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 from transformers.dynamic_module_utils import custom_object_save
 
-from .config import PRESETS, Evo2Config
+from .config import NEEDS_FP8, PRESETS, Evo2Config
 from .modeling import Evo2ForCausalLM, Evo2PreTrainedModel
 from .published import (
     Fp8State,
@@ -59,6 +59,8 @@ def load_model(
     device: torch.device | str,
     model: str | None = None,
     config: Path | None = None,
+    fp8: str | None = None,
+    allow_without_fp8: bool = False,
 ) -> Evo2ForCausalLM:
     """Load a model to run it, as the reference would hold it.
 
@@ -69,12 +71,16 @@ def load_model(
         device: Where to put it.
         model: Which release a published file is of, if its name and shapes do not say.
         config: The published YAML config of a published file that is of no release.
+        fp8: How the input projections are computed, one of `FP8_MODES`; None is as the checkpoint
+            says: a converted folder by its config, a published file by the release that it is.
+        allow_without_fp8: Whether to take ``off`` for a checkpoint that needs FP8.
 
     Returns:
         The model, in eval mode.
 
     Raises:
-        ValueError: The checkpoint cannot be read, or a tensor is missing, unknown or misshapen.
+        ValueError: The checkpoint cannot be read, a tensor is missing, unknown or misshapen, or it
+            needs FP8 and is not to have it.
     """
     with ExitStack() as stack:
         if checkpoint.is_dir():
@@ -85,8 +91,16 @@ def load_model(
         else:
             file = PublishedFile(checkpoint)
             geometry = choose_config(file, model=model, config=config)
-            tensors, _ = match_published(file, geometry)
+            tensors, fp8_states = match_published(file, geometry)
+            set_fp8(geometry, fp8_states)
             geometry.round_weights_to = "bfloat16"
+        if fp8 == "off" and geometry.fp8 != "off" and not allow_without_fp8:
+            raise ValueError(
+                f"{checkpoint}: its projections were trained in FP8, and without it its output is "
+                "near random; set fp8 to emulate, or allow_without_fp8 to run it so."
+            )
+        geometry.fp8 = geometry.fp8 if fp8 is None else fp8
+        geometry.check_fp8()
         rounded = geometry.round_weights_to
         geometry.round_weights_to = None
         geometry.dtype = dtype
@@ -140,6 +154,7 @@ def convert_published(
     file = PublishedFile(source)
     geometry = choose_config(file, model=model, config=config)
     tensors, fp8_states = match_published(file, geometry)
+    set_fp8(geometry, fp8_states)
     kept = {name: stored for name, stored in tensors.items() if keeps_float32(name)}
     check_poles(source, {name: stored.read() for name, stored in kept.items()})
     if any(stored.dtype != torch.bfloat16 for name, stored in tensors.items() if name not in kept):
@@ -203,8 +218,33 @@ def recognise(config: Evo2Config) -> str | None:
     return None
 
 
+def set_fp8(config: Evo2Config, states: Mapping[str, Fp8State]) -> None:
+    """Say in the config of a published file what its FP8 scales are, and whether it needs them.
+
+    Args:
+        config: The config, which is written to.
+        states: The FP8 scaling that the file holds, by our names of its linear maps.
+
+    Raises:
+        ValueError: A scale is no number above 0.
+    """
+    scales: list[list[float] | None] = [None] * config.num_hidden_layers
+    for layer in range(config.num_hidden_layers):
+        state = states.get(f"model.layers.{layer}.mixer.projections")
+        if state is not None and "scale_fwd" in state.tensors:
+            forward = state.tensors["scale_fwd"].float()  # of input, weight, output
+            # Files of older versions of Transformer Engine hold the inverses too.
+            inverse = state.tensors.get("scale_inv_fwd", 1 / forward).float()
+            scales[layer] = [float(forward[0]), float(forward[1]), float(inverse[0] * inverse[1])]
+    config.fp8_scales = scales if any(scales) else None
+    config.fp8 = "emulate" if config.fp8_projections and recognise(config) in NEEDS_FP8 else "off"
+    config.check_fp8()
+
+
 def weights_digest(model: Evo2ForCausalLM) -> str:
     """SHA-256 over the loaded tensors: names in order, dtypes, shapes and bytes.
+
+    The FP8 scales count where the model uses them.
 
     Args:
         model: The model, on any device.
@@ -220,6 +260,8 @@ def weights_digest(model: Evo2ForCausalLM) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
         digest.update(data.numpy())
+    if model.config.fp8 != "off":
+        digest.update(json.dumps(model.config.fp8_scales).encode())
     return digest.hexdigest()
 
 
