@@ -35,7 +35,6 @@ from evo2_tasks.evo2.checkpoints import (
     convert_published,
     export_published,
     load_model,
-    recognise,
     weights_digest,
 )
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
@@ -72,8 +71,6 @@ from evo2_tasks.table.segments import Segments
 
 logger = logging.getLogger(__name__)
 
-NEEDS_FP8 = frozenset({"evo2_1b_base", "evo2_20b", "evo2_40b", "evo2_40b_base"})
-
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -82,12 +79,14 @@ class LoadedModel:
     Attributes:
         model: In eval mode, on its device.
         dtype: Number type of its weights.
+        fp8: How its input projections are computed, and whether that had to be allowed.
         weights: Digest of its tensors as they were loaded.
         load_s: Seconds that it took to load.
     """
 
     model: Evo2ForCausalLM
     dtype: str
+    fp8: str
     weights: str
     load_s: float
 
@@ -136,7 +135,7 @@ def score(
             scoring=asked["scoring"],
             weights_digest=loaded.weights,
             dtype=loaded.dtype,
-            fp8="off",
+            fp8=loaded.fp8,
             prepend_bos=settings.prepend_bos,
         )
         provenance = Provenance(signature, package_version(), model=settings.model)
@@ -322,8 +321,8 @@ def open_model(config: RunConfig, name: str) -> LoadedModel:
     """Load a model of the config on the device that it asks for.
 
     Raises:
-        InputError: There is no such device, the checkpoint cannot be read, or it is one whose
-            scores would be wrong.
+        InputError: There is no such device, the checkpoint cannot be read, or it needs FP8 and the
+            config says off.
     """
     started = time.monotonic()
     settings = config.models[name]
@@ -339,6 +338,8 @@ def open_model(config: RunConfig, name: str) -> LoadedModel:
                 device=device,
                 model=settings.model,
                 config=settings.config,
+                fp8=settings.fp8,
+                allow_without_fp8=settings.allow_without_fp8,
             )
     except ValueError as error:
         raise InputError(f"models.{name}: {error}") from error
@@ -346,26 +347,24 @@ def open_model(config: RunConfig, name: str) -> LoadedModel:
         raise InputError(
             f"models.{name}: the weights do not fit into the memory of {describe_device(device)}."
         ) from error
-    release = recognise(model.config)
-    if release in NEEDS_FP8:
-        raise InputError(
-            f"models.{name}: {settings.checkpoint} is {release}, whose projections were trained in "
-            "FP8; without it its scores are near random, and FP8 is not there yet. Use a 7B model."
-        )
+    fp8 = str(model.config.fp8)
+    if fp8 == "off" and settings.allow_without_fp8:
+        fp8 = "off (allow_without_fp8)"
     weights = weights_digest(model)
     load_s = time.monotonic() - started
     logger.info(
-        "%s: %s parameters in %s on %s of %s, loaded in %.1f s; torch %s, driver %s",
+        "%s: %s parameters in %s, fp8 %s, on %s of %s, loaded in %.1f s; torch %s, driver %s",
         name,
         f"{model.num_parameters():,}",
         dtype,
+        fp8,
         describe_device(device),
         platform.node(),
         load_s,
         torch.__version__,
         driver_version() or "none",
     )
-    return LoadedModel(model, dtype, weights, load_s)
+    return LoadedModel(model, dtype, fp8, weights, load_s)
 
 
 @contextmanager
