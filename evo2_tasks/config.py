@@ -64,7 +64,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], AfterValidator(_unique)]
 SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_unique)]
-Fp8Mode = Annotated[Literal["off", "emulate", "hopper", "ada", "blackwell"], BeforeValidator(_off)]
+Fp8Mode = Literal["off", "emulate", "hopper", "ada", "blackwell"]
 Release = Literal[
     "evo2_1b_base",
     "evo2_7b",
@@ -108,7 +108,7 @@ class ModelConfig(_Section):
     """The published `.yml` description of a `.pt` file that is no release."""
     dtype: Literal["bfloat16", "float32"] | None = None
     """Number type of the weights; without it `bfloat16` on a GPU, `float32` on a CPU."""
-    fp8: Fp8Mode | None = None
+    fp8: Annotated[Fp8Mode, BeforeValidator(_off)] | None = None
     """How the input projections are computed: in that number type (`off`), in FP8 with sums in
     float32 (`emulate`), or with the sums of a kind of GPU, which is slow and for comparing. Without
     it `emulate` for the published 1B, 20B and 40B, `off` for the published 7B, and for a folder

@@ -21,6 +21,9 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "windows_run": "windows that went through the model",
     "tokens_run": "tokens that went through the model",
     "wall_s": "seconds of all scoring jobs together, whether or not they ran at once",
+    "verification": "whether the model gives the figures that are published of it: `status` "
+    "(`same_arithmetic`, `other_arithmetic`, `failed` if that was allowed, `not_verified` and the "
+    "`reason`), `of` which model, `differences`; by kind of device where there are several",
     "devices": "kinds of devices that the shards ran on, with the number of shards of each",
     "shards": "what each scoring job states about itself: device, versions, time, peak memory, "
     "`parts` and how many of them were kept from an earlier try, `batch_tokens` (less than the "
@@ -111,6 +114,7 @@ def summarize_run(
         "by_flag": dict(counts.by_flag),
         "variants": dict(variants or {}),
         **sums,
+        "verification": _verification(shards),
         "devices": _count_devices(shards),
         "shards": list(shards),
     }
@@ -118,6 +122,14 @@ def summarize_run(
 
 def _count_devices(shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return dict(Counter(shard["device_class"] for shard in shards if "device_class" in shard))
+
+
+def _verification(shards: Sequence[Mapping[str, Any]]) -> Any:
+    """What the shards found of the model, by kind of device where there are several."""
+    found = {
+        shard["device_class"]: shard["verification"] for shard in shards if "verification" in shard
+    }
+    return next(iter(found.values())) if len(found) == 1 else found or None
 
 
 def _place(shard: Mapping[str, Any]) -> str:

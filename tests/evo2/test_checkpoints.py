@@ -26,7 +26,9 @@ from evo2_tasks.evo2 import config as evo2_config
 from evo2_tasks.evo2.checkpoints import (
     convert_published,
     export_published,
+    layer_digests,
     load_model,
+    read_release,
     weights_digest,
 )
 
@@ -105,7 +107,8 @@ def test_there_and_back(golden_folder: Path, tmp_path: Path, name: str) -> None:
     convert_published(exported, again, config=tmp_path / "exported.yml")
     assert {path.name for path in folder.iterdir()} == {path.name for path in again.iterdir()}
     for path in folder.iterdir():
-        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+        if path.name != "conversion.json":  # which says of what it was made
+            assert path.read_bytes() == (again / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -626,6 +629,49 @@ def test_a_saved_model_loads(make_model: Any, tmp_path: Path) -> None:
     model = make_model()
     model.save_pretrained(tmp_path)
     assert weights_digest(load(tmp_path)) == weights_digest(model)
+
+
+def test_which_release_a_checkpoint_says_it_is(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = {key: getattr(publish.make_config(), key) for key in checkpoints.GEOMETRY}
+    for module in (checkpoints, evo2_config):
+        monkeypatch.setattr(module, "PRESETS", {"evo2_one": small, "evo2_twin": small})
+    file, yml = publish(name="evo2_twin.pt")
+    assert read_release(file) == "evo2_twin"
+    assert read_release(file, model="evo2_one") == "evo2_one"
+    assert read_release(file, config=yml) is None
+    convert_published(file, tmp_path / "converted")
+    assert read_release(tmp_path / "converted") == "evo2_twin"
+    # What was loaded and saved, trained on maybe, is no published model.
+    load(tmp_path / "converted").save_pretrained(tmp_path / "saved")
+    assert read_release(tmp_path / "saved") is None
+    file, _ = publish(name="mine.pt")
+    convert_published(file, tmp_path / "mine", config=yml)
+    assert read_release(tmp_path / "mine") is None
+    file.rename(tmp_path / "evo2_twin.pt.part0")
+    convert_published(tmp_path / "evo2_twin.pt.part0", tmp_path / "parts")
+    assert read_release(tmp_path / "parts") == "evo2_twin"
+
+
+def test_a_folder_whose_file_is_cut_short_is_refused(make_model: Any, tmp_path: Path) -> None:
+    make_model().save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"model\.safetensors: is cut short or damaged"):
+        load(tmp_path)
+
+
+def test_digests_of_layers_see_which_one_changed(make_model: Any) -> None:
+    model = make_model(["hyena_se", "hyena_se", "attention"])
+    digests = layer_digests(model)
+    assert len(set(digests)) == 3
+    model.model.layers[0], model.model.layers[1] = model.model.layers[1], model.model.layers[0]
+    assert layer_digests(model) == [digests[1], digests[0], digests[2]]
+    with torch.no_grad():
+        model.model.layers[2].mlp.l1.weight[0, 0] += 1
+    assert layer_digests(model)[:2] == [digests[1], digests[0]]
+    assert layer_digests(model)[2] != digests[2]
 
 
 def test_a_release_is_told_by_its_shapes_or_its_name(

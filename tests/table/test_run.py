@@ -31,6 +31,7 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
         "windows_run": 9,
         "tokens_run": 300,
         "wall_s": 4.5,
+        "verification": None,
         "devices": {"cpu": 3},
         "shards": [
             {"shard": name, "device_class": "cpu", "windows_run": 3, "tokens_run": 100,
@@ -38,6 +39,18 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
             for name in reversed(names)
         ],
     }  # fmt: skip
+
+
+def test_what_was_found_of_the_model_stands_once_for_each_kind_of_device(tmp_path: Path):
+    good, other = {"status": "same_arithmetic"}, {"status": "other_arithmetic"}
+    kinds = [("A100", good), ("A100", good), ("H100", other)]
+    shards = [
+        write_side(tmp_path, f"{number}-of-3", device_class=kind, verification=found)
+        for number, (kind, found) in enumerate(kinds, start=1)
+    ]
+    assert summarize_run(Counts(), read_shards(shards[:2]))["verification"] == good
+    both = summarize_run(Counts(), read_shards(shards))["verification"]
+    assert both == {"A100": good, "H100": other}
 
 
 def test_every_key_is_explained():
