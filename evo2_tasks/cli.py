@@ -435,6 +435,22 @@ def verify(
 
 
 @main.command()
+@model_options
+@click.option("--out", type=PATH, required=True, help="JSON file to write.")
+@click.option("--quick", is_flag=True, help="Short windows, and no slow way of FP8: for a CPU.")
+def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
+    """Measure what a model does on this device, for somebody who has none like it.
+
+    Versions, the device, verify's figures in every way of FP8, rates and memory, and whose rules
+    its FP8 products follow. The file holds no path, and no name of a machine or a user.
+    """
+    # Only the model needs torch, which takes seconds to import.
+    from evo2_tasks import doctor_task  # noqa: PLC0415
+
+    doctor_task.doctor(ModelConfig(**model), out=out, quick=quick, threads=threads)
+
+
+@main.command()
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH)
 @click.option("--model", help="Release that a published file is, for example evo2_7b.")
