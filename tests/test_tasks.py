@@ -252,6 +252,9 @@ def test_the_model_and_the_settings_stand_in_the_signature(
     assert provenance.signature["dtype"] == "float32"
     assert provenance.signature["scoring"]["window_length"] == 64
     assert len(provenance.signature["weights"]) == 64
+    run = json.loads((tmp_path / "results" / "s" / "run.json").read_text())
+    assert run["verification"] == {"status": "not_verified", "reason": "no published model"}
+    assert run["shards"][0]["verification"] == run["verification"]
     split = json.loads((tmp_path / "results" / "shards" / "split.json").read_text())
     assert provenance.signature["reference"] == split["reference"]["digest"]
 
