@@ -73,32 +73,34 @@ def test_devices_of_different_kinds_can_be_forbidden(tmp_path: Path):
     shards = read_shards(
         [write_side(tmp_path, f"{i}-of-3", device_class=kind) for i, kind in enumerate(kinds, 1)]
     )
-    require_equal_devices(shards, dtype="bfloat16", allow_mixed=True)
-    require_equal_devices(shards[:2], dtype="bfloat16", allow_mixed=False)
+    require_equal_devices(shards, dtype="bfloat16", fp8=False, allow_mixed=True)
+    require_equal_devices(shards[:2], dtype="bfloat16", fp8=False, allow_mixed=False)
     with pytest.raises(InputError, match=r"A100 \(2\), NVIDIA H100 \(1\).*allow_mixed_devices"):
-        require_equal_devices(shards, dtype="bfloat16", allow_mixed=False)
+        require_equal_devices(shards, dtype="bfloat16", fp8=False, allow_mixed=False)
 
 
 @pytest.mark.parametrize(
-    ("other", "dtype", "fits"),
+    ("other", "dtype", "fp8", "fits"),
     [
-        ([-1.0, 2.0], "float32", True),
-        ([-1.0, 2.0005], "float32", True),
-        ([-1.0, 2.01], "float32", False),
-        ([-1.0, 2.01], "bfloat16", True),
-        ([-1.0, 2.6], "bfloat16", False),
-        ([-1.0, None], "bfloat16", False),
+        ([-1.0, 2.0], "float32", False, True),
+        ([-1.0, 2.0005], "float32", False, True),
+        ([-1.0, 2.01], "float32", False, False),
+        ([-1.0, 2.01], "bfloat16", False, True),
+        ([-1.0, 2.6], "bfloat16", False, False),
+        ([-1.0, None], "bfloat16", False, False),
+        ([-1.0, 2.3], "float32", True, True),
+        ([-1.0, 2.6], "float32", True, False),
     ],
 )
 def test_a_device_that_computes_wrong_is_named(
-    tmp_path: Path, other: list[float | None], dtype: str, fits: bool
+    tmp_path: Path, other: list[float | None], dtype: str, fp8: bool, fits: bool
 ):
     sides = [
         write_side(tmp_path, "1-of-2", canaries=[-1.0, 2.0], node="n1"),
         write_side(tmp_path, "2-of-2", canaries=other, node="n2"),
     ]
     if fits:
-        require_equal_devices(read_shards(sides), dtype=dtype, allow_mixed=True)
+        require_equal_devices(read_shards(sides), dtype=dtype, fp8=fp8, allow_mixed=True)
     else:
         with pytest.raises(InputError, match=r"1-of-2.*n1.*2-of-2.*n2.*canary 2"):
-            require_equal_devices(read_shards(sides), dtype=dtype, allow_mixed=True)
+            require_equal_devices(read_shards(sides), dtype=dtype, fp8=fp8, allow_mixed=True)
