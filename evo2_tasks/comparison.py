@@ -171,7 +171,7 @@ def differing_files(found: Sequence[KnownFile], known: Sequence[KnownFile]) -> I
         if one is None or one.bytes is None or file.bytes is None:
             continue
         if file.bytes < one.bytes:
-            yield f"{file.name} is cut short: {file.bytes:,} bytes of {one.bytes:,}"
+            yield f"{file.name} is cut short or another file: {file.bytes:,} bytes of {one.bytes:,}"
         elif file.bytes > one.bytes:
             yield f"{file.name} is another file: {file.bytes:,} bytes and not {one.bytes:,}"
         elif None not in (one.sha256, file.sha256) and one.sha256 != file.sha256:

@@ -38,7 +38,7 @@ CANARY_TOLERANCES: Final[Mapping[str, float]] = {"float32": 1e-3, "bfloat16": 0.
 4,096 they were up to 0.26 away from the same model in float32."""
 
 FP8_CANARY_TOLERANCE: Final = 0.5
-"""The same where projections are in FP8: for a last bit an input may round to another E4M3 number, up
+"""The same in FP8: for a last bit an input may round to another E4M3 number, which is up
 to an eighth away. With evo2-mini and made-up scales two ways of summing were up to 0.2 apart."""
 
 
