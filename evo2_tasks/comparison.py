@@ -132,14 +132,14 @@ def find_causes(
     yield from differing_files(files, expected.files)
 
     def is_met_by(check: Check) -> bool:
-        elsewhere = replace(here, device_class="")
+        elsewhere = replace(here, device_class="")  # so that either band will do
         return all(one.band != "outside" for one in check.judge(measure(model, check), elsewhere))
 
     upper = tuple(sequence.upper() for sequence in failed.sequences)
     if upper != failed.sequences and is_met_by(replace(failed, sequences=upper)):
         yield "the sequences are in lower case, which are other tokens: give them in upper case"
     mode = model.config.fp8
-    if model.config.fp8_scales is None:
+    if not model.config.has_fp8_scales:
         if failed.arithmetic.fp8 != "off":
             yield "FP8 is off, and the checkpoint has no FP8 scales: take the published file"
     else:

@@ -54,7 +54,7 @@ def doctor(settings: ModelConfig, *, out: Path, quick: bool, threads: int | None
     own_mode = model.config.fp8
     figures = {}
     for mode in QUICK_MODES if quick else FP8_MODES:
-        if mode != "off" and model.config.fp8_scales is None:
+        if mode != "off" and not model.config.has_fp8_scales:
             figures[mode] = {"not_run": "the checkpoint has no FP8 scales"}
             continue
         model.config.fp8 = mode

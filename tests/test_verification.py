@@ -320,6 +320,25 @@ def test_lost_scales_are_caught(checkpoint: Checkpoint) -> None:
     assert "the checkpoint has no FP8 scales" in causes_of(checkpoint.verify(fp8="off"))
 
 
+def test_scales_that_only_some_layers_have_lost_are_caught(checkpoint: Checkpoint) -> None:
+    name = "blocks.2.projections._extra_state"
+    checkpoint.tamper(lambda entries: entries.update({name: io.BytesIO()}))
+    with pytest.raises(InputError, match="none for layer 2"):
+        checkpoint.verify()
+    assert "the checkpoint has no FP8 scales" in causes_of(checkpoint.verify(fp8="off"))
+
+
+def test_sums_of_another_gpu_are_caught_where_they_matter(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    values = json.loads(checkpoint.figures.read_text())
+    values["checks"][0]["bands"]["score"] = [1e-4, 1e-3]
+    checkpoint.figures = tmp_path / "narrow.json"
+    checkpoint.figures.write_text(json.dumps(values))
+    causes = causes_of(checkpoint.verify(fp8="hopper"))
+    assert causes.startswith("products are summed as on hopper: set fp8 to emulate")
+
+
 @pytest.mark.parametrize(("one", "other"), [(0, 4), (2, 6)])
 def test_swapped_layers_are_caught(checkpoint: Checkpoint, one: int, other: int) -> None:
     def swap(entries: dict[str, Any]) -> None:

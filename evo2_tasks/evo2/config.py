@@ -230,6 +230,13 @@ class Evo2Config(PreTrainedConfig):
             ):
                 raise ValueError(f"fp8_scales: {scales!r} of layer {layer_idx}, not 3 numbers > 0.")
 
+    @property
+    def has_fp8_scales(self) -> bool:
+        """Whether there are FP8 scales of every Hyena layer."""
+        scales = self.fp8_scales or [None] * self.num_hidden_layers
+        pairs = zip(self.operators, scales, strict=True)
+        return all(one is not None for operator, one in pairs if operator != ATTENTION)
+
     def fp8_scales_of(self, layer_idx: int) -> tuple[float, float, float]:
         """The FP8 scales of a layer: of its input, of its weight, of the product.
 

@@ -366,7 +366,11 @@ def test_a_model_without_scales_is_refused(make_model: Any, make_config: Any) ->
     model.config.fp8 = "hopper"
     with pytest.raises(ValueError, match=r"'hopper' needs FP8 scales.*layer 0"):
         logits_of(model)
+    assert not model.config.has_fp8_scales
+    model.config.fp8_scales = [[1.0, 1.0, 1.0], None, [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    assert model.config.has_fp8_scales  # attention needs none
     model.config.fp8_scales = [[1.0, 1.0, 1.0], None, None, [1.0, 1.0, 1.0]]
+    assert not model.config.has_fp8_scales
     with pytest.raises(ValueError, match="none for layer 2"):
         logits_of(model)
     model.config.fp8 = "tensor cores"
