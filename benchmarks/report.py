@@ -75,7 +75,7 @@ def write_results(folder: Path, *, alleles: int, num_contigs: int) -> None:
     """A table, its run.json, and a config."""
     signature = make_signature(
         reference_digest="SQ.abc", scoring={"window_length": 8192}, weights_digest="0" * 64,
-        dtype="float32", fp8=False, prepend_bos=False,
+        dtype="float32", fp8="off", prepend_bos=False,
     )  # fmt: skip
     provenance = Provenance(signature, package_version(), "stub")
     rng = np.random.default_rng(1)

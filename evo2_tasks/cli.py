@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from evo2_tasks import plan_task, status_task, tasks
-from evo2_tasks.config import RunConfig, load_config
+from evo2_tasks.config import Fp8Mode, ModelConfig, Release, RunConfig, load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.text import describe_figures
 from evo2_tasks.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
@@ -380,6 +380,78 @@ def calibrate(
     from evo2_tasks import score_task  # noqa: PLC0415
 
     score_task.calibrate(config, scoring=scoring, out=out, threads=threads, seconds=seconds)
+
+
+def model_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command on one checkpoint the options that a model has in a config."""
+    options = [
+        click.argument("checkpoint", type=PATH),
+        click.option("--model", type=click.Choice(get_args(Release)), help="Release that it is."),
+        click.option("--config", type=PATH, help="Published .yml description of one that is none."),
+        click.option("--dtype", type=click.Choice(["bfloat16", "float32"]), help="Of its weights."),
+        click.option(
+            "--fp8", type=click.Choice(get_args(Fp8Mode)), help="How projections are computed."
+        ),
+        click.option("--allow-without-fp8", is_flag=True, help="Take off where FP8 is needed."),
+        click.option("--gpus", type=click.IntRange(min=0), default=1, help="0 for the CPU."),
+        click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the model."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@main.command()
+@model_options
+@click.option("--expected", type=PATH, help="Figures to compare with in place of published ones.")
+@click.option("--write-expected", "out", type=PATH, help="Write this model's figures instead.")
+@click.option("--short", is_flag=True, help="Only what takes seconds; no checksums of files.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(
+    expected: Path | None,
+    out: Path | None,
+    short: bool,
+    as_json: bool,
+    threads: int | None,
+    **model: Any,
+) -> None:
+    """Is this checkpoint, on this device and in this precision, the model that it should be?
+
+    Exits with 0 if its figures are within one of two bands, and with 2 if they are not or if there
+    are none to compare with.
+    """
+    # Only the model needs torch, which takes seconds to import.
+    from evo2_tasks import verify_task  # noqa: PLC0415
+
+    settings = ModelConfig(**model)
+    if out is not None:
+        if expected is not None:
+            raise InputError("verify: give --expected or --write-expected, not both.")
+        verify_task.write_expected(settings, out=out, short=short, threads=threads)
+        return
+    found = verify_task.verify(settings, expected_file=expected, short=short, threads=threads)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for line in verify_task.describe_verification(found):
+            click.echo(line)
+    verify_task.require_verified(found)
+
+
+@main.command()
+@model_options
+@click.option("--out", type=PATH, required=True, help="JSON file to write.")
+@click.option("--quick", is_flag=True, help="Short windows, and no slow way of FP8: for a CPU.")
+def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
+    """Measure what a model does on this device, for somebody who has none like it.
+
+    Versions, the device, verify's figures in every way of FP8, rates and memory, and whose rules
+    its FP8 products follow. The file holds no path, and no name of a machine or a user.
+    """
+    # Only the model needs torch, which takes seconds to import.
+    from evo2_tasks import doctor_task  # noqa: PLC0415
+
+    doctor_task.doctor(ModelConfig(**model), out=out, quick=quick, threads=threads)
 
 
 @main.command()

@@ -54,11 +54,17 @@ def _unique(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _off(value: object) -> object:
+    """Take an ``off`` without quotes as what it says; YAML reads it as false."""
+    return "off" if value is False else value
+
+
 FileName = Annotated[Path, Strict(False), BeforeValidator(_file_name)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], AfterValidator(_unique)]
 SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_unique)]
+Fp8Mode = Literal["off", "emulate", "hopper", "ada", "blackwell"]
 Release = Literal[
     "evo2_1b_base",
     "evo2_7b",
@@ -102,6 +108,14 @@ class ModelConfig(_Section):
     """The published `.yml` description of a `.pt` file that is no release."""
     dtype: Literal["bfloat16", "float32"] | None = None
     """Number type of the weights; without it `bfloat16` on a GPU, `float32` on a CPU."""
+    fp8: Annotated[Fp8Mode, BeforeValidator(_off)] | None = None
+    """How the input projections are computed: in that number type (`off`), in FP8 with sums in
+    float32 (`emulate`), or with the sums of a kind of GPU, which is slow and for comparing. Without
+    it `emulate` for the published 1B, 20B and 40B, `off` for the published 7B, and for a folder
+    what its `config.json` says."""
+    allow_without_fp8: bool = False
+    """Whether `fp8: off` is taken for a checkpoint that needs FP8, whose scores are then near
+    random."""
     gpus: Annotated[int, Field(ge=0)] = 1
     """GPUs that a scoring job asks the scheduler for; 0 for a model that runs on CPUs."""
 

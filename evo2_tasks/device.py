@@ -17,8 +17,12 @@ from evo2_tasks.table.provenance import package_version
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def find_device(name: str, gpus: int) -> torch.device:
+def find_device(where: str, gpus: int) -> torch.device:
     """The device that a model's ``gpus`` asks for.
+
+    Args:
+        where: Who says so, for messages: ``models.NAME``, or a command.
+        gpus: How many are asked for.
 
     Raises:
         InputError: A GPU is asked for and none is there.
@@ -28,7 +32,7 @@ def find_device(name: str, gpus: int) -> torch.device:
     device = torch.accelerator.current_accelerator(check_available=True)
     if device is None:
         raise InputError(
-            f"models.{name}.gpus: {gpus} asked for, but torch {torch.__version__} sees none on "
+            f"{where}.gpus: {gpus} asked for, but torch {torch.__version__} sees none on "
             f"{platform.node()}. Ask the scheduler for one, or set gpus: 0 to run on the CPU."
         )
     return device

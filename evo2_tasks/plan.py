@@ -213,7 +213,7 @@ def step_settings(config: RunConfig) -> StepSettings:
         score={
             name: _dumped(
                 config.models[scoring.model],
-                {"checkpoint", "model", "config"},
+                {"checkpoint", "model", "config", "fp8", "allow_without_fp8"},
                 {
                     "dtype": model_dtype(config.models[scoring.model]),
                     **scoring_settings(config, name),

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from evo2_tasks.comparison import verify_once
 from evo2_tasks.config import (
     ModelConfig,
     RunConfig,
@@ -35,7 +36,7 @@ from evo2_tasks.evo2.checkpoints import (
     convert_published,
     export_published,
     load_model,
-    recognise,
+    read_release,
     weights_digest,
 )
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
@@ -69,10 +70,9 @@ from evo2_tasks.table.provenance import (
 )
 from evo2_tasks.table.schema import scores_schema
 from evo2_tasks.table.segments import Segments
+from evo2_tasks.verification import Arithmetic
 
 logger = logging.getLogger(__name__)
-
-NEEDS_FP8 = frozenset({"evo2_1b_base", "evo2_20b", "evo2_40b", "evo2_40b_base"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,14 @@ class LoadedModel:
     Attributes:
         model: In eval mode, on its device.
         dtype: Number type of its weights.
+        fp8: How its input projections are computed, and whether that had to be allowed.
         weights: Digest of its tensors as they were loaded.
         load_s: Seconds that it took to load.
     """
 
     model: Evo2ForCausalLM
     dtype: str
+    fp8: str
     weights: str
     load_s: float
 
@@ -130,16 +132,17 @@ def score(
     if threads is not None:
         torch.set_num_threads(threads)
     with Interruption() as interruption:
-        loaded = open_model(config, settings.model)
+        loaded = open_run_model(config, settings.model)
         signature = make_signature(
             reference_digest=asked["reference"],
             scoring=asked["scoring"],
             weights_digest=loaded.weights,
             dtype=loaded.dtype,
-            fp8="off",
+            fp8=loaded.fp8,
             prepend_bos=settings.prepend_bos,
         )
         provenance = Provenance(signature, package_version(), model=settings.model)
+        verification = verify_model(settings.model, config.models[settings.model], loaded)
         canaries = score_canaries(loaded.model)
         scorer = PartScorer(loaded, settings, config.run, interruption)
         store = PartStore(out, scorer.key(signature), SCORE_NAMES)
@@ -187,6 +190,7 @@ def score(
                     [config.run.batch_tokens, *(stated["batch_tokens"] for stated in parts)]
                 ),
                 "canaries": canaries,
+                "verification": verification,
                 **machine,
             },
         )
@@ -318,54 +322,93 @@ class PartScorer:
                 return
 
 
-def open_model(config: RunConfig, name: str) -> LoadedModel:
-    """Load a model of the config on the device that it asks for.
+def open_run_model(config: RunConfig, name: str) -> LoadedModel:
+    """Load a model of a run's config; see `open_model`."""
+    return open_model(f"models.{name}", config.models[name], config.run.model_cache)
+
+
+def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedModel:
+    """Load a model on the device that it asks for.
+
+    Args:
+        where: Who says so, for messages.
+        settings: The checkpoint, and how to run it.
+        cache: Folder on the node's own disk to copy the checkpoint to first; None leaves it.
 
     Raises:
-        InputError: There is no such device, the checkpoint cannot be read, or it is one whose
-            scores would be wrong.
+        InputError: There is no such device, the checkpoint cannot be read, or it needs FP8 and the
+            config says off.
     """
     started = time.monotonic()
-    settings = config.models[name]
-    device = find_device(name, settings.gpus)
+    device = find_device(where, settings.gpus)
     if device.type == "cpu":
         keep_freed_memory()
     dtype = model_dtype(settings)
     try:
-        with local_checkpoint(settings, config.run.model_cache) as checkpoint:
+        with local_checkpoint(settings, cache) as checkpoint:
             model = load_model(
                 checkpoint,
                 dtype=getattr(torch, dtype),
                 device=device,
                 model=settings.model,
                 config=settings.config,
+                fp8=settings.fp8,
+                allow_without_fp8=settings.allow_without_fp8,
             )
     except ValueError as error:
-        raise InputError(f"models.{name}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
     except torch.OutOfMemoryError as error:
         raise InputError(
-            f"models.{name}: the weights do not fit into the memory of {describe_device(device)}."
+            f"{where}: the weights do not fit into the memory of {describe_device(device)}."
         ) from error
-    release = recognise(model.config)
-    if release in NEEDS_FP8:
-        raise InputError(
-            f"models.{name}: {settings.checkpoint} is {release}, whose projections were trained in "
-            "FP8; without it its scores are near random, and FP8 is not there yet. Use a 7B model."
-        )
+    fp8 = str(model.config.fp8)
+    if fp8 == "off" and settings.allow_without_fp8:
+        fp8 = "off (allow_without_fp8)"
     weights = weights_digest(model)
     load_s = time.monotonic() - started
     logger.info(
-        "%s: %s parameters in %s on %s of %s, loaded in %.1f s; torch %s, driver %s",
-        name,
+        "%s: %s parameters in %s, fp8 %s, on %s of %s, loaded in %.1f s; torch %s, driver %s",
+        where,
         f"{model.num_parameters():,}",
         dtype,
+        fp8,
         describe_device(device),
         platform.node(),
         load_s,
         torch.__version__,
         driver_version() or "none",
     )
-    return LoadedModel(model, dtype, weights, load_s)
+    return LoadedModel(model, dtype, fp8, weights, load_s)
+
+
+def verify_model(name: str, settings: ModelConfig, loaded: LoadedModel) -> dict[str, Any]:
+    """Make sure, once for each kind of device, that a published model gives published figures.
+
+    Args:
+        name: Of the model in the config.
+        settings: The checkpoint, and how to run it.
+        loaded: The model.
+
+    Returns:
+        What was found; see `verify_once`.
+
+    Raises:
+        InputError: It does not, and that was not allowed by ``allow_without_fp8``.
+    """
+    model, checkpoint = loaded.model, checkpoint_path(settings)
+    verification, complaint = verify_once(
+        model,
+        Arithmetic(loaded.dtype, model.config.fp8, device_class(model.device)),
+        checkpoint=checkpoint,
+        release=read_release(checkpoint, model=settings.model, config=settings.config),
+        weights=loaded.weights,
+    )
+    if complaint is not None:
+        if not settings.allow_without_fp8:
+            raise InputError(f"models.{name}: {settings.checkpoint}: {complaint}")
+        logger.warning("models.%s: %s", name, complaint)
+    logger.info("%s: %s", name, verification["status"])
+    return verification
 
 
 @contextmanager
@@ -400,7 +443,7 @@ def calibrate(
     if threads is not None:
         torch.set_num_threads(threads)
     model_config = config.models[settings.model]
-    loaded = open_model(config, settings.model)
+    loaded = open_run_model(config, settings.model)
     length = settings.window_length
     rng = random.Random(1)  # noqa: S311 - no secret
     num_windows = max(1, config.run.batch_tokens // length)

@@ -336,9 +336,11 @@ def merge(
     if settings.sort_by_position:
         contig_order = list(open_reference(config, settings.reference).contigs)
     shards = read_shards([(scores_folder / name).with_suffix(".json") for name in names])
+    scored = read_provenance(scores_folder / names[0]).signature
     require_equal_devices(
         shards,
         dtype=model_dtype(config.models[config.scoring(scoring).model]),
+        fp8=not str(scored.get("fp8", "off")).startswith("off"),
         allow_mixed=config.run.allow_mixed_devices,
     )
     counts = merge_shards(

@@ -22,6 +22,7 @@ from evo2_tasks.config import (
     load_config,
     scoring_settings,
 )
+from evo2_tasks.evo2.config import FP8_MODES
 
 ROOT = Path(__file__).parent.parent
 
@@ -94,6 +95,19 @@ def test_fields_that_evaluation_reads_are_carried(minimal: dict[str, Any]) -> No
     assert carried == ("AC", "MC", "CLNSIG", "CLNREVSTAT", "GENE", "CADD")
 
 
+def test_off_needs_no_quotes(minimal: dict[str, Any]) -> None:
+    text = yaml.safe_dump(minimal).replace("checkpoint: model", "checkpoint: model\n    fp8: off")
+    assert yaml.safe_load(text)["models"]["tiny"]["fp8"] is False
+    config = load_config(yaml.safe_load(text))
+    assert config.models["tiny"].fp8 == "off"
+    assert load_config(json.loads(dump_config(config))) == config
+
+
+def test_the_modes_of_fp8_are_those_of_the_model() -> None:
+    schema = json.loads(config_schema())["$defs"]["ModelConfig"]["properties"]["fp8"]
+    assert tuple(schema["anyOf"][0]["enum"]) == FP8_MODES
+
+
 def test_a_config_is_frozen(minimal: dict[str, Any]) -> None:
     config = load_config(minimal)
     with pytest.raises(ValueError, match="frozen"):
@@ -133,6 +147,10 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         (
             lambda c: c.update(run={"batch_token": 1}),
             "config: run.batch_token: unknown key; did you mean batch_tokens? allowed here: batch",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(fp8=True),
+            "config: models.tiny.fp8: true is not allowed; expected 'off', 'emulate', 'hopper'",
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(filters={"pass": True}),

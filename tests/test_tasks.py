@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from evo2_tasks import Evo2ForCausalLM, score_task, tasks
 from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.errors import InputError
+from evo2_tasks.evo2 import checkpoints
 from evo2_tasks.table.files import read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
 from evo2_tasks.table.schema import STATUSES, scores_schema
@@ -252,6 +253,9 @@ def test_the_model_and_the_settings_stand_in_the_signature(
     assert provenance.signature["dtype"] == "float32"
     assert provenance.signature["scoring"]["window_length"] == 64
     assert len(provenance.signature["weights"]) == 64
+    run = json.loads((tmp_path / "results" / "s" / "run.json").read_text())
+    assert run["verification"] == {"status": "not_verified", "reason": "no published model"}
+    assert run["shards"][0]["verification"] == run["verification"]
     split = json.loads((tmp_path / "results" / "shards" / "split.json").read_text())
     assert provenance.signature["reference"] == split["reference"]["digest"]
 
@@ -300,14 +304,60 @@ def test_a_gpu_that_is_not_there_is_one_clear_line(tmp_path: Path, model_folder:
         run_steps(config, tmp_path / "results", stub=False)
 
 
-@pytest.mark.parametrize("release", sorted(score_task.NEEDS_FP8))
-def test_a_release_that_needs_fp8_is_refused(
-    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, release: str
+SNV = f"ring\t9\t.\t{GENOME['ring'][8]}\t{'ACGT'['CGTA'.index(GENOME['ring'][8])]}\n".encode()
+
+
+@pytest.fixture
+def golden_release(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A golden checkpoint, which holds FP8 scales, as if it were a release that needs FP8."""
+    golden = Path(__file__).parent / "data" / "golden" / "tiny_1b_8k"
+    files = {"checkpoint": str(golden / "model.pt"), "config": str(golden / "config.yml")}
+    monkeypatch.setattr(checkpoints, "recognise", lambda _: "evo2_1b_base")
+    return files
+
+
+def test_a_release_that_needs_fp8_has_it_and_is_refused_without(
+    tmp_path: Path, golden_release: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(score_task, "recognise", lambda _: release)
-    models = {"m": {"checkpoint": str(model_folder), "gpus": 0}}
+    def run_with(name: str, **model: object) -> Path:
+        models = {"m": {"gpus": 0, **golden_release, **model}}
+        config = write_config(tmp_path, HEADER + SNV, models=models)
+        return run_steps(config, tmp_path / name, stub=False)
+
+    with pytest.raises(InputError, match=r"models\.m: .*near random.*allow_without_fp8"):
+        run_with("refused", fp8="off")
+    tables = {
+        "emulate": run_with("default"),
+        "hopper": run_with("hopper", fp8="hopper"),
+        "off (allow_without_fp8)": run_with("allowed", fp8="off", allow_without_fp8=True),
+    }
+    signatures = [read_provenance(table).signature for table in tables.values()]
+    assert [signature["fp8"] for signature in signatures] == [*tables]
+    scores = [pq.read_table(table, columns=["llr"])["llr"][0].as_py() for table in tables.values()]
+    assert len(set(scores)) == 3
+    # The scales shape the scores, so they count in the digest of the weights.
+    assert signatures[0]["weights"] == signatures[1]["weights"] != signatures[2]["weights"]
+
+
+def test_another_model_runs_as_its_config_says(
+    tmp_path: Path, golden_release: dict[str, str]
+) -> None:
+    folder = tmp_path / "converted"
+    checkpoint, yml = (Path(golden_release[key]) for key in ("checkpoint", "config"))
+    score_task.convert(checkpoint, folder, model=None, config=yml)
+    for fp8 in ("ada", "off"):
+        config_json = folder / "config.json"
+        config_json.write_text(json.dumps({**json.loads(config_json.read_text()), "fp8": fp8}))
+        models = {"m": {"checkpoint": str(folder), "gpus": 0}}
+        config = write_config(tmp_path, HEADER + SNV, models=models)
+        table = run_steps(config, tmp_path / fp8, stub=False)
+        assert read_provenance(table).signature["fp8"] == fp8
+
+
+def test_fp8_without_scales_is_one_clear_line(tmp_path: Path, model_folder: Path) -> None:
+    models = {"m": {"checkpoint": str(model_folder), "gpus": 0, "fp8": "emulate"}}
     config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\n", models=models)
-    with pytest.raises(InputError, match=rf"{release}.*FP8"):
+    with pytest.raises(InputError, match=r"models\.m: .*needs FP8 scales.*layer 0"):
         run_steps(config, tmp_path / "results", stub=False)
 
 

@@ -341,6 +341,14 @@ def test_another_number_type_scores_again_with_that_model_alone(done: Project) -
     )
 
 
+@pytest.mark.parametrize("change", [{"fp8": "emulate"}, {"allow_without_fp8": True}])
+def test_another_way_of_fp8_scores_again_with_that_model_alone(
+    done: Project, change: dict[str, object]
+) -> None:
+    done.config["models"]["large"] |= change
+    assert done.planned() == with_reports(score("a", "long") + merge("a", "long"))
+
+
 def test_another_contig_name_reads_the_sets_of_that_reference_again(done: Project) -> None:
     done.config["references"]["two"]["contig_aliases"] = {"chrM": "MT"}
     assert done.planned() == with_reports(split("b") + from_windows("b", "short"))

@@ -18,13 +18,13 @@ from uuid import uuid4
 
 import torch
 import yaml
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GenerationConfig
 from transformers.dynamic_module_utils import custom_object_save
 
-from .config import PRESETS, Evo2Config
+from .config import NEEDS_FP8, PRESETS, Evo2Config
 from .modeling import Evo2ForCausalLM, Evo2PreTrainedModel
 from .published import (
     Fp8State,
@@ -32,6 +32,7 @@ from .published import (
     StoredTensor,
     expected_shapes,
     find_mismatches,
+    find_parts,
     fp8_name,
     make_fp8_blob,
     match_published,
@@ -43,6 +44,7 @@ from .tokenizer import Evo2Tokenizer
 SHARD_BYTES = 4_000_000_000
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FP8_SCALES = "fp8_scales.safetensors"
+CONVERSION = "conversion.json"
 SAFETENSORS_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 # What makes two configs the same model but for its weights.
 GEOMETRY = (
@@ -59,6 +61,8 @@ def load_model(
     device: torch.device | str,
     model: str | None = None,
     config: Path | None = None,
+    fp8: str | None = None,
+    allow_without_fp8: bool = False,
 ) -> Evo2ForCausalLM:
     """Load a model to run it, as the reference would hold it.
 
@@ -69,12 +73,16 @@ def load_model(
         device: Where to put it.
         model: Which release a published file is of, if its name and shapes do not say.
         config: The published YAML config of a published file that is of no release.
+        fp8: How the input projections are computed, one of `FP8_MODES`; None is as the checkpoint
+            says: a converted folder by its config, a published file by the release that it is.
+        allow_without_fp8: Whether to take ``off`` for a checkpoint that needs FP8.
 
     Returns:
         The model, in eval mode.
 
     Raises:
-        ValueError: The checkpoint cannot be read, or a tensor is missing, unknown or misshapen.
+        ValueError: The checkpoint cannot be read, a tensor is missing, unknown or misshapen, or it
+            needs FP8 and is not to have it.
     """
     with ExitStack() as stack:
         if checkpoint.is_dir():
@@ -85,8 +93,16 @@ def load_model(
         else:
             file = PublishedFile(checkpoint)
             geometry = choose_config(file, model=model, config=config)
-            tensors, _ = match_published(file, geometry)
+            tensors, fp8_states = match_published(file, geometry)
+            set_fp8(geometry, fp8_states)
             geometry.round_weights_to = "bfloat16"
+        if fp8 == "off" and geometry.fp8 != "off" and not allow_without_fp8:
+            raise ValueError(
+                f"{checkpoint}: its projections were trained in FP8, and without it its output is "
+                "near random; set fp8 to emulate, or allow_without_fp8 to run it so."
+            )
+        geometry.fp8 = geometry.fp8 if fp8 is None else fp8
+        geometry.check_fp8()
         rounded = geometry.round_weights_to
         geometry.round_weights_to = None
         geometry.dtype = dtype
@@ -140,6 +156,7 @@ def convert_published(
     file = PublishedFile(source)
     geometry = choose_config(file, model=model, config=config)
     tensors, fp8_states = match_published(file, geometry)
+    set_fp8(geometry, fp8_states)
     kept = {name: stored for name, stored in tensors.items() if keeps_float32(name)}
     check_poles(source, {name: stored.read() for name, stored in kept.items()})
     if any(stored.dtype != torch.bfloat16 for name, stored in tensors.items() if name not in kept):
@@ -152,6 +169,8 @@ def convert_published(
             custom_object_save(Evo2ForCausalLM(geometry), folder)  # its code, as in save_pretrained
         GenerationConfig.from_model_config(geometry).save_pretrained(folder)
         Evo2Tokenizer().save_pretrained(folder)
+        parts = {part.name: {"bytes": part.stat().st_size} for part in find_parts(source)}
+        (folder / CONVERSION).write_text(json.dumps({"sources": parts}, indent=2) + "\n")
         write_shards(folder, tensors)
         if fp8_states:
             write_fp8_states(folder / FP8_SCALES, fp8_states)
@@ -203,8 +222,33 @@ def recognise(config: Evo2Config) -> str | None:
     return None
 
 
+def set_fp8(config: Evo2Config, states: Mapping[str, Fp8State]) -> None:
+    """Say in the config of a published file what its FP8 scales are, and whether it needs them.
+
+    Args:
+        config: The config, which is written to.
+        states: The FP8 scaling that the file holds, by our names of its linear maps.
+
+    Raises:
+        ValueError: A scale is no number above 0.
+    """
+    scales: list[list[float] | None] = [None] * config.num_hidden_layers
+    for layer in range(config.num_hidden_layers):
+        state = states.get(f"model.layers.{layer}.mixer.projections")
+        if state is not None and "scale_fwd" in state.tensors:
+            forward = state.tensors["scale_fwd"].float()  # of input, weight, output
+            # Files of older versions of Transformer Engine hold the inverses too.
+            inverse = state.tensors.get("scale_inv_fwd", 1 / forward).float()
+            scales[layer] = [float(forward[0]), float(forward[1]), float(inverse[0] * inverse[1])]
+    config.fp8_scales = scales if any(scales) else None
+    config.fp8 = "emulate" if config.fp8_projections and recognise(config) in NEEDS_FP8 else "off"
+    config.check_fp8()
+
+
 def weights_digest(model: Evo2ForCausalLM) -> str:
     """SHA-256 over the loaded tensors: names in order, dtypes, shapes and bytes.
+
+    The FP8 scales count where the model uses them.
 
     Args:
         model: The model, on any device.
@@ -217,10 +261,56 @@ def weights_digest(model: Evo2ForCausalLM) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         if name in tied:
             continue
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
-        digest.update(data.numpy())
+        _digest_tensor(digest, name, tensor)
+    if model.config.fp8 != "off":
+        digest.update(json.dumps(model.config.fp8_scales).encode())
     return digest.hexdigest()
+
+
+def layer_digests(model: Evo2ForCausalLM) -> list[str]:
+    """SHA-256 over the tensors of each layer, by their names within it: 64 digits each."""
+    digests = []
+    for layer in model.model.layers:
+        digest = hashlib.sha256()
+        for name, tensor in sorted(layer.state_dict().items()):
+            _digest_tensor(digest, name, tensor)
+        digests.append(digest.hexdigest())
+    return digests
+
+
+def _digest_tensor(digest: Any, name: str, tensor: Tensor) -> None:
+    digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+    data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    digest.update(data.numpy())
+
+
+def read_release(
+    checkpoint: Path, *, model: str | None = None, config: Path | None = None
+) -> str | None:
+    """The release that a checkpoint says it is.
+
+    Args:
+        checkpoint: As in `load_model`; a folder says so by its `conversion.json`, which is not
+            saved along with a model that was trained on.
+        model: As in `load_model`.
+        config: As in `load_model`.
+
+    Returns:
+        Its name; None for any other model.
+
+    Raises:
+        ValueError: It is a published file and cannot be read.
+    """
+    if config is not None:
+        return None
+    if not checkpoint.is_dir():
+        return model or _fitting_release(PublishedFile(checkpoint))
+    try:
+        sources = json.loads((checkpoint / CONVERSION).read_bytes())["sources"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    names = {name.split(".pt")[0] for name in sources}
+    return next((name for name in PRESETS if names == {name}), None)
 
 
 def choose_config(
@@ -243,13 +333,25 @@ def choose_config(
         return Evo2Config.from_preset(model)
     if config is not None:
         return _read_published_config(config)
+    return Evo2Config.from_preset(_fitting_release(file))
+
+
+def _fitting_release(file: PublishedFile) -> str:
+    """The release that a file can only be, by its name and shapes.
+
+    Raises:
+        ValueError: It may be of several, or is of none.
+    """
     name = file.path.name.split(".pt")[0]
-    presets = {preset: Evo2Config.from_preset(preset) for preset in PRESETS}
-    fitting = [preset for preset in presets if not published_mismatches(file, presets[preset])]
-    if name in fitting or (name in presets and not fitting):  # then the match says what is wrong
-        return presets[name]
+    fitting = [
+        preset
+        for preset in PRESETS
+        if not published_mismatches(file, Evo2Config.from_preset(preset))
+    ]
+    if name in fitting or (name in PRESETS and not fitting):  # then the match says what is wrong
+        return name
     if len(fitting) == 1:
-        return presets[fitting[0]]
+        return fitting[0]
     if fitting:
         raise ValueError(
             f"{file.path}: may be any of {', '.join(fitting)}, which differ in no shape; say "
@@ -324,7 +426,10 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
         path = folder / name
         if not path.is_file() or path.parent != folder:
             raise ValueError(f"{folder}: has no {name}.")
-        file = stack.enter_context(safe_open(path, framework="pt"))
+        try:
+            file = stack.enter_context(safe_open(path, framework="pt"))
+        except SafetensorError as error:
+            raise ValueError(f"{path}: is cut short or damaged: {error}") from error
         for key in file.keys():  # noqa: SIM118 # no mapping
             view = file.get_slice(key)
             tensors[key] = StoredTensor(

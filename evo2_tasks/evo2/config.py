@@ -19,6 +19,10 @@ LAYER_TYPES = {
     ATTENTION: "full_attention",
 }
 
+# How the input projections of Hyena layers are computed: in the model's dtype, or in FP8 with
+# products that are summed in float32, or as a kind of GPU sums them.
+FP8_MODES = ("off", "emulate", "hopper", "ada", "blackwell")
+
 PUBLISHED_OPERATORS = {HYENA_SE: "hcs", HYENA_MR: "hcm", HYENA_LI: "hcl", ATTENTION: "attn"}
 
 # Published keys that this architecture knows in one form only, with that form, and what the
@@ -76,8 +80,13 @@ class Evo2Config(PreTrainedConfig):
         rope_parameters: ``rope_theta``, and ``rope_type`` ``default`` or ``linear``; ``linear``
             divides positions by ``factor``.
         max_position_embeddings: Longest sequence of the training. Nothing depends on it.
-        fp8_projections: Whether the release runs its Hyena input projections in FP8. A note: the
-            model computes in its own dtype.
+        fp8_projections: Whether the release was made with FP8 input projections. A note; what the
+            model does is `fp8`.
+        fp8: How the input projections of Hyena layers are computed, one of `FP8_MODES`. It may be
+            changed in a model that is loaded.
+        fp8_scales: For each layer what input and weight of its projections are multiplied by
+            before they are rounded to E4M3, and what the product is multiplied by; None for a layer
+            without, and for a model without.
         round_weights_to: A dtype to which `from_pretrained` rounds all weights but those kept in
             float32, before it uses them in a wider one. Set in converted checkpoints that store
             weights wider than the reference holds them; empty in the loaded model, so that a
@@ -116,6 +125,8 @@ class Evo2Config(PreTrainedConfig):
     rope_parameters: dict[str, Any] = None  # type: ignore[assignment] # the same
     max_position_embeddings: int = 8192
     fp8_projections: bool = True
+    fp8: str = "off"
+    fp8_scales: list[list[float] | None] | None = None
     round_weights_to: str | None = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = True
@@ -183,6 +194,7 @@ class Evo2Config(PreTrainedConfig):
                 f"{self.hidden_size} have the odd size {self.head_dim}; RoPE turns pairs."
             )
         self._check_rope()
+        self.check_fp8()
         if self.round_weights_to not in (None, "bfloat16"):
             raise ValueError(f"round_weights_to: {self.round_weights_to!r} is not 'bfloat16'.")
 
@@ -197,6 +209,48 @@ class Evo2Config(PreTrainedConfig):
             value = self.rope_parameters.get(name)
             if not _is_number(value) or value <= 0:
                 raise ValueError(f"rope_parameters: {name} {value!r} is not a number above 0.")
+
+    def check_fp8(self) -> None:
+        """Look at `fp8` and `fp8_scales`.
+
+        Raises:
+            ValueError: There is no such mode, or the scales are not those of these layers.
+        """
+        if self.fp8 not in FP8_MODES:
+            raise ValueError(f"fp8: {self.fp8!r} unknown; there are {', '.join(FP8_MODES)}.")
+        if self.fp8_scales is None:
+            return
+        if not isinstance(self.fp8_scales, list) or len(self.fp8_scales) != self.num_hidden_layers:
+            raise ValueError(f"fp8_scales: no list of {self.num_hidden_layers} layers.")
+        for layer_idx, scales in enumerate(self.fp8_scales):
+            if scales is not None and not (
+                isinstance(scales, list)
+                and len(scales) == 3
+                and all(_is_number(scale) and scale > 0 for scale in scales)
+            ):
+                raise ValueError(f"fp8_scales: {scales!r} of layer {layer_idx}, not 3 numbers > 0.")
+
+    @property
+    def has_fp8_scales(self) -> bool:
+        """Whether there are FP8 scales of every Hyena layer."""
+        scales = self.fp8_scales or [None] * self.num_hidden_layers
+        pairs = zip(self.operators, scales, strict=True)
+        return all(one is not None for operator, one in pairs if operator != ATTENTION)
+
+    def fp8_scales_of(self, layer_idx: int) -> tuple[float, float, float]:
+        """The FP8 scales of a layer: of its input, of its weight, of the product.
+
+        Raises:
+            ValueError: The checkpoint has none.
+        """
+        scales = None if self.fp8_scales is None else self.fp8_scales[layer_idx]
+        if scales is None:
+            raise ValueError(
+                f"fp8: {self.fp8!r} needs FP8 scales, and the checkpoint has none for layer "
+                f"{layer_idx}. The published file holds them; set fp8 to 'off' only for a model "
+                "that was trained without FP8."
+            )
+        return scales[0], scales[1], scales[2]
 
     @property
     def head_dim(self) -> int:

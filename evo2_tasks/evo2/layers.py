@@ -22,6 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .cache import convolution_state, recurrent_state
 from .config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE, Evo2Config
+from .fp8 import fp8_linear
 from .operators import (
     CHUNK_LENGTH,
     ModalFilter,
@@ -401,12 +402,31 @@ class LongFilter(KeepsFloat32, HyenaFilter):
 FILTERS = {HYENA_SE: ShortFilter, HYENA_MR: MediumFilter, HYENA_LI: LongFilter}
 
 
+class Projections(Linear):
+    """The input projections of a Hyena layer, in FP8 where the config says so."""
+
+    def __init__(self, config: Evo2Config, layer_idx: int) -> None:
+        super().__init__(config.hidden_size, 3 * config.hidden_size, bias=False)
+        self.config = config
+        self.layer_idx = layer_idx
+        if config.fp8 != "off":
+            config.fp8_scales_of(layer_idx)  # not there: better now than after loading
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, 3D)."""
+        mode = self.config.fp8
+        if mode == "off":
+            return super().forward(hidden_states)
+        scales = self.config.fp8_scales_of(self.layer_idx)
+        return fp8_linear(hidden_states, self.weight, scales, mode)
+
+
 class Hyena(nn.Module):
     """A gated convolution."""
 
     def __init__(self, config: Evo2Config, layer_idx: int) -> None:
         super().__init__()
-        self.projections = Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
+        self.projections = Projections(config, layer_idx)
         self.filter = FILTERS[config.operators[layer_idx]](config, layer_idx)
         self.out_filter_dense = Linear(config.hidden_size, config.hidden_size)
 

@@ -57,7 +57,7 @@ def make_signature(
     scoring: Mapping[str, Any],
     weights_digest: str,
     dtype: str,
-    fp8: str | bool,
+    fp8: str,
     prepend_bos: bool,
 ) -> dict[str, Any]:
     """Signature of scores.
@@ -67,7 +67,7 @@ def make_signature(
         scoring: The scoring's settings, JSON values only.
         weights_digest: SHA-256 of the model's tensors.
         dtype: Arithmetic of the model, ``float32`` say.
-        fp8: Mode of its FP8 projections, false where there are none.
+        fp8: How its input projections are computed, ``off`` or the way of FP8.
         prepend_bos: Whether a window begins with a BOS token.
     """
     return make_windows_signature(reference_digest=reference_digest, scoring=scoring) | {

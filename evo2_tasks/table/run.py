@@ -21,6 +21,9 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "windows_run": "windows that went through the model",
     "tokens_run": "tokens that went through the model",
     "wall_s": "seconds of all scoring jobs together, whether or not they ran at once",
+    "verification": "whether the model gives the figures that are published of it: `status` "
+    "(`same_arithmetic`, `other_arithmetic`, `failed` if that was allowed, `not_verified` and the "
+    "`reason`), `of` which model, `differences`; by kind of device where there are several",
     "devices": "kinds of devices that the shards ran on, with the number of shards of each",
     "shards": "what each scoring job states about itself: device, versions, time, peak memory, "
     "`parts` and how many of them were kept from an earlier try, `batch_tokens` (less than the "
@@ -33,6 +36,10 @@ _SUMMED: Final = ("windows_run", "tokens_run", "wall_s")
 CANARY_TOLERANCES: Final[Mapping[str, float]] = {"float32": 1e-3, "bfloat16": 0.5}
 """Nats by which the canaries of two shards may differ, by dtype. In bfloat16 models of width 128 to
 4,096 they were up to 0.26 away from the same model in float32."""
+
+FP8_CANARY_TOLERANCE: Final = 0.5
+"""The same in FP8: for a last bit an input may round to another E4M3 number, which is up
+to an eighth away. With evo2-mini and made-up scales two ways of summing were up to 0.2 apart."""
 
 
 def read_shards(shard_files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -49,13 +56,14 @@ def read_shards(shard_files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def require_equal_devices(
-    shards: Sequence[Mapping[str, Any]], *, dtype: str, allow_mixed: bool
+    shards: Sequence[Mapping[str, Any]], *, dtype: str, fp8: bool, allow_mixed: bool
 ) -> None:
     """Make sure that the devices of all shards compute the same, and are of one kind if asked.
 
     Args:
         shards: What :func:`read_shards` gives.
         dtype: Number type of the model.
+        fp8: Whether its projections are in FP8.
         allow_mixed: Whether different kinds of devices may have worked on one table.
 
     Raises:
@@ -70,7 +78,7 @@ def require_equal_devices(
             "scores of all but one kind and run again, or allow them."
         )
     with_canaries = [shard for shard in shards if "canaries" in shard]
-    tolerance = CANARY_TOLERANCES.get(dtype, 0.0)
+    tolerance = FP8_CANARY_TOLERANCE if fp8 else CANARY_TOLERANCES[dtype]
     for shard in with_canaries[1:]:
         first = with_canaries[0]
         pairs = zip(first["canaries"], shard["canaries"], strict=True)
@@ -111,6 +119,7 @@ def summarize_run(
         "by_flag": dict(counts.by_flag),
         "variants": dict(variants or {}),
         **sums,
+        "verification": _verification(shards),
         "devices": _count_devices(shards),
         "shards": list(shards),
     }
@@ -118,6 +127,14 @@ def summarize_run(
 
 def _count_devices(shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return dict(Counter(shard["device_class"] for shard in shards if "device_class" in shard))
+
+
+def _verification(shards: Sequence[Mapping[str, Any]]) -> Any:
+    """What the shards found of the model, by kind of device where there are several."""
+    found = {
+        shard["device_class"]: shard["verification"] for shard in shards if "verification" in shard
+    }
+    return next(iter(found.values())) if len(found) == 1 else found or None
 
 
 def _place(shard: Mapping[str, Any]) -> str:

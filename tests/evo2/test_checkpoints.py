@@ -26,7 +26,9 @@ from evo2_tasks.evo2 import config as evo2_config
 from evo2_tasks.evo2.checkpoints import (
     convert_published,
     export_published,
+    layer_digests,
     load_model,
+    read_release,
     weights_digest,
 )
 
@@ -105,7 +107,8 @@ def test_there_and_back(golden_folder: Path, tmp_path: Path, name: str) -> None:
     convert_published(exported, again, config=tmp_path / "exported.yml")
     assert {path.name for path in folder.iterdir()} == {path.name for path in again.iterdir()}
     for path in folder.iterdir():
-        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+        if path.name != "conversion.json":  # which says of what it was made
+            assert path.read_bytes() == (again / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -409,6 +412,120 @@ def test_fp8_states_in_all_their_forms(publish: Publish, tmp_path: Path) -> None
     assert state["extra_fp8_variables"] == {"num_gemms": 1}
 
 
+INPUT_IDS = torch.tensor([list(b"ACGTTGCAACGTACGGTTACAGATTACA")])
+
+
+@torch.no_grad()
+def logits_of(model: Evo2ForCausalLM) -> Tensor:
+    logits: Tensor = model(INPUT_IDS, use_cache=False).logits
+    return logits
+
+
+def put_scales(entries: Entries, **tensors: Tensor) -> None:
+    """Scales of different size in each layer, as training would leave them."""
+    for layer in range(3):
+        blob = io.BytesIO()
+        weight = entries[f"blocks.{layer}.projections.weight"]
+        scale = torch.tensor([50.1 + layer, 448 / float(weight.abs().max()), 1.0])
+        torch.save({"scale_fwd": scale, **tensors}, blob)
+        blob.seek(0)
+        entries[f"blocks.{layer}.projections._extra_state"] = blob
+
+
+def test_fp8_scales_go_into_the_config(publish: Publish, tmp_path: Path) -> None:
+    file, yml = publish(put_scales)
+    convert_published(file, tmp_path / "folder", config=yml)
+    config = Evo2ForCausalLM.from_pretrained(tmp_path / "folder").config
+    assert (config.fp8, config.fp8_scales[3]) == ("off", None)
+    for layer in range(3):
+        blob = read_published(file)[f"blocks.{layer}.projections._extra_state"]
+        one, other, _ = torch.load(blob, weights_only=True)["scale_fwd"]
+        expected = [float(one), float(other), float(1 / one * (1 / other))]
+        assert config.fp8_scales[layer] == expected
+    inverse = torch.tensor([3.0, 5.0, 7.0])
+    file, yml = publish(lambda entries: put_scales(entries, scale_inv_fwd=inverse))
+    assert load(file, config=yml).config.fp8_scales[0][2] == 15
+
+
+def test_every_way_to_load_gives_the_same_fp8(publish: Publish, tmp_path: Path) -> None:
+    file, yml = publish(put_scales)
+    convert_published(file, tmp_path / "folder", config=yml)
+    plain = load(file, config=yml)
+    models = [
+        load(file, config=yml, fp8="emulate"),
+        load(tmp_path / "folder", fp8="emulate"),
+        Evo2ForCausalLM.from_pretrained(tmp_path / "folder", dtype=torch.float32, fp8="emulate"),
+    ]
+    assert not torch.equal(logits_of(models[0]), logits_of(plain))
+    for model in models[1:]:
+        assert torch.equal(logits_of(model), logits_of(models[0]))
+    assert len({weights_digest(model) for model in models}) == 1
+    digest = weights_digest(models[0])
+    assert digest != weights_digest(plain)
+    models[0].config.fp8_scales[1][0] += 1.0
+    assert weights_digest(models[0]) != digest
+    plain.config.fp8_scales[1][0] += 1.0
+    assert weights_digest(plain) == weights_digest(load(file, config=yml))
+    with pytest.raises(ValueError, match="'float8' unknown"):
+        load(file, config=yml, fp8="float8")
+
+
+def test_a_release_that_needs_fp8_has_it(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = publish.make_config()
+    small = {key: getattr(config, key) for key in checkpoints.GEOMETRY}
+    for module in (checkpoints, evo2_config):
+        monkeypatch.setattr(module, "PRESETS", {"evo2_small": small})
+    monkeypatch.setattr(checkpoints, "NEEDS_FP8", {"evo2_small"})
+    file, yml = publish(put_scales)
+    convert_published(file, tmp_path / "folder")
+    for checkpoint in (file, tmp_path / "folder"):
+        model = load(checkpoint)
+        assert model.config.fp8 == "emulate"
+        with pytest.raises(ValueError, match=r"trained in FP8.*near random.*allow_without_fp8"):
+            load(checkpoint, fp8="off")
+        off = load(checkpoint, fp8="off", allow_without_fp8=True)
+        assert not torch.equal(logits_of(off), logits_of(model))
+        assert load(checkpoint, fp8="hopper").config.fp8 == "hopper"
+    assert Evo2ForCausalLM.from_pretrained(tmp_path / "folder").config.fp8 == "emulate"
+    # Trained on without FP8 and saved, or described as made without: it runs as its config says.
+    off.save_pretrained(tmp_path / "tuned")
+    assert load(tmp_path / "tuned", fp8="off").config.fp8 == "off"
+    yml.write_text(yml.read_text().replace("input_projections: true", "input_projections: false"))
+    assert load(file, config=yml).config.fp8 == "off"
+
+
+@pytest.mark.parametrize("lost", [[0, 1, 2], [1]])
+def test_lost_scales_show(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: list[int]
+) -> None:
+    def lose(entries: Entries) -> None:
+        put_scales(entries)
+        for layer in lost:
+            entries[f"blocks.{layer}.projections._extra_state"] = io.BytesIO()
+
+    file, yml = publish(lose)
+    named = rf"needs FP8 scales, and the checkpoint has none for layer {lost[0]}"
+    with pytest.raises(ValueError, match=named):
+        load(file, config=yml, fp8="emulate")
+    small = {key: getattr(publish.make_config(), key) for key in checkpoints.GEOMETRY}
+    for module in (checkpoints, evo2_config):
+        monkeypatch.setattr(module, "PRESETS", {"evo2_small": small})
+    monkeypatch.setattr(checkpoints, "NEEDS_FP8", {"evo2_small"})
+    with pytest.raises(ValueError, match=named):
+        load(file)
+    with pytest.raises(ValueError, match=named):
+        convert_published(file, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_a_scale_that_is_no_scale_is_refused(publish: Publish) -> None:
+    file, yml = publish(lambda entries: put_scales(entries, scale_inv_fwd=torch.zeros(3)))
+    with pytest.raises(ValueError, match=r"fp8_scales.*layer 0"):
+        load(file, config=yml)
+
+
 def test_recipes_of_transformer_engine_are_passed_over(
     publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,6 +629,49 @@ def test_a_saved_model_loads(make_model: Any, tmp_path: Path) -> None:
     model = make_model()
     model.save_pretrained(tmp_path)
     assert weights_digest(load(tmp_path)) == weights_digest(model)
+
+
+def test_which_release_a_checkpoint_says_it_is(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = {key: getattr(publish.make_config(), key) for key in checkpoints.GEOMETRY}
+    for module in (checkpoints, evo2_config):
+        monkeypatch.setattr(module, "PRESETS", {"evo2_one": small, "evo2_twin": small})
+    file, yml = publish(name="evo2_twin.pt")
+    assert read_release(file) == "evo2_twin"
+    assert read_release(file, model="evo2_one") == "evo2_one"
+    assert read_release(file, config=yml) is None
+    convert_published(file, tmp_path / "converted")
+    assert read_release(tmp_path / "converted") == "evo2_twin"
+    # What was loaded and saved, trained on maybe, is no published model.
+    load(tmp_path / "converted").save_pretrained(tmp_path / "saved")
+    assert read_release(tmp_path / "saved") is None
+    file, _ = publish(name="mine.pt")
+    convert_published(file, tmp_path / "mine", config=yml)
+    assert read_release(tmp_path / "mine") is None
+    file.rename(tmp_path / "evo2_twin.pt.part0")
+    convert_published(tmp_path / "evo2_twin.pt.part0", tmp_path / "parts")
+    assert read_release(tmp_path / "parts") == "evo2_twin"
+
+
+def test_a_folder_whose_file_is_cut_short_is_refused(make_model: Any, tmp_path: Path) -> None:
+    make_model().save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"model\.safetensors: is cut short or damaged"):
+        load(tmp_path)
+
+
+def test_digests_of_layers_see_which_one_changed(make_model: Any) -> None:
+    model = make_model(["hyena_se", "hyena_se", "attention"])
+    digests = layer_digests(model)
+    assert len(set(digests)) == 3
+    model.model.layers[0], model.model.layers[1] = model.model.layers[1], model.model.layers[0]
+    assert layer_digests(model) == [digests[1], digests[0], digests[2]]
+    with torch.no_grad():
+        model.model.layers[2].mlp.l1.weight[0, 0] += 1
+    assert layer_digests(model)[:2] == [digests[1], digests[0]]
+    assert layer_digests(model)[2] != digests[2]
 
 
 def test_a_release_is_told_by_its_shapes_or_its_name(

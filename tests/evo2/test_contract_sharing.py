@@ -17,7 +17,10 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from evo2_tasks import Evo2ForCausalLM, Evo2Tokenizer
 from evo2_tasks.evo2.checkpoints import convert_published
 
-CODE = {"cache.py", "config.py", "layers.py", "modeling.py", "operators.py", "tokenizer.py"}
+CODE = {
+    *("cache.py", "config.py", "fp8.py", "layers.py", "modeling.py", "operators.py"),
+    "tokenizer.py",
+}
 INPUT_IDS = torch.tensor([list(b"ACGTTGCAACGTACGGTTACAGATTACA")])
 
 

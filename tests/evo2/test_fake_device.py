@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
 from evo2_tasks.evo2 import layers
+from evo2_tasks.evo2.fp8 import PRODUCTS
 from evo2_tasks.evo2.layers import KeepsFloat32
 from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
 
@@ -170,6 +171,21 @@ def test_forward(watch: Watch, config: Evo2Config, dtype: torch.dtype) -> None:
     assert isinstance(logits, FakeTensor)
     assert (logits.shape, logits.dtype, logits.device) == ((2, 70, 512), torch.float32, CUDA)
     assert {(stream.dtype, stream.device) for stream in streams} == {(dtype, CUDA)}
+    assert not watch.elsewhere
+
+
+@pytest.mark.parametrize("mode", sorted(PRODUCTS))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forward_in_fp8(watch: Watch, config: Evo2Config, dtype: torch.dtype, mode: str) -> None:
+    config.fp8, config.fp8_scales = mode, [[50.0, 800.0, 2.5e-5]] * config.num_hidden_layers
+    model = make_fake(config, dtype)
+    outputs: list[Tensor] = []
+    projections = model.model.layers[0].mixer.projections
+    projections.register_forward_hook(lambda _, __, output: outputs.append(output))
+    watch.forget()
+    with torch.no_grad():
+        model(draw_ids(2, 70), use_cache=False)
+    assert [(output.dtype, output.device) for output in outputs] == [(dtype, CUDA)]
     assert not watch.elsewhere
 
 

@@ -38,7 +38,7 @@ def signature(**changes: Any) -> dict[str, Any]:
         "scoring": SCORING,
         "weights_digest": "0" * 64,
         "dtype": "float32",
-        "fp8": False,
+        "fp8": "off",
         "prepend_bos": False,
     }
     return make_signature(**(parts | changes))

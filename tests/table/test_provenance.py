@@ -34,7 +34,7 @@ def test_the_signature_holds_what_shapes_a_score():
         "scoring": SCORING,
         "weights": "0" * 64,
         "dtype": "float32",
-        "fp8": False,
+        "fp8": "off",
         "prepend_bos": False,
     }
     assert windows_signature().items() <= signature().items()

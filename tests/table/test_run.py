@@ -31,6 +31,7 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
         "windows_run": 9,
         "tokens_run": 300,
         "wall_s": 4.5,
+        "verification": None,
         "devices": {"cpu": 3},
         "shards": [
             {"shard": name, "device_class": "cpu", "windows_run": 3, "tokens_run": 100,
@@ -38,6 +39,18 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
             for name in reversed(names)
         ],
     }  # fmt: skip
+
+
+def test_what_was_found_of_the_model_stands_once_for_each_kind_of_device(tmp_path: Path):
+    good, other = {"status": "same_arithmetic"}, {"status": "other_arithmetic"}
+    kinds = [("A100", good), ("A100", good), ("H100", other)]
+    shards = [
+        write_side(tmp_path, f"{number}-of-3", device_class=kind, verification=found)
+        for number, (kind, found) in enumerate(kinds, start=1)
+    ]
+    assert summarize_run(Counts(), read_shards(shards[:2]))["verification"] == good
+    both = summarize_run(Counts(), read_shards(shards))["verification"]
+    assert both == {"A100": good, "H100": other}
 
 
 def test_every_key_is_explained():
@@ -60,32 +73,34 @@ def test_devices_of_different_kinds_can_be_forbidden(tmp_path: Path):
     shards = read_shards(
         [write_side(tmp_path, f"{i}-of-3", device_class=kind) for i, kind in enumerate(kinds, 1)]
     )
-    require_equal_devices(shards, dtype="bfloat16", allow_mixed=True)
-    require_equal_devices(shards[:2], dtype="bfloat16", allow_mixed=False)
+    require_equal_devices(shards, dtype="bfloat16", fp8=False, allow_mixed=True)
+    require_equal_devices(shards[:2], dtype="bfloat16", fp8=False, allow_mixed=False)
     with pytest.raises(InputError, match=r"A100 \(2\), NVIDIA H100 \(1\).*allow_mixed_devices"):
-        require_equal_devices(shards, dtype="bfloat16", allow_mixed=False)
+        require_equal_devices(shards, dtype="bfloat16", fp8=False, allow_mixed=False)
 
 
 @pytest.mark.parametrize(
-    ("other", "dtype", "fits"),
+    ("other", "dtype", "fp8", "fits"),
     [
-        ([-1.0, 2.0], "float32", True),
-        ([-1.0, 2.0005], "float32", True),
-        ([-1.0, 2.01], "float32", False),
-        ([-1.0, 2.01], "bfloat16", True),
-        ([-1.0, 2.6], "bfloat16", False),
-        ([-1.0, None], "bfloat16", False),
+        ([-1.0, 2.0], "float32", False, True),
+        ([-1.0, 2.0005], "float32", False, True),
+        ([-1.0, 2.01], "float32", False, False),
+        ([-1.0, 2.01], "bfloat16", False, True),
+        ([-1.0, 2.6], "bfloat16", False, False),
+        ([-1.0, None], "bfloat16", False, False),
+        ([-1.0, 2.3], "float32", True, True),
+        ([-1.0, 2.6], "float32", True, False),
     ],
 )
 def test_a_device_that_computes_wrong_is_named(
-    tmp_path: Path, other: list[float | None], dtype: str, fits: bool
+    tmp_path: Path, other: list[float | None], dtype: str, fp8: bool, fits: bool
 ):
     sides = [
         write_side(tmp_path, "1-of-2", canaries=[-1.0, 2.0], node="n1"),
         write_side(tmp_path, "2-of-2", canaries=other, node="n2"),
     ]
     if fits:
-        require_equal_devices(read_shards(sides), dtype=dtype, allow_mixed=True)
+        require_equal_devices(read_shards(sides), dtype=dtype, fp8=fp8, allow_mixed=True)
     else:
         with pytest.raises(InputError, match=r"1-of-2.*n1.*2-of-2.*n2.*canary 2"):
-            require_equal_devices(read_shards(sides), dtype=dtype, allow_mixed=True)
+            require_equal_devices(read_shards(sides), dtype=dtype, fp8=fp8, allow_mixed=True)
