@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from uuid import uuid4
 
 import torch
@@ -158,10 +158,15 @@ def write_shard(folder: Path, shard: Shard) -> str:
     with new_file(folder / shard.name) as unfinished, unfinished.open("wb") as file:
         file.write(shard.header)
         for stored in shard.tensors.values():
-            data = stored.read().contiguous().view(-1).view(torch.uint8).numpy().data
-            digest.update(data)
-            file.write(data)
+            _append(stored, file, digest)
     return digest.hexdigest()
+
+
+def _append(stored: StoredTensor, file: BinaryIO, digest: "hashlib._Hash") -> None:
+    """Write and hash a tensor, which is gone again when the next one is read."""
+    data = stored.read().contiguous().view(-1).view(torch.uint8).numpy().data
+    digest.update(data)
+    file.write(data)
 
 
 def hash_file(path: Path) -> str:
