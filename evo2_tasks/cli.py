@@ -26,6 +26,7 @@ EXTRAS = {
     "torch": "torch",
     "transformers": "torch",
     "safetensors": "torch",
+    "huggingface_hub": "torch",
     "sklearn": "evaluation",
     "scipy": "evaluation",
     "plotly": "evaluation",
@@ -376,6 +377,21 @@ def calibrate(
     from evo2_tasks import score_task  # noqa: PLC0415
 
     score_task.calibrate(config, scoring=scoring, out=out, threads=threads, seconds=seconds)
+
+
+@main.command()
+@click.argument("checkpoint", metavar="OWNER/NAME@COMMIT")
+@click.option("--out", type=PATH, help="JSON file to write: where it is, and what its files are.")
+@log_option
+def fetch(checkpoint: str, out: Path | None) -> None:
+    """Get a model from a hub, check and convert it, and keep it for all jobs.
+
+    With a branch, or without a commit, it says which commit that is.
+    """
+    # To convert it needs torch, which takes seconds to import.
+    from evo2_tasks import fetch_task  # noqa: PLC0415
+
+    fetch_task.fetch(checkpoint, out=out)
 
 
 @main.command()

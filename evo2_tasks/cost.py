@@ -17,6 +17,7 @@ import yaml
 
 from evo2_tasks.config import ModelConfig, checkpoint_path
 from evo2_tasks.errors import InputError
+from evo2_tasks.hub import find_release, parse_hub_name
 
 PUBLISHED_RATES = Path(__file__).parent / "published_rates.json"
 ITEM_BYTES = {"float32": 4, "bfloat16": 2}
@@ -150,12 +151,19 @@ def read_shape(name: str, model: ModelConfig) -> ModelShape:
         InputError: No file tells it, and no release is named.
     """
     path = checkpoint_path(model)
-    release = model.model or path.name.partition(".")[0]
+    on_hub = parse_hub_name(model.checkpoint)
+    published = find_release(on_hub.repository) if on_hub is not None else None
+    release = published.model if published else model.model or path.name.partition(".")[0]
     if model.config is not None:
         return _shape_of(_read_mapping(model.config), model.config)
     if not path.is_dir() and release in RELEASE_SHAPES:
         return RELEASE_SHAPES[release]
     file = path / "config.json"
+    if on_hub is not None and not file.exists():
+        raise InputError(
+            f"models.{name}: nothing tells the shape of {on_hub} before it is fetched. Run "
+            f"`evo2-tasks fetch {on_hub}`."
+        )
     if not file.exists():
         raise InputError(
             f"models.{name}: {file} does not exist, so nothing tells the model's shape. Name the "

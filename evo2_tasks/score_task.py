@@ -39,6 +39,7 @@ from evo2_tasks.evo2.checkpoints import (
     weights_digest,
 )
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.hub import parse_hub_name
 from evo2_tasks.interruption import Interruption
 from evo2_tasks.model_cache import copied_to_node
 from evo2_tasks.plan import checkpoint_files
@@ -372,6 +373,11 @@ def open_model(config: RunConfig, name: str) -> LoadedModel:
 def local_checkpoint(settings: ModelConfig, cache: Path | None) -> Iterator[Path]:
     """Where to load a checkpoint from: the copy on this node if the run asks for one."""
     path = checkpoint_path(settings)
+    if parse_hub_name(settings.checkpoint) is not None and not path.exists():
+        raise ValueError(
+            f"{settings.checkpoint} is not in {path}. `evo2-tasks fetch` puts it there; HF_HOME "
+            "has to be the same for all jobs."
+        )
     files = [Path(file) for file in checkpoint_files(settings)]
     if cache is None or not files or not all(file.is_file() for file in files):
         yield path

@@ -80,6 +80,24 @@ def test_a_shape_is_read_from_what_lies_beside_the_weights() -> None:
     assert read_shape("m", named) == RELEASE_SHAPES["evo2_7b"]
 
 
+def test_the_shape_of_a_release_on_a_hub_is_known_before_it_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    commit = "0123456789" * 4
+    released = ModelConfig(checkpoint=Path(f"evo-design/evo-2-7b-8k-microviridae@{commit}"))
+    assert read_shape("m", released) == RELEASE_SHAPES["evo2_7b_microviridae"]
+    other = ModelConfig(checkpoint=Path(f"lab/evo2@{commit}"))
+    with pytest.raises(
+        InputError, match=rf"models\.m: .* Run `evo2-tasks fetch lab/evo2@{commit}`"
+    ):
+        read_shape("m", other)
+    folder = tmp_path / "evo2-tasks" / "lab--evo2" / commit
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"hidden_size": 1920}')
+    assert read_shape("m", other) == RELEASE_SHAPES["evo2_1b_base"]
+
+
 def test_a_shape_that_nothing_tells_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"models\.m: .*config\.json does not exist.*`model`"):
         read_shape("m", ModelConfig(checkpoint=tmp_path))

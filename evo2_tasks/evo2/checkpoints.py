@@ -7,7 +7,8 @@ folder's config says so where it matters (`Evo2Config.round_weights_to`).
 
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,17 @@ from transformers import GenerationConfig
 from transformers.dynamic_module_utils import custom_object_save
 
 from .config import PRESETS, Evo2Config
-from .folders import INDEX, WEIGHTS, hash_file, new_file, unfinished_folder, write_weights
+from .folders import (
+    INDEX,
+    WEIGHTS,
+    FileStatement,
+    hash_file,
+    new_file,
+    require_room,
+    state_conversion,
+    unfinished_folder,
+    write_weights,
+)
 from .modeling import Evo2ForCausalLM, Evo2PreTrainedModel
 from .published import (
     Fp8State,
@@ -150,7 +161,7 @@ def convert_published(
     geometry.dtype = torch.bfloat16
     geometry.architectures = [Evo2ForCausalLM.__name__]
     with unfinished_folder(out) as folder:
-        sources = state_sources(source, checksums or {})
+        sources = state_files(find_parts(source), checksums or {})
         check_poles(source, {name: stored.read() for name, stored in kept.items()})
         geometry.save_pretrained(folder)
         with torch.device("meta"):
@@ -162,23 +173,44 @@ def convert_published(
             write_fp8_states(folder / FP8_SCALES, fp8_states)
 
 
-def state_sources(source: Path, checksums: Mapping[str, str]) -> dict[str, dict[str, int | str]]:
-    """Size and SHA-256 of a published file, or of its parts, by their names.
+def copy_folder(files: Sequence[Path], out: Path, *, checksums: Mapping[str, str]) -> None:
+    """Copy the files of a saved model, which may lie elsewhere one by one, to a folder.
+
+    Args:
+        files: Config and weights.
+        out: The folder to make; it appears complete or not at all.
+        checksums: SHA-256 that files are to have, by their names.
+
+    Raises:
+        ValueError: They are no such model, `out` exists, or its disk is too small.
+    """
+    with unfinished_folder(out) as folder:
+        sources = state_files(files, checksums)
+        require_room(folder.parent, sum(file.stat().st_size for file in files))
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+        with ExitStack() as stack:
+            read_folder(folder, read_config(folder), stack)
+        state_conversion(folder, sources, sources)
+
+
+def state_files(files: Sequence[Path], checksums: Mapping[str, str]) -> dict[str, FileStatement]:
+    """Size and SHA-256 of files by their names.
 
     Raises:
         ValueError: One has not the checksum that it is to have.
     """
-    sources: dict[str, dict[str, int | str]] = {}
-    for part in find_parts(source):
-        digest = hash_file(part)
-        expected = checksums.get(part.name, digest)
+    statements: dict[str, FileStatement] = {}
+    for file in files:
+        digest = hash_file(file)
+        expected = checksums.get(file.name, digest)
         if digest != expected:
             raise ValueError(
-                f"{part}: its SHA-256 is {digest} and not {expected}: it is damaged, or another "
-                "file."
+                f"{file.resolve()}: its SHA-256 is {digest} and not {expected}; it is damaged, or "
+                "another file. Remove it and get it again."
             )
-        sources[part.name] = {"bytes": part.stat().st_size, "sha256": digest}
-    return sources
+        statements[file.name] = {"bytes": file.stat().st_size, "sha256": digest}
+    return statements
 
 
 def export_published(folder: Path, out: Path) -> None:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 from uuid import uuid4
 
 import torch
@@ -24,6 +24,10 @@ CONVERSION = "conversion.json"
 LOCK = "lock"
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 SPARE_BYTES = 100_000_000  # for what lies beside the weights, and for the file system
+
+
+FileStatement = dict[str, int | str]
+"""Of a file, ``bytes`` and ``sha256``."""
 
 
 class Shard(NamedTuple):
@@ -85,7 +89,9 @@ def _header(tensors: Mapping[str, StoredTensor]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def write_weights(folder: Path, tensors: Mapping[str, StoredTensor], *, sources: object) -> None:
+def write_weights(
+    folder: Path, tensors: Mapping[str, StoredTensor], *, sources: Mapping[str, FileStatement]
+) -> None:
     """Write tensors as safetensors files, but for those that an earlier try has finished.
 
     Beside them stands `conversion.json`: size and SHA-256 of each of the files, and of what they
@@ -94,7 +100,7 @@ def write_weights(folder: Path, tensors: Mapping[str, StoredTensor], *, sources:
     Args:
         folder: The folder.
         tensors: Each tensor by its name.
-        sources: What identifies the files that the tensors come from, as JSON.
+        sources: The files that the tensors come from.
 
     Raises:
         ValueError: The disk has too little room.
@@ -105,10 +111,10 @@ def write_weights(folder: Path, tensors: Mapping[str, StoredTensor], *, sources:
         if path.name not in files:
             path.unlink()
     missing = [shard for shard in shards if shard.name not in files]
-    require_room(folder, sum(shard.num_bytes for shard in missing))
+    require_room(folder.parent, sum(shard.num_bytes for shard in missing))
     for shard in missing:
         files[shard.name] = {"bytes": shard.num_bytes, "sha256": write_shard(folder, shard)}
-        _write_json(folder / CONVERSION, {"sources": sources, "files": files})
+        state_conversion(folder, sources, files)
         logger.info("%s: %d of %d files", folder, len(files), len(shards))
     if len(shards) > 1:
         weight_map = {name: shard.name for shard in shards for name in shard.tensors}
@@ -117,7 +123,9 @@ def write_weights(folder: Path, tensors: Mapping[str, StoredTensor], *, sources:
         _write_json(folder / INDEX, index)
 
 
-def _finished_files(folder: Path, shards: Sequence[Shard], sources: object) -> dict[str, Any]:
+def _finished_files(
+    folder: Path, shards: Sequence[Shard], sources: Mapping[str, FileStatement]
+) -> dict[str, FileStatement]:
     """The files of an earlier try that are whole, made of the same sources by the same plan."""
     try:
         stated = json.loads((folder / CONVERSION).read_bytes())
@@ -125,7 +133,7 @@ def _finished_files(folder: Path, shards: Sequence[Shard], sources: object) -> d
         return {}
     if stated["sources"] != sources:
         return {}
-    finished = {}
+    finished: dict[str, FileStatement] = {}
     for shard in shards:
         path, file = folder / shard.name, stated["files"].get(shard.name)
         if file is not None and path.is_file():
@@ -138,6 +146,13 @@ def _finished_files(folder: Path, shards: Sequence[Shard], sources: object) -> d
     return finished
 
 
+def state_conversion(
+    folder: Path, sources: Mapping[str, FileStatement], files: Mapping[str, FileStatement]
+) -> None:
+    """Write `conversion.json`: the files of weights, and of which files they were made."""
+    _write_json(folder / CONVERSION, {"sources": sources, "files": files})
+
+
 def require_room(folder: Path, num_bytes: int) -> None:
     """Make sure that a disk has room before it is written to for a long time.
 
@@ -147,7 +162,7 @@ def require_room(folder: Path, num_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < num_bytes + SPARE_BYTES:
         raise ValueError(
-            f"{folder.parent}: needs {(num_bytes + SPARE_BYTES) / 1e9:,.1f} GB and its disk has "
+            f"{folder}: needs {(num_bytes + SPARE_BYTES) / 1e9:,.1f} GB and its disk has "
             f"{free / 1e9:,.1f} GB free. Make room, or name a folder on another disk."
         )
 
@@ -180,7 +195,7 @@ def unfinished_folder(out: Path) -> Iterator[Path]:
     """A folder to fill that takes its name when it is complete.
 
     If it never is, what is in it waits for the next try, under a hidden name beside `out`; nothing
-    is left where no weights were written.
+    is left where no file of weights is finished.
 
     Raises:
         ValueError: Something of that name exists, or another process fills it.
@@ -209,7 +224,7 @@ def unfinished_folder(out: Path) -> Iterator[Path]:
             unfinished.replace(out)
             _sync(out.parent)
         except BaseException:
-            if not any(unfinished.glob("*.safetensors")):
+            if not (unfinished / CONVERSION).exists():
                 shutil.rmtree(unfinished, ignore_errors=True)
             raise
 
