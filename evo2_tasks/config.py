@@ -105,7 +105,8 @@ class ModelConfig(_Section):
     dtype: Literal["bfloat16", "float32"] | None = None
     """Number type of the weights; without it `bfloat16` on a GPU, `float32` on a CPU."""
     gpus: Annotated[int, Field(ge=0)] = 1
-    """GPUs that a scoring job asks the scheduler for; 0 for a model that runs on CPUs."""
+    """GPUs that a scoring job asks the scheduler for, each for a range of the model's layers; 0 for
+    a model that runs on CPUs."""
 
 
 class ScoringConfig(_Section):

@@ -78,6 +78,19 @@ class ModelShape:
             + (VOCAB_SIZE * D + D)
         )
 
+    def largest_share(self, num_devices: int) -> float:
+        """Share of the layers that the fullest of several devices has."""
+        return math.ceil(self.num_layers / num_devices) / self.num_layers
+
+    def most_attention(self, num_devices: int) -> int:
+        """Attention layers on that of several devices that has the most of them."""
+        counts = Counter(
+            index * num_devices // self.num_layers
+            for index, operator in enumerate(self.operators)
+            if operator == "attention"
+        )
+        return max(counts.values(), default=0)
+
     def flops_per_token(self, length: int) -> float:
         """Floating-point operations of one token of a window of so many, a product counted as two.
 
@@ -279,10 +292,11 @@ def device_memory(
     window_length: int,
     batch_tokens: int,
     segment_length: int,
+    num_devices: int = 1,
     offload: bool = False,
     on_cpu: bool = False,
 ) -> DeviceMemory:
-    """What scoring takes on its device, by arithmetic.
+    """What scoring takes on its device, or on the fullest of several, by arithmetic.
 
     Args:
         shape: The model's.
@@ -290,6 +304,7 @@ def device_memory(
         window_length: Tokens of a window.
         batch_tokens: Tokens that go through at once; a longer window is a batch of its own.
         segment_length: Longer windows go through in segments of this many tokens.
+        num_devices: Devices that share the model, each a range of its layers.
         offload: Whether keys and values wait in host memory, but for those of one layer.
         on_cpu: Whether the device is a CPU, whose attention over a cache writes its mask out.
     """
@@ -304,9 +319,8 @@ def device_memory(
     ]
     kv = state = 0
     if is_cut and shape.num_attention:
-        of_all = rows * window_length * shape.kv_bytes_per_token(dtype)
-        of_one = of_all // shape.num_attention
-        kv = of_one if offload else of_all
+        of_one = rows * window_length * shape.kv_bytes_per_token(dtype) // shape.num_attention
+        kv = of_one if offload else of_one * shape.most_attention(num_devices)
         attention = at_once * item * D * 10
         moments.append(attention)
         if on_cpu:
@@ -318,16 +332,17 @@ def device_memory(
             moments.append(attention + min(MASK_ELEMENTS, mask) * (MASK_BYTES + item))
     if is_cut:
         state = rows * shape.state_bytes(dtype)
+    share = shape.largest_share(num_devices)
     return DeviceMemory(
-        weights=shape.weights_bytes(dtype),
+        weights=round(shape.weights_bytes(dtype) * share),
         keys_and_values=kv,
-        state=state,
+        state=round(state * share),
         batch=round(max(moments)),
     )
 
 
 def suggest_batch_tokens(
-    shape: ModelShape, dtype: str, *, memory: float, used: float = 0.8
+    shape: ModelShape, dtype: str, *, memory: float, num_devices: int = 1, used: float = 0.8
 ) -> int | None:
     """Tokens that fit at once, a power of two.
 
@@ -335,12 +350,13 @@ def suggest_batch_tokens(
         shape: The model's.
         dtype: Number type of its weights.
         memory: Bytes of the device.
+        num_devices: Such devices that share the model.
         used: Share of them to plan with; the rest is for what the allocator cannot use.
 
     Returns:
         None where not even the weights and a short batch fit.
     """
-    left = used * memory - shape.weights_bytes(dtype)
+    left = used * memory - shape.weights_bytes(dtype) * shape.largest_share(num_devices)
     tokens = left / activation_bytes_per_token(shape, dtype)
     return 2 ** int(math.log2(tokens)) if tokens >= 1024 else None
 

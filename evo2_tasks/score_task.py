@@ -23,11 +23,11 @@ from evo2_tasks.config import (
 )
 from evo2_tasks.cost import Rate, read_rates, read_shape
 from evo2_tasks.device import (
-    describe_device,
+    describe_devices,
     describe_machine,
     device_class,
     driver_version,
-    find_device,
+    find_devices,
 )
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.allocation import keep_freed_memory
@@ -81,13 +81,15 @@ class LoadedModel:
     """A model in memory, and what a table says of it.
 
     Attributes:
-        model: In eval mode, on its device.
+        model: In eval mode, on its devices.
+        devices: Where it is, in the order of its layers.
         dtype: Number type of its weights.
         weights: Digest of its tensors as they were loaded.
         load_s: Seconds that it took to load.
     """
 
     model: Evo2ForCausalLM
+    devices: list[torch.device]
     dtype: str
     weights: str
     load_s: float
@@ -171,7 +173,7 @@ def score(
                 rows.require_finite(config.run.max_non_finite_share)
                 interruption.check()
             rows.finish()
-        machine = describe_machine(loaded.model.device)
+        machine = describe_machine(loaded.devices)
         wall_s = time.monotonic() - started
         write_json(
             out.with_suffix(".json"),
@@ -234,7 +236,7 @@ class PartScorer:
             "segment_length": self._run.segment_length,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
-            "device_class": device_class(self._loaded.model.device),
+            "device_class": device_class(self._loaded.devices),
         }
 
     def score(
@@ -272,7 +274,7 @@ class PartScorer:
             )
         except torch.OutOfMemoryError as error:
             longest = max(len(pair.ref_seq) for pair in part)
-            device = describe_device(self._loaded.model.device)
+            device = describe_devices(self._loaded.devices)
             raise InputError(
                 f"models.{self._settings.model}: no window of {longest:,} tokens fits into the "
                 f"memory of {device}. Ask for a device with more, or set run.kv_cache: offload."
@@ -295,7 +297,7 @@ class PartScorer:
         self._segment_length = min(self._segment_length, tokens)
         logger.warning(
             "%s: out of memory; %s tokens at once from here on",
-            describe_device(self._loaded.model.device),
+            describe_devices(self._loaded.devices),
             f"{tokens:,}",
         )
 
@@ -320,16 +322,16 @@ class PartScorer:
 
 
 def open_model(config: RunConfig, name: str) -> LoadedModel:
-    """Load a model of the config on the device that it asks for.
+    """Load a model of the config on the devices that it asks for.
 
     Raises:
-        InputError: There is no such device, the checkpoint cannot be read, or it is one whose
+        InputError: There are no such devices, the checkpoint cannot be read, or it is one whose
             scores would be wrong.
     """
     started = time.monotonic()
     settings = config.models[name]
-    device = find_device(name, settings.gpus)
-    if device.type == "cpu":
+    devices = find_devices(name, settings.gpus)
+    if settings.gpus == 0:
         keep_freed_memory()
     dtype = model_dtype(settings)
     try:
@@ -337,7 +339,7 @@ def open_model(config: RunConfig, name: str) -> LoadedModel:
             model = load_model(
                 checkpoint,
                 dtype=getattr(torch, dtype),
-                device=device,
+                devices=devices,
                 model=settings.model,
                 config=settings.config,
             )
@@ -345,7 +347,7 @@ def open_model(config: RunConfig, name: str) -> LoadedModel:
         raise InputError(f"models.{name}: {error}") from error
     except torch.OutOfMemoryError as error:
         raise InputError(
-            f"models.{name}: the weights do not fit into the memory of {describe_device(device)}."
+            f"models.{name}: the weights do not fit into the memory of {describe_devices(devices)}."
         ) from error
     release = recognise(model.config)
     if release in NEEDS_FP8:
@@ -360,13 +362,13 @@ def open_model(config: RunConfig, name: str) -> LoadedModel:
         name,
         f"{model.num_parameters():,}",
         dtype,
-        describe_device(device),
+        describe_devices(devices),
         platform.node(),
         load_s,
         torch.__version__,
         driver_version() or "none",
     )
-    return LoadedModel(model, dtype, weights, load_s)
+    return LoadedModel(model, devices, dtype, weights, load_s)
 
 
 @contextmanager
@@ -428,16 +430,15 @@ def calibrate(
         run_batch()
         num_batches += 1
     tokens_per_s = num_batches * num_windows * length / (time.monotonic() - started)
-    device = loaded.model.device
     rate = Rate(
-        device=device_class(device),
+        device=device_class(loaded.devices),
         model=settings.model,
         window_length=length,
         tokens_per_s=float(f"{tokens_per_s:.4g}"),
         flops_per_token=read_shape(settings.model, model_config).flops_per_token(length),
         source=f"measured: evo2-tasks {package_version()}, torch {torch.__version__}, "
         f"{loaded.dtype}, {num_windows} windows at once",
-        threads=torch.get_num_threads() if device.type == "cpu" else None,
+        threads=torch.get_num_threads() if model_config.gpus == 0 else None,
     )
 
     def subject(one: Rate) -> tuple[object, ...]:
@@ -450,7 +451,7 @@ def calibrate(
         settings.model,
         f"{length:,}",
         f"{tokens_per_s:,.0f}",
-        describe_device(device),
+        describe_devices(loaded.devices),
     )
 
 

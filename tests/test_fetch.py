@@ -59,7 +59,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub
 
 
 def digest(path: Path, config: Path | None = None) -> str:
-    return weights_digest(load_model(path, dtype=torch.float32, device="cpu", config=config))
+    return weights_digest(
+        load_model(path, dtype=torch.float32, devices=[torch.device("cpu")], config=config)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ from .folders import (
     write_weights,
 )
 from .modeling import Evo2ForCausalLM, Evo2PreTrainedModel
+from .placement import bring_inputs, device_of, place_modules
 from .published import (
     Fp8State,
     PublishedFile,
@@ -64,7 +65,7 @@ def load_model(
     checkpoint: Path,
     *,
     dtype: torch.dtype,
-    device: torch.device | str,
+    devices: Sequence[torch.device],
     model: str | None = None,
     config: Path | None = None,
 ) -> Evo2ForCausalLM:
@@ -74,7 +75,7 @@ def load_model(
         checkpoint: A folder that `save_pretrained` or `convert_published` wrote, or a published
             ``.pt`` file or its first part.
         dtype: Dtype of the weights; poles, residues and RoPE frequencies stay in float32.
-        device: Where to put it.
+        devices: Where to put it; over several, in contiguous ranges of layers.
         model: Which release a published file is of, if its name and shapes do not say.
         config: The published YAML config of a published file that is of no release.
 
@@ -100,13 +101,16 @@ def load_model(
         geometry.dtype = dtype
         with torch.device("meta"):
             loaded = Evo2ForCausalLM(geometry)
+        places = place_modules(geometry, devices)
         weights = {
-            name: _convert(name, stored.read(), rounded, dtype, device)
+            name: _convert(name, stored.read(), rounded, dtype, device_of(name, places))
             for name, stored in tensors.items()
         }
     check_poles(checkpoint, weights)
     loaded.load_state_dict(weights, strict=False, assign=True)
     loaded.tie_weights()
+    if len(devices) > 1:
+        bring_inputs(loaded, places)
     if checkpoint.is_dir() and (checkpoint / "generation_config.json").is_file():
         loaded.generation_config = GenerationConfig.from_pretrained(checkpoint)
     loaded.eval()
@@ -114,7 +118,7 @@ def load_model(
 
 
 def _convert(
-    name: str, tensor: Tensor, rounded: str | None, dtype: torch.dtype, device: torch.device | str
+    name: str, tensor: Tensor, rounded: str | None, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     if keeps_float32(name):
         return tensor.to(device, torch.float32, copy=True)

@@ -57,7 +57,7 @@ from pathlib import Path
 import torch
 from evo2_tasks.evo2.checkpoints import load_model
 print("ready", flush=True)
-load_model(Path(sys.argv[1]), dtype=torch.bfloat16, device="cpu")
+load_model(Path(sys.argv[1]), dtype=torch.bfloat16, devices=[torch.device("cpu")])
 """
 FROM_PRETRAINED = """
 import sys

@@ -35,7 +35,7 @@ Entries = dict[str, Any]
 
 
 def load(path: Path, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Evo2ForCausalLM:
-    return load_model(path, dtype=dtype, device="cpu", **kwargs)
+    return load_model(path, dtype=dtype, devices=[torch.device("cpu")], **kwargs)
 
 
 def read_published(path: Path) -> Entries:
