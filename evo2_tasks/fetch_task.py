@@ -81,7 +81,8 @@ def look_up(text: str) -> str:
     if found is None:
         return f"{text}: is no model on a hub. Expected owner/name@ and the 40 digits of a commit."
     name = HubName(found[1], found[2] or "main")
-    with explained(name):
+    commits = f"{constants.ENDPOINT}/{name.repository}/commits/{name.revision}"
+    with explained(name, f"Look for the commit at {commits}."):
         commit = HfApi().model_info(name.repository, revision=name.revision).sha
     return f"{text}: a branch can move. It is now at {name.repository}@{commit}; name that."
 
@@ -116,7 +117,11 @@ def list_files(name: HubName) -> Sequence[HubFile]:
     known = known_files(name)
     if known:
         return known
-    with explained(name):
+    advice = (
+        "Run `evo2-tasks fetch` where there is a network, and copy the folder that it names to "
+        f"{name.folder}."
+    )
+    with explained(name, advice):
         info = HfApi().model_info(name.repository, revision=name.revision, files_metadata=True)
     there = [
         HubFile(one.rfilename, one.size, None if one.lfs is None else one.lfs.sha256)
@@ -162,7 +167,12 @@ def download(name: HubName, file: HubFile) -> Path:
     """
     size = "" if file.bytes is None else f", {file.bytes / 1e9:,.1f} GB"
     logger.info("%s: %s%s", name, file.name, size)
-    with explained(name, file):
+    url = hf_hub_url(name.repository, file.name, revision=name.revision)
+    advice = (
+        f"Download {url} where there is a network, put it at {snapshot_file(name, file)}, and run "
+        "this again."
+    )
+    with explained(name, advice):
         path = Path(hf_hub_download(name.repository, file.name, revision=name.revision))
     found = path.stat().st_size
     if file.bytes not in (None, found):
@@ -174,8 +184,8 @@ def download(name: HubName, file: HubFile) -> Path:
 
 
 @contextmanager
-def explained(name: HubName, file: HubFile | None = None) -> Iterator[None]:
-    """Turn what the hub's client says into one line: who may have it, or how to do without it."""
+def explained(name: HubName, advice: str) -> Iterator[None]:
+    """Turn what the hub's client says into one line, which ends in how to do without the hub."""
     hub, repository = constants.ENDPOINT, name.repository
     token = "give the hub your token by `hf auth login` or HF_TOKEN"  # noqa: S105 # no secret
     try:
@@ -192,16 +202,5 @@ def explained(name: HubName, file: HubFile | None = None) -> Iterator[None]:
     except RevisionNotFoundError as error:
         raise InputError(f"{name}: {hub}/{repository} has no such commit.") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, XetDownloadError) as error:
-        reason = first_line(error.__cause__ or error)
-        if file is None:
-            advice = (
-                "Run `evo2-tasks fetch` where there is a network, and copy the folder that it "
-                f"names to {name.folder}."
-            )
-        else:
-            url = hf_hub_url(repository, file.name, revision=name.revision)
-            advice = (
-                f"Download {url} where there is a network, put it at {snapshot_file(name, file)}, "
-                "and run this again."
-            )
+        reason = first_line(error.__cause__ or error).rstrip(".")
         raise InputError(f"{name}: cannot be had from {hub}: {reason}. {advice}") from error

@@ -371,10 +371,15 @@ def test_a_job_without_the_model_is_one_line(served: SmallHub) -> None:
 # --- names
 
 
-def test_a_name_without_a_commit_is_looked_up(served: SmallHub) -> None:
+def test_a_name_without_a_commit_is_looked_up(
+    served: SmallHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("lab/evo2-tiny", "lab/evo2-tiny@main"):
         assert f"It is now at lab/evo2-tiny@{COMMIT}; name that." in error_of(name)
     assert "no such commit" in error_of("lab/evo2-tiny@v9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    advice = f"Look for the commit at {served.endpoint}/lab/evo2-tiny/commits/main."
+    assert error_of("lab/evo2-tiny").endswith(advice)
     assert "is no model on a hub" in error_of("model.pt")
 
 
