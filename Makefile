@@ -9,13 +9,14 @@ STAMP := .venv/.installed
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test slurm-test crash-test transformers-suite lint fix lock clean
+.PHONY: help setup run test slurm-test crash-test convert-test transformers-suite lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
 	@echo 'make test   run the tests'
 	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
 	@echo 'make crash-test  kill the steps at random moments, thirty rounds of it'
+	@echo 'make convert-test  convert a checkpoint of 8 GB; takes 20 GB of disk in /tmp'
 	@echo 'make lint   check format, style, types and the workflow'
 	@echo 'make fix    format the code, write the generated files'
 	@echo 'make setup  make .venv; the others do it by themselves'
@@ -49,6 +50,10 @@ slurm-test: setup
 # Scorer and merge killed by SIGKILL at random moments, thirty rounds of it.
 crash-test: setup
 	CRASH_ROUNDS=30 pytest tests/test_crash.py
+
+# Memory of converting and loading a checkpoint of 8 GB; make test takes one of 0.2 GB.
+convert-test: setup
+	OMP_NUM_THREADS=1 CONVERT_GB=8 pytest -s tests/evo2/test_big_files.py
 
 # The tests that transformers has for its own language models, run on Evo 2. SUITE is a checkout of
 # transformers at the installed version; without it they are skipped.

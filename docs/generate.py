@@ -2,7 +2,9 @@
 
 ``workflow/config.schema.json`` and the tables in ``docs/configuration.md`` come from the models of
 `evo2_tasks.config`, ``docs/columns.md`` and the table in ``README.md`` from the columns of
-`evo2_tasks.table`, those in ``docs/evaluation.md`` from the columns of `evo2_tasks.evaluation`.
+`evo2_tasks.table`, those in ``docs/evaluation.md`` from the columns of `evo2_tasks.evaluation`,
+those in ``docs/published-models.md`` from the registry in `evo2_tasks.hub` and the arithmetic of
+`evo2_tasks.cost`.
 """
 
 import json
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evo2_tasks.config import config_schema
+from evo2_tasks.cost import RELEASE_SHAPES, ModelShape, device_memory
 from evo2_tasks.evaluation.schema import (
     CURVE_COLUMNS,
     CURVES,
@@ -17,6 +20,7 @@ from evo2_tasks.evaluation.schema import (
     METRICS,
     SUBSETS,
 )
+from evo2_tasks.hub import published_releases
 from evo2_tasks.table.docs import column_table, columns_page, meaning_table
 from evo2_tasks.table.schema import FINAL_COLUMNS, STRAND_SUFFIXES
 
@@ -32,6 +36,11 @@ SECTIONS = {
     "run": "RunSettings",
 }
 Schema = dict[str, Any]
+WINDOWS = (8_192, 65_536, 1_048_576)
+SEGMENT_LENGTH = 65_536
+GPU_GB = (24, 48, 80, 141)  # A10 or 4090; L40S; A100 or H100; H200
+GPUS = (1, 2, 4)
+USED = 0.8  # of a GPU's memory, as `plan` suggests batches with
 
 
 def describe_type(schema: Schema) -> str:
@@ -130,6 +139,96 @@ def evaluation_page(page: str) -> str:
     return replace_between(page, "figures", "\n\n".join("\n".join(part) for part in parts) + "\n")
 
 
+def published_models_page(page: str) -> str:
+    """The page with the tables of files, memory and GPUs written anew."""
+    page = replace_between(page, "files", file_table() + "\n")
+    return replace_between(page, "memory", f"{memory_table()}\n\n{gpu_table()}\n")
+
+
+def file_table() -> str:
+    """The releases: what is known of their files, and their shapes."""
+    rows = [
+        "| release | parameters | layers, of attention | width | file | GB | name on the hub |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for release in published_releases():
+        shape = RELEASE_SHAPES[release.model]
+        files = "<br>".join(f"`{file.name}`" for file in release.files)
+        gigabytes = sum(file.bytes or 0 for file in release.files) / 1e9
+        cells = [
+            f"`{release.model}`",
+            f"{shape.parameters / 1e9:.2f} billion",
+            f"{shape.num_layers}, {shape.num_attention}",
+            f"{shape.hidden_size:,}",
+            files or f"`{release.model}.pt`",
+            f"{gigabytes:.1f}" if files else "not known",
+            f"`{release.repository}@{release.revision or '...'}`",
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def distinct_shapes() -> dict[ModelShape, str]:
+    """Each shape, with the releases that have it."""
+    names: dict[ModelShape, list[str]] = {}
+    for name, shape in RELEASE_SHAPES.items():
+        names.setdefault(shape, []).append(f"`{name}`")
+    return {shape: ", ".join(releases) for shape, releases in names.items()}
+
+
+def window_memory(shape: ModelShape, dtype: str, window: int, **settings: Any) -> float:
+    """GB that one window takes on a device."""
+    memory = device_memory(
+        shape,
+        dtype,
+        window_length=window,
+        batch_tokens=window,
+        segment_length=SEGMENT_LENGTH,
+        **settings,
+    )
+    return memory.total / 1e9
+
+
+def memory_table() -> str:
+    """Memory of one window by release, dtype and length."""
+    rows = [
+        f"| release | dtype | {' | '.join(f'{window:,}' for window in WINDOWS)} | with `offload` |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for shape, releases in distinct_shapes().items():
+        for dtype in ("bfloat16", "float32"):
+            cells = [f"{window_memory(shape, dtype, window):.1f}" for window in WINDOWS]
+            cells.append(f"{window_memory(shape, dtype, WINDOWS[-1], offload=True):.1f}")
+            rows.append(f"| {releases} | {dtype} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def gpu_table() -> str:
+    """The smallest GPUs whose memory holds one window in bfloat16, by their number."""
+    rows = [
+        f"| release | {' | '.join(f'{window:,}' for window in WINDOWS)} | with `offload` |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for shape, releases in distinct_shapes().items():
+        cells = [fitting_gpus(shape, window) for window in WINDOWS]
+        cells.append(fitting_gpus(shape, WINDOWS[-1], offload=True))
+        rows.append(f"| {releases} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def fitting_gpus(shape: ModelShape, window: int, **settings: Any) -> str:
+    """``1 x 80, 2 x 48`` say: more of them only where they may be smaller."""
+    found: list[str] = []
+    least = max(GPU_GB) + 1
+    for number in GPUS:
+        needed = window_memory(shape, "bfloat16", window, num_devices=number, **settings)
+        fitting = [size for size in GPU_GB if needed <= USED * size]
+        if fitting and fitting[0] < least:
+            least = fitting[0]
+            found.append(f"{number} x {least}")
+    return ", ".join(found) or f"more than {GPUS[-1]} x {GPU_GB[-1]}"
+
+
 def replace_between(page: str, name: str, text: str) -> str:
     """Replace what stands between the two marks of this name."""
     start = f"<!-- {name}: written by docs/generate.py -->\n"
@@ -145,12 +244,14 @@ def generated_files() -> dict[Path, str]:
     """Each file that is made from the code, as it should be."""
     configuration = ROOT / "docs" / "configuration.md"
     evaluation = ROOT / "docs" / "evaluation.md"
+    published = ROOT / "docs" / "published-models.md"
     readme = ROOT / "README.md"
     return {
         ROOT / "workflow" / "config.schema.json": config_schema() + "\n",
         ROOT / "docs" / "columns.md": columns_page(),
         configuration: configuration_page(configuration.read_text(encoding="utf-8")),
         evaluation: evaluation_page(evaluation.read_text(encoding="utf-8")),
+        published: published_models_page(published.read_text(encoding="utf-8")),
         readme: readme_page(readme.read_text(encoding="utf-8")),
     }
 

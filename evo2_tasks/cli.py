@@ -27,6 +27,7 @@ EXTRAS = {
     "torch": "torch",
     "transformers": "torch",
     "safetensors": "torch",
+    "huggingface_hub": "torch",
     "sklearn": "evaluation",
     "scipy": "evaluation",
     "plotly": "evaluation",
@@ -452,6 +453,21 @@ def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
     from evo2_tasks import doctor_task  # noqa: PLC0415
 
     doctor_task.doctor(ModelConfig(**model), out=out, quick=quick, threads=threads)
+
+
+@main.command()
+@click.argument("checkpoint", metavar="OWNER/NAME@COMMIT")
+@click.option("--out", type=PATH, help="JSON file to write: where it is, and what its files are.")
+@log_option
+def fetch(checkpoint: str, out: Path | None) -> None:
+    """Get a model from a hub, check and convert it, and keep it for all jobs.
+
+    With a branch, or without a commit, it says which commit that is.
+    """
+    # To convert it needs torch, which takes seconds to import.
+    from evo2_tasks import fetch_task  # noqa: PLC0415
+
+    fetch_task.fetch(checkpoint, out=out)
 
 
 @main.command()

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.hub import explain_hub_name, parse_hub_name
 
 BUNDLED_CHECKPOINTS = Path(__file__).parent / "checkpoints"
 RESERVED_NAMES = frozenset({"report.html", "shards"})
@@ -101,7 +102,8 @@ class ModelConfig(_Section):
 
     checkpoint: FileName
     """Folder written by `save_pretrained` or `evo2-tasks convert`, a published `.pt` or
-    `.pt.part0` file, or the name of a checkpoint that comes with the package."""
+    `.pt.part0` file, the name of a checkpoint that comes with the package, or a model on a hub,
+    `owner/name@` and the 40 digits of a commit, which is fetched before the first job."""
     model: Release | None = None
     """The release that a published `.pt` file is."""
     config: FileName | None = None
@@ -117,7 +119,8 @@ class ModelConfig(_Section):
     """Whether `fp8: off` is taken for a checkpoint that needs FP8, whose scores are then near
     random."""
     gpus: Annotated[int, Field(ge=0)] = 1
-    """GPUs that a scoring job asks the scheduler for; 0 for a model that runs on CPUs."""
+    """GPUs that a scoring job asks the scheduler for, each for a range of the model's layers; 0 for
+    a model that runs on CPUs."""
 
 
 class ScoringConfig(_Section):
@@ -377,7 +380,10 @@ def model_dtype(model: ModelConfig) -> str:
 
 
 def checkpoint_path(model: ModelConfig) -> Path:
-    """Where a model's checkpoint is: in the package if it has one of that name, else as written."""
+    """Where a model's checkpoint is: in the package, where `fetch` puts it, or as written."""
+    on_hub = parse_hub_name(model.checkpoint)
+    if on_hub is not None:
+        return on_hub.folder
     bundled = BUNDLED_CHECKPOINTS / model.checkpoint
     is_name = len(model.checkpoint.parts) == 1
     return bundled if is_name and bundled.is_dir() else model.checkpoint
@@ -529,6 +535,12 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
     for name, model in config.models.items():
         if model.model is not None and model.config is not None:
             yield f"models.{name}.config", "stands beside `model`; name one of the two"
+        for key in ("model", "config"):
+            if parse_hub_name(model.checkpoint) and getattr(model, key) is not None:
+                yield (
+                    f"models.{name}.{key}",
+                    "has no use: the files on the hub tell it; leave it out",
+                )
     for name, scoring in config.scorings.items():
         if name in RESERVED_NAMES:
             yield f"scorings.{name}", "the results folder has another use for this name"
@@ -596,7 +608,8 @@ def _missing_files(config: RunConfig) -> Iterator[tuple[str, str]]:
                 f"references.{name}.assembly_report", reference.assembly_report
             )
     for name, model in config.models.items():
-        yield from _missing_checkpoint(f"models.{name}.checkpoint", checkpoint_path(model))
+        if parse_hub_name(model.checkpoint) is None:
+            yield from _missing_checkpoint(f"models.{name}.checkpoint", checkpoint_path(model))
         if model.config is not None:
             yield from _missing_file(f"models.{name}.config", model.config)
     for name, variant_set in config.variant_sets.items():
@@ -617,7 +630,9 @@ def _missing_file(key: str, path: Path) -> Iterator[tuple[str, str]]:
 def _missing_checkpoint(key: str, path: Path) -> Iterator[tuple[str, str]]:
     try:
         if not path.is_dir():
-            yield from _missing_file(key, path)
+            hint = explain_hub_name(path)
+            for where, what in _missing_file(key, path):
+                yield where, f"{what}. {hint}" if hint else what
         elif not (path / "config.json").is_file():
             yield key, f"the folder {path} holds no config.json, so it is no checkpoint"
     except OSError as error:

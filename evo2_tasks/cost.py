@@ -17,6 +17,7 @@ import yaml
 
 from evo2_tasks.config import ModelConfig, checkpoint_path
 from evo2_tasks.errors import InputError
+from evo2_tasks.hub import find_release, parse_hub_name
 
 PUBLISHED_RATES = Path(__file__).parent / "published_rates.json"
 ITEM_BYTES = {"float32": 4, "bfloat16": 2}
@@ -76,6 +77,19 @@ class ModelShape:
             + long
             + (VOCAB_SIZE * D + D)
         )
+
+    def largest_share(self, num_devices: int) -> float:
+        """Share of the layers that the fullest of several devices has."""
+        return math.ceil(self.num_layers / num_devices) / self.num_layers
+
+    def most_attention(self, num_devices: int) -> int:
+        """Attention layers on that of several devices that has the most of them."""
+        counts = Counter(
+            index * num_devices // self.num_layers
+            for index, operator in enumerate(self.operators)
+            if operator == "attention"
+        )
+        return max(counts.values(), default=0)
 
     def flops_per_token(self, length: int) -> float:
         """Floating-point operations of one token of a window of so many, a product counted as two.
@@ -150,12 +164,19 @@ def read_shape(name: str, model: ModelConfig) -> ModelShape:
         InputError: No file tells it, and no release is named.
     """
     path = checkpoint_path(model)
-    release = model.model or path.name.partition(".")[0]
+    on_hub = parse_hub_name(model.checkpoint)
+    published = find_release(on_hub.repository) if on_hub is not None else None
+    release = published.model if published else model.model or path.name.partition(".")[0]
     if model.config is not None:
         return _shape_of(_read_mapping(model.config), model.config)
     if not path.is_dir() and release in RELEASE_SHAPES:
         return RELEASE_SHAPES[release]
     file = path / "config.json"
+    if on_hub is not None and not file.exists():
+        raise InputError(
+            f"models.{name}: nothing tells the shape of {on_hub} before it is fetched. Run "
+            f"`evo2-tasks fetch {on_hub}`."
+        )
     if not file.exists():
         raise InputError(
             f"models.{name}: {file} does not exist, so nothing tells the model's shape. Name the "
@@ -273,10 +294,13 @@ def device_memory(
     batch_tokens: int,
     segment_length: int,
     horizon: int | None = None,
+    num_devices: int = 1,
     offload: bool = False,
     on_cpu: bool = False,
 ) -> DeviceMemory:
-    """What scoring takes on its device, by arithmetic: substitutions in centered windows.
+    """What scoring takes on its device, or on the fullest of several, by arithmetic.
+
+    For substitutions in centered windows.
 
     Args:
         shape: The model's.
@@ -285,6 +309,7 @@ def device_memory(
         batch_tokens: Tokens that go through at once; a longer row is a batch of its own.
         segment_length: More tokens of a row than these go through in several calls.
         horizon: Tokens that are scored from the first difference on; None for all.
+        num_devices: Devices that share the model, each a range of its layers.
         offload: Whether keys and values wait in host memory, but for those of one layer.
         on_cpu: Whether the device is a CPU, whose attention over a cache writes its mask out.
     """
@@ -300,8 +325,10 @@ def device_memory(
         at_once * D * 4 + SLICE_BYTES,  # the output matrix
     ]
     kept = trunks * prefix + (rows * branch if branch > segment_length else 0)
-    kv = kept * shape.kv_bytes_per_token(dtype)
+    kv = 0
     if shape.num_attention:
+        of_one = kept * shape.kv_bytes_per_token(dtype) // shape.num_attention
+        kv = 0 if offload else of_one * shape.most_attention(num_devices)
         # Those of the trunks and of the branches are joined, a layer at a time.
         total = prefix + branch
         attention = float(item * D * (10 * at_once + 2 * rows * total))
@@ -309,12 +336,11 @@ def device_memory(
             queries = min(branch, segment_length, max(LEAST_QUERIES, MASK_ELEMENTS // total))
             attention += queries * total * (MASK_BYTES + item / 2)
         moments.append(attention)
-        if offload:
-            kv = 0
+    share = shape.largest_share(num_devices)
     return DeviceMemory(
-        weights=shape.weights_bytes(dtype),
+        weights=round(shape.weights_bytes(dtype) * share),
         keys_and_values=kv,
-        state=(trunks + rows) * shape.state_bytes(dtype),
+        state=round((trunks + rows) * shape.state_bytes(dtype) * share),
         batch=round(max(moments)),
     )
 
@@ -327,6 +353,7 @@ def suggest_batch_tokens(
     segment_length: int,
     memory: float,
     horizon: int | None = None,
+    num_devices: int = 1,
     used: float = 0.8,
 ) -> int | None:
     """Tokens that fit at once, a power of two.
@@ -338,6 +365,7 @@ def suggest_batch_tokens(
         segment_length: More tokens of a row than these go through in several calls.
         memory: Bytes of the device.
         horizon: Tokens that are scored from the first difference on; None for all.
+        num_devices: Such devices that share the model.
         used: Share of them to plan with; the rest is for what the allocator cannot use.
 
     Returns:
@@ -353,6 +381,7 @@ def suggest_batch_tokens(
             batch_tokens=2**power,
             segment_length=segment_length,
             horizon=horizon,
+            num_devices=num_devices,
         ).total
         <= used * memory
     ]

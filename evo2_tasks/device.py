@@ -1,10 +1,12 @@
-"""The device that a model runs on, and what a table says of it."""
+"""The devices that a model runs on, and what a table says of them."""
 
 import os
 import platform
 import re
 import resource
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +19,49 @@ from evo2_tasks.table.provenance import package_version
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def find_device(where: str, gpus: int) -> torch.device:
-    """The device that a model's ``gpus`` asks for.
+def find_devices(where: str, gpus: int) -> list[torch.device]:
+    """The devices that a model's ``gpus`` asks for.
 
     Args:
         where: Who says so, for messages: ``models.NAME``, or a command.
         gpus: How many are asked for.
 
     Raises:
-        InputError: A GPU is asked for and none is there.
+        InputError: There are fewer.
     """
     if gpus == 0:
-        return torch.device("cpu")
+        return [torch.device("cpu")]
     device = torch.accelerator.current_accelerator(check_available=True)
-    if device is None:
+    found = 0 if device is None else torch.accelerator.device_count()
+    if device is None or found < gpus:
         raise InputError(
-            f"{where}.gpus: {gpus} asked for, but torch {torch.__version__} sees none on "
-            f"{platform.node()}. Ask the scheduler for one, or set gpus: 0 to run on the CPU."
+            f"{where}.gpus: {gpus} asked for, but torch {torch.__version__} sees "
+            f"{found or 'none'} on {platform.node()}. Ask the scheduler for as many, or set "
+            "gpus: 0 to run on the CPU."
         )
-    return device
+    return [torch.device(device.type, index) for index in range(gpus)]
 
 
-def describe_device(device: torch.device) -> str:
-    """The device as people call it."""
+def describe_devices(devices: Sequence[torch.device]) -> str:
+    """The devices as people call them, equal ones counted."""
+    counts = Counter(map(_describe, devices))
+    return " + ".join(f"{n} x {name}" if n > 1 else name for name, n in counts.items())
+
+
+def _describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.get_num_threads()} threads)"
 
 
-def device_class(device: torch.device) -> str:
-    """The kind of device: two of one kind compute the same numbers, bit for bit."""
-    if device.type == "cpu":
+def device_class(devices: Sequence[torch.device]) -> str:
+    """The kind of devices: those of one kind compute the same numbers, bit for bit.
+
+    However many share a model, each layer runs whole on one of them.
+    """
+    if devices[0].type == "cpu":
         return f"cpu {torch.backends.cpu.get_cpu_capability()}"
-    return describe_device(device)
+    return " + ".join(dict.fromkeys(map(_describe, devices)))
 
 
 def driver_version(nvidia_driver: Path = NVIDIA_DRIVER) -> str | None:
@@ -69,12 +81,12 @@ def driver_version(nvidia_driver: Path = NVIDIA_DRIVER) -> str | None:
     return found[1] if found else None
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
+def describe_machine(devices: Sequence[torch.device]) -> dict[str, Any]:
     """Where a shard ran: what may differ between two runs of one table."""
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     described = {
-        "device": describe_device(device),
-        "device_class": device_class(device),
+        "device": describe_devices(devices),
+        "device_class": device_class(devices),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "driver": driver_version(),
         "node": platform.node(),
@@ -87,7 +99,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "transformers": transformers.__version__,
         "peak_memory_mb": round(peak_kib * (1 if sys.platform == "darwin" else 1024) / 1e6, 1),
     }
-    if device.type != "cpu":
-        peak = torch.accelerator.max_memory_allocated(device)
+    if devices[0].type != "cpu":
+        peak = max(map(torch.accelerator.max_memory_allocated, devices))
         described["peak_device_memory_mb"] = round(peak / 1e6, 1)
     return described

@@ -35,6 +35,7 @@ from evo2_tasks.cost import (
     read_shape,
 )
 from evo2_tasks.errors import InputError
+from evo2_tasks.hub import known_files, parse_hub_name
 
 EXPORT_FILES = {
     "vcf": "scores.vcf.gz",
@@ -109,6 +110,10 @@ class StepInputs:
     """By variant set."""
     checkpoint: dict[str, list[str]]
     """By scoring."""
+    fetched: dict[str, list[str]]
+    """By scoring, what `fetch` says of a model on a hub, relative to the folder of the results."""
+    hub: dict[str, str]
+    """By model, the name on the hub of each one that has to be fetched."""
     report: dict[str, list[str]]
     """By variant set, what other steps write, relative to the folder of the results."""
 
@@ -116,6 +121,11 @@ class StepInputs:
 def step_inputs(config: RunConfig) -> StepInputs:
     """List the files that each step reads and that its rule cannot name by wildcards."""
     sets = config.variant_sets
+    hub = {
+        name: str(model.checkpoint)
+        for name, model in config.models.items()
+        if parse_hub_name(model.checkpoint) is not None
+    }
     return StepInputs(
         variants={name: str(variant_set.variants) for name, variant_set in sets.items()},
         reference={
@@ -123,9 +133,14 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, variant_set in sets.items()
         },
         checkpoint={
-            name: checkpoint_files(config.models[scoring.model])
+            name: [] if scoring.model in hub else checkpoint_files(config.models[scoring.model])
             for name, scoring in config.scorings.items()
         },
+        fetched={
+            name: [f"models/{scoring.model}.json"] if scoring.model in hub else []
+            for name, scoring in config.scorings.items()
+        },
+        hub=hub,
         report={
             name: [
                 f"{name}/{scoring}/{file}"
@@ -147,11 +162,12 @@ def _reference_files(reference: ReferenceConfig) -> list[str]:
 
 
 def checkpoint_files(model: ModelConfig) -> list[str]:
-    """The files of a checkpoint; none for one that comes with the package and never changes."""
+    """The files of a checkpoint; none for one that comes with the package or has to be fetched."""
     path = checkpoint_path(model)
-    if path != model.checkpoint:
+    on_hub = parse_hub_name(model.checkpoint)
+    if path != model.checkpoint and (on_hub is None or not path.exists()):
         return []
-    files = [model.checkpoint]
+    files = [path]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in CHECKPOINT_SUFFIXES)
     elif path.suffix == ".part0":
@@ -304,8 +320,7 @@ def _score_mb(config: RunConfig, name: str) -> int:
     """Host memory that a scoring's jobs ask for, MB."""
     scoring = config.scorings[name]
     model = config.models[scoring.model]
-    files = [Path(file) for file in checkpoint_files(model)]
-    file_mb = sum(file.stat().st_size for file in files if file.is_file()) / 10**6
+    file_mb = _checkpoint_bytes(model) / 10**6
     if model.gpus:
         # The file's pages count beside the tensors until the tensors are on the device.
         return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
@@ -320,6 +335,15 @@ def _score_mb(config: RunConfig, name: str) -> int:
     )
     tensors_mb = (memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)) / 10**6
     return SNAKEMAKE_MB + math.ceil(MEMORY_MARGIN * (PROCESS_MB + file_mb + tensors_mb))
+
+
+def _checkpoint_bytes(model: ModelConfig) -> int:
+    """Bytes of a checkpoint, of one that has still to be fetched as far as they are known."""
+    files = [Path(file) for file in checkpoint_files(model)]
+    on_hub = parse_hub_name(model.checkpoint)
+    if on_hub is not None and not files:
+        return sum(file.bytes or 0 for file in known_files(on_hub))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _seconds_per_allele(config: RunConfig, name: str) -> float | None:

@@ -110,6 +110,7 @@ def plan(
                     segment_length=config.run.segment_length,
                     horizon=config.scorings[scoring].horizon,
                     memory=device_memory_gb * BYTES_PER_GB,
+                    num_devices=max(1, model.gpus),
                 )
             rate = choose_rate(rates, model_name, device, gpus=model.gpus)
             bill |= reckon_time(
@@ -195,11 +196,13 @@ def reckon(config: RunConfig, scoring: str, shape: ModelShape, work: Work) -> di
         batch_tokens=config.run.batch_tokens,
         segment_length=config.run.segment_length,
         horizon=settings.horizon,
+        num_devices=max(1, model.gpus),
         offload=config.run.kv_cache == "offload",
         on_cpu=model.gpus == 0,
     )
     reckoned: dict[str, Any] = {
         "model": settings.model,
+        "gpus": model.gpus,
         "parameters": shape.parameters,
         "alleles": work.by_status.total(),
         "by_status": dict(work.by_status.most_common()),
@@ -254,7 +257,8 @@ def describe_bills(bills: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"  windows                 {bill['windows']:,}, distinct within a part"
         yield f"  tokens                  {bill['tokens']:,}"
         yield f"  operations              {bill['flops']:.3g} FLOP"
-        yield f"  memory on device        {_mb(memory['device'])}"
+        place = "on device" if bill["gpus"] <= 1 else f"on each of {bill['gpus']}"
+        yield f"  {f'memory {place}':<24}{_mb(memory['device'])}"
         for name in ("weights", "keys_and_values", "state", "batch"):
             yield f"    {name.replace('_', ' '):<22}{_mb(memory[name])}"
         if "process" in memory:

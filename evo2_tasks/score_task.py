@@ -24,11 +24,11 @@ from evo2_tasks.config import (
 )
 from evo2_tasks.cost import Rate, read_rates, read_shape
 from evo2_tasks.device import (
-    describe_device,
+    describe_devices,
     describe_machine,
     device_class,
     driver_version,
-    find_device,
+    find_devices,
 )
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.allocation import keep_freed_memory
@@ -40,6 +40,7 @@ from evo2_tasks.evo2.checkpoints import (
     weights_digest,
 )
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.hub import parse_hub_name
 from evo2_tasks.interruption import Interruption
 from evo2_tasks.model_cache import copied_to_node
 from evo2_tasks.plan import checkpoint_files
@@ -80,7 +81,8 @@ class LoadedModel:
     """A model in memory, and what a table says of it.
 
     Attributes:
-        model: In eval mode, on its device.
+        model: In eval mode, on its devices.
+        devices: Where it is, in the order of its layers.
         dtype: Number type of its weights.
         fp8: How its input projections are computed, and whether that had to be allowed.
         weights: Digest of its tensors as they were loaded.
@@ -88,6 +90,7 @@ class LoadedModel:
     """
 
     model: Evo2ForCausalLM
+    devices: list[torch.device]
     dtype: str
     fp8: str
     weights: str
@@ -173,7 +176,7 @@ def score(
                 rows.require_finite(config.run.max_non_finite_share)
                 interruption.check()
             rows.finish()
-        machine = describe_machine(loaded.model.device)
+        machine = describe_machine(loaded.devices)
         wall_s = time.monotonic() - started
         write_json(
             out.with_suffix(".json"),
@@ -237,7 +240,7 @@ class PartScorer:
             "segment_length": self._run.segment_length,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
-            "device_class": device_class(self._loaded.model.device),
+            "device_class": device_class(self._loaded.devices),
         }
 
     def score(
@@ -275,7 +278,7 @@ class PartScorer:
             )
         except torch.OutOfMemoryError as error:
             longest = max(len(pair.ref_seq) for pair in part)
-            device = describe_device(self._loaded.model.device)
+            device = describe_devices(self._loaded.devices)
             raise InputError(
                 f"models.{self._settings.model}: no window of {longest:,} tokens fits into the "
                 f"memory of {device}. Ask for a device with more, or set run.kv_cache: offload."
@@ -298,7 +301,7 @@ class PartScorer:
         self._segment_length = min(self._segment_length, tokens)
         logger.warning(
             "%s: out of memory; %s tokens at once from here on",
-            describe_device(self._loaded.model.device),
+            describe_devices(self._loaded.devices),
             f"{tokens:,}",
         )
 
@@ -328,7 +331,7 @@ def open_run_model(config: RunConfig, name: str) -> LoadedModel:
 
 
 def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedModel:
-    """Load a model on the device that it asks for.
+    """Load a model on the devices that it asks for.
 
     Args:
         where: Who says so, for messages.
@@ -336,12 +339,12 @@ def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedM
         cache: Folder on the node's own disk to copy the checkpoint to first; None leaves it.
 
     Raises:
-        InputError: There is no such device, the checkpoint cannot be read, or it needs FP8 and the
-            config says off.
+        InputError: There are no such devices, the checkpoint cannot be read, or it needs FP8 and
+            the config says off.
     """
     started = time.monotonic()
-    device = find_device(where, settings.gpus)
-    if device.type == "cpu":
+    devices = find_devices(where, settings.gpus)
+    if settings.gpus == 0:
         keep_freed_memory()
     dtype = model_dtype(settings)
     try:
@@ -349,7 +352,7 @@ def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedM
             model = load_model(
                 checkpoint,
                 dtype=getattr(torch, dtype),
-                device=device,
+                devices=devices,
                 model=settings.model,
                 config=settings.config,
                 fp8=settings.fp8,
@@ -359,7 +362,7 @@ def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedM
         raise InputError(f"{where}: {error}") from error
     except torch.OutOfMemoryError as error:
         raise InputError(
-            f"{where}: the weights do not fit into the memory of {describe_device(device)}."
+            f"{where}: the weights do not fit into the memory of {describe_devices(devices)}."
         ) from error
     fp8 = str(model.config.fp8)
     if fp8 == "off" and settings.allow_without_fp8:
@@ -372,13 +375,13 @@ def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedM
         f"{model.num_parameters():,}",
         dtype,
         fp8,
-        describe_device(device),
+        describe_devices(devices),
         platform.node(),
         load_s,
         torch.__version__,
         driver_version() or "none",
     )
-    return LoadedModel(model, dtype, fp8, weights, load_s)
+    return LoadedModel(model, devices, dtype, fp8, weights, load_s)
 
 
 def verify_model(name: str, settings: ModelConfig, loaded: LoadedModel) -> dict[str, Any]:
@@ -415,6 +418,11 @@ def verify_model(name: str, settings: ModelConfig, loaded: LoadedModel) -> dict[
 def local_checkpoint(settings: ModelConfig, cache: Path | None) -> Iterator[Path]:
     """Where to load a checkpoint from: the copy on this node if the run asks for one."""
     path = checkpoint_path(settings)
+    if parse_hub_name(settings.checkpoint) is not None and not path.exists():
+        raise ValueError(
+            f"{settings.checkpoint} is not in {path}. `evo2-tasks fetch` puts it there; HF_HOME "
+            "has to be the same for all jobs."
+        )
     files = [Path(file) for file in checkpoint_files(settings)]
     if cache is None or not files or not all(file.is_file() for file in files):
         yield path
@@ -465,16 +473,15 @@ def calibrate(
         run_batch()
         num_batches += 1
     tokens_per_s = num_batches * num_windows * length / (time.monotonic() - started)
-    device = loaded.model.device
     rate = Rate(
-        device=device_class(device),
+        device=device_class(loaded.devices),
         model=settings.model,
         window_length=length,
         tokens_per_s=float(f"{tokens_per_s:.4g}"),
         flops_per_token=read_shape(settings.model, model_config).flops_per_token(length),
         source=f"measured: evo2-tasks {package_version()}, torch {torch.__version__}, "
         f"{loaded.dtype}, {num_windows} windows at once",
-        threads=torch.get_num_threads() if device.type == "cpu" else None,
+        threads=torch.get_num_threads() if model_config.gpus == 0 else None,
     )
 
     def subject(one: Rate) -> tuple[object, ...]:
@@ -487,7 +494,7 @@ def calibrate(
         settings.model,
         f"{length:,}",
         f"{tokens_per_s:,.0f}",
-        describe_device(device),
+        describe_devices(loaded.devices),
     )
 
 

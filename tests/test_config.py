@@ -33,6 +33,8 @@ MINIMAL: dict[str, Any] = {
     "variant_sets": {"calls": {"variants": "a.vcf", "reference": "genome", "scorings": ["short"]}},
 }
 
+ON_HUB = "arcinstitute/evo2_7b@bda0089f92582d5baabf0f22d9fc85f3588f6b58"
+
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -275,6 +277,10 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             "config: models.tiny.config: stands beside `model`; name one of the two",
         ),
         (
+            lambda c: c["models"]["tiny"].update(checkpoint=ON_HUB, model="evo2_7b"),
+            "config: models.tiny.model: has no use: the files on the hub tell it; leave it out",
+        ),
+        (
             lambda c: c["models"]["tiny"].update(model="evo2_8b"),
             "config: models.tiny.model: \"evo2_8b\" is not allowed; expected 'evo2_1b_base', ",
         ),
@@ -443,6 +449,26 @@ def test_numbers_that_mean_the_same_dump_the_same(minimal: dict[str, Any]) -> No
 def test_files_are_not_looked_for_on_request(minimal: dict[str, Any]) -> None:
     minimal["references"]["genome"]["fasta"] = "later.fa"
     assert load_config(minimal, look_for_files=False).references["genome"].fasta == Path("later.fa")
+
+
+def test_a_model_on_a_hub_need_not_be_there_yet(minimal: dict[str, Any]) -> None:
+    minimal["models"]["tiny"]["checkpoint"] = ON_HUB
+    config = load_config(minimal)
+    assert load_config(json.loads(dump_config(config))) == config
+    assert str(config.models["tiny"].checkpoint) == ON_HUB
+
+
+@pytest.mark.parametrize("name", ["arcinstitute/evo2_7b", "arcinstitute/evo2_7b@main"])
+def test_a_model_on_a_hub_without_its_commit_is_explained(
+    minimal: dict[str, Any], name: str
+) -> None:
+    minimal["models"]["tiny"]["checkpoint"] = name
+    message = error_of(minimal)
+    assert message.startswith(f"config: models.tiny.checkpoint: {name} does not exist (looked in")
+    assert message.endswith(
+        ". A model on a hub is named with its commit, owner/name@ and 40 digits, which "
+        f"`evo2-tasks fetch arcinstitute/evo2_7b` looks up; known here is {ON_HUB}"
+    )
 
 
 def test_a_name_of_the_package_s_own_checkpoints_is_found_there(

@@ -25,6 +25,7 @@ from evo2_tasks.cost import (
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.config import PRESETS
+from evo2_tasks.evo2.placement import device_of, place_modules
 from evo2_tasks.scoring.canaries import score_canaries
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
@@ -80,6 +81,24 @@ def test_a_shape_is_read_from_what_lies_beside_the_weights() -> None:
     assert read_shape("m", by_name) == RELEASE_SHAPES["evo2_40b"]
     named = ModelConfig(checkpoint="weights/mine.pt", model="evo2_7b")
     assert read_shape("m", named) == RELEASE_SHAPES["evo2_7b"]
+
+
+def test_the_shape_of_a_release_on_a_hub_is_known_before_it_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    commit = "0123456789" * 4
+    released = ModelConfig(checkpoint=Path(f"evo-design/evo-2-7b-8k-microviridae@{commit}"))
+    assert read_shape("m", released) == RELEASE_SHAPES["evo2_7b_microviridae"]
+    other = ModelConfig(checkpoint=Path(f"lab/evo2@{commit}"))
+    with pytest.raises(
+        InputError, match=rf"models\.m: .* Run `evo2-tasks fetch lab/evo2@{commit}`"
+    ):
+        read_shape("m", other)
+    folder = tmp_path / "evo2-tasks" / "lab--evo2" / commit
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"hidden_size": 1920}')
+    assert read_shape("m", other) == RELEASE_SHAPES["evo2_1b_base"]
 
 
 def test_a_shape_that_nothing_tells_is_one_line(tmp_path: Path) -> None:
@@ -192,6 +211,40 @@ def test_a_suggested_batch_fits_and_its_double_does_not() -> None:
     assert tokens is not None
     assert total(tokens) <= 0.8 * 80e9 < total(2 * tokens)
     assert suggest_batch_tokens(shape, "bfloat16", memory=12e9, **options) is None
+
+
+@pytest.mark.parametrize("release", ["evo2_1b_base", "evo2_40b"])
+@pytest.mark.parametrize("num_devices", [1, 2, 3])
+def test_the_fullest_of_several_devices_is_reckoned(release: str, num_devices: int) -> None:
+    config = Evo2Config.from_preset(release)
+    places = place_modules(config, [torch.device("cuda", i) for i in range(num_devices)])
+    with torch.device("meta"):
+        model = Evo2ForCausalLM(config).to(torch.bfloat16)
+    held = [0] * num_devices
+    for name, parameter in model.named_parameters():
+        held[device_of(name, places).index] += parameter.nbytes
+    attention = [0] * num_devices
+    for index, operator in enumerate(config.operators):
+        attention[places[f"model.layers.{index}"].index] += operator == "attention"
+    shape = RELEASE_SHAPES[release]
+    settings = {"window_length": 2**20, "batch_tokens": 2**16, "segment_length": 2**16}
+    memory = device_memory(shape, "bfloat16", num_devices=num_devices, **settings)
+    assert memory.weights == pytest.approx(max(held), rel=0.02)
+    expected = max(attention) * 2 * 2**20 * config.hidden_size * 2
+    assert memory.keys_and_values == expected
+
+
+def test_two_devices_hold_what_one_does_not() -> None:
+    shape, memory = RELEASE_SHAPES["evo2_40b"], 80e9
+    assert suggest_batch_tokens(shape, "bfloat16", memory=memory) is None
+    tokens = suggest_batch_tokens(shape, "bfloat16", memory=memory, num_devices=2)
+    assert tokens is not None
+
+    def total(tokens: int) -> int:
+        settings = {"window_length": 8192, "segment_length": 65_536, "num_devices": 2}
+        return device_memory(shape, "bfloat16", batch_tokens=tokens, **settings).total
+
+    assert total(tokens) <= 0.8 * memory < total(2 * tokens)
 
 
 def test_published_rates_have_a_source_and_agree_with_the_shapes() -> None:

@@ -17,7 +17,7 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*.md")],
     key=lambda page: page.as_posix(),
 )
-CONDA_NAMES = {"pytorch-gpu": "torch"}
+CONDA_NAMES = {"pytorch-gpu": "torch", "huggingface_hub": "huggingface-hub"}
 NOT_FROM_PYPI = {"python", "pip", "editables", "hatchling"}
 
 

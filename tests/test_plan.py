@@ -88,6 +88,28 @@ def test_inputs_are_the_files_that_the_config_names(
     }
 
 
+def test_a_model_on_a_hub_is_an_input_by_what_fetch_says_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    commit = "bda0089f92582d5baabf0f22d9fc85f3588f6b58"
+    config = make_config(
+        seven={"checkpoint": f"arcinstitute/evo2_7b@{commit}"}, file={"checkpoint": "one.pt"}
+    )
+    inputs = step_inputs(config)
+    assert inputs.hub == {"seven": f"arcinstitute/evo2_7b@{commit}"}
+    assert inputs.fetched == {"with-seven": ["models/seven.json"], "with-file": []}
+    assert inputs.checkpoint == {"with-seven": [], "with-file": ["one.pt"]}
+    # Its size is known before it is there: a quarter more than 13,766,621,200 bytes.
+    wildcards = SimpleNamespace(scoring="with-seven")
+    assert Jobs(config).score_mem_mb(wildcards, 1) == pytest.approx(4_300 + 17_209, abs=1)
+    folder = tmp_path / "evo2-tasks" / "arcinstitute--evo2_7b" / commit
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes(8_000_000))
+    assert Jobs(config).score_mem_mb(wildcards, 1) == 4_300 + 10
+
+
 def test_a_report_is_made_from_all_that_its_scorings_left() -> None:
     config = make_config(m={"checkpoint": "m"}, n={"checkpoint": "n"})
     plain = [f"v/with-{m}/{file}" for m in "mn" for file in ["scores.parquet", "run.json"]]

@@ -15,7 +15,7 @@ from evo2_tasks.cli import main
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "evo2_tasks"
 
-TORCH = {"accelerate", "safetensors", "tokenizers", "torch", "transformers"}
+TORCH = {"accelerate", "huggingface_hub", "safetensors", "tokenizers", "torch", "transformers"}
 FRONT = {"click", "snakemake"}  # how the package is called; the rooms do not know
 HEAVY = {"numpy", "pandas", "pyarrow", "pysam", *TORCH}
 
@@ -39,9 +39,10 @@ ROOMS = {
     "scoring": room("scoring", "evo2", never=FRONT | {"pandas", "pyarrow", "pysam", "pathlib"}),
     "table": room("table", "errors", never=TORCH | FRONT),
     "evaluation": room("evaluation", "table", "errors", never=TORCH | FRONT),
-    "config": room("config", "errors", never=HEAVY | FRONT),
-    "cost": room("cost", "config", "errors", never=HEAVY | FRONT),
-    "plan": room("plan", "config", "cost", "errors", never=HEAVY | FRONT),
+    "config": room("config", "errors", "hub", never=HEAVY | FRONT),
+    "cost": room("cost", "config", "errors", "hub", never=HEAVY | FRONT),
+    "hub": room("hub", never=HEAVY | FRONT),
+    "plan": room("plan", "config", "cost", "errors", "hub", never=HEAVY | FRONT),
     "errors": room("errors", never=HEAVY | FRONT),
 }
 

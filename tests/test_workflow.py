@@ -24,6 +24,7 @@ from evo2_tasks.config import load_config
 ROOT = Path(__file__).parent.parent
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 TIME_LIMIT_S = 300
+NO_CONFIG = ("export", "fetch")
 
 STAND_IN = """#!{python} -SE
 import json, pathlib, sys
@@ -35,6 +36,7 @@ with open({calls!r}, "a") as calls:
 out = pathlib.Path(flags["--out"])
 shards = range(1, (config or {{}}).get("shards", 1) + 1)
 files = {{
+    "fetch": [out],
     "split": [out / "split.json", *(out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards)],
     "windows": [out, pathlib.Path(flags.get("--segments", ""))],
     "score": [out, out.with_suffix(".json")],
@@ -156,6 +158,13 @@ def done(finished: Path) -> Project:
     project.calls_file = finished / "calls.jsonl"
     project.config = copy.deepcopy(CONFIG)
     return project
+
+
+HUB_NAME = "lab/evo2-tuned@" + "0123456789" * 4
+
+
+def fetch(name: str) -> list[str]:
+    return [f"Fetching the model {name}"]
 
 
 def split(name: str) -> list[str]:
@@ -460,6 +469,67 @@ def test_exports_of_a_run(project: Project) -> None:
     assert (project.folder / "results" / "b" / "short" / "scores.bedgraph.gz").exists()
 
 
+# --- models on a hub
+
+
+def test_a_model_on_a_hub_is_fetched_once_for_all_its_jobs(project: Project) -> None:
+    project.config["models"]["small"]["checkpoint"] = HUB_NAME
+    assert project.planned() == sorted([*ALL, *fetch("small")])
+    project.run()
+    (call,) = [call for call in project.calls() if call["step"] == "fetch"]
+    assert call["argv"][-1] == HUB_NAME
+    assert project.planned() == []
+    # Of two scorings that use no model on a hub, none asks for it.
+    project.config["scorings"]["more"] = {"model": "large"}
+    project.config["variant_sets"]["a"]["scorings"].append("more")
+    assert project.planned() == with_reports(from_windows("a", "more"))
+
+
+def test_another_revision_is_fetched_and_scored(project: Project) -> None:
+    project.config["models"]["large"] = {"checkpoint": HUB_NAME}
+    project.run()
+    project.config["models"]["large"]["checkpoint"] = HUB_NAME.replace("0", "1")
+    assert project.planned() == with_reports(
+        [*fetch("large"), *score("a", "long"), *merge("a", "long")]
+    )
+
+
+SLURM_STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >> {log}
+test "$(basename "$0")" != sbatch
+"""
+
+
+def test_a_job_goes_to_a_cluster_with_its_gpus_and_a_fetch_does_not(project: Project) -> None:
+    """SLURM's commands are stand-ins too: they note how they are called, and no job runs."""
+    project.config["models"]["large"] = {"checkpoint": HUB_NAME, "gpus": 2}
+    scores = [f"results/a/{scoring}/scores/1-of-2.parquet" for scoring in ("long", "short")]
+    project.run(*scores)
+    for file in [*scores, "results/models/large.json"]:
+        (project.folder / file).unlink()
+    project.calls_file.unlink()
+    log = project.folder / "slurm"
+    for name in ("sbatch", "sacct", "scancel", "scontrol", "squeue"):
+        command = project.folder / "bin" / name
+        command.write_text(SLURM_STAND_IN.format(log=f"'{log}'"))
+        command.chmod(0o755)
+    project.snakemake(
+        *("--snakefile", str(SNAKEFILE), "--profile", str(ROOT / "workflow/profiles/slurm")),
+        *("--retries", "0", "--slurm-init-seconds-before-status-checks", "1", *scores),
+        status=1,
+    )
+    assert [call["step"] for call in project.calls()] == ["fetch"]
+    asked = [line for line in log.read_text().splitlines() if line.startswith("sbatch")]
+    gpus = {
+        scoring: [word for line in asked if f"a_{scoring}_" in line for word in line.split()
+                  if word.startswith("--gpus")]
+        for scoring in ("long", "short")
+    }  # fmt: skip
+    assert gpus == {"long": ["--gpus=2"], "short": []}
+    assert len(asked) == 2
+    assert all("--export=ALL" in line for line in asked), "HF_HOME has to reach the jobs"
+
+
 # --- what is wrong is one line
 
 
@@ -525,12 +595,15 @@ def test_another_workflow_imports_it_with_its_own_config_and_prefix(project: Pro
     config["variant_sets"]["b"]["exports"] = ["vcf"]
     # made by the parent: not there when the workflow is read
     config["variant_sets"]["b"]["variants"] = "called.vcf"
+    config["models"]["small"]["checkpoint"] = HUB_NAME
     (project.folder / "parent.yaml").write_text(yaml.safe_dump({"evo2": config, "own": 1}))
     (project.folder / "Snakefile").write_text(PARENT.format(snakefile=str(SNAKEFILE)))
     project.snakemake()
     assert (project.folder / "scored/results/b/short/scores.vcf.gz").exists()
+    assert (project.folder / "scored/results/models/small.json").exists()
     assert not (project.folder / "results").exists()
-    assert [call["config"] for call in project.calls() if call["step"] != "export"] == [config] * 8
+    configs = [call["config"] for call in project.calls() if call["step"] not in NO_CONFIG]
+    assert configs == [config] * 8
     config["run"]["batch_tokens"] = 7
     (project.folder / "parent.yaml").write_text(yaml.safe_dump({"evo2": config, "own": 1}))
     assert "Nothing to be done" in project.snakemake()

@@ -105,12 +105,17 @@ class BranchLayer(DynamicLayer):
         if len(before) == 1:  # a view, where one sequence has several branches
             before = before.to(own.device).expand(len(own), -1, -1, -1)
         else:
-            before = before.index_select(0, self.rows.to(before.device)).to(own.device)
+            before = select(before, self.rows).to(own.device)
         return torch.cat([before, own], dim=2)
 
     def get_seq_length(self) -> int:
         """Tokens before the fork and since."""
         return self.num_before + (self.own.num_tokens if self.own is not None else 0)
+
+
+def select(state: Tensor, rows: Tensor) -> Tensor:
+    """Some sequences of a state, on the device where it lies."""
+    return state.index_select(0, rows.to(state.device))
 
 
 def convolution_state(cache: Cache, layer_idx: int, state_idx: int) -> Tensor | None:
@@ -155,10 +160,10 @@ def fork_cache(
             continue
         for state_idx, state in layer.conv_states.items():
             if layer.has_previous_state[state_idx]:
-                forked.update_conv_state(state.index_select(0, rows), index, state_idx)
+                forked.update_conv_state(select(state, rows), index, state_idx)
         state = layer.recurrent_states[0]
         if state is not None:
-            forked.update_recurrent_state(state.index_select(0, rows), index)
+            forked.update_recurrent_state(select(state, rows), index)
     return forked
 
 

@@ -7,14 +7,12 @@ folder's config says so where it matters (`Evo2Config.round_weights_to`).
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 import yaml
@@ -25,7 +23,20 @@ from transformers import GenerationConfig
 from transformers.dynamic_module_utils import custom_object_save
 
 from .config import NEEDS_FP8, PRESETS, Evo2Config
+from .folders import (
+    CONVERSION,
+    INDEX,
+    WEIGHTS,
+    FileStatement,
+    hash_file,
+    new_file,
+    require_room,
+    state_conversion,
+    unfinished_folder,
+    write_weights,
+)
 from .modeling import Evo2ForCausalLM, Evo2PreTrainedModel
+from .placement import bring_inputs, device_of, place_modules
 from .published import (
     Fp8State,
     PublishedFile,
@@ -41,10 +52,7 @@ from .published import (
 )
 from .tokenizer import Evo2Tokenizer
 
-SHARD_BYTES = 4_000_000_000
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FP8_SCALES = "fp8_scales.safetensors"
-CONVERSION = "conversion.json"
 SAFETENSORS_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 # What makes two configs the same model but for its weights.
 GEOMETRY = (
@@ -58,7 +66,7 @@ def load_model(
     checkpoint: Path,
     *,
     dtype: torch.dtype,
-    device: torch.device | str,
+    devices: Sequence[torch.device],
     model: str | None = None,
     config: Path | None = None,
     fp8: str | None = None,
@@ -70,7 +78,7 @@ def load_model(
         checkpoint: A folder that `save_pretrained` or `convert_published` wrote, or a published
             ``.pt`` file or its first part.
         dtype: Dtype of the weights; poles, residues and RoPE frequencies stay in float32.
-        device: Where to put it.
+        devices: Where to put it; over several, in contiguous ranges of layers.
         model: Which release a published file is of, if its name and shapes do not say.
         config: The published YAML config of a published file that is of no release.
         fp8: How the input projections are computed, one of `FP8_MODES`; None is as the checkpoint
@@ -108,13 +116,16 @@ def load_model(
         geometry.dtype = dtype
         with torch.device("meta"):
             loaded = Evo2ForCausalLM(geometry)
+        places = place_modules(geometry, devices)
         weights = {
-            name: _convert(name, stored.read(), rounded, dtype, device)
+            name: _convert(name, stored.read(), rounded, dtype, device_of(name, places))
             for name, stored in tensors.items()
         }
     check_poles(checkpoint, weights)
     loaded.load_state_dict(weights, strict=False, assign=True)
     loaded.tie_weights()
+    if len(devices) > 1:
+        bring_inputs(loaded, places)
     if checkpoint.is_dir() and (checkpoint / "generation_config.json").is_file():
         loaded.generation_config = GenerationConfig.from_pretrained(checkpoint)
     loaded.eval()
@@ -122,7 +133,7 @@ def load_model(
 
 
 def _convert(
-    name: str, tensor: Tensor, rounded: str | None, dtype: torch.dtype, device: torch.device | str
+    name: str, tensor: Tensor, rounded: str | None, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     if keeps_float32(name):
         return tensor.to(device, torch.float32, copy=True)
@@ -137,43 +148,89 @@ def keeps_float32(name: str) -> bool:
 
 
 def convert_published(
-    source: Path, out: Path, *, model: str | None = None, config: Path | None = None
+    source: Path,
+    out: Path,
+    *,
+    model: str | None = None,
+    config: Path | None = None,
+    checksums: Mapping[str, str] | None = None,
 ) -> None:
     """Write a published checkpoint as a folder for `from_pretrained`, bits and dtypes unchanged.
 
-    The published file is mapped and written tensor by tensor; memory does not hold more than one
-    of the folder's files, 4 GB. FP8 scales go to a file of their own.
+    The published file is mapped and written tensor by tensor; memory does not hold more than one.
+    FP8 scales go to a file of their own. What a conversion has finished when it is killed is not
+    done again by the next one.
 
     Args:
         source: The ``.pt`` file, or its first part.
         out: The folder to make; it appears complete or not at all.
         model: Which release it is, if name and shapes do not say.
         config: Its published YAML config, if it is no release.
+        checksums: SHA-256 that the file or its parts are to have, by their names.
 
     Raises:
-        ValueError: The file does not hold what it should, or `out` exists.
+        ValueError: The file does not hold what it should, `out` exists, or its disk is too small.
     """
     file = PublishedFile(source)
     geometry = choose_config(file, model=model, config=config)
     tensors, fp8_states = match_published(file, geometry)
     set_fp8(geometry, fp8_states)
     kept = {name: stored for name, stored in tensors.items() if keeps_float32(name)}
-    check_poles(source, {name: stored.read() for name, stored in kept.items()})
     if any(stored.dtype != torch.bfloat16 for name, stored in tensors.items() if name not in kept):
         geometry.round_weights_to = "bfloat16"
     geometry.dtype = torch.bfloat16
     geometry.architectures = [Evo2ForCausalLM.__name__]
-    with new_folder(out) as folder:
+    with unfinished_folder(out) as folder:
+        sources = state_files(find_parts(source), checksums or {})
+        check_poles(source, {name: stored.read() for name, stored in kept.items()})
         geometry.save_pretrained(folder)
         with torch.device("meta"):
             custom_object_save(Evo2ForCausalLM(geometry), folder)  # its code, as in save_pretrained
         GenerationConfig.from_model_config(geometry).save_pretrained(folder)
         Evo2Tokenizer().save_pretrained(folder)
-        parts = {part.name: {"bytes": part.stat().st_size} for part in find_parts(source)}
-        (folder / CONVERSION).write_text(json.dumps({"sources": parts}, indent=2) + "\n")
-        write_shards(folder, tensors)
+        write_weights(folder, tensors, sources=sources)
         if fp8_states:
             write_fp8_states(folder / FP8_SCALES, fp8_states)
+
+
+def copy_folder(files: Sequence[Path], out: Path, *, checksums: Mapping[str, str]) -> None:
+    """Copy the files of a saved model, which may lie elsewhere one by one, to a folder.
+
+    Args:
+        files: Config and weights.
+        out: The folder to make; it appears complete or not at all.
+        checksums: SHA-256 that files are to have, by their names.
+
+    Raises:
+        ValueError: They are no such model, `out` exists, or its disk is too small.
+    """
+    with unfinished_folder(out) as folder:
+        sources = state_files(files, checksums)
+        require_room(folder.parent, sum(file.stat().st_size for file in files))
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+        with ExitStack() as stack:
+            read_folder(folder, read_config(folder), stack)
+        state_conversion(folder, sources, sources)
+
+
+def state_files(files: Sequence[Path], checksums: Mapping[str, str]) -> dict[str, FileStatement]:
+    """Size and SHA-256 of files by their names.
+
+    Raises:
+        ValueError: One has not the checksum that it is to have.
+    """
+    statements: dict[str, FileStatement] = {}
+    for file in files:
+        digest = hash_file(file)
+        expected = checksums.get(file.name, digest)
+        if digest != expected:
+            raise ValueError(
+                f"{file.resolve()}: its SHA-256 is {digest} and not {expected}; it is damaged, or "
+                "another file. Remove it and get it again."
+            )
+        statements[file.name] = {"bytes": file.stat().st_size, "sha256": digest}
+    return statements
 
 
 def export_published(folder: Path, out: Path) -> None:
@@ -444,28 +501,6 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
     return tensors
 
 
-def write_shards(folder: Path, tensors: Mapping[str, StoredTensor]) -> None:
-    """Write tensors as safetensors files of limited size, with an index if there are several."""
-    shards: list[dict[str, StoredTensor]] = [{}]
-    sizes = {
-        name: torch.Size(stored.shape).numel() * stored.dtype.itemsize
-        for name, stored in tensors.items()
-    }
-    for name, stored in tensors.items():
-        if shards[-1] and sizes[name] + sum(sizes[one] for one in shards[-1]) > SHARD_BYTES:
-            shards.append({})
-        shards[-1][name] = stored
-    weight_map = {}
-    for number, shard in enumerate(shards, start=1):
-        file = f"model-{number:05}-of-{len(shards):05}.safetensors" if len(shards) > 1 else WEIGHTS
-        weight_map.update(dict.fromkeys(shard, file))
-        read = {name: stored.read() for name, stored in shard.items()}
-        save_file(read, folder / file, metadata={"format": "pt"})
-    if len(shards) > 1:
-        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
-
-
 def write_fp8_states(path: Path, states: Mapping[str, Fp8State]) -> None:
     """Write the FP8 scaling of linear maps: tensors as ``{module}.{key}``, the rest as metadata.
 
@@ -492,51 +527,3 @@ def read_fp8_states(path: Path) -> dict[str, Fp8State]:
             state = states.setdefault(module, Fp8State({}, variables[module]))
             state.tensors[key] = file.get_tensor(name)
     return states
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill that takes its name when it is complete, and vanishes if it never is.
-
-    Raises:
-        ValueError: Something of that name exists.
-    """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ValueError(f"{out}: exists; name a new folder or remove it.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.parent / f".{out.name}.{uuid4().hex}.unfinished"
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        # safetensors writes files that nobody else may read; they are as open as their folder.
-        mode = unfinished.stat().st_mode & 0o666
-        for path in unfinished.iterdir():
-            path.chmod(mode)
-            _sync(path)
-        _sync(unfinished)
-        unfinished.replace(out)
-        _sync(out.parent)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-@contextmanager
-def new_file(out: Path) -> Iterator[Path]:
-    """A file to write that takes its name when it is complete, and vanishes if it never is."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.parent / f".{out.name}.{uuid4().hex}.unfinished"
-    try:
-        yield unfinished
-        _sync(unfinished)
-        unfinished.replace(out)
-        _sync(out.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

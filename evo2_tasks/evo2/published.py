@@ -6,6 +6,7 @@ where each tensor lies, whose bytes are then read from the mapped file one tenso
 
 import io
 import json
+import math
 import mmap
 import pickle
 import re
@@ -35,6 +36,11 @@ class StoredTensor(NamedTuple):
     dtype: torch.dtype
     read: Callable[[], Tensor]
     """The tensor, to be copied from and not written to."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the tensor's own elements."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Fp8State(NamedTuple):

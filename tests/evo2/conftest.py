@@ -1,13 +1,12 @@
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
+from tests.evo2.layout import blob_names, layout, make_blob
 
 Make = Callable[..., Any]
 
@@ -65,66 +64,26 @@ def make_model(make_config: Make) -> Make:
 
 @pytest.fixture(scope="session")
 def make_published() -> Make:
-    """The entries of a published file, names and shapes written down from the layout's table."""
+    """The entries of a small published file, with random values."""
 
     def make(config: Evo2Config, seed: int = 0) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(seed)
-        D, inner = config.hidden_size, config.intermediate_size  # noqa: N806 # as in the layout
-
-        def draw(*shape: int, dtype: torch.dtype = torch.bfloat16, scale: float = 0.3) -> Tensor:
-            return (scale * torch.randn(shape, generator=generator)).to(dtype)
-
-        entries: dict[str, Any] = {"embedding_layer.weight": draw(config.vocab_size, D)}
+        entries: dict[str, Any] = {}
+        for name, (shape, dtype) in layout(config).items():
+            drawn = (0.3 * torch.randn(shape, generator=generator)).to(dtype)
+            if name.endswith("inv_freq"):
+                drawn = drawn.abs()
+            elif name.endswith("log_poles"):
+                drawn = -drawn.abs() - 1e-3
+            entries[name] = drawn
         entries["unembed.weight"] = entries["embedding_layer.weight"].clone()
-        entries["norm.scale"] = draw(D)
+        for name in blob_names(config, {"hyena": ["projections"], "attention": []}):
+            entries[name] = make_blob(generator)
+        for name in blob_names(config, {"hyena": [], "attention": ["mixer.dense"]}):
+            entries[name] = None
         for layer, operator in enumerate(config.operators):
-            block = {
-                "pre_norm.scale": draw(D),
-                "post_norm.scale": draw(D),
-                "mlp.l1.weight": draw(inner, D),
-                "mlp.l2.weight": draw(inner, D),
-                "mlp.l3.weight": draw(D, inner),
-            }
-            if operator == "attention":
-                block |= {
-                    "inner_mha_cls.Wqkv.weight": draw(3 * D, D),
-                    "inner_mha_cls.out_proj.weight": draw(D, D),
-                    "inner_mha_cls.out_proj.bias": draw(D),
-                    "inner_mha_cls.rotary_emb.inv_freq": draw(config.head_dim // 2).abs(),
-                    "mixer.dense._extra_state": None,
-                }
-            else:
-                block |= {
-                    "projections.weight": draw(3 * D, D),
-                    "projections._extra_state": fp8_blob(generator),
-                    "filter.short_filter_weight": draw(3 * D, 1, config.featurizer_length),
-                    "out_filter_dense.weight": draw(D, D),
-                    "out_filter_dense.bias": draw(D),
-                }
-            if operator == "hyena_se":
-                block["filter.h"] = draw(config.hyena_se_groups, 1, config.hyena_se_length)
-            elif operator == "hyena_mr":
-                block["filter.h"] = draw(config.hyena_mr_groups, 1, config.hyena_mr_length)
-                block["filter.D"] = draw(D)
-            elif operator == "hyena_li":
-                shape, dtype = (D, config.state_size), torch.float32
-                block["filter.log_poles"] = -draw(*shape, 1, dtype=dtype).abs() - 1e-3
-                block["filter.residues"] = draw(*shape, dtype=dtype)
-                block["filter.D"] = draw(D)
-                block["mixer.mixer.filter.t"] = torch.arange(9.0).view(1, 1, 9)
-            entries |= {f"blocks.{layer}.{name}": value for name, value in block.items()}
+            if operator == "hyena_li":
+                entries[f"blocks.{layer}.mixer.mixer.filter.t"] = torch.arange(9.0).view(1, 1, 9)
         return entries
 
     return make
-
-
-def fp8_blob(generator: torch.Generator) -> io.BytesIO:
-    blob = io.BytesIO()
-    state = {
-        "scale_fwd": torch.rand(3, generator=generator),
-        "amax_history_fwd": torch.rand(16, 3, generator=generator),
-        "extra_fp8_variables": {"fp8_max_fwd": 448.0, "num_gemms": 1},
-    }
-    torch.save(state, blob)
-    blob.seek(0)
-    return blob

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evo2_tasks import Evo2ForCausalLM, Evo2Tokenizer
-from evo2_tasks.evo2 import checkpoints
+from evo2_tasks.evo2 import checkpoints, folders
 from evo2_tasks.evo2 import config as evo2_config
 from evo2_tasks.evo2.checkpoints import (
     convert_published,
@@ -37,7 +37,7 @@ Entries = dict[str, Any]
 
 
 def load(path: Path, dtype: torch.dtype = torch.float32, **kwargs: Any) -> Evo2ForCausalLM:
-    return load_model(path, dtype=dtype, device="cpu", **kwargs)
+    return load_model(path, dtype=dtype, devices=[torch.device("cpu")], **kwargs)
 
 
 def read_published(path: Path) -> Entries:
@@ -107,7 +107,7 @@ def test_there_and_back(golden_folder: Path, tmp_path: Path, name: str) -> None:
     convert_published(exported, again, config=tmp_path / "exported.yml")
     assert {path.name for path in folder.iterdir()} == {path.name for path in again.iterdir()}
     for path in folder.iterdir():
-        if path.name != "conversion.json":  # which says of what it was made
+        if path.name != "conversion.json":  # which says what it was made of
             assert path.read_bytes() == (again / path.name).read_bytes(), path.name
 
 
@@ -548,7 +548,7 @@ def test_recipes_of_transformer_engine_are_passed_over(
 def test_large_checkpoints_are_sharded(
     publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "SHARD_BYTES", 10_000)
+    monkeypatch.setattr(folders, "SHARD_BYTES", 10_000)
     file, yml = publish()
     folder = tmp_path / "folder"
     convert_published(file, folder, config=yml)
@@ -577,7 +577,7 @@ def test_nothing_half_written_stays(
     def fail(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", fail)
+    monkeypatch.setattr(folders, "write_shard", fail)
     with pytest.raises(OSError, match="No space"):
         convert_published(file, tmp_path / "other", config=yml)
     monkeypatch.setattr(checkpoints.torch, "save", fail)

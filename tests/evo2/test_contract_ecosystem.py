@@ -1,5 +1,6 @@
 """What people run around a model of transformers runs around this one: pipelines, Trainer, peft."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import (
 )
 
 from evo2_tasks import Evo2ForCausalLM, Evo2Tokenizer
+from evo2_tasks.scoring.likelihood import window_log_probs
 
 OPERATORS = ["hyena_se", "attention", "hyena_mr", "hyena_li"]
 REPEATED = "ACGTTGCA" * 6
@@ -97,6 +99,11 @@ def test_device_maps(folder: Path, tmp_path: Path, name: str, dtype: torch.dtype
     settings = {"max_new_tokens": 4, "do_sample": False}
     prompt = {"input_ids": encode(), "attention_mask": torch.ones_like(encode())}
     assert torch.equal(mapped.generate(**prompt, **settings), plain.generate(**prompt, **settings))
+    scored, expected = (
+        window_log_probs(one, [REPEATED.encode()], prepend_bos=False, segment_length=20)[0]
+        for one in (mapped, plain)
+    )
+    assert (scored == expected).all()
 
 
 def test_offloading_by_accelerate(make_model: Any, tmp_path: Path) -> None:
@@ -115,6 +122,21 @@ def test_a_layer_is_never_split(model: Evo2ForCausalLM) -> None:
     mapping = infer_auto_device_map(model, sizes, no_split_module_classes=["Evo2Layer"])
     assert set(mapping.values()) == {"cpu", "disk"}
     assert not any(name.count(".") > 2 for name in mapping)
+
+
+def test_gpus_get_contiguous_ranges_of_layers(
+    make_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As accelerate places a model by itself, on GPUs that it need not find here."""
+    monkeypatch.setattr("accelerate.utils.modeling.get_max_memory", lambda memory: memory)
+    operators = OPERATORS * 4
+    model = make_model(operators)
+    room = int(0.45 * model.get_memory_footprint())
+    sizes = {0: room, 1: room, "cpu": room, "disk": 10**9}
+    mapping = infer_auto_device_map(model, sizes, no_split_module_classes=["Evo2Layer"])
+    order = [mapping[f"model.layers.{index}"] for index in range(len(operators))]
+    assert [device for device, _ in groupby(order)] == list(dict.fromkeys(order))
+    assert {0, 1} <= set(order)
 
 
 def test_the_trainer_takes_two_steps(make_model: Any, tmp_path: Path) -> None:

@@ -74,7 +74,10 @@ def test_the_parts_give_what_the_reference_gives(golden_folder: Path, name: str)
     """The fixtures hold the stream after each block and each gated filter's output."""
     folder, names = golden_folder / name, module_names()
     model = load_model(
-        folder / "model.pt", dtype=torch.float32, device="cpu", config=folder / "config.yml"
+        folder / "model.pt",
+        dtype=torch.float32,
+        devices=[torch.device("cpu")],
+        config=folder / "config.yml",
     )
     tensors = load_file(folder / "logits.safetensors")
     scores = json.loads((folder / "scores.json").read_text())

@@ -5,7 +5,7 @@ operation of tensors on two devices is an error there as it is on a GPU.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from evo2_tasks import Evo2Config, Evo2ForCausalLM
 from evo2_tasks.evo2 import layers
 from evo2_tasks.evo2.fp8 import PRODUCTS
 from evo2_tasks.evo2.layers import KeepsFloat32
+from evo2_tasks.evo2.placement import bring_inputs, device_of, place_modules
 from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
 
 CUDA = torch.device("cuda", 0)
@@ -108,30 +109,42 @@ def index(tensor: Tensor, key: Any) -> Tensor:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     # torch's own bias is a kind of tensor that cannot pretend; this is what it writes out.
-    monkeypatch.setattr(
-        layers,
-        "causal_lower_right",
-        lambda length, total: torch.ones(length, total, dtype=torch.bool, device=CUDA).tril(
-            total - length
-        ),
-    )
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def attend_with_bias(
+        query: Tensor, *tensors: Tensor, attn_mask: Any = None, **kwargs: Any
+    ) -> Any:
+        if isinstance(attn_mask, tuple):
+            length, total = attn_mask
+            bias = torch.ones(length, total, dtype=torch.bool, device=query.device)
+            attn_mask = bias.tril(total - length)
+        return attend(query, *tensors, attn_mask=attn_mask, **kwargs)
+
+    monkeypatch.setattr(layers, "causal_lower_right", lambda length, total: (length, total))
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend_with_bias)
     with Watch() as mode, WithoutGuard():
         yield mode
 
 
-def make_fake(config: Evo2Config, dtype: torch.dtype = torch.float32) -> Evo2ForCausalLM:
-    """A model on the pretended GPU, put there tensor by tensor: `nn.Module.to` cannot.
+def make_fake(
+    config: Evo2Config,
+    dtype: torch.dtype = torch.float32,
+    devices: Sequence[torch.device] = (CUDA,),
+) -> Evo2ForCausalLM:
+    """A model on the pretended GPUs, put there tensor by tensor: `nn.Module.to` cannot.
 
     Without gradients, for which torch asks the device for its streams and aborts.
     """
     model = Evo2ForCausalLM(config).eval()
-    for module in model.modules():
+    places = place_modules(config, devices)
+    for path, module in model.named_modules():
         kept = module.float32_names if isinstance(module, KeepsFloat32) else ()
         for name, parameter in list(module.named_parameters(recurse=False)):
-            there = parameter.detach().to(CUDA, torch.float32 if name in kept else dtype)
+            device = device_of(f"{path}.{name}", places)
+            there = parameter.detach().to(device, torch.float32 if name in kept else dtype)
             module._parameters[name] = torch.nn.Parameter(there, requires_grad=False)
         for name, buffer in list(module.named_buffers(recurse=False)):
-            module._buffers[name] = buffer.to(CUDA)
+            module._buffers[name] = buffer.to(device_of(f"{path}.{name}", places))
     model.tie_weights()
     return model
 
@@ -245,6 +258,45 @@ def test_scoring(watch: Watch, config: Evo2Config, dtype: torch.dtype, segment_l
         log_probs = next_token_log_probs(model, draw_ids(2, 71), segment_length=segment_length)
     assert (log_probs.shape, log_probs.dtype, log_probs.device) == ((2, 70), torch.float32, CUDA)
     assert not watch.elsewhere
+
+
+def states_of(layer: Any) -> list[Tensor]:
+    """What a layer keeps in the cache."""
+    if hasattr(layer, "keys"):
+        return [layer.keys, layer.values]
+    states = [*layer.conv_states.values(), *layer.recurrent_states.values()]
+    return [state for state in states if state is not None]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("num_devices", [2, 3])
+def test_several_devices(
+    watch: Watch, config: Evo2Config, dtype: torch.dtype, num_devices: int
+) -> None:
+    """An operation of tensors on two devices is an error; left is where things lie."""
+    devices = [torch.device("cuda", index) for index in range(num_devices)]
+    model = make_fake(config, dtype, devices)
+    places = place_modules(config, devices)
+    bring_inputs(model, places)
+    watch.forget()
+    with torch.no_grad():
+        cache = model(draw_ids(1, 40), use_cache=True).past_key_values
+        cache.reorder_cache(torch.zeros(3, dtype=torch.long, device=CUDA))
+        for length in (33, 1):
+            output = model(draw_ids(3, length), past_key_values=cache)
+            assert (output.logits.shape, output.logits.device) == ((3, length, 512), CUDA)
+        log_probs = next_token_log_probs(model, draw_ids(2, 71), segment_length=25)
+    assert (log_probs.shape, log_probs.device) == ((2, 70), CUDA)
+    for index, layer in enumerate(cache.layers):
+        states = states_of(layer)
+        assert states
+        assert {state.device for state in states} == {places[f"model.layers.{index}"]}
+
+
+def test_a_layer_does_not_take_inputs_from_another_device(config: Evo2Config) -> None:
+    model = make_fake(config, devices=[CUDA, torch.device("cuda", 1)])
+    with pytest.raises(RuntimeError, match="cuda:1 and cuda:0"), torch.no_grad():
+        model(draw_ids(1, 5), use_cache=False)
 
 
 def test_offloaded_keys_come_and_go_by_copies_alone(watch: Watch, config: Evo2Config) -> None:

@@ -35,7 +35,10 @@ def golden(request: pytest.FixtureRequest, golden_folder: Path) -> Golden:
 
     def load(dtype: torch.dtype) -> Evo2ForCausalLM:
         return load_model(
-            folder / "model.pt", dtype=dtype, device="cpu", config=folder / "config.yml"
+            folder / "model.pt",
+            dtype=dtype,
+            devices=[torch.device("cpu")],
+            config=folder / "config.yml",
         )
 
     return Golden(

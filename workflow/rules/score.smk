@@ -4,6 +4,9 @@ rule score:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
         segments="<results>/{variant_set}/{scoring}/windows/{scatteritem}.segments.parquet",
         checkpoint=local(lookup("{scoring}", within=inputs.checkpoint)),
+        fetched=collect(
+            "<results>/{file}", file=lookup("{scoring}", within=inputs.fetched)
+        ),
     output:
         scores="<results>/{variant_set}/{scoring}/scores/{scatteritem}.parquet",
         run="<results>/{variant_set}/{scoring}/scores/{scatteritem}.json",

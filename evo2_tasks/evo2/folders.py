@@ -1,0 +1,261 @@
+"""Folders that `from_pretrained` reads: written tensor by tensor, and gone on with after a kill."""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+from uuid import uuid4
+
+import torch
+
+from .published import StoredTensor
+
+logger = logging.getLogger(__name__)
+
+SHARD_BYTES = 4_000_000_000
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONVERSION = "conversion.json"
+LOCK = "lock"
+DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16"}
+SPARE_BYTES = 100_000_000  # for what lies beside the weights, and for the file system
+
+
+FileStatement = dict[str, int | str]
+"""Of a file, ``bytes`` and ``sha256``."""
+
+
+class Shard(NamedTuple):
+    """A safetensors file to be: its first bytes, and the tensors that follow them in order."""
+
+    name: str
+    header: bytes
+    tensors: dict[str, StoredTensor]
+
+    @property
+    def num_bytes(self) -> int:
+        """Length of the file."""
+        return len(self.header) + sum(stored.num_bytes for stored in self.tensors.values())
+
+
+def plan_shards(tensors: Mapping[str, StoredTensor]) -> list[Shard]:
+    """Cut tensors, in their order, into safetensors files of limited size."""
+    groups: list[dict[str, StoredTensor]] = [{}]
+    size = 0
+    for name, stored in tensors.items():
+        if groups[-1] and size + stored.num_bytes > SHARD_BYTES:
+            groups.append({})
+            size = 0
+        groups[-1][name] = stored
+        size += stored.num_bytes
+    names = [WEIGHTS]
+    if len(groups) > 1:
+        names = [
+            f"model-{number:05}-of-{len(groups):05}.safetensors"
+            for number in range(1, len(groups) + 1)
+        ]
+    # As the library orders them: the widest dtype first, then by name.
+    ordered = [
+        dict(sorted(group.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
+        for group in groups
+    ]
+    return [Shard(name, _header(group), group) for name, group in zip(names, ordered, strict=True)]
+
+
+def _header(tensors: Mapping[str, StoredTensor]) -> bytes:
+    """What a safetensors file begins with: where each tensor lies.
+
+    Source:
+        The format as github.com/huggingface/safetensors describes it. The library's own `save_file`
+        takes all tensors at once and copies them.
+    """
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name, stored in tensors.items():
+        end = start + stored.num_bytes
+        entries[name] = {
+            "dtype": DTYPE_NAMES[stored.dtype],
+            "shape": list(stored.shape),
+            "data_offsets": [start, end],
+        }
+        start = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def write_weights(
+    folder: Path, tensors: Mapping[str, StoredTensor], *, sources: Mapping[str, FileStatement]
+) -> None:
+    """Write tensors as safetensors files, but for those that an earlier try has finished.
+
+    Beside them stands `conversion.json`: size and SHA-256 of each of the files, and of what they
+    were made of.
+
+    Args:
+        folder: The folder.
+        tensors: Each tensor by its name.
+        sources: The files that the tensors come from.
+
+    Raises:
+        ValueError: The disk has too little room.
+    """
+    shards = plan_shards(tensors)
+    files = _finished_files(folder, shards, sources)
+    for path in folder.glob("*.safetensors*"):  # of another plan, or cut short by a kill
+        if path.name not in files:
+            path.unlink()
+    missing = [shard for shard in shards if shard.name not in files]
+    require_room(folder.parent, sum(shard.num_bytes for shard in missing))
+    for shard in missing:
+        files[shard.name] = {"bytes": shard.num_bytes, "sha256": write_shard(folder, shard)}
+        state_conversion(folder, sources, files)
+        logger.info("%s: %d of %d files", folder, len(files), len(shards))
+    if len(shards) > 1:
+        weight_map = {name: shard.name for shard in shards for name in shard.tensors}
+        total = sum(stored.num_bytes for stored in tensors.values())
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        _write_json(folder / INDEX, index)
+
+
+def _finished_files(
+    folder: Path, shards: Sequence[Shard], sources: Mapping[str, FileStatement]
+) -> dict[str, FileStatement]:
+    """The files of an earlier try that are whole, made of the same sources by the same plan."""
+    try:
+        stated = json.loads((folder / CONVERSION).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    if stated["sources"] != sources:
+        return {}
+    finished: dict[str, FileStatement] = {}
+    for shard in shards:
+        path, file = folder / shard.name, stated["files"].get(shard.name)
+        if file is not None and path.is_file():
+            with path.open("rb") as opened:
+                is_planned = opened.read(len(shard.header)) == shard.header
+            if is_planned and hash_file(path) == file["sha256"]:
+                finished[shard.name] = file
+    if finished:
+        logger.info("%s: %d of %d files are there", folder, len(finished), len(shards))
+    return finished
+
+
+def state_conversion(
+    folder: Path, sources: Mapping[str, FileStatement], files: Mapping[str, FileStatement]
+) -> None:
+    """Write `conversion.json`: the files of weights, and of which files they were made."""
+    _write_json(folder / CONVERSION, {"sources": sources, "files": files})
+
+
+def require_room(folder: Path, num_bytes: int) -> None:
+    """Make sure that a disk has room before it is written to for a long time.
+
+    Raises:
+        ValueError: It has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes + SPARE_BYTES:
+        raise ValueError(
+            f"{folder}: needs {(num_bytes + SPARE_BYTES) / 1e9:,.1f} GB and its disk has "
+            f"{free / 1e9:,.1f} GB free. Make room, or name a folder on another disk."
+        )
+
+
+def write_shard(folder: Path, shard: Shard) -> str:
+    """Write a safetensors file, one tensor after the other, and give its SHA-256."""
+    digest = hashlib.sha256(shard.header)
+    with new_file(folder / shard.name) as unfinished, unfinished.open("wb") as file:
+        file.write(shard.header)
+        for stored in shard.tensors.values():
+            _append(stored, file, digest)
+    return digest.hexdigest()
+
+
+def _append(stored: StoredTensor, file: BinaryIO, digest: "hashlib._Hash") -> None:
+    """Write and hash a tensor, which is gone again when the next one is read."""
+    data = stored.read().contiguous().view(-1).view(torch.uint8).numpy().data
+    digest.update(data)
+    file.write(data)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def unfinished_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill that takes its name when it is complete.
+
+    If it never is, what is in it waits for the next try, under a hidden name beside `out`; nothing
+    is left where no file of weights is finished.
+
+    Raises:
+        ValueError: Something of that name exists, or another process fills it.
+    """
+    _require_free(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.parent / f".{out.name}.unfinished"
+    unfinished.mkdir(exist_ok=True)
+    with (unfinished / LOCK).open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{out}: another process is writing it. Wait for it.") from error
+        except OSError:
+            pass  # the file system has no locks
+        try:
+            _require_free(out)  # another process may have filled it in between
+            yield unfinished
+            (unfinished / LOCK).unlink()
+            # Files may be made so that nobody else may read them; they are as open as their folder.
+            mode = unfinished.stat().st_mode & 0o666
+            for path in unfinished.iterdir():
+                path.chmod(mode)
+                _sync(path)
+            _sync(unfinished)
+            unfinished.replace(out)
+            _sync(out.parent)
+        except BaseException:
+            if not (unfinished / CONVERSION).exists():
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+
+
+def _require_free(out: Path) -> None:
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(f"{out}: exists; name a new folder or remove it.")
+
+
+@contextmanager
+def new_file(out: Path) -> Iterator[Path]:
+    """A file to write that takes its name when it is complete, and vanishes if it never is."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.parent / f".{out.name}.{uuid4().hex}.unfinished"
+    try:
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(out)
+        _sync(out.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, value: object) -> None:
+    with new_file(path) as unfinished:
+        unfinished.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

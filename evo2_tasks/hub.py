@@ -1,0 +1,96 @@
+"""Models on a hub: how the config names them, where they are kept, what is known of their files.
+
+Light, as Snakemake imports it in every job; `fetch_task` talks to the hub.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PUBLISHED_FILES = Path(__file__).parent / "published_files.json"
+REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+NUM_DIGITS = 40  # of a commit
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A model on a hub in one state: only a commit is the same files for ever."""
+
+    repository: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.revision}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the model is kept, ready to be loaded: beside what the hub's own client keeps."""
+        cache_home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        home = os.path.expandvars(os.environ.get("HF_HOME", f"{cache_home}/huggingface"))
+        owner_and_name = self.repository.replace("/", "--")
+        return Path(home).expanduser() / "evo2-tasks" / owner_and_name / self.revision
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository, with what is known of it."""
+
+    name: str
+    bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class PublishedRelease:
+    """A release: where it is, and the files of the revision that is known."""
+
+    model: str
+    repository: str
+    revision: str | None
+    files: tuple[HubFile, ...]
+
+
+def parse_hub_name(text: str | Path) -> HubName | None:
+    """The name of a model on a hub, ``owner/name@commit``; None for any other text."""
+    found = re.fullmatch(rf"({REPOSITORY})@([0-9a-f]{{{NUM_DIGITS}}})", str(text))
+    return HubName(found[1], found[2]) if found else None
+
+
+def explain_hub_name(text: str | Path) -> str | None:
+    """What a text lacks to be the name of a model on a hub; None if it is not meant as one."""
+    found = re.fullmatch(rf"({REPOSITORY})(@.*)?", str(text))
+    if found is None:
+        return None
+    release = find_release(found[1])
+    revision = release.revision if release else None
+    known = f"; known here is {found[1]}@{revision}" if revision else ""
+    return (
+        f"A model on a hub is named with its commit, owner/name@ and {NUM_DIGITS} digits, which "
+        f"`evo2-tasks fetch {found[1]}` looks up{known}"
+    )
+
+
+@cache
+def published_releases() -> tuple[PublishedRelease, ...]:
+    """The releases, with the sizes and checksums of their files where they are known."""
+    releases = json.loads(PUBLISHED_FILES.read_bytes())["releases"]
+    return tuple(
+        PublishedRelease(
+            **{**release, "files": tuple(HubFile(**file) for file in release["files"])}
+        )
+        for release in releases
+    )
+
+
+def find_release(repository: str) -> PublishedRelease | None:
+    """The release that a repository holds."""
+    return next((one for one in published_releases() if one.repository == repository), None)
+
+
+def known_files(name: HubName) -> tuple[HubFile, ...]:
+    """The files of a model whose sizes and checksums are known; none for any other revision."""
+    release = find_release(name.repository)
+    return release.files if release is not None and release.revision == name.revision else ()
