@@ -6,16 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from evo2_tasks.evaluation.report.evidence import Evidence, Figure
-from evo2_tasks.evaluation.report.label_plots import (
+from evo2_tasks.evaluation.report.comparison import (
+    MAIN_SCORE,
     Named,
     NamedCurve,
+    give_names,
+    keep_comparable,
+    make_names,
+)
+from evo2_tasks.evaluation.report.evidence import Evidence, Figure
+from evo2_tasks.evaluation.report.label_plots import (
+    Looks,
     plot_curves,
     plot_distribution,
     plot_dots,
     plot_number,
-    take_once,
-    tell_figures,
+    take_looks,
     tell_rows,
 )
 from evo2_tasks.evaluation.report.plots import (
@@ -45,6 +51,7 @@ from evo2_tasks.evaluation.report.words import (
     decimal,
     fixed,
     listed,
+    plot_text,
     printable,
     share,
 )
@@ -54,6 +61,7 @@ from evo2_tasks.evaluation.schema import (
     BY_TYPE,
     METRICS,
     STRAND_AGREEMENT,
+    WITH,
     WITHIN,
 )
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
@@ -138,21 +146,15 @@ def make_tiles(evidence: Sequence[Evidence]) -> list[Tile]:
 def _make_tile(one: Evidence) -> Tile:
     scored = f"{count(one.num_scored)} of {counted(one.num_rows, 'allele')} scored"
     model = f"model {printable(one.provenance.model or 'unknown')}"
-    headline = [
-        figure
-        for figure in one.figures
-        if figure.metric in MAIN_METRICS and figure.subset == ALL and figure.minus is None
-    ]
+    headline = [figure for figure in one.figures if _is_headline(figure)]
     if headline:
-        # Every label has llr first.
-        first = headline[0]
-        others = [f for f in headline if f.score == first.score and f.label != first.label]
+        first, *others = headline
         name = METRIC_NAMES[first.metric]
         if first.value is None:
-            value, lines = "none", [f"no {name}: {printable(first.reason, 200)}"]
+            value, lines = "none", [f"no {name}: {printable(first.reason, 400)}"]
         else:
             value, lines = fixed(first.value), [_tell_interval(first)]
-        lines += [f"{printable(first.label)}: {tell_rows(first)}"]
+        lines += [f"{printable(first.label)}: {tell_rows(first)}", *_tell_types(one, first)]
         lines += [
             f"{printable(f.label)}: {METRIC_NAMES[f.metric]} {fixed(f.value)}" for f in others
         ]
@@ -165,10 +167,34 @@ def _make_tile(one: Evidence) -> Tile:
     return Tile(one.scoring, "0", "alleles scored", [scored, model])
 
 
+def _is_headline(figure: Figure) -> bool:
+    """Whether it is the one to know first of a label: ``llr`` on all rows."""
+    is_plain = figure.minus is None and figure.score == MAIN_SCORE
+    return is_plain and figure.subset == ALL and figure.metric in MAIN_METRICS
+
+
+def _tell_types(one: Evidence, first: Figure) -> Iterator[str]:
+    """That a figure mixes types of variants, whose scores differ in size, and that of each."""
+    types = [
+        figure
+        for figure in one.figures
+        if (figure.subset, figure.score, figure.minus) == (BY_TYPE, first.score, None)
+        and (figure.label, figure.metric) == (first.label, first.metric)
+        and figure.num_rows
+    ]
+    if len(types) > 1:
+        told = [
+            f"{figure.group} {'none' if figure.value is None else fixed(figure.value)}"
+            for figure in types
+        ]
+        yield f"all types of variants together; {', '.join(told)}"
+
+
 def _tell_interval(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return printable(figure.reason, 200)
-    return f"95 % interval {fixed(figure.low)} to {fixed(figure.high)}"
+    few = ", too narrow: few rows" if figure.is_small else ""
+    return f"95 % interval {fixed(figure.low)} to {fixed(figure.high)}{few}"
 
 
 def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
@@ -223,105 +249,107 @@ def _list_alleles(evidence: Sequence[Evidence]) -> list[Block]:
 
 
 def _show_labels(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
-    figures = [(one.scoring, figure) for one in evidence for figure in one.figures]
-    curves = [(one.scoring, curve) for one in evidence for curve in one.curves]
-    scorings = [one.scoring for one in evidence]
-    labels = list(dict.fromkeys(figure.label for _, figure in figures))
+    labels = list(dict.fromkeys(figure.label for one in evidence for figure in one.figures))
     for label in labels:
         if len(labels) > 1:
             yield Heading(f"Label {printable(label)}")
-        of_label = [named for named in figures if named[1].label == label]
-        curves_of = [named for named in curves if named[1].label == label]
-        yield from _show_label(label, of_label, curves_of, scorings, names)
+        yield from _show_label(label, evidence, names)
     if labels:
         yield Note(
             "A higher score counts as more harmful, so llr is measured with its sign turned. "
-            "Intervals hold 95 % of the draws of a bootstrap that draws positions, or what the "
-            "config names, and not single variants, since neighbours are not independent."
+            "Intervals hold 95 % of the draws of a bootstrap that draws positions, or what "
+            "resample_by names, and not single variants, since neighbours are not independent."
         )
 
 
-def _show_label(
-    label: str,
-    figures: Sequence[Named],
-    curves: Sequence[NamedCurve],
-    scorings: Sequence[str],
-    names: _Names,
-) -> Iterator[Block]:
-    plain = [named for named in figures if named[1].minus is None]
+def _show_label(label: str, evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
+    figures = {
+        one.scoring: [figure for figure in one.figures if figure.label == label] for one in evidence
+    }
+    curves = {
+        one.scoring: [curve for curve in one.curves if curve.label == label] for one in evidence
+    }
+    score_names = make_names(figures)
+    named = give_names(figures, score_names)
+    headlines = [figure for of in figures.values() for figure in of if _is_headline(figure)]
+    yield Note(_tell_label(headlines[0], evidence[0].num_rows))
+    reasons = list(dict.fromkeys(figure.reason for figure in headlines if figure.value is None))
+    if reasons:
+        yield Note(
+            f"{printable(label)} gives no figure: {printable('; '.join(reasons), 1_000)}.", True
+        )
+    looks = take_looks([one for one in named if one[1].minus is None])
     for metric, without_worth in MAIN_METRICS.items():
-        of_metric = [named for named in plain if named[1].metric == metric]
-        if any(figure.value is not None for _, figure in of_metric):
+        comparable = give_names(
+            {
+                scoring: keep_comparable(
+                    [one for one in of_scoring if one.metric == metric and one.minus is None]
+                )
+                for scoring, of_scoring in figures.items()
+            },
+            score_names,
+        )
+        if any(figure.value is not None for _, figure in comparable):
             title = f"{METRIC_NAMES[metric]} by score and group, {printable(label)}"
-            yield Grid([plot_dots(names(), title, of_metric, without_worth, scorings)])
-    reasons = {figure.reason for _, figure in plain if figure.subset == ALL and figure.reason}
-    if all(figure.value is None for _, figure in plain):
-        yield Note(f"{printable(label)} gives no figure: {listed(sorted(reasons))}.", True)
-    drawn = list(_plot_label_curves(figures, take_once(curves), scorings, names))
+            yield Grid([plot_dots(names(), title, comparable, without_worth, looks)])
+    drawn = list(_plot_label_curves(named, give_names(curves, score_names), looks, names))
     if drawn:
         yield Grid(drawn)
-    yield from _tabulate_label(label, figures, scorings)
+    yield from _tabulate_label(label, named)
+
+
+def _tell_label(headline: Figure, num_rows: int) -> str:
+    """What counts as the label, and how many rows of the table have it."""
+    num_labelled = headline.num_rows + headline.num_unscored
+    told = (
+        f"{printable(headline.label)} - {printable(headline.definition, 1_000)}. Of "
+        f"{counted(num_rows, 'row')} {count(num_labelled)} "
+        f"{'has' if num_labelled == 1 else 'have'} a label"
+    )
+    if headline.num_unscored:
+        told += f", {count(headline.num_rows)} of them a score"
+    reasons = [f"{printable(reason)} {count(number)}" for reason, number in headline.left_out]
+    return f"{told}; left out: {', '.join(reasons)}." if reasons else f"{told}."
 
 
 def _plot_label_curves(
-    figures: Sequence[Named], curves: Sequence[NamedCurve], scorings: Sequence[str], names: _Names
+    figures: Sequence[Named], curves: Sequence[NamedCurve], looks: Looks, names: _Names
 ) -> Iterator[Plot]:
     for kind, metric in (("roc", "auroc"), ("precision_recall", "average_precision")):
         of_kind = [named for named in curves if named[1].curve == kind]
+        areas = [named for named in figures if named[1].metric == metric]
+        areas = [area for name, _ in of_kind if (area := _of_all_rows(areas, name))]
         if of_kind:
-            everything = [
-                named
-                for named in figures
-                if named[1].metric == metric and named[1].subset == ALL and not named[1].minus
-                and named[1].score in {curve.score for _, curve in of_kind}
-            ]  # fmt: skip
-            told = f"{METRIC_NAMES[metric]}: {tell_figures(everything, scorings)}."
-            if kind == "precision_recall" and everything:
-                told += f" Without worth {fixed(everything[0][1].prevalence)}, the prevalence."
-            told += " Bands are 95 % intervals."
-            yield plot_curves(names(), kind, of_kind, told, scorings)
-    by_owner = {
-        (scoring, curve.score): curve for scoring, curve in curves if curve.part == "negative"
-    }
-    for scoring, curve in curves:
+            yield plot_curves(names(), kind, of_kind, areas, looks)
+    for name, curve in curves:
         if curve.part != "positive":
             continue
-        parts = {"positive": curve}
-        if (scoring, curve.score) in by_owner:
-            parts["negative"] = by_owner[scoring, curve.score]
-        title = f"{_title(scoring, curve.score, scorings)} by label"
-        caption = (
-            "Each class adds up to 100 %; the outermost bins hold what lies beyond. "
-            f"{_tell_of(figures, scoring, curve.score)}"
-        )
+        parts = {one.part: one for other, one in curves if other == name and one.part}
+        caption = "Each class adds up to 100 %; the outermost bins hold what lies beyond."
+        whole = _of_all_rows(figures, name)
+        caption += f" {tell_rows(whole[1])}." if whole else ""
+        title = f"{printable(name)} by label"
         yield plot_distribution(names(), title, parts, caption, _axis(curve.score))
-    for scoring, curve in curves:
+    for name, curve in curves:
         if curve.curve == "number":
-            title = f"{printable(curve.label)} by {_title(scoring, curve.score, scorings)}"
+            title = f"{printable(curve.label)} by {printable(name)}"
             yield plot_number(names(), title, curve, _axis(curve.score))
 
 
-def _tell_of(figures: Sequence[Named], scoring: str, score: str) -> str:
-    for named, figure in figures:
-        if named == scoring and figure.score == score and figure.subset == ALL:
-            return f"{tell_rows(figure)}."
-    return ""
-
-
-def _title(scoring: str, score: str, scorings: Sequence[str]) -> str:
-    is_own = score in ALL_SCORE_COLUMNS and len(scorings) > 1
-    return f"{printable(score)}, {scoring}," if is_own else printable(score)
+def _of_all_rows(figures: Sequence[Named], name: str) -> Named | None:
+    """The figure of a score on all rows that have it."""
+    for other, figure in figures:
+        is_own = figure.subset == ALL or (figure.subset == WITH and figure.column == figure.score)
+        if other == name and figure.minus is None and is_own:
+            return other, figure
+    return None
 
 
 def _axis(score: str) -> str:
-    if score in ALL_SCORE_COLUMNS:
-        return f"{score}, nats"
-    return "score, higher is more harmful"
+    return f"{score}, nats" if score in ALL_SCORE_COLUMNS else plot_text(score)
 
 
-def _tabulate_label(
-    label: str, figures: Sequence[Named], scorings: Sequence[str]
-) -> Iterator[Block]:
+def _tabulate_label(label: str, figures: Sequence[Named]) -> Iterator[Block]:
     def choose(keep: Callable[[Figure], bool]) -> list[Named]:
         return [named for named in figures if keep(named[1])]
 
@@ -330,28 +358,29 @@ def _tabulate_label(
         # That of the strands needs no label, and has a section of its own.
         lambda f: f.subset == ALL and f.minus is None and f.metric != STRAND_AGREEMENT
     )
-    yield tabulate_figures(f"Figures of all rows with a label, {shown}", "", everything, scorings)
+    yield tabulate_figures(f"Figures of all rows with a label, {shown}", "", everything)
     meanings = {
         METRIC_NAMES[f.metric]: METRICS[f.metric] for _, f in everything if f.metric in METRICS
     }
     if meanings:
         told = "; ".join(f"{name}: {meaning}" for name, meaning in meanings.items())
         yield Note(told.replace("`", "") + ".")
+    with_baseline = choose(lambda f: f.subset == WITH and f.minus is None)
+    if with_baseline:
+        yield tabulate_figures(f"Where a baseline is known, {shown}", "rows", with_baseline)
     by_type = choose(lambda f: f.subset == BY_TYPE and f.minus is None)
     if by_type:
-        yield tabulate_figures(f"By type of variant, {shown}", "type", by_type, scorings)
+        yield tabulate_figures(f"By type of variant, {shown}", "type", by_type)
     columns = dict.fromkeys(f.column for _, f in figures if f.subset in (BY_GROUP, WITHIN))
     grouped = choose(lambda f: f.subset in (BY_GROUP, WITHIN) and f.minus is None)
     for column in columns:
         of_column = [named for named in grouped if named[1].column == column]
         name = printable(column or "")
         if of_column:
-            yield tabulate_figures(f"By {name}, {shown}", name, of_column, scorings)
+            yield tabulate_figures(f"By {name}, {shown}", name, of_column)
     differences = choose(lambda f: f.minus is not None)
     if differences:
-        yield tabulate_figures(
-            f"Differences on the same variants, {shown}", "rows of", differences, scorings
-        )
+        yield tabulate_figures(f"Differences on the same variants, {shown}", "rows of", differences)
 
 
 # All scored variants.
