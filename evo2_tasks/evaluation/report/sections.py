@@ -59,6 +59,7 @@ from evo2_tasks.evaluation.schema import (
     ALL,
     BY_GROUP,
     BY_TYPE,
+    FEWEST_ROWS,
     METRICS,
     STRAND_AGREEMENT,
     WITH,
@@ -258,7 +259,8 @@ def _show_labels(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]
         yield Note(
             "A higher score counts as more harmful, so llr is measured with its sign turned. "
             "Intervals hold 95 % of the draws of a bootstrap that draws positions, or what "
-            "resample_by names, and not single variants, since neighbours are not independent."
+            "resample_by names, and not single variants, since neighbours are not independent. Few "
+            f"rows are fewer than {FEWEST_ROWS} of a class: the interval is too narrow then."
         )
 
 

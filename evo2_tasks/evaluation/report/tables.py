@@ -230,7 +230,7 @@ def _why(by_metric: Mapping[str, Figure]) -> str:
         for reason, names in reasons.items()
     ]
     if figures[0].is_small and figures[0].low is not None:
-        told.append("few rows: the interval is too narrow")
+        told.append("few rows")
     return "; ".join(told)
 
 
