@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.alleles import split_alleles
 from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
+from evo2_tasks.genome.carry import parse_number
 from evo2_tasks.genome.lines import drop_mark, find_compression, read_start, shown_path
 from evo2_tasks.genome.records import (
     CarryField,
@@ -20,7 +21,12 @@ from evo2_tasks.genome.records import (
     VariantCounts,
     shown,
 )
-from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader, is_table_header
+from evo2_tasks.genome.variant_tables import (
+    ParquetReader,
+    TextTableReader,
+    find_wrong_delimiter,
+    is_table_header,
+)
 from evo2_tasks.genome.vcf import VcfReader, looks_like_data
 
 __all__ = [
@@ -89,7 +95,12 @@ class VariantSource:
     """
 
     def __init__(
-        self, path: Path, file_format: Format, reader: VariantReader, filters: Filters
+        self,
+        path: Path,
+        file_format: Format,
+        reader: VariantReader,
+        filters: Filters,
+        numbers: Collection[str] = (),
     ) -> None:
         self.path = path
         self.format = file_format
@@ -97,6 +108,11 @@ class VariantSource:
         self.counts = VariantCounts()
         self._reader = reader
         self._filters = filters
+        self._text_numbers = [
+            (place, field.name)
+            for place, field in enumerate(self.carry_fields)
+            if field.name in numbers and field.type == "string"
+        ]
 
     def __iter__(self) -> Iterator[Variant]:
         nulls = (None,) * len(self.carry_fields)
@@ -106,7 +122,7 @@ class VariantSource:
             if isinstance(record, InvalidRecord):
                 num_invalid += 1
                 num_alleles += 1
-                self._log_invalid(record, num_invalid)
+                self._log_invalid(record, index, num_invalid)
                 yield Variant(index, 0, None, None, None, None, "invalid_record", nulls)
                 continue
             for variant in split_alleles(record, index, self._filters):
@@ -121,26 +137,48 @@ class VariantSource:
         self._reader.log_problems()
 
     def count(self) -> VariantCounts:
-        """Count records and alleles in a pass of its own, without logging what it meets."""
+        """Count records and alleles in a pass of its own, without logging what it meets.
+
+        Raises:
+            InputError: A carried field that has to be a number holds another text.
+        """
         num_records = num_alleles = num_invalid = 0
-        for record in self._reader.records():
+        for index, record in enumerate(self._reader.records()):
             num_records += 1
-            invalid = isinstance(record, InvalidRecord)
-            num_invalid += invalid
-            num_alleles += 1 if isinstance(record, InvalidRecord) else len(record.alts)
+            if isinstance(record, InvalidRecord):
+                num_invalid += 1
+                num_alleles += 1
+            else:
+                num_alleles += len(record.alts)
+                for place, name in self._text_numbers:
+                    for values in record.carried:
+                        self._require_number(name, values[place], index)
         return VariantCounts(num_records, num_alleles, num_invalid)
 
-    def _log_invalid(self, record: InvalidRecord, num_invalid: int) -> None:
+    def _require_number(self, name: str, value: object, index: int) -> None:
+        """Make sure that a field that the file has as text holds numbers all the same."""
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None and parse_number(str(one), "float") is None:
+                raise InputError(
+                    f"{shown_path(self.path)}: record {index}: '{shown(name)}' is "
+                    f"'{shown(one)}', expected a number, since the config names it under "
+                    f"`baselines` or as a label with `harmful`."
+                )
+
+    def _log_invalid(self, record: InvalidRecord, index: int, num_invalid: int) -> None:
         if num_invalid <= MAX_LOGGED_INVALID:
+            line = "" if record.line is None else f" (line {record.line})"
             logger.warning(
-                "%s: %s: invalid record: %s", shown_path(self.path), record.place, record.reason
-            )
+                "%s: record %d%s: invalid record: %s",
+                shown_path(self.path), index, line, record.reason,
+            )  # fmt: skip
 
 
 def open_variants(
     path: Path | str,
     *,
     carry: Sequence[str] = (),
+    numbers: Collection[str] = (),
     filters: Filters | None = None,
     regions: Sequence[str] | None = None,
 ) -> VariantSource:
@@ -149,6 +187,7 @@ def open_variants(
     Args:
         path: Text may be plain, gzip or bgzip.
         carry: Columns or INFO fields that go along.
+        numbers: Those of them that have to be numbers, which ``VariantSource.count`` looks at.
         filters: What to leave out, as rows with the status ``filtered``.
         regions: Read only records that overlap these (``chr1:1,001-2,000``, 1-based), each once,
             through the index of a bgzipped VCF or a BCF; ``record`` counts what is read.
@@ -180,7 +219,7 @@ def open_variants(
                 f"{shown_path(path)}: filters.pass_only needs a column named filter; the table has "
                 f"none."
             )
-    return VariantSource(path, file_format, reader, filters)
+    return VariantSource(path, file_format, reader, filters, numbers)
 
 
 def find_format(path: Path) -> Format:
@@ -203,11 +242,17 @@ def find_format(path: Path) -> Format:
     found = _find_text_format([line for line in lines if line.strip(b" \t")])
     if found is not None:
         return found
+    delimiter = find_wrong_delimiter(lines[0])
+    if delimiter:
+        raise InputError(
+            f"{shown_path(path)}: line 1: the columns stand apart by '{delimiter}', expected tabs "
+            f"or commas; write the table anew with one of them."
+        )
     guess = next((name for mark, name in _TEXT_MARKS.items() if lines[0].startswith(mark)), "")
     raise InputError(
         f"{shown_path(path)}: line 1: '{shown(lines[0][:60].decode('latin-1'))}': "
         f"{f'this looks like {guess}, ' if guess else ''}expected VCF, BCF, Parquet, or a table "
-        f"whose header names the columns contig, pos, ref and alt."
+        f"of tabs or commas whose header names the columns contig, pos, ref and alt."
     )
 
 

@@ -25,6 +25,7 @@ from evo2_tasks.evaluation.report.words import (
     printable,
     script_json,
     share,
+    variant,
 )
 from tests.evaluation.build import (
     HOSTILE,
@@ -515,6 +516,8 @@ def test_long_alleles_are_shortened(hostile: Path) -> None:
 
 
 def test_words() -> None:
+    nothing = {"record": 1_055, "contig": None, "pos": None, "ref": None, "alt": None}
+    assert variant(nothing) == "record 1055"  # as in the table and in the log
     assert allele("ACGT") == "ACGT"
     assert allele("A" * 10_000) == "A" * 12 + "… (10,000)"
     assert allele(None) == "\N{EN DASH}"

@@ -54,7 +54,7 @@ def test_a_bad_line_costs_one_record(tmp_path: Path, line: bytes, reason: str) -
     assert isinstance(first, Record)
     assert first == last
     assert isinstance(bad, InvalidRecord)
-    assert bad.place == "line 4"
+    assert bad.line == 4
     assert reason in bad.reason
 
 

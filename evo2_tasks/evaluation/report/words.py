@@ -83,9 +83,9 @@ def allele(text: str | None) -> str:
 
 
 def variant(row: Mapping[str, Any]) -> str:
-    """A row of a table by its variant, or by its line where there is none."""
+    """A row of a table by its variant, or by its record where there is none."""
     if row["contig"] is None or row["pos"] is None:
-        return f"data line {count(row['record'] + 1)}"
+        return f"record {row['record']}"
     place = f"{printable(row['contig'])}:{row['pos']}"
     return f"{place} {allele(row['ref'])}>{allele(row['alt'])}"
 
