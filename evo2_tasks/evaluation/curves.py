@@ -48,7 +48,8 @@ def make_curves(rows: LabelledRows) -> Iterator[Point]:
             yield from _points(named, "number", _number_curve(numbers, own))
             continue
         for part, of_class in (("positive", target), ("negative", ~target)):
-            yield from _points(named, "distribution", _distribution(own, of_class), part)
+            if of_class.any():
+                yield from _points(named, "distribution", _distribution(own, of_class), part)
         if target.all() or not target.any():
             continue
         for curve, draw in (("roc", _roc), ("precision_recall", _precision_recall)):
@@ -108,8 +109,7 @@ def _distribution(values: FloatArray, of_class: BoolArray) -> dict[str, FloatArr
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, NUM_BINS + 1)
     counts, _ = np.histogram(np.clip(values[of_class], low, high), edges)
-    num_rows = max(int(of_class.sum()), 1)
-    return {"x": (edges[:-1] + edges[1:]) / 2, "y": counts / num_rows}
+    return {"x": (edges[:-1] + edges[1:]) / 2, "y": counts / of_class.sum()}
 
 
 def _number_curve(numbers: FloatArray, values: FloatArray) -> dict[str, FloatArray]:

@@ -40,7 +40,7 @@ from tests.evaluation.build import (
     write_scoring,
 )
 
-VOID = {"meta", "br", "img", "link", "input"}
+VOID = {"meta", "br", "wbr", "img", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -225,7 +225,21 @@ def test_one_class_only_has_its_reason(tmp_path: Path) -> None:
     reason = "no labelled row is positive: no row has bad in KIND; KIND holds good (80)"
     assert f"no AUROC: {reason}" in read(page).text()
     assert f"KIND gives no figure: {reason}." in read(page).text()
-    assert rows_of(page, "Figures of all rows")[0][1] == "\N{EN DASH}"
+    assert "Figures of all rows" not in read(page).text()
+    (negative,) = plots_of(page)["llr by label"]["data"]
+    assert negative["name"] == "negative"
+
+
+def test_a_scoring_without_any_score_stands_beside_one_that_has_them(tmp_path: Path) -> None:
+    write_scoring(tmp_path / "one", make_columns(300))
+    write_scoring(tmp_path / "two", without_scores(make_columns(300)), weights_digest="1" * 64)
+    page = write_page(tmp_path, ["one", "two"], **LABELS)
+    text = read(page).text()
+    assert "KIND gives no figure of two: no labelled row has a score." in text
+    assert "two: NOTHING IS SCORED" in text
+    rows = {row[0]: row for row in rows_of(page, "Figures of all rows with a label, KIND")}
+    assert rows["one: llr"][1].startswith("0.")
+    assert rows["two: llr"][1] == "\N{EN DASH}"
 
 
 def plots_of(page: Path) -> dict[str, dict[str, Any]]:
@@ -335,7 +349,7 @@ def test_the_label_is_told_with_what_was_left_out(tmp_path: Path) -> None:
     elsewhere = (frame["PLACE"] == "coding").sum()
     labelled = frame[frame["PLACE"] != "coding"]
     assert (
-        f"KIND - positive: bad; negative: good; where PLACE: tRNA, rRNA. Of 300 rows "
+        f"KIND: positive: bad; negative: good; where PLACE: tRNA, rRNA. Of 300 rows "
         f"{len(labelled)} have a label, {labelled['llr'].notna().sum()} of them a score; left out: "
         f"where PLACE {elsewhere}, another value 5."
     ) in text
@@ -364,7 +378,7 @@ def test_figures_of_few_rows_look_unlike_the_others(tmp_path: Path) -> None:
     }
     assert symbols["PLACE: tiny"] == "circle-open"
     assert symbols["PLACE: tRNA"] == symbols["all"] == "circle"
-    assert "Open marks rest on fewer than 10 rows of a class" in dots["caption"]
+    assert "Open marks rest on fewer than 10 rows, of a class" in dots["caption"]
     rows = {(row[0], row[1]): row for row in rows_of(page, "By PLACE, KIND")}
     assert "few rows" in rows["tiny", "llr"][-1]
     assert "few rows" not in rows["tRNA", "llr"][-1]

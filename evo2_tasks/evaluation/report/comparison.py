@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from evo2_tasks.evaluation.report.evidence import Curve, Figure
-from evo2_tasks.evaluation.schema import SEQUENCE_FREE
+from evo2_tasks.evaluation.schema import ALL, SEQUENCE_FREE
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 
-MAIN_SCORE = "llr"
+MAIN_SCORE: Final = "llr"
+
+MAIN_METRICS: Final = {"auroc": 0.5, "spearman": 0.0}
+"""Metrics that are drawn as dots, and what a score that says nothing has."""
 
 Named = tuple[str, Figure]
 """A figure and the name of its score on the page."""
 NamedCurve = tuple[str, Curve]
 """A curve and the name of its score on the page."""
-Names = Mapping[tuple[str, str], str]
+ScoreNames = Mapping[tuple[str, str], str]
 """The name on the page by scoring and score."""
 
 One = TypeVar("One", Figure, Curve)
 
 
-def make_names(figures: Mapping[str, Sequence[Figure]]) -> Names:
+def is_headline(figure: Figure) -> bool:
+    """Whether it is the one to know first of a label: ``llr`` on all rows."""
+    is_plain = figure.minus is None and figure.score == MAIN_SCORE
+    return is_plain and figure.subset == ALL and figure.metric in MAIN_METRICS
+
+
+def make_names(figures: Mapping[str, Sequence[Figure]]) -> ScoreNames:
     """The names of all scores; of several scorings, their own name stands before it.
 
     A baseline has one name if its figures are alike in all scorings. They are not where the
@@ -44,7 +53,7 @@ def make_names(figures: Mapping[str, Sequence[Figure]]) -> Names:
     return names
 
 
-def give_names(items: Mapping[str, Sequence[One]], names: Names) -> list[tuple[str, One]]:
+def give_names(items: Mapping[str, Sequence[One]], names: ScoreNames) -> list[tuple[str, One]]:
     """Figures or curves of all scorings with their names; what has one name in all comes once.
 
     ``llr`` of every scoring comes first, then baselines, what needs no sequence, ``llr_aligned``

@@ -228,8 +228,8 @@ def plot_dots(
     caption = _tell_dots(figures)
     is_small = any(figure.is_small for row in rows for figure in row.values())
     caption += (
-        f" Open marks rest on fewer than {FEWEST_ROWS} rows of a class: their intervals are too "
-        "narrow." if is_small else ""
+        f" Open marks rest on fewer than {FEWEST_ROWS} rows, of a class where there are two: their "
+        "intervals are too narrow." if is_small else ""
     )  # fmt: skip
     left_out = len({label for label, _ in figures} - looks.keys())
     caption += f" {_more(left_out, 'score')} in the tables only." if left_out else ""

@@ -16,6 +16,7 @@ from evo2_tasks.evaluation.report.label_plots import describe_subset
 from evo2_tasks.evaluation.report.words import (
     NOTHING,
     allele,
+    breakable,
     code_marks,
     count,
     counted,
@@ -178,7 +179,7 @@ def tabulate_figures(caption: str, head: str, figures: Sequence[Named]) -> Table
     columns += [("without a score, and why", LONG)] if any(remarks) else []
     for ((subset, score), by_metric), remark in zip(rows.items(), remarks, strict=True):
         first = next(iter(by_metric.values()))
-        cells = [*([Cell(subset)] if head else []), Cell(score)]
+        cells = [Cell(breakable(name)) for name in ([subset, score] if head else [score])]
         for metric in metrics:
             cells.append(_figure_cell(by_metric.get(metric)))
             if metric == PRECISION:

@@ -113,6 +113,11 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def breakable(text: str) -> Markup:
+    """A name that a narrow column may break at its joints: missense_|variant,|intron_|variant."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_,|/])", text))  # escapes each part
+
+
 def plot_text(text: str) -> str:
     """Text from data for a figure, whose library reads tags and entities in it."""
     return html.escape(printable(text), quote=False)
