@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from evo2_tasks.evaluation.schema import ALL, BY_TYPE, WITH, WITHIN, is_small
+from evo2_tasks.table.files import shown as printable
 
 TOLD_METRICS = ("auroc", "spearman")
 TOLD_SUBSETS = (ALL, WITH, WITHIN)
@@ -24,13 +25,14 @@ def describe_figures(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for figure in figures:
         if figure["label"] != label:
             label = figure["label"]
-            yield f"{label}: {figure['definition']}"
+            yield printable(f"{label}: {figure['definition']}")
         is_told = figure["subset"] in TOLD_SUBSETS or (
             figure["subset"] == BY_TYPE and figure["minus"] is None and figure["score"] == "llr"
         )
         if figure["metric"] in TOLD_METRICS and is_told:
             score = figure["score"] + (f" minus {figure['minus']}" if figure["minus"] else "")
-            yield f"{label}: {figure['metric']} of {score}{_subset(figure)}: {shown(figure)}"
+            told = f"{figure['metric']} of {score}{_subset(figure)}: {shown(figure)}"
+            yield printable(f"{label}: {told}")
 
 
 def _subset(figure: Mapping[str, Any]) -> str:

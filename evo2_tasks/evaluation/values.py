@@ -21,9 +21,11 @@ Text = npt.NDArray[np.object_]
 
 
 def read_text(value: Any) -> str:
-    """A value as VCF has it; the empty text where there is none."""
+    """A value as VCF has it, a flag as YAML has it; the empty text where there is none."""
     if isinstance(value, list):
         return ",".join(read_text(one) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)
 
 

@@ -111,6 +111,24 @@ def test_numbers_and_baselines_are_turned_so_that_higher_is_more_harmful(tmp_pat
     assert high.target.tolist() == [0.5, -2.0]
 
 
+@pytest.mark.parametrize(
+    ("values", "positive", "negative"),
+    [
+        ([True, False, None], "true", "false"),
+        ([1, 0, None], "1", "0"),
+        ([["a", None], ["b"], []], "a", "b"),
+    ],
+)
+def test_flags_whole_numbers_and_lists_have_values(
+    tmp_path: Path, values: list[Any], positive: str, negative: str
+) -> None:
+    table = write(tmp_path / "t", [{"F": value} for value in values])
+    label = LabelSettings("F", positive=(positive,), negative=(negative,))
+    rows = read_labelled_rows(table, label)
+    assert rows.target.tolist() == [True, False]
+    assert rows.left_out == {"no value": 1}
+
+
 def test_text_where_numbers_are_expected_is_said(tmp_path: Path) -> None:
     table = write(tmp_path / "t", [{"F": "0.5"}, {"F": "LOF"}])
     with pytest.raises(InputError, match="column F: expected numbers"):

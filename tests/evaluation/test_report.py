@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -27,7 +28,10 @@ from evo2_tasks.evaluation.report.words import (
     share,
     variant,
 )
+from evo2_tasks.evaluation.text import describe_figures
+from evo2_tasks.table.schema import CarryField
 from tests.evaluation.build import (
+    CARRY,
     HOSTILE,
     LABELS,
     hostile_columns,
@@ -521,6 +525,29 @@ def test_text_in_figures_has_no_tags_of_its_own(hostile: Path) -> None:
     found = [ours.sub("", text) for plot in plots for text in texts(plot)]
     assert any("alert" in text for text in found)
     assert not [text for text in found if "<" in text or ">" in text]
+
+
+def test_names_of_the_config_are_inert_too(tmp_path: Path) -> None:
+    columns = make_columns(60)
+    for name in HOSTILE:
+        columns[name] = columns["OTHER"]
+    carry = (*CARRY, *(CarryField(name, "float", False, "") for name in HOSTILE))
+    table = write_scoring(tmp_path / "one", columns, carry=carry)
+    labels = LABELS["labels"] | {HOSTILE[0]: {"harmful": "low"}}
+    page = write_page(tmp_path, labels=labels, baselines=dict.fromkeys(HOSTILE, "high"))
+    read_page = read(page)
+    assert read_page.open == []
+    assert len(read_page.all("script")) == 3
+    assert not read_page.all("img")
+    figures = pq.read_table(table.with_name("figures.parquet")).to_pylist()
+    assert all(line.isprintable() for line in describe_figures(figures))
+
+
+def test_numbers_that_are_none_are_no_numbers_to_sort_by(tmp_path: Path) -> None:
+    columns = make_columns(20) | {"OTHER": [float("nan")] * 20}
+    write_scoring(tmp_path / "one", columns)
+    cells = read(write_page(tmp_path)).all("td")
+    assert not [one for one in cells if one.get("data-value") in ("nan", "inf")]
 
 
 def test_long_alleles_are_shortened(hostile: Path) -> None:

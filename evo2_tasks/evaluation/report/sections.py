@@ -91,7 +91,7 @@ def _tell_types(one: Evidence, first: Figure) -> Iterator[str]:
         and (figure.label, figure.metric) == (first.label, first.metric)
         and figure.num_rows
     ]
-    if len(types) > 1:
+    if len(types) > 1 and first.value is not None:
         told = [
             f"{figure.group} {'none' if figure.value is None else fixed(figure.value)}"
             for figure in types

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -263,7 +264,7 @@ def tabulate_strongest(one: Evidence) -> Table:
 
 def _carried_cell(value: Any) -> Cell:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(value_text(value), float(value) if is_number else None)
+    return Cell(value_text(value), float(value) if is_number and math.isfinite(value) else None)
 
 
 # The distribution in numbers.
