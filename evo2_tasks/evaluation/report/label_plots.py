@@ -215,7 +215,7 @@ def plot_dots(
             by_row.setdefault(figure.place, {})[label] = figure
     rows = [*by_row.values()][:MOST_DOT_ROWS]
     tops = np.concatenate([[0], np.cumsum([len(row) + HEADING for row in rows])])
-    height = int(80 + 17 * tops[-1])
+    height = int(70 + 17 * tops[-1])
     plot = go.Figure(layout=_dots_layout(height, rows, tops, without_worth))
     for label, look in looks.items():
         at = [
@@ -261,7 +261,7 @@ def _dots_layout(
         },
         xaxis={"zeroline": False, "side": "bottom"},
     )
-    layout.margin.l = 12
+    layout.margin.l, layout.margin.b = 12, 24
     layout.shapes = [
         {
             "type": "line", "x0": without_worth, "x1": without_worth, "yref": "paper",

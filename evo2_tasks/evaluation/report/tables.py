@@ -299,7 +299,7 @@ def tabulate_provenance(evidence: Sequence[Evidence]) -> Table:
         [Cell(printable(name)), *(Cell(printable(fact.get(name, NOTHING), 200)) for fact in facts)]
         for name in names
     ]
-    columns = [("", TEXT), *((one.scoring, LONG) for one in evidence)]
+    columns = [("", NAME), *((one.scoring, LONG) for one in evidence)]
     return Table("What was run", columns, rows, is_sortable=False)
 
 
