@@ -133,14 +133,14 @@ def _tell_curves(kind: str, figures: Sequence[Named]) -> str:
         return f"AUROC: {told}. On the dashed line a score says nothing. Bands are 95 % intervals."
     prevalences = [fixed(one.prevalence) for _, one in figures]
     if len({*prevalences}) == 1:
-        without = f"A score that says nothing has {prevalences[0]}, the share of the positive rows"
+        without = f"On the dashed line, {prevalences[0]}, a score says nothing"
     else:
         each = listed([
             f"{printable(label)} {prevalence}"
             for (label, _), prevalence in zip(figures, prevalences, strict=True)
         ])  # fmt: skip
-        without = f"A score that says nothing has the share of the positive among its rows: {each}"
-    return f"Average precision: {told}. {without}, the dashed line. Bands are 95 % intervals."
+        without = f"On the dashed lines, the share of the positive rows, they say nothing: {each}"
+    return f"Average precision: {told}. {without}. Bands are 95 % intervals."
 
 
 def _more(number: int, noun: str) -> str:
