@@ -132,6 +132,8 @@ def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> Variant
                 f"variant_sets.{variant_set}.{key}: the header of {path} defines no INFO field "
                 f"{name!r}. Correct the name, or add its ##INFO line to the header."
             )
+    for name in sorted(undefined):
+        logger.warning("%s: no INFO field %r in the header; it is carried as text", path, name)
     return source
 
 

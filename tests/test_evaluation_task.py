@@ -179,6 +179,15 @@ def test_a_field_that_evaluation_cannot_use_stops_the_first_step(
     assert not (tmp_path / "shards").exists()
 
 
+def test_a_field_that_is_only_carried_may_lack_its_definition(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = write_config(tmp_path, make_clinvar(3)[0]).model_dump(mode="json")
+    config["variant_sets"]["v"] |= {"carry": ["NEW"]}
+    split(load_config(config), variant_set="v", variants=None, out=tmp_path / "shards")
+    assert "in.vcf: no INFO field 'NEW' in the header; it is carried as text" in caplog.text
+
+
 def test_numbers_that_the_header_calls_text_are_numbers(tmp_path: Path) -> None:
     variants, _ = make_clinvar()
     text = variants.replace(b"ID=AF_EXAC,Number=1,Type=Float", b"ID=AF_EXAC,Number=.,Type=String")

@@ -95,10 +95,12 @@ def read_labelled_rows(
         keep, target = selection.choose(rows)
         kept.append(rows.filter(pa.array(keep)))
         targets.append(target)
-    selection.warn_of_spelling()
     table = pa.concat_tables(kept) if kept else schema.empty_table()
     is_class = label.harmful is None
     target = np.concatenate([*targets, np.empty(0, dtype=bool if is_class else np.float64)])
+    why_none = selection.explain(target)
+    if not why_none:
+        selection.warn_of_spelling()
     scores = {name: -read_floats(table[name], name, source) for name in SCORES}
     both = all(np.isfinite(scores[name]).any() for name in ("llr_fwd", "llr_rev"))
     others = {
@@ -109,7 +111,7 @@ def read_labelled_rows(
     return LabelledRows(
         label=label,
         left_out=selection.left_out,
-        why_none=selection.explain(target),
+        why_none=why_none,
         target=target,
         status=read_texts(table["status"]),
         types=np.array(

@@ -15,6 +15,8 @@ TOLD_SUBSETS = (ALL, WITH, WITHIN)
 def describe_figures(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The figures to look at first: AUROC or Spearman of all rows, by type, and within groups.
 
+    Of figures without a value only the first with each reason is told.
+
     Args:
         figures: Rows of ``figures.parquet``.
 
@@ -22,14 +24,17 @@ def describe_figures(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         Lines of text.
     """
     label = None
+    reasons: set[str] = set()
     for figure in figures:
         if figure["label"] != label:
-            label = figure["label"]
+            label, reasons = figure["label"], set()
             yield printable(f"{label}: {figure['definition']}")
         is_told = figure["subset"] in TOLD_SUBSETS or (
             figure["subset"] == BY_TYPE and figure["minus"] is None and figure["score"] == "llr"
         )
-        if figure["metric"] in TOLD_METRICS and is_told:
+        is_known = figure["value"] is None and figure["reason"] in reasons
+        if figure["metric"] in TOLD_METRICS and is_told and not is_known:
+            reasons.add(figure["reason"])
             score = figure["score"] + (f" minus {figure['minus']}" if figure["minus"] else "")
             told = f"{figure['metric']} of {score}{_subset(figure)}: {shown(figure)}"
             yield printable(f"{label}: {told}")

@@ -92,12 +92,6 @@ class CarriedColumns:
                 fields.append(CarryField(name, value_type, description=description))
                 continue
             key = name.removeprefix("INFO/")
-            if key not in info:
-                logger.warning(
-                    "%s: the header defines no INFO field '%s'; it is carried as text",
-                    source,
-                    shown(key),
-                )
             field = info.get(key, InfoField(key, "1", "String", ""))
             self._info[key.encode()] = (index, field)
             is_list = field.spread == "list"

@@ -271,7 +271,9 @@ def test_what_the_data_do_not_give_has_a_reason(
     assert find(figures, metric="auroc", score="llr")["reason"] == reason
     assert figures["value"].isna().eq(figures["reason"] != "").all() or "llr" in change
     check_curves(list(make_curves(rows)))
-    assert all(line.isprintable() for line in describe_figures(figures.to_dict("records")))
+    told = list(describe_figures(make_figure() for make_figure in plan_figures(rows, FEW)))
+    assert all(line.isprintable() for line in told)
+    assert sum(reason in line for line in told) == 1
 
 
 @pytest.mark.parametrize("num_rows", [2, 10])
@@ -296,9 +298,15 @@ def test_few_rows_are_said_to_be_few(tmp_path: Path) -> None:
     assert told[0].endswith(": few, the interval is too narrow")
 
 
-def test_distributions_are_of_the_scores_in_the_table(
-    frame: pd.DataFrame,
-) -> None:
+def test_types_are_told_one_by_one(frame: pd.DataFrame) -> None:
+    planned = plan_figures(frame.attrs["rows"], FEW)
+    told = list(describe_figures(make_figure() for make_figure in planned))
+    assert told[0] == "LABEL: positive: bad; negative: good"
+    found = auroc(frame[frame["alt"] == "C"], "llr")
+    assert any(line.startswith(f"LABEL: auroc of llr, snv: {found:.3f} [") for line in told)
+
+
+def test_distributions_are_of_the_scores_in_the_table(frame: pd.DataFrame) -> None:
     points = list(make_curves(frame.attrs["rows"]))
     bins = points_of(points, "distribution", "positive")
     values = labelled(frame, "llr")

@@ -247,6 +247,9 @@ def test_values_of_another_case_are_named(tmp_path: Path, caplog: pytest.LogCapt
     assert found.why_none.endswith(
         "value_5 (1) and 14 more: did you mean pathogenic? Upper and lower case count"
     )
+    assert not caplog.text  # once is enough
+    rows.append({"CLNSIG": ["Likely_pathogenic"]})
+    assert not read_labelled_rows(write(tmp_path / "u", rows), CLINVAR).why_none
     assert "no row has Pathogenic in CLNSIG, but pathogenic: upper and lower case" in caplog.text
 
 
