@@ -213,7 +213,10 @@ def plot_dots(
     for label, figure in sorted(figures, key=_row_order):
         if figure.value is not None and label in looks:
             by_row.setdefault(figure.place, {})[label] = figure
-    rows = [*by_row.values()][:MOST_DOT_ROWS]
+    rows = [
+        {label: row[label] for label in looks if label in row}
+        for row in [*by_row.values()][:MOST_DOT_ROWS]
+    ]
     tops = np.concatenate([[0], np.cumsum([len(row) + HEADING for row in rows])])
     height = int(70 + 17 * tops[-1])
     plot = go.Figure(layout=_dots_layout(height, rows, tops, without_worth))
@@ -326,7 +329,7 @@ def tell_rows(figure: Figure) -> str:
 
 
 def tell_figures(figures: Sequence[Named]) -> str:
-    """Figures in words and numbers: llr 0.873 [0.859, 0.891] and CADD 0.8 (40 rows only)."""
+    """Figures in words and numbers: llr 0.873 [0.859, 0.891] and CADD 0.8 (40 rows)."""
     told = []
     for label, figure in figures:
         value = interval(figure.value, figure.low, figure.high)
@@ -338,7 +341,7 @@ def tell_figures(figures: Sequence[Named]) -> str:
 def _tell_part(figure: Figure, figures: Sequence[Named]) -> str:
     """How many rows a figure is of, if not those of the first: they are compared by eye."""
     is_part = figure.num_rows != figures[0][1].num_rows
-    return f" ({counted(figure.num_rows, 'row')} only)" if is_part else ""
+    return f" ({counted(figure.num_rows, 'row')})" if is_part else ""
 
 
 def _tell_dots(figures: Sequence[Named]) -> str:
@@ -347,5 +350,5 @@ def _tell_dots(figures: Sequence[Named]) -> str:
     return (
         f"Of {counted(num_rows, 'labelled row')} with a score: {tell_figures(everything)}. Bars "
         "are 95 % intervals; on the dashed line a score says nothing. What stands together is of "
-        "the same rows; the tables below have all figures."
+        "the same rows of a scoring; the tables below have all figures."
     )
