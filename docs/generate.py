@@ -20,6 +20,7 @@ from evo2_tasks.evaluation.schema import (
     METRICS,
     SUBSETS,
 )
+from evo2_tasks.genome.variant_tables import FILTER_NAMES, KEY_NAMES
 from evo2_tasks.hub import published_releases
 from evo2_tasks.table.docs import column_table, columns_page, meaning_table
 from evo2_tasks.table.schema import FINAL_COLUMNS, STRAND_SUFFIXES
@@ -110,6 +111,12 @@ def configuration_page(page: str) -> str:
         section = schema if name is None else schema["$defs"][name]
         heading = "## Top level" if name is None else f"## `{title}`"
         parts.append(f"{heading}\n\n{section['description']}\n\n{key_table(section)}\n")
+    names = KEY_NAMES | {"filter, for `pass_only`": FILTER_NAMES}
+    rows = ["| column | names |", "| --- | --- |"]
+    rows += [
+        f"| {key} | {', '.join(f'`{name}`' for name in each)} |" for key, each in names.items()
+    ]
+    page = replace_between(page, "names", "\n".join(rows) + "\n")
     return replace_between(page, "keys", "\n".join(parts))
 
 

@@ -13,6 +13,7 @@ import click
 from evo2_tasks import plan_task, status_task, tasks
 from evo2_tasks.config import Fp8Mode, ModelConfig, Release, RunConfig, load_config
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.schema import figures_schema
 from evo2_tasks.evaluation.text import describe_figures
 from evo2_tasks.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
 from evo2_tasks.plan import EXPORT_FILES
@@ -293,14 +294,18 @@ def export(table: Path, to: str, variants: Path | None, out: Path | None) -> Non
 @click.argument("table", type=PATH)
 def show(table: Path) -> None:
     """Print what a table is: provenance, rows by status and flag, first rows, figures."""
-    for line in show_table(table):
-        click.echo(line)
-    figures = table.with_name("figures.parquet")
+    columns = figures_schema().names
+    with open_table(table) as file:
+        is_figures = file.schema_arrow.names == columns
+    figures = table if is_figures else table.with_name("figures.parquet")
+    if not is_figures:
+        for line in show_table(table):
+            click.echo(line)
     if figures.exists():
-        click.echo("\nhow well it separates the labels, with intervals of 95 %")
-        for batch in read_rows(figures):
-            for line in describe_figures(batch.to_pylist()):
-                click.echo(f"  {line}")
+        click.echo("\nhow well the scores separate the labels, with intervals of 95 %")
+        rows = [row for batch in read_rows(figures, columns) for row in batch.to_pylist()]
+        for line in describe_figures(rows):
+            click.echo(f"  {line}")
 
 
 @main.command()

@@ -220,14 +220,28 @@ class VariantSetConfig(_Section):
     fields), `tsv`, `bedgraph` (the mean `llr` of the SNVs of each position)."""
 
     @property
+    def evaluated(self) -> dict[str, str]:
+        """Fields that evaluation reads, by the key that names each."""
+        fields = {f"labels.{name}": name for name in self.labels}
+        for name, label in self.labels.items():
+            fields |= {f"labels.{name}.where.{field}": field for field in label.where}
+            if label.min_review_stars is not None:
+                fields[f"labels.{name}.min_review_stars"] = REVIEW_STATUS
+            if label.resample_by is not None:
+                fields[f"labels.{name}.resample_by"] = label.resample_by
+        fields |= {f"groups[{i}]": name for i, name in enumerate(self.groups)}
+        return fields | {f"baselines.{name}": name for name in self.baselines}
+
+    @property
     def carried(self) -> tuple[str, ...]:
         """Fields that go along to the table: those of `carry`, and those that evaluation reads."""
-        names = [*self.carry, *self.labels]
-        for label in self.labels.values():
-            names += label.where
-            names += [REVIEW_STATUS] if label.min_review_stars is not None else []
-            names += [label.resample_by] if label.resample_by is not None else []
-        return tuple(dict.fromkeys([*names, *self.groups, *self.baselines]))
+        return tuple(dict.fromkeys([*self.carry, *self.evaluated.values()]))
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """Fields that evaluation reads as numbers."""
+        labels = (name for name, label in self.labels.items() if label.harmful is not None)
+        return frozenset([*labels, *self.baselines])
 
 
 class RunSettings(_Section):

@@ -9,8 +9,9 @@ from evo2_tasks.config import REVIEW_STATUS, LabelConfig, RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.curves import Point, make_curves
 from evo2_tasks.evaluation.figures import Figure, make_resampling, plan_figures
-from evo2_tasks.evaluation.labels import LabelSettings, read_labelled_rows
+from evo2_tasks.evaluation.labels import read_labelled_rows
 from evo2_tasks.evaluation.schema import curves_schema, figures_schema
+from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.evaluation.text import describe_figures
 from evo2_tasks.progress import Progress
 from evo2_tasks.table.files import write_table
@@ -48,6 +49,8 @@ def evaluate(
             groups=settings.groups,
             baselines=settings.baselines,
         )
+        if rows.why_none:
+            logger.warning("%s: %s: %s", table, field, rows.why_none)
         planned = plan_figures(rows, make_resampling(len(rows)))
         with Progress(f"evaluate {field}", total=len(planned), unit="figures") as progress:
             for make_figure in planned:

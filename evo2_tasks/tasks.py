@@ -4,6 +4,7 @@ import logging
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -120,13 +121,18 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
 
 
 def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> VariantSource:
-    """Open the variants of a set as the config says, from its file or from a copy of it."""
+    """Open the variants of a set as the config says, from its file or from a copy of it.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a field that evaluation needs.
+    """
     settings = config.variant_set(variant_set)
     # Where it is not needed a bad file is told before a whole genome is indexed.
     needs_reference = find_format(path) in WITHOUT_BASES
-    return open_variants(
+    source = open_variants(
         path,
         carry=settings.carried,
+        numbers=settings.numbers,
         filters=Filters(
             pass_only=settings.filters.pass_only,
             max_length=settings.filters.max_allele_length,
@@ -136,6 +142,16 @@ def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> Variant
         saturate=settings.saturate,
         reference=open_reference(config, settings.reference) if needs_reference else None,
     )
+    undefined = {field.name for field in source.carry_fields if not field.is_defined}
+    for key, name in settings.evaluated.items():
+        if name in undefined:
+            raise InputError(
+                f"variant_sets.{variant_set}.{key}: the header of {path} defines no INFO field "
+                f"{name!r}. Correct the name, or add its ##INFO line to the header."
+            )
+    for name in sorted(undefined):
+        logger.warning("%s: no INFO field %r in the header; it is carried as text", path, name)
+    return source
 
 
 def assign_shards(
@@ -261,6 +277,7 @@ def windows(
     )
     provenance = Provenance(signature, package_version())
     mismatches = MismatchWatch(settings.max_ref_mismatch_share, reference.path)
+    statuses: Counter[str] = Counter()
     needed: dict[str, list[tuple[int, int]]] = {}
     schema = windows_schema(carry_fields)
     carried = tuple(field.name for field in carry_fields)
@@ -275,6 +292,7 @@ def windows(
                 placed = place_allele(variant, reference, window_settings)
                 rows.add(*values[:6], *read_placement(placed), *values[7:])
                 mismatches.add(placed.status)
+                statuses[placed.status] += 1
                 contig = placed.reference_contig
                 if contig is not None and placed.window_start is not None:
                     intervals = needed.setdefault(contig, [])
@@ -285,6 +303,16 @@ def windows(
                         needed[contig] = merge_intervals(intervals)
         rows.flush()
     write_segments(reference, needed, segments_file)
+    warn_without_score(shard, statuses)
+
+
+def warn_without_score(file: Path, by_status: Mapping[str, int]) -> None:
+    """Say loudly that no allele of a file has a score, or can have one, and why."""
+    if by_status and "scored" not in by_status:
+        reasons = ", ".join(f"{status} {number:,}" for status, number in by_status.items())
+        logger.warning(
+            "%s: NO SCORE for any of %s alleles: %s", file, f"{sum(by_status.values()):,}", reasons
+        )
 
 
 def write_segments(
@@ -362,8 +390,7 @@ def merge(
     )
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
-    if counts.alleles and "scored" not in counts.by_status:
-        logger.warning("%s: NO allele has a score", out)
+    warn_without_score(out, counts.by_status)
 
 
 def export(table: Path, *, to: str, variants: Path | None, out: Path) -> None:

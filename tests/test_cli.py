@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from evo2_tasks.cli import main
+from tests.evaluation.build import LABELS, make_columns, write_page, write_scoring
 
 COMMAND = Path(sys.executable).with_name("evo2-tasks")
 VCF = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nc\t3\t.\tG\tA,T\nc\t4\t.\tT\t<DEL>\n"
@@ -122,6 +123,20 @@ def test_no_table_is_one_line(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
     assert run("show", tmp_path / "missing.parquet").returncode == 2
+
+
+def test_figures_are_shown_beside_their_table_and_alone(tmp_path: Path) -> None:
+    table = write_scoring(tmp_path / "one", make_columns(60))
+    write_page(tmp_path, **LABELS)
+    both, alone = run("show", table), run("show", table.with_name("figures.parquet"))
+    assert both.returncode == alone.returncode == 0, alone.stderr
+    assert alone.stdout in both.stdout
+    assert b"KIND: positive: bad; negative: good\n" in alone.stdout
+    assert b"KIND: auroc of llr: 0." in alone.stdout
+    curves = run("show", table.with_name("curves.parquet"))
+    assert curves.returncode == 2
+    assert b"Expected what `windows`, `score` or `merge` wrote" in curves.stderr
+    assert len(curves.stderr.splitlines()) == 1
 
 
 def test_each_command_says_what_it_does() -> None:

@@ -13,6 +13,7 @@ from evo2_tasks.config import load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import curves_schema, figures_schema
 from evo2_tasks.evaluation_task import evaluate
+from evo2_tasks.tasks import split
 from tests.test_tasks import GENOME, run_steps, write_config
 
 # The definitions of ClinVar's own file, spelled as there.
@@ -143,6 +144,55 @@ def test_two_labels_stand_in_one_file(tmp_path: Path) -> None:
     assert set(figures["label"]) == {"CLNSIG", "AF_EXAC"}
     of_number = figures[(figures["label"] == "AF_EXAC") & (figures["metric"] == "spearman")]
     assert set(of_number.loc[of_number["subset"] == "all", "score"]) >= {"llr"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"baselines": {"CADD": "high"}},
+            "variant_sets.v.baselines.CADD: the header of .* defines no INFO field 'CADD'",
+        ),
+        (
+            {"labels": {"CLINSIG": CLINVAR["CLNSIG"]}},
+            "variant_sets.v.labels.CLINSIG: the header of .* defines no INFO field 'CLINSIG'",
+        ),
+        (
+            {"labels": {"CLNSIG": CLINVAR["CLNSIG"] | {"where": {"VC": ["snv"]}}}},
+            "variant_sets.v.labels.CLNSIG.where.VC: ",
+        ),
+        ({"groups": ["MC", "GENE"]}, r"variant_sets.v.groups\[1\]: "),
+        (
+            {"labels": {"CLNSIG": {"harmful": "low"}}},
+            r"in.vcf: record 0: 'CLNSIG' is '\w+(/\w+|\|\w+)?', expected a number",
+        ),
+        ({"baselines": {"MC": "low"}}, "record 1: 'MC' is '.*', expected a number"),
+    ],
+)
+def test_a_field_that_evaluation_cannot_use_stops_the_first_step(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    config = write_config(tmp_path, make_clinvar()[0]).model_dump(mode="json")
+    config["variant_sets"]["v"] |= {"labels": CLINVAR} | settings
+    with pytest.raises(InputError, match=said):
+        split(load_config(config), variant_set="v", variants=None, out=tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_field_that_is_only_carried_may_lack_its_definition(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = write_config(tmp_path, make_clinvar(3)[0]).model_dump(mode="json")
+    config["variant_sets"]["v"] |= {"carry": ["NEW"]}
+    split(load_config(config), variant_set="v", variants=None, out=tmp_path / "shards")
+    assert "in.vcf: no INFO field 'NEW' in the header; it is carried as text" in caplog.text
+
+
+def test_numbers_that_the_header_calls_text_are_numbers(tmp_path: Path) -> None:
+    variants, _ = make_clinvar()
+    text = variants.replace(b"ID=AF_EXAC,Number=1,Type=Float", b"ID=AF_EXAC,Number=.,Type=String")
+    figures = measure(tmp_path, text, labels=CLINVAR, baselines={"AF_EXAC": "low"})
+    assert auroc(figures, score="AF_EXAC")["num_rows"] > 100
 
 
 def test_no_labels_is_one_line(tmp_path: Path) -> None:

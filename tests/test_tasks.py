@@ -380,6 +380,19 @@ def test_variants_of_another_assembly_stop_the_run(tmp_path: Path) -> None:
         run_steps(strict, tmp_path / "results")
 
 
+def test_a_run_without_any_score_says_so_at_each_step_and_ends_with_its_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = b"".join(b"NC_0001\t%d\t.\tA\tC\t.\t.\t.\n" % pos for pos in range(1, 6))
+    config = write_config(tmp_path, HEADER + lines, shards=1)
+    table = run_steps(config, tmp_path)
+    assert pq.read_table(table)["status"].to_pylist() == ["contig_not_found"] * 5
+    said = "1-of-1.parquet: NO SCORE for any of 5 alleles: contig_not_found 5"
+    assert f"{tmp_path / 'shards'}/{said}" in caplog.text
+    assert f"{table}: NO SCORE for any of 5 alleles: contig_not_found 5" in caplog.text
+    assert f"contig 'NC_0001' is not found in {tmp_path / 'genome.fa'}, which has " in caplog.text
+
+
 def test_an_export_without_its_run_asks_for_the_variants(tmp_path: Path) -> None:
     config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\t.\t.\t.\n")
     table = run_steps(config, tmp_path / "results")

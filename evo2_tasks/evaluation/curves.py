@@ -11,6 +11,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from evo2_tasks.evaluation.estimates import Resampling, draw_weights
 from evo2_tasks.evaluation.labels import LabelledRows
 from evo2_tasks.evaluation.metrics import BoolArray, FloatArray, IntArray
+from evo2_tasks.evaluation.selection import orient
 
 GRID: Final = np.linspace(0, 1, 101)
 NUM_BINS: Final = 60
@@ -27,6 +28,8 @@ Point = dict[str, Any]
 def make_curves(rows: LabelledRows) -> Iterator[Point]:
     """The curves of ``llr`` and of each baseline; intervals are of ``llr`` alone.
 
+    Scores and numbers have the sign that they have in the table.
+
     Args:
         rows: The labelled rows.
 
@@ -38,12 +41,15 @@ def make_curves(rows: LabelledRows) -> Iterator[Point]:
         if not scored.any():
             continue
         target, values = rows.target[scored], scores[scored]
-        named = {"label": rows.field, "score": name}
+        named = {"label": rows.label.field, "score": name}
+        own = -values if name in rows.low_is_harmful else values
         if not rows.has_classes:
-            yield from _points(named, "number", _number_curve(target, values))
+            numbers = orient(target, rows.label.harmful)
+            yield from _points(named, "number", _number_curve(numbers, own))
             continue
         for part, of_class in (("positive", target), ("negative", ~target)):
-            yield from _points(named, "distribution", _distribution(values, of_class), part)
+            if of_class.any():
+                yield from _points(named, "distribution", _distribution(own, of_class), part)
         if target.all() or not target.any():
             continue
         for curve, draw in (("roc", _roc), ("precision_recall", _precision_recall)):
@@ -103,15 +109,15 @@ def _distribution(values: FloatArray, of_class: BoolArray) -> dict[str, FloatArr
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, NUM_BINS + 1)
     counts, _ = np.histogram(np.clip(values[of_class], low, high), edges)
-    num_rows = max(int(of_class.sum()), 1)
-    return {"x": (edges[:-1] + edges[1:]) / 2, "y": counts / num_rows}
+    return {"x": (edges[:-1] + edges[1:]) / 2, "y": counts / of_class.sum()}
 
 
-def _number_curve(target: FloatArray, values: FloatArray) -> dict[str, FloatArray]:
+def _number_curve(numbers: FloatArray, values: FloatArray) -> dict[str, FloatArray]:
     """Median and quartiles of the number in tenths of the rows by score."""
     tenths = np.array_split(np.argsort(values, kind="stable"), min(NUM_TENTHS, len(values)))
-    low, y, high = np.array([np.quantile(target[one], [0.25, 0.5, 0.75]) for one in tenths]).T
-    return {"x": np.array([values[one].mean() for one in tenths]), "y": y, "low": low, "high": high}
+    low, y, high = np.array([np.quantile(numbers[one], [0.25, 0.5, 0.75]) for one in tenths]).T
+    x = np.array([np.median(values[one]) for one in tenths])
+    return {"x": x, "y": y, "low": low, "high": high}
 
 
 def _points(

@@ -348,10 +348,10 @@ def _prepare(
 def _why_no_interval(rows: _Rows, has_labels: bool) -> str:
     """Groups of a class that are always drawn alike say nothing of what others would give."""
     if not has_labels:
-        return "the scored rows are of one group: no interval" if rows.num_groups < 2 else ""
+        return "the scored rows are of one cluster: no interval" if rows.num_groups < 2 else ""
     for name, of_class in (("positive", rows.target), ("negative", ~rows.target)):
         if len(np.unique(rows.groups[of_class])) < 2:
-            return f"the {name} rows are of one group: no interval"
+            return f"the {name} rows are of one cluster: no interval"
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,17 +16,28 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from evo2_tasks.evaluation.estimates import Difference, Estimate, Resampling, compare, estimate
-from evo2_tasks.evaluation.labels import LabelledRows, Text
+from evo2_tasks.evaluation.labels import LabelledRows
 from evo2_tasks.evaluation.metrics import (
     AUROC,
     AVERAGE_PRECISION,
+    NO_SCORE,
     SPEARMAN,
     BoolArray,
     FloatArray,
     Metric,
     sensitivity_at,
 )
-from evo2_tasks.evaluation.schema import ALL, BY_GROUP, BY_TYPE, STRAND_AGREEMENT, WITHIN
+from evo2_tasks.evaluation.schema import (
+    ALL,
+    BY_GROUP,
+    BY_TYPE,
+    SEQUENCE_FREE,
+    STRAND_AGREEMENT,
+    WITH,
+    WITHIN,
+)
+from evo2_tasks.evaluation.values import Text
+from evo2_tasks.table.files import shown
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +47,6 @@ NUMBER_METRICS: Final = (SPEARMAN,)
 MAIN_SCORE: Final = "llr"
 ALIGNED: Final = "llr_aligned"
 INDELS: Final = ("insertion", "deletion", "indel")
-SEQUENCE_FREE: Final = "sequence-free: "
 FOLDS: Final = 5
 MOST_GROUPS: Final = 50
 """Values of a group column that get figures of their own, those with the most rows."""
@@ -71,49 +81,53 @@ def plan_figures(rows: LabelledRows, resampling: Resampling) -> list[Callable[[]
 
     ``llr`` and the baselines have each metric in each subset, and the difference of ``llr`` from
     each baseline has the first metric; ``llr_aligned`` is there where indels are; strands alone
-    and the group columns alone are measured on all rows only. What the data do not give is a
-    figure with a reason in place of its value.
+    and the group columns alone are measured on all rows only. A baseline that only some of the
+    scored rows have is measured beside ``llr`` on those, and not on all. What the data do not give
+    is a figure with a reason in place of its value.
 
     Args:
         rows: The labelled rows.
         resampling: How intervals are made.
     """
-    metrics = CLASS_METRICS if rows.has_classes else NUMBER_METRICS
-    sequence_free = {
+    measure = _Measure(rows, resampling)
+    metrics = measure.metrics
+    llr = rows.scores[MAIN_SCORE]
+    partial_baselines = {
+        name: scores for name, scores in rows.baselines.items() if _is_partial(scores, llr)
+    }
+    others = {
+        name: scores for name, scores in rows.baselines.items() if name not in partial_baselines
+    } | {
         f"{SEQUENCE_FREE}{name}": predict_by_group(rows, groups)
         for name, groups in rows.groups.items()
     }
-    others = rows.baselines | sequence_free
     has_indels = bool(np.isin(rows.types, INDELS).any())
     own = {name: rows.scores[name] for name in rows.scores if name != ALIGNED or has_indels}
     everything, *subsets = make_subsets(rows)
-    measure = _Measure(rows, resampling)
 
-    planned: list[Callable[[], Figure]] = [
-        partial(measure.of, metric, name, scores, everything)
-        for name, scores in (own | others).items()
-        for metric in metrics
-    ]
+    planned = [*measure.each(own | others, everything, metrics)]
     if "llr_fwd" in own:
         planned.append(partial(measure.strand_agreement, everything))
-    planned += [
-        partial(measure.difference, metrics[0], name, scores, everything)
-        for name, scores in others.items()
-    ]
+    planned += measure.differences(llr, others, everything)
+    for name, scores in partial_baselines.items():
+        subset = Subset(WITH, everything.inside, column=name)
+        there = np.where(np.isfinite(scores), llr, np.nan)
+        planned += measure.each({MAIN_SCORE: there, name: scores}, subset, metrics)
+        planned += measure.differences(there, {name: scores}, subset)
     for subset in subsets:
         is_indels = subset.kind == BY_TYPE and subset.group in INDELS
         aligned = {ALIGNED: rows.scores[ALIGNED]} if is_indels else {}
         compared = rows.baselines | aligned
-        planned += [
-            partial(measure.of, metric, name, scores, subset)
-            for name, scores in ({MAIN_SCORE: rows.scores[MAIN_SCORE]} | compared).items()
-            for metric in (metrics[:1] if subset.kind == WITHIN else metrics)
-        ]
-        planned += [
-            partial(measure.difference, metrics[0], name, scores, subset)
-            for name, scores in compared.items()
-        ]
+        measured = metrics[:1] if subset.kind == WITHIN else metrics
+        planned += measure.each({MAIN_SCORE: llr} | compared, subset, measured)
+        planned += measure.differences(llr, compared, subset)
     return planned
+
+
+def _is_partial(scores: FloatArray, llr: FloatArray) -> bool:
+    """Whether some of the scored rows have a number, and some have none."""
+    has_number = np.isfinite(scores[np.isfinite(llr)])
+    return bool(has_number.any() and not has_number.all())
 
 
 def make_subsets(rows: LabelledRows) -> list[Subset]:
@@ -146,15 +160,19 @@ def make_subsets(rows: LabelledRows) -> list[Subset]:
 def predict_by_group(rows: LabelledRows, groups: Text) -> FloatArray:
     """What a group column alone says of the target, learnt on other rows: no sequence is read.
 
-    Rows of one cluster are predicted from other clusters: five-fold cross-validation.
+    Rows of one cluster are predicted from other clusters: five-fold cross-validation among the
+    rows that have an ``llr``.
 
     Returns:
         Predictions, NaN throughout where there are too few clusters of a class. (N,)
     """
-    kinds = [rows.target, ~rows.target] if rows.has_classes else [np.ones(len(rows), dtype=bool)]
-    num_folds = min([FOLDS, *(len(np.unique(rows.clusters[kind])) for kind in kinds)])
+    scored = np.isfinite(rows.scores[MAIN_SCORE])
+    target, clusters = rows.target[scored], rows.clusters[scored]
+    predicted = np.full(len(rows), np.nan)
+    kinds = [target, ~target] if rows.has_classes else [np.ones(len(target), dtype=bool)]
+    num_folds = min([FOLDS, *(len(np.unique(clusters[kind])) for kind in kinds)])
     if num_folds < 2:
-        return np.full(len(rows), np.nan)
+        return predicted
     encoder = OneHotEncoder(handle_unknown="ignore")
     if rows.has_classes:
         folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0)
@@ -162,11 +180,11 @@ def predict_by_group(rows: LabelledRows, groups: Text) -> FloatArray:
     else:
         folds = GroupKFold(num_folds, shuffle=True, random_state=0)
         model, method = Ridge(), "predict"
-    predicted: FloatArray = cross_val_predict(
+    predicted[scored] = cross_val_predict(
         make_pipeline(encoder, model),
-        groups.reshape(-1, 1),
-        rows.target,
-        groups=rows.clusters,
+        groups[scored].reshape(-1, 1),
+        target,
+        groups=clusters,
         cv=folds,
         method=method,
     )
@@ -179,6 +197,26 @@ class _Measure:
 
     rows: LabelledRows
     resampling: Resampling
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those of the target, the one of the differences first."""
+        return CLASS_METRICS if self.rows.has_classes else NUMBER_METRICS
+
+    def each(
+        self, scores: Mapping[str, FloatArray], subset: Subset, metrics: Sequence[Metric]
+    ) -> Iterator[Callable[[], Figure]]:
+        """Metrics of several scores, by their names."""
+        for name, values in scores.items():
+            for metric in metrics:
+                yield partial(self.of, metric, name, values, subset)
+
+    def differences(
+        self, llr: FloatArray, others: Mapping[str, FloatArray], subset: Subset
+    ) -> Iterator[Callable[[], Figure]]:
+        """The first metric of ``llr`` minus that of other scores, by their names."""
+        for minus, other in others.items():
+            yield partial(self.difference, llr, minus, other, subset)
 
     def of(self, metric: Metric, name: str, scores: FloatArray, subset: Subset) -> Figure:
         """A metric of a score."""
@@ -193,19 +231,19 @@ class _Measure:
         )
         return self._row(name, None, subset, figure, scores)
 
-    def difference(self, metric: Metric, minus: str, other: FloatArray, subset: Subset) -> Figure:
-        """A metric of ``llr`` minus that of another score."""
-        rows, inside, scores = self.rows, subset.inside, self.rows.scores[MAIN_SCORE]
+    def difference(self, llr: FloatArray, minus: str, other: FloatArray, subset: Subset) -> Figure:
+        """The first metric of ``llr`` minus that of another score."""
+        rows, inside = self.rows, subset.inside
         figure = compare(
-            metric,
+            self.metrics[0],
             rows.target[inside],
-            scores[inside],
+            llr[inside],
             other[inside],
             groups=rows.clusters[inside],
             strata=subset.strata,
             resampling=self.resampling,
         )
-        return self._row(MAIN_SCORE, minus, subset, figure, scores + other)
+        return self._row(MAIN_SCORE, minus, subset, figure, llr + other)
 
     def strand_agreement(self, subset: Subset) -> Figure:
         """Rank correlation of the scores of the two strands."""
@@ -227,7 +265,8 @@ class _Measure:
         rests_on = figure.first if isinstance(figure, Difference) else figure
         unscored = self.rows.status[subset.inside & np.isnan(scores)]
         return {
-            "label": self.rows.field,
+            "label": self.rows.label.field,
+            "definition": self.rows.label.definition,
             "score": name,
             "minus": minus,
             "metric": figure.metric,
@@ -237,7 +276,7 @@ class _Measure:
             "value": figure.value,
             "low": figure.low,
             "high": figure.high,
-            "reason": figure.reason,
+            "reason": self._reason(minus or name, figure),
             "num_rows": rests_on.num_rows,
             "num_positive": rests_on.num_positive,
             "num_negative": rests_on.num_negative,
@@ -247,4 +286,16 @@ class _Measure:
             "num_clusters": rests_on.num_groups,
             "num_resamples": figure.num_resamples,
             "num_dropped": figure.num_dropped,
+            "left_out": Counter(self.rows.left_out).most_common(),
         }
+
+    def _reason(self, name: str, figure: Estimate | Difference) -> str:
+        """Why there is no value or no interval, of the labels or of the baseline if that is why."""
+        if figure.value is None and self.rows.why_none:
+            return self.rows.why_none
+        if figure.reason == NO_SCORE and np.isfinite(self.rows.scores[MAIN_SCORE]).any():
+            if name in self.rows.baselines:
+                return f"no scored row has a number in {shown(name)}"
+            if name.startswith(SEQUENCE_FREE):
+                return "a class has too few positions to learn from others"
+        return figure.reason

@@ -24,6 +24,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+NO_SCORE: Final = "no labelled row has a score"
 Statistic = Callable[[FloatArray], FloatArray]
 """From the rows' weights (B, N) to a metric's values (B,), NaN where they leave it undefined."""
 
@@ -252,7 +253,7 @@ def why_no_value(
     if in_strata and not len(target):
         return "no group has scored rows of both classes"
     if not len(target):
-        return "no row has a score"
+        return NO_SCORE
     if has_labels and target.all():
         return "no scored row is negative"
     if has_labels and not target.any():

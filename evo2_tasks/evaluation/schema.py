@@ -9,17 +9,25 @@ import pyarrow as pa
 
 from evo2_tasks.table.schema import Column
 
-ALL, BY_TYPE, BY_GROUP, WITHIN = "all", "type", "group", "within"
+ALL, WITH, BY_TYPE, BY_GROUP, WITHIN = "all", "with", "type", "group", "within"
 SUBSETS: Final = MappingProxyType(
     {
         ALL: "all labelled rows",
-        BY_TYPE: "those of one type of variant: `snv`, `mnv`, `insertion`, `deletion`, `indel`",
+        WITH: "those that have a number in a baseline which only some of the scored rows have",
+        BY_TYPE: "those of one type of variant: `snv`, `mnv`, `insertion`, `deletion`, `indel`, "
+        "and `symbolic`: not spelled in bases (`<DEL>`, a breakend, `*`, `.`), never scored",
         BY_GROUP: "those with one value in a column of `groups`",
         WITHIN: "all, but pairs are formed within each value of a column of `groups` only, and "
         "pooled",
     }
 )
 """What a figure is of, and what that means."""
+
+SEQUENCE_FREE: Final = "sequence-free: "
+"""What the name of a group column as a baseline begins with."""
+
+FEWEST_ROWS: Final = 10
+"""Rows of each class, or in all for a number, below which an interval is too narrow to trust."""
 
 STRAND_AGREEMENT: Final = "strand_agreement"
 METRICS: Final = MappingProxyType(
@@ -43,6 +51,13 @@ _NUMBER = pa.float64()
 FIGURE_COLUMNS: Final = (
     Column("label", _TEXT, "INFO field or column of the labels", nullable=False),
     Column(
+        "definition",
+        _TEXT,
+        "What counts as the label, in the words of the config: `positive: ...; negative: ...; "
+        "where ...`",
+        nullable=False,
+    ),
+    Column(
         "score",
         _TEXT,
         "What is measured: a score column of the table, a baseline, or `sequence-free: ` and the "
@@ -57,7 +72,7 @@ FIGURE_COLUMNS: Final = (
     ),
     Column("metric", _TEXT, "A metric of the list below", nullable=False),
     Column("subset", _TEXT, "A subset of the list below", nullable=False),
-    Column("column", _TEXT, "The group column, of `group` and `within`"),
+    Column("column", _TEXT, "The group column, of `group` and `within`; the baseline, of `with`"),
     Column("group", _TEXT, "Its value, of `group`; the type, of `type`"),
     Column("value", _NUMBER, "The figure; null where the data do not give it"),
     Column("low", _NUMBER, "Lower end of the 95 % interval; null where there is none"),
@@ -85,6 +100,14 @@ FIGURE_COLUMNS: Final = (
     ),
     Column("num_resamples", _COUNT, "Draws that the interval rests on", nullable=False),
     Column("num_dropped", _COUNT, "Draws that left the figure undefined", nullable=False),
+    Column(
+        "left_out",
+        pa.map_(_TEXT, _COUNT),
+        "Rows of the table without a label, by the first reason: `no value`, `another value`, "
+        "`positive and negative`, `where` and a field, `min_review_stars`",
+        "rows",
+        nullable=False,
+    ),
 )
 """``figures.parquet``: a row for each figure of a variant set and scoring."""
 
@@ -93,11 +116,11 @@ CURVES: Final = MappingProxyType(
         "roc": "`x` share of the negative rows above the threshold, `y` of the positive ones",
         "precision_recall": "`x` recall, `y` precision",
         "distribution": "`x` middle of a bin of the score, `y` share of the class inside",
-        "number": "`x` mean of the score in a tenth of the rows, `y` median of the number, `low` "
+        "number": "`x` median of the score in a tenth of the rows, `y` median of the number, `low` "
         "and `high` its quartiles",
     }
 )
-"""The curves, and what their axes are."""
+"""The curves, and what their axes are; scores and numbers have the sign of the table."""
 
 CURVE_COLUMNS: Final = (
     Column("label", _TEXT, "INFO field or column of the labels", nullable=False),
@@ -110,6 +133,14 @@ CURVE_COLUMNS: Final = (
     Column("high", _NUMBER, "Its upper end"),
 )
 """``curves.parquet``: points for drawing, in the order of ``x`` within a curve."""
+
+
+def is_small(num_rows: int, num_positive: int | None, num_negative: int | None) -> bool:
+    """Whether a figure rests on so few rows that its interval is too narrow to trust."""
+    counts = (
+        [num_rows] if num_positive is None or num_negative is None else [num_positive, num_negative]
+    )
+    return min(counts) < FEWEST_ROWS
 
 
 def figures_schema() -> pa.Schema:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from evo2_tasks.evaluation.schema import ALL, WITHIN
+from evo2_tasks.evaluation.schema import ALL, BY_TYPE, WITH, WITHIN, is_small
+from evo2_tasks.table.files import shown as printable
 
 TOLD_METRICS = ("auroc", "spearman")
+TOLD_SUBSETS = (ALL, WITH, WITHIN)
 
 
 def describe_figures(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The figures to look at first: AUROC or Spearman of all rows, and within groups.
+    """The figures to look at first: AUROC or Spearman of all rows, by type, and within groups.
+
+    Of figures without a value only the first with each reason is told.
 
     Args:
         figures: Rows of ``figures.parquet``.
@@ -19,15 +23,35 @@ def describe_figures(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     Yields:
         Lines of text.
     """
+    label = None
+    reasons: set[str] = set()
     for figure in figures:
-        if figure["metric"] in TOLD_METRICS and figure["subset"] in (ALL, WITHIN):
+        if figure["label"] != label:
+            label, reasons = figure["label"], set()
+            yield printable(f"{label}: {figure['definition']}")
+        is_told = figure["subset"] in TOLD_SUBSETS or (
+            figure["subset"] == BY_TYPE and figure["minus"] is None and figure["score"] == "llr"
+        )
+        is_known = figure["value"] is None and figure["reason"] in reasons
+        if figure["metric"] in TOLD_METRICS and is_told and not is_known:
+            reasons.add(figure["reason"])
             score = figure["score"] + (f" minus {figure['minus']}" if figure["minus"] else "")
-            within = f" within {figure['column']}" if figure["column"] else ""
-            yield f"{figure['label']}: {figure['metric']} of {score}{within}: {shown(figure)}"
+            told = f"{figure['metric']} of {score}{_subset(figure)}: {shown(figure)}"
+            yield printable(f"{label}: {told}")
+
+
+def _subset(figure: Mapping[str, Any]) -> str:
+    """Which rows it is of, where that is not said by the scores that it names."""
+    if figure["subset"] == BY_TYPE:
+        return f", {figure['group']}"
+    if figure["column"] in (None, figure["score"], figure["minus"]):
+        return ""
+    return f" {figure['subset']} {figure['column']}"
 
 
 def shown(figure: Mapping[str, Any]) -> str:
     """A figure with its interval and what it rests on, or why there is none."""
+    counts = figure["num_rows"], figure["num_positive"], figure["num_negative"]
     rests_on = (
         f"{figure['num_rows']:,} rows"
         if figure["num_positive"] is None
@@ -41,4 +65,6 @@ def shown(figure: Mapping[str, Any]) -> str:
     value = f"{figure['value']:{sign}.3f}"
     if figure["low"] is None:
         return f"{value}, {rests_on}: {figure['reason']}"
+    if is_small(*counts):
+        rests_on += ": few, the interval is too narrow"
     return f"{value} [{figure['low']:{sign}.3f}, {figure['high']:{sign}.3f}], {rests_on}"

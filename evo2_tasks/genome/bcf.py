@@ -61,10 +61,10 @@ class BcfReader:
     def records(self) -> Iterator[Record | InvalidRecord]:
         """The records in the order of the file, those of regions by contig and position."""
         with _open_bcf(self.path) as file:
-            for number, line in enumerate(self._read_lines(file), start=1):
-                record = parse_line(line, f"record {number}", self._columns)
+            for line in self._read_lines(file):
+                record = parse_line(line, self._columns)
                 if record is None or line.count(b"\t") != NUM_COLUMNS - 1:
-                    record = InvalidRecord(f"record {number}", "one of its fields holds a tab")
+                    record = InvalidRecord("one of its fields holds a tab")
                 yield record
 
     def log_problems(self) -> None:
@@ -114,8 +114,8 @@ class VcfRegionReader:
     def records(self) -> Iterator[Record | InvalidRecord]:
         """The records by contig, in the order of the file, and position."""
         with _open_tabix(self.path) as file:
-            for number, line in enumerate(self._read_lines(file), start=1):
-                record = parse_line(line, f"record {number} of the regions", self._columns)
+            for line in self._read_lines(file):
+                record = parse_line(line, self._columns)
                 if record is not None:
                     yield record
 

@@ -56,7 +56,7 @@ def read_features(path: Path) -> Iterator[Feature | InvalidRecord]:
             try:
                 yield parse_feature(kept)
             except ValueError as error:
-                yield InvalidRecord(f"line {number}", str(error))
+                yield InvalidRecord(str(error), number)
 
 
 def is_data(line: bytes) -> bool:

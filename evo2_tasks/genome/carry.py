@@ -92,16 +92,12 @@ class CarriedColumns:
                 fields.append(CarryField(name, value_type, description=description))
                 continue
             key = name.removeprefix("INFO/")
-            if key not in info:
-                logger.warning(
-                    "%s: carry: the header defines no INFO field '%s'; it is carried as text",
-                    source,
-                    shown(key),
-                )
             field = info.get(key, InfoField(key, "1", "String", ""))
             self._info[key.encode()] = (index, field)
             is_list = field.spread == "list"
-            fields.append(CarryField(name, field.value_type, is_list, field.description))
+            fields.append(
+                CarryField(name, field.value_type, is_list, field.description, key in info)
+            )
         self.fields = tuple(fields)
 
     def values(self, cells: Sequence[bytes], alts: Sequence[str]) -> list[tuple[object, ...]]:

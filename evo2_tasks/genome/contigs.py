@@ -95,9 +95,10 @@ class ContigNames:
         if not candidates:
             self._log(
                 logging.WARNING,
-                "contig '%s' is not found in %s; contig_aliases can name it",
+                "contig '%s' is not found in %s, which has %s; contig_aliases can name it",
                 contig,
                 self._source,
+                ", ".join(self._lengths),
             )
             return None
         (found,) = candidates

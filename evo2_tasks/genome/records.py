@@ -68,12 +68,14 @@ class CarryField:
         type: Type of a value, or of the values in a list.
         is_list: Whether each allele holds a list of values.
         description: From the header of the file, empty if it has none.
+        is_defined: Whether the file says that there is such a field.
     """
 
     name: str
     type: FieldType
     is_list: bool = False
     description: str = ""
+    is_defined: bool = True
 
 
 class Record(NamedTuple):
@@ -108,10 +110,10 @@ class NoAllele(NamedTuple):
 
 
 class InvalidRecord(NamedTuple):
-    """A record that cannot be read: where it stands, for the log, and why."""
+    """A record that cannot be read: why, and on which line of the file, from 1, if it has lines."""
 
-    place: str
     reason: str
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

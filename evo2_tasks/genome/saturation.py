@@ -98,8 +98,7 @@ class SaturationReader:
         num_bases = max(0, min(feature.end, length) - feature.start)
         if num_bases * sum(_MOST_ALLELES[kind] for kind in self._kinds) > MAX_ALLELES:
             place = f"{shown(feature.contig)}:{feature.start + 1}-{feature.end}"
-            reason = f"it may have more than {MAX_ALLELES:,} alleles; cut it into several"
-            yield InvalidRecord(place, reason)
+            yield InvalidRecord(f"{place} may have more than {MAX_ALLELES:,} alleles; cut it up")
             return
         goes_on = feature.end > length
         if goes_on:

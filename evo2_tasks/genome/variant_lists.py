@@ -54,7 +54,7 @@ class VariantListReader:
             text = decode(drop_mark(line) if number == 1 else line).strip(" \t")
             if text and not text.startswith("#"):
                 record = _parse(text, self._reference)
-                yield InvalidRecord(f"line {number}", record) if isinstance(record, str) else record
+                yield InvalidRecord(record, number) if isinstance(record, str) else record
 
     def log_problems(self) -> None:
         """Say nothing: a list carries nothing along."""

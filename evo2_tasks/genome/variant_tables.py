@@ -68,14 +68,13 @@ class TextTableReader:
         """All rows in the order of the file."""
         columns = self._columns
         for number, line in self._rows():
-            place = f"line {number}"
             cells = self._split(line)
             if cells is None:
-                yield InvalidRecord(place, "a quoted field has no proper end")
+                yield InvalidRecord("a quoted field has no proper end", number)
                 continue
             if any(cells[columns.num_columns :]):
                 reason = f"{len(cells)} columns, the header has {columns.num_columns}"
-                yield InvalidRecord(place, reason)
+                yield InvalidRecord(reason, number)
                 continue
             cells += [""] * (columns.num_columns - len(cells))
             carried = tuple(
@@ -83,7 +82,8 @@ class TextTableReader:
                 for column, field in zip(columns.carried, self.carry_fields, strict=True)
             )
             filters = None if columns.filters is None else cells[columns.filters]
-            yield _make_record(place, [cells[column] for column in columns.keys], filters, carried)
+            keys = [cells[column] for column in columns.keys]
+            yield _make_record(keys, filters, carried, number)
 
     def log_problems(self) -> None:
         """Say nothing: types that are found from the values fit all of them."""
@@ -144,16 +144,14 @@ class ParquetReader:
         used = [*columns.keys, *columns.carried]
         used += [] if columns.filters is None else [columns.filters]
         names = sorted({self._names[column] for column in used})
-        number = 0
         with _open_parquet(self.path) as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
                 values = [batch.column(self._names[column]).to_pylist() for column in used]
                 for row in zip(*values, strict=True):
-                    number += 1
                     keys = [_as_text(value) for value in row[:4]]
                     carried = tuple(map(_as_carried, row[4:], self.carry_fields))
                     filters = _as_text(row[-1]) if self.has_filters else None
-                    yield _make_record(f"row {number}", keys, filters, carried)
+                    yield _make_record(keys, filters, carried)
 
     def log_problems(self) -> None:
         """Say nothing: the values have types of their own."""
@@ -168,6 +166,14 @@ def split_header(header: bytes) -> list[str]:
     """The names of the columns, without the ``#`` of the first."""
     names = [name.strip().strip('"') for name in decode(header).split(find_delimiter(header))]
     return [names[0].lstrip("#"), *names[1:]]
+
+
+def find_wrong_delimiter(header: bytes) -> str:
+    """What stands between the columns of a header that is one but for that; else nothing."""
+    for delimiter in (";", "|", " "):
+        if is_table_header(b"\t".join(header.split(delimiter.encode()))):
+            return delimiter
+    return ""
 
 
 def is_table_header(line: bytes) -> bool:
@@ -199,8 +205,8 @@ def find_columns(names: Sequence[str], carry: Sequence[str], path: Path) -> Tabl
         if len(found) != 1 or list(carry).count(name) != 1:
             problem = "is named twice" if found else "is no column of the table"
             raise InputError(
-                f"{shown_path(path)}: carry: '{shown(name)}' {problem}; the columns are: "
-                f"{shown(', '.join(names), 400)}."
+                f"{shown_path(path)}: '{shown(name)}', which the config names, {problem}; the "
+                f"columns are: {shown(', '.join(names), 400)}."
             )
         carried += found
     return TableColumns(
@@ -219,18 +225,21 @@ def _table_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _make_record(
-    place: str, keys: Sequence[str], filters: str | None, carried: tuple[object, ...]
+    keys: Sequence[str],
+    filters: str | None,
+    carried: tuple[object, ...],
+    number: int | None = None,
 ) -> Record | InvalidRecord:
     for name, key in zip(KEY_NAMES, keys, strict=True):
         if not key:
-            return InvalidRecord(place, f"column {name} is empty")
+            return InvalidRecord(f"column {name} is empty", number)
     contig, pos_text, ref, alt = keys
     pos = parse_position(pos_text.encode())
     if pos is None:
-        return InvalidRecord(place, f"pos '{shown(pos_text)}' is no integer of 64 bits")
+        return InvalidRecord(f"pos '{shown(pos_text)}' is no integer of 64 bits", number)
     alts = alt.split(",")
     if "" in alts:
-        return InvalidRecord(place, "an entry of alt is empty")
+        return InvalidRecord("an entry of alt is empty", number)
     return Record(contig, pos, ref, alts, filters, (carried,) * len(alts) if carried else ())
 
 

@@ -11,6 +11,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.alleles import is_other_contig, split_alleles
 from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
 from evo2_tasks.genome.bed import is_data, looks_like_feature
+from evo2_tasks.genome.carry import parse_number
 from evo2_tasks.genome.lines import drop_mark, find_compression, read_start, shown_path
 from evo2_tasks.genome.records import (
     CarryField,
@@ -24,7 +25,12 @@ from evo2_tasks.genome.records import (
 )
 from evo2_tasks.genome.saturation import Kind, SaturationReader
 from evo2_tasks.genome.variant_lists import VariantListReader, looks_like_variant
-from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader, is_table_header
+from evo2_tasks.genome.variant_tables import (
+    ParquetReader,
+    TextTableReader,
+    find_wrong_delimiter,
+    is_table_header,
+)
 from evo2_tasks.genome.vcf import VcfReader, looks_like_data
 
 if TYPE_CHECKING:
@@ -107,7 +113,12 @@ class VariantSource:
     """
 
     def __init__(
-        self, path: Path, file_format: Format, reader: VariantReader, filters: Filters
+        self,
+        path: Path,
+        file_format: Format,
+        reader: VariantReader,
+        filters: Filters,
+        numbers: Collection[str] = (),
     ) -> None:
         self.path = path
         self.format = file_format
@@ -115,6 +126,11 @@ class VariantSource:
         self.counts = VariantCounts()
         self._reader = reader
         self._filters = filters
+        self._text_numbers = [
+            (place, field.name)
+            for place, field in enumerate(self.carry_fields)
+            if field.name in numbers and field.type == "string"
+        ]
 
     def __iter__(self) -> Iterator[Variant]:
         num_records = num_alleles = num_invalid = num_filtered = num_before = 0
@@ -124,7 +140,7 @@ class VariantSource:
                 num_before = 0
             if isinstance(record, InvalidRecord):
                 num_invalid += 1
-                self._log_invalid(record, num_invalid)
+                self._log_invalid(record, num_records - 1, num_invalid)
             for variant in self._make_rows(record, num_records - 1, num_before):
                 num_alleles += 1
                 num_filtered += variant.status == "filtered"
@@ -138,12 +154,20 @@ class VariantSource:
         self._reader.log_problems()
 
     def count(self) -> VariantCounts:
-        """Count records and alleles in a pass of its own, without logging what it meets."""
+        """Count records and alleles in a pass of its own, without logging what it meets.
+
+        Raises:
+            InputError: A carried field that has to be a number holds another text.
+        """
         num_records = num_alleles = num_invalid = 0
         for record in self._reader.records():
             num_records += not _goes_on(record)
             num_invalid += isinstance(record, InvalidRecord)
             num_alleles += max(1, _count_alleles(record))
+            if isinstance(record, Record):
+                for place, name in self._text_numbers:
+                    for values in record.carried:
+                        self._require_number(name, values[place], num_records - 1)
         return VariantCounts(num_records, num_alleles, num_invalid)
 
     def _make_rows(
@@ -158,17 +182,30 @@ class VariantSource:
         nulls = (None,) * len(self.carry_fields)
         return [Variant(index, 0, None, None, None, None, "invalid_record", nulls)]
 
-    def _log_invalid(self, record: InvalidRecord, num_invalid: int) -> None:
+    def _require_number(self, name: str, value: object, index: int) -> None:
+        """Make sure that a field that the file has as text holds numbers all the same."""
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None and parse_number(str(one), "float") is None:
+                raise InputError(
+                    f"{shown_path(self.path)}: record {index}: '{shown(name)}' is "
+                    f"'{shown(one)}', expected a number, since the config names it under "
+                    f"`baselines` or as a label with `harmful`."
+                )
+
+    def _log_invalid(self, record: InvalidRecord, index: int, num_invalid: int) -> None:
         if num_invalid <= MAX_LOGGED_INVALID:
+            line = "" if record.line is None else f" (line {record.line})"
             logger.warning(
-                "%s: %s: invalid record: %s", shown_path(self.path), record.place, record.reason
-            )
+                "%s: record %d%s: invalid record: %s",
+                shown_path(self.path), index, line, record.reason,
+            )  # fmt: skip
 
 
 def open_variants(
     path: Path | str,
     *,
     carry: Sequence[str] = (),
+    numbers: Collection[str] = (),
     filters: Filters | None = None,
     regions: Sequence[str] | None = None,
     saturate: Collection[Kind] = (),
@@ -181,6 +218,7 @@ def open_variants(
     Args:
         path: Text may be plain, gzip or bgzip.
         carry: Columns or INFO fields that go along.
+        numbers: Those of them that have to be numbers, which ``VariantSource.count`` looks at.
         filters: What to leave out, as rows with the status ``filtered``.
         regions: Read only records that overlap these (``chr1:1,001-2,000``, 1-based), each once,
             through the index of a bgzipped VCF or a BCF; ``record`` counts what is read.
@@ -220,7 +258,7 @@ def open_variants(
         table_reader = ParquetReader if file_format == "parquet" else TextTableReader
         reader = table = table_reader(path, carry)
         _check_filters(path, filters, has_filters=table.has_filters)
-    return VariantSource(path, file_format, reader, filters)
+    return VariantSource(path, file_format, reader, filters, numbers)
 
 
 def _check_use(path: Path, file_format: Format, saturate: Collection[Kind]) -> None:
@@ -271,11 +309,18 @@ def find_format(path: Path) -> Format:
     found = _find_text_format([line for line in lines if line.strip(b" \t")])
     if found is not None:
         return found
+    delimiter = find_wrong_delimiter(lines[0])
+    if delimiter:
+        raise InputError(
+            f"{shown_path(path)}: line 1: the columns stand apart by '{delimiter}', expected tabs "
+            f"or commas; write the table anew with one of them."
+        )
     guess = next((name for mark, name in _TEXT_MARKS.items() if lines[0].startswith(mark)), "")
     raise InputError(
         f"{shown_path(path)}: line 1: '{shown(lines[0][:60].decode('latin-1'))}': "
-        f"{f'this looks like {guess}, ' if guess else ''}expected VCF, BCF, Parquet, a table whose "
-        f"header names the columns contig, pos, ref and alt, a list of chr-pos-ref-alt, or BED."
+        f"{f'this looks like {guess}, ' if guess else ''}expected VCF, BCF, Parquet, a table of "
+        f"tabs or commas whose header names the columns contig, pos, ref and alt, a list of "
+        f"chr-pos-ref-alt, or BED."
     )
 
 

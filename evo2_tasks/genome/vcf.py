@@ -71,7 +71,7 @@ class VcfReader:
     def records(self) -> Iterator[Record | InvalidRecord]:
         """All data lines in the order of the file."""
         for number, line in enumerate(read_lines(self.path), start=1):
-            record = parse_line(line if number > 1 else drop_mark(line), number, self._columns)
+            record = parse_line(line if number > 1 else drop_mark(line), self._columns, number)
             if record is not None:
                 yield record
 
@@ -113,14 +113,14 @@ def read_header(lines: Iterable[bytes]) -> VcfHeader:
 
 
 def parse_line(
-    line: bytes, place: str | int, columns: CarriedColumns
+    line: bytes, columns: CarriedColumns, number: int | None = None
 ) -> Record | InvalidRecord | None:
     """Turn one line into a record; a blank line and one that begins with ``#`` are none.
 
     Args:
         line: Without its line end.
-        place: Where it stands, for the log; a number is that of a line.
         columns: What to carry along.
+        number: Of the line in the file, from 1, if it has lines.
     """
     # Everything after INFO is of no interest, and can be a hundred thousand samples.
     cells = line.split(b"\t", 8)
@@ -131,17 +131,17 @@ def parse_line(
             reason = f"{len(cells)} columns, expected 5 or more"
         else:
             reason = f"column {COLUMNS[cells.index(b'')]} is empty"
-        return InvalidRecord(_place(place), reason)
+        return InvalidRecord(reason, number)
     contig, pos_text, _, ref, alt = cells[:5]
     if contig.startswith(b"#"):
         return None
     pos = parse_position(pos_text)
     if pos is None:
         reason = f"POS '{shown(decode(pos_text))}' is no integer of 64 bits"
-        return InvalidRecord(_place(place), reason)
+        return InvalidRecord(reason, number)
     alts = decode(alt).split(",")
     if "" in alts:
-        return InvalidRecord(_place(place), "an entry of ALT is empty")
+        return InvalidRecord("an entry of ALT is empty", number)
     filters = decode(cells[6]) if len(cells) > 6 else None
     carried = columns.values(cells, alts) if columns.fields else _NOTHING_CARRIED
     return Record(decode(contig), pos, decode(ref), alts, filters, carried)
@@ -169,10 +169,6 @@ def looks_like_data(line: bytes) -> bool:
         and _BASES.fullmatch(cells[3]) is not None
         and _ALLELES.fullmatch(cells[4]) is not None
     )
-
-
-def _place(place: str | int) -> str:
-    return place if isinstance(place, str) else f"line {place}"
 
 
 def _read_attributes(text: str) -> dict[str, str]:

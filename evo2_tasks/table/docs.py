@@ -39,6 +39,9 @@ scored = table[table["status"] == "scored"].sort_values("llr")
 clipped = table[[("clipped" in flags) for flags in table["flags"]]]
 ```
 
+pandas makes floats of whole numbers in a column that has a null, `pos` of an `invalid_record` for
+one: `pandas.read_parquet(..., dtype_backend="pyarrow")` keeps them whole.
+
 Rows stand in the order of the input, or by position where the config asks for it (contigs as in the
 reference, then `pos`). They are joined to the input by (`record`, `allele`), or by (`contig`,
 `pos`, `ref`, `alt`). Meaning and unit of a column are in its Arrow field's metadata, too. Columns
@@ -51,6 +54,12 @@ _STATUS_INTRO: Final = """
 ## Status
 
 Of those that apply, a row has the first. A row has an `llr` exactly if it is `scored`.
+
+A run in which no row is `scored` ends as any other, with its table and exit code 0, and says so
+loudly: `windows` and `merge` warn of `NO SCORE`, and the report begins with it.
+
+Messages name a line of the input by its `record`, counted from 0 as in the table; the log adds
+`(line N)`, counted from 1 with the header, as editors count.
 """
 
 _FLAGS_INTRO: Final = """

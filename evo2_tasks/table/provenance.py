@@ -122,8 +122,8 @@ def read_provenance(source: Path) -> Provenance:
         version, order = stored[PREFIX + "version"], stored[PREFIX + "order"]
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{shown(source)}: states no signature of evo2-tasks in its metadata. Expected a "
-            "file that evo2-tasks wrote."
+            f"{shown(source)}: states no signature of evo2-tasks in its metadata. Expected what "
+            "`windows`, `score` or `merge` wrote."
         ) from error
     if not isinstance(signature, dict):
         raise InputError(f"{shown(source)}: its {PREFIX}signature is no JSON object.")

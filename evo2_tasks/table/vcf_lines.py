@@ -137,7 +137,7 @@ def annotate_lines(
             raise _other_table(table, tally.source, number)
         reason = _why_no_vcf(cells, pos, line)
         if pos is None or reason:
-            tally.leave_out(f"line {number}", reason)
+            tally.leave_out(_place(group, number), reason)
             continue
         tally.add(cells[0], pos, len(cells[3]), is_annotated=bool(group))
         _complete(cells, header.num_samples)
@@ -148,6 +148,11 @@ def annotate_lines(
     if waiting is not None:
         raise _other_table(table, tally.source, number + 1)
     tally.report()
+
+
+def _place(rows: Sequence[Row], number: int) -> str:
+    """A line as messages name it: by its record, which a part of a table may not hold."""
+    return f"record {rows[0][0]} (line {number})" if rows else f"line {number}"
 
 
 def _other_table(table: Path, source: Path, number: int) -> InputError:

@@ -217,10 +217,10 @@ def test_nothing_scored_is_a_reason(metric: Metric, num: int) -> None:
     target = np.zeros(num, dtype=bool if metric.has_labels else float)
     figure = estimate(metric, target, np.full(num, np.nan))
     assert (figure.value, figure.low, figure.num_rows, figure.num_unscored) == (None, None, 0, num)
-    assert figure.reason == "no row has a score"
+    assert figure.reason == "no labelled row has a score"
     difference = compare(metric, target, np.ones(num), np.full(num, np.nan))
     assert (difference.value, difference.low) == (None, None)
-    assert difference.reason == "no row has a score"
+    assert difference.reason == "no labelled row has a score"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_one_class_is_a_reason(labels: list[bool], reason: str) -> None:
 def test_a_lone_positive_row_has_a_value_and_no_interval() -> None:
     figure = estimate(AUROC, [True] + [False] * 9, np.arange(10.0))
     assert (figure.value, figure.low, figure.high) == (0, None, None)
-    assert figure.reason == "the positive rows are of one group: no interval"
+    assert figure.reason == "the positive rows are of one cluster: no interval"
 
 
 def test_ten_variants_have_an_interval_and_say_how_many_draws_had_one_class() -> None:

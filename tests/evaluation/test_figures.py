@@ -20,7 +20,7 @@ from sklearn.metrics import (
 from evo2_tasks.evaluation.curves import GRID, make_curves
 from evo2_tasks.evaluation.estimates import Resampling
 from evo2_tasks.evaluation.figures import make_resampling, plan_figures
-from evo2_tasks.evaluation.labels import LabelledRows, LabelSettings, read_labelled_rows
+from evo2_tasks.evaluation.labels import LabelledRows, read_labelled_rows
 from evo2_tasks.evaluation.schema import (
     CURVES,
     METRICS,
@@ -28,6 +28,7 @@ from evo2_tasks.evaluation.schema import (
     curves_schema,
     figures_schema,
 )
+from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.evaluation.text import describe_figures
 
 LABEL = LabelSettings("LABEL", positive=("bad",), negative=("good",))
@@ -121,9 +122,46 @@ def test_figures_of_all_rows_are_those_of_scikit_learn(
     assert dict(found["unscored_by_status"]) == {"too_many_n": found["num_unscored"]}
     found = find(figures, metric="strand_agreement")
     assert found["value"] == pytest.approx(spearmanr(rows["llr_fwd"], rows["llr_rev"]).statistic)
-    assert find(figures, metric="auroc", score="CADD")["value"] == pytest.approx(
-        auroc(frame, "CADD", sign=1)
+    assert set(figures["definition"]) == {"positive: bad; negative: good"}
+    unlabelled = (frame["LABEL"] == "unknown").sum()
+    assert [dict(one) for one in figures["left_out"]] == [{"another value": unlabelled}] * len(
+        figures
     )
+
+
+def test_a_baseline_that_some_rows_lack_stands_beside_llr_on_the_others(
+    frame: pd.DataFrame, figures: pd.DataFrame
+) -> None:
+    both = frame.dropna(subset=["llr", "CADD"])
+    subset = {"metric": "auroc", "subset": "with", "column": "CADD"}
+    llr, cadd = (find(figures, score=name, **subset) for name in ("llr", "CADD"))
+    assert llr["value"] == pytest.approx(auroc(both, "llr"))
+    assert cadd["value"] == pytest.approx(auroc(both, "CADD", sign=1))
+    assert llr["num_rows"] == cadd["num_rows"] == len(labelled(both))
+    assert llr["num_unscored"] == cadd["num_unscored"]
+    assert not ((figures["score"] == "CADD") & (figures["subset"] == "all")).any()
+
+
+def test_a_baseline_that_all_scored_rows_have_stands_beside_llr_on_all(tmp_path: Path) -> None:
+    frame = make_table(tmp_path / "t")
+    # There where a row is labelled and scored, and on some rows that have no score.
+    frame["CADD"] = np.where(frame["llr"].notna(), frame["llr"], 0.5)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "t")
+    rows = read_labelled_rows(tmp_path / "t", LABEL, groups=["SITE"], baselines={"CADD": "low"})
+    figures = measure(rows)
+    names = ["llr", "CADD", "sequence-free: SITE"]
+    found = [find(figures, metric="auroc", score=name) for name in names]
+    assert {one["num_rows"] for one in found} == {len(labelled(frame, "llr"))}
+    assert found[0]["value"] == found[1]["value"]
+    assert "with" not in set(figures["subset"])
+
+
+def test_a_baseline_without_any_number_says_so(tmp_path: Path) -> None:
+    frame = make_table(tmp_path / "t").assign(CADD=np.nan)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "t")
+    rows = read_labelled_rows(tmp_path / "t", LABEL, baselines={"CADD": "low"})
+    found = find(measure(rows), metric="auroc", score="CADD")
+    assert found["reason"] == "no scored row has a number in CADD"
 
 
 def test_figures_of_types_and_groups_are_those_of_their_rows(
@@ -157,7 +195,7 @@ def test_a_difference_is_of_the_rows_that_have_both(
     frame: pd.DataFrame, figures: pd.DataFrame
 ) -> None:
     both = frame.dropna(subset=["llr", "CADD"])
-    found = find(figures, metric="auroc", score="llr", minus="CADD")
+    found = find(figures, metric="auroc", minus="CADD", subset="with", column="CADD")
     assert found["value"] == pytest.approx(auroc(both, "llr") - auroc(both, "CADD", sign=1))
     assert found["low"] < found["value"] < found["high"]
     missing = dict(found["unscored_by_status"])
@@ -192,19 +230,33 @@ def test_numbers_have_rank_correlations(tmp_path: Path) -> None:
     curve = [point for point in make_curves(rows) if point["score"] == "llr"]
     assert len(curve) == 10
     assert all(point["low"] <= point["y"] <= point["high"] for point in curve)
-    least_harmful = scored.sort_values("llr").tail(-(-len(scored) // 10))["FITNESS"]
-    assert curve[0]["y"] == pytest.approx(-least_harmful.median())
+    # As they stand in the table, though low fitness and low llr are harmful.
+    ordered = scored.sort_values("llr")
+    for point, rows_of in zip(curve, np.array_split(np.arange(len(ordered)), 10), strict=True):
+        tenth = ordered.iloc[rows_of]
+        assert point["x"] == pytest.approx(tenth["llr"].median())
+        assert point["y"] == pytest.approx(tenth["FITNESS"].median())
+        assert point["low"] == pytest.approx(tenth["FITNESS"].quantile(0.25))
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"LABEL": "good"}, "no scored row is positive"),
-        ({"LABEL": "bad"}, "no scored row is negative"),
-        ({"LABEL": "unknown"}, "no row has a score"),
+        (
+            {"LABEL": "good"},
+            "no labelled row is positive: no row has bad in LABEL; LABEL holds good (400)",
+        ),
+        (
+            {"LABEL": "bad"},
+            "no labelled row is negative: no row has good in LABEL; LABEL holds bad (400)",
+        ),
+        (
+            {"LABEL": "unknown"},
+            "no row is labelled: no row has bad or good in LABEL; LABEL holds unknown (400)",
+        ),
         (
             {"llr": None, "llr_aligned": None, "llr_fwd": None, "llr_rev": None},
-            "no row has a score",
+            "no labelled row has a score",
         ),
     ],
 )
@@ -219,7 +271,9 @@ def test_what_the_data_do_not_give_has_a_reason(
     assert find(figures, metric="auroc", score="llr")["reason"] == reason
     assert figures["value"].isna().eq(figures["reason"] != "").all() or "llr" in change
     check_curves(list(make_curves(rows)))
-    assert all(line.isprintable() for line in describe_figures(figures.to_dict("records")))
+    told = list(describe_figures(make_figure() for make_figure in plan_figures(rows, FEW)))
+    assert all(line.isprintable() for line in told)
+    assert sum(reason in line for line in told) == 1
 
 
 @pytest.mark.parametrize("num_rows", [2, 10])
@@ -233,6 +287,31 @@ def test_few_rows_and_ties_give_figures_or_reasons(tmp_path: Path, num_rows: int
     figures = measure(rows)
     assert find(figures, metric="auroc", score="llr")["value"] == 0.5
     check_curves(list(make_curves(rows)))
+
+
+def test_few_rows_are_said_to_be_few(tmp_path: Path) -> None:
+    make_table(tmp_path / "t", 30)
+    planned = plan_figures(read_labelled_rows(tmp_path / "t", LABEL), FEW)
+    figures = [make_figure() for make_figure in planned]
+    told = [line for line in describe_figures(figures) if ": auroc of llr:" in line]
+    assert min(figures[0]["num_positive"], figures[0]["num_negative"]) < 10
+    assert told[0].endswith(": few, the interval is too narrow")
+
+
+def test_types_are_told_one_by_one(frame: pd.DataFrame) -> None:
+    planned = plan_figures(frame.attrs["rows"], FEW)
+    told = list(describe_figures(make_figure() for make_figure in planned))
+    assert told[0] == "LABEL: positive: bad; negative: good"
+    found = auroc(frame[frame["alt"] == "C"], "llr")
+    assert any(line.startswith(f"LABEL: auroc of llr, snv: {found:.3f} [") for line in told)
+
+
+def test_distributions_are_of_the_scores_in_the_table(frame: pd.DataFrame) -> None:
+    points = list(make_curves(frame.attrs["rows"]))
+    bins = points_of(points, "distribution", "positive")
+    values = labelled(frame, "llr")
+    mean = values.loc[values["LABEL"] == "bad", "llr"].mean()
+    assert (bins[:, 0] * bins[:, 1]).sum() == pytest.approx(mean, abs=0.1)
 
 
 def check_curves(points: list[dict[str, Any]]) -> None:

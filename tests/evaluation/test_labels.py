@@ -9,12 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.labels import (
-    LabelSettings,
-    read_labelled_rows,
-    review_stars,
-    variant_type,
-)
+from evo2_tasks.evaluation.labels import read_labelled_rows, variant_type
+from evo2_tasks.evaluation.selection import LabelSettings, review_stars
 
 CLINVAR = LabelSettings(
     "CLNSIG",
@@ -115,6 +111,24 @@ def test_numbers_and_baselines_are_turned_so_that_higher_is_more_harmful(tmp_pat
     assert high.target.tolist() == [0.5, -2.0]
 
 
+@pytest.mark.parametrize(
+    ("values", "positive", "negative"),
+    [
+        ([True, False, None], "true", "false"),
+        ([1, 0, None], "1", "0"),
+        ([["a", None], ["b"], []], "a", "b"),
+    ],
+)
+def test_flags_whole_numbers_and_lists_have_values(
+    tmp_path: Path, values: list[Any], positive: str, negative: str
+) -> None:
+    table = write(tmp_path / "t", [{"F": value} for value in values])
+    label = LabelSettings("F", positive=(positive,), negative=(negative,))
+    rows = read_labelled_rows(table, label)
+    assert rows.target.tolist() == [True, False]
+    assert rows.left_out == {"no value": 1}
+
+
 def test_text_where_numbers_are_expected_is_said(tmp_path: Path) -> None:
     table = write(tmp_path / "t", [{"F": "0.5"}, {"F": "LOF"}])
     with pytest.raises(InputError, match="column F: expected numbers"):
@@ -133,11 +147,156 @@ def test_a_missing_column_is_said(tmp_path: Path) -> None:
         read_labelled_rows(table, CLINVAR, groups=["MC"])
 
 
-def test_nothing_labelled_is_no_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table = write(tmp_path / "t", [{"CLNSIG": ["Affects"], "CADD": 1.0}])
+def test_nothing_labelled_is_no_rows(tmp_path: Path) -> None:
+    table = write(tmp_path / "t", [{"CLNSIG": ["Affects"], "CADD": 1.0}, {"CLNSIG": []}])
     rows = read_labelled_rows(table, CLINVAR, groups=["contig"], baselines={"CADD": "high"})
     assert len(rows) == 0
-    assert "no row has Pathogenic or" in caplog.text
+    assert rows.why_none == (
+        "no row is labelled: no row has Pathogenic, Likely_pathogenic, Benign or Likely_benign in "
+        "CLNSIG; CLNSIG holds Affects (1)"
+    )
+    assert rows.left_out == {"another value": 1, "no value": 1}
+
+
+def test_each_row_without_a_label_is_counted_once_by_its_first_reason(tmp_path: Path) -> None:
+    one_star, two_stars = "criteria_provided,_single_submitter", "reviewed_by_expert_panel"
+    table = write(
+        tmp_path / "t",
+        [
+            {"CLNSIG": value, "MC": consequence, "CLNREVSTAT": status}
+            for value, consequence, status in [
+                (["Benign"], "missense", two_stars),
+                (["Benign"], "missense", one_star),
+                (["Benign"], "nonsense", one_star),
+                (["Pathogenic"], "nonsense", two_stars),
+                (["Benign/Pathogenic"], "missense", two_stars),
+                (["Affects"], "nonsense", one_star),
+                (None, "missense", None),
+            ]
+        ],
+    )
+    label = LabelSettings(
+        "CLNSIG",
+        CLINVAR.positive,
+        CLINVAR.negative,
+        where={"MC": ("missense",)},
+        min_review_stars=2,
+    )
+    rows = read_labelled_rows(table, label)
+    assert rows.left_out == {
+        "another value": 1,
+        "no value": 1,
+        "positive and negative": 1,
+        "where MC": 2,
+        "min_review_stars": 1,
+    }
+    assert len(rows) + sum(rows.left_out.values()) == 7
+    # The one that is positive has another consequence.
+    assert rows.why_none == (
+        "no labelled row is positive: of 1 with Pathogenic or Likely_pathogenic in CLNSIG, where "
+        "MC left out 1; MC holds missense (4), nonsense (3)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "stars", "said"),
+    [
+        (
+            {"MC": ("Missense",)},
+            None,
+            "no row is labelled: of 3 with a label in CLNSIG, where MC left out 3; MC holds "
+            "missense (2), nonsense (1): did you mean missense? Upper and lower case count",
+        ),
+        (
+            {"MC": ("nonsense",)},
+            4,
+            "no row is labelled: of 3 with a label in CLNSIG, where MC left out 2 and "
+            "min_review_stars left out 1; MC holds missense (2), nonsense (1)",
+        ),
+        (
+            {"GENE": ("BRCA1",)},
+            None,
+            "no row is labelled: of 3 with a label in CLNSIG, where GENE left out 3; GENE has no "
+            "value in any row",
+        ),
+    ],
+)
+def test_what_a_restriction_removed_is_said(
+    tmp_path: Path, where: dict[str, tuple[str, ...]], stars: int | None, said: str
+) -> None:
+    rows = [
+        {"CLNSIG": ["Benign"], "MC": "missense", "CLNREVSTAT": "", "GENE": None},
+        {"CLNSIG": ["Pathogenic"], "MC": "missense", "CLNREVSTAT": "", "GENE": None},
+        {"CLNSIG": ["Benign"], "MC": "nonsense", "CLNREVSTAT": "", "GENE": None},
+    ]
+    label = LabelSettings(
+        "CLNSIG", CLINVAR.positive, CLINVAR.negative, where=where, min_review_stars=stars
+    )
+    assert read_labelled_rows(write(tmp_path / "t", rows), label).why_none == said
+
+
+def test_values_of_another_case_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    many = [{"CLNSIG": [f"value_{i}"]} for i in range(20)]
+    rows = [{"CLNSIG": ["pathogenic"]}, {"CLNSIG": ["pathogenic"]}, {"CLNSIG": ["Benign"]}, *many]
+    found = read_labelled_rows(write(tmp_path / "t", rows), CLINVAR)
+    assert len(found) == 1
+    assert found.why_none.startswith(
+        "no labelled row is positive: no row has Pathogenic or Likely_pathogenic in CLNSIG; CLNSIG "
+        "holds pathogenic (2), Benign (1), value_0 (1)"
+    )
+    assert found.why_none.endswith(
+        "value_5 (1) and 14 more: did you mean pathogenic? Upper and lower case count"
+    )
+    assert not caplog.text  # once is enough
+    rows.append({"CLNSIG": ["Likely_pathogenic"]})
+    assert not read_labelled_rows(write(tmp_path / "u", rows), CLINVAR).why_none
+    assert "no row has Pathogenic in CLNSIG, but pathogenic: upper and lower case" in caplog.text
+
+
+def test_numbers_that_are_not_there_are_said(tmp_path: Path) -> None:
+    label = LabelSettings("F", harmful="low", where={"MC": ("a",)})
+    table = write(tmp_path / "t", [{"F": float("nan"), "MC": "a"}, {"F": None, "MC": "b"}])
+    assert read_labelled_rows(table, label).why_none == (
+        "no row is labelled: no row has a number in F"
+    )
+    table = write(tmp_path / "u", [{"F": 1.0, "MC": "b"}, {"F": None, "MC": "a"}])
+    assert read_labelled_rows(table, label).why_none == (
+        "no row is labelled: of 1 with a number in F, where MC left out 1; MC holds b (1), a (1)"
+    )
+
+
+def test_messages_hold_no_control_characters(tmp_path: Path) -> None:
+    table = write(tmp_path / "t", [{"CLNSIG": ["bad\n\x1b[31m"]}])
+    why_none = read_labelled_rows(table, CLINVAR).why_none
+    assert "bad\\n\\x1b" in why_none
+    assert why_none.isprintable()
+
+
+def test_a_definition_says_all_that_counts() -> None:
+    label = LabelSettings(
+        "CLNSIG",
+        positive=("Pathogenic", "Likely_pathogenic"),
+        negative=("Benign",),
+        where={"MC": ("missense_variant",)},
+        min_review_stars=2,
+        resample_by="GENE",
+    )
+    assert label.definition == (
+        "positive: Pathogenic, Likely_pathogenic; negative: Benign; where MC: missense_variant; "
+        "min_review_stars: 2; resample_by: GENE"
+    )
+    assert LabelSettings("F", harmful="low").definition == "harmful: low"
+
+
+def test_scores_and_baselines_are_of_the_rows_that_have_an_llr(tmp_path: Path) -> None:
+    unscored = {"status": "no_context", "llr": None, "llr_aligned": None}
+    table = write(
+        tmp_path / "t",
+        [{"CLNSIG": ["Benign"], "CADD": 1.0}, {"CLNSIG": ["Benign"], "CADD": 2.0} | unscored],
+    )
+    rows = read_labelled_rows(table, CLINVAR, baselines={"CADD": "high"})
+    for scores in [*rows.scores.values(), *rows.baselines.values()]:
+        assert np.isfinite(scores).tolist() == [True, False]
 
 
 def test_rows_are_drawn_by_position_or_by_a_field(tmp_path: Path) -> None:
@@ -168,6 +327,10 @@ def test_one_strand_has_no_scores_of_strands(tmp_path: Path) -> None:
         ("CTT", "C", "deletion"),
         ("CAG", "TT", "indel"),
         ("A", "<DEL>", "symbolic"),
+        ("A", "*", "symbolic"),
+        ("A", ".", "symbolic"),
+        ("A", "A]c:5]", "symbolic"),
+        ("A", "A.", "symbolic"),
     ],
 )
 def test_types_are_of_what_changes(ref: str, alt: str, kind: str) -> None:

@@ -11,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -24,8 +26,12 @@ from evo2_tasks.evaluation.report.words import (
     printable,
     script_json,
     share,
+    variant,
 )
+from evo2_tasks.evaluation.text import describe_figures
+from evo2_tasks.table.schema import CarryField
 from tests.evaluation.build import (
+    CARRY,
     HOSTILE,
     LABELS,
     hostile_columns,
@@ -38,7 +44,7 @@ from tests.evaluation.build import (
     write_scoring,
 )
 
-VOID = {"meta", "br", "img", "link", "input"}
+VOID = {"meta", "br", "wbr", "img", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -132,21 +138,23 @@ def test_figures_have_interval_and_coverage(folder: Path, page: Path) -> None:
     labelled = frame[frame["KIND"].notna()]
     used = labelled[labelled["llr"].notna()]
     rows = {row[0]: row for row in rows_of(page, "Figures of all rows with a label, KIND")}
-    assert set(rows) >= {"one: llr", "two: llr", "OTHER", "sequence-free: PLACE"}
+    # The two score other rows, so that a baseline is not the same beside each.
+    assert list(rows)[:4] == ["one: llr", "two: llr", "one: OTHER", "two: OTHER"]
+    assert set(rows) >= {"one: sequence-free: PLACE", "two: sequence-free: PLACE"}
     row = rows["one: llr"]
     value, low, high = map(float, re.findall(r"[\d.]+", row[1]))
     assert low < value < high
     is_bad = used["KIND"] == "bad"
     assert row[3] == f"{is_bad.mean():.3f}"
     assert row[5:7] == [str(is_bad.sum()), str((~is_bad).sum())]
-    assert row[7] == str(len(labelled) - len(used))
     unscored = labelled[labelled["llr"].isna()]["status"].value_counts()
-    assert all(f"{status} {number}" in row[8] for status, number in unscored.items() if number)
+    assert unscored.sum() == len(labelled) - len(used) > 0
+    assert all(f"{number} {status}" in row[7] for status, number in unscored.items() if number)
 
 
 def test_differences_have_a_sign(page: Path) -> None:
     rows = rows_of(page, "Differences on the same variants")
-    assert rows[0][0] == "one: llr minus OTHER"
+    assert rows[0][:2] == ["all", "one: llr minus OTHER"]
     assert re.match("[+\N{MINUS SIGN}]0\\.\\d{3} \\[", rows[0][2])
 
 
@@ -210,7 +218,7 @@ def test_nothing_scored_is_said_loudly(tmp_path: Path, num_rows: int) -> None:
     assert ("NOTHING IS SCORED" if num_rows else "the input has no alleles") in text
     if num_rows:
         assert "ref_mismatch 30" in text
-        assert "no row has a score" in text
+        assert "KIND gives no figure: no labelled row has a score." in text
 
 
 def test_one_class_only_has_its_reason(tmp_path: Path) -> None:
@@ -218,17 +226,196 @@ def test_one_class_only_has_its_reason(tmp_path: Path) -> None:
     columns["KIND"] = ["good"] * 80
     write_scoring(tmp_path / "one", columns)
     page = write_page(tmp_path, **LABELS)
-    assert "no AUROC: no scored row is positive" in read(page).text()
-    assert rows_of(page, "Figures of all rows")[0][1] == "\N{EN DASH}"
+    reason = "no labelled row is positive: no row has bad in KIND; KIND holds good (80)"
+    assert f"no AUROC: {reason}" in read(page).text()
+    assert f"KIND gives no figure: {reason}." in read(page).text()
+    assert "Figures of all rows" not in read(page).text()
+    (negative,) = plots_of(page)["llr by label"]["data"]
+    assert negative["name"] == "negative"
+
+
+def test_a_scoring_without_any_score_stands_beside_one_that_has_them(tmp_path: Path) -> None:
+    write_scoring(tmp_path / "one", make_columns(300))
+    write_scoring(tmp_path / "two", without_scores(make_columns(300)), weights_digest="1" * 64)
+    page = write_page(tmp_path, ["one", "two"], **LABELS)
+    text = read(page).text()
+    assert "KIND gives no figure of two: no labelled row has a score." in text
+    assert "two: NOTHING IS SCORED" in text
+    rows = {row[0]: row for row in rows_of(page, "Figures of all rows with a label, KIND")}
+    assert rows["one: llr"][1].startswith("0.")
+    assert rows["two: llr"][1] == "\N{EN DASH}"
+
+
+def plots_of(page: Path) -> dict[str, dict[str, Any]]:
+    """The figures by their title, each with its caption."""
+    text = page.read_text(encoding="utf-8")
+    titles = re.findall(r'<div class="title"[^>]*>(.*?)</div>', text)
+    captions = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", text)
+    plots = json.loads(read(page).scripts()[0])
+    return {
+        title: plot | {"caption": caption}
+        for title, caption, plot in zip(titles, captions, plots, strict=True)
+    }
+
+
+def names_of(plot: dict[str, Any]) -> list[str]:
+    return [trace["name"] for trace in plot["data"] if "name" in trace]
 
 
 def test_a_number_as_label_has_its_figures(tmp_path: Path) -> None:
     columns = make_columns(300)
+    # An indel tenth far away, and a number of which low values are harmful.
+    columns["llr"] = [None if one is None else one - 80 * (one < -2) for one in columns["llr"]]
+    columns["OTHER"] = [None if one is None else 0.01 * one for one in columns["llr"]]
     write_scoring(tmp_path / "one", columns)
-    page = write_page(tmp_path, labels={"OTHER": {"harmful": "high"}}, groups=["PLACE"])
+    page = write_page(tmp_path, labels={"OTHER": {"harmful": "low"}}, groups=["PLACE"])
     assert "Spearman of llr" in read(page).text()
-    plots = json.loads(read(page).scripts()[0])
-    assert any("error_y" in trace for plot in plots for trace in plot["data"])
+    plot = plots_of(page)["OTHER by llr"]
+    (trace,) = plot["data"]
+    frame = read_frame(tmp_path / "one" / "scores.parquet").dropna(subset=["llr"])
+    frame = frame.sort_values("llr", kind="stable")
+    tenths = np.array_split(np.arange(len(frame)), 10)
+    medians = [frame.iloc[tenth][["llr", "OTHER"]].median() for tenth in tenths]
+    assert trace["y"] == pytest.approx([one["OTHER"] for one in medians], rel=1e-4)
+    assert np.diff(trace["x"]).tolist() == [1] * 9
+    assert plot["layout"]["xaxis"]["ticktext"] == [decimal(one["llr"]) for one in medians]
+
+
+@pytest.fixture(scope="module")
+def partial_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scorings of the same rows, and a baseline that some of them lack."""
+    folder = tmp_path_factory.mktemp("partial")
+    columns = make_columns(600)
+    columns["OTHER"] = [
+        None if place == "rRNA" else number
+        for place, number in zip(columns["PLACE"], columns["OTHER"], strict=True)
+    ]
+    write_scoring(folder / "one", columns)
+    again = columns | {"llr": [None if one is None else 0.9 * one for one in columns["llr"]]}
+    write_scoring(folder / "two", again, weights_digest="1" * 64)
+    return write_page(folder, ["one", "two"], **LABELS)
+
+
+def test_llr_of_every_scoring_comes_first(partial_page: Path) -> None:
+    plots = plots_of(partial_page)
+    expected = ["one: llr", "two: llr", "OTHER", "sequence-free: PLACE", "one: llr_aligned"]
+    dots = plots["AUROC by score and group, KIND"]
+    assert names_of(dots)[:5] == expected
+    # Of ten scores there are looks for seven.
+    assert "3 more scores are in the tables only." in dots["caption"]
+    rows = rows_of(partial_page, "Figures of all rows with a label, KIND")
+    assert [row[0] for row in rows[:3]] == ["one: llr", "two: llr", "sequence-free: PLACE"]
+    # In each subset they stand in this order, from above.
+    tops: dict[str, list[tuple[float, str]]] = {}
+    for trace in dots["data"]:
+        for text, y in zip(trace["hovertext"], trace["y"], strict=True):
+            tops.setdefault(text.split("<br>")[1], []).append((y, trace["name"]))
+    drawn = names_of(dots)
+    for found in tops.values():
+        order = [drawn.index(name) for _, name in sorted(found)]
+        assert order == sorted(order)
+    colors = {
+        trace["name"].partition(" (")[0]: trace["line"]["color"]
+        for trace in plots["ROC curves"]["data"]
+        if trace.get("name")
+    }
+    marks = {trace["name"]: trace["marker"]["color"] for trace in dots["data"]}
+    assert colors == {name: marks[name] for name in expected[:3]}
+
+
+def test_what_stands_together_is_of_the_same_rows(partial_page: Path) -> None:
+    dots = plots_of(partial_page)["AUROC by score and group, KIND"]
+    rows: dict[str, set[str]] = {}
+    for trace in dots["data"]:
+        for text in trace["hovertext"]:
+            name, place, _, num_rows = text.split("<br>")
+            rows.setdefault(place, set()).add(num_rows)
+            assert place != "all" or name != "OTHER"
+    assert {place: len(found) for place, found in rows.items()} == dict.fromkeys(rows, 1)
+    assert "with OTHER" in rows
+
+
+def test_each_curve_has_the_prevalence_of_its_own_rows(partial_page: Path) -> None:
+    frame = read_frame(partial_page.parent / "one" / "scores.parquet")
+    used = frame[frame["KIND"].notna() & frame["llr"].notna()]
+    prevalences = {
+        name: (rows["KIND"] == "bad").mean()
+        for name, rows in (("one: llr", used), ("OTHER", used.dropna(subset=["OTHER"])))
+    }
+    plot = plots_of(partial_page)["Precision and recall"]
+    assert f"one: llr {prevalences['one: llr']:.3f}" in plot["caption"]
+    assert f"OTHER {prevalences['OTHER']:.3f}" in plot["caption"]
+    lines = {trace["y"][0] for trace in plot["data"] if trace["line"].get("width") == 1}
+    assert sorted(lines) == pytest.approx(sorted(prevalences.values()))
+    num_rows = used["OTHER"].notna().sum()
+    assert f"OTHER ({num_rows} rows)" in names_of(plot)
+
+
+def test_the_label_is_told_with_what_was_left_out(tmp_path: Path) -> None:
+    columns = make_columns(300)
+    columns["KIND"][:5] = ["odd"] * 5
+    write_scoring(tmp_path / "one", columns)
+    labels = {"KIND": LABELS["labels"]["KIND"] | {"where": {"PLACE": ["tRNA", "rRNA"]}}}
+    text = read(write_page(tmp_path, labels=labels)).text()
+    frame = read_frame(tmp_path / "one" / "scores.parquet").iloc[5:]
+    elsewhere = (frame["PLACE"] == "coding").sum()
+    labelled = frame[frame["PLACE"] != "coding"]
+    assert (
+        f"KIND: positive: bad; negative: good; where PLACE: tRNA, rRNA. Of 300 rows "
+        f"{len(labelled)} have a label, {labelled['llr'].notna().sum()} of them a score; left out: "
+        f"where PLACE {elsewhere}, another value 5."
+    ) in text
+
+
+def test_the_headline_says_that_it_mixes_types(tmp_path: Path) -> None:
+    columns = make_columns(600)
+    write_scoring(tmp_path / "one", columns)
+    assert "all types of variants together; snv 0." in read(write_page(tmp_path, **LABELS)).text()
+    columns |= {"ref": ["A"] * 600, "alt": ["C"] * 600}
+    write_scoring(tmp_path / "two", columns)
+    assert "all types of" not in read(write_page(tmp_path, ["two"], **LABELS)).text()
+
+
+def test_figures_of_few_rows_look_unlike_the_others(tmp_path: Path) -> None:
+    columns = make_columns(600)
+    columns["PLACE"][:6] = ["tiny"] * 6
+    columns["KIND"][:6] = ["bad", "good"] * 3
+    write_scoring(tmp_path / "one", columns)
+    page = write_page(tmp_path, **LABELS)
+    dots = plots_of(page)["AUROC by score and group, KIND"]
+    (llr,) = [trace for trace in dots["data"] if trace["name"] == "llr"]
+    symbols = {
+        text.split("<br>")[1]: symbol
+        for text, symbol in zip(llr["hovertext"], llr["marker"]["symbol"], strict=True)
+    }
+    assert symbols["PLACE: tiny"] == "circle-open"
+    assert symbols["PLACE: tRNA"] == symbols["all"] == "circle"
+    assert "Open marks rest on fewer than 10 rows, of a class" in dots["caption"]
+    rows = {(row[0], row[1]): row for row in rows_of(page, "By PLACE, KIND")}
+    assert "few rows" in rows["tiny", "llr"][-1]
+    assert "few rows" not in rows["tRNA", "llr"][-1]
+
+
+@pytest.mark.parametrize("num_rows", [1, 4, 40, 4_000])
+def test_counts_have_whole_ticks(tmp_path: Path, num_rows: int) -> None:
+    columns = make_columns(num_rows)
+    columns["status"] = ["scored"] * num_rows
+    columns["llr"] = [0.1 * (i % 7) for i in range(num_rows)]
+    write_scoring(tmp_path / "one", columns)
+    plot = plots_of(write_page(tmp_path))["Distribution of llr, one"]
+    axis, most = plot["layout"]["yaxis"], max(plot["data"][0]["y"])
+    # "~s" writes 0.2 as 200m; below six, ticks are at each whole number.
+    assert (axis["tickformat"] == "~s") == (most >= 1_000)
+    assert ("dtick" in axis) == (most < 6)
+
+
+def test_headings_of_groups_are_whole(tmp_path: Path) -> None:
+    columns = make_columns(600)
+    name = "missense_variant,intron_variant"
+    columns["PLACE"] = [name if one == "tRNA" else one for one in columns["PLACE"]]
+    write_scoring(tmp_path / "one", columns)
+    layout = plots_of(write_page(tmp_path, **LABELS))["AUROC by score and group, KIND"]["layout"]
+    assert f"PLACE: {name}" in [one["text"] for one in layout["annotations"]]
 
 
 # --- for every reader
@@ -348,6 +535,29 @@ def test_text_in_figures_has_no_tags_of_its_own(hostile: Path) -> None:
     assert not [text for text in found if "<" in text or ">" in text]
 
 
+def test_names_of_the_config_are_inert_too(tmp_path: Path) -> None:
+    columns = make_columns(60)
+    for name in HOSTILE:
+        columns[name] = columns["OTHER"]
+    carry = (*CARRY, *(CarryField(name, "float", False, "") for name in HOSTILE))
+    table = write_scoring(tmp_path / "one", columns, carry=carry)
+    labels = LABELS["labels"] | {HOSTILE[0]: {"harmful": "low"}}
+    page = write_page(tmp_path, labels=labels, baselines=dict.fromkeys(HOSTILE, "high"))
+    read_page = read(page)
+    assert read_page.open == []
+    assert len(read_page.all("script")) == 3
+    assert not read_page.all("img")
+    figures = pq.read_table(table.with_name("figures.parquet")).to_pylist()
+    assert all(line.isprintable() for line in describe_figures(figures))
+
+
+def test_numbers_that_are_none_are_no_numbers_to_sort_by(tmp_path: Path) -> None:
+    columns = make_columns(20) | {"OTHER": [float("nan")] * 20}
+    write_scoring(tmp_path / "one", columns)
+    cells = read(write_page(tmp_path)).all("td")
+    assert not [one for one in cells if one.get("data-value") in ("nan", "inf")]
+
+
 def test_long_alleles_are_shortened(hostile: Path) -> None:
     text = read(hostile).text()
     assert "A" * 12 + "… (10,000)" in text
@@ -355,6 +565,8 @@ def test_long_alleles_are_shortened(hostile: Path) -> None:
 
 
 def test_words() -> None:
+    nothing = {"record": 1_055, "contig": None, "pos": None, "ref": None, "alt": None}
+    assert variant(nothing) == "record 1055"  # as in the table and in the log
     assert allele("ACGT") == "ACGT"
     assert allele("A" * 10_000) == "A" * 12 + "… (10,000)"
     assert allele(None) == "\N{EN DASH}"

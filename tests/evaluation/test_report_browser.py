@@ -216,6 +216,36 @@ def test_figures_follow_the_width(browser: Any, pages: dict[str, Path]) -> None:
         assert visit.tab.evaluate("document.documentElement.scrollWidth") == PHONE_WIDTH
 
 
+def test_buttons_of_a_figure_are_there_under_the_pointer_only(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    looks = """() => [...document.querySelectorAll(".modebar-group")].map((one) =>
+        [getComputedStyle(one).opacity, getComputedStyle(one).backgroundColor])"""
+    # The one at this place is opaque, or none is.
+    is_seen = """(place) => [...document.querySelectorAll(".modebar-group")].every((one, at) =>
+        getComputedStyle(one).opacity === (at === place ? "1" : "0"))"""
+    with Visit(browser, pages["unlabelled"]) as visit:
+        assert all(one == ["0", "rgba(0, 0, 0, 0)"] for one in visit.tab.evaluate(looks))
+        visit.tab.locator("#figure-2").hover()
+        visit.tab.wait_for_function(is_seen, arg=1)
+        visit.tab.mouse.move(2, 2)
+        visit.tab.wait_for_function(is_seen, arg=-1)
+
+
+def test_tables_of_figures_fit_a_screen_and_their_rows_are_low(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    with Visit(browser, pages["labelled"], viewport={"width": 1280, "height": 900}) as visit:
+        tables = visit.tab.evaluate(
+            """() => [...document.querySelectorAll("#labels .table")].map((one) => ({
+                hidden: one.scrollWidth - one.clientWidth,
+                rows: [...one.querySelectorAll("tbody tr")].map((row) => row.clientHeight)}))"""
+        )
+        assert len(tables) >= 4
+        assert [one["hidden"] for one in tables] == [0] * len(tables)
+        assert max(height for one in tables for height in one["rows"]) <= 72  # three lines
+
+
 def test_without_scripts_words_and_tables_are_there(browser: Any, pages: dict[str, Path]) -> None:
     with Visit(browser, pages["labelled"], java_script_enabled=False) as visit:
         assert visit.tab.locator("noscript").inner_text().startswith("The figures are drawn by")

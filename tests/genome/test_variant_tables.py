@@ -52,9 +52,9 @@ def test_bad_rows_cost_one_row_each(tmp_path: Path, caplog: pytest.LogCaptureFix
     rows = list(open_variants(path))
     assert [v.status for v in rows] == ["invalid_record"] * len(bad) + [None, None]
     assert rows[-1] == Variant(len(bad) + 1, 1, "1", 6, "A", "C", None)
-    assert "line 2: invalid record: column alt is empty" in caplog.text
-    assert "line 8: invalid record: a quoted field has no proper end" in caplog.text
-    assert "line 9: invalid record: 5 columns, the header has 4" in caplog.text
+    assert "record 0 (line 2): invalid record: column alt is empty" in caplog.text
+    assert "(line 8): invalid record: a quoted field has no proper end" in caplog.text
+    assert "(line 9): invalid record: 5 columns, the header has 4" in caplog.text
 
 
 def test_carried_columns_have_the_type_of_their_values(tmp_path: Path) -> None:
@@ -88,9 +88,13 @@ def test_keys_can_be_carried_too(tmp_path: Path) -> None:
     ("header", "carry", "message"),
     [
         ("chr\tcontig\tpos\tref\talt", [], "several columns are named as the contig"),
-        ("chr\tpos\tref\talt\tx\tx", ["x"], "'x' is named twice"),
-        ("chr\tpos\tref\talt\tx", ["x", "x"], "'x' is named twice"),
-        ("chr\tpos\tref\talt\tx", ["y"], "'y' is no column of the table; the columns are: chr, "),
+        ("chr\tpos\tref\talt\tx\tx", ["x"], "'x', which the config names, is named twice"),
+        ("chr\tpos\tref\talt\tx", ["x", "x"], "'x', which the config names, is named twice"),
+        (
+            "chr\tpos\tref\talt\tx",
+            ["y"],
+            "'y', which the config names, is no column of the table; the columns are: chr, ",
+        ),
     ],
 )
 def test_columns_that_cannot_be_found(
@@ -98,6 +102,29 @@ def test_columns_that_cannot_be_found(
 ) -> None:
     with pytest.raises(InputError, match=message):
         open_variants(write(tmp_path, header + "\n"), carry=carry)
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", " "])
+def test_columns_that_stand_apart_by_something_else_are_said(
+    tmp_path: Path, delimiter: str
+) -> None:
+    text = "chrom\tpos\tref\talt\n1\t5\tA\tC\n".replace("\t", delimiter)
+    with pytest.raises(
+        InputError, match=f"stand apart by '[{delimiter}]', expected tabs or commas"
+    ):
+        open_variants(write(tmp_path, text))
+
+
+def test_text_where_a_number_has_to_be_is_said_when_counting(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "chr\tpos\tref\talt\tn\tempty\tF\n1\t5\tA\tC\t1\t.\t0.5\nbad\n1\t5\tA\tC\t2\t\tLOF\n",
+    )
+    carry = ["n", "empty", "F"]
+    open_variants(path, carry=carry, numbers=["n", "empty"]).count()
+    source = open_variants(path, carry=carry, numbers=["F"])
+    with pytest.raises(InputError, match=r"record 2: 'F' is 'LOF', expected a number"):
+        source.count()
 
 
 def test_parquet_types(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def test_an_invalid_record_is_one_row_without_keys(
     ]
     assert source.counts == VariantCounts(records=3, alleles=3, invalid=2, filtered=0)
     assert source.count() == source.counts
-    assert "line 4: invalid record: 1 columns" in caplog.text
-    assert "line 5: invalid record: an entry of ALT is empty" in caplog.text
+    assert "record 1 (line 4): invalid record: 1 columns" in caplog.text
+    assert "record 2 (line 5): invalid record: an entry of ALT is empty" in caplog.text
     with pytest.raises(ValueError, match="no position"):
         _ = rows[1].start
 

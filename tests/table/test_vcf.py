@@ -262,7 +262,8 @@ def test_lines_that_no_vcf_holds_are_left_out_and_said(
         lines[0],
         lines[-1],
     ]
-    assert f"{tmp_path / 'in.vcf'}: line 12 is left out of the VCF: it is no record." in caplog.text
+    said = f"{tmp_path / 'in.vcf'}: record 1 (line 12) is left out of the VCF: it is no record."
+    assert said in caplog.text
     bcftools_reads(target)
 
 

@@ -14,10 +14,9 @@ import pyarrow as pa
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.report.saturation import Saturation, find_saturation
 from evo2_tasks.evaluation.report.summary import TableSummary, summarize_table
-from evo2_tasks.evaluation.schema import curves_schema, figures_schema
+from evo2_tasks.evaluation.schema import curves_schema, figures_schema, is_small
 from evo2_tasks.table.files import open_table, read_json, read_rows, shown
 from evo2_tasks.table.provenance import Provenance, read_provenance
-from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 
 TABLE, RUN, FIGURES, CURVES = "scores.parquet", "run.json", "figures.parquet", "curves.parquet"
 WRITERS: Final = {TABLE: "merge", RUN: "merge", FIGURES: "evaluate", CURVES: "evaluate"}
@@ -31,6 +30,7 @@ class Figure:
     """A row of ``figures.parquet``; the columns of ``schema.FIGURE_COLUMNS`` say what is what."""
 
     label: str
+    definition: str
     score: str
     minus: str | None
     metric: str
@@ -50,11 +50,17 @@ class Figure:
     num_clusters: int
     num_resamples: int
     num_dropped: int
+    left_out: Sequence[tuple[str, int]]
 
     @property
-    def is_of_model(self) -> bool:
-        """Whether it is about a score column of the table; else about a baseline."""
-        return self.score in ALL_SCORE_COLUMNS
+    def place(self) -> tuple[str, str | None, str | None]:
+        """What rows it is of: subset, column and group."""
+        return self.subset, self.column, self.group
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it rests on few rows, so that its interval is too narrow."""
+        return is_small(self.num_rows, self.num_positive, self.num_negative)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,14 @@
-"""Figures of labelled variants: curves with their intervals, figures as dots, distributions.
-
-A curve's ``x`` counts higher as more harmful, as everything of ``evaluate`` does; here the scores
-of the table get their own sign back.
-"""
+"""Figures of labelled variants: curves with their intervals, figures as dots, distributions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import plotly.graph_objects as go
 
+from evo2_tasks.evaluation.report.comparison import Named, NamedCurve
 from evo2_tasks.evaluation.report.evidence import Curve, Figure, FloatArray
 from evo2_tasks.evaluation.report.style import (
     AXIS,
@@ -25,36 +22,32 @@ from evo2_tasks.evaluation.report.style import (
 from evo2_tasks.evaluation.report.words import (
     count,
     counted,
+    decimal,
     fixed,
     interval,
     listed,
     plot_text,
     printable,
 )
-from evo2_tasks.evaluation.schema import ALL, BY_GROUP, BY_TYPE, WITHIN
-from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
+from evo2_tasks.evaluation.schema import ALL, BY_GROUP, BY_TYPE, FEWEST_ROWS, WITH, WITHIN
 
 CURVE_HEIGHT: Final = 380
 MOST_DOT_ROWS: Final = 24
+HEADING: Final = 1.3
+"""Height of a heading among dots, in heights of a dot's line."""
+
 AXES: Final = {
     "roc": ("share of the negative above the threshold", "share of the positive above it"),
     "precision_recall": ("recall", "precision"),
 }
 
-Named = tuple[str, Figure]
-"""A scoring and a figure of it."""
-NamedCurve = tuple[str, Curve]
-"""A scoring and a curve of it."""
+Looks = Mapping[str, Series]
+"""A look for each score that is drawn, by its name."""
 
 
-def name_series(scoring: str, score: str, scorings: Sequence[str]) -> str:
-    """Name of a score; that of its scoring before it where there are several and it is theirs."""
-    return f"{scoring}: {score}" if len(scorings) > 1 and score in ALL_SCORE_COLUMNS else score
-
-
-def take_series(names: Sequence[str]) -> dict[str, Series]:
-    """A look for each series, in the order of their first mention, as far as there are looks."""
-    return dict(zip(dict.fromkeys(names), SERIES, strict=False))
+def take_looks(named: Sequence[Named]) -> Looks:
+    """A look for each score, in the order of their first mention, as far as there are looks."""
+    return dict(zip(dict.fromkeys(name for name, _ in named), SERIES, strict=False))
 
 
 def describe_subset(figure: Figure) -> str:
@@ -65,13 +58,13 @@ def describe_subset(figure: Figure) -> str:
             return "all"
         case "type":
             return group
-        case "within":
-            return f"within {column}"
+        case "with" | "within" as kind:
+            return f"{kind} {column}"
     return f"{column}: {group}"
 
 
 def plot_curves(
-    name: str, kind: str, curves: Sequence[NamedCurve], told: str, scorings: Sequence[str]
+    name: str, kind: str, curves: Sequence[NamedCurve], figures: Sequence[Named], looks: Looks
 ) -> Plot:
     """ROC curves, or precision against recall, with their interval bands.
 
@@ -79,18 +72,15 @@ def plot_curves(
         name: Id of the figure.
         kind: ``roc`` or ``precision_recall``.
         curves: One for each series.
-        told: What their areas are, in words and numbers.
-        scorings: Names of all scorings of the page.
+        figures: The area under each curve.
+        looks: Of the scores; those without one are not drawn.
     """
     x_title, y_title = AXES[kind]
     unit = {"range": [-0.01, 1.01], "nticks": 6, "zeroline": False}
     layout = make_layout(CURVE_HEIGHT, x=x_title, y=y_title, xaxis=unit, yaxis=unit)
     figure = go.Figure(layout=layout)
-    names = [name_series(scoring, curve.score, scorings) for scoring, curve in curves]
-    looks = take_series(names)
-    drawn = [
-        (label, curve) for label, (_, curve) in zip(names, curves, strict=True) if label in looks
-    ]
+    drawn = [(label, curve) for label, curve in curves if label in looks]
+    legends = {label: plot_text(label) + _tell_part(one, figures) for label, one in figures}
     for label, curve in drawn:
         has_band = np.isfinite(curve.low) & np.isfinite(curve.high)
         if has_band.any():
@@ -99,24 +89,62 @@ def plot_curves(
                 x=rounded(np.concatenate([x, x[::-1]])),
                 y=rounded(np.concatenate([curve.high[has_band], curve.low[has_band][::-1]])),
                 fill="toself", fillcolor=looks[label].fill, line={"width": 0}, mode="lines",
-                hoverinfo="skip", showlegend=False, legendgroup=label,
+                hoverinfo="skip", showlegend=False, legendgroup=plot_text(label),
             )  # fmt: skip
     for label, curve in drawn:
         figure.add_scatter(
-            x=rounded(curve.x), y=rounded(curve.y), name=plot_text(label), mode="lines",
+            x=rounded(curve.x), y=rounded(curve.y), name=legends[label], mode="lines",
             line=looks[label].line() | {"shape": "hv" if kind == "roc" else "linear"},
-            legendgroup=label,
+            legendgroup=plot_text(label),
             hovertemplate="%{x:.2f}, %{y:.3f}<extra>" + _literal(label) + "</extra>",
         )  # fmt: skip
-    if kind == "roc":
+    for color, ends in _without_worth(kind, figures, looks):
         figure.add_scatter(
-            x=[0, 1], y=[0, 1], mode="lines", name="without worth", hoverinfo="skip",
-            line={"color": MUTED, "dash": "dash", "width": 1}, showlegend=False,
+            x=[0, 1], y=ends, mode="lines", hoverinfo="skip", showlegend=False,
+            line={"color": color, "dash": "dash", "width": 1},
         )  # fmt: skip
     title = "ROC curves" if kind == "roc" else "Precision and recall"
-    left_out = len(set(names)) - len(looks)
-    caption = told + (f" {counted(left_out, 'score')} more are not drawn." if left_out else "")
+    left_out = len(curves) - len(drawn)
+    caption = _tell_curves(kind, figures)
+    caption += f" {_more(left_out, 'score')} not drawn." if left_out else ""
     return Plot(name, title, caption, figure, CURVE_HEIGHT)
+
+
+def _without_worth(
+    kind: str, figures: Sequence[Named], looks: Looks
+) -> list[tuple[str, list[float]]]:
+    """Colour and ends of the lines of a score without worth: of precision the prevalence."""
+    if kind == "roc":
+        return [(MUTED, [0, 1])]
+    found = {label: one.prevalence for label, one in figures if one.prevalence is not None}
+    if len({*found.values()}) == 1:
+        return [(MUTED, [next(iter(found.values()))] * 2)]
+    return [
+        (looks[label].color, [prevalence] * 2)
+        for label, prevalence in found.items()
+        if label in looks
+    ]
+
+
+def _tell_curves(kind: str, figures: Sequence[Named]) -> str:
+    """Areas under curves, and what they are without worth, where scores differ in rows of each."""
+    told = tell_figures(figures)
+    if kind == "roc":
+        return f"AUROC: {told}. On the dashed line a score says nothing. Bands are 95 % intervals."
+    prevalences = [fixed(one.prevalence) for _, one in figures]
+    if len({*prevalences}) == 1:
+        without = f"On the dashed line, {prevalences[0]}, a score says nothing"
+    else:
+        each = listed([
+            f"{printable(label)} {prevalence}"
+            for (label, _), prevalence in zip(figures, prevalences, strict=True)
+        ])  # fmt: skip
+        without = f"On the dashed lines, the share of the positive rows, they say nothing: {each}"
+    return f"Average precision: {told}. {without}. Bands are 95 % intervals."
+
+
+def _more(number: int, noun: str) -> str:
+    return f"{counted(number, f'more {noun}')} {'is' if number == 1 else 'are'}"
 
 
 def _literal(text: str) -> str:
@@ -135,9 +163,8 @@ def plot_distribution(
     )
     for part, look in (("negative", SERIES[0]), ("positive", SERIES[1])):
         if part in parts:
-            x, y = _as_in_table(parts[part], parts[part].y)
             figure.add_scatter(
-                x=rounded(x), y=rounded(y), name=part, mode="lines",
+                x=rounded(parts[part].x), y=rounded(parts[part].y), name=part, mode="lines",
                 line=look.line() | {"shape": "hvh"}, fill="tozeroy", fillcolor=look.fill,
                 hovertemplate="%{x}<br>%{y:.1%} of the " + part + "<extra></extra>",
             )  # fmt: skip
@@ -145,111 +172,99 @@ def plot_distribution(
 
 
 def plot_number(name: str, title: str, curve: Curve, axis: str) -> Plot:
-    """Median and quartiles of a number in tenths of the rows by score."""
-    x, y = _as_in_table(curve, curve.y)
-    _, low = _as_in_table(curve, curve.low)
-    _, high = _as_in_table(curve, curve.high)
-    figure = go.Figure(layout=make_layout(300, x=axis, y=plot_text(curve.label), showlegend=False))
+    """Median and quartiles of a number in tenths of the rows by score, side by side."""
+    places = list(range(1, len(curve.x) + 1))
+    scores = [decimal(value) for value in curve.x]
+    layout = make_layout(
+        300, x=f"{axis}: median of each part", y=plot_text(curve.label), showlegend=False,
+        xaxis={"tickvals": places, "ticktext": scores, "zeroline": False},
+    )  # fmt: skip
+    figure = go.Figure(layout=layout)
     figure.add_scatter(
-        x=rounded(x), y=rounded(y), mode="lines+markers",
+        x=places, y=rounded(curve.y), mode="lines+markers", customdata=scores,
         line=SERIES[0].line(1.5), marker=SERIES[0].marker(8),
         error_y={
             "type": "data", "symmetric": False, "color": SERIES[0].color, "thickness": 1.2,
-            "array": rounded(high - y), "arrayminus": rounded(y - low),
+            "array": rounded(curve.high - curve.y), "arrayminus": rounded(curve.y - curve.low),
         },
-        hovertemplate="mean score %{x}<br>median %{y}<extra></extra>",
+        hovertemplate="median score %{customdata}<br>median %{y}<extra></extra>",
     )  # fmt: skip
     caption = (
-        f"The rows in {len(x)} parts of equal size by their score: at the mean score of each, the "
-        "median of the number and its quartiles, so that higher is more harmful: from "
-        f"{fixed(float(y[0]))} to {fixed(float(y[-1]))}."
+        f"The rows in {counted(len(places), 'part')} of equal size by their score, the lowest to "
+        f"the left: median of {printable(curve.label)} in each, from {decimal(curve.y[0])} to "
+        f"{decimal(curve.y[-1])}, and its quartiles."
     )
     return Plot(name, title, caption, figure, 300)
 
 
-def _as_in_table(curve: Curve, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The points of a curve over the score as it stands in the table."""
-    if curve.score in ALL_SCORE_COLUMNS:
-        return -curve.x[::-1], y[::-1]
-    return curve.x, y
-
-
-def choose_dots(figures: Sequence[Named]) -> list[Named]:
-    """The figures to draw as dots: of each scoring its own, baselines once."""
-    chosen: dict[tuple[Any, ...], Named] = {}
-    for scoring, figure in figures:
-        owner = scoring if figure.is_of_model else ""
-        key = (owner, figure.score, figure.subset, figure.column, figure.group)
-        chosen.setdefault(key, (scoring, figure))
-    return [*chosen.values()]
-
-
 def plot_dots(
-    name: str, title: str, figures: Sequence[Named], without_worth: float, scorings: Sequence[str]
+    name: str, title: str, figures: Sequence[Named], without_worth: float, looks: Looks
 ) -> Plot:
-    """A dot and an interval for each figure, a row for each subset.
+    """A dot and an interval for each figure, a heading for each subset.
 
     Args:
         name: Id of the figure.
         title: Its title.
-        figures: Of one metric.
+        figures: Of one metric, in the order of the scores.
         without_worth: Its value for a score that says nothing.
-        scorings: Names of all scorings of the page.
+        looks: Of the scores; those without one are not drawn.
     """
-    drawn = [one for one in choose_dots(figures) if one[1].value is not None]
-    looks = take_series([name_series(s, figure.score, scorings) for s, figure in drawn])
     by_row: dict[tuple[str | None, ...], dict[str, Figure]] = {}
-    for scoring, figure in sorted(drawn, key=_row_order):
-        row = by_row.setdefault((figure.subset, figure.column, figure.group), {})
-        row[name_series(scoring, figure.score, scorings)] = figure
-    rows = [*by_row][:MOST_DOT_ROWS]
-    heights = [len(by_row[row]) for row in rows]
-    tops = np.concatenate([[0], np.cumsum(np.array(heights) + 0.7)])
-    height = int(90 + 17 * tops[-1])
-    titles = [describe_subset(next(iter(by_row[row].values()))) for row in rows]
-    plot = go.Figure(layout=_dots_layout(height, titles, heights, tops, without_worth))
+    for label, figure in sorted(figures, key=_row_order):
+        if figure.value is not None and label in looks:
+            by_row.setdefault(figure.place, {})[label] = figure
+    rows = [
+        {label: row[label] for label in looks if label in row}
+        for row in [*by_row.values()][:MOST_DOT_ROWS]
+    ]
+    tops = np.concatenate([[0], np.cumsum([len(row) + HEADING for row in rows])])
+    height = int(70 + 17 * tops[-1])
+    plot = go.Figure(layout=_dots_layout(height, rows, tops, without_worth))
     for label, look in looks.items():
         at = [
-            (tops[place] + list(by_row[row]).index(label) + 0.5, by_row[row][label])
-            for place, row in enumerate(rows)
-            if label in by_row[row]
+            (top + HEADING + list(row).index(label) + 0.4, row[label])
+            for top, row in zip(tops, rows, strict=False)
+            if label in row
         ]
         if at:
             plot.add_trace(_dots(label, look, at))
-    caption = _tell_dots(drawn, scorings)
-    if len(by_row) > len(rows):
-        caption += f" {count(len(by_row) - len(rows))} smaller groups are in the tables only."
+    caption = _tell_dots(figures)
+    is_small = any(figure.is_small for row in rows for figure in row.values())
+    caption += (
+        f" Open marks rest on fewer than {FEWEST_ROWS} rows, of a class where there are two: their "
+        "intervals are too narrow." if is_small else ""
+    )  # fmt: skip
+    left_out = len({label for label, _ in figures} - looks.keys())
+    caption += f" {_more(left_out, 'score')} in the tables only." if left_out else ""
+    left_out = len(by_row) - len(rows)
+    caption += f" {_more(left_out, 'group')} in the tables only." if left_out else ""
     return Plot(name, title, caption, plot, height, is_wide=True)
 
 
 def _row_order(named: Named) -> tuple[int, str, int]:
-    """All first, then pairs within groups, types, and groups, the largest first."""
+    """All first, then rows with a baseline, pairs within groups, types, groups by size."""
     figure = named[1]
-    kinds = (ALL, WITHIN, BY_TYPE, BY_GROUP)
+    kinds = (ALL, WITH, WITHIN, BY_TYPE, BY_GROUP)
     return kinds.index(figure.subset), figure.column or "", -figure.num_rows
 
 
 def _dots_layout(
-    height: int,
-    titles: Sequence[str],
-    heights: Sequence[int],
-    tops: FloatArray,
-    without_worth: float,
+    height: int, rows: Sequence[Mapping[str, Figure]], tops: FloatArray, without_worth: float
 ) -> go.Layout:
-    middles = [float(top + h / 2) for top, h in zip(tops, heights, strict=False)]
+    """Headings stand above their dots and not beside them, where long ones would have no room."""
     layout = make_layout(
         height,
         x="",
         y="",
         yaxis={
-            "tickvals": middles,
-            "ticktext": [plot_text(_shortened(title)) for title in titles],
-            "range": [float(tops[-1]), -0.5],
+            "range": [float(tops[-1]) + 0.2, 0],
             "showgrid": False,
             "zeroline": False,
+            "showticklabels": False,
         },
         xaxis={"zeroline": False, "side": "bottom"},
     )
+    layout.margin.l, layout.margin.b = 12, 24
     layout.shapes = [
         {
             "type": "line", "x0": without_worth, "x1": without_worth, "yref": "paper",
@@ -257,16 +272,24 @@ def _dots_layout(
         },
         *(
             {
-                "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": float(top - 0.35),
-                "y1": float(top - 0.35), "line": {"color": AXIS, "width": 0.5},
+                "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": float(top),
+                "y1": float(top), "line": {"color": AXIS, "width": 0.5},
             }
-            for top in tops[1 : len(titles)]
+            for top in tops[1 : len(rows)]
         ),
+    ]  # fmt: skip
+    layout.annotations = [
+        {
+            "text": plot_text(_shortened(describe_subset(next(iter(row.values()))))),
+            "xref": "paper", "x": 0, "xanchor": "left", "y": float(top), "yanchor": "top",
+            "showarrow": False,
+        }
+        for top, row in zip(tops, rows, strict=False)
     ]  # fmt: skip
     return layout
 
 
-def _shortened(text: str, most: int = 24) -> str:
+def _shortened(text: str, most: int = 48) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -281,7 +304,11 @@ def _dots(label: str, look: Series, at: Sequence[tuple[float, Figure]]) -> go.Sc
     ]
     return go.Scatter(
         x=rounded(values), y=[float(place) for place, _ in at], mode="markers",
-        name=plot_text(label), marker=look.marker(), hovertext=texts, hoverinfo="text",
+        name=plot_text(label), hovertext=texts, hoverinfo="text",
+        marker=look.marker() | {
+            "symbol": [look.symbol + "-open" * figure.is_small for _, figure in at],
+            "line": {"width": 2, "color": look.color},
+        },
         error_x={
             "type": "data", "symmetric": False, "color": look.color, "thickness": 1.5, "width": 0,
             "array": rounded(np.nan_to_num(high - values)),
@@ -301,31 +328,27 @@ def tell_rows(figure: Figure) -> str:
     return f"{count(figure.num_positive)} positive, {count(figure.num_negative)} negative"
 
 
-def tell_figures(figures: Sequence[Named], scorings: Sequence[str]) -> str:
-    """Figures of all rows in words and numbers: llr 0.873 [0.859, 0.891] and CADD 0.8."""
+def tell_figures(figures: Sequence[Named]) -> str:
+    """Figures in words and numbers: llr 0.873 [0.859, 0.891] and CADD 0.8 (40 rows)."""
     told = []
-    for scoring, figure in choose_dots(figures):
-        name = printable(name_series(scoring, figure.score, scorings))
+    for label, figure in figures:
         value = interval(figure.value, figure.low, figure.high)
-        # Scores that lack rows are compared by eye with those that do not: say so here, too.
-        rest = f" (of {counted(figure.num_rows, 'row')} only)" if figure.num_unscored else ""
-        told.append(f"{name} {value if figure.value is not None else 'none'}{rest}")
+        value = value if figure.value is not None else "none"
+        told.append(f"{printable(label)} {value}{_tell_part(figure, figures)}")
     return listed(told)
 
 
-def _tell_dots(drawn: Sequence[Named], scorings: Sequence[str]) -> str:
-    everything = [(scoring, figure) for scoring, figure in drawn if figure.subset == ALL]
-    text = f"Of all labelled rows: {tell_figures(everything, scorings)}. " if everything else ""
+def _tell_part(figure: Figure, figures: Sequence[Named]) -> str:
+    """How many rows a figure is of, if not those of the first: they are compared by eye."""
+    is_part = figure.num_rows != figures[0][1].num_rows
+    return f" ({counted(figure.num_rows, 'row')})" if is_part else ""
+
+
+def _tell_dots(figures: Sequence[Named]) -> str:
+    everything = [(name, figure) for name, figure in figures if figure.subset == ALL]
+    num_rows = everything[0][1].num_rows
     return (
-        f"{text}Bars are 95 % intervals; on the dashed line a score says nothing. The tables below "
-        "have all figures."
+        f"Of {counted(num_rows, 'labelled row')} with a score: {tell_figures(everything)}. Bars "
+        "are 95 % intervals; on the dashed line a score says nothing. What stands together is of "
+        "the same rows of a scoring; the tables below have all figures."
     )
-
-
-def take_once(curves: Sequence[NamedCurve]) -> list[NamedCurve]:
-    """The curves to draw: of each scoring its own, those of baselines once."""
-    chosen: dict[tuple[str | None, ...], NamedCurve] = {}
-    for scoring, curve in curves:
-        owner = scoring if curve.score in ALL_SCORE_COLUMNS else ""
-        chosen.setdefault((owner, curve.score, curve.curve, curve.part), (scoring, curve))
-    return [*chosen.values()]

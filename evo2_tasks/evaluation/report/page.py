@@ -13,6 +13,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from evo2_tasks.evaluation.report import sections
+from evo2_tasks.evaluation.report.blocks import Grid
 from evo2_tasks.evaluation.report.evidence import Evidence, read_evidence
 from evo2_tasks.evaluation.report.words import script_json
 from evo2_tasks.table.files import replace_atomically, writing
@@ -63,7 +64,7 @@ def render_page(variant_set: str, evidence: Sequence[Evidence]) -> str:
         plot.content()
         for section in shown
         for block in section.blocks
-        if isinstance(block, sections.Grid)
+        if isinstance(block, Grid)
         for plot in block.plots
     ]
     scripts = [_script(get_plotlyjs()), _script(_read("report.js"))] if plots else []

@@ -37,6 +37,7 @@ from evo2_tasks.evaluation.report.words import (
 
 PLOT_HEIGHT: Final = 300
 PANEL_HEIGHT: Final = 190
+FEW_COUNTS: Final = 6
 FEW_BINS: Final = 120
 """Bins up to which each is marked by a point and not by the line alone."""
 
@@ -62,7 +63,7 @@ def plot_histogram(name: str, table: TableSummary, histogram: Histogram, scoring
         y="alleles",
         bargap=0,
         showlegend=False,
-        yaxis={"tickformat": "~s"},
+        yaxis=_count_axis(int(total.max())),
     )
     llr = table.llr
     middle, low, high = (llr.quantile(share) for share in (0.5, 0.25, 0.75))
@@ -80,6 +81,13 @@ def plot_histogram(name: str, table: TableSummary, histogram: Histogram, scoring
     return Plot(
         name, f"Distribution of llr, {scoring}", caption, go.Figure(bars, layout), PLOT_HEIGHT
     )
+
+
+def _count_axis(most: int) -> dict[str, Any]:
+    """Ticks of whole numbers only: thousands are short, few stand at each one."""
+    if most >= FEW_COUNTS:
+        return {"tickformat": "~s" if most >= 1_000 else ",d"}
+    return {"tickformat": "d", "dtick": 1}
 
 
 def plot_types(name: str, histogram: Histogram, scoring: str) -> Plot:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from evo2_tasks.evaluation.report.evidence import Evidence, Figure
-from evo2_tasks.evaluation.report.label_plots import (
-    Named,
-    NamedCurve,
-    plot_curves,
-    plot_distribution,
-    plot_dots,
-    plot_number,
-    take_once,
-    tell_figures,
-    tell_rows,
+from evo2_tasks.evaluation.report.blocks import (
+    Block,
+    FigureIds,
+    Grid,
+    Heading,
+    Note,
+    Section,
+    Tile,
 )
+from evo2_tasks.evaluation.report.comparison import is_headline
+from evo2_tasks.evaluation.report.evidence import Evidence, Figure
+from evo2_tasks.evaluation.report.label_plots import tell_rows
+from evo2_tasks.evaluation.report.label_sections import show_labels
 from evo2_tasks.evaluation.report.plots import (
     contig_span,
     plot_contig,
@@ -26,12 +26,9 @@ from evo2_tasks.evaluation.report.plots import (
     plot_types,
 )
 from evo2_tasks.evaluation.report.saturation import color_span, plot_stretch
-from evo2_tasks.evaluation.report.style import Plot
 from evo2_tasks.evaluation.report.summary import QUANTILES
 from evo2_tasks.evaluation.report.tables import (
     METRIC_NAMES,
-    Table,
-    tabulate_figures,
     tabulate_flags,
     tabulate_provenance,
     tabulate_quantiles,
@@ -49,86 +46,12 @@ from evo2_tasks.evaluation.report.words import (
     printable,
     share,
 )
-from evo2_tasks.evaluation.schema import (
-    ALL,
-    BY_GROUP,
-    BY_TYPE,
-    METRICS,
-    STRAND_AGREEMENT,
-    WITHIN,
-)
-from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
-
-MAIN_METRICS: Final = {"auroc": 0.5, "spearman": 0.0}
-"""Metrics that are drawn as dots, and what a score that says nothing has."""
+from evo2_tasks.evaluation.schema import BY_TYPE
 
 MOST_PANELS: Final = 48
 """Contigs that are drawn, of all scorings together."""
 
 FEWEST_PANELS: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A heading inside a section."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A paragraph; a warning stands out."""
-
-    text: str
-    is_warning: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """Figures side by side, as many as fit."""
-
-    plots: Sequence[Plot]
-    is_dense: bool = False
-
-
-Block = Heading | Note | Grid | Table
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A section of the page."""
-
-    anchor: str
-    title: str
-    blocks: Sequence[Block]
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """The first thing to know of a scoring.
-
-    Attributes:
-        scoring: Its name.
-        value: A figure.
-        label: What the figure is.
-        lines: What belongs to it.
-    """
-
-    scoring: str
-    value: str
-    label: str
-    lines: Sequence[str]
-
-
-class _Names:
-    """Gives each figure an id of its own."""
-
-    def __init__(self) -> None:
-        self._num_given = 0
-
-    def __call__(self) -> str:
-        self._num_given += 1
-        return f"figure-{self._num_given}"
 
 
 def make_tiles(evidence: Sequence[Evidence]) -> list[Tile]:
@@ -139,21 +62,15 @@ def make_tiles(evidence: Sequence[Evidence]) -> list[Tile]:
 def _make_tile(one: Evidence) -> Tile:
     scored = f"{count(one.num_scored)} of {counted(one.num_rows, 'allele')} scored"
     model = f"model {printable(one.provenance.model or 'unknown')}"
-    headline = [
-        figure
-        for figure in one.figures
-        if figure.metric in MAIN_METRICS and figure.subset == ALL and figure.minus is None
-    ]
+    headline = [figure for figure in one.figures if is_headline(figure)]
     if headline:
-        # Every label has llr first.
-        first = headline[0]
-        others = [f for f in headline if f.score == first.score and f.label != first.label]
+        first, *others = headline
         name = METRIC_NAMES[first.metric]
         if first.value is None:
-            value, lines = "none", [f"no {name}: {printable(first.reason, 200)}"]
+            value, lines = "none", [f"no {name}: {printable(first.reason, 400)}"]
         else:
             value, lines = fixed(first.value), [_tell_interval(first)]
-        lines += [f"{printable(first.label)}: {tell_rows(first)}"]
+        lines += [f"{printable(first.label)}: {tell_rows(first)}", *_tell_types(one, first)]
         lines += [
             f"{printable(f.label)}: {METRIC_NAMES[f.metric]} {fixed(f.value)}" for f in others
         ]
@@ -166,10 +83,28 @@ def _make_tile(one: Evidence) -> Tile:
     return Tile(one.scoring, "0", "alleles scored", [scored, model])
 
 
+def _tell_types(one: Evidence, first: Figure) -> Iterator[str]:
+    """That a figure mixes types of variants, whose scores differ in size, and that of each."""
+    types = [
+        figure
+        for figure in one.figures
+        if (figure.subset, figure.score, figure.minus) == (BY_TYPE, first.score, None)
+        and (figure.label, figure.metric) == (first.label, first.metric)
+        and figure.num_rows
+    ]
+    if len(types) > 1 and first.value is not None:
+        told = [
+            f"{figure.group} {'none' if figure.value is None else fixed(figure.value)}"
+            for figure in types
+        ]
+        yield f"all types of variants together; {', '.join(told)}"
+
+
 def _tell_interval(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return printable(figure.reason, 200)
-    return f"95 % interval {fixed(figure.low)} to {fixed(figure.high)}"
+    few = ", too narrow: few rows" if figure.is_small else ""
+    return f"95 % interval {fixed(figure.low)} to {fixed(figure.high)}{few}"
 
 
 def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
@@ -192,15 +127,15 @@ def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
 
 def make_sections(evidence: Sequence[Evidence]) -> list[Section]:
     """All sections that there is something to say in."""
-    names = _Names()
+    ids = FigureIds()
     sections = [
         Section("alleles", "What became of each allele", _list_alleles(evidence)),
-        Section("labels", "How well scores separate labels", [*_show_labels(evidence, names)]),
-        Section("scores", "Distribution of the scores", [*_show_scores(evidence, names)]),
-        Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, names)]),
-        Section("saturation", "Every substitution", [*_show_saturation(evidence, names)]),
-        Section("strands", "Agreement of the strands", [*_show_strands(evidence, names)]),
-        Section("indels", "Insertions and deletions", [*_show_indels(evidence, names)]),
+        Section("labels", "How well scores separate labels", [*show_labels(evidence, ids)]),
+        Section("scores", "Distribution of the scores", [*_show_scores(evidence, ids)]),
+        Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, ids)]),
+        Section("saturation", "Every substitution", [*_show_saturation(evidence, ids)]),
+        Section("strands", "Agreement of the strands", [*_show_strands(evidence, ids)]),
+        Section("indels", "Insertions and deletions", [*_show_indels(evidence, ids)]),
         Section("strongest", "The strongest alleles", [*_show_strongest(evidence)]),
         Section("provenance", "What was run", [tabulate_provenance(evidence)]),
         Section("cost", "Time and cost", [*_show_cost(evidence)]),
@@ -221,152 +156,17 @@ def _list_alleles(evidence: Sequence[Evidence]) -> list[Block]:
     return blocks
 
 
-# Labelled variants.
-
-
-def _show_labels(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
-    figures = [(one.scoring, figure) for one in evidence for figure in one.figures]
-    curves = [(one.scoring, curve) for one in evidence for curve in one.curves]
-    scorings = [one.scoring for one in evidence]
-    labels = list(dict.fromkeys(figure.label for _, figure in figures))
-    for label in labels:
-        if len(labels) > 1:
-            yield Heading(f"Label {printable(label)}")
-        of_label = [named for named in figures if named[1].label == label]
-        curves_of = [named for named in curves if named[1].label == label]
-        yield from _show_label(label, of_label, curves_of, scorings, names)
-    if labels:
-        yield Note(
-            "A higher score counts as more harmful, so llr is measured with its sign turned. "
-            "Intervals hold 95 % of the draws of a bootstrap that draws positions, or what the "
-            "config names, and not single variants, since neighbours are not independent."
-        )
-
-
-def _show_label(
-    label: str,
-    figures: Sequence[Named],
-    curves: Sequence[NamedCurve],
-    scorings: Sequence[str],
-    names: _Names,
-) -> Iterator[Block]:
-    plain = [named for named in figures if named[1].minus is None]
-    for metric, without_worth in MAIN_METRICS.items():
-        of_metric = [named for named in plain if named[1].metric == metric]
-        if any(figure.value is not None for _, figure in of_metric):
-            title = f"{METRIC_NAMES[metric]} by score and group, {printable(label)}"
-            yield Grid([plot_dots(names(), title, of_metric, without_worth, scorings)])
-    reasons = {figure.reason for _, figure in plain if figure.subset == ALL and figure.reason}
-    if all(figure.value is None for _, figure in plain):
-        yield Note(f"{printable(label)} gives no figure: {listed(sorted(reasons))}.", True)
-    drawn = list(_plot_label_curves(figures, take_once(curves), scorings, names))
-    if drawn:
-        yield Grid(drawn)
-    yield from _tabulate_label(label, figures, scorings)
-
-
-def _plot_label_curves(
-    figures: Sequence[Named], curves: Sequence[NamedCurve], scorings: Sequence[str], names: _Names
-) -> Iterator[Plot]:
-    for kind, metric in (("roc", "auroc"), ("precision_recall", "average_precision")):
-        of_kind = [named for named in curves if named[1].curve == kind]
-        if of_kind:
-            everything = [
-                named
-                for named in figures
-                if named[1].metric == metric and named[1].subset == ALL and not named[1].minus
-                and named[1].score in {curve.score for _, curve in of_kind}
-            ]  # fmt: skip
-            told = f"{METRIC_NAMES[metric]}: {tell_figures(everything, scorings)}."
-            if kind == "precision_recall" and everything:
-                told += f" Without worth {fixed(everything[0][1].prevalence)}, the prevalence."
-            told += " Bands are 95 % intervals."
-            yield plot_curves(names(), kind, of_kind, told, scorings)
-    by_owner = {
-        (scoring, curve.score): curve for scoring, curve in curves if curve.part == "negative"
-    }
-    for scoring, curve in curves:
-        if curve.part != "positive":
-            continue
-        parts = {"positive": curve}
-        if (scoring, curve.score) in by_owner:
-            parts["negative"] = by_owner[scoring, curve.score]
-        title = f"{_title(scoring, curve.score, scorings)} by label"
-        caption = (
-            "Each class adds up to 100 %; the outermost bins hold what lies beyond. "
-            f"{_tell_of(figures, scoring, curve.score)}"
-        )
-        yield plot_distribution(names(), title, parts, caption, _axis(curve.score))
-    for scoring, curve in curves:
-        if curve.curve == "number":
-            title = f"{printable(curve.label)} by {_title(scoring, curve.score, scorings)}"
-            yield plot_number(names(), title, curve, _axis(curve.score))
-
-
-def _tell_of(figures: Sequence[Named], scoring: str, score: str) -> str:
-    for named, figure in figures:
-        if named == scoring and figure.score == score and figure.subset == ALL:
-            return f"{tell_rows(figure)}."
-    return ""
-
-
-def _title(scoring: str, score: str, scorings: Sequence[str]) -> str:
-    is_own = score in ALL_SCORE_COLUMNS and len(scorings) > 1
-    return f"{printable(score)}, {scoring}," if is_own else printable(score)
-
-
-def _axis(score: str) -> str:
-    if score in ALL_SCORE_COLUMNS:
-        return f"{score}, nats"
-    return "score, higher is more harmful"
-
-
-def _tabulate_label(
-    label: str, figures: Sequence[Named], scorings: Sequence[str]
-) -> Iterator[Block]:
-    def choose(keep: Callable[[Figure], bool]) -> list[Named]:
-        return [named for named in figures if keep(named[1])]
-
-    shown = printable(label)
-    everything = choose(
-        # That of the strands needs no label, and has a section of its own.
-        lambda f: f.subset == ALL and f.minus is None and f.metric != STRAND_AGREEMENT
-    )
-    yield tabulate_figures(f"Figures of all rows with a label, {shown}", "", everything, scorings)
-    meanings = {
-        METRIC_NAMES[f.metric]: METRICS[f.metric] for _, f in everything if f.metric in METRICS
-    }
-    if meanings:
-        told = "; ".join(f"{name}: {meaning}" for name, meaning in meanings.items())
-        yield Note(told.replace("`", "") + ".")
-    by_type = choose(lambda f: f.subset == BY_TYPE and f.minus is None)
-    if by_type:
-        yield tabulate_figures(f"By type of variant, {shown}", "type", by_type, scorings)
-    columns = dict.fromkeys(f.column for _, f in figures if f.subset in (BY_GROUP, WITHIN))
-    grouped = choose(lambda f: f.subset in (BY_GROUP, WITHIN) and f.minus is None)
-    for column in columns:
-        of_column = [named for named in grouped if named[1].column == column]
-        name = printable(column or "")
-        if of_column:
-            yield tabulate_figures(f"By {name}, {shown}", name, of_column, scorings)
-    differences = choose(lambda f: f.minus is not None)
-    if differences:
-        yield tabulate_figures(
-            f"Differences on the same variants, {shown}", "rows of", differences, scorings
-        )
-
-
 # All scored variants.
 
 
-def _show_scores(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
+def _show_scores(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     plots = []
     for one in evidence:
         histogram = one.table.histogram
         if histogram is not None:
-            plots.append(plot_histogram(names(), one.table, histogram, one.scoring))
+            plots.append(plot_histogram(ids(), one.table, histogram, one.scoring))
             if len(one.table.by_type) > 1:
-                plots.append(plot_types(names(), histogram, one.scoring))
+                plots.append(plot_types(ids(), histogram, one.scoring))
     if plots:
         yield Note(
             "llr is the log-likelihood of the alternate allele minus that of the reference "
@@ -376,7 +176,7 @@ def _show_scores(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]
         yield tabulate_quantiles(evidence, QUANTILES)
 
 
-def _show_contigs(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
+def _show_contigs(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     most = max(FEWEST_PANELS, MOST_PANELS // max(1, len(evidence)))
     for one in evidence:
         by_size = sorted(one.table.contigs, key=lambda bins: -bins.num_rows)
@@ -389,7 +189,7 @@ def _show_contigs(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block
         span = contig_span(contigs)
         is_alone = len(contigs) == 1
         yield Grid(
-            [plot_contig(names(), bins, span, one.scoring, is_alone=is_alone) for bins in contigs],
+            [plot_contig(ids(), bins, span, one.scoring, is_alone=is_alone) for bins in contigs],
             is_dense=not is_alone,
         )
         num_left_out = one.table.num_contigs - len(contigs)
@@ -402,7 +202,7 @@ def _show_contigs(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block
             )
 
 
-def _show_saturation(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
+def _show_saturation(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     for one in evidence:
         stretches, num_stretches = one.saturation.stretches, one.saturation.num_stretches
         if not stretches:
@@ -414,7 +214,7 @@ def _show_saturation(evidence: Sequence[Evidence], names: _Names) -> Iterator[Bl
             "Each base of a region and the three others in its place: orange where llr is below 0, "
             "blue where it is above, and its mean for each position."
         )
-        yield Grid([plot_stretch(names(), stretch, span, one.scoring) for stretch in stretches])
+        yield Grid([plot_stretch(ids(), stretch, span, one.scoring) for stretch in stretches])
         if num_stretches > len(stretches):
             yield Note(
                 f"Shown are the {len(stretches)} stretches with the lowest mean llr, of "
@@ -423,10 +223,10 @@ def _show_saturation(evidence: Sequence[Evidence], names: _Names) -> Iterator[Bl
             )
 
 
-def _show_strands(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
+def _show_strands(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     plots = [
         plot_pairs(
-            names(), f"llr of the two strands, {one.scoring}", one.table.strands,
+            ids(), f"llr of the two strands, {one.scoring}", one.table.strands,
             "allele scored on both strands" if one.table.strands.num_rows == 1
             else "alleles scored on both strands",
         )
@@ -444,10 +244,10 @@ def _show_strands(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block
         yield Note(f"Only one strand was scored: {listed(one_strand)}.")
 
 
-def _show_indels(evidence: Sequence[Evidence], names: _Names) -> Iterator[Block]:
+def _show_indels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     plots = [
         plot_pairs(
-            names(), f"llr and llr_aligned, {one.scoring}", one.table.indels,
+            ids(), f"llr and llr_aligned, {one.scoring}", one.table.indels,
             "allele of another length than its reference" if one.table.indels.num_rows == 1
             else "alleles of another length than their reference",
         )

@@ -105,6 +105,7 @@ def make_layout(height: int, *, x: str, y: str, **more: Any) -> go.Layout:
         hoverlabel={
             "bgcolor": PAPER, "bordercolor": AXIS, "font": {"color": INK}, "align": "left",
         },
+        modebar={"bgcolor": CLEAR, "color": MUTED, "activecolor": INK},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
         xaxis=axis,
         yaxis=axis,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from evo2_tasks.evaluation.report.comparison import MAIN_SCORE, Named
 from evo2_tasks.evaluation.report.evidence import Evidence, Figure
-from evo2_tasks.evaluation.report.label_plots import Named, describe_subset, name_series
+from evo2_tasks.evaluation.report.label_plots import describe_subset
 from evo2_tasks.evaluation.report.words import (
     NOTHING,
     allele,
+    breakable,
     code_marks,
     count,
     counted,
@@ -30,8 +33,9 @@ from evo2_tasks.evaluation.report.words import (
 from evo2_tasks.evaluation.schema import BY_GROUP, BY_TYPE
 from evo2_tasks.table.schema import FLAG_MEANINGS, STATUS_MEANINGS
 
-NUMBER, TEXT, CODE, LONG = "number", "text", "code", "long"
-"""How a column is set: to the right, as text, as letters of one width, as text that wraps."""
+NUMBER, TEXT, CODE, NAME, LONG = "number", "text", "code", "name", "long"
+"""How a column is set: to the right, as text, as letters of one width, as names that wrap where
+they are long, as text that wraps."""
 
 PRECISION: Final = "average_precision"
 
@@ -141,47 +145,53 @@ def _tabulate_counts(
 # Figures of labelled variants.
 
 
-def tabulate_figures(
-    caption: str, head: str, figures: Sequence[Named], scorings: Sequence[str]
-) -> Table:
-    """Figures with their intervals and what they rest on: a row for each score and subset.
+def tabulate_figures(caption: str, head: str, figures: Sequence[Named]) -> Table:
+    """Figures with their intervals and what they rest on: a row for each subset and score.
+
+    A score that has no number at all in a subset gets no row there; ``llr`` always does.
 
     Args:
         caption: What the table holds.
         head: What its subsets are; empty where there is only one.
-        figures: To be shown, differences among them or not.
-        scorings: Names of all scorings of the page.
+        figures: To be shown, differences among them or not, in the order of the scores.
     """
     metrics = list(dict.fromkeys(figure.metric for _, figure in figures))
-    rows: dict[tuple[str, ...], dict[str, Named]] = {}
-    for scoring, figure in figures:
+    places = {place: at for at, place in enumerate(dict.fromkeys(f.place for _, f in figures))}
+    rows: dict[tuple[str, ...], dict[str, Figure]] = {}
+    left_out: set[str] = set()
+    for name, figure in sorted(figures, key=lambda one: places[one[1].place]):
+        score = printable(f"{name} minus {figure.minus}" if figure.minus is not None else name)
+        if not figure.num_rows and (figure.minus is not None or figure.score != MAIN_SCORE):
+            left_out.add(score)
+            continue
         is_plain = figure.subset in (BY_TYPE, BY_GROUP) and figure.minus is None
         subset = figure.group or "" if is_plain else describe_subset(figure)
-        key = (_score_name(scoring, figure, scorings), printable(subset))
-        rows.setdefault(key, {})[figure.metric] = (scoring, figure)
+        rows.setdefault((printable(subset), score), {})[figure.metric] = figure
     has_classes = any(figure.num_positive is not None for _, figure in figures)
     counts = [("positive", NUMBER), ("negative", NUMBER)] if has_classes else [("rows", NUMBER)]
     columns = [
-        ("score", TEXT),
-        *([(head, TEXT)] if head else []),
+        *([(head, NAME)] if head else []),
+        ("score", NAME),
         *chain.from_iterable(map(_metric_columns, metrics)),
         *counts,
-        ("unscored", NUMBER),
-        ("why", LONG),
     ]
     body = []
-    for (score, subset), by_metric in rows.items():
-        first = next(iter(by_metric.values()))[1]
-        cells = [Cell(score), *([Cell(subset)] if head else [])]
+    remarks = [_why(by_metric) for by_metric in rows.values()]
+    columns += [("without a score, and why", LONG)] if any(remarks) else []
+    for ((subset, score), by_metric), remark in zip(rows.items(), remarks, strict=True):
+        first = next(iter(by_metric.values()))
+        cells = [Cell(breakable(name)) for name in ([subset, score] if head else [score])]
         for metric in metrics:
             cells.append(_figure_cell(by_metric.get(metric)))
             if metric == PRECISION:
                 cells.append(number_cell(first.prevalence, fixed(first.prevalence)))
         numbers = [first.num_positive, first.num_negative] if has_classes else [first.num_rows]
         cells += [whole_cell(number) for number in numbers]
-        cells += [whole_cell(first.num_unscored), Cell(_why(by_metric))]
-        body.append(cells)
-    return Table(caption, columns, body)
+        body.append([*cells, *([Cell(remark)] if any(remarks) else [])])
+    note = (
+        f"Rows in which {listed(sorted(left_out))} has no number are left out." if left_out else ""
+    )
+    return Table(caption, columns, body, note=note)
 
 
 def _metric_columns(metric: str) -> list[tuple[str, str]]:
@@ -190,27 +200,24 @@ def _metric_columns(metric: str) -> list[tuple[str, str]]:
     return [column, ("prevalence", NUMBER)] if metric == PRECISION else [column]
 
 
-def _score_name(scoring: str, figure: Figure, scorings: Sequence[str]) -> str:
-    if figure.minus is None:
-        return printable(name_series(scoring, figure.score, scorings))
-    name = f"{scoring}: {figure.score}" if len(scorings) > 1 else figure.score
-    return printable(f"{name} minus {figure.minus}")
-
-
-def _figure_cell(named: Named | None) -> Cell:
-    if named is None:
+def _figure_cell(figure: Figure | None) -> Cell:
+    if figure is None:
         return Cell("")
-    figure = named[1]
-    is_difference = figure.minus is not None
-    text = interval(figure.value, figure.low, figure.high, sign=is_difference)
-    return number_cell(figure.value, text)
+    value, _, rest = interval(
+        figure.value, figure.low, figure.high, sign=figure.minus is not None
+    ).partition(" ")
+    if not rest:
+        return number_cell(figure.value, value)
+    # The figure before its interval, for the eye.
+    text = Markup('{} <span class="interval">{}</span>').format(value, rest)
+    return Cell(text, figure.value)
 
 
-def _why(by_metric: Mapping[str, Named]) -> str:
-    """Why rows lack a score, and why figures lack a value or an interval."""
-    figures = [figure for _, figure in by_metric.values()]
+def _why(by_metric: Mapping[str, Figure]) -> str:
+    """Why rows lack a score, and why figures lack a value or an interval, or it is too narrow."""
+    figures = [*by_metric.values()]
     told = [
-        f"{printable(name) if name != 'scored' else 'lacks the baseline'} {count(number)}"
+        f"{count(number)} {printable(name) if name != 'scored' else 'without the baseline'}"
         for name, number in figures[0].unscored_by_status
     ]
     reasons: dict[str, list[str]] = {}
@@ -221,9 +228,11 @@ def _why(by_metric: Mapping[str, Named]) -> str:
             )
     several = len(reasons) > 1
     told += [
-        printable(f"{listed(names)}: {reason}" if several else reason, 200)
+        printable(f"{listed(names)}: {reason}" if several else reason, 400)
         for reason, names in reasons.items()
     ]
+    if figures[0].is_small and figures[0].low is not None:
+        told.append("few rows")
     return "; ".join(told)
 
 
@@ -255,7 +264,7 @@ def tabulate_strongest(one: Evidence) -> Table:
 
 def _carried_cell(value: Any) -> Cell:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(value_text(value), float(value) if is_number else None)
+    return Cell(value_text(value), float(value) if is_number and math.isfinite(value) else None)
 
 
 # The distribution in numbers.
@@ -290,7 +299,7 @@ def tabulate_provenance(evidence: Sequence[Evidence]) -> Table:
         [Cell(printable(name)), *(Cell(printable(fact.get(name, NOTHING), 200)) for fact in facts)]
         for name in names
     ]
-    columns = [("", TEXT), *((one.scoring, LONG) for one in evidence)]
+    columns = [("", NAME), *((one.scoring, LONG) for one in evidence)]
     return Table("What was run", columns, rows, is_sortable=False)
 
 

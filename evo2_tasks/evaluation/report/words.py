@@ -83,9 +83,9 @@ def allele(text: str | None) -> str:
 
 
 def variant(row: Mapping[str, Any]) -> str:
-    """A row of a table by its variant, or by its line where there is none."""
+    """A row of a table by its variant, or by its record where there is none."""
     if row["contig"] is None or row["pos"] is None:
-        return f"data line {count(row['record'] + 1)}"
+        return f"record {row['record']}"
     place = f"{printable(row['contig'])}:{row['pos']}"
     return f"{place} {allele(row['ref'])}>{allele(row['alt'])}"
 
@@ -111,6 +111,11 @@ def value_text(value: Any) -> str:
 def listed(names: Sequence[str]) -> str:
     """Names as in a sentence: a, b and c."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def breakable(text: str) -> Markup:
+    """A name that a narrow column may break at its joints: missense_|variant,|intron_|variant."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_,|/])", text))  # escapes each part
 
 
 def plot_text(text: str) -> str:
