@@ -98,11 +98,12 @@ def install(name: HubName) -> None:
         copy_folder(paths, name.folder, checksums=checksums)
         return
     release = find_release(name.repository)
-    described = [path for path in paths if path not in sources]
+    model = None if release is None else release.model
+    described = [path for path in paths if path not in sources and model is None]
     convert_published(
         sources[0],
         name.folder,
-        model=None if release is None else release.model,
+        model=model,
         config=described[0] if described else None,
         checksums=checksums,
     )

@@ -140,6 +140,13 @@ def test_a_known_release_is_checked_by_what_is_known_here(
     assert not [path for path in served.asked if "/api/" in path]
 
 
+def test_a_release_is_what_its_repository_says_whatever_lies_beside_it(served: SmallHub) -> None:
+    release = published_releases()[1]
+    served.repositories[release.repository] = served.repositories["lab/evo2-tiny"]
+    message = error_of(f"{release.repository}@{COMMIT}")
+    assert "not a checkpoint of this config. missing: blocks." in message
+
+
 # --- what does not come at once
 
 
