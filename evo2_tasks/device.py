@@ -48,6 +48,11 @@ def describe_devices(devices: Sequence[torch.device]) -> str:
     return " + ".join(f"{n} x {name}" if n > 1 else name for name, n in counts.items())
 
 
+def devices_of(model: torch.nn.Module) -> list[torch.device]:
+    """Where a model lies, in the order of its layers."""
+    return list(dict.fromkeys(parameter.device for parameter in model.parameters()))
+
+
 def _describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -12,7 +12,7 @@ import torch
 
 from evo2_tasks.comparison import measure
 from evo2_tasks.config import ModelConfig
-from evo2_tasks.device import describe_machine
+from evo2_tasks.device import describe_machine, devices_of
 from evo2_tasks.evo2.config import FP8_MODES
 from evo2_tasks.evo2.fp8 import PRODUCTS, round_to_e4m3
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
@@ -63,7 +63,7 @@ def doctor(settings: ModelConfig, *, out: Path, quick: bool, threads: int | None
     model.config.fp8 = own_mode
     lengths, seconds = (QUICK_LENGTHS, QUICK_SECONDS) if quick else (WINDOW_LENGTHS, SECONDS)
     rates = [measure_rate(model, length, seconds) for length in lengths]
-    machine = describe_machine(model.device)
+    machine = describe_machine(devices_of(model))
     write_json(
         out,
         {
@@ -131,7 +131,7 @@ def measure_rate(model: Evo2ForCausalLM, length: int, seconds: float) -> dict[st
         return {"window_length": length, "not_run": "out of memory"}
     rate = num_windows * length / (time.monotonic() - started)
     logger.info("windows of %s: %s tokens/s", f"{length:,}", f"{rate:,.0f}")
-    machine = describe_machine(model.device)
+    machine = describe_machine(devices_of(model))
     peaks = {key: machine[key] for key in PEAKS if key in machine}
     return {"window_length": length, "tokens_per_s": float(f"{rate:.4g}"), **peaks}
 

@@ -401,7 +401,7 @@ def verify_model(name: str, settings: ModelConfig, loaded: LoadedModel) -> dict[
     model, checkpoint = loaded.model, checkpoint_path(settings)
     verification, complaint = verify_once(
         model,
-        Arithmetic(loaded.dtype, model.config.fp8, device_class(model.device)),
+        Arithmetic(loaded.dtype, model.config.fp8, device_class(loaded.devices)),
         checkpoint=checkpoint,
         release=read_release(checkpoint, model=settings.model, config=settings.config),
         weights=loaded.weights,

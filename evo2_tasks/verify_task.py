@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from evo2_tasks.comparison import compare, describe_files, differing_files, measure
 from evo2_tasks.config import ModelConfig, checkpoint_path
-from evo2_tasks.device import device_class
+from evo2_tasks.device import device_class, devices_of
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.checkpoints import layer_digests, read_release
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
@@ -157,7 +157,7 @@ def load(command: str, settings: ModelConfig, threads: int | None) -> LoadedMode
 
 def arithmetic_of(model: Evo2ForCausalLM, dtype: str) -> Arithmetic:
     """How a model computes."""
-    return Arithmetic(dtype, model.config.fp8, device_class(model.device))
+    return Arithmetic(dtype, model.config.fp8, device_class(devices_of(model)))
 
 
 def release_of(settings: ModelConfig) -> str | None:

@@ -236,8 +236,9 @@ def test_the_fullest_of_several_devices_is_reckoned(release: str, num_devices: i
 
 def test_two_devices_hold_what_one_does_not() -> None:
     shape, memory = RELEASE_SHAPES["evo2_40b"], 80e9
-    assert suggest_batch_tokens(shape, "bfloat16", memory=memory) is None
-    tokens = suggest_batch_tokens(shape, "bfloat16", memory=memory, num_devices=2)
+    options = {"window_length": 8192, "segment_length": 65_536, "memory": memory}
+    assert suggest_batch_tokens(shape, "bfloat16", **options) is None
+    tokens = suggest_batch_tokens(shape, "bfloat16", num_devices=2, **options)
     assert tokens is not None
 
     def total(tokens: int) -> int:

@@ -24,7 +24,10 @@ GOLDEN = Path(__file__).parent / "data" / "golden" / "tiny_1b_8k"
 @pytest.fixture(scope="module")
 def model() -> Any:
     return load_model(
-        GOLDEN / "model.pt", dtype=torch.float32, device="cpu", config=GOLDEN / "config.yml"
+        GOLDEN / "model.pt",
+        dtype=torch.float32,
+        devices=[torch.device("cpu")],
+        config=GOLDEN / "config.yml",
     )
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evo2_tasks import Evo2ForCausalLM, Evo2Tokenizer
+from evo2_tasks import Evo2Config, Evo2ForCausalLM, Evo2Tokenizer
 from evo2_tasks.evo2 import checkpoints, folders
 from evo2_tasks.evo2 import config as evo2_config
 from evo2_tasks.evo2.checkpoints import (
@@ -29,6 +29,7 @@ from evo2_tasks.evo2.checkpoints import (
     layer_digests,
     load_model,
     read_release,
+    set_fp8,
     weights_digest,
 )
 
@@ -494,6 +495,13 @@ def test_a_release_that_needs_fp8_has_it(
     assert load(tmp_path / "tuned", fp8="off").config.fp8 == "off"
     yml.write_text(yml.read_text().replace("input_projections: true", "input_projections: false"))
     assert load(file, config=yml).config.fp8 == "off"
+
+
+@pytest.mark.parametrize("name", evo2_config.PRESETS)
+def test_all_published_models_but_those_of_7b_need_fp8(name: str) -> None:
+    config = Evo2Config.from_preset(name)
+    set_fp8(config, {})
+    assert config.fp8 == ("off" if "_7b" in name else "emulate")
 
 
 @pytest.mark.parametrize("lost", [[0, 1, 2], [1]])

@@ -338,7 +338,8 @@ def test_a_bad_line_costs_one_row(
     for message, (number, reason) in zip(
         caplog.messages, enumerate(BAD_LINES.values()), strict=True
     ):
-        assert f"regions.bed: line {2 * number + 2}: invalid record: " in message
+        place = f"record {2 * number + 1} (line {2 * number + 2})"
+        assert f"regions.bed: {place}: invalid record: " in message
         assert reason in message
 
 
@@ -434,4 +435,7 @@ def test_a_region_of_too_many_alleles_is_invalid(
     monkeypatch.setattr(saturation, "MAX_ALLELES", 50)
     rows = list(saturate(tmp_path, "chr1\t0\t12\nchr1\t0\t13\n", ["snv"], reference))
     assert [row.status for row in rows] == [None] * 36 + ["invalid_record"]
-    assert "chr1:1-13: invalid record: it may have more than 50 alleles; cut it" in caplog.text
+    assert (
+        "record 1: invalid record: chr1:1-13 may have more than 50 alleles; cut it up"
+        in caplog.text
+    )

@@ -146,7 +146,8 @@ def test_a_bad_line_costs_one_row(
     for message, (number, reason) in zip(
         caplog.messages, enumerate(BAD_LINES.values()), strict=True
     ):
-        assert f"list: line {2 * number + 2}: invalid record: " in message
+        place = f"record {2 * number + 1} (line {2 * number + 2})"
+        assert f"list: {place}: invalid record: " in message
         assert reason in message
 
 
