@@ -25,17 +25,17 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
 
 
 def test_a_model_gets_as_many_devices_as_it_asks_for(gpus: list[torch.device]) -> None:
-    assert find_devices("m", 0) == [CPU]
+    assert find_devices("models.m", 0) == [CPU]
     for number in (1, 2, 3):
-        assert find_devices("m", number) == gpus[:number]
+        assert find_devices("models.m", number) == gpus[:number]
     with pytest.raises(InputError, match=r"models\.m\.gpus: 4 asked for, but torch \S+ sees 3 on"):
-        find_devices("m", 4)
+        find_devices("models.m", 4)
 
 
 def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
     with pytest.raises(InputError, match=r"models\.m\.gpus: 1 asked for, .* sees none on"):
-        find_devices("m", 1)
+        find_devices("models.m", 1)
 
 
 def test_equal_devices_are_counted_and_are_of_one_class(gpus: list[torch.device]) -> None:

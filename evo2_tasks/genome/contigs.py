@@ -77,10 +77,11 @@ class ContigNames:
         if contig in self._lengths:
             return contig
         if contig in self._aliases:
+            alias = self._aliases[contig]
             self._log(
-                logging.INFO, "contig '%s' is '%s' by contig_aliases", contig, self._aliases[contig]
+                logging.INFO, "contig '%s' is '%s' by contig_aliases", shown(contig), shown(alias)
             )
-            return self._aliases[contig]
+            return alias
         by_report = self._by_report.get(contig, set())
         candidates = by_report | self._by_rule.get(_bare_name(contig), set())
         if len(candidates) > 1:
@@ -88,29 +89,29 @@ class ContigNames:
             self._log(
                 logging.WARNING,
                 "contig '%s' is not found: it could be any of %s; say which by contig_aliases",
-                contig,
-                names,
+                shown(contig),
+                shown(names),
             )
             return None
         if not candidates:
             self._log(
                 logging.WARNING,
                 "contig '%s' is not found in %s, which has %s; contig_aliases can name it",
-                contig,
+                shown(contig),
                 self._source,
-                ", ".join(self._lengths),
+                shown(", ".join(self._lengths)),
             )
             return None
         (found,) = candidates
         how = "the assembly report" if by_report else "the rule for the prefix chr and for M, MT"
-        self._log(logging.INFO, "contig '%s' is '%s' by %s", contig, found, how)
+        self._log(logging.INFO, "contig '%s' is '%s' by %s", shown(contig), shown(found), how)
         return found
 
     def _log(self, level: int, message: str, *arguments: str) -> None:
         """Log once per contig, of a file full of rubbish names only the first ones."""
         self._num_logged += 1
         if self._num_logged <= MAX_LOGGED:
-            logger.log(level, message, *map(shown, arguments))
+            logger.log(level, message, *arguments)
 
 
 def _bare_name(name: str) -> str:
