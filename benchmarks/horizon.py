@@ -30,7 +30,7 @@ from tqdm import tqdm
 from evo2_tasks import tasks
 from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.evo2.allocation import keep_freed_memory
-from evo2_tasks.score_task import open_model
+from evo2_tasks.score_task import open_run_model
 from evo2_tasks.scoring.deltas import score_strand
 from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.passes import plan_passes
@@ -97,7 +97,7 @@ def measure(args: argparse.Namespace, placement: str) -> list[dict[str, Any]]:
     config = load_config(values)
     with tempfile.TemporaryDirectory() as folder:
         pairs, labels = place(config, Path(folder), scoring)
-    model = open_model(config, config.scoring(scoring).model).model
+    model = open_run_model(config, config.scoring(scoring).model).model
     if args.quick:
         pairs = [pair for pair in pairs if pair.row % 40 == 0]
     log_probs = [

@@ -14,6 +14,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.checkpoints import layer_digests
 from evo2_tasks.evo2.config import HYENA_LI
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.hub import HubFile
 from evo2_tasks.scoring.reference import last_logits, mean_scores, predictions
 from evo2_tasks.table.files import read_json, write_json
 from evo2_tasks.table.provenance import canonical_json, package_version
@@ -23,7 +24,6 @@ from evo2_tasks.verification import (
     Check,
     Expected,
     Finding,
-    KnownFile,
     read_published,
     status_of,
 )
@@ -83,7 +83,7 @@ def compare(
     here: Arithmetic,
     *,
     short: bool,
-    files: Sequence[KnownFile] = (),
+    files: Sequence[HubFile] = (),
 ) -> Comparison:
     """Measure a model, compare it with what is expected, and look for the cause of what is not.
 
@@ -118,7 +118,7 @@ def find_causes(
     expected: Expected,
     failed: Check,
     here: Arithmetic,
-    files: Sequence[KnownFile],
+    files: Sequence[HubFile],
 ) -> Iterator[str]:
     """What may keep a model from giving a figure: what is seen, and what sets it right if changed.
 
@@ -159,10 +159,10 @@ def find_causes(
         yield f"the poles of layers {_listed(rounded)} are rounded to bfloat16"
 
 
-def differing_files(found: Sequence[KnownFile], known: Sequence[KnownFile]) -> Iterator[str]:
+def differing_files(found: Sequence[HubFile], known: Sequence[HubFile]) -> Iterator[str]:
     """Files that are not as they are known to be, each as a phrase; a renamed ``.pt`` too."""
 
-    def key(file: KnownFile) -> str:
+    def key(file: HubFile) -> str:
         return file.name[max(0, file.name.find(".pt")) :]
 
     by_key = {key(one): one for one in known}
@@ -204,10 +204,10 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def describe_files(paths: Sequence[Path], *, hashed: bool) -> list[KnownFile]:
+def describe_files(paths: Sequence[Path], *, hashed: bool) -> list[HubFile]:
     """Size of each file, and its SHA-256 if asked."""
     return [
-        KnownFile(path.name, path.stat().st_size, _hash(path) if hashed else None) for path in paths
+        HubFile(path.name, path.stat().st_size, _hash(path) if hashed else None) for path in paths
     ]
 
 

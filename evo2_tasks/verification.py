@@ -14,11 +14,11 @@ from statistics import fmean
 from typing import Any, Literal, Self
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.hub import HubFile, published_releases
 from evo2_tasks.table.files import read_json, shown
 
 FIGURES = Path(__file__).parent / "published" / "figures.json"
 PROMPTS = Path(__file__).parent / "published" / "prompts.csv"
-PUBLISHED_FILES = Path(__file__).parent / "published_files.json"
 
 Band = Literal["same", "other", "outside"]
 STATUSES = {"same": "same_arithmetic", "other": "other_arithmetic", "outside": "failed"}
@@ -125,15 +125,6 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFile:
-    """A file of a checkpoint, as it is known to be."""
-
-    name: str
-    bytes: int | None
-    sha256: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Expected:
     """What is known of a model.
 
@@ -145,7 +136,7 @@ class Expected:
     """
 
     name: str
-    files: tuple[KnownFile, ...]
+    files: tuple[HubFile, ...]
     checks: tuple[Check, ...]
     layers: tuple[str, ...] = ()
 
@@ -169,11 +160,10 @@ def published_sequences() -> dict[str, tuple[str, ...]]:
 def read_published(release: str) -> Expected:
     """What is published of a release; nothing of some."""
     checks = json.loads(FIGURES.read_bytes())["releases"].get(release, [])
-    releases = json.loads(PUBLISHED_FILES.read_bytes())["releases"]
-    files = [one["files"] for one in releases if one["model"] == release]
+    files = [one.files for one in published_releases() if one.model == release]
     return Expected(
         name=release,
-        files=tuple(KnownFile(**file) for file in files[0]) if files else (),
+        files=files[0] if files else (),
         checks=tuple(map(parse_check, checks)),
     )
 
@@ -188,7 +178,7 @@ def read_expected(file: Path) -> Expected:
     try:
         return Expected(
             name=file.name,
-            files=tuple(KnownFile(**known) for known in values["files"]),
+            files=tuple(HubFile(**known) for known in values["files"]),
             checks=tuple(map(parse_check, values["checks"])),
             layers=tuple(values["layers"]),
         )

@@ -18,12 +18,12 @@ from evo2_tasks.cli import main
 from evo2_tasks.comparison import differing_files
 from evo2_tasks.config import ModelConfig, Release
 from evo2_tasks.errors import InputError
+from evo2_tasks.hub import HubFile
 from evo2_tasks.verification import (
     PROMPTS,
     Arithmetic,
     Check,
     Expected,
-    KnownFile,
     dump_expected,
     published_sequences,
     read_expected,
@@ -172,10 +172,10 @@ def test_the_worst_finding_tells_the_status() -> None:
 
 
 def test_files_are_known_by_size_and_checksum() -> None:
-    known = [KnownFile("evo2_7b.pt", 100, "ab"), KnownFile("x.pt.part1", 7, None)]
+    known = [HubFile("evo2_7b.pt", 100, "ab"), HubFile("x.pt.part1", 7, None)]
 
     def differing(name: str, size: int, sha256: str | None = None) -> list[str]:
-        return list(differing_files([KnownFile(name, size, sha256)], known))
+        return list(differing_files([HubFile(name, size, sha256)], known))
 
     assert differing("evo2_7b.pt", 100, "ab") == differing("renamed.pt", 100) == []
     assert differing("other.safetensors", 3) == differing("evo2_7b.pt.part1", 7) == []
@@ -190,7 +190,7 @@ def test_files_are_known_by_size_and_checksum() -> None:
 def test_expected_figures_there_and_back(tmp_path: Path) -> None:
     expected = Expected(
         "e.json",
-        (KnownFile("model.pt", 3, "ab"),),
+        (HubFile("model.pt", 3, "ab"),),
         (make_check(), make_check(sequences=published_sequences()["rna"][:3])),
         ("aa", "bb"),
     )
