@@ -209,17 +209,15 @@ def attend_after_cache(query: Tensor, key: Tensor, value: Tensor, scaling: float
     """
     length, total = query.shape[2], key.shape[2]
     block = max(LEAST_QUERIES, MASK_ELEMENTS // total)
-    attended = []
+    attended = torch.empty_like(query)  # pieces that outlive the masks would lie between them
     for start in range(0, length, block):
         queries = query[:, :, start : start + block]
         end = total - length + start + queries.shape[2]
         bias = causal_lower_right(queries.shape[2], end)
-        attended.append(
-            functional.scaled_dot_product_attention(
-                queries, key[:, :, :end], value[:, :, :end], attn_mask=bias, scale=scaling
-            )
+        attended[:, :, start : start + block] = functional.scaled_dot_product_attention(
+            queries, key[:, :, :end], value[:, :, :end], attn_mask=bias, scale=scaling
         )
-    return torch.cat(attended, dim=2).transpose(1, 2)
+    return attended.transpose(1, 2)
 
 
 class Attention(nn.Module):

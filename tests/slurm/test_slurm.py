@@ -33,8 +33,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to start SLURM"),
 ]
 
-# The command as it is, but for a note of each batch; and, if a shard is to be disturbed, a wait in
-# the middle of a part for whatever kills the job.
+# The command as it is, but for a note of each call of the model; and, if a shard is to be disturbed,
+# a wait within the fourth part for whatever kills the job.
 COMMAND = """#!{python}
 import json, os, signal, sys, time
 from pathlib import Path
@@ -49,7 +49,7 @@ if sys.argv[1] == "score":
     disturbance = order.read_text() if order.exists() else ""
     order.unlink(missing_ok=True)
     score_part, note = score_task.score_part, Interruption._note
-    num_batches, told = 0, False
+    num_parts, told = 0, False
 
     def note_and_tell(self, number, frame):
         global told
@@ -57,12 +57,13 @@ if sys.argv[1] == "score":
         note(self, number, frame)
 
     def score(*args, on_call, **options):
+        global num_parts
+        num_parts += 1
+
         def count(windows, tokens):
-            global num_batches
-            num_batches += 1
-            with (folder / "batches").open("a") as file:
+            with (folder / "calls").open("a") as file:
                 file.write(f"{{shard}} {{windows}}\\n")
-            if disturbance and num_batches == 7:
+            if disturbance and num_parts == 4:
                 where = {{"pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}}
                 (folder / "waiting" / shard).write_text(json.dumps(where))
                 if disturbance == "memory":
@@ -111,9 +112,9 @@ class Project:
         return self.folder / TABLE
 
     @property
-    def batches(self) -> Counter[str]:
-        """Batches that went through the model, by shard."""
-        lines = (self.folder / "batches").read_text().splitlines()
+    def calls(self) -> Counter[str]:
+        """Calls of the model, by shard."""
+        lines = (self.folder / "calls").read_text().splitlines()
         return Counter(line.split()[0] for line in lines)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -203,7 +204,7 @@ def test_a_run_on_slurm_gives_the_bytes_of_a_local_run(
     assert {shard["visible_devices"] for shard in shards} == {"0", "1"}
     assert len({shard["job"] for shard in shards}) == 2
     assert {shard["visible_devices"] for shard in local.shards()} == {None}
-    assert project.batches == local.batches
+    assert project.calls == local.calls
     assert "retry" not in said.lower()
 
 
@@ -235,8 +236,8 @@ def test_jobs_that_die_in_any_way_are_retried_and_go_on(tmp_path: Path, cluster:
     assert project.table.read_bytes() == local.table.read_bytes()
     for shard in project.shards():
         name = shard["shard"]
-        assert shard["parts_kept"] == 3, "seven batches are three parts of two, and one batch"
-        assert project.batches[name] == local.batches[name] + 1, "the one in hand, and no other"
+        assert shard["parts_kept"] == 3
+        assert project.calls[name] == local.calls[name] + 1, "the one in hand, and no other"
 
 
 def test_ctrl_c_leaves_no_job_and_no_lock(tmp_path: Path, cluster: None, local: Project) -> None:
