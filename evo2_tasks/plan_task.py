@@ -123,7 +123,8 @@ def plan(
 def count_work(config: RunConfig, variant_set: str, scoring: str) -> Work:
     """Place all windows of a variant set and plan each part as the scorer does.
 
-    Windows of one sequence at different places count as different here, so a run may do less.
+    Windows of one sequence at different places count as different here. In repeats a run may put
+    windows together in another way, and take a few percent less or more.
     """
     settings = config.variant_set(variant_set)
     scoring_config = config.scoring(scoring)
@@ -155,15 +156,15 @@ def count_work(config: RunConfig, variant_set: str, scoring: str) -> Work:
 def _sizes(row: int, placed: PlacedAllele, scoring: ScoringConfig) -> Iterator[PairSize]:
     if placed.edit_alt is None:
         return
-    place = (placed.reference_contig, placed.window_start, placed.window_end)
+    contig = placed.reference_contig
     edit = (placed.edit_start, placed.edit_ref, placed.edit_alt)
     bos = 1 if scoring.prepend_bos else 0
     for strand in STRANDS[scoring.strands]:
-        length, prefix = placed.length_fwd, placed.prefix_fwd
+        begin, length, prefix = placed.window_start, placed.length_fwd, placed.prefix_fwd
         if strand == "reverse":
-            length, prefix = placed.length_rev, placed.prefix_rev
+            begin, length, prefix = placed.window_end, placed.length_rev, placed.prefix_rev
         if length is not None and prefix is not None:
-            window = (strand, place)
+            window = (strand, contig, begin)  # of two that begin here one is the other's beginning
             yield PairSize(row, window, (window, edit), length, prefix, bos)
 
 

@@ -128,7 +128,7 @@ def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> Variant
     """
     settings = config.variant_set(variant_set)
     # Where it is not needed a bad file is told before a whole genome is indexed.
-    needs_reference = find_format(path) in WITHOUT_BASES
+    needs_reference = find_format(path, has_regions=bool(settings.saturate)) in WITHOUT_BASES
     source = open_variants(
         path,
         carry=settings.carried,

@@ -231,7 +231,7 @@ def open_variants(
         ValueError: There is no reference for a file that needs one.
     """
     path = Path(path)
-    file_format = find_format(path)
+    file_format = find_format(path, has_regions=bool(saturate))
     filters = filters or Filters()
     _check_use(path, file_format, saturate)
     reader: VariantReader
@@ -289,8 +289,12 @@ def _count_alleles(record: Record | NoAllele | InvalidRecord) -> int:
     return len(record.alts) if isinstance(record, Record) else 0
 
 
-def find_format(path: Path) -> Format:
+def find_format(path: Path, *, has_regions: bool = False) -> Format:
     """Recognise the format of a file by its content.
+
+    Args:
+        path: The file.
+        has_regions: Whether it is said to be a BED, of which then one line is enough.
 
     Raises:
         InputError: It is none that is read here; says what it looks like.
@@ -309,6 +313,8 @@ def find_format(path: Path) -> Format:
     found = _find_text_format([line for line in lines if line.strip(b" \t")])
     if found is not None:
         return found
+    if has_regions and any(map(looks_like_feature, lines)):
+        return "bed"
     delimiter = find_wrong_delimiter(lines[0])
     if delimiter:
         raise InputError(

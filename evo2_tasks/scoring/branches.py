@@ -79,7 +79,7 @@ def run_pass(
                 rows = run_branches(
                     model,
                     [(bos + row.window)[end:] for row in call],
-                    cache,
+                    cache if end else None,
                     [row.trunk for row in call],
                     segment_length=segment_length,
                     offload=offload,

@@ -269,6 +269,12 @@ def test_blocks_limit_the_other_kinds_too(tmp_path: Path, reference: Reference) 
 # The file.
 
 
+def test_bad_lines_may_be_the_most(tmp_path: Path, reference: Reference) -> None:
+    source = saturate(tmp_path, "chr1 10\nchr1 x y\nchr1 5 5\nchr2 3 4\n", ["snv"], reference)
+    assert source.format == "bed"
+    assert [row.status for row in source] == [*["invalid_record"] * 3, None, None, None]
+
+
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("separator", ["\t", " "])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -177,6 +177,31 @@ def test_windows_in_segments_share_too(
     require_equal(pairs, ours, plain)
 
 
+@pytest.mark.parametrize("prepend_bos", [False, True])
+def test_alleles_all_over_a_window_share_it_from_its_first_token_on(
+    model: Evo2ForCausalLM, prepend_bos: bool
+) -> None:
+    """Every SNV of a window at the start of a contig: the first fork lies before all tokens."""
+    rng = random.Random(6)
+    ref = bytes(rng.choices(b"ACGT", k=70))
+    places = range(0 if prepend_bos else 1, len(ref))
+    pairs = [
+        WindowPair(at, "forward", ref, ref[:at] + bytes([alt]) + ref[at + 1 :], at, 1, 1)
+        for at in places
+        for alt in b"ACGT"
+        if alt != ref[at]
+    ]
+    (planned,) = plan_passes(share_pairs(pairs, prepend_bos=prepend_bos), 2000)
+    assert planned.forks[0].offset == 0 < planned.forks[1].offset
+    options = {"horizon": False, "prepend_bos": prepend_bos}
+    plain = plain_scores(model, pairs, **options)
+    for segment_length in (1 << 16, 20):
+        ours, _ = shared_scores(
+            model, pairs, batch_tokens=2000, segment_length=segment_length, **options
+        )
+        require_equal(pairs, ours, plain)
+
+
 def test_company_and_order_change_nothing_but_last_digits(
     model: Evo2ForCausalLM, genome: Reference
 ) -> None:

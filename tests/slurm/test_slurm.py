@@ -33,8 +33,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to start SLURM"),
 ]
 
-# The command as it is, but for a note of each call of the model; and, if a shard is to be disturbed,
-# a wait within the fourth part for whatever kills the job.
+# The command as it is, but for a note of each call of the model; and, if a shard is to be
+# disturbed, a wait within the fourth part for whatever kills the job.
 COMMAND = """#!{python}
 import json, os, signal, sys, time
 from pathlib import Path
