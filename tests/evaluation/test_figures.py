@@ -82,9 +82,10 @@ def find(figures: pd.DataFrame, **wanted: Any) -> pd.Series:
 
 @pytest.fixture(scope="module")
 def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    frame = make_table(tmp_path_factory.mktemp("figures") / "t.parquet")
+    table = tmp_path_factory.mktemp("figures") / "t.parquet"
+    frame = make_table(table)
     frame.attrs["rows"] = read_labelled_rows(
-        tmp_path_factory.getbasetemp() / "figures0" / "t.parquet",
+        table,
         LABEL,
         groups=["SITE"],
         baselines={"CADD": "high"},
