@@ -13,10 +13,14 @@ bases. Each is scored
 `windows` is the number of windows' worth of tokens for each allele, of the whole set, by the plan.
 `alleles_per_s` is measured: for `two` and `distinct` by the time of a batch of whole windows, for
 the others on as many neighbouring alleles as `--window-budget` windows' worth of tokens are, trunks
-included. All of a model's times are from one process. `of_products` is the share of the time that
+included. All of a model's times are from one process, and the ratios of a way that shares are to
+batches of whole windows right before and after it. `of_products` is the share of the time that
 the model's matrix products alone would take (see `forward.py`), `peak_mb` what the process held at
 most.
-With `--reference` the published implementation runs the same windows (see `forward.py`).
+With `--reference` the published implementation runs two whole windows for each (see
+`forward.py`): `times_reference` is against it in the same process, which keeps freed memory for
+ours and lets the reference profit; `times_alone` against it in a process of its own, as its users
+run it.
 
     python benchmarks/score.py --reference build/vtx
     python benchmarks/score.py --quick
@@ -30,13 +34,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from forward import SHAPES, find_reference, make_model, make_products, make_window
 from machine import describe_machine, print_table, significant, time_in_turn
+from torch import Tensor
 from vtx_on_cpu import reference_log_probs
 
 from evo2_tasks import Evo2ForCausalLM
@@ -145,10 +152,11 @@ def ways(window: int) -> dict[str, WindowSettings]:
 def measure(
     model: Evo2ForCausalLM,
     reference_model: torch.nn.Module | None,
+    alone_s: float | None,
     genome: Reference,
     args: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of one model."""
+    """Rows of one model; `alone_s` is the reference's time of a window in its own process."""
     window, batch_tokens = args.window, args.batch_tokens
     num_windows = max(1, batch_tokens // window)
     ids = torch.cat([make_window(window - 1) for _ in range(num_windows)])
@@ -163,7 +171,11 @@ def measure(
     with torch.inference_mode():
         turns = time_in_turn(cases, repeats=args.repeats)
     seconds = {case: taken / num_windows for case, taken in turns.items()}  # of a window
-    products_per_token = seconds["products"] / window
+    published = {
+        yardstick: taken / seconds["ours"]
+        for yardstick, taken in {"reference": seconds.get("reference"), "alone": alone_s}.items()
+        if taken is not None
+    }
     warm_up = make_pairs(genome, [Site(MIDDLE, 1)] * 2, ways(window)["shared"])
     run(model, warm_up, ways(window)["shared"], batch_tokens)
     sets = draw_sets(random.Random(2), window)
@@ -184,24 +196,35 @@ def measure(
         for way, settings in ways(window).items():
             pairs = make_pairs(genome, sites, settings)
             some = take_slice(pairs, batch_tokens, args.window_budget * window)
+            before = time_window(model, ids)
             tokens, taken, peak_mb = run(model, some, settings, batch_tokens)
+            beside = (before + time_window(model, ids)) / 2
             rows[way] = {
                 "windows": round(planned_tokens(pairs, batch_tokens) / window / len(pairs), 3),
                 "alleles_per_s": len(some) / taken,
                 "tokens_per_s": significant(tokens / taken),
-                "of_products": round(products_per_token * tokens / taken, 2),
+                "of_products": round(seconds["products"] * tokens / window / taken, 2),
                 "alleles_measured": len(some),
                 "windows_measured": round(tokens / window / len(some), 3),
                 "peak_mb": peak_mb,
+                "window_s": beside,
             }
         for way, row in rows.items():
-            rate = row["alleles_per_s"]
-            row["times_two"] = significant(rate / rows["two"]["alleles_per_s"])
-            row["times_distinct"] = significant(rate / rows["distinct"]["alleles_per_s"])
-            if reference_model is not None:
-                row["times_reference"] = significant(rate * 2 * seconds["reference"])
+            rate, window_s = row["alleles_per_s"], row.pop("window_s", seconds["ours"])
             row["alleles_per_s"] = significant(rate)
+            for yardstick, num in whole.items():
+                row[f"times_{yardstick}"] = significant(rate * num * window_s)
+            for yardstick, ratio in published.items():
+                row[f"times_{yardstick}"] = significant(rate * 2 * window_s * ratio)
             yield {"set": name, "alleles": len(pairs), "way": way} | row
+
+
+@torch.inference_mode()
+def time_window(model: Evo2ForCausalLM, ids: Tensor) -> float:
+    """Seconds of a whole window in a batch of them."""
+    started = time.perf_counter()
+    next_token_log_probs(model, ids)
+    return (time.perf_counter() - started) / len(ids)
 
 
 def run(
@@ -224,6 +247,23 @@ def run(
     if not all(score is not None and math.isfinite(score.llr or math.nan) for score in scores):
         sys.exit("An allele has no score.")
     return sum(tokens), taken, peak.megabytes()
+
+
+def time_reference_alone(args: argparse.Namespace, name: str, dtype: str) -> float | None:
+    """Seconds of a window by the reference in a process of its own, with the allocation of C."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_time_reference, args, name, dtype).result()
+
+
+def _time_reference(args: argparse.Namespace, name: str, dtype: str) -> float | None:
+    torch.set_num_threads(args.threads)
+    reference, _ = find_reference(args, make_model(SHAPES[name], getattr(torch, dtype)))
+    if reference is None:
+        return None
+    ids = make_window(args.window - 1)
+    with torch.inference_mode():
+        cases = {"alone": lambda: reference_log_probs(reference, ids)}
+        return time_in_turn(cases, repeats=args.repeats)["alone"]
 
 
 def make_genome(folder: str) -> Reference:
@@ -264,11 +304,12 @@ def main() -> None:
         genome = make_genome(folder)
         for name in args.models:
             for dtype in args.dtypes:
+                alone_s = time_reference_alone(args, name, dtype)
                 model = make_model(SHAPES[name], getattr(torch, dtype))
                 reference_model, _ = find_reference(args, model)
                 case = {"model": name, "dtype": dtype}
                 print(case, file=sys.stderr)
-                for row in measure(model, reference_model, genome, args):
+                for row in measure(model, reference_model, alone_s, genome, args):
                     rows.append(case | row)
                     print(rows[-1], file=sys.stderr)
     print_table(rows)
