@@ -292,9 +292,9 @@ class Jobs:
     def score_runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a scoring job, minutes: by the alleles of a shard once they are counted."""
         alleles = self._shard_alleles(wildcards.variant_set)
-        seconds = self._seconds[wildcards.scoring]
-        if alleles is None or seconds is None:
+        if alleles is None:
             return SCORE_MINUTES * attempt
+        seconds = self._seconds[wildcards.scoring]
         return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * alleles * seconds / 60)) * attempt
 
     def _shard_alleles(self, variant_set: str) -> float | None:
@@ -346,13 +346,12 @@ def _checkpoint_bytes(model: ModelConfig) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _seconds_per_allele(config: RunConfig, name: str) -> float | None:
+def _seconds_per_allele(config: RunConfig, name: str) -> float:
     """Seconds that an allele takes on the device of the rate table, no window shared."""
     scoring = config.scorings[name]
     model = config.models[scoring.model]
     rate = choose_rate(read_rates(PUBLISHED_RATES), scoring.model, None, gpus=model.gpus)
-    if rate is None:
-        return None
+    assert rate is not None  # the table has a CPU and GPUs
     windows = 3.0 if scoring.strands == "both" else 1.5  # the prefix once, and two ends
     flops = _shape(scoring.model, model).flops_per_token(scoring.window_length)
     return windows * scoring.window_length * flops / rate.flops_per_s

@@ -16,6 +16,7 @@ from evo2_tasks.cost import (
     PUBLISHED_RATES,
     RELEASE_SHAPES,
     ModelShape,
+    choose_rate,
     device_memory,
     find_rate,
     read_rates,
@@ -250,15 +251,22 @@ def test_two_devices_hold_what_one_does_not() -> None:
 
 def test_published_rates_have_a_source_and_agree_with_the_shapes() -> None:
     rates = read_rates(PUBLISHED_RATES)
+    shapes = RELEASE_SHAPES | {"evo2-mini": read_shape("m", ModelConfig(checkpoint="evo2-mini"))}
     for rate in rates:
-        assert "http" in rate.source
-        if rate.model in RELEASE_SHAPES:
-            flops = RELEASE_SHAPES[rate.model].flops_per_token(rate.window_length)
-            assert rate.flops_per_token == pytest.approx(flops, rel=1e-6)
+        assert "http" in rate.source or "evo2-tasks calibrate" in rate.source
+        flops = shapes[rate.model].flops_per_token(rate.window_length)
+        assert rate.flops_per_token == pytest.approx(flops, rel=1e-6)
     found = find_rate(rates, "gh200")
     assert found is not None
     assert found.model == "evo2_7b"
     assert find_rate(rates, "abacus") is None
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_the_published_table_has_a_rate_for_any_model(gpus: int) -> None:
+    rate = choose_rate(read_rates(PUBLISHED_RATES), "a model of ours", None, gpus=gpus)
+    assert rate is not None
+    assert rate.device.startswith("cpu") == (gpus == 0)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"rates": [{}]}', "[1]"])
