@@ -341,13 +341,10 @@ def report(config: RunConfig, variant_set: str, results: Path, out: Path) -> Non
 
 @main.command()
 @click.argument("results", type=PATH, default=Path("results"))
-@click.option(
-    "--logs", type=PATH, default=Path("logs"), show_default=True, help="Folder of the logs."
-)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(results: Path, logs: Path, as_json: bool) -> None:
+def status(results: Path, as_json: bool) -> None:
     """Print how far a run has come: shards, alleles, rate, time left, failed jobs."""
-    statuses = status_task.read_status(results, logs)
+    statuses = status_task.read_status(results)
     if as_json:
         click.echo(json.dumps({"status": [one.as_json() for one in statuses]}, indent=2))
     else:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from pydantic import BaseModel
 
@@ -29,6 +29,7 @@ from evo2_tasks.cost import (
     PUBLISHED_RATES,
     RELEASE_SHAPES,
     ModelShape,
+    Rate,
     choose_rate,
     device_memory,
     read_rates,
@@ -350,8 +351,8 @@ def _seconds_per_allele(config: RunConfig, name: str) -> float:
     """Seconds that an allele takes on the device of the rate table, no window shared."""
     scoring = config.scorings[name]
     model = config.models[scoring.model]
-    rate = choose_rate(read_rates(PUBLISHED_RATES), scoring.model, None, gpus=model.gpus)
-    assert rate is not None  # the table has a CPU and GPUs
+    rates = read_rates(PUBLISHED_RATES)  # of GPUs and a CPU, so there is one for any model
+    rate = cast(Rate, choose_rate(rates, scoring.model, None, gpus=model.gpus))
     windows = 3.0 if scoring.strands == "both" else 1.5  # the prefix once, and two ends
     flops = _shape(scoring.model, model).flops_per_token(scoring.window_length)
     return windows * scoring.window_length * flops / rate.flops_per_s

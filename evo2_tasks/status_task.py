@@ -14,6 +14,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.table.files import count_rows, read_json, shown
 from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
 
+LOGS = "logs"  # in the folder of the results
 SECONDS_OF_SILENCE = 180.0  # a job says something every half a minute
 TAIL_BYTES = 4096
 MOST_FAILURES = 20
@@ -72,12 +73,11 @@ class ScoringStatus:
         }
 
 
-def read_status(results: Path, logs: Path) -> list[ScoringStatus]:
+def read_status(results: Path) -> list[ScoringStatus]:
     """Read how far each scoring has come.
 
     Args:
-        results: Folder of the results.
-        logs: Folder of the logs.
+        results: Folder of the results, in which the logs lie too.
 
     Raises:
         InputError: There are no results in the folder.
@@ -89,7 +89,7 @@ def read_status(results: Path, logs: Path) -> list[ScoringStatus]:
             "`output`, once `split` has run."
         )
     return [
-        _read_scoring(folder.parent, read_json(split), logs)
+        _read_scoring(folder.parent, read_json(split), results / LOGS)
         for split in splits
         for folder in sorted(split.parent.parent.glob("*/windows"))
     ]

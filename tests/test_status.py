@@ -19,7 +19,8 @@ from tests.test_resume import Shard
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """Two shards, of which the second has half of its parts."""
-    results, logs = tmp_path / "results", tmp_path / "logs" / "score" / "v" / "s"
+    results = tmp_path / "results"
+    logs = results / "logs" / "score" / "v" / "s"
     logs.mkdir(parents=True)
     for folder in ("windows", "scores"):
         (results / "v" / "s" / folder).mkdir(parents=True)
@@ -47,7 +48,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
-    (status,) = read_status(run / "results", run / "logs")
+    (status,) = read_status(run / "results")
     assert (status.shards, status.shards_done, status.shards_running) == (2, 1, 1)
     one = json.loads((run / "results/v/s/scores/1-of-2.json").read_text())
     parts = read_stated(parts_folder(run / "results/v/s/scores/2-of-2.parquet"))
@@ -64,9 +65,9 @@ def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
 
 
 def test_a_job_that_failed_is_named_with_its_last_line(run: Path) -> None:
-    log = run / "logs" / "score" / "v" / "s" / "2-of-2.log"
+    log = run / "results" / "logs" / "score" / "v" / "s" / "2-of-2.log"
     log.write_text("2026-01-01 00:00:00,000 ERROR disk: cannot be written\n\n")
-    (status,) = read_status(run / "results", run / "logs")
+    (status,) = read_status(run / "results")
     assert status.shards_running == 0
     (failure,) = status.failures
     assert failure.log.endswith("2-of-2.log")
@@ -74,16 +75,16 @@ def test_a_job_that_failed_is_named_with_its_last_line(run: Path) -> None:
 
 
 def test_a_job_that_was_killed_is_known_by_its_silence(run: Path) -> None:
-    log = run / "logs" / "score" / "v" / "s" / "2-of-2.log"
+    log = run / "results" / "logs" / "score" / "v" / "s" / "2-of-2.log"
     long_ago = time.time() - 3600
     os.utime(log, (long_ago, long_ago))
-    (status,) = read_status(run / "results", run / "logs")
+    (status,) = read_status(run / "results")
     (failure,) = status.failures
     assert failure.last_line.endswith("half of it")
 
 
 def test_the_command_prints_a_table_and_json(run: Path) -> None:
-    arguments = ["status", str(run / "results"), "--logs", str(run / "logs")]
+    arguments = ["status", str(run / "results")]
     text = CliRunner().invoke(main, arguments)
     assert text.exit_code == 0
     assert "1 of 2" in text.stdout
@@ -94,4 +95,4 @@ def test_the_command_prints_a_table_and_json(run: Path) -> None:
 
 def test_a_folder_without_a_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"split\.json"):
-        read_status(tmp_path, tmp_path)
+        read_status(tmp_path)

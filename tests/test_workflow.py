@@ -234,8 +234,8 @@ def test_a_run_calls_each_command_with_the_config_that_holds(finished: Path) -> 
     for file in ["a/short", "a/long", "b/short"]:
         assert (finished / "results" / file / "scores.parquet").exists()
         assert (finished / "results" / file / "run.json").exists()
-        assert (finished / "logs" / "merge" / f"{file}.log").exists()
-        assert (finished / "logs" / "benchmarks" / "merge" / f"{file}.tsv").exists()
+        assert (finished / "results" / "logs" / "merge" / f"{file}.log").exists()
+        assert (finished / "results" / "logs" / "benchmarks" / "merge" / f"{file}.tsv").exists()
 
 
 def test_a_finished_run_has_nothing_to_do(done: Project) -> None:
@@ -412,7 +412,7 @@ def test_the_report_of_a_set_can_be_asked_for(project: Project) -> None:
     assert report["step"] == "report"
     flags = dict(zip(report["argv"][::2], report["argv"][1::2], strict=True))
     assert (flags["--variant-set"], flags["--results"]) == ("a", "results/a")
-    assert (project.folder / "logs" / "report" / "a.log").exists()
+    assert (project.folder / "results" / "logs" / "report" / "a.log").exists()
 
 
 def test_exports_are_added_to_a_finished_run(done: Project) -> None:
