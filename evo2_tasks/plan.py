@@ -38,6 +38,8 @@ from evo2_tasks.cost import (
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
 
+LOGS = "logs"
+"""Folder of the jobs' logs, in the output."""
 EXPORT_FILES = {
     "vcf": "scores.vcf.gz",
     "tsv": "scores.tsv",

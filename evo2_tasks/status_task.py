@@ -11,10 +11,10 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.plan import LOGS
 from evo2_tasks.table.files import count_rows, read_json, shown
 from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
 
-LOGS = "logs"  # in the folder of the results
 SECONDS_OF_SILENCE = 180.0  # a job says something every half a minute
 TAIL_BYTES = 4096
 MOST_FAILURES = 20
