@@ -108,8 +108,8 @@ def score(
 ) -> None:
     """Run the model on the windows of a shard.
 
-    Each finished part is kept beside the scores until they are written: a job that was killed goes
-    on from there.
+    Each finished part is kept in a folder beside the scores until ``merge`` has them: a job that
+    was killed goes on from there.
 
     Args:
         config: The run's config.
@@ -151,7 +151,8 @@ def score(
         store = PartStore(out, scorer.key(signature), SCORE_NAMES)
         strands = STRANDS[settings.strands]
         parts: list[Mapping[str, Any]] = []
-        num_kept = 0
+        digests: list[str] = []
+        num_kept, kept_s = 0, 0.0
         with (
             write_table(out, scores_schema(), metadata=provenance.metadata()) as writer,
             Progress("score", total=count_tokens(windows_file), unit="tokens") as progress,
@@ -170,12 +171,15 @@ def score(
                     values, stated = kept
                     scores = [load_score(row) for row in values]
                     num_kept += 1
+                    kept_s += stated["wall_s"]
                     progress.skip(stated["tokens"])
                 parts.append(stated)
+                digests.append(digest)
                 rows.write(part, scores)
                 rows.require_finite(config.run.max_non_finite_share)
                 interruption.check()
             rows.finish()
+            store.finish(digests)
         machine = describe_machine(loaded.devices)
         wall_s = time.monotonic() - started
         write_json(
@@ -185,7 +189,7 @@ def score(
                 "tokens": sum(stated["tokens"] for stated in parts),
                 "windows_run": sum(stated["windows_run"] for stated in parts),
                 "tokens_run": sum(stated["tokens_run"] for stated in parts),
-                "wall_s": round(wall_s + sum(stated["wall_s"] for stated in parts[:num_kept]), 3),
+                "wall_s": round(wall_s + kept_s, 3),
                 "load_s": round(loaded.load_s, 3),
                 "parts": len(parts),
                 "parts_kept": num_kept,
@@ -197,7 +201,6 @@ def score(
                 **machine,
             },
         )
-        store.remove()
     logger.info(
         "%d parts, %d of them from an earlier try; %.1f s, at most %s MB of memory",
         len(parts),

@@ -44,6 +44,7 @@ from evo2_tasks.table.files import (
     write_table,
 )
 from evo2_tasks.table.merge import merge_shards
+from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
     Provenance,
     make_windows_signature,
@@ -344,6 +345,8 @@ def merge(
 ) -> None:
     """Combine all shards into the table, and say in ``run.json`` what it took.
 
+    What the scoring jobs kept to go on from is removed in the end.
+
     Args:
         config: The run's config.
         variant_set: Name of the variant set.
@@ -391,6 +394,8 @@ def merge(
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
     warn_without_score(out, counts.by_status)
+    for name in names:
+        remove_parts(scores_folder / name)
 
 
 def export(table: Path, *, to: str, variants: Path | None, out: Path) -> None:

@@ -127,6 +127,10 @@ def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return batches
 
 
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """A signal comes before the end of a batch of this number, counted over all parts."""
     checks = iter(range(1, 10_000))
@@ -166,8 +170,57 @@ def test_no_part_is_computed_twice_and_the_bytes_are_the_same(
     assert stated["tokens_run"] == whole["tokens_run"]
     assert sum(count_batches) == sum(undisturbed) + in_hand
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    assert not parts_folder(out).exists()
-    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".json"}
+    assert files_of(parts_folder(out)) == ["all.parquet"]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".json", ".parts"}
+
+
+def test_a_shard_whose_files_were_deleted_is_not_scored_again(
+    tmp_path: Path, shard: Shard, count_batches: list[int]
+) -> None:
+    """As Snakemake deletes them when a job dies before their end is noted."""
+    out = tmp_path / "out.parquet"
+    whole = shard.score(out)
+    scores = out.read_bytes()
+    count_batches.clear()
+    for _ in range(2):
+        out.unlink()
+        out.with_suffix(".json").unlink()
+        again = shard.score(out)
+        assert count_batches == []
+        assert again["parts_kept"] == whole["parts"]
+        assert again["tokens_run"] == whole["tokens_run"]
+        assert out.read_bytes() == scores
+        assert files_of(parts_folder(out)) == ["all.parquet"]
+
+
+@pytest.mark.parametrize("removed", [0, 5, 21])
+def test_a_job_that_dies_while_it_puts_its_parts_together_loses_none(
+    tmp_path: Path,
+    shard: Shard,
+    count_batches: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    removed: int,
+) -> None:
+    out = tmp_path / "out.parquet"
+    unlink = Path.unlink
+    left = iter(range(removed))
+
+    def die(path: Path, *, missing_ok: bool = False) -> None:
+        if path.stem.isdigit() and next(left, None) is None:
+            raise Interrupted
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", die)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    assert not out.exists()
+    assert len(files_of(parts_folder(out))) == 1 + 22 - removed
+    assert len(read_stated(parts_folder(out))) == 22
+    count_batches.clear()
+    assert shard.score(out)["parts_kept"] == 22
+    assert count_batches == []
+    assert files_of(parts_folder(out)) == ["all.parquet"]
 
 
 @pytest.mark.parametrize(
@@ -184,9 +237,24 @@ def test_parts_of_other_arithmetic_are_not_mixed_in(
     assert len(read_stated(parts_folder(out))) > 5
     stated = shard.score(out, **change)
     assert stated["parts_kept"] == 0
-    assert not parts_folder(out).exists(), "stale parts go"
+    assert files_of(parts_folder(out)) == ["all.parquet"], "stale parts go"
     assert shard.score(tmp_path / "whole.parquet", **change)["parts_kept"] == 0
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_shard_of_other_arithmetic_goes_with_the_first_part(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.parquet"
+    shard.score(out)
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 40)
+        with pytest.raises(Interrupted):
+            shard.score(out, batch_tokens=500)
+    files = files_of(parts_folder(out))
+    assert "all.parquet" not in files
+    assert len(read_stated(parts_folder(out))) == len(files) > 1
+    assert shard.score(out, batch_tokens=500)["parts_kept"] == len(files)
 
 
 def test_parts_of_another_checkpoint_are_not_mixed_in(
@@ -358,7 +426,7 @@ def test_two_jobs_on_one_shard_do_not_spoil_it(tmp_path: Path, shard: Shard) -> 
     jobs = [shard.start(out, tmp_path / f"log-{number}") for number in range(2)]
     assert [job.wait(timeout=120) for job in jobs] == [0, 0]
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    assert not parts_folder(out).exists()
+    assert files_of(parts_folder(out)) == ["all.parquet"]
 
 
 def wait_until(holds: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
@@ -382,7 +450,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, shard: Shar
             shard.score(disk / "out.parquet")
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         shard.score(disk / "out.parquet")
-        assert {path.name for path in disk.iterdir()} == {"out.parquet", "out.json"}
+        assert {path.name for path in disk.iterdir()} == {"out.parquet", "out.json", "out.parts"}
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,15 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import read_metadata, read_rows, write_table
-from evo2_tasks.table.provenance import PREFIX, canonical_json
+from evo2_tasks.table.files import open_table, read_rows, reading, shown, write_table
+from evo2_tasks.table.provenance import canonical_json
 
 logger = logging.getLogger(__name__)
 
-KEY: Final = PREFIX + "part"
-STATED: Final = PREFIX + "stated"
+KEY: Final = "key"
+STATED: Final = "stated"
 SUFFIX: Final = ".parts"
 """Ending of the folder beside a shard's scores."""
+ALL_PARTS: Final = "all.parquet"
+"""The file that holds the parts of a whole shard."""
 
 
 def parts_folder(scores: Path) -> Path:
@@ -30,16 +33,28 @@ def parts_folder(scores: Path) -> Path:
     return scores.with_suffix(SUFFIX)
 
 
+def remove_parts(scores: Path) -> None:
+    """Remove what is kept of a shard, once its scores are in the table."""
+    shutil.rmtree(parts_folder(scores), ignore_errors=True)
+
+
 def read_stated(folder: Path) -> list[dict[str, Any]]:
     """What each finished part in a folder states about itself, in order.
 
     Parts come and go while a job runs; those that cannot be read are left out.
     """
-    stated = []
-    for path in sorted(folder.glob("*.parquet")):
-        with suppress(InputError, KeyError, ValueError):
-            stated.append(json.loads(read_metadata(path)[STATED]))
-    return stated
+    stated: dict[int, dict[str, Any]] = {}
+    # While a job puts its parts together, they are there twice.
+    for path in (folder / ALL_PARTS, *sorted(folder.glob("[0-9]*.parquet"))):
+        first = 0 if path.name == ALL_PARTS else int(path.stem)
+        with suppress(InputError, ValueError):
+            texts = [
+                text
+                for batch in read_rows(path, [STATED])
+                for text in batch.column(STATED).to_pylist()
+            ]
+            stated |= {first + row: json.loads(text) for row, text in enumerate(texts)}
+    return [stated[number] for number in sorted(stated)]
 
 
 def count_tokens(windows_file: Path) -> int:
@@ -52,9 +67,10 @@ def count_tokens(windows_file: Path) -> int:
 
 
 class PartStore:
-    """The finished parts of one shard, one file each.
+    """The finished parts of one shard: a file for each, and one for all when the last is done.
 
-    A part is read back exactly if it was computed from the same windows in the same way.
+    The files are tables with a row, which is a row group, for each part. A part is read back
+    exactly if it was computed from the same windows in the same way.
 
     Args:
         scores: The shard's file of scores; the parts lie in a folder beside it.
@@ -66,6 +82,13 @@ class PartStore:
         self._folder = parts_folder(scores)
         self._key = hashlib.sha256(canonical_json(key).encode()).hexdigest()
         self._names = tuple(names)
+        self._schema = pa.schema(
+            [
+                (KEY, pa.string()),
+                (STATED, pa.string()),
+                *((name, pa.list_(pa.float64())) for name in names),
+            ]
+        )
 
     def read(
         self, number: int, digest: str
@@ -76,23 +99,12 @@ class PartStore:
             number: Of the part in its shard.
             digest: Of the windows that the part consists of.
         """
-        path = self._path(number)
-        if not path.exists():
+        part = self._find(number, digest)
+        if part is None:
             return None
-        try:
-            metadata = read_metadata(path)
-            if metadata.get(KEY) != f"{self._key}:{digest}":
-                return None
-            rows = [
-                row
-                for batch in read_rows(path, self._names)
-                for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
-            ]
-            return rows, json.loads(metadata[STATED])
-        except (InputError, KeyError, ValueError) as error:
-            # Removed by another job that has just finished the shard, or broken on its disk.
-            logger.warning("part %d is computed again: %s", number, error)
-            return None
+        (values,) = part.to_pylist()
+        rows = list(zip(*(values[name] for name in self._names), strict=True))
+        return rows, json.loads(values[STATED])
 
     def write(
         self,
@@ -112,18 +124,65 @@ class PartStore:
         Raises:
             InputError: It cannot be written.
         """
-        schema = pa.schema([(name, pa.float64()) for name in self._names])
-        metadata = {KEY: f"{self._key}:{digest}", STATED: canonical_json(stated)}
-        columns = zip(*rows, strict=True)
-        with write_table(self._path(number), schema, metadata=metadata) as writer:
-            writer.write_columns(dict(zip(self._names, columns, strict=True)))
+        self._remove_stale()
+        columns = dict(zip(self._names, zip(*rows, strict=True), strict=True))
+        values = {KEY: self._part_key(digest), STATED: canonical_json(stated)} | columns
+        with write_table(self._path(number), self._schema) as writer:
+            writer.write_columns({name: [value] for name, value in values.items()})
 
-    def remove(self) -> None:
-        """Remove all parts, those of other settings too: the shard is written."""
-        with suppress(OSError):
-            for path in self._folder.glob("*.parquet"):
-                path.unlink(missing_ok=True)
-            self._folder.rmdir()
+    def finish(self, digests: Sequence[str]) -> None:
+        """Put all parts into one file, which stays until the shard is merged.
+
+        A job may still be killed between its last file and the note that Snakemake makes of it;
+        then its files are deleted, and the next job finds everything here.
+
+        Args:
+            digests: Of the windows of each part of the shard.
+
+        Raises:
+            InputError: It cannot be written, or a part is gone.
+        """
+        with write_table(self._folder / ALL_PARTS, self._schema, row_group_rows=1) as writer:
+            for number, digest in enumerate(digests):
+                part = self._find(number, digest)
+                if part is None:
+                    raise InputError(
+                        f"{shown(self._folder)}: part {number} is gone. Another job has finished "
+                        "this shard; if none has, score it again."
+                    )
+                writer.write(part)
+        for path in self._folder.glob("[0-9]*.parquet"):
+            path.unlink(missing_ok=True)
+
+    def _find(self, number: int, digest: str) -> pa.Table | None:
+        for path, row in ((self._path(number), 0), (self._folder / ALL_PARTS, number)):
+            part = self._read_row(path, row)
+            if part is not None and part.column(KEY)[0].as_py() == self._part_key(digest):
+                return part
+        return None
+
+    def _read_row(self, path: Path, row: int) -> pa.Table | None:
+        if not path.exists():
+            return None
+        try:
+            with open_table(path, self._schema.names) as file, reading(path):
+                if row >= file.num_row_groups:
+                    return None
+                return file.read_row_group(row, self._schema.names, use_threads=False)
+        except InputError as error:
+            # Removed by another job that has just finished the shard, or broken on its disk.
+            logger.warning("computed again: %s", error)
+            return None
+
+    def _remove_stale(self) -> None:
+        """Remove the parts of a whole shard that was scored in another way."""
+        path = self._folder / ALL_PARTS
+        part = self._read_row(path, 0)
+        if part is None or not part.column(KEY)[0].as_py().startswith(self._part_key("")):
+            path.unlink(missing_ok=True)
+
+    def _part_key(self, digest: str) -> str:
+        return f"{self._key}:{digest}"
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.parquet"

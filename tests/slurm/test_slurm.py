@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 # The command as it is, but for a note of each call of the model; and, if a shard is to be
-# disturbed, a wait within the fourth part for whatever kills the job.
+# disturbed, a wait within the fourth part for whatever kills the job, or its death at the very end.
 COMMAND = """#!{python}
 import json, os, signal, sys, time
 from pathlib import Path
@@ -63,7 +63,7 @@ if sys.argv[1] == "score":
         def count(windows, tokens):
             with (folder / "calls").open("a") as file:
                 file.write(f"{{shard}} {{windows}}\\n")
-            if disturbance and num_parts == 4:
+            if disturbance not in ("", "end") and num_parts == 4:
                 where = {{"pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID")}}
                 (folder / "waiting" / shard).write_text(json.dumps(where))
                 if disturbance == "memory":
@@ -75,6 +75,9 @@ if sys.argv[1] == "score":
 
     score_task.score_part = score
     Interruption._note = note_and_tell
+    if disturbance == "end":
+        import atexit
+        atexit.register(os.kill, os.getpid(), signal.SIGKILL)
 main()
 """
 
@@ -209,11 +212,11 @@ def test_a_run_on_slurm_gives_the_bytes_of_a_local_run(
 
 
 def test_jobs_that_die_in_any_way_are_retried_and_go_on(tmp_path: Path, cluster: None) -> None:
-    local = run_locally(tmp_path / "local", shards=4)
-    project = Project(tmp_path / "slurm", shards=4)
-    disturbances = dict(zip(["scancel", "memory", "time", "kill"], range(1, 5), strict=True))
+    local = run_locally(tmp_path / "local", shards=5)
+    project = Project(tmp_path / "slurm", shards=5)
+    disturbances = {"scancel": 1, "memory": 2, "time": 3, "kill": 4, "end": 5}
     for how, number in disturbances.items():
-        (project.folder / "disturb" / f"{number}-of-4").write_text(how)
+        (project.folder / "disturb" / f"{number}-of-5").write_text(how)
     waiting = project.folder / "waiting"
     # GPUs for two at a time would make the others wait; two minutes are the least that SLURM's
     # clock of whole minutes allows for.
@@ -221,7 +224,7 @@ def test_jobs_that_die_in_any_way_are_retried_and_go_on(tmp_path: Path, cluster:
     snakemake = project.start(*options)
     try:
         for how in ("scancel", "kill"):
-            marker = waiting / f"{disturbances[how]}-of-4"
+            marker = waiting / f"{disturbances[how]}-of-5"
             wait_until(lambda marker=marker: marker.exists() and marker.stat().st_size > 0)
             where = json.loads(marker.read_text())
             if how == "scancel":
@@ -232,12 +235,16 @@ def test_jobs_that_die_in_any_way_are_retried_and_go_on(tmp_path: Path, cluster:
     finally:
         snakemake.kill()
         print((project.folder / "snakemake.log").read_text()[-6000:])
-    assert {path.name for path in waiting.iterdir()} == {f"{n}-of-4" for n in range(1, 5)}
+    assert {path.name for path in waiting.iterdir()} == {f"{n}-of-5" for n in range(1, 5)}
     assert project.table.read_bytes() == local.table.read_bytes()
     for shard in project.shards():
         name = shard["shard"]
-        assert shard["parts_kept"] == 3
-        assert project.calls[name] == local.calls[name] + 1, "the one in hand, and no other"
+        if name == f"{disturbances['end']}-of-5":
+            assert shard["parts_kept"] == shard["parts"]
+            assert project.calls[name] == local.calls[name]
+        else:
+            assert shard["parts_kept"] == 3
+            assert project.calls[name] == local.calls[name] + 1, "the one in hand, and no other"
 
 
 def test_ctrl_c_leaves_no_job_and_no_lock(tmp_path: Path, cluster: None, local: Project) -> None:
