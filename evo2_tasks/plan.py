@@ -212,6 +212,8 @@ def step_settings(config: RunConfig) -> StepSettings:
                 {"filters", "reference", "regions", "saturate"},
                 {
                     "carry": sets[name].carried,
+                    # Its output is a folder, which looks the same with any number of shards.
+                    "shards": config.shards,
                     # What lists and regions mean depends on the contigs that are found.
                     "contig_aliases": config.references[sets[name].reference].contig_aliases,
                 },

@@ -432,6 +432,14 @@ def test_another_number_of_shards_runs_everything_again(done: Project) -> None:
     assert len(done.planned()) == 2 + 3 * 3 + 1 + 2
 
 
+def test_shards_of_another_number_do_not_lie_beside_the_new_ones(project: Project) -> None:
+    project.run("results/b/shards")
+    project.config["shards"] = 1
+    project.run("results/b/shards")
+    shards = project.folder / "results" / "b" / "shards"
+    assert {path.name for path in shards.glob("[!.]*")} == {"split.json", "1-of-1.parquet"}
+
+
 @pytest.mark.parametrize(
     ("file", "expected"),
     [

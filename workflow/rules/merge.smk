@@ -10,7 +10,7 @@ rule merge:
         runs=gather.shard(
             "<results>/{{variant_set}}/{{scoring}}/scores/{scatteritem}.json"
         ),
-        split="<results>/{variant_set}/shards/split.json",
+        shards="<results>/{variant_set}/shards",
     output:
         table="<results>/{variant_set}/{scoring}/scores.parquet",
         run=report(
@@ -37,7 +37,7 @@ rule merge:
     shell:
         "printf '%s' {params.config:q} | evo2-tasks merge --config - --log {log:q}"
         " --variant-set {wildcards.variant_set:q} --scoring {wildcards.scoring:q}"
-        " --split {input.split:q}"
+        " --split {input.shards:q}/split.json"
         # The folders, not the files: a thousand shards would not fit on a command line.
         " --windows {params.folder:q}/windows --scores {params.folder:q}/scores"
         " --out {output.table:q} --run-json {output.run:q}"

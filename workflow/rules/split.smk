@@ -4,8 +4,8 @@ rule split:
         variants=local(lookup("{variant_set}", within=inputs.variants)),
         reference=local(lookup("{variant_set}", within=inputs.reference)),
     output:
-        shards=scatter.shard("<results>/{{variant_set}}/shards/{scatteritem}.parquet"),
-        split="<results>/{variant_set}/shards/split.json",
+        # The folder, not the files: Snakemake compares each file of each job with all of a rule's.
+        shards=directory("<results>/{variant_set}/shards"),
     log:
         "<logs>/split/{variant_set}.log",
     benchmark:
@@ -18,9 +18,8 @@ rule split:
     params:
         config=jobs.config,
         settings=lookup("{variant_set}", within=settings.split),
-        folder=subpath(output.split, parent=True),
     message:
         "Splitting the variants of {wildcards.variant_set}"
     shell:
         "printf '%s' {params.config:q} | evo2-tasks split --config - --log {log:q}"
-        " --variant-set {wildcards.variant_set:q} --out {params.folder:q}"
+        " --variant-set {wildcards.variant_set:q} --out {output.shards:q}"

@@ -1,8 +1,7 @@
 # Gives each allele its window and status, and collects the reference bases that the shard needs.
 rule windows:
     input:
-        shard="<results>/{variant_set}/shards/{scatteritem}.parquet",
-        split="<results>/{variant_set}/shards/split.json",
+        shards="<results>/{variant_set}/shards",
         reference=local(lookup("{variant_set}", within=inputs.reference)),
     output:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
@@ -24,5 +23,5 @@ rule windows:
     shell:
         "printf '%s' {params.config:q} | evo2-tasks windows --config - --log {log:q}"
         " --variant-set {wildcards.variant_set:q} --scoring {wildcards.scoring:q}"
-        " --shard {input.shard:q} --split {input.split:q}"
+        " --shard {input.shards:q}/{wildcards.scatteritem:q}.parquet --split {input.shards:q}/split.json"
         " --out {output.windows:q} --segments {output.segments:q}"
