@@ -287,6 +287,38 @@ def test_a_broken_part_is_computed_again(
     assert shard.score(out)["parts_kept"] == len(parts) - 1
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "another table", "no table"])
+def test_broken_parts_of_a_whole_shard_are_computed_again(
+    tmp_path: Path, shard: Shard, damage: str
+) -> None:
+    out = tmp_path / "out.parquet"
+    shard.score(out)
+    scores = out.read_bytes()
+    kept = parts_folder(out) / "all.parquet"
+    damaged = {
+        "empty": b"",
+        "cut": kept.read_bytes()[:-9],
+        "another table": scores,
+        "no table": b"PAR1" + bytes(500),
+    }
+    kept.write_bytes(damaged[damage])
+    assert read_stated(parts_folder(out)) == []
+    assert shard.score(out)["parts_kept"] == 0
+    assert out.read_bytes() == scores
+    assert len(read_stated(parts_folder(out))) == 22
+
+
+@pytest.mark.parametrize("name", ["all.parquet", "000003.parquet"])
+def test_a_folder_in_the_place_of_a_part_is_one_line(
+    tmp_path: Path, shard: Shard, name: str
+) -> None:
+    out = tmp_path / "out.parquet"
+    (parts_folder(out) / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=rf"{name}: (cannot be written|is no regular file)"):
+        shard.score(out)
+    assert not out.exists()
+
+
 def test_a_reference_that_changed_after_split_is_one_line(tmp_path: Path, checkpoint: Path) -> None:
     shard = Shard(tmp_path, checkpoint, num_alleles=5)
     genome = tmp_path / "genome.fa"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import open_table, read_rows, reading, shown, write_table
+from evo2_tasks.table.files import open_table, read_rows, reading, shown, write_table, writing
 from evo2_tasks.table.provenance import canonical_json
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ def read_stated(folder: Path) -> list[dict[str, Any]]:
     stated: dict[int, dict[str, Any]] = {}
     # While a job puts its parts together, they are there twice.
     for path in (folder / ALL_PARTS, *sorted(folder.glob("[0-9]*.parquet"))):
-        first = 0 if path.name == ALL_PARTS else int(path.stem)
         with suppress(InputError, ValueError):
+            first = 0 if path.name == ALL_PARTS else int(path.stem)
             texts = [
                 text
                 for batch in read_rows(path, [STATED])
@@ -152,7 +152,8 @@ class PartStore:
                     )
                 writer.write(part)
         for path in self._folder.glob("[0-9]*.parquet"):
-            path.unlink(missing_ok=True)
+            with writing(path):
+                path.unlink(missing_ok=True)
 
     def _find(self, number: int, digest: str) -> pa.Table | None:
         for path, row in ((self._path(number), 0), (self._folder / ALL_PARTS, number)):
@@ -179,7 +180,8 @@ class PartStore:
         path = self._folder / ALL_PARTS
         part = self._read_row(path, 0)
         if part is None or not part.column(KEY)[0].as_py().startswith(self._part_key("")):
-            path.unlink(missing_ok=True)
+            with writing(path):
+                path.unlink(missing_ok=True)
 
     def _part_key(self, digest: str) -> str:
         return f"{self._key}:{digest}"
