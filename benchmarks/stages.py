@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from evo2_tasks.table.files import read_rows, write_table
+from evo2_tasks.table.files import digest_file, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
 from evo2_tasks.table.schema import scores_schema
 
@@ -60,7 +60,8 @@ def write_inputs(folder: Path, *, alleles: int, megabases: int, window: int) -> 
 def write_scores(windows: Path, out: Path) -> None:
     """Scores of no model, quickly, where a score is due."""
     signature = {**read_provenance(windows).signature, "weights": "stub", "dtype": "float32"}
-    provenance = Provenance(signature, package_version(), model="stub")
+    source = digest_file(windows)
+    provenance = Provenance(signature, package_version(), model="stub", source=source)
     schema = scores_schema()
     with write_table(out, schema, metadata=provenance.metadata()) as writer:
         for batch in read_rows(windows, ["record", "allele", "status"]):

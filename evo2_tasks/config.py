@@ -29,6 +29,7 @@ from evo2_tasks.hub import explain_hub_name, parse_hub_name
 
 BUNDLED_CHECKPOINTS = Path(__file__).parent / "checkpoints"
 RESERVED_NAMES = frozenset({"report.html", "shards"})
+RESERVED_SETS = frozenset({"logs", "models"})
 MIN_WINDOW_LENGTH = 64
 REVIEW_STATUS = "CLNREVSTAT"
 
@@ -282,7 +283,7 @@ class RunConfig(_Section):
     shards: Annotated[int, Field(ge=1)] = 1
     """Parts that each variant file is split into, each one job per scoring."""
     run: RunSettings = RunSettings()
-    """How the work is done; nothing here changes a score or runs a finished job again."""
+    """How the work is done; nothing here changes more than last bits or reruns a finished job."""
     output: FileName = Path("results")
     """Folder of the results."""
 
@@ -563,6 +564,8 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield f"scorings.{name}.{key}", what
     for name, variant_set in config.variant_sets.items():
         key = f"variant_sets.{name}"
+        if name in RESERVED_SETS:
+            yield key, "the results folder has another use for this name"
         yield from _unknown_name(
             f"{key}.reference", variant_set.reference, "references", config.references
         )

@@ -59,7 +59,7 @@ from evo2_tasks.shard import (
     load_score,
     read_pairs,
 )
-from evo2_tasks.table.files import write_json, write_table
+from evo2_tasks.table.files import digest_file, write_json, write_table
 from evo2_tasks.table.parts import PartStore, count_tokens
 from evo2_tasks.table.provenance import (
     Provenance,
@@ -68,6 +68,7 @@ from evo2_tasks.table.provenance import (
     package_version,
     read_provenance,
     require_same_signature,
+    require_source,
 )
 from evo2_tasks.table.schema import scores_schema
 from evo2_tasks.table.segments import Segments
@@ -144,11 +145,13 @@ def score(
             fp8=loaded.fp8,
             prepend_bos=settings.prepend_bos,
         )
-        provenance = Provenance(signature, package_version(), model=settings.model)
+        source = digest_file(windows_file)
+        provenance = Provenance(signature, package_version(), model=settings.model, source=source)
         verification = verify_model(settings.model, config.models[settings.model], loaded)
         canaries = score_canaries(loaded.model)
         scorer = PartScorer(loaded, settings, config.run, interruption)
-        store = PartStore(out, scorer.key(signature), SCORE_NAMES)
+        store = PartStore(out, source, scorer.key(signature), SCORE_NAMES)
+        store.remove_stale()
         strands = STRANDS[settings.strands]
         parts: list[Mapping[str, Any]] = []
         digests: list[str] = []
@@ -180,6 +183,7 @@ def score(
                 interruption.check()
             rows.finish()
             store.finish(digests)
+            require_source(out, source, windows_file)
         machine = describe_machine(loaded.devices)
         wall_s = time.monotonic() - started
         write_json(
@@ -239,6 +243,7 @@ class PartScorer:
         """What shapes the numbers of a part, to the last bit."""
         return {
             "signature": dict(signature),
+            "part_tokens": self._run.part_tokens,
             "batch_tokens": self._run.batch_tokens,
             "segment_length": self._run.segment_length,
             "threads": torch.get_num_threads(),

@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.plan import LOGS
-from evo2_tasks.table.files import count_rows, read_json, shown
+from evo2_tasks.table.files import count_rows, digest_file, read_json, shown
 from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
+from evo2_tasks.table.provenance import read_provenance
 
 SECONDS_OF_SILENCE = 180.0  # a job says something every half a minute
 TAIL_BYTES = 4096
@@ -82,17 +83,27 @@ def read_status(results: Path) -> list[ScoringStatus]:
     Raises:
         InputError: There are no results in the folder.
     """
-    splits = sorted(results.glob("*/shards/split.json"))
-    if not splits:
+    logs = results / LOGS
+    names = {split.parent.parent.name for split in results.glob("*/shards/split.json")}
+    names |= {log.stem for log in (logs / "split").glob("*.log")}
+    if not names:
         raise InputError(
             f"{shown(results)}: has no */shards/split.json. Name the folder that the config calls "
             "`output`, once `split` has run."
         )
-    return [
-        _read_scoring(folder.parent, read_json(split), results / LOGS)
-        for split in splits
-        for folder in sorted(split.parent.parent.glob("*/windows"))
-    ]
+    return [status for name in sorted(names) for status in _read_set(results / name, logs)]
+
+
+def _read_set(folder: Path, logs: Path) -> Iterator[ScoringStatus]:
+    split = folder / "shards" / "split.json"
+    if not split.exists():
+        failures = _failures([logs / "split" / f"{folder.name}.log"])
+        yield ScoringStatus(folder.name, scoring="", shards=0, failures=failures)
+        return
+    # One that is finished may have no windows any more, one that has begun no scores yet.
+    for scoring in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if (scoring / "windows").exists() or (scoring / "scores").exists():
+            yield _read_scoring(scoring, read_json(split), logs)
 
 
 def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringStatus:
@@ -101,24 +112,26 @@ def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringSta
         scoring=folder.name,
         shards=split["shards"],
         alleles=split["alleles"],
-        is_merged=(folder / "run.json").exists(),
     )
-    placed = 0
+    placed, newest = 0, 0.0
     for shard in range(1, status.shards + 1):
         name = f"{shard}-of-{status.shards}"
         scores = folder / "scores" / f"{name}.parquet"
         windows = folder / "windows" / f"{name}.parquet"
         log = logs / "score" / status.variant_set / status.scoring / f"{name}.log"
+        source = None
         if windows.exists():
             placed += 1
             with suppress(InputError):  # it is being written again
                 status.tokens += count_tokens(windows)
-        if scores.exists() and scores.with_suffix(".json").exists():
+                source = digest_file(windows)
+        if _is_done(scores, source):
             status.shards_done += 1
             status.alleles_done += count_rows(scores)
             parts = [read_json(scores.with_suffix(".json"))]
+            newest = max(newest, scores.stat().st_mtime)
         else:
-            parts = read_stated(parts_folder(scores))
+            parts = [] if source is None else read_stated(parts_folder(scores), source)
             status.alleles_done += sum(part["alleles_tried"] for part in parts)
             status.shards_running += _is_running(log)
             status.failures += _failures([log])
@@ -128,6 +141,11 @@ def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringSta
             status.seconds += part.get("wall_s", 0.0)
     if placed:
         status.tokens = round(status.tokens * status.shards / placed)
+    else:
+        status.tokens = status.tokens_done
+    run = folder / "run.json"
+    is_whole = status.shards_done == status.shards
+    status.is_merged = is_whole and run.exists() and run.stat().st_mtime >= newest
     steps = ("windows", "merge", "evaluate", "export_vcf", "export_tsv")
     where = f"{status.variant_set}/{status.scoring}"
     others = [logs / "split" / f"{status.variant_set}.log"]
@@ -135,6 +153,13 @@ def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringSta
         others += [logs / step / f"{where}.log", *sorted((logs / step / where).glob("*.log"))]
     status.failures += _failures(others)
     return status
+
+
+def _is_done(scores: Path, source: str | None) -> bool:
+    """Whether a shard is scored, and from the windows that there are, if there are any."""
+    if not (scores.exists() and scores.with_suffix(".json").exists()):
+        return False
+    return source is None or read_provenance(scores).source == source
 
 
 def _last_line(log: Path) -> str:

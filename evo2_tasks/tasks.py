@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter, itemgetter
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from evo2_tasks.progress import Progress
 from evo2_tasks.table.bedgraph import export_bedgraph
 from evo2_tasks.table.files import (
     TableWriter,
+    digest_file,
     open_table,
     read_json,
     read_rows,
@@ -50,6 +51,7 @@ from evo2_tasks.table.provenance import (
     make_windows_signature,
     package_version,
     read_provenance,
+    require_source,
 )
 from evo2_tasks.table.run import read_shards, require_equal_devices, summarize_run
 from evo2_tasks.table.schema import (
@@ -276,7 +278,8 @@ def windows(
     signature = make_windows_signature(
         reference_digest=read["reference"]["digest"], scoring=scoring_settings(config, scoring)
     )
-    provenance = Provenance(signature, package_version())
+    source = digest_file(shard)
+    provenance = Provenance(signature, package_version(), source=source)
     mismatches = MismatchWatch(settings.max_ref_mismatch_share, reference.path)
     statuses: Counter[str] = Counter()
     needed: dict[str, list[tuple[int, int]]] = {}
@@ -303,6 +306,7 @@ def windows(
                     if len(intervals) >= INTERVALS_AT_ONCE:
                         needed[contig] = merge_intervals(intervals)
         rows.flush()
+        require_source(out, source, shard)
     write_segments(reference, needed, segments_file)
     warn_without_score(shard, statuses)
 
@@ -374,6 +378,10 @@ def merge(
         fp8=not str(scored.get("fp8", "off")).startswith("off"),
         allow_mixed=config.run.allow_mixed_devices,
     )
+    for name in names:
+        chain = [split_file.with_name(name), windows_folder / name, scores_folder / name]
+        for source, made in pairwise(chain):
+            require_source(made, read_provenance(made).source, source)
     counts = merge_shards(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
@@ -394,8 +402,7 @@ def merge(
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
     warn_without_score(out, counts.by_status)
-    for name in names:
-        remove_parts(scores_folder / name)
+    remove_parts(scores_folder)
 
 
 def export(table: Path, *, to: str, variants: Path | None, out: Path) -> None:

@@ -251,6 +251,13 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             lambda c: c["scorings"].update({"..": c["scorings"]["short"]}),
             'config: scorings: the name ".." is not allowed',
         ),
+        *(
+            (
+                lambda c, name=name: c["variant_sets"].update({name: c["variant_sets"]["calls"]}),
+                f"config: variant_sets.{name}: the results folder has another use for this name",
+            )
+            for name in ("models", "logs")
+        ),
         (
             lambda c: c["scorings"].update({"shards": c["scorings"]["short"]}),
             "config: scorings.shards: the results folder has another use for this name",

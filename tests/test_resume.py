@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ from evo2_tasks import Evo2ForCausalLM, score_task, tasks
 from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.interruption import EXIT_INTERRUPTED, Interrupted, Interruption
+from evo2_tasks.table.files import digest_file
 from evo2_tasks.table.parts import parts_folder, read_stated
 
 WINDOW_LENGTH = 96
@@ -127,8 +129,17 @@ def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return batches
 
 
+def read_parts(shard: Shard, out: Path) -> list[dict[str, Any]]:
+    return read_stated(parts_folder(out), digest_file(shard.windows))
+
+
 def files_of(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether one file holds all parts."""
+    return [name.rpartition("-")[2] for name in files_of(folder)] == ["all.parquet"]
 
 
 def stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -162,7 +173,7 @@ def test_no_part_is_computed_twice_and_the_bytes_are_the_same(
             shard.score(out)
     assert not out.exists()
     assert not out.with_suffix(".json").exists()
-    kept = read_stated(parts_folder(out))
+    kept = read_parts(shard, out)
     in_hand = sum(count_batches) - sum(part["tokens_run"] for part in kept)
     stated = shard.score(out)
     assert stated["parts_kept"] == len(kept)
@@ -170,7 +181,7 @@ def test_no_part_is_computed_twice_and_the_bytes_are_the_same(
     assert stated["tokens_run"] == whole["tokens_run"]
     assert sum(count_batches) == sum(undisturbed) + in_hand
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    assert files_of(parts_folder(out)) == ["all.parquet"]
+    assert is_whole(parts_folder(out))
     assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".json", ".parts"}
 
 
@@ -190,7 +201,7 @@ def test_a_shard_whose_files_were_deleted_is_not_scored_again(
         assert again["parts_kept"] == whole["parts"]
         assert again["tokens_run"] == whole["tokens_run"]
         assert out.read_bytes() == scores
-        assert files_of(parts_folder(out)) == ["all.parquet"]
+        assert is_whole(parts_folder(out))
 
 
 @pytest.mark.parametrize("removed", [0, 5, 21])
@@ -206,7 +217,7 @@ def test_a_job_that_dies_while_it_puts_its_parts_together_loses_none(
     left = iter(range(removed))
 
     def die(path: Path, *, missing_ok: bool = False) -> None:
-        if path.stem.isdigit() and next(left, None) is None:
+        if path.stem[-6:].isdigit() and next(left, None) is None:
             raise Interrupted
         unlink(path, missing_ok=missing_ok)
 
@@ -216,11 +227,11 @@ def test_a_job_that_dies_while_it_puts_its_parts_together_loses_none(
             shard.score(out)
     assert not out.exists()
     assert len(files_of(parts_folder(out))) == 1 + 22 - removed
-    assert len(read_stated(parts_folder(out))) == 22
+    assert len(read_parts(shard, out)) == 22
     count_batches.clear()
     assert shard.score(out)["parts_kept"] == 22
     assert count_batches == []
-    assert files_of(parts_folder(out)) == ["all.parquet"]
+    assert is_whole(parts_folder(out))
 
 
 @pytest.mark.parametrize(
@@ -234,10 +245,10 @@ def test_parts_of_other_arithmetic_are_not_mixed_in(
         stop_at_batch(patch, 60)
         with pytest.raises(Interrupted):
             shard.score(out)
-    assert len(read_stated(parts_folder(out))) > 5
+    assert len(read_parts(shard, out)) > 5
     stated = shard.score(out, **change)
     assert stated["parts_kept"] == 0
-    assert files_of(parts_folder(out)) == ["all.parquet"], "stale parts go"
+    assert is_whole(parts_folder(out)), "stale parts go"
     assert shard.score(tmp_path / "whole.parquet", **change)["parts_kept"] == 0
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
@@ -252,8 +263,8 @@ def test_a_shard_of_other_arithmetic_goes_with_the_first_part(
         with pytest.raises(Interrupted):
             shard.score(out, batch_tokens=500)
     files = files_of(parts_folder(out))
-    assert "all.parquet" not in files
-    assert len(read_stated(parts_folder(out))) == len(files) > 1
+    assert not any(name.endswith("-all.parquet") for name in files)
+    assert len(read_parts(shard, out)) == len(files) > 1
     assert shard.score(out, batch_tokens=500)["parts_kept"] == len(files)
 
 
@@ -294,7 +305,7 @@ def test_broken_parts_of_a_whole_shard_are_computed_again(
     out = tmp_path / "out.parquet"
     shard.score(out)
     scores = out.read_bytes()
-    kept = parts_folder(out) / "all.parquet"
+    (kept,) = parts_folder(out).iterdir()
     damaged = {
         "empty": b"",
         "cut": kept.read_bytes()[:-9],
@@ -302,21 +313,44 @@ def test_broken_parts_of_a_whole_shard_are_computed_again(
         "no table": b"PAR1" + bytes(500),
     }
     kept.write_bytes(damaged[damage])
-    assert read_stated(parts_folder(out)) == []
+    assert read_parts(shard, out) == []
     assert shard.score(out)["parts_kept"] == 0
     assert out.read_bytes() == scores
-    assert len(read_stated(parts_folder(out))) == 22
+    assert len(read_parts(shard, out)) == 22
 
 
-@pytest.mark.parametrize("name", ["all.parquet", "000003.parquet"])
+@pytest.mark.parametrize("ending", ["-all.parquet", "-000003.parquet", "-other.parquet"])
 def test_a_folder_in_the_place_of_a_part_is_one_line(
-    tmp_path: Path, shard: Shard, name: str
+    tmp_path: Path, shard: Shard, ending: str
 ) -> None:
     out = tmp_path / "out.parquet"
-    (parts_folder(out) / name).mkdir(parents=True)
+    shard.score(out)
+    (kept,) = parts_folder(out).iterdir()
+    kept.unlink()
+    name = "other.parquet" if ending == "-other.parquet" else kept.name.partition("-")[0] + ending
+    (parts_folder(out) / name).mkdir()
+    out.unlink()
     with pytest.raises(InputError, match=rf"{name}: (cannot be written|is no regular file)"):
         shard.score(out)
     assert not out.exists()
+
+
+def test_scores_of_windows_that_changed_meanwhile_are_not_written(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was lost goes on with the old windows, and may end at any time."""
+    shard = Shard(tmp_path / "shard", checkpoint, num_alleles=20)
+    score_part = score_task.score_part
+
+    def change_first(*args: object, **options: object) -> object:
+        pq.write_table(pq.read_table(shard.windows), tmp_path / "other.parquet")
+        (tmp_path / "other.parquet").replace(shard.windows)
+        return score_part(*args, **options)
+
+    monkeypatch.setattr(score_task, "score_part", change_first)
+    with pytest.raises(InputError, match=r"is not made from .*windows\.parquet as it is now"):
+        shard.score(tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
 
 
 def test_a_reference_that_changed_after_split_is_one_line(tmp_path: Path, checkpoint: Path) -> None:
@@ -417,12 +451,12 @@ def test_a_signal_ends_the_job_soon_with_its_parts_kept(
     whole = shard.score(tmp_path / "whole.parquet", batch_tokens=100, part_tokens=500)
     out, log = tmp_path / "out.parquet", tmp_path / "log"
     job = shard.start(out, log, batch_tokens=100, part_tokens=500)
-    wait_until(lambda: len(read_stated(parts_folder(out))) > 2, job)
+    wait_until(lambda: len(read_parts(shard, out)) > 2, job)
     job.send_signal(number)
     assert job.wait(timeout=10) == EXIT_INTERRUPTED
     assert "interrupted" in log.read_text()
     assert not out.exists()
-    kept = len(read_stated(parts_folder(out)))
+    kept = len(read_parts(shard, out))
     again = shard.score(out, batch_tokens=100, part_tokens=500)
     assert again["parts_kept"] == kept
     assert again["parts"] == whole["parts"]
@@ -458,7 +492,7 @@ def test_two_jobs_on_one_shard_do_not_spoil_it(tmp_path: Path, shard: Shard) -> 
     jobs = [shard.start(out, tmp_path / f"log-{number}") for number in range(2)]
     assert [job.wait(timeout=120) for job in jobs] == [0, 0]
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    assert files_of(parts_folder(out)) == ["all.parquet"]
+    assert is_whole(parts_folder(out))
 
 
 def wait_until(holds: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
@@ -501,7 +535,7 @@ def test_a_full_disk_is_one_line_and_a_rerun_goes_on(tmp_path: Path, shard: Shar
             shard.score(disk / "out.parquet")
         assert not (disk / "out.parquet").exists()
         assert not [path for path in disk.rglob("*") if ".tmp" in path.suffixes]
-        kept = len(read_stated(parts_folder(disk / "out.parquet")))
+        kept = len(read_parts(shard, disk / "out.parquet"))
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         assert shard.score(disk / "out.parquet")["parts_kept"] == kept
         assert (disk / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()

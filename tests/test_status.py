@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +14,7 @@ from evo2_tasks.cli import main
 from evo2_tasks.errors import InputError
 from evo2_tasks.interruption import Interrupted, Interruption
 from evo2_tasks.status_task import read_status
+from evo2_tasks.table.files import digest_file
 from evo2_tasks.table.parts import parts_folder, read_stated
 from tests.test_resume import Shard
 
@@ -51,7 +54,8 @@ def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
     (status,) = read_status(run / "results")
     assert (status.shards, status.shards_done, status.shards_running) == (2, 1, 1)
     one = json.loads((run / "results/v/s/scores/1-of-2.json").read_text())
-    parts = read_stated(parts_folder(run / "results/v/s/scores/2-of-2.parquet"))
+    windows = digest_file(run / "results/v/s/windows/2-of-2.parquet")
+    parts = read_stated(parts_folder(run / "results/v/s/scores/2-of-2.parquet"), windows)
     assert 0 < len(parts) < one["parts"]
     assert status.alleles == 80
     tried = sum(part["alleles_tried"] for part in parts)
@@ -62,6 +66,37 @@ def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
     assert status.seconds_left == pytest.approx(left * status.seconds / status.tokens_done)
     assert status.failures == []
     assert not status.is_merged
+
+
+def test_what_came_of_other_windows_does_not_count(run: Path) -> None:
+    scoring = run / "results/v/s"
+    (scoring / "run.json").write_text("{}")
+    for windows in (scoring / "windows").iterdir():
+        rows = pq.read_table(windows)
+        pq.write_table(rows.slice(0, 10), windows)
+    (status,) = read_status(run / "results")
+    assert (status.shards_done, status.alleles_done, status.tokens_done) == (0, 0, 0)
+    assert not status.is_merged
+
+
+def test_a_scoring_without_its_windows_is_still_listed(run: Path) -> None:
+    shutil.rmtree(run / "results/v/s/windows")
+    (status,) = read_status(run / "results")
+    assert (status.shards_done, status.alleles_done) == (1, 40)
+    assert status.tokens == status.tokens_done > 0
+
+
+def test_a_split_that_failed_is_named(run: Path) -> None:
+    logs = run / "results" / "logs" / "split"
+    logs.mkdir()
+    (logs / "w.log").write_text("2026-01-01 00:00:00,000 ERROR in.vcf: cannot be read\n")
+    of_v, of_w = read_status(run / "results")
+    assert (of_v.variant_set, of_v.shards_done) == ("v", 1)
+    assert (of_w.variant_set, of_w.shards) == ("w", 0)
+    assert of_w.failures[0].last_line.endswith("in.vcf: cannot be read")
+    text = CliRunner().invoke(main, ["status", str(run / "results")])
+    assert text.exit_code == 0
+    assert "ERROR in.vcf" in text.stdout
 
 
 def test_a_job_that_failed_is_named_with_its_last_line(run: Path) -> None:

@@ -18,7 +18,7 @@ from evo2_tasks import Evo2ForCausalLM, score_task, tasks
 from evo2_tasks.config import RunConfig, load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2 import checkpoints
-from evo2_tasks.table.files import read_rows, write_table
+from evo2_tasks.table.files import digest_file, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
 from evo2_tasks.table.schema import STATUSES, scores_schema
 
@@ -64,7 +64,8 @@ def write_config(folder: Path, variants: bytes, **changes: object) -> RunConfig:
 def write_stub_scores(windows: Path, out: Path) -> None:
     """Numbers that follow from the row alone, in the place of a model's."""
     signature = {**read_provenance(windows).signature, "weights": "stub"}
-    metadata = Provenance(signature, package_version(), model="stub").metadata()
+    source = digest_file(windows)
+    metadata = Provenance(signature, package_version(), model="stub", source=source).metadata()
     schema = scores_schema()
     with write_table(out, schema, metadata=metadata) as writer:
         for batch in read_rows(windows, ["record", "allele", "status"]):
@@ -107,11 +108,16 @@ def run_steps(config: RunConfig, folder: Path, *, stub: bool = True) -> Path:
                 out=scores,
                 threads=1,
             )
+    return merge(config, folder)
+
+
+def merge(config: RunConfig, folder: Path) -> Path:
+    work = folder / "s"
     tasks.merge(
         config,
         variant_set="v",
         scoring="s",
-        split_file=shards / "split.json",
+        split_file=folder / "shards" / "split.json",
         windows_folder=work / "windows",
         scores_folder=work / "scores",
         out=work / "scores.parquet",
@@ -391,6 +397,32 @@ def test_a_run_without_any_score_says_so_at_each_step_and_ends_with_its_rows(
     assert f"{tmp_path / 'shards'}/{said}" in caplog.text
     assert f"{table}: NO SCORE for any of 5 alleles: contig_not_found 5" in caplog.text
     assert f"contig 'NC_0001' is not found in {tmp_path / 'genome.fa'}, which has " in caplog.text
+
+
+@pytest.mark.parametrize("late", ["s/scores", "s/windows", "shards"])
+def test_a_file_that_an_earlier_run_wrote_late_is_not_merged(tmp_path: Path, late: str) -> None:
+    """Same positions, another alternate allele: keys, statuses and signatures are the same."""
+    line = HEADER + b"ring\t5\t.\t%s\t%s\t.\t.\t.\n"
+    ref = GENOME["ring"][4].encode()
+    one, other = (b"A", b"C") if ref in b"GT" else (b"G", b"T")
+    run_steps(write_config(tmp_path, line % (ref, one)), tmp_path / "one")
+    config = write_config(tmp_path, line % (ref, other))
+    table = run_steps(config, tmp_path / "other")
+    right = table.read_bytes()
+    name = tasks.shard_name(1, 1)
+    (tmp_path / "one" / late / name).replace(tmp_path / "other" / late / name)
+    with pytest.raises(InputError, match=r"is not made from .* as it is now"):
+        merge(config, tmp_path / "other")
+    assert table.read_bytes() == right
+
+
+def test_parts_of_another_number_of_shards_go_with_the_merge(tmp_path: Path) -> None:
+    config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\t.\t.\t.\n")
+    for folder in ("1-of-2.parts", "1-of-1.parts", "own"):
+        (tmp_path / "results" / "s" / "scores" / folder).mkdir(parents=True)
+    run_steps(config, tmp_path / "results")
+    left = {path.name for path in (tmp_path / "results" / "s" / "scores").iterdir()}
+    assert left == {"1-of-1.parquet", "1-of-1.json", "own"}
 
 
 def test_an_export_without_its_run_asks_for_the_variants(tmp_path: Path) -> None:

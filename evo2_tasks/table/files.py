@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -140,6 +141,16 @@ def replace_atomically(target: Path) -> Iterator[Path]:
             _sync(temporary)
             temporary.replace(target)
             _sync(target.parent)
+
+
+def digest_file(source: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with reading(source), source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_other_file(target: Path, *sources: Path) -> None:
@@ -341,6 +352,7 @@ def write_table(
                 version="2.6",
                 compression="zstd",
                 use_dictionary=_text_columns(schema),
+                write_page_checksum=True,
             )
         try:
             writer = TableWriter(
@@ -367,7 +379,7 @@ def open_table(source: Path, columns: Sequence[str] = ()) -> Iterator[pq.Parquet
     """
     with reading(source):
         # Buffered ahead, the whole file would stay in memory.
-        file = pq.ParquetFile(source, pre_buffer=False)
+        file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
     with file:
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:

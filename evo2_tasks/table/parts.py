@@ -21,11 +21,13 @@ from evo2_tasks.table.provenance import canonical_json
 logger = logging.getLogger(__name__)
 
 KEY: Final = "key"
+SOURCE: Final = "source"
+DIGEST: Final = "digest"
 STATED: Final = "stated"
 SUFFIX: Final = ".parts"
 """Ending of the folder beside a shard's scores."""
-ALL_PARTS: Final = "all.parquet"
-"""The file that holds the parts of a whole shard."""
+ALL_PARTS: Final = "all"
+"""Stands in the place of the number in the name of the file that holds all parts of a shard."""
 
 
 def parts_folder(scores: Path) -> Path:
@@ -33,27 +35,33 @@ def parts_folder(scores: Path) -> Path:
     return scores.with_suffix(SUFFIX)
 
 
-def remove_parts(scores: Path) -> None:
-    """Remove what is kept of a shard, once its scores are in the table."""
-    shutil.rmtree(parts_folder(scores), ignore_errors=True)
+def remove_parts(scores_folder: Path) -> None:
+    """Remove what is kept of all shards, of another number of shards too: the table is written."""
+    for folder in scores_folder.glob(f"*-of-*{SUFFIX}"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_stated(folder: Path) -> list[dict[str, Any]]:
+def read_stated(folder: Path, source: str) -> list[dict[str, Any]]:
     """What each finished part in a folder states about itself, in order.
 
     Parts come and go while a job runs; those that cannot be read are left out.
+
+    Args:
+        folder: Of the parts of a shard.
+        source: SHA-256 of the windows file; parts of another one are left out.
     """
     stated: dict[int, dict[str, Any]] = {}
     # While a job puts its parts together, they are there twice.
-    for path in (folder / ALL_PARTS, *sorted(folder.glob("[0-9]*.parquet"))):
+    for path in sorted(folder.glob("[!.]*.parquet")):
+        number = path.stem.rpartition("-")[2]
         with suppress(InputError, ValueError):
-            first = 0 if path.name == ALL_PARTS else int(path.stem)
-            texts = [
-                text
-                for batch in read_rows(path, [STATED])
-                for text in batch.column(STATED).to_pylist()
-            ]
-            stated |= {first + row: json.loads(text) for row, text in enumerate(texts)}
+            first = 0 if number == ALL_PARTS else int(number)
+            rows = [row for batch in read_rows(path, [SOURCE, STATED]) for row in batch.to_pylist()]
+            stated |= {
+                first + offset: json.loads(row[STATED])
+                for offset, row in enumerate(rows)
+                if row[SOURCE] == source
+            }
     return [stated[number] for number in sorted(stated)]
 
 
@@ -74,21 +82,39 @@ class PartStore:
 
     Args:
         scores: The shard's file of scores; the parts lie in a folder beside it.
+        source: SHA-256 of the windows file.
         key: What shapes the numbers: signature, batches, threads, versions, kind of device.
         names: The columns of numbers.
     """
 
-    def __init__(self, scores: Path, key: Mapping[str, Any], names: Sequence[str]) -> None:
+    def __init__(
+        self, scores: Path, source: str, key: Mapping[str, Any], names: Sequence[str]
+    ) -> None:
         self._folder = parts_folder(scores)
-        self._key = hashlib.sha256(canonical_json(key).encode()).hexdigest()
+        self._source = source
+        shaping = {**key, SOURCE: source}
+        self._key = hashlib.sha256(canonical_json(shaping).encode()).hexdigest()
         self._names = tuple(names)
         self._schema = pa.schema(
             [
                 (KEY, pa.string()),
+                (SOURCE, pa.string()),
+                (DIGEST, pa.string()),
                 (STATED, pa.string()),
                 *((name, pa.list_(pa.float64())) for name in names),
             ]
         )
+
+    def remove_stale(self) -> None:
+        """Remove the parts that were computed from other windows or in another way.
+
+        Raises:
+            InputError: They cannot be removed.
+        """
+        for path in self._folder.glob("[!.]*.parquet"):
+            if not path.name.startswith(self._prefix):
+                with writing(path):
+                    path.unlink(missing_ok=True)
 
     def read(
         self, number: int, digest: str
@@ -113,7 +139,7 @@ class PartStore:
         rows: Sequence[tuple[float | None, ...]],
         stated: Mapping[str, Any],
     ) -> None:
-        """Keep a part; it takes the place of one that was computed in another way.
+        """Keep a part.
 
         Args:
             number: Of the part in its shard.
@@ -124,10 +150,10 @@ class PartStore:
         Raises:
             InputError: It cannot be written.
         """
-        self._remove_stale()
         columns = dict(zip(self._names, zip(*rows, strict=True), strict=True))
-        values = {KEY: self._part_key(digest), STATED: canonical_json(stated)} | columns
-        with write_table(self._path(number), self._schema) as writer:
+        told = {KEY: self._key, SOURCE: self._source, DIGEST: digest}
+        values = told | {STATED: canonical_json(stated)} | columns
+        with write_table(self._path(f"{number:06d}"), self._schema) as writer:
             writer.write_columns({name: [value] for name, value in values.items()})
 
     def finish(self, digests: Sequence[str]) -> None:
@@ -142,23 +168,26 @@ class PartStore:
         Raises:
             InputError: It cannot be written, or a part is gone.
         """
-        with write_table(self._folder / ALL_PARTS, self._schema, row_group_rows=1) as writer:
+        with write_table(self._path(ALL_PARTS), self._schema, row_group_rows=1) as writer:
             for number, digest in enumerate(digests):
                 part = self._find(number, digest)
                 if part is None:
                     raise InputError(
-                        f"{shown(self._folder)}: part {number} is gone. Another job has finished "
-                        "this shard; if none has, score it again."
+                        f"{shown(self._folder)}: part {number} is gone: another job scores this "
+                        "shard too, or has done it. If none does, score it again."
                     )
                 writer.write(part)
-        for path in self._folder.glob("[0-9]*.parquet"):
+        for path in self._folder.glob(f"{self._prefix}[0-9]*.parquet"):
             with writing(path):
                 path.unlink(missing_ok=True)
 
     def _find(self, number: int, digest: str) -> pa.Table | None:
-        for path, row in ((self._path(number), 0), (self._folder / ALL_PARTS, number)):
+        for path, row in ((self._path(f"{number:06d}"), 0), (self._path(ALL_PARTS), number)):
             part = self._read_row(path, row)
-            if part is not None and part.column(KEY)[0].as_py() == self._part_key(digest):
+            if part is not None and (self._key, digest) == (
+                part.column(KEY)[0].as_py(),
+                part.column(DIGEST)[0].as_py(),
+            ):
                 return part
         return None
 
@@ -175,16 +204,9 @@ class PartStore:
             logger.warning("computed again: %s", error)
             return None
 
-    def _remove_stale(self) -> None:
-        """Remove the parts of a whole shard that was scored in another way."""
-        path = self._folder / ALL_PARTS
-        part = self._read_row(path, 0)
-        if part is None or not part.column(KEY)[0].as_py().startswith(self._part_key("")):
-            with writing(path):
-                path.unlink(missing_ok=True)
+    @property
+    def _prefix(self) -> str:
+        return f"{self._key[:12]}-"
 
-    def _part_key(self, digest: str) -> str:
-        return f"{self._key}:{digest}"
-
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.parquet"
+    def _path(self, number: str) -> Path:
+        return self._folder / f"{self._prefix}{number}.parquet"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import read_metadata, shown
+from evo2_tasks.table.files import digest_file, read_metadata, shown
 from evo2_tasks.table.schema import SCORES_VERSION
 
 PREFIX: Final = "evo2_tasks."
@@ -27,6 +27,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "version": "version of the package that computed the scores; of several ones all, joined by "
     "a comma",
     "model": "name of the model in the config",
+    "source": "SHA-256 of the file whose rows these are: in what `windows` wrote of the shard, in "
+    "what `score` wrote of the windows",
     "order": "`input`, or `position`: contigs as in the reference, then `pos`",
 }
 """Keys of the Parquet metadata, without prefix."""
@@ -92,12 +94,14 @@ class Provenance:
         version: Of the package that wrote it.
         model: Name of the model in the config; None before ``score``.
         order: Of the rows, ``input`` or ``position``.
+        source: SHA-256 of the one file whose rows it has; None where there is no such file.
     """
 
     signature: Mapping[str, Any]
     version: str
     model: str | None = None
     order: str = "input"
+    source: str | None = None
 
     def metadata(self) -> dict[str, str]:
         """Key-value metadata of a Parquet file."""
@@ -106,6 +110,7 @@ class Provenance:
             "version": self.version,
             "model": self.model,
             "order": self.order,
+            "source": self.source,
         }
         return {PREFIX + key: value for key, value in values.items() if value is not None}
 
@@ -132,7 +137,29 @@ def read_provenance(source: Path) -> Provenance:
         version=version,
         model=stored.get(PREFIX + "model"),
         order=order,
+        source=stored.get(PREFIX + "source"),
     )
+
+
+def require_source(made: Path, stated: str | None, source: Path) -> None:
+    """Make sure that a file was made from another one as that is now.
+
+    A job of an earlier run, on a node that was lost, may write its file at any later time.
+
+    Args:
+        made: The file, for messages.
+        stated: What it was made from; see `Provenance`.
+        source: What it is to be made from.
+
+    Raises:
+        InputError: It was not.
+    """
+    if stated != digest_file(source):
+        raise InputError(
+            f"{shown(made)}: is not made from {shown(source)} as it is now. A job of an earlier "
+            "run may have written one of them late: see that none is left, delete both files, and "
+            "run again."
+        )
 
 
 def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +22,9 @@ RUN_ROWS: Final = 250_000
 
 PIECE_ROWS: Final = 2_000
 """Rows that are held of each run while the runs are merged."""
+
+PREFIX: Final = ".sort."
+"""Of the hidden folders with runs."""
 
 
 def sort_rows(
@@ -45,14 +51,35 @@ def sort_rows(
         InputError: The folder cannot be written to.
     """
     with ExitStack() as stack:
+        _remove_abandoned(folder)
         with writing(folder):
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=".sort.", dir=folder))
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder))
+        with suppress(OSError):  # the file system has no locks
+            stack.enter_context(_locked(Path(scratch)))
         runs: list[Path] = []
         for rows in _gather(tables, run_rows):
             run = Path(scratch) / f"{len(runs)}.arrow"
             _write_run(run, _sorted(rows, keys), piece_rows)
             runs.append(run)
         yield from _merge_runs([_read_run(run) for run in runs], keys)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder, which says that its writer is alive."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the runs of sorters that were killed; where there are no locks, nothing."""
+    for path in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError), _locked(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _gather(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:

@@ -18,7 +18,7 @@ rule export_vcf:
         "Writing VCF: {wildcards.variant_set}, {wildcards.scoring}"
     shell:
         "evo2-tasks export --log {log:q} --to vcf --variants {input.variants:q}"
-        " --out {output.vcf:q} {input.table:q}"
+        " --out {output.vcf:q} -- {input.table:q}"
 
 
 rule export_tsv:
@@ -39,7 +39,7 @@ rule export_tsv:
         "Writing TSV: {wildcards.variant_set}, {wildcards.scoring}"
     shell:
         "evo2-tasks export --log {log:q} --to tsv"
-        " --out {output.tsv:q} {input.table:q}"
+        " --out {output.tsv:q} -- {input.table:q}"
 
 
 rule export_bedgraph:
@@ -60,4 +60,4 @@ rule export_bedgraph:
         "Writing bedGraph: {wildcards.variant_set}, {wildcards.scoring}"
     shell:
         "evo2-tasks export --log {log:q} --to bedgraph"
-        " --out {output.bedgraph:q} {input.table:q}"
+        " --out {output.bedgraph:q} -- {input.table:q}"
