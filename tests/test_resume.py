@@ -335,6 +335,37 @@ def test_a_folder_in_the_place_of_a_part_is_one_line(
     assert not out.exists()
 
 
+def test_a_job_whose_parts_another_one_removed_is_one_line(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs of different settings are on the shard; the later one goes on undisturbed."""
+    out = tmp_path / "out.parquet"
+    score_part = score_task.score_part
+    begun: list[int] = []
+
+    def start_another(*args: object, **options: object) -> object:
+        begun.append(1)
+        if len(begun) == 9:
+            assert shard.score(out, batch_tokens=500)["parts"] == 22
+        return score_part(*args, **options)
+
+    monkeypatch.setattr(score_task, "score_part", start_another)
+    with pytest.raises(InputError, match="part 0 is gone: another job"):
+        shard.score(out)
+    shard.score(tmp_path / "whole.parquet", batch_tokens=500)
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_parts_that_a_file_lacks_are_computed(tmp_path: Path, shard: Shard) -> None:
+    out = tmp_path / "out.parquet"
+    shard.score(out)
+    scores = out.read_bytes()
+    (kept,) = parts_folder(out).iterdir()
+    pq.write_table(pq.read_table(kept)[:3], kept, row_group_size=1)
+    assert shard.score(out)["parts_kept"] == 3
+    assert out.read_bytes() == scores
+
+
 def test_scores_of_windows_that_changed_meanwhile_are_not_written(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,8 +196,6 @@ class PartStore:
             return None
         try:
             with open_table(path, self._schema.names) as file, reading(path):
-                if row >= file.num_row_groups:
-                    return None
                 return file.read_row_group(row, self._schema.names, use_threads=False)
         except InputError as error:
             # Removed by another job that has just finished the shard, or broken on its disk.

@@ -157,8 +157,8 @@ def require_source(made: Path, stated: str | None, source: Path) -> None:
     if stated != digest_file(source):
         raise InputError(
             f"{shown(made)}: is not made from {shown(source)} as it is now. A job of an earlier "
-            "run may have written one of them late: see that none is left, delete both files, and "
-            "run again."
+            "run may have written one of them late: see that none is left, delete the first file, "
+            "and run again."
         )
 
 

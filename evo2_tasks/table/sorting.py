@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +19,6 @@ RUN_ROWS: Final = 250_000
 
 PIECE_ROWS: Final = 2_000
 """Rows that are held of each run while the runs are merged."""
-
-PREFIX: Final = ".sort."
-"""Of the hidden folders with runs."""
 
 
 def sort_rows(
@@ -40,7 +34,7 @@ def sort_rows(
     Args:
         tables: The rows, all of one schema.
         keys: Integer columns without nulls, the most significant first; together unique.
-        folder: Where the runs are written, removed at the end.
+        folder: Where the runs are written, to files without a name: none outlives the process.
         run_rows: Rows of a run.
         piece_rows: Rows of a run that are held at once while merging.
 
@@ -51,35 +45,13 @@ def sort_rows(
         InputError: The folder cannot be written to.
     """
     with ExitStack() as stack:
-        _remove_abandoned(folder)
-        with writing(folder):
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder))
-        with suppress(OSError):  # the file system has no locks
-            stack.enter_context(_locked(Path(scratch)))
-        runs: list[Path] = []
+        runs: list[IO[bytes]] = []
         for rows in _gather(tables, run_rows):
-            run = Path(scratch) / f"{len(runs)}.arrow"
-            _write_run(run, _sorted(rows, keys), piece_rows)
+            with writing(folder):
+                run = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+                _write_run(run, _sorted(rows, keys), piece_rows)
             runs.append(run)
-        yield from _merge_runs([_read_run(run) for run in runs], keys)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder, which says that its writer is alive."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the runs of sorters that were killed; where there are no locks, nothing."""
-    for path in folder.glob(f"{PREFIX}*"):
-        with suppress(OSError), _locked(path):
-            shutil.rmtree(path, ignore_errors=True)
+        yield from _merge_runs([_read_run(run, folder) for run in runs], keys)
 
 
 def _gather(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
@@ -102,16 +74,19 @@ def _sorted(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
     return rows.take(np.lexsort(_columns(rows, keys)[::-1]))
 
 
-def _write_run(run: Path, rows: pa.Table, piece_rows: int) -> None:
+def _write_run(run: IO[bytes], rows: pa.Table, piece_rows: int) -> None:
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with writing(run), pa.ipc.new_stream(run, rows.schema, options=options) as stream:
+    with pa.ipc.new_stream(run, rows.schema, options=options) as stream:
         stream.write_table(rows.combine_chunks(), max_chunksize=piece_rows)
+    run.flush()
 
 
-def _read_run(run: Path) -> Iterator[pa.Table]:
-    with reading(run), pa.OSFile(str(run)) as file, pa.ipc.open_stream(file) as stream:
-        for batch in stream:
-            yield pa.Table.from_batches([batch])
+def _read_run(run: IO[bytes], folder: Path) -> Iterator[pa.Table]:
+    with reading(folder):
+        run.seek(0)
+        with pa.ipc.open_stream(run) as stream:
+            for batch in stream:
+                yield pa.Table.from_batches([batch])
 
 
 def _num_up_to(rows: pa.Table, keys: Sequence[str], bound: Sequence[int]) -> int:

@@ -156,18 +156,12 @@ def test_sorting_in_runs_is_sorting(
     assert rows == sorted(keys)
 
 
-def test_runs_of_a_sorter_that_was_killed_are_removed_and_those_of_a_living_one_not(tmp_path: Path):
-    table = pa.table({"one": [2, 1]})
-    living = sort_rows([table], ["one"], folder=tmp_path)
-    first = next(living)
-    (tmp_path / ".sort.killed").mkdir()
-    (tmp_path / ".sort.killed" / "0.arrow").write_bytes(b"rows")
-    assert len(list(tmp_path.glob(".sort.*"))) == 2
-    assert [rows.num_rows for rows in sort_rows([table], ["one"], folder=tmp_path)] == [2]
-    assert len(list(tmp_path.glob(".sort.*"))) == 1, "that of the living one"
-    assert first["one"].to_pylist() == [1, 2]
-    assert list(living) == []
-    assert not list(tmp_path.iterdir())
+def test_a_sorter_that_is_killed_leaves_nothing(tmp_path: Path):
+    tables = [pa.table({"one": [2, 1]}), pa.table({"one": [4, 3]})]
+    pieces = sort_rows(tables, ["one"], folder=tmp_path, run_rows=2, piece_rows=1)
+    assert next(pieces)["one"].to_pylist() == [1]
+    assert not list(tmp_path.iterdir()), "its runs have no names"
+    assert [row["one"] for piece in pieces for row in piece.to_pylist()] == [2, 3, 4]
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path):
