@@ -4,7 +4,9 @@ Most of these tests put a stand-in for the `evo2-tasks` command on the path, whi
 files and notes what it was called with: Snakemake's part is what they are about.
 """
 
+import base64
 import copy
+import hashlib
 import json
 import os
 import re
@@ -475,6 +477,68 @@ def test_exports_of_a_run(project: Project) -> None:
     assert not (project.folder / "results" / "a" / "short" / "scores.tsv").exists()
     assert (project.folder / "results" / "b" / "short" / "scores.tsv").exists()
     assert (project.folder / "results" / "b" / "short" / "scores.bedgraph.gz").exists()
+
+
+# --- what Snakemake compares to decide what runs again
+
+RERUN_TRIGGERS = ROOT / "tests" / "data" / "rerun_triggers.json"
+
+
+def read_environments() -> dict[str, dict[str, str]]:
+    """The files of each rule's conda environment, by their digests."""
+    environments = {}
+    for file in SNAKEFILE.parent.glob("rules/*.smk"):
+        for rule, env in re.findall(
+            r"^rule (\w+):.*?^    conda:\s+\"(.*?)\"", file.read_text(), re.MULTILINE | re.DOTALL
+        ):
+            conda = (file.parent / env).resolve()
+            files = [conda, conda.with_suffix(".post-deploy.sh")]
+            environments[rule] = {
+                one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in files
+            }
+    return environments
+
+
+def recorded_triggers(folder: Path) -> dict[str, dict[str, Any]]:
+    """What Snakemake recorded of one job of each rule; if one value changes, the job runs again."""
+    metadata = folder / ".snakemake" / "metadata"
+    records: dict[str, dict[str, dict[str, Any]]] = {}
+    for file in metadata.rglob("*"):
+        if file.is_file():
+            # A long name is cut into folders whose names begin with @.
+            name = "".join(part.removeprefix("@") for part in file.relative_to(metadata).parts)
+            record = json.loads(file.read_text())
+            output = base64.urlsafe_b64decode(name).decode()
+            records.setdefault(record["rule"], {})[output] = record
+    triggers = {}
+    for rule, by_output in records.items():
+        first = by_output[min(by_output)]
+        triggers[rule] = {
+            "params": first["params"],
+            "shell": first["code"],
+            "input": first["input"],
+            # All outputs of one job have the same log.
+            "output": sorted(name for name, one in by_output.items() if one["log"] == first["log"]),
+        }
+    return triggers
+
+
+def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project) -> None:
+    """If a change of the code changes the pinned file, users compute again: the changelog says so.
+
+    `python -m pytest tests/test_workflow.py -k pinned` writes the values found to the folder that
+    its message names; they become the pinned ones by a copy.
+    """
+    project.config["variant_sets"]["b"]["exports"] = ["vcf", "tsv", "bedgraph"]
+    project.config["variant_sets"]["a"]["saturate"] = ["snv"]
+    project.config["models"]["large"] = {"checkpoint": HUB_NAME, "gpus": 2}
+    project.run()
+    triggers = recorded_triggers(project.folder)
+    for rule, environment in read_environments().items():
+        triggers[rule]["environment"] = environment
+    found = project.folder / RERUN_TRIGGERS.name
+    found.write_text(json.dumps(triggers, indent=2, sort_keys=True) + "\n")
+    assert found.read_text() == RERUN_TRIGGERS.read_text(), found
 
 
 # --- models on a hub
