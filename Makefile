@@ -49,7 +49,7 @@ slurm-test: setup
 
 # Scorer and merge killed by SIGKILL at random moments, thirty rounds of it.
 crash-test: setup
-	CRASH_ROUNDS=30 pytest tests/test_crash.py
+	CRASH_ROUNDS=30 pytest tests/steps/test_crash.py
 
 # Memory of converting and loading a checkpoint of 8 GB; make test takes one of 0.2 GB.
 convert-test: setup

@@ -27,25 +27,28 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from evo2_tasks import tasks
-from evo2_tasks.config import RunConfig, load_config
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.evo2.allocation import keep_freed_memory
-from evo2_tasks.score_task import open_run_model
+from evo2_tasks.genome.windows import STRANDS
+from evo2_tasks.runtime.models import open_run_model
 from evo2_tasks.scoring.deltas import score_strand
 from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.score import share_pairs
 from evo2_tasks.scoring.windows import WindowPair
-from evo2_tasks.shard import STRANDS, read_pairs
+from evo2_tasks.steps import split as split_step
+from evo2_tasks.steps import windows as windows_step
+from evo2_tasks.table.pairs import read_pairs
 from evo2_tasks.table.segments import Segments
 
 
 def place(config: RunConfig, folder: Path, scoring: str) -> tuple[list[WindowPair], list[Any]]:
     """The windows of the config's only variant set, and each allele's label."""
     ((name, variant_set),) = config.variant_sets.items()
-    tasks.split(config, variant_set=name, variants=None, out=folder)
+    split_step.split(config, variant_set=name, variants=None, out=folder)
     shard, windows, segments = (folder / f for f in ("1-of-1.parquet", "w.parquet", "s.parquet"))
-    tasks.windows(
+    windows_step.windows(
         config,
         variant_set=name,
         scoring=scoring,

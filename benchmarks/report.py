@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from evo2_tasks.table.files import write_table
+from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance, make_signature, package_version
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, CarryField, final_schema
 

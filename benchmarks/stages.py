@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from evo2_tasks.table.files import digest_file, read_rows, write_table
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
 from evo2_tasks.table.schema import scores_schema
 

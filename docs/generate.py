@@ -11,8 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evo2_tasks.config import config_schema
-from evo2_tasks.cost import RELEASE_SHAPES, ModelShape, device_memory
+from evo2_tasks.config.schema import config_schema
+from evo2_tasks.cost.memory import device_memory
+from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape
 from evo2_tasks.evaluation.schema import (
     CURVE_COLUMNS,
     CURVES,

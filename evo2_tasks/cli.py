@@ -10,17 +10,23 @@ from typing import Any, get_args
 
 import click
 
-from evo2_tasks import plan_task, status_task, tasks
-from evo2_tasks.config import Fp8Mode, ModelConfig, Release, RunConfig, load_config
+from evo2_tasks.commands import plan as plan_command
+from evo2_tasks.commands import status as status_command
+from evo2_tasks.commands.show import show_table
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.schema import Fp8Mode, ModelConfig, Release, RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import figures_schema
 from evo2_tasks.evaluation.text import describe_figures
-from evo2_tasks.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
-from evo2_tasks.plan import EXPORT_FILES
-from evo2_tasks.table.files import open_table, read_rows
+from evo2_tasks.exports.tsv import format_header, format_rows
+from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
+from evo2_tasks.jobs import EXPORT_FILES
+from evo2_tasks.steps import export as export_step
+from evo2_tasks.steps import merge as merge_step
+from evo2_tasks.steps import split as split_step
+from evo2_tasks.steps import windows as windows_step
+from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.query import find_rows
-from evo2_tasks.table.show import show_table
-from evo2_tasks.table.tsv import format_header, format_rows
 
 EXIT_BAD_INPUT = 2
 # The extra of the package that brings what a command may miss.
@@ -160,7 +166,7 @@ def plan(
     as_json: bool,
 ) -> None:
     """Reckon what a run will take: alleles, windows, tokens, memory, time, price."""
-    bills = plan_task.plan(
+    bills = plan_command.plan(
         config,
         rates_file=rates,
         device=device,
@@ -171,7 +177,7 @@ def plan(
     if as_json:
         click.echo(json.dumps({"plan": bills}, indent=2))
     else:
-        for line in plan_task.describe_bills(bills):
+        for line in plan_command.describe_bills(bills):
             click.echo(line)
 
 
@@ -182,7 +188,7 @@ def plan(
 @click.option("--out", type=PATH, required=True, help="Folder for the shards and split.json.")
 def split(config: RunConfig, variant_set: str, variants: Path | None, out: Path) -> None:
     """Read the variants, one row per allele, and cut them into shards."""
-    tasks.split(config, variant_set=variant_set, variants=variants, out=out)
+    split_step.split(config, variant_set=variant_set, variants=variants, out=out)
 
 
 @main.command()
@@ -203,7 +209,7 @@ def windows(
     segments_file: Path,
 ) -> None:
     """Give each allele its window and its status, and collect the reference bases."""
-    tasks.windows(
+    windows_step.windows(
         config,
         variant_set=variant_set,
         scoring=scoring,
@@ -231,9 +237,9 @@ def score(
 ) -> None:
     """Run the model on each allele's reference and alternate windows."""
     # Only this step needs torch, which takes seconds to import.
-    from evo2_tasks import score_task  # noqa: PLC0415
+    from evo2_tasks.steps import score as score_module  # noqa: PLC0415
 
-    score_task.score(
+    score_module.score(
         config,
         scoring=scoring,
         windows_file=windows_file,
@@ -263,7 +269,7 @@ def merge(
     run_json: Path,
 ) -> None:
     """Combine the scores of all shards into one table, a row for each input allele."""
-    tasks.merge(
+    merge_step.merge(
         config,
         variant_set=variant_set,
         scoring=scoring,
@@ -287,7 +293,7 @@ def export(table: Path, to: str, variants: Path | None, out: Path | None) -> Non
     The bedGraph has the mean llr of the SNVs of each position.
     """
     suffix = "".join(Path(EXPORT_FILES[to]).suffixes)
-    tasks.export(table, to=to, variants=variants, out=out or table.with_suffix(suffix))
+    export_step.export(table, to=to, variants=variants, out=out or table.with_suffix(suffix))
 
 
 @main.command()
@@ -319,7 +325,7 @@ def evaluate(
 ) -> None:
     """Measure how well the scores separate the labels of the variants."""
     # Only this step needs scikit-learn and scipy, which take a second to import.
-    from evo2_tasks import evaluation_task  # noqa: PLC0415
+    from evo2_tasks.steps import evaluate as evaluation_task  # noqa: PLC0415
 
     evaluation_task.evaluate(
         config, variant_set=variant_set, table=table, out=out, curves_file=curves_file
@@ -334,7 +340,7 @@ def evaluate(
 def report(config: RunConfig, variant_set: str, results: Path, out: Path) -> None:
     """Write a page about a variant set: what was run, what came out, what it is worth."""
     # Only this step needs plotly and jinja2, and the libraries of evaluate.
-    from evo2_tasks import report_task  # noqa: PLC0415
+    from evo2_tasks.steps import report as report_task  # noqa: PLC0415
 
     report_task.report(config, variant_set=variant_set, results=results, out=out)
 
@@ -344,11 +350,11 @@ def report(config: RunConfig, variant_set: str, results: Path, out: Path) -> Non
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(results: Path, as_json: bool) -> None:
     """Print how far a run has come: shards, alleles, rate, time left, failed jobs."""
-    statuses = status_task.read_status(results)
+    statuses = status_command.read_status(results)
     if as_json:
         click.echo(json.dumps({"status": [one.as_json() for one in statuses]}, indent=2))
     else:
-        for line in status_task.describe_status(statuses):
+        for line in status_command.describe_status(statuses):
             click.echo(line)
 
 
@@ -380,9 +386,9 @@ def calibrate(
 ) -> None:
     """Measure how fast this device runs a scoring's model, for plan --rates."""
     # The model needs torch, which takes seconds to import.
-    from evo2_tasks import score_task  # noqa: PLC0415
+    from evo2_tasks.commands import measure as calibrate_module  # noqa: PLC0415
 
-    score_task.calibrate(config, scoring=scoring, out=out, threads=threads, seconds=seconds)
+    calibrate_module.calibrate(config, scoring=scoring, out=out, threads=threads, seconds=seconds)
 
 
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -424,7 +430,7 @@ def verify(
     are none to compare with.
     """
     # Only the model needs torch, which takes seconds to import.
-    from evo2_tasks import verify_task  # noqa: PLC0415
+    from evo2_tasks.commands import verify as verify_task  # noqa: PLC0415
 
     settings = ModelConfig(**model)
     if out is not None:
@@ -452,7 +458,7 @@ def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
     its FP8 products follow. The file holds no path, and no name of a machine or a user.
     """
     # Only the model needs torch, which takes seconds to import.
-    from evo2_tasks import doctor_task  # noqa: PLC0415
+    from evo2_tasks.commands import doctor as doctor_task  # noqa: PLC0415
 
     doctor_task.doctor(ModelConfig(**model), out=out, quick=quick, threads=threads)
 
@@ -467,7 +473,7 @@ def fetch(checkpoint: str, out: Path | None) -> None:
     With a branch, or without a commit, it says which commit that is.
     """
     # To convert it needs torch, which takes seconds to import.
-    from evo2_tasks import fetch_task  # noqa: PLC0415
+    from evo2_tasks.steps import fetch as fetch_task  # noqa: PLC0415
 
     fetch_task.fetch(checkpoint, out=out)
 
@@ -485,6 +491,6 @@ def convert(source: Path, out: Path, model: str | None, config: Path | None) -> 
     and OUT ends in .pt.
     """
     # Only the model needs torch, which takes seconds to import.
-    from evo2_tasks import score_task  # noqa: PLC0415
+    from evo2_tasks.commands import convert as convert_module  # noqa: PLC0415
 
-    score_task.convert(source, out, model=model, config=config)
+    convert_module.convert(source, out, model=model, config=config)

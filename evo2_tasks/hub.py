@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-PUBLISHED_FILES = Path(__file__).parent / "published_files.json"
+PUBLISHED_FILES = Path(__file__).parent / "checkpoints" / "published_files.json"
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 NUM_DIGITS = 40  # of a commit
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evo2_tasks.config import load_config
+from evo2_tasks.config.load import load_config
 from evo2_tasks.genome.variants import open_variants
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from evo2_tasks.cli import main
-from evo2_tasks.config import load_config
+from evo2_tasks.config.load import load_config
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

@@ -61,7 +61,7 @@ from evo2_tasks.evaluation.metrics import (
     sensitivity_at,
 )
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.table.files import read_json, write_json
+from evo2_tasks.io.files import read_json, write_json
 from evo2_tasks.table.provenance import read_provenance
 from training.markov import MarkovModel, as_bases, train_markov, variant_llr
 from training.train import (

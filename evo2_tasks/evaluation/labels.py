@@ -15,7 +15,7 @@ from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.metrics import FloatArray, IntArray
 from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import Text, read_floats, read_group_names, read_texts
-from evo2_tasks.table.files import open_table, read_rows
+from evo2_tasks.table.parquet import open_table, read_rows
 
 KEYS: Final = ("contig", "pos", "ref", "alt", "status")
 SCORES: Final = ("llr", "llr_aligned", "llr_fwd", "llr_rev")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from evo2_tasks.evaluation.metrics import BoolArray, FloatArray
 from evo2_tasks.evaluation.values import Text, read_floats, read_text, split_parts
-from evo2_tasks.table.files import shown
+from evo2_tasks.io.words import shown
 
 logger = logging.getLogger(__name__)
 

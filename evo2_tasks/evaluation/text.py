@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from evo2_tasks.evaluation.schema import ALL, BY_TYPE, WITH, WITHIN, is_small
-from evo2_tasks.table.files import shown as printable
+from evo2_tasks.io.words import shown as printable
 
 TOLD_METRICS = ("auroc", "spearman")
 TOLD_SUBSETS = (ALL, WITH, WITHIN)

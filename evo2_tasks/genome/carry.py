@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.lines import decode
 from evo2_tasks.genome.records import CarryField, FieldType, shown
+from evo2_tasks.io.lines import decode
 
 logger = logging.getLogger(__name__)
 

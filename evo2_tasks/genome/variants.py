@@ -12,7 +12,6 @@ from evo2_tasks.genome.alleles import is_other_contig, split_alleles
 from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
 from evo2_tasks.genome.bed import is_data, looks_like_feature
 from evo2_tasks.genome.carry import parse_number
-from evo2_tasks.genome.lines import drop_mark, find_compression, read_start, shown_path
 from evo2_tasks.genome.records import (
     CarryField,
     Filters,
@@ -32,6 +31,7 @@ from evo2_tasks.genome.variant_tables import (
     is_table_header,
 )
 from evo2_tasks.genome.vcf import VcfReader, looks_like_data
+from evo2_tasks.io.lines import drop_mark, find_compression, read_start, shown_path
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference

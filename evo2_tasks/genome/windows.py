@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference
 
 Strand = Literal["forward", "reverse"]
+
 Fetch = Callable[[str, int, int], str]
 """The bases of a reference contig between two positions, as `Reference.fetch` gives them."""
 
 MAX_PIECE_BASES = 1 << 20
+
 DEFAULT_MIN_CONTEXT = 512
 
 _ASKED: Mapping[str, tuple[Strand, ...]] = {
@@ -468,3 +470,10 @@ def _wrap(start: int, end: int, contig_length: int, circular: bool) -> list[tupl
         pieces.append((first, first + size))
         start += size
     return pieces
+
+
+STRANDS: Mapping[str, tuple[Strand, ...]] = {
+    "both": ("forward", "reverse"),
+    "forward": ("forward",),
+    "reverse": ("reverse",),
+}

@@ -8,6 +8,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from evo2_tasks.exports.vcf import VCF_COLUMNS
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
@@ -21,7 +22,6 @@ from evo2_tasks.table.schema import (
     WINDOWS_COLUMNS,
     Column,
 )
-from evo2_tasks.table.vcf import VCF_COLUMNS
 
 _INTRO: Final = """\
 # Columns

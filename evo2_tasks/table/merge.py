@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import ROW_GROUP_ROWS, open_table, read_rows, shown, write_table
+from evo2_tasks.io.words import shown
+from evo2_tasks.table.parquet import ROW_GROUP_ROWS, open_table, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
 from evo2_tasks.table.schema import (
     ALL_SCORE_COLUMNS,
     FINAL_COLUMNS,
     FLAG_LIST,
-    FLAGS,
     SCORES_COLUMNS,
     STATUSES,
     WINDOWS_COLUMNS,
@@ -27,41 +27,11 @@ from evo2_tasks.table.schema import (
     make_schema,
 )
 from evo2_tasks.table.sorting import sort_rows
+from evo2_tasks.table.statistics import Counts
 
 _RANK: Final = "\0rank"
 _ORDER_POS: Final = "\0pos"
 """Columns that only sorting sees; no column of a table is named so."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a table holds.
-
-    Attributes:
-        alleles: Rows.
-        by_status: Rows of each status that occurs, in the order of the statuses.
-        by_flag: Rows of each flag that occurs, in the order of the flags.
-    """
-
-    alleles: int = 0
-    by_status: dict[str, int] = field(default_factory=dict)
-    by_flag: dict[str, int] = field(default_factory=dict)
-
-    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
-        """Count some more rows by their status and flags."""
-        self.alleles += rows.num_rows
-        flags = pc.list_flatten(rows.column(FLAG_LIST.name))
-        self.by_status = _add_counts(self.by_status, rows.column("status"), STATUSES)
-        self.by_flag = _add_counts(self.by_flag, flags, FLAGS)
-
-
-def _add_counts(counts: Mapping[str, int], values: Any, order: Sequence[str]) -> dict[str, int]:
-    found = {
-        str(pair["values"]): int(pair["counts"]) for pair in pc.value_counts(values).to_pylist()
-    }
-    names = (*order, *sorted({*counts, *found} - set(order)))
-    sums = {name: counts.get(name, 0) + found.get(name, 0) for name in names}
-    return {name: number for name, number in sums.items() if number}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import open_table, read_rows, reading, shown, write_table, writing
+from evo2_tasks.io.files import reading, writing
+from evo2_tasks.io.words import shown
+from evo2_tasks.table.parquet import open_table, read_rows, write_table
 from evo2_tasks.table.provenance import canonical_json
 
 logger = logging.getLogger(__name__)

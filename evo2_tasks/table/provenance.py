@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import digest_file, read_metadata, shown
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.words import shown
+from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.schema import SCORES_VERSION
 
 PREFIX: Final = "evo2_tasks."

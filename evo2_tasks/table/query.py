@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import distinct_values, open_table, read_rows
+from evo2_tasks.table.parquet import distinct_values, open_table, read_rows
 
 _RANGE: Final = re.compile(r"(?P<start>[0-9,]+)(?P<dash>-(?P<end>[0-9,]*))?")
 _CONTIGS: Final = ("contig", "reference_contig")

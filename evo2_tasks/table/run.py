@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import read_json, shown
-from evo2_tasks.table.merge import Counts
+from evo2_tasks.io.files import read_json
+from evo2_tasks.io.words import shown
+from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
     "alleles": "rows of the table",

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import open_table, reading, shown
-from evo2_tasks.table.schema import SEGMENTS_COLUMNS
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.windows import (
+    MAX_PIECE_BASES,
+    merge_intervals,
+)
+from evo2_tasks.io.files import reading
+from evo2_tasks.io.words import shown
+from evo2_tasks.table.parquet import open_table, write_table
+from evo2_tasks.table.schema import (
+    SEGMENTS_COLUMNS,
+    segments_schema,
+)
 
 CACHED_ROW_GROUPS = 16
 
@@ -80,3 +91,19 @@ class Segments:
             column = file.read_row_group(row_group, columns=["sequence"], use_threads=False)
         sequences: list[str] = column.column("sequence").to_pylist()
         return sequences
+
+
+def write_segments(
+    reference: Reference, needed: Mapping[str, list[tuple[int, int]]], out: Path
+) -> None:
+    """Write the bases of intervals of the reference, each base once, in pieces."""
+    schema = segments_schema()
+    with write_table(out, schema, row_group_bytes=MAX_PIECE_BASES) as writer:
+        for contig, intervals in needed.items():
+            length, circular = reference.contigs[contig], reference.is_circular(contig)
+            for start, end in merge_intervals(intervals, MAX_PIECE_BASES):
+                bases = reference.fetch(contig, start, end)
+                row = (contig, length, circular, start, end, bases)
+                writer.write_columns(
+                    dict(zip(schema.names, ([value] for value in row), strict=True))
+                )

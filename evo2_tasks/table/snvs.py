@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evo2_tasks.table.files import read_rows
+from evo2_tasks.table.parquet import read_rows
 
 SNV_SCHEMA: Final = pa.schema(
     [

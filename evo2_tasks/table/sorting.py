@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evo2_tasks.table.files import reading, writing
+from evo2_tasks.io.files import reading, writing
 
 RUN_ROWS: Final = 250_000
 """Rows that are sorted in memory."""

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evo2_tasks import report_task
-from evo2_tasks.config import RunConfig, load_config
-from evo2_tasks.evaluation_task import evaluate
-from evo2_tasks.table.files import write_table
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.steps import report as report_task
+from evo2_tasks.steps.evaluate import evaluate
+from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, CarryField, final_schema
 from tests.table.build import signature

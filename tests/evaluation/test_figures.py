@@ -19,8 +19,8 @@ from sklearn.metrics import (
 
 from evo2_tasks.evaluation.curves import GRID, make_curves
 from evo2_tasks.evaluation.estimates import Resampling
-from evo2_tasks.evaluation.figures import make_resampling, plan_figures
 from evo2_tasks.evaluation.labels import LabelledRows, read_labelled_rows
+from evo2_tasks.evaluation.measurements import make_resampling, plan_figures
 from evo2_tasks.evaluation.schema import (
     CURVES,
     METRICS,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evo2_tasks import Evo2ForCausalLM
-from evo2_tasks.scoring.canaries import canary_pairs, score_canaries
+from evo2_tasks.runtime.canaries import canary_pairs, score_canaries
 from evo2_tasks.scoring.deltas import Score
 from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.likelihood import window_log_probs

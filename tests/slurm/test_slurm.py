@@ -38,9 +38,9 @@ pytestmark = [
 COMMAND = """#!{python}
 import json, os, signal, sys, time
 from pathlib import Path
-from evo2_tasks import score_task
+from evo2_tasks.steps import score as score_step
 from evo2_tasks.cli import main
-from evo2_tasks.interruption import Interruption
+from evo2_tasks.io.interruption import Interruption
 
 folder = Path({folder!r})
 if sys.argv[1] == "score":
@@ -48,7 +48,7 @@ if sys.argv[1] == "score":
     order = folder / "disturb" / shard
     disturbance = order.read_text() if order.exists() else ""
     order.unlink(missing_ok=True)
-    score_part, note = score_task.score_part, Interruption._note
+    score_part, note = score_step.score_part, Interruption._note
     num_parts, told = 0, False
 
     def note_and_tell(self, number, frame):
@@ -73,7 +73,7 @@ if sys.argv[1] == "score":
             on_call(windows, tokens)
         return score_part(*args, on_call=count, **options)
 
-    score_task.score_part = score
+    score_step.score_part = score
     Interruption._note = note_and_tell
     if disturbance == "end":
         import atexit

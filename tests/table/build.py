@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import settings
 
-from evo2_tasks.table.files import write_table
+from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance, make_signature, make_windows_signature
 from evo2_tasks.table.schema import (
     ALL_SCORE_COLUMNS,

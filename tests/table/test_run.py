@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.merge import Counts
 from evo2_tasks.table.run import RUN_MEANINGS, read_shards, require_equal_devices, summarize_run
+from evo2_tasks.table.statistics import Counts
 
 
 def write_side(folder: Path, name: str, **values: Any) -> Path:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import write_table
+from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.schema import segments_schema
 from evo2_tasks.table.segments import Segments
 

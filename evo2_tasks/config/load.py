@@ -1,0 +1,304 @@
+"""Reading a config, and one clear line for what is wrong with it."""
+
+import difflib
+import json
+import sys
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import (
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+
+from evo2_tasks.config.resolve import (
+    checkpoint_path,
+    max_allele_length,
+    unknown_name,
+    window_step,
+)
+from evo2_tasks.config.schema import (
+    _SECTIONS,
+    RESERVED_NAMES,
+    RESERVED_SETS,
+    FilterConfig,
+    LabelConfig,
+    RunConfig,
+    RunSettings,
+    ScoringConfig,
+    Section,
+)
+from evo2_tasks.errors import InputError
+from evo2_tasks.hub import explain_hub_name, parse_hub_name
+
+
+def load_config(
+    source: Path | Mapping[str, object],
+    *,
+    files: list[str | Path] | None = None,
+    look_for_files: bool = True,
+) -> RunConfig:
+    """Read and check a config.
+
+    Args:
+        source: A YAML or JSON file (``-`` is standard input), or the mapping that was read from
+            one.
+        files: The files that the mapping was read from: looked through for keys that stand twice,
+            of which a mapping keeps one.
+        look_for_files: Whether the files that the config names have to exist already.
+
+    Returns:
+        The config, with every default filled in.
+
+    Raises:
+        InputError: It cannot be read or is not a valid config. The message names the key and says
+            what is allowed.
+    """
+    if isinstance(source, Path):
+        name = "standard input" if source == Path("-") else str(source)
+        data = _read_yaml(source, name)
+    else:
+        for file in files or []:
+            _read_yaml(Path(file), str(file))
+        name = str(files[0]) if files and len(files) == 1 else "config"
+        data = source
+    config = _parse(data, name)
+    _raise_first(name, _contradictions(config))
+    if look_for_files:
+        _raise_first(name, _missing_files(config))
+    return config
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """The safe YAML loader; a key that stands twice is an error, where YAML keeps the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode):
+                if key_node.value in seen and key_node.value != "<<":
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                    )
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path, name: str) -> object:
+    try:
+        # utf-8-sig: editors on Windows begin a file with a mark that is no part of it
+        text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8-sig")
+        # a subclass of the safe loader: it makes plain values only
+        return yaml.load(text, _UniqueKeyLoader)  # noqa: S506
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: is not UTF-8 text (byte {error.start + 1})") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InputError(f"{name}: {where}not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{name}: not valid YAML: {_one_line(error)}") from error
+
+
+def _parse(data: object, name: str) -> RunConfig:
+    if not isinstance(data, Mapping) or not data:
+        keys = ", ".join(RunConfig.model_fields)
+        raise InputError(f"{name}: expected a mapping with the keys {keys}; got {_shown(data)}")
+    try:
+        # Through JSON, so that lists become tuples and numbers stay what they are; a date or a
+        # path that a YAML reader or a parent workflow made is text again.
+        return RunConfig.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
+        _raise_first(name, (_explained(problem) for problem in problems))
+        raise
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{name}: no plain mapping of texts: {_one_line(error)}") from error
+
+
+def _raise_first(name: str, problems: Iterable[tuple[str, str]]) -> None:
+    """Raise the first of the problems, each a key and what is wrong with it, as one line."""
+    lines = [f"{key}: {what}" if key else what for key, what in problems]
+    if lines:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise InputError(f"{name}: {lines[0]}{more}")
+
+
+# What a value should have been, by pydantic's name of the problem. {got} is the value, the other
+# fields are the bounds that pydantic names.
+_EXPLANATIONS = {
+    "bool_type": "expected true or false, got {got}",
+    "dict_type": "expected a mapping of names to settings, got {got}",
+    "finite_number": "expected a number, got {got}",
+    "float_type": "expected a number, got {got}",
+    "greater_than_equal": "{got} is too small; the least allowed is {ge}",
+    "int_from_float": "expected a whole number, got {got}",
+    "int_type": "expected a whole number, got {got}",
+    "less_than_equal": "{got} is too large; the most allowed is {le}",
+    "literal_error": "{got} is not allowed; expected {expected}",
+    "model_type": "expected a mapping of keys to values, got {got}",
+    "path_type": "expected a path, got {got}; put it in quotes if it is one",
+    "string_too_short": "expected a text, got an empty one",
+    "string_type": "expected a text, got {got}; put it in quotes if it is one",
+    "too_short": "expected at least one entry, got none",
+    "tuple_type": "expected a list, got {got}",
+}
+
+
+def _explained(problem: ErrorDetails) -> tuple[str, str]:
+    """The key that a problem found by pydantic is about, and what is wrong, in our words."""
+    *parents, last = loc = problem["loc"] or ("",)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(parents)
+        near = difflib.get_close_matches(str(last), known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return _key(loc), f"unknown key; {hint}allowed here: {', '.join(known)}"
+    if problem["type"] == "missing":
+        return _key(loc), "is missing, and there is no default"
+    if last == "[key]":
+        name = json.dumps(parents[-1])
+        return _key(parents[:-1]), (
+            f"the name {name} is not allowed; expected letters, digits, '.', '_' and '-',"
+            " a letter or digit first"
+        )
+    template = _EXPLANATIONS.get(problem["type"])
+    if template is None:
+        return _key(loc), f"{problem['msg']}, got {_shown(problem['input'])}"
+    return _key(loc), template.format(got=_shown(problem["input"]), **problem.get("ctx", {}))
+
+
+def _known_keys(loc: Sequence[int | str]) -> list[str]:
+    """The keys that the section at this place may have."""
+    match loc:
+        case []:
+            section: type[Section] = RunConfig
+        case ["run"]:
+            section = RunSettings
+        case ["variant_sets", _, "filters"]:
+            section = FilterConfig
+        case ["variant_sets", _, "labels", _]:
+            section = LabelConfig
+        case [str(first), *_]:
+            section = _SECTIONS[first]
+    return list(section.model_fields)
+
+
+def _key(loc: Sequence[int | str]) -> str:
+    """The path of a key as people write it: `variant_sets.mitomap.scorings[0]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Values that are well-formed one by one and do not go together."""
+    for name, model in config.models.items():
+        if model.model is not None and model.config is not None:
+            yield f"models.{name}.config", "stands beside `model`; name one of the two"
+        for key in ("model", "config"):
+            if parse_hub_name(model.checkpoint) and getattr(model, key) is not None:
+                yield (
+                    f"models.{name}.{key}",
+                    "has no use: the files on the hub tell it; leave it out",
+                )
+    for name, scoring in config.scorings.items():
+        if name in RESERVED_NAMES:
+            yield f"scorings.{name}", "the results folder has another use for this name"
+        yield from unknown_name(f"scorings.{name}.model", scoring.model, "models", config.models)
+        for key, what in _impossible_windows(scoring):
+            yield f"scorings.{name}.{key}", what
+    for name, variant_set in config.variant_sets.items():
+        key = f"variant_sets.{name}"
+        if name in RESERVED_SETS:
+            yield key, "the results folder has another use for this name"
+        yield from unknown_name(
+            f"{key}.reference", variant_set.reference, "references", config.references
+        )
+        for field, label in variant_set.labels.items():
+            yield from _impossible_label(f"{key}.labels.{field}", label)
+        if variant_set.saturate and variant_set.regions is not None:
+            yield f"{key}.regions", "has no use beside `saturate`; its BED names the regions"
+        for option in ("groups", "baselines"):
+            if getattr(variant_set, option) and not variant_set.labels:
+                yield f"{key}.{option}", "has no use without `labels`"
+        for i, scoring_name in enumerate(variant_set.scorings):
+            yield from unknown_name(
+                f"{key}.scorings[{i}]", scoring_name, "scorings", config.scorings
+            )
+
+
+def _impossible_label(key: str, label: LabelConfig) -> Iterator[tuple[str, str]]:
+    """A label has two kinds of values or is a number."""
+    has_values = label.positive is not None and label.negative is not None
+    if has_values == (label.harmful is not None) or (
+        label.harmful and (label.positive or label.negative)
+    ):
+        yield key, "expected either `positive` and `negative`, or `harmful: low` or `harmful: high`"
+    both = [value for value in label.positive or () if value in (label.negative or ())]
+    if both:
+        yield key, f"{json.dumps(both[0])} is both positive and negative"
+
+
+def _impossible_windows(scoring: ScoringConfig) -> Iterator[tuple[str, str]]:
+    """Window settings with which a window would not hold its allele or its horizon."""
+    window = scoring.window_length
+    step = window_step(scoring) if scoring.window_placement == "tiled" else 0
+    of_what = f"window_length {window}" + (f" and window_step {step}" if step else "")
+    most = (window - step) // 2
+    if scoring.horizon is not None and scoring.horizon > most:
+        yield "horizon", f"{scoring.horizon} is too large; with {of_what} at most {most} fits"
+    most = window - window // 2 - step // 2
+    longest = max_allele_length(scoring)
+    if longest > most:
+        yield "max_allele_length", f"{longest} is too large; with {of_what} at most {most} fits"
+
+
+def _missing_files(config: RunConfig) -> Iterator[tuple[str, str]]:
+    for name, reference in config.references.items():
+        yield from _missing_file(f"references.{name}.fasta", reference.fasta)
+        if reference.assembly_report is not None:
+            yield from _missing_file(
+                f"references.{name}.assembly_report", reference.assembly_report
+            )
+    for name, model in config.models.items():
+        if parse_hub_name(model.checkpoint) is None:
+            yield from _missing_checkpoint(f"models.{name}.checkpoint", checkpoint_path(model))
+        if model.config is not None:
+            yield from _missing_file(f"models.{name}.config", model.config)
+    for name, variant_set in config.variant_sets.items():
+        yield from _missing_file(f"variant_sets.{name}.variants", variant_set.variants)
+
+
+def _missing_file(key: str, path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        if path.is_file():
+            return
+        what = "is a folder, expected a file" if path.is_dir() else "does not exist"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    where = "" if path.is_absolute() else f" (looked in {Path.cwd()}, where relative paths begin)"
+    yield key, f"{path} {what}{where}"
+
+
+def _missing_checkpoint(key: str, path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        if not path.is_dir():
+            hint = explain_hub_name(path)
+            for where, what in _missing_file(key, path):
+                yield where, f"{what}. {hint}" if hint else what
+        elif not (path / "config.json").is_file():
+            yield key, f"the folder {path} holds no config.json, so it is no checkpoint"
+    except OSError as error:
+        yield key, f"{path} cannot be read: {error.strerror}"

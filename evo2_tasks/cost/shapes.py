@@ -1,0 +1,248 @@
+"""The shape of a model: the numbers that its cost follows from.
+
+D channels, I channels inside the MLP, L tokens, V vocabulary.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evo2_tasks.config.resolve import checkpoint_path
+from evo2_tasks.config.schema import ModelConfig
+from evo2_tasks.errors import InputError
+from evo2_tasks.hub import find_release, parse_hub_name
+
+ITEM_BYTES = {"float32": 4, "bfloat16": 2}
+
+VOCAB_SIZE = 512
+
+FEATURIZER_TAPS = 3
+
+# Of the order of layers that all releases have.
+STRIPES = ("hyena_se", "hyena_mr", "hyena_li", "attention", "hyena_se", "hyena_mr", "hyena_li")
+
+# Names of the layer lists in published descriptions.
+LAYER_LISTS = {
+    "hcs_layer_idxs": "hyena_se",
+    "hcm_layer_idxs": "hyena_mr",
+    "hcl_layer_idxs": "hyena_li",
+    "attn_layer_idxs": "attention",
+}
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The numbers of a model that its cost follows from."""
+
+    operators: tuple[str, ...]
+    hidden_size: int
+    intermediate_size: int
+    num_attention_heads: int
+    hyena_se_groups: int
+    hyena_mr_groups: int
+    hyena_se_length: int = 7
+    hyena_mr_length: int = 128
+    state_size: int = 16
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the model."""
+        return len(self.operators)
+
+    @property
+    def num_attention(self) -> int:
+        """Attention layers among them."""
+        return self.operators.count("attention")
+
+    @property
+    def parameters(self) -> int:
+        """Parameters, the embedding counted once."""
+        D, I = self.hidden_size, self.intermediate_size  # noqa: E741, N806 - as in the legend
+        num = Counter(self.operators)
+        every_layer = 3 * D * D + D * D + D + 3 * D * I + 2 * D
+        featurizers = 3 * D * FEATURIZER_TAPS * (self.num_layers - num["attention"])
+        short = num["hyena_se"] * self.hyena_se_groups * self.hyena_se_length
+        medium = num["hyena_mr"] * (self.hyena_mr_groups * self.hyena_mr_length + D)
+        long = num["hyena_li"] * (2 * D * self.state_size + D)
+        return (
+            self.num_layers * every_layer
+            + featurizers
+            + short
+            + medium
+            + long
+            + (VOCAB_SIZE * D + D)
+        )
+
+    def largest_share(self, num_devices: int) -> float:
+        """Share of the layers that the fullest of several devices has."""
+        return math.ceil(self.num_layers / num_devices) / self.num_layers
+
+    def most_attention(self, num_devices: int) -> int:
+        """Attention layers on that of several devices that has the most of them."""
+        counts = Counter(
+            index * num_devices // self.num_layers
+            for index, operator in enumerate(self.operators)
+            if operator == "attention"
+        )
+        return max(counts.values(), default=0)
+
+    def flops_per_token(self, length: int) -> float:
+        """Floating-point operations of one token of a window of so many, a product counted as two.
+
+        The convolutions are counted as written, tap by tap, and causal attention as half of the
+        square.
+        """
+        D, I = self.hidden_size, self.intermediate_size  # noqa: E741, N806 - as in the legend
+        num = Counter(self.operators)
+        products = self.num_layers * (4 * D * D + 3 * D * I) + VOCAB_SIZE * D
+        taps = 3 * FEATURIZER_TAPS * (self.num_layers - num["attention"])
+        taps += num["hyena_se"] * self.hyena_se_length + num["hyena_mr"] * self.hyena_mr_length
+        taps += num["hyena_li"] * 2 * self.state_size
+        return 2.0 * products + 2.0 * D * taps + 2.0 * D * length * num["attention"]
+
+    def weights_bytes(self, dtype: str) -> int:
+        """Bytes of the weights; poles and residues stay in float32."""
+        poles = self.operators.count("hyena_li") * 2 * self.hidden_size * self.state_size
+        item = ITEM_BYTES[dtype]
+        return (self.parameters - poles) * item + poles * 4
+
+    def kv_bytes_per_token(self, dtype: str) -> int:
+        """Bytes of the keys and values of one token, all attention layers together."""
+        return 2 * self.num_attention * self.hidden_size * ITEM_BYTES[dtype]
+
+    def state_bytes(self, dtype: str) -> int:
+        """Bytes of what the other layers keep of one sequence: last inputs, and states."""
+        D, item = self.hidden_size, ITEM_BYTES[dtype]  # noqa: N806 - as in the legend
+        num = Counter(self.operators)
+        featurizers = 3 * D * (FEATURIZER_TAPS - 1) * (self.num_layers - num["attention"]) * item
+        short = num["hyena_se"] * D * (self.hyena_se_length - 1) * item
+        medium = num["hyena_mr"] * D * (self.hyena_mr_length - 1) * 4
+        return featurizers + short + medium + num["hyena_li"] * D * self.state_size * 4
+
+
+def _release(
+    num_layers: int, hidden_size: int, intermediate_size: int, heads: int, groups: int
+) -> ModelShape:
+    stripes = STRIPES * math.ceil(num_layers / len(STRIPES))
+    return ModelShape(
+        operators=stripes[:num_layers],
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_attention_heads=heads,
+        hyena_se_groups=groups,
+        hyena_mr_groups=groups,
+    )
+
+
+_7B = _release(32, 4096, 11_264, 32, 256)
+
+_7B_BASE = replace(_7B, intermediate_size=11_008)
+
+_20B = _release(24, 8192, 22_528, 64, 512)
+
+_40B_OPERATORS = _release(32, 1, 1, 1, 1).operators + _release(18, 1, 1, 1, 1).operators
+
+_40B = replace(_20B, operators=_40B_OPERATORS)
+
+RELEASE_SHAPES: Mapping[str, ModelShape] = {
+    "evo2_1b_base": _release(25, 1920, 5120, 15, 128),
+    "evo2_7b": _7B,
+    "evo2_7b_base": _7B_BASE,
+    "evo2_7b_262k": _7B_BASE,
+    "evo2_7b_microviridae": _7B_BASE,
+    "evo2_20b": _20B,
+    "evo2_40b": _40B,
+    "evo2_40b_base": replace(_40B, intermediate_size=21_888),
+}
+
+
+def read_shape(name: str, model: ModelConfig) -> ModelShape:
+    """The shape of a model of the config, from its files of text or by the release that it is.
+
+    Raises:
+        InputError: No file tells it, and no release is named.
+    """
+    path = checkpoint_path(model)
+    on_hub = parse_hub_name(model.checkpoint)
+    published = find_release(on_hub.repository) if on_hub is not None else None
+    release = published.model if published else model.model or path.name.partition(".")[0]
+    if model.config is not None:
+        return _shape_of(_read_mapping(model.config), model.config)
+    if not path.is_dir() and release in RELEASE_SHAPES:
+        return RELEASE_SHAPES[release]
+    file = path / "config.json"
+    if on_hub is not None and not file.exists():
+        raise InputError(
+            f"models.{name}: nothing tells the shape of {on_hub} before it is fetched. Run "
+            f"`evo2-tasks fetch {on_hub}`."
+        )
+    if not file.exists():
+        raise InputError(
+            f"models.{name}: {file} does not exist, so nothing tells the model's shape. Name the "
+            "release by `model`, or convert the checkpoint first."
+        )
+    return _shape_of(_read_mapping(file), file)
+
+
+def _read_mapping(file: Path) -> Mapping[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_bytes())  # JSON is YAML
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{file}: expected the description of a model.")
+    return values
+
+
+def _shape_of(values: Mapping[str, Any], file: Path) -> ModelShape:
+    """The shape that a config.json or a published description states; 1B is the default."""
+    default = RELEASE_SHAPES["evo2_1b_base"]
+    try:
+        if "num_layers" in values:
+            return _published_shape(values)
+        operators = values.get("operators", default.operators)
+        number = {
+            key: values.get(key, getattr(default, key))
+            for key in ModelShape.__dataclass_fields__
+            if key != "operators"
+        }
+        if not all(isinstance(value, int) for value in number.values()):
+            raise TypeError("a number is missing")
+        return ModelShape(operators=tuple(operators), **number)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: is no description of an Evo 2 model: {error}.") from error
+
+
+def _published_shape(values: Mapping[str, Any]) -> ModelShape:
+    places = {
+        index: operator for key, operator in LAYER_LISTS.items() for index in values.get(key) or []
+    }
+    hidden_size = values["hidden_size"]
+    multiple = values.get("inner_size_multiple_of", 64) * values.get("model_parallel_size", 1)
+    default_size = math.ceil(int(8 * hidden_size / 3) / multiple) * multiple
+    return ModelShape(
+        operators=tuple(places[index] for index in range(values["num_layers"])),
+        hidden_size=hidden_size,
+        intermediate_size=values.get("inner_mlp_size") or default_size,
+        num_attention_heads=values["num_attention_heads"],
+        hyena_se_groups=values["hcs_filter_groups"],
+        hyena_mr_groups=values["hcm_filter_groups"],
+        hyena_se_length=values.get("hcs_filter_length", 7),
+        hyena_mr_length=values.get("hcm_filter_length", 128),
+        state_size=values.get("state_size", 16),
+    )
+
+
+CHUNK_LENGTH = 32  # of the model's modal filter
+
+SLICE_BYTES = 2 * 4 * 4096 * VOCAB_SIZE  # logits of some positions, as the scorer computes them
+
+# Of attention over a cache where no fused kernel knows how its queries stand.
+MASK_ELEMENTS = 2**23
+
+LEAST_QUERIES = 64

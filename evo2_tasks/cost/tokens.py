@@ -1,0 +1,116 @@
+"""Windows and tokens that a scoring will run, counted without the model."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from evo2_tasks.config.resolve import find_scoring, find_variant_set
+from evo2_tasks.config.schema import RunConfig, ScoringConfig
+from evo2_tasks.genome.windows import STRANDS, PlacedAllele, WindowSettings, place_allele
+from evo2_tasks.io.files import local_file
+from evo2_tasks.io.progress import Progress
+from evo2_tasks.runtime.inputs import open_reference, open_variant_set
+from evo2_tasks.scoring.passes import plan_passes
+from evo2_tasks.scoring.windows import slice_parts
+from evo2_tasks.table.shards import assign_shards
+
+
+class PairSize(NamedTuple):
+    """A pair of windows as far as planning needs it: where it belongs, and what is the same."""
+
+    row: int
+    ref: Hashable
+    alt: Hashable
+    length: int
+    prefix: int
+    bos: int
+
+    @property
+    def ref_length(self) -> int:
+        """Tokens of the reference window."""
+        return self.length + self.bos
+
+    @property
+    def alt_length(self) -> int:
+        """Tokens of the alternate window."""
+        return self.length + self.bos
+
+    @property
+    def fork(self) -> int:
+        """Tokens of the alternate window that are not run again."""
+        return self.prefix + self.bos - 1
+
+
+@dataclass
+class Work:
+    """What a scoring of a variant set has to do."""
+
+    by_status: Counter[str]
+    windows: int = 0
+    tokens: int = 0
+
+
+def count_work(config: RunConfig, variant_set: str, scoring: str) -> Work:
+    """Place all windows of a variant set and plan each part as the scorer does.
+
+    Windows of one sequence at different places count as different here. In repeats a run may put
+    windows together in another way, and take a few percent less or more.
+    """
+    settings = find_variant_set(config, variant_set)
+    scoring_config = find_scoring(config, scoring)
+    window_settings = WindowSettings(**scoring_config.model_dump(exclude={"model"}))
+    reference = open_reference(config, settings.reference)
+    work = Work(Counter())
+    with local_file(settings.variants) as path:
+        source = open_variant_set(config, variant_set, path)
+        num_alleles = source.count().alleles
+        progress = Progress(f"{variant_set}, {scoring}", total=num_alleles, unit="alleles")
+
+        def pairs() -> Iterator[tuple[int, PairSize]]:
+            assigned = assign_shards(iter(source), num_alleles, config.shards)
+            for row, (shard, variant) in enumerate(assigned):
+                placed = place_allele(variant, reference, window_settings)
+                work.by_status[placed.status] += 1
+                progress.add(1)
+                for pair in _sizes(row, placed, scoring_config):
+                    yield shard, pair
+
+        with progress:
+            for part in _slice_shards(pairs(), config.run.part_tokens):
+                for planned in plan_passes(part, config.run.batch_tokens):
+                    work.windows += planned.num_windows
+                    work.tokens += planned.num_tokens
+    return work
+
+
+def _sizes(row: int, placed: PlacedAllele, scoring: ScoringConfig) -> Iterator[PairSize]:
+    if placed.edit_alt is None:
+        return
+    contig = placed.reference_contig
+    edit = (placed.edit_start, placed.edit_ref, placed.edit_alt)
+    bos = 1 if scoring.prepend_bos else 0
+    for strand in STRANDS[scoring.strands]:
+        begin, length, prefix = placed.window_start, placed.length_fwd, placed.prefix_fwd
+        if strand == "reverse":
+            begin, length, prefix = placed.window_end, placed.length_rev, placed.prefix_rev
+        if length is not None and prefix is not None:
+            window = (strand, contig, begin)  # of two that begin here one is the other's beginning
+            yield PairSize(row, window, (window, edit), length, prefix, bos)
+
+
+def _slice_shards(
+    pairs: Iterator[tuple[int, PairSize]], part_tokens: int
+) -> Iterator[list[PairSize]]:
+    """The parts of each shard, one after the other."""
+    pending = next(pairs, None)
+    while pending is not None:
+        shard = pending[0]
+
+        def of_shard(shard: int = shard) -> Iterator[PairSize]:
+            nonlocal pending
+            while pending is not None and pending[0] == shard:
+                yield pending[1]
+                pending = next(pairs, None)
+
+        yield from slice_parts(of_shard(), part_tokens)

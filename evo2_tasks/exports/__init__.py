@@ -1,0 +1,1 @@
+"""The table in other formats, one file for each."""

@@ -1,0 +1,128 @@
+"""The result as bedGraph: the mean ``llr`` of the substitutions of each base."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from evo2_tasks.io.bgzip import BgzfWriter
+from evo2_tasks.io.files import replace_atomically, require_other_file, writing
+from evo2_tasks.io.words import shown
+from evo2_tasks.table.parquet import distinct_values
+from evo2_tasks.table.snvs import read_snvs
+from evo2_tasks.table.sorting import sort_rows
+
+logger = logging.getLogger(__name__)
+
+_ROW: Final = "row"
+_KEYS: Final = ("contig", "pos", "alt", _ROW)
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Effects of neighbouring positions of a contig, K of them, in order.
+
+    Attributes:
+        contig: As the reference spells it.
+        starts: 0-based. (K,)
+        means: Mean ``llr`` of the position's substitutions, each counted once, nats. (K,)
+    """
+
+    contig: str
+    starts: npt.NDArray[np.int64]
+    means: npt.NDArray[np.float64]
+
+
+def read_effects(table: Path, *, folder: Path) -> Iterator[Effects]:
+    """Read the mean effect at each position that has a scored substitution of its base.
+
+    Args:
+        table: The result of ``merge``.
+        folder: Where rows are sorted that do not fit in memory.
+
+    Yields:
+        Contigs in the order of their names, byte by byte, as UCSC's tools want them.
+
+    Raises:
+        InputError: The file is no such table.
+    """
+    contigs = sorted(distinct_values(table, "reference_contig"))
+    sorted_rows = sort_rows(_numbered(read_snvs(table, contigs)), _KEYS, folder=folder)
+    for rows in _whole_positions(sorted_rows):
+        numbers, pos, alt = (rows[name].to_numpy() for name in _KEYS[:3])
+        is_new_place = np.append(True, (np.diff(numbers) != 0) | (np.diff(pos) != 0))
+        is_new = is_new_place | np.append(True, np.diff(alt) != 0)
+        # Regions that overlap, or an SNV that is there twice.
+        llr = np.where(is_new, rows["llr"].to_numpy(), 0.0)
+        places = np.flatnonzero(is_new_place)
+        means = np.add.reduceat(llr, places) / np.add.reduceat(is_new.astype(np.int64), places)
+        cuts = np.flatnonzero(np.diff(numbers[places])) + 1
+        for of_contig in np.split(np.arange(len(places)), cuts):
+            first = places[of_contig]
+            yield Effects(contigs[numbers[first[0]]], pos[first] - 1, means[of_contig])
+
+
+def _numbered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Rows with their number, so that the keys of no two are equal."""
+    num_before = 0
+    for rows in tables:
+        numbers = np.arange(num_before, num_before + rows.num_rows)
+        yield rows.append_column(_ROW, pa.array(numbers))
+        num_before += rows.num_rows
+
+
+def _whole_positions(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Sorted rows in pieces that end between two positions; none is empty."""
+    pending: pa.Table | None = None
+    for table in tables:
+        rows = table if pending is None else pa.concat_tables([pending, table])
+        if not rows.num_rows:
+            continue
+        numbers, pos = rows["contig"].to_numpy(), rows["pos"].to_numpy()
+        num_done = int(np.argmax((numbers == numbers[-1]) & (pos == pos[-1])))
+        if num_done:
+            yield rows.slice(0, num_done)
+        pending = rows.slice(num_done)
+    if pending is not None:
+        yield pending
+
+
+def export_bedgraph(table: Path, target: Path) -> int:
+    """Write the mean effect of each position as bedGraph, compressed by bgzip if named ``.gz``.
+
+    Args:
+        table: The result of ``merge``.
+        target: The file to write, without headings, sorted by contig and position.
+
+    Returns:
+        Number of positions.
+
+    Raises:
+        InputError: A file cannot be read or written.
+    """
+    require_other_file(target, table)
+    num_positions = 0
+    with (
+        replace_atomically(target) as temporary,
+        writing(target),
+        temporary.open("wb") as plain,
+        BgzfWriter(plain) if target.suffix == ".gz" else nullcontext(plain) as out,
+    ):
+        for effects in read_effects(table, folder=target.parent):
+            lines = (
+                f"{effects.contig}\t{start}\t{start + 1}\t{mean}\n"
+                for start, mean in zip(effects.starts.tolist(), effects.means.tolist(), strict=True)
+            )
+            out.write("".join(lines).encode())
+            num_positions += len(effects.starts)
+    if not num_positions:
+        logger.warning("%s: no substitution of a single base has a score", shown(table))
+    return num_positions

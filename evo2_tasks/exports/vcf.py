@@ -1,0 +1,228 @@
+"""The result as VCF: the user's file with INFO fields added, or one made from the table alone."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pysam
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.exports.vcf_input import FIXED_COLUMNS, VcfHeader, read_vcf
+from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, is_vcf_contig, make_lines
+from evo2_tasks.io.bgzip import BgzfWriter
+from evo2_tasks.io.files import replace_atomically, require_other_file, writing
+from evo2_tasks.io.words import first_line, shown
+from evo2_tasks.table.parquet import distinct_values, read_rows
+from evo2_tasks.table.provenance import Provenance, canonical_json, read_provenance
+from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, Column
+from evo2_tasks.table.sorting import sort_rows
+
+logger = logging.getLogger(__name__)
+
+VCF_COLUMNS: Final = ("status", "flags", *SCORE_COLUMNS)
+"""Columns that become INFO fields."""
+
+_KEY_COLUMNS: Final = ("record", "allele", "contig", "pos", "ref", "alt")
+_EXPORTABLE: Final = {
+    column.name: column for column in FINAL_COLUMNS if column.name not in _KEY_COLUMNS
+}
+_PREFIX: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_.]*")
+
+_VCF_TYPES: Final = {pa.float64(): "Float", pa.int64(): "Integer"}
+_CONTIG_LENGTH: Final = re.compile(rb"##contig=<.*\blength=(\d{1,19})[,>]")
+
+_MAX_TBI: Final = 2**29
+"""Last position that an index of the older kind, ``.tbi``, can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class VcfExport:
+    """What an export did.
+
+    Attributes:
+        records: Lines written.
+        annotated: Of these, lines with rows in the table.
+        left_out: Lines that no VCF can hold; the table has them.
+        index: The index beside the file; None where the lines are not sorted.
+    """
+
+    records: int
+    annotated: int
+    left_out: int
+    index: Path | None
+
+
+def export_vcf(
+    table: Path,
+    target: Path,
+    *,
+    variants: Path | None,
+    is_part: bool = False,
+    columns: Sequence[str] = VCF_COLUMNS,
+    prefix: str = "evo2_",
+) -> VcfExport:
+    """Write a bgzip-compressed VCF with the table's columns as INFO fields.
+
+    All lines, headers and samples of the input are kept, byte by byte but for the line ends. Lines
+    that no VCF can hold are left out and said in the log. A line with fewer than eight columns, or
+    without some of its samples, is filled up with ``.``. An index is made if the lines are sorted.
+
+    Args:
+        table: The result of ``merge``.
+        target: The file to write, named ``.gz``.
+        variants: The VCF or BCF that was scored; None, for input that was none, writes a VCF
+            without samples from the table alone.
+        is_part: Whether the table holds only some of the file's lines, those of ``regions``. The
+            other lines are kept as they are.
+        columns: Columns to add.
+        prefix: What their names begin with in the VCF. Fields of an earlier export with this
+            prefix are replaced.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: The table was not made from these variants, or a file cannot be read or
+            written.
+    """
+    added = _choose(columns)
+    if not _PREFIX.fullmatch(prefix):
+        raise InputError(f"export: prefix {prefix!r} cannot begin the name of an INFO field.")
+    if target.suffix != ".gz":
+        raise InputError(f"{shown(target)}: the VCF is compressed. Name it .vcf.gz.")
+    require_other_file(target, table, *([variants] if variants else []))
+    provenance = read_provenance(table)
+    tally = Tally(variants or table)
+    with replace_atomically(target) as temporary:
+        rows = _read_rows(table, provenance, added, prefix, folder=target.parent)
+        if variants is None:
+            header = VcfHeader(_sites_meta(table), b"\t".join(FIXED_COLUMNS), num_samples=0)
+            lines = make_lines(rows, tally)
+        else:
+            header, data = read_vcf(variants)
+            lines = annotate_lines(
+                data,
+                rows,
+                tally,
+                table=table,
+                header=header,
+                prefix=prefix.encode(),
+                keys=frozenset(f"{prefix}{column.name}".encode() for column in added),
+                is_part=is_part,
+            )
+        meta = _add_definitions(header.meta, added, provenance, prefix)
+        with writing(target), temporary.open("wb") as file, BgzfWriter(file) as out:
+            for line in chain(meta, [header.columns], lines):
+                out.write(line + b"\n")
+        with writing(target):
+            for suffix in (".tbi", ".csi"):  # of another file of this name
+                _beside(target, suffix).unlink(missing_ok=True)
+    return VcfExport(
+        tally.records, tally.annotated, tally.left_out, _write_index(target, tally, meta)
+    )
+
+
+def _choose(names: Sequence[str]) -> list[Column]:
+    unknown = [name for name in names if name not in _EXPORTABLE]
+    if unknown:
+        raise InputError(
+            f"export: {unknown[0]!r} cannot become an INFO field. Allowed are "
+            f"{', '.join(_EXPORTABLE)}."
+        )
+    return [_EXPORTABLE[name] for name in names]
+
+
+def _read_rows(
+    table: Path, provenance: Provenance, columns: Sequence[Column], prefix: str, *, folder: Path
+) -> Iterator[Row]:
+    """Rows in the order of the input, with INFO as VCF spells it."""
+    names = [*_KEY_COLUMNS, *(column.name for column in columns)]
+    tables: Iterator[pa.Table] = (
+        pa.Table.from_batches([batch]) for batch in read_rows(table, names)
+    )
+    if provenance.order != "input":
+        tables = sort_rows(tables, ["record", "allele"], folder=folder)
+    for rows in tables:
+        entries = [
+            pc.binary_join_element_wise(f"{prefix}{column.name}", _spell(rows[column.name]), "=")
+            for column in columns
+        ]
+        info = pc.binary_join_element_wise(*entries, ";")
+        keys = [rows[name].to_pylist() for name in _KEY_COLUMNS]
+        yield from zip(*keys, info.to_pylist(), strict=True)
+
+
+def _spell(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values as VCF text: ``.`` for none, flags joined by ``&``, numbers to the last digit."""
+    if pa.types.is_list(values.type):
+        texts = pc.binary_join(values.cast(pa.list_(pa.string())), "&")
+        return pc.if_else(pc.equal(texts, ""), ".", texts)
+    return pc.fill_null(values.cast(pa.string()), ".")
+
+
+def _sites_meta(table: Path) -> tuple[bytes, ...]:
+    contigs = [name.encode() for name in distinct_values(table, "contig")]
+    return (
+        b"##fileformat=VCFv4.2",
+        *(b"##contig=<ID=%s>" % name for name in contigs if is_vcf_contig(name)),
+    )
+
+
+def _add_definitions(
+    meta: Sequence[bytes], columns: Sequence[Column], provenance: Provenance, prefix: str
+) -> list[bytes]:
+    """Header lines with ours at their end, in place of those of an earlier export."""
+    stated = {
+        "version": provenance.version,
+        "model": provenance.model or "",
+        "signature": canonical_json(provenance.signature),
+    }
+    own = [f"##{prefix}{key}={_one_line(value)}" for key, value in stated.items()]
+    own += [_info_line(column, prefix) for column in columns]
+    starts = tuple(line.split("=", 1)[0].encode() + b"=" for line in own[: len(stated)])
+    starts += tuple(f"##INFO=<ID={prefix}{column.name},".encode() for column in columns)
+    return [*(line for line in meta if not line.startswith(starts)), *(x.encode() for x in own)]
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else ascii(text)
+
+
+def _info_line(column: Column, prefix: str) -> str:
+    unit = "" if column.unit == "none" else f" [{column.unit}]"
+    text = f"{column.description}{unit}".replace("`", "")
+    kind = _VCF_TYPES.get(column.type, "String")
+    return f'##INFO=<ID={prefix}{column.name},Number=A,Type={kind},Description="{text}">'
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(target.name + suffix)
+
+
+def _write_index(target: Path, tally: Tally, meta: Sequence[bytes]) -> Path | None:
+    if not tally.is_sorted:
+        logger.warning(
+            "%s: not indexed, since the records are not sorted by contig and position.",
+            shown(target),
+        )
+        return None
+    lengths = [int(found[1]) for line in meta if (found := _CONTIG_LENGTH.match(line))]
+    is_long = max(tally.end, *lengths, 0) > _MAX_TBI
+    index = _beside(target, ".csi" if is_long else ".tbi")
+    try:
+        with replace_atomically(index) as temporary:
+            pysam.tabix_index(
+                str(target), preset="vcf", force=True, csi=is_long, index=str(temporary)
+            )
+    except OSError as error:
+        logger.warning("%s: not indexed: %s.", shown(target), first_line(error))
+        return None
+    return index

@@ -1,0 +1,266 @@
+"""Data lines of the VCF export: the table's rows put on the lines that they came from."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Final
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.exports.vcf_input import FIXED_COLUMNS, VcfHeader, decode
+from evo2_tasks.io.words import shown
+
+logger = logging.getLogger(__name__)
+
+_INTEGER: Final = re.compile(rb"([+-]?)0*([0-9]{1,19})")
+_CONTIG: Final = re.compile(rb'<[^\0,<>]+>|[^\0,<>"\[ ]([^\0,<>]*[^\0,<> ])?')
+
+
+def _bad_names(separator: str, end: str) -> re.Pattern[bytes]:
+    """Names that htslib cannot add to a header that lacks them, in a cell of several names."""
+    inside = f"[^{separator}{end}]*"
+    wrong = f'[ "\\[]|{inside}[,<>]|{inside} (?:[{separator}{end}]|$)'
+    return re.compile(f"(?:^|{separator})(?:{wrong})".encode())
+
+
+_BAD_NAMES: Final = (
+    (6, "filter", _bad_names(";", "")),
+    (7, "INFO field", _bad_names(";", "=")),
+    (8, "FORMAT field", _bad_names(":", "")),
+)
+"""Number of the column, what it names, and how a wrong name looks."""
+
+_ALLELE: Final = re.compile(r"[!-+\--~]+")  # printable and no comma
+
+_MAX_POS: Final = (2**31 - 1) * 2**32 + 2**31 - 1
+"""Last position that htslib reads."""
+
+_NUM_LOGGED: Final = 10
+
+_NO_INFO: Final = (b".", b"")
+
+Row = tuple[int, int, str | None, int | None, str | None, str | None, str]
+"""record, allele, contig, pos, ref, alt, INFO as it is for this allele alone."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was written so far, and whether an index can be made of it.
+
+    Attributes:
+        source: Named in the log.
+        records: Lines written.
+        annotated: Of these, lines with rows in the table.
+        left_out: Lines that no VCF can hold.
+        is_sorted: Whether each contig's lines stand together, by position.
+        end: Largest end of a REF allele.
+    """
+
+    source: Path
+    records: int = 0
+    annotated: int = 0
+    left_out: int = 0
+    is_sorted: bool = True
+    end: int = 0
+    _seen: set[bytes] = field(default_factory=set)
+    _last: tuple[bytes, int] = (b"", 0)
+
+    def add(self, contig: bytes, pos: int, ref_length: int, *, is_annotated: bool) -> None:
+        """Count a line that is written."""
+        self.records += 1
+        self.annotated += is_annotated
+        self.end = max(self.end, pos + ref_length - 1)
+        if contig != self._last[0]:
+            self.is_sorted &= contig not in self._seen
+            self._seen.add(contig)
+        elif pos < self._last[1]:
+            self.is_sorted = False
+        self._last = (contig, pos)
+
+    def leave_out(self, place: str, reason: str) -> None:
+        """Count and report a line that is not written."""
+        self.left_out += 1
+        if self.left_out <= _NUM_LOGGED:
+            logger.warning("%s: %s is left out of the VCF: %s.", shown(self.source), place, reason)
+
+    def report(self) -> None:
+        """Say how many lines were not written, if they were not reported one by one."""
+        if self.left_out > _NUM_LOGGED:
+            logger.warning(
+                "%s: %d records are left out of the VCF.", shown(self.source), self.left_out
+            )
+
+
+def annotate_lines(
+    lines: Iterable[tuple[int, bytes]],
+    rows: Iterable[Row],
+    tally: Tally,
+    *,
+    table: Path,
+    header: VcfHeader,
+    prefix: bytes,
+    keys: frozenset[bytes],
+    is_part: bool,
+) -> Iterator[bytes]:
+    """Add the rows' INFO to the lines that the rows were made from.
+
+    Args:
+        lines: Data lines of the input and their numbers.
+        rows: Rows of the table, by record and allele.
+        tally: Counts what is done.
+        table: Named in errors.
+        header: The lines' header.
+        prefix: What the names of our INFO fields begin with.
+        keys: The names; fields of an earlier export are replaced.
+        is_part: Whether the table holds only some of the lines.
+
+    Raises:
+        InputError: The table was not made from these lines.
+    """
+    records = (list(group) for _, group in groupby(rows, key=itemgetter(0)))
+    if is_part:
+        records = (group for group in records if group[0][2] is not None)
+    waiting = next(records, None)
+    number = 0
+    for number, line in lines:
+        cells = line.split(b"\t", 8)
+        pos = _read_position(cells)
+        group: list[Row] = []
+        if waiting is not None and _made_from(cells, pos, waiting):
+            group, waiting = waiting, next(records, None)
+        elif not is_part:
+            raise _other_table(table, tally.source, number)
+        reason = _why_no_vcf(cells, pos, line)
+        if pos is None or reason:
+            tally.leave_out(_place(group, number), reason)
+            continue
+        tally.add(cells[0], pos, len(cells[3]), is_annotated=bool(group))
+        _complete(cells, header.num_samples)
+        kept = _other_info(cells[7], keys) if prefix in cells[7] else cells[7].rstrip(b";")
+        own = _info(group)
+        cells[7] = kept + b";" + own if own and kept not in _NO_INFO else own or kept or b"."
+        yield b"\t".join(cells)
+    if waiting is not None:
+        raise _other_table(table, tally.source, number + 1)
+    tally.report()
+
+
+def _place(rows: Sequence[Row], number: int) -> str:
+    """A line as messages name it: by its record, which a part of a table may not hold."""
+    return f"record {rows[0][0]} (line {number})" if rows else f"line {number}"
+
+
+def _other_table(table: Path, source: Path, number: int) -> InputError:
+    return InputError(
+        f"{shown(source)}: line {number} is not the record that {shown(table)} has there. Name the "
+        "file that was scored."
+    )
+
+
+def _read_position(cells: Sequence[bytes]) -> int | None:
+    """POS, an integer of 64 bits; None if the line is no record: its row has no keys then."""
+    if len(cells) < 5 or not all(cells[:5]) or not all(cells[4].split(b",")):
+        return None
+    found = _INTEGER.fullmatch(cells[1])
+    pos = int(found[1] + found[2]) if found else None
+    return pos if pos is not None and -(2**63) <= pos < 2**63 else None
+
+
+def _made_from(cells: Sequence[bytes], pos: int | None, rows: Sequence[Row]) -> bool:
+    """Whether these rows were made from this line."""
+    _, _, contig, row_pos, ref, alt, _ = rows[0]
+    if contig is None or pos is None:
+        return contig is None and pos is None
+    if pos != row_pos or not (_same(cells[0], contig) and _same(cells[3], ref)):
+        return False
+    if len(rows) == 1:
+        return _same(cells[4], alt)
+    alts = cells[4].split(b",")
+    return len(alts) == len(rows) and all(map(_same, alts, (row[5] for row in rows)))
+
+
+def _same(cell: bytes, value: str | None) -> bool:
+    """Whether a cell is this text; alleles of letters are upper case in the table."""
+    return value is not None and decode(cell).upper() == value.upper()
+
+
+def is_vcf_contig(name: bytes) -> bool:
+    """Whether htslib reads a contig of this name, also if the header lacks it."""
+    return bool(_CONTIG.fullmatch(name))
+
+
+def _why_no_vcf(cells: Sequence[bytes], pos: int | None, line: bytes) -> str:
+    """Why htslib would stop at a line, or nothing."""
+    if pos is None:
+        return "it is no record"
+    if not 0 <= pos <= _MAX_POS:
+        return "POS is out of range"
+    if not is_vcf_contig(cells[0]):
+        return "VCF forbids its contig's name"
+    for column, kind, bad_name in _BAD_NAMES:
+        if column < len(cells) and bad_name.search(cells[column].partition(b"\t")[0]):
+            return f"VCF forbids the name of a {kind}"
+    if b"\0" in line:
+        return "it holds a NUL character"
+    return ""
+
+
+def _complete(cells: list[bytes], num_samples: int) -> None:
+    """Fill a line up to the columns that its header has."""
+    cells += [b"."] * (len(FIXED_COLUMNS) - len(cells))
+    if num_samples:
+        samples = cells[8].split(b"\t") if len(cells) > 8 else [b"."]
+        if len(samples) < num_samples + 1:
+            cells[8:] = [*samples, *[b"."] * (num_samples + 1 - len(samples))]
+        if cells[-1].endswith(b"\t") or not cells[-1]:
+            cells[-1] += b"."
+
+
+def _other_info(info: bytes, keys: frozenset[bytes]) -> bytes:
+    """INFO without the fields of an earlier export."""
+    entries = info.rstrip(b";").split(b";")
+    return b";".join(entry for entry in entries if entry.partition(b"=")[0] not in keys)
+
+
+def _info(rows: Sequence[Row]) -> bytes:
+    """One entry per key, one value per ALT allele; a record without ALT has none to describe."""
+    texts = [row[6] for row in rows if row[1] > 0]
+    if len(texts) < 2:
+        return "".join(texts).encode()
+    entries = zip(*(text.split(";") for text in texts), strict=True)
+    values = (",".join(each.partition("=")[2] for each in entry[1:]) for entry in entries)
+    firsts = texts[0].split(";")
+    return ";".join(map("{},{}".format, firsts, values)).encode()
+
+
+def make_lines(rows: Iterable[Row], tally: Tally) -> Iterator[bytes]:
+    """Lines made from the rows alone, without ID, QUAL, FILTER and samples.
+
+    The neighbouring rows of a record that share position and REF share a line.
+
+    Args:
+        rows: Rows of the table, by record and allele.
+        tally: Counts what is done.
+    """
+    for (record, *_), rows_of_line in groupby(rows, key=itemgetter(0, 3, 4)):
+        group = list(rows_of_line)
+        _, _, contig, pos, ref, _, _ = group[0]
+        alts = ["." if row[5] is None else row[5] for row in group]
+        if contig is None or pos is None or ref is None:
+            tally.leave_out(f"record {record}", "it could not be read, or has no bases")
+        elif not 0 <= pos <= _MAX_POS:
+            tally.leave_out(f"record {record}", "its position is out of range")
+        elif not (contig.isprintable() and is_vcf_contig(contig.encode())):
+            tally.leave_out(f"record {record}", "VCF forbids its contig's name")
+        elif not all(_ALLELE.fullmatch(allele) for allele in (ref, *alts)):
+            tally.leave_out(f"record {record}", "VCF forbids its alleles")
+        else:
+            tally.add(contig.encode(), pos, len(ref), is_annotated=True)
+            cells = [contig, str(pos), ".", ref, ",".join(alts), ".", "."]
+            yield b"\t".join([*(cell.encode() for cell in cells), _info(group) or b"."])
+    tally.report()

@@ -1,0 +1,1 @@
+"""Files, text lines, digests, words for messages, progress and interruption."""

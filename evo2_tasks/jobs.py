@@ -1,0 +1,355 @@
+"""What the workflow asks of a config: its targets, what each step depends on, what a job needs.
+
+Snakemake calls these functions in every job, so they are cheap: arithmetic and file sizes.
+"""
+
+import glob
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from pydantic import BaseModel
+
+from evo2_tasks.config.resolve import checkpoint_path, model_dtype, scoring_settings
+from evo2_tasks.config.schema import ModelConfig, ReferenceConfig, RunConfig, dump_config
+from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory
+from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
+from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
+from evo2_tasks.errors import InputError
+from evo2_tasks.hub import known_files, parse_hub_name
+
+LOGS = "logs"
+"""Folder of the jobs' logs, in the output."""
+EXPORT_FILES = {
+    "vcf": "scores.vcf.gz",
+    "tsv": "scores.tsv",
+    "bedgraph": "scores.bedgraph.gz",
+}
+EVALUATION_FILES = ["figures.parquet", "curves.parquet"]
+REPORT_FILE = "report.html"
+SPLIT_FILE = "shards/split.json"
+
+CHECKPOINT_SUFFIXES = (".json", ".safetensors")
+
+MOST_SHARDS = 1_000
+
+# What a job needs beside its own work: two Snakemakes run inside each allocation of a cluster.
+SNAKEMAKE_MB = 300
+CPU_STEP_MB = 1_700
+CPU_STEP_MINUTES = 60
+SCORE_BASE_MB = 1_000  # Python and torch with CUDA
+DRIVER_MB = 3_000  # host memory that a GPU's driver takes
+MEMORY_MARGIN = 1.2
+SCORE_MINUTES = 240  # where nothing tells how much there is to do
+LEAST_SCORE_MINUTES = 30  # to load a large model over a slow file system
+# How much slower than the one of the rate table a device may be: an A100 without FP8 beside a
+# GH200, an old node beside a new one.
+SLOWER = 6.0
+
+
+class Wildcards(Protocol):
+    """The wildcards of a job, as Snakemake hands them to a resource function."""
+
+    variant_set: str
+    scoring: str
+
+
+def warnings(config: RunConfig) -> list[str]:
+    """What is allowed in a config and yet unwise, one line each."""
+    if config.shards <= MOST_SHARDS:
+        return []
+    return [
+        f"shards is {config.shards:,}: above about {MOST_SHARDS:,} Snakemake takes minutes to plan "
+        "the jobs, and each loads the model anew. `evo2-tasks plan` suggests a number."
+    ]
+
+
+def targets(config: RunConfig) -> list[str]:
+    """The files of a complete run, relative to the folder of the results."""
+    files = []
+    for name, variant_set in config.variant_sets.items():
+        for scoring in variant_set.scorings:
+            exports = [EXPORT_FILES[export] for export in variant_set.exports]
+            evaluation = EVALUATION_FILES if variant_set.labels else []
+            files += [
+                f"{name}/{scoring}/{file}" for file in ["scores.parquet", *exports, *evaluation]
+            ]
+        files.append(f"{name}/{REPORT_FILE}")
+    return files
+
+
+def any_of(names: Iterable[str]) -> str:
+    """A regular expression for these names and nothing else, to constrain a wildcard."""
+    return "|".join(re.escape(name) for name in names)
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """The files that the config names, as the rules' inputs: a newer one runs its steps again."""
+
+    variants: dict[str, str]
+    """By variant set."""
+    reference: dict[str, list[str]]
+    """By variant set."""
+    checkpoint: dict[str, list[str]]
+    """By scoring."""
+    fetched: dict[str, list[str]]
+    """By scoring, what `fetch` says of a model on a hub, relative to the folder of the results."""
+    hub: dict[str, str]
+    """By model, the name on the hub of each one that has to be fetched."""
+    report: dict[str, list[str]]
+    """By variant set, what other steps write, relative to the folder of the results."""
+
+
+def step_inputs(config: RunConfig) -> StepInputs:
+    """List the files that each step reads and that its rule cannot name by wildcards."""
+    sets = config.variant_sets
+    hub = {
+        name: str(model.checkpoint)
+        for name, model in config.models.items()
+        if parse_hub_name(model.checkpoint) is not None
+    }
+    return StepInputs(
+        variants={name: str(variant_set.variants) for name, variant_set in sets.items()},
+        reference={
+            name: _reference_files(config.references[variant_set.reference])
+            for name, variant_set in sets.items()
+        },
+        checkpoint={
+            name: [] if scoring.model in hub else checkpoint_files(config.models[scoring.model])
+            for name, scoring in config.scorings.items()
+        },
+        fetched={
+            name: [f"models/{scoring.model}.json"] if scoring.model in hub else []
+            for name, scoring in config.scorings.items()
+        },
+        hub=hub,
+        report={
+            name: [
+                f"{name}/{scoring}/{file}"
+                for scoring in variant_set.scorings
+                for file in [
+                    "scores.parquet",
+                    "run.json",
+                    *(EVALUATION_FILES if variant_set.labels else []),
+                ]
+            ]
+            for name, variant_set in sets.items()
+        },
+    )
+
+
+def _reference_files(reference: ReferenceConfig) -> list[str]:
+    files = [reference.fasta, reference.assembly_report]
+    return [str(file) for file in files if file is not None]
+
+
+def checkpoint_files(model: ModelConfig) -> list[str]:
+    """The files of a checkpoint; none for one that comes with the package or has to be fetched."""
+    path = checkpoint_path(model)
+    on_hub = parse_hub_name(model.checkpoint)
+    if path != model.checkpoint and (on_hub is None or not path.exists()):
+        return []
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in CHECKPOINT_SUFFIXES)
+    elif path.suffix == ".part0":
+        files = sorted(path.parent.glob(f"{glob.escape(path.stem)}.part*"))
+    if model.config is not None:
+        files.append(model.config)
+    return [str(file) for file in files]
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """The settings that shape what each step writes, as one line of JSON.
+
+    The rules give them as ``params``, so that Snakemake runs a finished job again exactly if its
+    own slice of the config has changed.
+    """
+
+    split: dict[str, str]
+    """By variant set."""
+    windows: dict[str, dict[str, str]]
+    """By variant set and scoring."""
+    score: dict[str, str]
+    """By scoring."""
+    merge: dict[str, dict[str, str]]
+    """By variant set and scoring."""
+    evaluate: dict[str, str]
+    """By variant set."""
+    report: dict[str, str]
+    """By variant set."""
+
+
+def step_settings(config: RunConfig) -> StepSettings:
+    """Cut the config into what each step depends on."""
+    sets, scorings = config.variant_sets, config.scorings
+    return StepSettings(
+        split={
+            name: _dumped(
+                sets[name],
+                {"filters", "reference", "regions", "saturate"},
+                {
+                    "carry": sets[name].carried,
+                    # Its output is a folder, which looks the same with any number of shards.
+                    "shards": config.shards,
+                    # What lists and regions mean depends on the contigs that are found.
+                    "contig_aliases": config.references[sets[name].reference].contig_aliases,
+                },
+            )
+            for name in sets
+        },
+        windows={
+            name: {
+                scoring: _dumped(
+                    config.references[variant_set.reference],
+                    {"circular_contigs", "contig_aliases"},
+                    scoring_settings(config, scoring),
+                )
+                for scoring in variant_set.scorings
+            }
+            for name, variant_set in sets.items()
+        },
+        score={
+            name: _dumped(
+                config.models[scoring.model],
+                {"checkpoint", "model", "config", "fp8", "allow_without_fp8"},
+                {
+                    "dtype": model_dtype(config.models[scoring.model]),
+                    **scoring_settings(config, name),
+                },
+            )
+            for name, scoring in scorings.items()
+        },
+        merge={
+            name: {
+                scoring: _dumped(
+                    variant_set, {"sort_by_position"}, {"model": scorings[scoring].model}
+                )
+                for scoring in variant_set.scorings
+            }
+            for name, variant_set in sets.items()
+        },
+        evaluate={name: _dumped(sets[name], {"labels", "groups", "baselines"}) for name in sets},
+        report={name: _dumped(sets[name], {"scorings"}) for name in sets},
+    )
+
+
+def _dumped(section: BaseModel, keys: set[str], more: Mapping[str, object] | None = None) -> str:
+    values = section.model_dump(mode="json", include=keys) | dict(more or {})
+    return json.dumps(values, sort_keys=True)
+
+
+class Jobs:
+    """What the jobs of a run are given: the config, and what they ask of the machine.
+
+    The methods are what Snakemake calls for a job's parameters and resources; memory and time
+    grow with each attempt.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = dump_config(config)
+        self._output = config.output
+        self._gpus = {
+            name: config.models[scoring.model].gpus for name, scoring in config.scorings.items()
+        }
+        self._score_mb = {name: _score_mb(config, name) for name in config.scorings}
+        self._seconds = {name: _seconds_per_allele(config, name) for name in config.scorings}
+        self._alleles: dict[str, float] = {}
+
+    def config(self, wildcards: Wildcards, input: object) -> str:  # noqa: A002 - Snakemake's name
+        """The config that a command reads on standard input.
+
+        A parameter that asks for ``input`` counts as derived from it, so Snakemake does not
+        compare it: a change under ``run:`` or in another variant set runs no finished job again.
+        """
+        return self._config
+
+    def gpu(self, wildcards: Wildcards) -> int | None:
+        """GPUs of a scoring job; None asks for nothing, where 0 would be a request for no GPU."""
+        return self._gpus[wildcards.scoring] or None
+
+    def score_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Host memory of a scoring job, MB."""
+        return self._score_mb[wildcards.scoring] * attempt
+
+    def score_runtime(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a scoring job, minutes: by the alleles of a shard once they are counted."""
+        alleles = self._shard_alleles(wildcards.variant_set)
+        if alleles is None:
+            return SCORE_MINUTES * attempt
+        seconds = self._seconds[wildcards.scoring]
+        return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * alleles * seconds / 60)) * attempt
+
+    def _shard_alleles(self, variant_set: str) -> float | None:
+        """Alleles of a shard, by what ``split`` counted; None before it has run."""
+        if variant_set not in self._alleles:
+            try:
+                split = json.loads((self._output / variant_set / SPLIT_FILE).read_bytes())
+                self._alleles[variant_set] = split["alleles"] / split["shards"]
+            except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+                return None
+        return self._alleles[variant_set]
+
+    def mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Memory of a job of any other step, MB."""
+        return (SNAKEMAKE_MB + CPU_STEP_MB) * attempt
+
+    def runtime(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a job of any other step, minutes."""
+        return CPU_STEP_MINUTES * attempt
+
+
+def _score_mb(config: RunConfig, name: str) -> int:
+    """Host memory that a scoring's jobs ask for, MB."""
+    scoring = config.scorings[name]
+    model = config.models[scoring.model]
+    file_mb = _checkpoint_bytes(model) / 10**6
+    if model.gpus:
+        # The file's pages count beside the tensors until the tensors are on the device.
+        return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
+    memory = device_memory(
+        _shape(scoring.model, model),
+        model_dtype(model),
+        window_length=scoring.window_length,
+        batch_tokens=config.run.batch_tokens,
+        segment_length=config.run.segment_length,
+        horizon=scoring.horizon,
+        on_cpu=True,
+    )
+    tensors_mb = (memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)) / 10**6
+    return SNAKEMAKE_MB + math.ceil(MEMORY_MARGIN * (PROCESS_MB + file_mb + tensors_mb))
+
+
+def _checkpoint_bytes(model: ModelConfig) -> int:
+    """Bytes of a checkpoint, of one that has still to be fetched as far as they are known."""
+    files = [Path(file) for file in checkpoint_files(model)]
+    on_hub = parse_hub_name(model.checkpoint)
+    if on_hub is not None and not files:
+        return sum(file.bytes or 0 for file in known_files(on_hub))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _seconds_per_allele(config: RunConfig, name: str) -> float:
+    """Seconds that an allele takes on the device of the rate table, no window shared."""
+    scoring = config.scorings[name]
+    model = config.models[scoring.model]
+    rates = read_rates(PUBLISHED_RATES)  # of GPUs and a CPU, so there is one for any model
+    rate = cast(Rate, choose_rate(rates, scoring.model, None, gpus=model.gpus))
+    windows = 3.0 if scoring.strands == "both" else 1.5  # the prefix once, and two ends
+    flops = _shape(scoring.model, model).flops_per_token(scoring.window_length)
+    return windows * scoring.window_length * flops / rate.flops_per_s
+
+
+def _shape(name: str, model: ModelConfig) -> ModelShape:
+    """A model's shape; that of the 7B where nothing tells it."""
+    try:
+        return read_shape(name, model)
+    except InputError:
+        # A file that is still to be made, or a broken one: `score` says which.
+        return RELEASE_SHAPES["evo2_7b"]

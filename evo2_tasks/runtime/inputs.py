@@ -1,0 +1,64 @@
+"""Opening what a step reads: variants and reference as the settings name them."""
+
+import logging
+from pathlib import Path
+
+from evo2_tasks.config.resolve import find_variant_set
+from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.variants import (
+    WITHOUT_BASES,
+    Filters,
+    VariantSource,
+    find_format,
+    open_variants,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> VariantSource:
+    """Open the variants of a set as the config says, from its file or from a copy of it.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a field that evaluation needs.
+    """
+    settings = find_variant_set(config, variant_set)
+    # Where it is not needed a bad file is told before a whole genome is indexed.
+    needs_reference = find_format(path, has_regions=bool(settings.saturate)) in WITHOUT_BASES
+    source = open_variants(
+        path,
+        carry=settings.carried,
+        numbers=settings.numbers,
+        filters=Filters(
+            pass_only=settings.filters.pass_only,
+            max_length=settings.filters.max_allele_length,
+            contigs=settings.filters.contigs,
+        ),
+        regions=settings.regions,
+        saturate=settings.saturate,
+        reference=open_reference(config, settings.reference) if needs_reference else None,
+    )
+    undefined = {field.name for field in source.carry_fields if not field.is_defined}
+    for key, name in settings.evaluated.items():
+        if name in undefined:
+            raise InputError(
+                f"variant_sets.{variant_set}.{key}: the header of {path} defines no INFO field "
+                f"{name!r}. Correct the name, or add its ##INFO line to the header."
+            )
+    for name in sorted(undefined):
+        logger.warning("%s: no INFO field %r in the header; it is carried as text", path, name)
+    return source
+
+
+def open_reference(config: RunConfig, name: str) -> Reference:
+    """Open a reference of the config; an index that has no place beside it goes to the results."""
+    settings = config.references[name]
+    return Reference(
+        settings.fasta,
+        circular_contigs=settings.circular_contigs,
+        contig_aliases=settings.contig_aliases,
+        assembly_report=settings.assembly_report,
+        index_folder=config.output,
+    )

@@ -1,0 +1,163 @@
+"""Opening a model: its devices, its checkpoint, and the comparison with published values."""
+
+import logging
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evo2_tasks.config.resolve import checkpoint_path, model_dtype
+from evo2_tasks.config.schema import ModelConfig, RunConfig
+from evo2_tasks.errors import InputError
+from evo2_tasks.evo2.allocation import keep_freed_memory
+from evo2_tasks.evo2.checkpoints import (
+    load_model,
+    read_release,
+    weights_digest,
+)
+from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.hub import parse_hub_name
+from evo2_tasks.jobs import checkpoint_files
+from evo2_tasks.runtime.devices import (
+    describe_devices,
+    device_class,
+    driver_version,
+    find_devices,
+)
+from evo2_tasks.runtime.node_copies import copied_to_node
+from evo2_tasks.verification.comparison import verify_once
+from evo2_tasks.verification.expected import Arithmetic
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in memory, and what a table says of it.
+
+    Attributes:
+        model: In eval mode, on its devices.
+        devices: Where it is, in the order of its layers.
+        dtype: Number type of its weights.
+        fp8: How its input projections are computed, and whether that had to be allowed.
+        weights: Digest of its tensors as they were loaded.
+        load_s: Seconds that it took to load.
+    """
+
+    model: Evo2ForCausalLM
+    devices: list[torch.device]
+    dtype: str
+    fp8: str
+    weights: str
+    load_s: float
+
+
+def open_run_model(config: RunConfig, name: str) -> LoadedModel:
+    """Load a model of a run's config; see `open_model`."""
+    return open_model(f"models.{name}", config.models[name], config.run.model_cache)
+
+
+def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedModel:
+    """Load a model on the devices that it asks for.
+
+    Args:
+        where: Who says so, for messages.
+        settings: The checkpoint, and how to run it.
+        cache: Folder on the node's own disk to copy the checkpoint to first; None leaves it.
+
+    Raises:
+        InputError: There are no such devices, the checkpoint cannot be read, or it needs FP8 and
+            the config says off.
+    """
+    started = time.monotonic()
+    devices = find_devices(where, settings.gpus)
+    if settings.gpus == 0:
+        keep_freed_memory()
+    dtype = model_dtype(settings)
+    try:
+        with local_checkpoint(settings, cache) as checkpoint:
+            model = load_model(
+                checkpoint,
+                dtype=getattr(torch, dtype),
+                devices=devices,
+                model=settings.model,
+                config=settings.config,
+                fp8=settings.fp8,
+                allow_without_fp8=settings.allow_without_fp8,
+            )
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"{where}: the weights do not fit into the memory of {describe_devices(devices)}."
+        ) from error
+    fp8 = str(model.config.fp8)
+    if fp8 == "off" and settings.allow_without_fp8:
+        fp8 = "off (allow_without_fp8)"
+    weights = weights_digest(model)
+    load_s = time.monotonic() - started
+    logger.info(
+        "%s: %s parameters in %s, fp8 %s, on %s of %s, loaded in %.1f s; torch %s, driver %s",
+        where,
+        f"{model.num_parameters():,}",
+        dtype,
+        fp8,
+        describe_devices(devices),
+        platform.node(),
+        load_s,
+        torch.__version__,
+        driver_version() or "none",
+    )
+    return LoadedModel(model, devices, dtype, fp8, weights, load_s)
+
+
+def verify_model(name: str, settings: ModelConfig, loaded: LoadedModel) -> dict[str, Any]:
+    """Make sure, once for each kind of device, that a published model gives published figures.
+
+    Args:
+        name: Of the model in the config.
+        settings: The checkpoint, and how to run it.
+        loaded: The model.
+
+    Returns:
+        What was found; see `verify_once`.
+
+    Raises:
+        InputError: It does not, and that was not allowed by ``allow_without_fp8``.
+    """
+    model, checkpoint = loaded.model, checkpoint_path(settings)
+    verification, complaint = verify_once(
+        model,
+        Arithmetic(loaded.dtype, model.config.fp8, device_class(loaded.devices)),
+        checkpoint=checkpoint,
+        release=read_release(checkpoint, model=settings.model, config=settings.config),
+        weights=loaded.weights,
+    )
+    if complaint is not None:
+        if not settings.allow_without_fp8:
+            raise InputError(f"models.{name}: {settings.checkpoint}: {complaint}")
+        logger.warning("models.%s: %s", name, complaint)
+    logger.info("%s: %s", name, verification["status"])
+    return verification
+
+
+@contextmanager
+def local_checkpoint(settings: ModelConfig, cache: Path | None) -> Iterator[Path]:
+    """Where to load a checkpoint from: the copy on this node if the run asks for one."""
+    path = checkpoint_path(settings)
+    if parse_hub_name(settings.checkpoint) is not None and not path.exists():
+        raise ValueError(
+            f"{settings.checkpoint} is not in {path}. `evo2-tasks fetch` puts it there; HF_HOME "
+            "has to be the same for all jobs."
+        )
+    files = [Path(file) for file in checkpoint_files(settings)]
+    if cache is None or not files or not all(file.is_file() for file in files):
+        yield path
+        return
+    with copied_to_node(files, cache) as folder:
+        yield folder if path.is_dir() else folder / path.name

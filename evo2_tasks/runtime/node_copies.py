@@ -1,0 +1,126 @@
+"""A copy of a checkpoint on the disk of the node, made once for all jobs that run there."""
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.io.files import read_json, write_json
+from evo2_tasks.io.words import first_line, shown
+
+logger = logging.getLogger(__name__)
+
+CHECKSUMS = "checksums.json"
+CHUNK_BYTES = 16 * 2**20
+
+
+@contextmanager
+def copied_to_node(files: Sequence[Path], cache: Path) -> Iterator[Path]:
+    """Copy files to the node's disk, unless another job has done so, and hold them there.
+
+    The first job on a node copies under a lock and reads the copy back to compare checksums; the
+    others wait for it. A new copy takes the place of copies that no job is reading.
+
+    Args:
+        files: The files of a checkpoint.
+        cache: Folder on the node's disk; variables of the environment are filled in.
+
+    Yields:
+        The folder with the copies, by their names.
+
+    Raises:
+        InputError: They cannot be copied, or the copy is not what was copied.
+    """
+    root = Path(os.path.expandvars(cache)) / f"evo2-tasks-{os.getuid()}"
+    if "$" in str(root):
+        raise InputError(
+            f"run.model_cache: {shown(cache)}: no such variable in the environment of this job."
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        entry = root / _key(files)
+        with _lock_of(entry).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_whole(entry, files):
+                _remove_unread(root, keep=entry)
+                _copy(files, entry)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield entry
+    except OSError as error:
+        where = shown(error.filename) if error.filename else shown(root)
+        raise InputError(
+            f"run.model_cache: {where}: {first_line(error)}. Name a folder with room for the "
+            "checkpoint on the node's own disk, or leave the key out."
+        ) from error
+
+
+def _key(files: Sequence[Path]) -> str:
+    """Tells this state of these files from any other."""
+    stats = [(file.resolve(), file.stat()) for file in files]
+    states = [f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}" for path, stat in stats]
+    return hashlib.sha256("\n".join(states).encode()).hexdigest()[:32]
+
+
+def _lock_of(entry: Path) -> Path:
+    return entry.with_suffix(".lock")
+
+
+def _is_whole(entry: Path, files: Sequence[Path]) -> bool:
+    """Whether a copy was finished and is still as long as it was."""
+    if not (entry / CHECKSUMS).exists():
+        return False
+    sizes = {file.name: file.stat().st_size for file in files}
+    found = {path.name: path.stat().st_size for path in entry.iterdir() if path.name in sizes}
+    return found == sizes and set(read_json(entry / CHECKSUMS)) == set(sizes)
+
+
+def _copy(files: Sequence[Path], entry: Path) -> None:
+    temporary = entry.with_suffix(".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(entry, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        checksums = {}
+        for file in files:
+            with file.open("rb") as source, (temporary / file.name).open("wb") as target:
+                checksums[file.name] = _hash(source, target)
+            with (temporary / file.name).open("rb") as copy:
+                if _hash(copy) != checksums[file.name]:
+                    raise InputError(
+                        f"run.model_cache: {shown(temporary / file.name)} is not what was copied "
+                        f"from {shown(file)}. Look at the node's disk."
+                    )
+        write_json(temporary / CHECKSUMS, checksums)
+        temporary.rename(entry)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    total = sum(file.stat().st_size for file in files)
+    logger.info("%s: %s MB of weights copied", entry, f"{total / 1e6:,.0f}")
+
+
+def _hash(source: IO[bytes], target: IO[bytes] | None = None) -> str:
+    """SHA-256 of what is left of a file, written to another one on the way."""
+    digest = hashlib.sha256()
+    while chunk := source.read(CHUNK_BYTES):
+        digest.update(chunk)
+        if target is not None:
+            target.write(chunk)
+    return digest.hexdigest()
+
+
+def _remove_unread(root: Path, *, keep: Path) -> None:
+    """Remove the copies, whole or not, that no job holds."""
+    for lock in root.glob("*.lock"):
+        if lock == _lock_of(keep):
+            continue
+        with suppress(OSError), lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in (lock.with_suffix(""), lock.with_suffix(".tmp")):
+                shutil.rmtree(left, ignore_errors=True)
+            lock.unlink()

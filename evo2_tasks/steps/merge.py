@@ -1,0 +1,92 @@
+"""The step ``merge``: all shards of a scoring as one table."""
+
+import logging
+from itertools import pairwise
+from pathlib import Path
+
+from evo2_tasks.config.resolve import find_scoring, find_variant_set, model_dtype
+from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.io.files import read_json, write_json
+from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.table.merge import merge_shards
+from evo2_tasks.table.parts import remove_parts
+from evo2_tasks.table.provenance import (
+    read_provenance,
+    require_source,
+)
+from evo2_tasks.table.run import read_shards, require_equal_devices, summarize_run
+from evo2_tasks.table.shards import shard_name
+from evo2_tasks.table.statistics import warn_without_score
+
+logger = logging.getLogger(__name__)
+
+VARIANTS_KEYS = ("variants", "format", "records", "invalid", "filtered", "regions")
+
+
+def merge(
+    config: RunConfig,
+    *,
+    variant_set: str,
+    scoring: str,
+    split_file: Path,
+    windows_folder: Path,
+    scores_folder: Path,
+    out: Path,
+    run_json: Path,
+) -> None:
+    """Combine all shards into the table, and say in ``run.json`` what it took.
+
+    What the scoring jobs kept to go on from is removed in the end.
+
+    Args:
+        config: The run's config.
+        variant_set: Name of the variant set.
+        scoring: Name of the scoring.
+        split_file: The ``split.json``, which says how many shards and alleles there are.
+        windows_folder: Folder of what ``windows`` wrote.
+        scores_folder: Folder of what ``score`` wrote.
+        out: The table.
+        run_json: Counts, times, devices and versions.
+
+    Raises:
+        InputError: A shard is missing, or the shards do not fit together.
+    """
+    settings = find_variant_set(config, variant_set)
+    read = read_json(split_file)
+    names = [shard_name(shard, read["shards"]) for shard in range(1, read["shards"] + 1)]
+    contig_order = None
+    if settings.sort_by_position:
+        contig_order = list(open_reference(config, settings.reference).contigs)
+    shards = read_shards([(scores_folder / name).with_suffix(".json") for name in names])
+    scored = read_provenance(scores_folder / names[0]).signature
+    require_equal_devices(
+        shards,
+        dtype=model_dtype(config.models[find_scoring(config, scoring).model]),
+        fp8=not str(scored.get("fp8", "off")).startswith("off"),
+        allow_mixed=config.run.allow_mixed_devices,
+    )
+    for name in names:
+        chain = [split_file.with_name(name), windows_folder / name, scores_folder / name]
+        for source, made in pairwise(chain):
+            require_source(made, read_provenance(made).source, source)
+    counts = merge_shards(
+        [windows_folder / name for name in names],
+        [scores_folder / name for name in names],
+        out,
+        expected_alleles=read["alleles"],
+        contig_order=contig_order,
+    )
+    variants = {key: read[key] for key in VARIANTS_KEYS}
+    stated = read_provenance(out)
+    write_json(
+        run_json,
+        {
+            "model": stated.model,
+            "signature": stated.signature,
+            **summarize_run(counts, shards, variants=variants),
+        },
+    )
+    by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
+    logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
+    warn_without_score(out, counts.by_status)
+    remove_parts(scores_folder)

@@ -1,0 +1,114 @@
+"""The step ``split``: the variants of a set, one row per allele, cut into shards."""
+
+import logging
+from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+from evo2_tasks.config.resolve import find_variant_set
+from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.variants import (
+    VariantSource,
+)
+from evo2_tasks.io.digests import describe_file
+from evo2_tasks.io.files import local_file, write_json
+from evo2_tasks.io.progress import Progress
+from evo2_tasks.runtime.inputs import open_reference, open_variant_set
+from evo2_tasks.table.parquet import (
+    RowBuffer,
+    write_table,
+)
+from evo2_tasks.table.schema import (
+    CarryField,
+    shard_schema,
+)
+from evo2_tasks.table.shards import assign_shards, shard_name
+
+logger = logging.getLogger(__name__)
+
+
+def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Path) -> None:
+    """Read a variant set, one row per allele, and cut it into contiguous shards.
+
+    Args:
+        config: The run's config.
+        variant_set: Name of the variant set.
+        variants: Read this file instead of the configured one; ``-`` is standard input.
+        out: Folder for ``1-of-N.parquet`` to ``N-of-N.parquet`` and ``split.json``.
+
+    Raises:
+        InputError: The variants or the reference cannot be read.
+    """
+    settings = find_variant_set(config, variant_set)
+    with local_file(settings.variants if variants is None else variants) as path:
+        source = open_variant_set(config, variant_set, path)
+        carry_fields = tuple(
+            CarryField(field.name, field.type, field.is_list, field.description)
+            for field in source.carry_fields
+        )
+        num_alleles = source.count().alleles
+        if num_alleles == 0:
+            logger.warning("%s: no variants; the table will have no rows", path)
+        write_shards(source, out, num_alleles, config.shards, carry_fields)
+        counts = source.counts
+    reference = open_reference(config, settings.reference)
+    write_json(
+        out / "split.json",
+        {
+            "variants": str(settings.variants if variants is None else variants),
+            "format": source.format,
+            "alleles": counts.alleles,
+            "records": counts.records,
+            "invalid": counts.invalid,
+            "filtered": counts.filtered,
+            "shards": config.shards,
+            "regions": settings.regions,
+            "reference": {
+                "name": settings.reference,
+                "digest": reference.seqcol_digest(),
+                **describe_file(reference.path),
+            },
+            "carry": [asdict(field) for field in carry_fields],
+        },
+    )
+    logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
+
+
+def write_shards(
+    source: VariantSource,
+    out: Path,
+    num_alleles: int,
+    num_shards: int,
+    carry_fields: tuple[CarryField, ...],
+) -> None:
+    """Write the shards, empty ones too."""
+    schema = shard_schema(carry_fields)
+    num_read = 0
+    with Progress("split", total=num_alleles, unit="alleles") as progress:
+        assigned = groupby(assign_shards(iter(source), num_alleles, num_shards), itemgetter(0))
+        group = next(assigned, None)
+        for shard in range(1, num_shards + 1):
+            with write_table(out / shard_name(shard, num_shards), schema) as writer:
+                rows = RowBuffer(writer, schema.names, progress)
+                if group is not None and group[0] == shard:
+                    for _, variant in group[1]:
+                        rows.add(
+                            variant.record,
+                            variant.allele,
+                            variant.contig,
+                            variant.pos,
+                            variant.ref,
+                            variant.alt,
+                            variant.status,
+                            *variant.carried,
+                        )
+                        num_read += 1
+                    group = next(assigned, None)
+                rows.flush()
+    if num_read != num_alleles:
+        raise InputError(
+            f"{source.path}: it had {num_alleles:,} alleles when they were counted, and "
+            f"{num_read:,} when they were read. Leave the file alone during a run."
+        )

@@ -1,0 +1,137 @@
+"""The step ``windows``: status and windows of each allele, and the reference bases they need."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields
+from operator import attrgetter
+from pathlib import Path
+
+from evo2_tasks.config.resolve import find_scoring, find_variant_set, scoring_settings
+from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.assembly import MismatchWatch
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.variants import (
+    Variant,
+)
+from evo2_tasks.genome.windows import (
+    PlacedAllele,
+    WindowSettings,
+    merge_intervals,
+    needed_intervals,
+    place_allele,
+)
+from evo2_tasks.io.digests import describe_file, digest_file
+from evo2_tasks.io.files import read_json
+from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import shown
+from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.table.parquet import (
+    RowBuffer,
+    count_rows,
+    read_rows,
+    write_table,
+)
+from evo2_tasks.table.provenance import (
+    Provenance,
+    make_windows_signature,
+    package_version,
+    require_source,
+)
+from evo2_tasks.table.schema import (
+    read_carry_fields,
+    windows_schema,
+)
+from evo2_tasks.table.segments import write_segments
+from evo2_tasks.table.statistics import warn_without_score
+
+INTERVALS_AT_ONCE = 65_536
+
+KEYS = ("record", "allele", "contig", "pos", "ref", "alt")
+
+PLACEMENT = tuple(field.name for field in fields(PlacedAllele))
+
+read_placement = attrgetter(*PLACEMENT)
+
+
+def windows(
+    config: RunConfig,
+    *,
+    variant_set: str,
+    scoring: str,
+    shard: Path,
+    split_file: Path,
+    out: Path,
+    segments_file: Path,
+) -> None:
+    """Give each allele of a shard its status and its windows.
+
+    Args:
+        config: The run's config.
+        variant_set: Name of the variant set.
+        scoring: Name of the scoring.
+        shard: What ``split`` wrote.
+        split_file: The ``split.json`` that it wrote beside.
+        out: The rows of the shard with their windows.
+        segments_file: The reference bases that the windows need, each once.
+
+    Raises:
+        InputError: A file cannot be read, or the reference is of another assembly or not the one
+            that ``split`` read.
+    """
+    settings = find_variant_set(config, variant_set)
+    scoring_config = find_scoring(config, scoring)
+    read = read_json(split_file)
+    carry_fields = read_carry_fields(read["carry"])
+    reference = open_reference(config, settings.reference)
+    require_unchanged(reference, read["reference"], split_file)
+    window_settings = WindowSettings(**scoring_config.model_dump(exclude={"model"}))
+    signature = make_windows_signature(
+        reference_digest=read["reference"]["digest"], scoring=scoring_settings(config, scoring)
+    )
+    source = digest_file(shard)
+    provenance = Provenance(signature, package_version(), source=source)
+    mismatches = MismatchWatch(settings.max_ref_mismatch_share, reference.path)
+    statuses: Counter[str] = Counter()
+    needed: dict[str, list[tuple[int, int]]] = {}
+    schema = windows_schema(carry_fields)
+    carried = tuple(field.name for field in carry_fields)
+    with (
+        write_table(out, schema, metadata=provenance.metadata()) as writer,
+        Progress("windows", total=count_rows(shard), unit="alleles") as progress,
+    ):
+        rows = RowBuffer(writer, [*KEYS, *PLACEMENT, *carried], progress)
+        for batch in read_rows(shard, [*KEYS, "status", *carried]):
+            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                variant = Variant(*values[:7])
+                placed = place_allele(variant, reference, window_settings)
+                rows.add(*values[:6], *read_placement(placed), *values[7:])
+                mismatches.add(placed.status)
+                statuses[placed.status] += 1
+                contig = placed.reference_contig
+                if contig is not None and placed.window_start is not None:
+                    intervals = needed.setdefault(contig, [])
+                    intervals += needed_intervals(
+                        placed, reference.contigs[contig], reference.is_circular(contig)
+                    )
+                    if len(intervals) >= INTERVALS_AT_ONCE:
+                        needed[contig] = merge_intervals(intervals)
+        rows.flush()
+        require_source(out, source, shard)
+    write_segments(reference, needed, segments_file)
+    warn_without_score(shard, statuses)
+
+
+def require_unchanged(reference: Reference, read: Mapping[str, object], split_file: Path) -> None:
+    """Make sure that a reference has the sequences that ``split`` found in it.
+
+    Raises:
+        InputError: It has others.
+    """
+    if all(read.get(key) == value for key, value in describe_file(reference.path).items()):
+        return
+    if reference.seqcol_digest() != read["digest"]:
+        raise InputError(
+            f"{shown(reference.path)} has other sequences than when {shown(split_file)} was "
+            "written; run split again, or put the old file back."
+        )

@@ -1,0 +1,96 @@
+"""A row of scores for each row of a windows file."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.windows import Strand
+from evo2_tasks.io.words import shown
+from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
+from evo2_tasks.scoring.windows import WindowPair
+from evo2_tasks.table.parquet import TableWriter, read_rows
+from evo2_tasks.table.schema import scores_schema
+
+SUFFIXES: Mapping[Strand, str] = {"forward": "_fwd", "reverse": "_rev"}
+
+ROWS_BEFORE_JUDGING = 100
+
+
+def dump_score(score: Score | None) -> tuple[float | None, ...]:
+    """The numbers of a score; none at all for one that is not finite."""
+    return tuple(getattr(score, name, None) for name in SCORE_NAMES)
+
+
+def load_score(values: Sequence[float | None]) -> Score | None:
+    """The inverse of :func:`dump_score`: each finite score has an ``llr``."""
+    score = Score(*values)
+    return None if score.llr is None else score
+
+
+class ScoreRows:
+    """Writes a row of scores for each row of a windows file, in its order, part by part.
+
+    Args:
+        windows_file: What ``windows`` wrote.
+        writer: The table of scores.
+        strands: The strands asked for.
+    """
+
+    def __init__(self, windows_file: Path, writer: TableWriter, strands: Sequence[Strand]) -> None:
+        self._windows_file = windows_file
+        self._writer = writer
+        self._strands = strands
+        self._num_tried = self._num_broken = 0
+        self._rows = enumerate(
+            row
+            for batch in read_rows(windows_file, ["record", "allele", "status"])
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        )
+
+    def write(self, pairs: Sequence[WindowPair], scores: Sequence[Score | None]) -> None:
+        """Write the rows up to the last one of a part."""
+        found: dict[int, dict[str, Score | None]] = {}
+        for pair, of_pair in zip(pairs, scores, strict=True):
+            found.setdefault(pair.row, {})[pair.strand] = of_pair
+        self._num_tried += len(found)
+        self._num_broken += sum(None in by_strand.values() for by_strand in found.values())
+        self._write_up_to(pairs[-1].row, found)
+
+    def require_finite(self, max_share: float) -> None:
+        """Make sure that the model gives numbers, once enough rows have been tried.
+
+        Raises:
+            InputError: More than this share of them is not finite.
+        """
+        if self._num_tried >= ROWS_BEFORE_JUDGING and (
+            self._num_broken > max_share * self._num_tried
+        ):
+            raise InputError(
+                f"{shown(self._windows_file)}: {self._num_broken:,} of the first "
+                f"{self._num_tried:,} alleles have scores that are not finite, more than "
+                f"run.max_non_finite_share ({max_share:g}). The log names the first module that "
+                "was not; look at the checkpoint, the dtype and the device."
+            )
+
+    def finish(self) -> None:
+        """Write the rows that are left; none of them has a score."""
+        self._write_up_to(sys.maxsize, {})
+
+    def _write_up_to(self, last: int, found: dict[int, dict[str, Score | None]]) -> None:
+        columns: dict[str, list[object]] = {name: [] for name in scores_schema().names}
+        for row, (record, allele, status) in self._rows:
+            by_strand = found.get(row, {})
+            broken = None in by_strand.values()
+            columns["record"].append(record)
+            columns["allele"].append(allele)
+            columns["status"].append("non_finite" if broken and status == "scored" else status)
+            strands = {strand: by_strand.get(strand) or Score() for strand in SUFFIXES}
+            mean = average_strands([strands[strand] for strand in self._strands])
+            for name in SCORE_NAMES:
+                columns[name].append(getattr(mean, name))
+                for strand, suffix in SUFFIXES.items():
+                    columns[name + suffix].append(getattr(strands[strand], name))
+            if row == last:
+                break
+        self._writer.write_columns(columns)

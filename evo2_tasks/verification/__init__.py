@@ -1,0 +1,1 @@
+"""Published values of the models, and the comparison with them."""

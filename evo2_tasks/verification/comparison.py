@@ -1,0 +1,289 @@
+"""A model that is loaded, compared with the figures that it is known to give."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.evo2.checkpoints import layer_digests
+from evo2_tasks.evo2.config import HYENA_LI
+from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.hub import HubFile
+from evo2_tasks.io.files import read_json, write_json
+from evo2_tasks.scoring.reference import last_logits, mean_scores, predictions
+from evo2_tasks.table.provenance import canonical_json, package_version
+from evo2_tasks.verification.expected import (
+    NOT_VERIFIED,
+    Arithmetic,
+    Check,
+    Expected,
+    Finding,
+    read_published,
+    status_of,
+)
+
+logger = logging.getLogger(__name__)
+
+HASHED_BYTES = 16 * 2**20  # at once
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of comparing a model with what is expected of it.
+
+    Attributes:
+        of: Name of what it was compared with.
+        findings: One for each quantity.
+        causes: What it may be where something is outside both bands, the likeliest first.
+    """
+
+    of: str
+    findings: tuple[Finding, ...]
+    causes: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        """``same_arithmetic``, ``other_arithmetic``, ``failed`` or ``not_verified``."""
+        return status_of(self.findings)
+
+    def complaint(self) -> str:
+        """What is wrong and what it may be, as one line."""
+        told = [
+            f"{one.check}, {one.quantity}: "
+            + ("not finite" if one.difference is None else f"{one.difference:.2g} away")
+            + f", at most {one.other:g} is allowed"
+            for one in self.findings
+            if one.band == "outside"
+        ]
+        return (
+            f"it does not give the figures of {self.of} ({'; '.join(told)}). "
+            f"Likely: {'; or '.join(self.causes)}."
+        )
+
+
+def measure(model: Evo2ForCausalLM, check: Check) -> Mapping[str, Sequence[float]]:
+    """Measure what a check is of, by quantity."""
+    if check.measure == "scores":
+        return {"score": mean_scores(model, check.sequences, check.rounding)}
+    if check.measure == "predictions":
+        return predictions(model, check.sequences, check.rounding)
+    [prompt] = check.sequences
+    return {"logit": last_logits(model, prompt, check.tokens, check.rounding)}
+
+
+def compare(
+    model: Evo2ForCausalLM,
+    expected: Expected,
+    here: Arithmetic,
+    *,
+    short: bool,
+    files: Sequence[HubFile] = (),
+) -> Comparison:
+    """Measure a model, compare it with what is expected, and look for the cause of what is not.
+
+    Args:
+        model: The model, in eval mode.
+        expected: What it is to give.
+        here: How it computes.
+        short: Whether to take the short form of those checks that have one, and leave the others.
+        files: The files that the model was loaded from.
+    """
+    checks = [check.shortened() for check in expected.checks if check.num_short]
+    if not short:
+        checks = list(expected.checks)
+    findings, failed = [], []
+    for check in checks:
+        found = check.judge(measure(model, check), here)
+        findings += found
+        if any(finding.band == "outside" for finding in found):
+            failed.append(check)
+    causes: tuple[str, ...] = ()
+    if failed:
+        causes = tuple(find_causes(model, expected, failed[0], here, files))
+        causes = causes or (
+            "weights of another model, with layers in another order or damaged; or a device that "
+            "computes wrong",
+        )
+    return Comparison(expected.name, tuple(findings), causes)
+
+
+def find_causes(
+    model: Evo2ForCausalLM,
+    expected: Expected,
+    failed: Check,
+    here: Arithmetic,
+    files: Sequence[HubFile],
+) -> Iterator[str]:
+    """What may keep a model from giving a figure: what is seen, and what sets it right if changed.
+
+    Args:
+        model: The model.
+        expected: What was expected of it.
+        failed: A check that it failed.
+        here: How it computes.
+        files: The files that it was loaded from.
+    """
+    yield from differing_files(files, expected.files)
+
+    def is_met_by(check: Check) -> bool:
+        elsewhere = replace(here, device_class="")  # so that either band will do
+        return all(one.band != "outside" for one in check.judge(measure(model, check), elsewhere))
+
+    upper = tuple(sequence.upper() for sequence in failed.sequences)
+    if upper != failed.sequences and is_met_by(replace(failed, sequences=upper)):
+        yield "the sequences are in lower case, which are other tokens: give them in upper case"
+    mode = model.config.fp8
+    if not model.config.has_fp8_scales:
+        if failed.arithmetic.fp8 != "off":
+            yield "FP8 is off, and the checkpoint has no FP8 scales: take the published file"
+    else:
+        for other, said in (
+            ("emulate", "FP8 is off" if mode == "off" else f"products are summed as on {mode}"),
+            ("off", "FP8 is on, for a model that was made without"),
+        ):
+            if other != mode:
+                model.config.fp8 = other
+                if is_met_by(failed):
+                    yield f"{said}: set fp8 to {other}"
+        model.config.fp8 = mode
+    if expected.layers and here.dtype == failed.arithmetic.dtype:
+        yield from differing_layers(layer_digests(model), expected.layers)
+    rounded = rounded_poles(model)
+    if rounded:
+        yield f"the poles of layers {_listed(rounded)} are rounded to bfloat16"
+
+
+def differing_files(found: Sequence[HubFile], known: Sequence[HubFile]) -> Iterator[str]:
+    """Files that are not as they are known to be, each as a phrase; a renamed ``.pt`` too."""
+
+    def key(file: HubFile) -> str:
+        return file.name[max(0, file.name.find(".pt")) :]
+
+    by_key = {key(one): one for one in known}
+    for file in found:
+        one = by_key.get(key(file))
+        if one is None or one.bytes is None or file.bytes is None:
+            continue
+        if file.bytes < one.bytes:
+            yield f"{file.name} is cut short or another file: {file.bytes:,} bytes of {one.bytes:,}"
+        elif file.bytes > one.bytes:
+            yield f"{file.name} is another file: {file.bytes:,} bytes and not {one.bytes:,}"
+        elif None not in (one.sha256, file.sha256) and one.sha256 != file.sha256:
+            yield f"{file.name} is another file: its SHA-256 is {file.sha256}"
+
+
+def differing_layers(found: Sequence[str], known: Sequence[str]) -> Iterator[str]:
+    """Layers whose tensors are not those that are known, as phrases."""
+    differing = [layer for layer, digest in enumerate(known) if found[layer] != digest]
+    places = {digest: layer for layer, digest in enumerate(known)}
+    moved = [layer for layer in differing if found[layer] in places]
+    if moved:
+        yield f"layers {_listed(moved)} stand in another order"
+    changed = [layer for layer in differing if layer not in moved]
+    if changed:
+        yield f"the weights of layers {_listed(changed)} are others"
+
+
+def rounded_poles(model: Evo2ForCausalLM) -> list[int]:
+    """Layers whose poles, which are float32, have no digits that bfloat16 has not."""
+    poles = {
+        layer: model.get_parameter(f"model.layers.{layer}.mixer.filter.log_poles")
+        for layer, operator in enumerate(model.config.operators)
+        if operator == HYENA_LI
+    }
+    return [layer for layer, one in poles.items() if torch.equal(one, one.bfloat16().float())]
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def describe_files(paths: Sequence[Path], *, hashed: bool) -> list[HubFile]:
+    """Size of each file, and its SHA-256 if asked."""
+    return [
+        HubFile(path.name, path.stat().st_size, _hash(path) if hashed else None) for path in paths
+    ]
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(HASHED_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def verify_once(
+    model: Evo2ForCausalLM,
+    here: Arithmetic,
+    *,
+    checkpoint: Path,
+    release: str | None,
+    weights: str,
+) -> tuple[dict[str, Any], str | None]:
+    """The short form of comparing with what is published, unless that was done before.
+
+    Where it was met it is kept beside the checkpoint, or in the user's cache where that folder
+    cannot be written to.
+
+    Args:
+        model: The model.
+        here: How it computes.
+        checkpoint: Where it was loaded from.
+        release: Which published model it says it is.
+        weights: Digest of its weights.
+
+    Returns:
+        ``status``, ``of`` which release, ``differences`` by check and quantity and ``causes``; or
+        ``status`` and the ``reason`` why there is nothing to compare with. And what is wrong, as
+        one line.
+    """
+    if release is None:
+        return {"status": NOT_VERIFIED, "reason": "no published model"}, None
+    expected = read_published(release)
+    if not any(check.num_short for check in expected.checks):
+        told = "run evo2-tasks verify" if expected.checks else "none are published"
+        return {"status": NOT_VERIFIED, "reason": f"no short figures of {release}; {told}"}, None
+    key = canonical_json(
+        {
+            "weights": weights,
+            "torch": torch.__version__,
+            "version": package_version(),
+            **asdict(here),
+        }
+    )
+    places = [
+        checkpoint.with_name(f".{checkpoint.name}.verified.json"),
+        _user_cache() / f"{weights}.verified.json",
+    ]
+    for place in places:
+        if place.is_file() and key in (kept := read_json(place)):
+            return dict(kept[key]), None
+    comparison = compare(model, expected, here, short=True)
+    stated: dict[str, Any] = {
+        "status": comparison.status,
+        "of": release,
+        "differences": {
+            f"{one.check}, {one.quantity}": one.difference for one in comparison.findings
+        },
+    }
+    if comparison.causes:
+        return stated | {"causes": list(comparison.causes)}, comparison.complaint()
+    for place in places:
+        try:
+            write_json(place, (read_json(place) if place.is_file() else {}) | {key: stated})
+            break
+        except InputError as error:
+            logger.info("%s", error)
+    return stated, None
+
+
+def _user_cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "evo2-tasks"

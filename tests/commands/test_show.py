@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evo2_tasks.commands.show import format_rows, show_table
+from evo2_tasks.table.query import find_rows
+from evo2_tasks.table.schema import CarryField
+from evo2_tasks.table.statistics import Distribution
+from tests.table.build import make_row, write_result
+
+
+def test_a_table_is_described(tmp_path: Path):
+    rows = [make_row(number, llr=float(number), flags=["clipped"]) for number in range(101)]
+    rows += [make_row(200, status="too_long", alt="ACGT" * 100)]
+    carry = [CarryField("AF\x1b", "float", False, "")]
+    table = write_result(
+        tmp_path / "scores.parquet", [row | {"AF\x1b": 0.5} for row in rows], carry
+    )
+    lines = list(show_table(table, first_rows=2))
+    assert lines[0] == str(table)
+    squeezed = [" ".join(line.split()) for line in lines]
+    for said in (
+        "rows 102 in 1 row groups",
+        "scoring.window_length 8192",
+        "scoring.horizon null",
+        r"carried AF\x1b",
+        "too_long 1 1.0%",
+        "scored 101 99.0%",
+        "clipped 101 100.0%",
+        "least 0",
+        "50% 50.1",
+        "greatest 100",
+    ):
+        assert said in squeezed
+    assert lines[-3].split()[:4] == ["contig", "pos", "ref", "alt"]
+    assert lines[-1].split()[:5] == ["chr1", "101", "A", "C", "scored"]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_table_without_scores_is_described(tmp_path: Path):
+    for rows in ([], [make_row(0, status="too_long")]):
+        text = "\n".join(show_table(write_result(tmp_path / "scores.parquet", rows)))
+        assert "rows by flag\n  none" in text
+        assert "llr, nats, q" not in text
+
+
+def test_rows_stand_in_columns(tmp_path: Path):
+    rows = [
+        make_row(0, llr=-12.3456789, flags=["clipped", "moved"]),
+        make_row(1, status="symbolic_allele", alt="<script>\n\x1b[2J"),
+        make_row(2, alt="C" * 50, contig="other"),
+    ]
+    table = write_result(tmp_path / "scores.parquet", rows)
+    lines = list(format_rows(find_rows(table, "chr1")))
+    assert all(line.isprintable() for line in lines)
+    assert lines[1].split()[-3:-1] == ["-12.35", lines[1].split()[-2]]
+    assert "clipped,moved" in lines[1]
+    assert r"<script>\n\x1b[2J" in lines[2]
+    assert "C" * 19 + "…" in lines[3]
+    assert lines[1].index("chr1") == lines[3].index("other")
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-9), min_size=1),
+    share=st.floats(0, 1),
+    cut=st.integers(0, 100),
+)
+def test_quantiles_are_those_of_numpy(values: list[float], share: float, cut: int):
+    distribution = Distribution()
+    for part in (values[:cut], values[cut:]):
+        distribution.add(np.array(part, dtype=np.float64))
+    rank = sorted(values)[int(np.floor(share * (len(values) - 1)))]
+    assert distribution.quantile(share) == pytest.approx(rank, rel=0.003)
+    assert (distribution.minimum, distribution.maximum) == (min(values), max(values))
+
+
+def test_quantiles_of_many_numbers_are_close():
+    choose = random.Random(0)
+    values = np.array([choose.gauss(0, 5) for _ in range(50_000)])
+    distribution = Distribution()
+    for start in range(0, len(values), 999):
+        distribution.add(values[start : start + 999])
+    for share in (0.01, 0.25, 0.75, 0.99):
+        assert distribution.quantile(share) == pytest.approx(np.quantile(values, share), rel=0.01)

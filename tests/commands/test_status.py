@@ -1,0 +1,133 @@
+"""What `status` says of runs that are under way, done, and failed."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from evo2_tasks.cli import main
+from evo2_tasks.commands.status import read_status
+from evo2_tasks.errors import InputError
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.interruption import Interrupted, Interruption
+from evo2_tasks.table.parts import parts_folder, read_stated
+from tests.steps.test_resume import Shard
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Two shards, of which the second has half of its parts."""
+    results = tmp_path / "results"
+    logs = results / "logs" / "score" / "v" / "s"
+    logs.mkdir(parents=True)
+    for folder in ("windows", "scores"):
+        (results / "v" / "s" / folder).mkdir(parents=True)
+    (results / "v" / "shards").mkdir()
+    (results / "v" / "shards" / "split.json").write_text('{"shards": 2, "alleles": 80}')
+    shard = Shard(tmp_path / "shard", Path("evo2-mini"), num_alleles=40)
+    for number in (1, 2):
+        windows = results / "v" / "s" / "windows" / f"{number}-of-2.parquet"
+        windows.write_bytes(shard.windows.read_bytes())
+    shard.score(results / "v" / "s" / "scores" / "1-of-2.parquet")
+    out = results / "v" / "s" / "scores" / "2-of-2.parquet"
+    checks = iter(range(1, 1000))
+
+    def stop_late(_self: Interruption) -> None:
+        if next(checks) == 15:
+            raise Interrupted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Interruption, "check", stop_late)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    (logs / "1-of-2.log").write_text("2026-01-01 00:00:00,000 INFO done\n")
+    (logs / "2-of-2.log").write_text("2026-01-01 00:00:00,000 INFO score: half of it\n")
+    return tmp_path
+
+
+def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
+    (status,) = read_status(run / "results")
+    assert (status.shards, status.shards_done, status.shards_running) == (2, 1, 1)
+    one = json.loads((run / "results/v/s/scores/1-of-2.json").read_text())
+    windows = digest_file(run / "results/v/s/windows/2-of-2.parquet")
+    parts = read_stated(parts_folder(run / "results/v/s/scores/2-of-2.parquet"), windows)
+    assert 0 < len(parts) < one["parts"]
+    assert status.alleles == 80
+    tried = sum(part["alleles_tried"] for part in parts)
+    assert status.alleles_tried == one["alleles_tried"] + tried
+    assert status.alleles_done == 40 + tried
+    assert one["tokens"] < status.tokens_done < status.tokens == 2 * one["tokens"]
+    left = status.tokens - status.tokens_done
+    assert status.seconds_left == pytest.approx(left * status.seconds / status.tokens_done)
+    assert status.failures == []
+    assert not status.is_merged
+
+
+def test_what_came_of_other_windows_does_not_count(run: Path) -> None:
+    scoring = run / "results/v/s"
+    (scoring / "run.json").write_text("{}")
+    for windows in (scoring / "windows").iterdir():
+        rows = pq.read_table(windows)
+        pq.write_table(rows.slice(0, 10), windows)
+    (status,) = read_status(run / "results")
+    assert (status.shards_done, status.alleles_done, status.tokens_done) == (0, 0, 0)
+    assert not status.is_merged
+
+
+def test_a_scoring_without_its_windows_is_still_listed(run: Path) -> None:
+    shutil.rmtree(run / "results/v/s/windows")
+    (status,) = read_status(run / "results")
+    assert (status.shards_done, status.alleles_done) == (1, 40)
+    assert status.tokens == status.tokens_done > 0
+
+
+def test_a_split_that_failed_is_named(run: Path) -> None:
+    logs = run / "results" / "logs" / "split"
+    logs.mkdir()
+    (logs / "w.log").write_text("2026-01-01 00:00:00,000 ERROR in.vcf: cannot be read\n")
+    of_v, of_w = read_status(run / "results")
+    assert (of_v.variant_set, of_v.shards_done) == ("v", 1)
+    assert (of_w.variant_set, of_w.shards) == ("w", 0)
+    assert of_w.failures[0].last_line.endswith("in.vcf: cannot be read")
+    text = CliRunner().invoke(main, ["status", str(run / "results")])
+    assert text.exit_code == 0
+    assert "ERROR in.vcf" in text.stdout
+
+
+def test_a_job_that_failed_is_named_with_its_last_line(run: Path) -> None:
+    log = run / "results" / "logs" / "score" / "v" / "s" / "2-of-2.log"
+    log.write_text("2026-01-01 00:00:00,000 ERROR disk: cannot be written\n\n")
+    (status,) = read_status(run / "results")
+    assert status.shards_running == 0
+    (failure,) = status.failures
+    assert failure.log.endswith("2-of-2.log")
+    assert failure.last_line.endswith("ERROR disk: cannot be written")
+
+
+def test_a_job_that_was_killed_is_known_by_its_silence(run: Path) -> None:
+    log = run / "results" / "logs" / "score" / "v" / "s" / "2-of-2.log"
+    long_ago = time.time() - 3600
+    os.utime(log, (long_ago, long_ago))
+    (status,) = read_status(run / "results")
+    (failure,) = status.failures
+    assert failure.last_line.endswith("half of it")
+
+
+def test_the_command_prints_a_table_and_json(run: Path) -> None:
+    arguments = ["status", str(run / "results")]
+    text = CliRunner().invoke(main, arguments)
+    assert text.exit_code == 0
+    assert "1 of 2" in text.stdout
+    (status,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)["status"]
+    assert status["variant_set"] == "v"
+    assert status["seconds_left"] > 0
+
+
+def test_a_folder_without_a_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"split\.json"):
+        read_status(tmp_path)

@@ -1,0 +1,590 @@
+"""A config is read as it is meant, or refused in one line that names the key."""
+
+import copy
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from evo2_tasks.config import InputError, resolve, schema
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import checkpoint_path, scoring_settings
+from evo2_tasks.config.schema import RunConfig, config_schema, dump_config
+from evo2_tasks.evo2.config import FP8_MODES
+
+ROOT = Path(__file__).parents[2]
+
+MINIMAL: dict[str, Any] = {
+    "references": {"genome": {"fasta": "genome.fa"}},
+    "models": {"tiny": {"checkpoint": "model"}},
+    "scorings": {"short": {"model": "tiny", "window_length": 64}},
+    "variant_sets": {"calls": {"variants": "a.vcf", "reference": "genome", "scorings": ["short"]}},
+}
+
+ON_HUB = "arcinstitute/evo2_7b@bda0089f92582d5baabf0f22d9fc85f3588f6b58"
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def minimal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A valid config, in a directory that holds the files it names."""
+    monkeypatch.chdir(tmp_path)
+    Path("genome.fa").write_text(">c\nACGT\n")
+    Path("a.vcf").touch()
+    Path("model").mkdir()
+    Path("model/config.json").write_text("{}")
+    return copy.deepcopy(MINIMAL)
+
+
+def error_of(data: object) -> str:
+    with pytest.raises(InputError) as caught:
+        load_config(data)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults_are_those_of_the_documentation(minimal: dict[str, Any]) -> None:
+    del minimal["scorings"]["short"]["window_length"]
+    config = load_config(minimal)
+    scoring = config.scorings["short"]
+    assert (scoring.window_length, scoring.window_placement, scoring.strands) == (
+        8192,
+        "centered",
+        "both",
+    )
+    assert config.models["tiny"].gpus == 1
+    assert config.models["tiny"].dtype is None
+    assert config.shards == 1
+    assert config.run.batch_tokens == 65_536
+    assert config.output == Path("results")
+
+
+def test_the_config_of_the_checkout_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    config = load_config(Path("config.yaml"), look_for_files=False)
+    assert config.variant_sets["mitomap"].variants == Path("data/mitomap.vcf.gz")
+
+
+def test_fields_that_evaluation_reads_are_carried(minimal: dict[str, Any]) -> None:
+    label = {
+        "positive": ["Pathogenic"],
+        "negative": ["Benign"],
+        "where": {"MC": ["missense_variant"]},
+        "min_review_stars": 1,
+        "resample_by": "GENE",
+    }
+    minimal["variant_sets"]["calls"] |= {
+        "carry": ["AC", "MC"],
+        "labels": {"CLNSIG": label},
+        "groups": ["MC", "GENE"],
+        "baselines": {"CADD": "high"},
+    }
+    carried = load_config(minimal).variant_sets["calls"].carried
+    assert carried == ("AC", "MC", "CLNSIG", "CLNREVSTAT", "GENE", "CADD")
+
+
+def test_off_needs_no_quotes(minimal: dict[str, Any]) -> None:
+    text = yaml.safe_dump(minimal).replace("checkpoint: model", "checkpoint: model\n    fp8: off")
+    assert yaml.safe_load(text)["models"]["tiny"]["fp8"] is False
+    config = load_config(yaml.safe_load(text))
+    assert config.models["tiny"].fp8 == "off"
+    assert load_config(json.loads(dump_config(config))) == config
+
+
+def test_the_modes_of_fp8_are_those_of_the_model() -> None:
+    schema = json.loads(config_schema())["$defs"]["ModelConfig"]["properties"]["fp8"]
+    assert tuple(schema["anyOf"][0]["enum"]) == FP8_MODES
+
+
+def test_a_config_is_frozen(minimal: dict[str, Any]) -> None:
+    config = load_config(minimal)
+    with pytest.raises(ValueError, match="frozen"):
+        config.shards = 3
+
+
+def test_dumped_config_reads_back_equal(minimal: dict[str, Any]) -> None:
+    minimal["references"]["genome"]["contig_aliases"] = {"1": "chr1 'x' \"y\" ü"}
+    config = load_config(minimal)
+    text = dump_config(config)
+    assert "\n" not in text
+    assert load_config(json.loads(text)) == config
+
+
+def test_standard_input(minimal: dict[str, Any]) -> None:
+    code = (
+        "import evo2_tasks.config.load as c, pathlib;"
+        "print(c.load_config(pathlib.Path('-')).scorings['short'].window_length)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, input=json.dumps(minimal), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "64\n"
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (
+            lambda c: c["scorings"]["short"].update(window_lenght=64),
+            "config: scorings.short.window_lenght: unknown key; did you mean window_length?"
+            " allowed here: model, window_length, ",
+        ),
+        (lambda c: c.update(scoring={}), "config: scoring: unknown key; did you mean scorings?"),
+        (lambda c: c.update(zzz=1), "config: zzz: unknown key; allowed here: references, "),
+        (
+            lambda c: c.update(run={"batch_token": 1}),
+            "config: run.batch_token: unknown key; did you mean batch_tokens? allowed here: batch",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(fp8=True),
+            "config: models.tiny.fp8: true is not allowed; expected 'off', 'emulate', 'hopper'",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(filters={"pass": True}),
+            "config: variant_sets.calls.filters.pass: unknown key; did you mean pass_only?",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(labels={"L": {"positives": ["a"]}}),
+            "config: variant_sets.calls.labels.L.positives: unknown key; did you mean positive?",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(labels={"L": {"positive": ["a"]}}),
+            "config: variant_sets.calls.labels.L: expected either `positive` and `negative`, or",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                labels={"L": {"positive": ["a"], "harmful": "low"}}
+            ),
+            "config: variant_sets.calls.labels.L: expected either `positive` and `negative`, ",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                labels={"L": {"positive": ["a"], "negative": ["b", "a"]}}
+            ),
+            'config: variant_sets.calls.labels.L: "a" is both positive and negative',
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(groups=["GENE"]),
+            "config: variant_sets.calls.groups: has no use without `labels`",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(baselines={"CADD": "up"}),
+            "config: variant_sets.calls.baselines.CADD: ",
+        ),
+        (lambda c: c.pop("models"), "config: models: is missing, and there is no default"),
+        (
+            lambda c: c["variant_sets"]["calls"].pop("reference"),
+            "config: variant_sets.calls.reference: is missing",
+        ),
+        (lambda c: c.update(shards="2"), 'config: shards: expected a whole number, got "2"'),
+        (lambda c: c.update(shards=2.5), "config: shards: expected a whole number, got 2.5"),
+        (lambda c: c.update(shards=True), "config: shards: expected a whole number, got true"),
+        (lambda c: c.update(shards=0), "config: shards: 0 is too small; the least allowed is 1"),
+        (lambda c: c.update(scorings=None), "config: scorings: expected a mapping of names"),
+        (lambda c: c.update(scorings={}), "config: scorings: expected at least one entry"),
+        (lambda c: c.update(run=3), "config: run: expected a mapping of keys to values, got 3"),
+        (
+            lambda c: c["scorings"]["short"].update(prepend_bos="yes"),
+            'config: scorings.short.prepend_bos: expected true or false, got "yes"',
+        ),
+        (
+            lambda c: c["scorings"]["short"].update(strands="fwd"),
+            "config: scorings.short.strands: \"fwd\" is not allowed; expected 'both', 'forward' or",
+        ),
+        (
+            lambda c: c["scorings"]["short"].update(max_n_share=1.5),
+            "config: scorings.short.max_n_share: 1.5 is too large; the most allowed is 1",
+        ),
+        (
+            lambda c: c["scorings"]["short"].update(max_n_share=float("nan")),
+            "config: scorings.short.max_n_share: expected a number, got NaN",
+        ),
+        (
+            lambda c: c["scorings"]["short"].update(window_length=63),
+            "config: scorings.short.window_length: 63 is too small; the least allowed is 64",
+        ),
+        (
+            lambda c: c["references"]["genome"].update(circular_contigs="MT"),
+            'config: references.genome.circular_contigs: expected a list, got "MT"',
+        ),
+        (
+            lambda c: c["references"]["genome"].update(circular_contigs=[1]),
+            "config: references.genome.circular_contigs[0]: expected a text, got 1; put it in",
+        ),
+        (
+            lambda c: c["references"]["genome"].update(circular_contigs=["M", "M"]),
+            'config: references.genome.circular_contigs: "M" is named twice',
+        ),
+        (
+            lambda c: c["references"]["genome"].update(fasta=7),
+            "config: references.genome.fasta: expected a path, got 7",
+        ),
+        (
+            lambda c: c["references"]["genome"].update(fasta=""),
+            "config: references.genome.fasta: expected a path, got an empty text",
+        ),
+        (
+            lambda c: c["references"]["genome"].update(fasta="{x}.fa"),
+            'config: references.genome.fasta: a path may not contain "{"',
+        ),
+        (lambda c: c.update(output="a\nb"), 'config: output: a path may not contain "\\n"'),
+        (
+            lambda c: c["variant_sets"].update({"a/b": c["variant_sets"]["calls"]}),
+            'config: variant_sets: the name "a/b" is not allowed; expected letters, digits',
+        ),
+        (
+            lambda c: c["scorings"].update({"..": c["scorings"]["short"]}),
+            'config: scorings: the name ".." is not allowed',
+        ),
+        *(
+            (
+                lambda c, name=name: c["variant_sets"].update({name: c["variant_sets"]["calls"]}),
+                f"config: variant_sets.{name}: the results folder has another use for this name",
+            )
+            for name in ("models", "logs")
+        ),
+        (
+            lambda c: c["scorings"].update({"shards": c["scorings"]["short"]}),
+            "config: scorings.shards: the results folder has another use for this name",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(scorings=["shrot"]),
+            "config: variant_sets.calls.scorings[0]: no 'shrot' under `scorings`; did you mean"
+            " short? there: short",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(scorings=[]),
+            "config: variant_sets.calls.scorings: expected at least one entry, got none",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(reference="hg38"),
+            "config: variant_sets.calls.reference: no 'hg38' under `references`; there: genome",
+        ),
+        (
+            lambda c: c["scorings"]["short"].update(model="big"),
+            "config: scorings.short.model: no 'big' under `models`; there: tiny",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(model="evo2_7b", config="model/config.json"),
+            "config: models.tiny.config: stands beside `model`; name one of the two",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(checkpoint=ON_HUB, model="evo2_7b"),
+            "config: models.tiny.model: has no use: the files on the hub tell it; leave it out",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(model="evo2_8b"),
+            "config: models.tiny.model: \"evo2_8b\" is not allowed; expected 'evo2_1b_base', ",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(gpus=-1),
+            "config: models.tiny.gpus: -1 is too small; the least allowed is 0",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(saturate=["snp"]),
+            "config: variant_sets.calls.saturate[0]: \"snp\" is not allowed; expected 'snv', 'del",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(saturate=["snv", "snv"]),
+            'config: variant_sets.calls.saturate: "snv" is named twice',
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(saturate=["snv"], regions=["1"]),
+            "config: variant_sets.calls.regions: has no use beside `saturate`; its BED names the",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(exports=["bed"]),
+            "config: variant_sets.calls.exports[0]: \"bed\" is not allowed; expected 'vcf', ",
+        ),
+        (
+            lambda c: c["references"]["genome"].update(fasta="none.fa"),
+            "config: references.genome.fasta: none.fa does not exist (looked in ",
+        ),
+        (
+            lambda c: c["references"]["genome"].update(assembly_report="report.txt"),
+            "config: references.genome.assembly_report: report.txt does not exist",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(variants="model"),
+            "config: variant_sets.calls.variants: model is a folder, expected a file",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(checkpoint="."),
+            "config: models.tiny.checkpoint: the folder . holds no config.json",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(checkpoint="evo2_7b.pt"),
+            "config: models.tiny.checkpoint: evo2_7b.pt does not exist",
+        ),
+        (
+            lambda c: c["models"]["tiny"].update(config="7b.yml"),
+            "config: models.tiny.config: 7b.yml does not exist",
+        ),
+        (
+            lambda c: c.update(output="x" * 70 + "{"),
+            'config: output: a path may not contain "{"',
+        ),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_key(
+    minimal: dict[str, Any], edit: Edit, expected: str
+) -> None:
+    edit(minimal)
+    assert error_of(minimal).startswith(expected)
+
+
+def test_further_problems_are_counted(minimal: dict[str, Any]) -> None:
+    minimal["shards"] = 0
+    minimal["colour"] = "red"
+    assert error_of(minimal).startswith("config: colour: unknown key")
+    assert error_of(minimal).endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize("data", [None, {}, [], "text", 3])
+def test_what_is_no_mapping_is_refused(data: object) -> None:
+    assert "expected a mapping with the keys references, models, scorings" in error_of(data)
+
+
+def test_a_mapping_that_holds_itself_is_refused(minimal: dict[str, Any]) -> None:
+    minimal["run"] = minimal
+    assert "no plain mapping" in error_of(minimal)
+
+
+def scoring(minimal: dict[str, Any], **settings: object) -> dict[str, Any]:
+    minimal["scorings"]["short"] |= settings
+    return minimal
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"window_length": 100, "horizon": 50, "max_allele_length": 50},
+        {"window_length": 101, "horizon": 50, "max_allele_length": 51},
+        {
+            "window_placement": "tiled",
+            "window_length": 100,
+            "window_step": 20,
+            "horizon": 40,
+            "max_allele_length": 40,
+        },
+        {"window_placement": "tiled", "window_length": 64, "window_step": 1, "horizon": 31},
+    ],
+)
+def test_the_largest_windows_that_hold_their_allele_are_allowed(
+    minimal: dict[str, Any], settings: dict[str, object]
+) -> None:
+    load_config(scoring(minimal, **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"window_length": 100, "horizon": 51}, "horizon: 51 is too large"),
+        ({"window_length": 101, "horizon": 51}, "horizon: 51 is too large"),
+        ({"horizon": 0}, "horizon: 0 is too small"),
+        ({"window_length": 100, "max_allele_length": 51}, "max_allele_length: 51 is too large"),
+        ({"window_length": 101, "max_allele_length": 52}, "max_allele_length: 52 is too large"),
+        ({"window_step": 0}, "window_step: 0 is too small"),
+        (
+            {"window_placement": "tiled", "window_length": 100, "window_step": 20, "horizon": 41},
+            "horizon: 41 is too large; with window_length 100 and window_step 20 at most 40 fits",
+        ),
+        (
+            {
+                "window_placement": "tiled",
+                "window_length": 100,
+                "window_step": 20,
+                "max_allele_length": 41,
+            },
+            "max_allele_length: 41 is too large; with window_length 100 and window_step 20 at most",
+        ),
+        (
+            {"window_placement": "tiled", "window_length": 100, "window_step": 52},
+            "max_allele_length: 25 is too large; with window_length 100 and window_step 52 at most",
+        ),
+    ],
+)
+def test_a_window_that_could_not_hold_its_allele_is_refused(
+    minimal: dict[str, Any], settings: dict[str, object], key: str
+) -> None:
+    assert error_of(scoring(minimal, **settings)).startswith(f"config: scorings.short.{key}")
+
+
+def test_settings_of_a_scoring_have_their_defaults_resolved(minimal: dict[str, Any]) -> None:
+    assert scoring_settings(load_config(minimal), "short") == {
+        "window_length": 64,
+        "window_placement": "centered",
+        "window_step": None,
+        "strands": "both",
+        "horizon": None,
+        "max_allele_length": 16,
+        "max_n_share": 0.5,
+        "min_context": None,
+        "prepend_bos": False,
+    }
+    tiled = load_config(scoring(minimal, window_placement="tiled", window_length=4096))
+    assert scoring_settings(tiled, "short")["window_step"] == 1024
+    named = load_config(scoring(minimal, window_step=100, min_context=0, max_allele_length=1))
+    assert scoring_settings(named, "short")["window_step"] == 100
+    assert scoring_settings(named, "short")["min_context"] == 0
+    assert scoring_settings(named, "short")["max_allele_length"] == 1
+    centered = load_config(scoring(minimal, window_placement="centered"))
+    assert scoring_settings(centered, "short")["window_step"] is None
+
+
+def test_numbers_that_mean_the_same_dump_the_same(minimal: dict[str, Any]) -> None:
+    one = scoring_settings(load_config(scoring(minimal, max_n_share=1)), "short")
+    other = scoring_settings(load_config(scoring(minimal, max_n_share=1.0)), "short")
+    assert json.dumps(one) == json.dumps(other)
+
+
+def test_files_are_not_looked_for_on_request(minimal: dict[str, Any]) -> None:
+    minimal["references"]["genome"]["fasta"] = "later.fa"
+    assert load_config(minimal, look_for_files=False).references["genome"].fasta == Path("later.fa")
+
+
+def test_a_model_on_a_hub_need_not_be_there_yet(minimal: dict[str, Any]) -> None:
+    minimal["models"]["tiny"]["checkpoint"] = ON_HUB
+    config = load_config(minimal)
+    assert load_config(json.loads(dump_config(config))) == config
+    assert str(config.models["tiny"].checkpoint) == ON_HUB
+
+
+@pytest.mark.parametrize("name", ["arcinstitute/evo2_7b", "arcinstitute/evo2_7b@main"])
+def test_a_model_on_a_hub_without_its_commit_is_explained(
+    minimal: dict[str, Any], name: str
+) -> None:
+    minimal["models"]["tiny"]["checkpoint"] = name
+    message = error_of(minimal)
+    assert message.startswith(f"config: models.tiny.checkpoint: {name} does not exist (looked in")
+    assert message.endswith(
+        ". A model on a hub is named with its commit, owner/name@ and 40 digits, which "
+        f"`evo2-tasks fetch arcinstitute/evo2_7b` looks up; known here is {ON_HUB}"
+    )
+
+
+def test_a_name_of_the_package_s_own_checkpoints_is_found_there(
+    minimal: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = tmp_path / "package" / "evo2-small"
+    bundled.mkdir(parents=True)
+    (bundled / "config.json").write_text("{}")
+    monkeypatch.setattr(resolve, "BUNDLED_CHECKPOINTS", tmp_path / "package")
+    minimal["models"]["tiny"]["checkpoint"] = "evo2-small"
+    assert checkpoint_path(load_config(minimal).models["tiny"]) == bundled
+    minimal["models"]["tiny"]["checkpoint"] = "model"
+    assert checkpoint_path(load_config(minimal).models["tiny"]) == Path("model")
+
+
+# --- reading files
+
+
+def test_a_file_says_its_name_in_the_error(minimal: dict[str, Any]) -> None:
+    Path("my config.yaml").write_text(yaml.safe_dump(minimal | {"shard": 2}))
+    with pytest.raises(InputError, match=r"^my config\.yaml: shard: unknown key; did you mean"):
+        load_config(Path("my config.yaml"))
+
+
+def test_dates_and_windows_text_files_are_read(minimal: dict[str, Any]) -> None:
+    Path("2020-01-01").touch()
+    text = yaml.safe_dump(minimal).replace("a.vcf", "2020-01-01").replace("\n", "\r\n")
+    Path("c.yaml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert load_config(Path("c.yaml")).variant_sets["calls"].variants == Path("2020-01-01")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"shards: 1\nshards: 2\n", "c.yaml: line 2, column 1: not valid YAML: the key 'shards'"),
+        (b"a: {b: 1, b: 2}", "c.yaml: line 1, column 11: not valid YAML: the key 'b' stands twice"),
+        (b"a: [1", "c.yaml: line 1, column 6: not valid YAML: expected ',' or ']'"),
+        (b"\tx: 1", "c.yaml: line 1, column 1: not valid YAML: found character"),
+        (b"a: !!python/object/apply:os.getcwd []", "c.yaml: line 1, column 4: not valid YAML: "),
+        (b"a: 2020-13-45", "c.yaml: not valid YAML: month must be in 1..12"),
+        (b"a: \x00", "c.yaml: not valid YAML: unacceptable character"),
+        (b"a: \xff", "c.yaml: is not UTF-8 text (byte 4)"),
+        (b"", "c.yaml: expected a mapping with the keys references"),
+        (b"? [a]\n: 1", "c.yaml: line 1, column 3: not valid YAML: found unhashable key"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_bytes(content)
+    assert error_of(Path("c.yaml")).startswith(expected)
+
+
+def test_a_missing_config_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert error_of(Path("c.yaml")) == "c.yaml: cannot be read: No such file or directory"
+
+
+def test_a_merge_key_of_yaml_may_be_overruled(minimal: dict[str, Any]) -> None:
+    del minimal["scorings"]
+    text = "scorings:\n  base: &base {model: tiny, window_length: 64}\n"
+    text += "  short: {<<: *base, window_length: 128}\n"
+    Path("c.yaml").write_text(yaml.safe_dump(minimal) + text)
+    assert load_config(Path("c.yaml")).scorings["short"].window_length == 128
+
+
+def test_a_key_that_stands_twice_in_a_file_behind_a_mapping_is_refused(
+    minimal: dict[str, Any],
+) -> None:
+    Path("c.yaml").write_text(yaml.safe_dump(minimal) + "shards: 2\nshards: 3\n")
+    with pytest.raises(InputError, match=r"^c\.yaml: line \d+, .* the key 'shards' stands twice"):
+        load_config(minimal, files=["c.yaml"])
+    Path("c.yaml").write_text(yaml.safe_dump(minimal))
+    with pytest.raises(InputError, match=r"^c\.yaml: shards: 0 is too small"):
+        load_config(minimal | {"shards": 0}, files=["c.yaml"])
+
+
+# --- the schema and the cost
+
+
+def test_the_committed_schema_is_current() -> None:
+    committed = (ROOT / "workflow" / "config.schema.json").read_text()
+    assert committed == config_schema() + "\n", "run `make fix`"
+
+
+def test_the_schema_describes_each_key() -> None:
+    schema = json.loads(config_schema())
+    sections = [schema, *schema["$defs"].values()]
+    for section in sections:
+        assert section["additionalProperties"] is False
+        for key, value in section["properties"].items():
+            assert value.get("description"), key
+
+
+def test_release_names_are_those_of_the_presets() -> None:
+    from evo2_tasks.evo2.config import PRESETS  # noqa: PLC0415 - imports torch
+
+    annotation = schema.ModelConfig.model_fields["model"].annotation
+    assert set(get_args(get_args(annotation)[0])) == set(PRESETS)
+
+
+def test_importing_is_light() -> None:
+    code = (
+        "import sys, evo2_tasks.config, evo2_tasks.plan;"
+        "print([m for m in ('numpy', 'pandas', 'pyarrow', 'pysam', 'torch', 'transformers')"
+        " if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    wall_s = time.perf_counter() - start
+    assert done.stdout == "[]\n"
+    assert wall_s < 10, "measured 0.2 s on an idle machine; torch alone takes several times that"
+
+
+def test_a_config_has_one_type() -> None:
+    assert isinstance(load_config(MINIMAL, look_for_files=False), RunConfig)

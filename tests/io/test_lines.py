@@ -1,0 +1,135 @@
+"""Bytes and lines of plain, gzip and bgzip files."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pysam
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.io.lines import CHUNK_BYTES, find_compression, read_chunks, read_lines, read_start
+
+
+def compress_bgzip(path: Path, data: bytes) -> Path:
+    with pysam.BGZFile(str(path), "wb") as file:
+        file.write(data)
+    return path
+
+
+def expected_lines(data: bytes) -> list[bytes]:
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line[:-1] if line.endswith(b"\r") else line for line in lines]
+
+
+@pytest.mark.parametrize("compression", ["plain", "gzip", "bgzip"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\n", b"a", b"a\nb", b"a\r\nb\r\n", b"\n\na\n\n", b"x" * 200_000 + b"\ny\n", b"a\rb\n"],
+)
+def test_lines_are_those_of_the_text(tmp_path: Path, compression: str, data: bytes) -> None:
+    path = tmp_path / "file"
+    if compression == "bgzip":
+        compress_bgzip(path, data)
+    else:
+        path.write_bytes(gzip.compress(data) if compression == "gzip" else data)
+    assert find_compression(path) == compression
+    assert list(read_lines(path)) == expected_lines(data)
+    assert read_start(path, 5) == data[:5]
+
+
+@given(
+    pieces=st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"longer text"]), max_size=30),
+    num_padding=st.integers(0, 3),
+)
+@settings(deadline=None)
+def test_line_ends_at_the_ends_of_chunks(tmp_path_factory, pieces, num_padding) -> None:
+    """The first chunk ends within the pieces, wherever they have a line end."""
+    tail = b"".join(pieces)
+    data = b"x" * (CHUNK_BYTES - num_padding) + tail
+    path = tmp_path_factory.mktemp("lines") / "file"
+    path.write_bytes(data)
+    assert list(read_lines(path)) == expected_lines(data)
+
+
+def test_members_of_gzip_follow_one_another(tmp_path: Path) -> None:
+    path = tmp_path / "two.gz"
+    path.write_bytes(gzip.compress(b"a\nb") + gzip.compress(b"c\n") + b"\0" * 100)
+    assert list(read_lines(path)) == [b"a", b"bc"]
+
+
+def test_much_from_little_comes_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(b"\n" * (20 * CHUNK_BYTES)))
+    sizes = [len(chunk) for chunk in read_chunks(path)]
+    assert sum(sizes) == 20 * CHUNK_BYTES
+    assert max(sizes) <= CHUNK_BYTES
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bgzip"])
+def test_truncated_data_are_an_error_wherever_they_end(tmp_path: Path, compression: str) -> None:
+    data = os.urandom(70_000).hex().encode()
+    path = tmp_path / "file.gz"
+    if compression == "bgzip":
+        compress_bgzip(path, data)
+    else:
+        path.write_bytes(gzip.compress(data))
+    whole = path.read_bytes()
+    ends = [*range(2, 40), *range(40, len(whole), 997), *range(len(whole) - 40, len(whole))]
+    for end in ends:
+        path.write_bytes(whole[:end])
+        with pytest.raises(InputError, match=r"file\.gz: offset \d+: .*(truncated|missing)"):
+            list(read_lines(path))
+
+
+def test_bgzip_cut_between_blocks_is_truncated(tmp_path: Path) -> None:
+    path = compress_bgzip(tmp_path / "file.gz", b"a\n" * 100_000)
+    path.write_bytes(path.read_bytes()[:-28])
+    with pytest.raises(InputError, match="end block of bgzip is missing"):
+        list(read_lines(path))
+
+
+def test_damaged_data_are_an_error(tmp_path: Path) -> None:
+    path = compress_bgzip(tmp_path / "file.gz", os.urandom(70_000).hex().encode())
+    data = bytearray(path.read_bytes())
+    data[40_000] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"offset \d+: the compressed data are damaged"):
+        list(read_lines(path))
+
+
+def test_bytes_after_gzip_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "file.gz"
+    path.write_bytes(gzip.compress(b"a\n") + b"chr1\t1\t.\tA\tC\n")
+    with pytest.raises(InputError, match="followed by bytes that are none"):
+        list(read_lines(path))
+
+
+def test_a_line_without_end_does_not_fill_memory(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"a\n" + b"x" * (3 * CHUNK_BYTES))
+    with pytest.raises(InputError, match="line 2: longer than"):
+        list(read_lines(path, max_line_bytes=CHUNK_BYTES))
+
+
+def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        read_start(tmp_path)
+    with pytest.raises(InputError, match="No such file"):
+        read_start(tmp_path / "missing")
+    with pytest.raises(InputError, match="null"):
+        read_start(tmp_path / "nul\0byte")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="not a regular file"):
+        read_start(tmp_path / "pipe")
+
+
+def test_messages_stay_one_line_whatever_the_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        read_start(tmp_path / "two\nlines\x1b[31m")
+    assert "\n" not in str(error.value)
+    assert "\x1b" not in str(error.value)

@@ -1,0 +1,233 @@
+"""Stretches of which every substitution is scored, against pandas on the whole table."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evo2_tasks.report.saturation import (
+    FEWEST_POSITIONS,
+    LARGEST_GAP,
+    MOST_STRETCHES,
+    STRETCH_POSITIONS,
+    Saturation,
+    color_span,
+    find_saturation,
+)
+from evo2_tasks.report.style import DIVERGING
+from evo2_tasks.report.words import decimal
+from tests.evaluation.build import (
+    Columns,
+    make_columns,
+    read_frame,
+    saturated_columns,
+    write_page,
+    write_scoring,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def take(columns: Columns, keep: list[int]) -> Columns:
+    """Some of the rows, in this order, numbered anew."""
+    taken = {name: [values[row] for row in keep] for name, values in columns.items()}
+    return taken | {"record": list(range(len(keep)))}
+
+
+def find(folder: Path, columns: Columns, **settings: Any) -> Saturation:
+    return find_saturation(write_scoring(folder / "one", columns, **settings))
+
+
+def test_a_matrix_is_the_pivot_of_its_rows(tmp_path: Path) -> None:
+    regions = [("chr1", 101, 160), ("chr1", 400, 474), ("chr2", 401, 415)]
+    found = find(tmp_path, saturated_columns(regions), row_group_rows=37)
+    frame = read_frame(tmp_path / "one" / "scores.parquet")
+    stretches = found.stretches
+    assert [(one.contig, one.first_pos, one.last_pos) for one in stretches] == regions
+    assert found.num_positions == 60 + 75 + 15
+    for one in stretches:
+        inside = frame["pos"].between(one.first_pos, one.last_pos) & (frame["contig"] == one.contig)
+        rows = frame[inside]
+        pivot = rows.pivot_table(
+            index="alt", columns="pos", values="llr", observed=True, dropna=False
+        )
+        expected = pivot.reindex(index=list("ACGT"), columns=range(one.first_pos, one.last_pos + 1))
+        np.testing.assert_array_equal(one.llr, expected.to_numpy())
+        assert one.bases == "".join(rows.drop_duplicates("pos")["ref"])
+        means = rows.groupby("pos")["llr"].mean()
+        np.testing.assert_allclose(one.means, means.reindex(expected.columns).to_numpy())
+
+
+def test_long_regions_are_cut_and_nothing_is_lost(tmp_path: Path) -> None:
+    found = find(tmp_path, saturated_columns([("chr1", 1, 1_000)]))
+    assert found.num_positions == 1_000
+    assert len(found.stretches) == MOST_STRETCHES
+    # 60 at a time while more than 90 are left.
+    assert found.num_stretches == 17
+    lengths = [len(one.bases) for one in found.stretches]
+    assert min(lengths) >= STRETCH_POSITIONS / 2
+    assert max(lengths) <= 1.5 * STRETCH_POSITIONS
+
+
+def test_the_stretches_with_the_lowest_mean_are_kept_in_the_order_of_the_table(
+    tmp_path: Path,
+) -> None:
+    regions = [("chr1", 1_000 * number + 1, 1_000 * number + 40) for number in range(20)]
+    found = find(tmp_path, saturated_columns(regions))
+    frame = read_frame(tmp_path / "one" / "scores.parquet")
+    means = frame.groupby(frame["pos"] // 1_000)["llr"].mean()
+    expected = sorted(means.nsmallest(MOST_STRETCHES).index)
+    assert [one.first_pos // 1_000 for one in found.stretches] == expected
+    assert found.num_stretches == 20
+
+
+def test_batches_and_row_groups_make_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = saturated_columns([("chr1", 1, 301), ("chr2", 5, 130)])
+    whole = find(tmp_path / "whole", columns)
+    monkeypatch.setitem(
+        find_saturation.__globals__["read_snvs"].__globals__["read_rows"].__kwdefaults__,
+        "batch_rows",
+        7,
+    )
+    pieces = find(tmp_path / "pieces", columns)
+    assert (pieces.num_stretches, pieces.num_positions) == (
+        whole.num_stretches,
+        whole.num_positions,
+    )
+    for one, other in zip(pieces.stretches, whole.stretches, strict=True):
+        assert (one.first_pos, one.bases) == (other.first_pos, other.bases)
+        np.testing.assert_array_equal(one.llr, other.llr)
+
+
+def test_codons_are_as_good_as_substitutions(tmp_path: Path) -> None:
+    columns = saturated_columns([("chr1", 1, 60)])
+    columns["status"] = ["scored"] * len(columns["pos"])
+    columns["llr"] = list(range(len(columns["pos"])))
+    llr = dict(zip(zip(columns["pos"], columns["alt"], strict=True), columns["llr"], strict=True))
+    bases = "".join(columns["ref"][::3])
+    rows = []
+    for start in range(0, 60, 3):
+        codon = bases[start : start + 3]
+        for other in map("".join, product("ACGT", repeat=3)):
+            at = [i for i in range(3) if codon[i] != other[i]]
+            if at:
+                alone = llr[start + 1 + at[0], other[at[0]]] if len(at) == 1 else -1_000
+                rows.append((start + 1, codon, other, alone))
+    codons = make_columns(len(rows))
+    for name, values in zip(
+        ("pos", "ref", "alt", "llr"), map(list, zip(*rows, strict=True)), strict=True
+    ):
+        codons[name] = values
+    codons["contig"] = codons["reference_contig"] = ["chr1"] * len(rows)
+    codons["status"] = ["scored"] * len(rows)
+    (plain,) = find(tmp_path / "plain", columns).stretches
+    (spelled,) = find(tmp_path / "codons", codons).stretches
+    assert (spelled.first_pos, spelled.bases) == (plain.first_pos, plain.bases)
+    np.testing.assert_array_equal(spelled.llr, plain.llr)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_saturated"),
+    [("all", True), ("most", True), ("fewer", False), ("short", False), ("apart", False)],
+)
+def test_what_is_no_saturation_is_not_shown(tmp_path: Path, name: str, is_saturated: bool) -> None:
+    last = FEWEST_POSITIONS - 1 if name == "short" else 40
+    columns = saturated_columns([("chr1", 1, last)])
+    columns["llr"] = [-1.0] * len(columns["pos"])
+    columns["status"] = ["scored"] * len(columns["pos"])
+    keep = list(range(len(columns["pos"])))
+    if name in ("most", "fewer"):
+        # All three substitutions of the first positions, one of each of the others.
+        num_whole = 3 * (20 if name == "most" else 19)
+        keep = [*range(num_whole), *range(num_whole, len(keep), 3)]
+    if name == "apart":
+        columns["pos"] = [pos * (LARGEST_GAP + 1) for pos in columns["pos"]]
+    found = find(tmp_path, take(columns, keep))
+    assert bool(found.stretches) == is_saturated
+    assert (found.num_stretches == 1) == is_saturated
+
+
+def test_an_ordinary_table_has_no_stretch(tmp_path: Path) -> None:
+    found = find(tmp_path, make_columns(2_000))
+    assert found == Saturation([], 0, 0)
+
+
+def test_the_page_shows_and_tells_them(tmp_path: Path) -> None:
+    write_scoring(tmp_path / "one", saturated_columns([("chr1", 3_001, 3_700)]))
+    page = write_page(tmp_path).read_text()
+    section = re.findall(r'<section id="saturation".*?</section>', page, re.DOTALL)[0]
+    assert section.count("<figure") == MOST_STRETCHES
+    assert "Shown are the 8 stretches with the lowest mean llr, of 12 with 700 positions" in section
+    frame = read_frame(tmp_path / "one" / "scores.parquet")
+    captions = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", section)
+    titles = re.findall(r"chr1:([\d,]+) to ([\d,]+), one</div>", section)
+    for caption, ends in zip(captions, titles, strict=True):
+        first, last = (int(end.replace(",", "")) for end in ends)
+        rows = frame[frame["pos"].between(first, last)]
+        lowest = rows.loc[rows["llr"].idxmin()]
+        told = f"{lowest['pos']:,} {lowest['ref']}&gt;{lowest['alt']} ({decimal(lowest['llr'])})"
+        assert f"the lowest of all is {told}" in caption
+        means = rows.groupby("pos")["llr"].mean()
+        assert f"Lowest in the mean is {means.idxmin():,} " in caption
+        assert caption.startswith(f"{last - first + 1} positions, mean llr ")
+
+
+def test_the_figure_holds_the_numbers_and_the_sequence(tmp_path: Path) -> None:
+    table = write_scoring(tmp_path / "one", saturated_columns([("chr1", 3_001, 3_060)]))
+    (stretch,) = find_saturation(table).stretches
+    page = write_page(tmp_path).read_text()
+    plots = json.loads(re.findall(r'id="plots">(.*?)</script>', page)[0])
+    (plot,) = [one for one in plots if "yaxis2" in one["layout"]]
+    matrix, letters, dots, bars = plot["data"]
+    found = np.array(matrix["z"], dtype=float)
+    np.testing.assert_allclose(found, stretch.llr, rtol=1e-4)
+    assert "".join(letters["text"][0]) == stretch.bases
+    assert ["ACGT"[row] for row in dots["y"]] == list(stretch.bases)
+    np.testing.assert_allclose(np.array(bars["y"], dtype=float), stretch.means, rtol=1e-4)
+    for trace in (matrix, letters, bars):
+        assert trace["x"] == list(range(3_001, 3_061))
+    span = color_span([stretch])
+    assert (matrix["zmin"], matrix["zmax"]) == (-span, span)
+    values = pd.Series(stretch.llr.ravel()).dropna().abs()
+    assert (values > span).mean() <= 0.01 + 1 / len(values)
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of sRGB, as WCAG defines it."""
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def as_deuteranope(color: str) -> np.ndarray[Any, Any]:
+    """What is left of a colour without the middle cones (Viénot et al. 1999), linear RGB."""
+    channels = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]) ** 2.2
+    turned = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+    found: np.ndarray[Any, Any] = turned @ channels
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_of_the_two_signs_are_told_apart_by_everybody(scheme: str) -> None:
+    script = (ROOT / "evo2_tasks/report/report.js").read_text()
+    dark = dict(re.findall(r'"(#[0-9a-f]{6})": "(#[0-9a-f]{6})"', script))
+    colors = list(DIVERGING) if scheme == "light" else [dark[color] for color in DIVERGING]
+    lights = [luminance(color) for color in colors]
+    # The farther from 0, the more a colour differs from the paper.
+    rising = lights if scheme == "light" else [-light for light in lights]
+    assert rising[0] < rising[1] < rising[2] > rising[3] > rising[4]
+    for low, high in ((0, 4), (1, 3)):
+        (red, _, blue), (other_red, _, other_blue) = map(
+            as_deuteranope, (colors[low], colors[high])
+        )
+        assert red > 2 * blue
+        assert other_blue > 1.5 * other_red

@@ -1,0 +1,65 @@
+"""The devices that a model is given, and what is said of them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from evo2_tasks import Evo2ForCausalLM, score_task
+from evo2_tasks.errors import InputError
+from evo2_tasks.runtime import devices as device
+from evo2_tasks.runtime.devices import describe_devices, device_class, find_devices
+from tests.steps.test_resume import Shard
+
+CPU = torch.device("cpu")
+NAMES = {0: "NVIDIA H100", 1: "NVIDIA H100", 2: "NVIDIA A100"}
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """Three GPUs that pretend to be there."""
+    accelerator = torch.device("cuda")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: len(NAMES))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda one: NAMES[one.index])
+    return [torch.device("cuda", index) for index in NAMES]
+
+
+def test_a_model_gets_as_many_devices_as_it_asks_for(gpus: list[torch.device]) -> None:
+    assert find_devices("models.m", 0) == [CPU]
+    for number in (1, 2, 3):
+        assert find_devices("models.m", number) == gpus[:number]
+    with pytest.raises(InputError, match=r"models\.m\.gpus: 4 asked for, but torch \S+ sees 3 on"):
+        find_devices("models.m", 4)
+
+
+def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    with pytest.raises(InputError, match=r"models\.m\.gpus: 1 asked for, .* sees none on"):
+        find_devices("models.m", 1)
+
+
+def test_equal_devices_are_counted_and_are_of_one_class(gpus: list[torch.device]) -> None:
+    assert describe_devices(gpus[:1]) == device_class(gpus[:1]) == "NVIDIA H100"
+    assert describe_devices(gpus[:2]) == "2 x NVIDIA H100"
+    assert device_class(gpus[:2]) == "NVIDIA H100"
+    assert describe_devices(gpus) == "2 x NVIDIA H100 + NVIDIA A100"
+    assert device_class(gpus) == "NVIDIA H100 + NVIDIA A100"
+
+
+def test_peak_memory_is_that_of_the_fullest_device(
+    gpus: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "max_memory_allocated", lambda one: 10**9 + one.index)
+    assert device.describe_machine(gpus)["peak_device_memory_mb"] == 1000.0
+
+
+def test_a_shard_on_several_devices_has_the_same_scores(
+    tmp_path: Path, small_model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_model.save_pretrained(tmp_path / "model")
+    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=20)
+    shard.score(tmp_path / "one.parquet")
+    monkeypatch.setattr(score_task, "find_devices", lambda *_: [CPU] * 2)
+    shard.score(tmp_path / "two.parquet")
+    assert (tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()

@@ -1,0 +1,208 @@
+"""The step `evaluate` after the other steps: a VCF as ClinVar writes it, and mistakes."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from evo2_tasks.config.load import load_config
+from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.schema import curves_schema, figures_schema
+from evo2_tasks.steps.evaluate import evaluate
+from evo2_tasks.steps.split import split
+from tests.steps.test_steps import GENOME, run_steps, write_config
+
+# The definitions of ClinVar's own file, spelled as there.
+CLINVAR_HEADER = """\
+##fileformat=VCFv4.1
+##source=ClinVar
+##reference=GRCh38
+##INFO=<ID=AF_EXAC,Number=1,Type=Float,Description="allele frequencies from ExAC">
+##INFO=<ID=CLNREVSTAT,Number=.,Type=String,Description="ClinVar review status of germline \
+classification for the Variation ID">
+##INFO=<ID=CLNSIG,Number=.,Type=String,Description="Aggregate germline classification for this \
+single variant; multiple values are separated by a vertical bar">
+##INFO=<ID=GENEINFO,Number=1,Type=String,Description="Gene(s) for the variant reported as gene \
+symbol:gene id">
+##INFO=<ID=MC,Number=.,Type=String,Description="comma separated list of molecular consequence in \
+the form of Sequence Ontology ID|molecular_consequence">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO
+"""
+SIGNIFICANCE = {
+    "Pathogenic": True,
+    "Pathogenic/Likely_pathogenic": True,
+    "Likely_pathogenic": True,
+    "Benign": False,
+    "Benign/Likely_benign": False,
+    "Likely_benign|other": False,
+    "Uncertain_significance": None,
+    "Conflicting_classifications_of_pathogenicity": None,
+}
+STARS = {
+    "criteria_provided,_single_submitter": 1,
+    "criteria_provided,_multiple_submitters,_no_conflicts": 2,
+    "reviewed_by_expert_panel": 3,
+    "no_assertion_criteria_provided": 0,
+}
+CONSEQUENCES = [
+    "SO:0001583|missense_variant",
+    "SO:0001819|synonymous_variant",
+    "SO:0001583|missense_variant,SO:0001627|intron_variant",
+]
+CLINVAR: dict[str, Any] = {
+    "CLNSIG": {
+        "positive": ["Pathogenic", "Likely_pathogenic"],
+        "negative": ["Benign", "Likely_benign"],
+    }
+}
+
+
+def make_clinvar(num_records: int = 300) -> tuple[bytes, pd.DataFrame]:
+    """A file, and what an evaluation of its records should go by."""
+    generator = random.Random(6)
+    lines, rows = [], []
+    for record in range(num_records):
+        pos = generator.randrange(100, 800)
+        ref = GENOME["chr1"][pos - 1]
+        alt = generator.choice([base for base in "ACGT" if base != ref])
+        significance, status = generator.choice([*SIGNIFICANCE]), generator.choice([*STARS])
+        consequence = generator.choice(CONSEQUENCES)
+        info = f"AF_EXAC={generator.random():.4f};CLNREVSTAT={status};CLNSIG={significance}"
+        info += f";GENEINFO=G:1;MC={consequence}" if record % 7 else ""
+        # ClinVar's contigs have no `chr`.
+        lines.append(f"1\t{pos}\t{record}\t{ref}\t{alt}\t.\t.\t{info}\n")
+        rows.append(
+            {
+                "record": record,
+                "is_positive": SIGNIFICANCE[significance],
+                "stars": STARS[status],
+                "consequence": consequence if record % 7 else "",
+            }
+        )
+    return CLINVAR_HEADER.encode() + "".join(lines).encode(), pd.DataFrame(rows)
+
+
+def measure(tmp_path: Path, variants: bytes, **settings: Any) -> pd.DataFrame:
+    config = write_config(tmp_path, variants).model_dump(mode="json")
+    config["variant_sets"]["v"] |= settings
+    checked = load_config(config)
+    table = run_steps(checked, tmp_path)
+    out, curves = tmp_path / "figures.parquet", tmp_path / "curves.parquet"
+    evaluate(checked, variant_set="v", table=table, out=out, curves_file=curves)
+    assert pq.read_schema(out).equals(figures_schema())
+    assert pq.read_schema(curves).equals(curves_schema())
+    return pd.read_parquet(out)
+
+
+def auroc(figures: pd.DataFrame, **wanted: str) -> pd.Series:
+    found = figures[(figures["metric"] == "auroc") & figures["minus"].isna()]
+    for name, value in ({"score": "llr", "subset": "all"} | wanted).items():
+        found = found[found[name] == value]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_the_file_of_clinvar_needs_two_lines(tmp_path: Path) -> None:
+    variants, rows = make_clinvar()
+    figures = measure(tmp_path, variants, labels=CLINVAR, groups=["MC"])
+    labelled = rows[rows["is_positive"].notna()]
+    # The stand-in's scores are the number of the record.
+    expected = roc_auc_score(labelled["is_positive"].astype(bool), -labelled["record"])
+    assert auroc(figures)["value"] == pytest.approx(expected)
+    assert auroc(figures)["num_rows"] == len(labelled)
+    groups = set(figures.loc[figures["subset"] == "group", "group"])
+    assert groups == {
+        "missense_variant",
+        "synonymous_variant",
+        "missense_variant,intron_variant",
+        ".",
+    }
+
+
+def test_the_file_of_clinvar_is_restricted_by_consequence_and_stars(tmp_path: Path) -> None:
+    variants, rows = make_clinvar()
+    label = CLINVAR["CLNSIG"] | {"where": {"MC": ["missense_variant"]}, "min_review_stars": 2}
+    figures = measure(tmp_path, variants, labels={"CLNSIG": label}, baselines={"AF_EXAC": "low"})
+    labelled = rows[
+        rows["is_positive"].notna()
+        & (rows["stars"] >= 2)
+        & rows["consequence"].str.contains("missense")
+    ]
+    found = auroc(figures)
+    assert found["num_rows"] == len(labelled) > 20
+    assert found["num_positive"] == labelled["is_positive"].sum()
+    assert auroc(figures, score="AF_EXAC")["num_rows"] == len(labelled)
+
+
+def test_two_labels_stand_in_one_file(tmp_path: Path) -> None:
+    variants, _ = make_clinvar()
+    figures = measure(tmp_path, variants, labels=CLINVAR | {"AF_EXAC": {"harmful": "low"}})
+    assert set(figures["label"]) == {"CLNSIG", "AF_EXAC"}
+    of_number = figures[(figures["label"] == "AF_EXAC") & (figures["metric"] == "spearman")]
+    assert set(of_number.loc[of_number["subset"] == "all", "score"]) >= {"llr"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"baselines": {"CADD": "high"}},
+            "variant_sets.v.baselines.CADD: the header of .* defines no INFO field 'CADD'",
+        ),
+        (
+            {"labels": {"CLINSIG": CLINVAR["CLNSIG"]}},
+            "variant_sets.v.labels.CLINSIG: the header of .* defines no INFO field 'CLINSIG'",
+        ),
+        (
+            {"labels": {"CLNSIG": CLINVAR["CLNSIG"] | {"where": {"VC": ["snv"]}}}},
+            "variant_sets.v.labels.CLNSIG.where.VC: ",
+        ),
+        ({"groups": ["MC", "GENE"]}, r"variant_sets.v.groups\[1\]: "),
+        (
+            {"labels": {"CLNSIG": {"harmful": "low"}}},
+            r"in.vcf: record 0: 'CLNSIG' is '\w+(/\w+|\|\w+)?', expected a number",
+        ),
+        ({"baselines": {"MC": "low"}}, "record 1: 'MC' is '.*', expected a number"),
+    ],
+)
+def test_a_field_that_evaluation_cannot_use_stops_the_first_step(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    config = write_config(tmp_path, make_clinvar()[0]).model_dump(mode="json")
+    config["variant_sets"]["v"] |= {"labels": CLINVAR} | settings
+    with pytest.raises(InputError, match=said):
+        split(load_config(config), variant_set="v", variants=None, out=tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_field_that_is_only_carried_may_lack_its_definition(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = write_config(tmp_path, make_clinvar(3)[0]).model_dump(mode="json")
+    config["variant_sets"]["v"] |= {"carry": ["NEW"]}
+    split(load_config(config), variant_set="v", variants=None, out=tmp_path / "shards")
+    assert "in.vcf: no INFO field 'NEW' in the header; it is carried as text" in caplog.text
+
+
+def test_numbers_that_the_header_calls_text_are_numbers(tmp_path: Path) -> None:
+    variants, _ = make_clinvar()
+    text = variants.replace(b"ID=AF_EXAC,Number=1,Type=Float", b"ID=AF_EXAC,Number=.,Type=String")
+    figures = measure(tmp_path, text, labels=CLINVAR, baselines={"AF_EXAC": "low"})
+    assert auroc(figures, score="AF_EXAC")["num_rows"] > 100
+
+
+def test_no_labels_is_one_line(tmp_path: Path) -> None:
+    config = write_config(tmp_path, make_clinvar()[0])
+    with pytest.raises(InputError, match="no `labels` to evaluate"):
+        evaluate(
+            config,
+            variant_set="v",
+            table=tmp_path / "t",
+            out=tmp_path / "f",
+            curves_file=tmp_path / "c",
+        )
+    assert not (tmp_path / "f").exists()

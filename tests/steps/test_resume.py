@@ -1,0 +1,578 @@
+"""A scoring job that ends before its time: the next one goes on from what it finished."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.errors import InputError
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, Interruption
+from evo2_tasks.steps import score as score_step
+from evo2_tasks.steps import split as split_step
+from evo2_tasks.steps import windows as windows_step
+from evo2_tasks.table.parts import parts_folder, read_stated
+
+WINDOW_LENGTH = 96
+LETTERS = "ACGT"
+
+
+class Shard:
+    """A shard whose windows are placed, to be scored again and again."""
+
+    def __init__(self, folder: Path, checkpoint: Path, num_alleles: int) -> None:
+        self.folder = folder
+        self.checkpoint = checkpoint
+        folder.mkdir(exist_ok=True)
+        rng = random.Random(9)
+        sequence = "".join(rng.choices(LETTERS, k=4_000))
+        (folder / "genome.fa").write_text(f">c\n{sequence}\n")
+        lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+        for pos in sorted(rng.sample(range(1, 4_001), num_alleles)):
+            ref = sequence[pos - 1]
+            alt = rng.choice([base for base in LETTERS if base != ref])
+            lines.append(f"c\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.")
+        (folder / "in.vcf").write_text("\n".join(lines) + "\n")
+        self.windows = folder / "windows.parquet"
+        self.segments = folder / "segments.parquet"
+        config = self.config()
+        split_step.split(config, variant_set="v", variants=None, out=folder)
+        windows_step.windows(
+            config,
+            variant_set="v",
+            scoring="s",
+            shard=folder / "1-of-1.parquet",
+            split_file=folder / "split.json",
+            out=self.windows,
+            segments_file=self.segments,
+        )
+
+    def config(self, **run: object) -> RunConfig:
+        settings = {"batch_tokens": 400, "part_tokens": 2_000} | run
+        return load_config(
+            {
+                "references": {"g": {"fasta": str(self.folder / "genome.fa")}},
+                "models": {"m": {"checkpoint": str(self.checkpoint), "gpus": 0}},
+                "scorings": {"s": {"model": "m", "window_length": WINDOW_LENGTH}},
+                "variant_sets": {
+                    "v": {
+                        "variants": str(self.folder / "in.vcf"),
+                        "reference": "g",
+                        "scorings": ["s"],
+                    }
+                },
+                "run": settings,
+            },
+            look_for_files=False,
+        )
+
+    def score(self, out: Path, **run: object) -> dict[str, object]:
+        """Score in this process; gives what the job states about itself."""
+        score_step.score(
+            self.config(**run),
+            scoring="s",
+            windows_file=self.windows,
+            segments_file=self.segments,
+            out=out,
+            threads=1,
+        )
+        stated: dict[str, object] = json.loads(out.with_suffix(".json").read_text())
+        return stated
+
+    def start(self, out: Path, log: Path, **run: object) -> subprocess.Popen[bytes]:
+        """Score in a process of its own."""
+        config = self.folder / f"{out.stem}.config.json"
+        config.write_text(self.config(**run).model_dump_json())
+        command = [sys.executable, "-c", "from evo2_tasks.cli import main; main()", "score"]
+        command += ["--config", config, "--scoring"]
+        command += ["s", "--windows", self.windows, "--segments", self.segments, "--out", out]
+        command += ["--log", log, "--threads", "1"]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_model: Evo2ForCausalLM) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    small_model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Shard:
+    return Shard(tmp_path_factory.mktemp("shard"), checkpoint, num_alleles=150)
+
+
+@pytest.fixture
+def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The tokens of each call of a model, canaries left out."""
+    batches: list[int] = []
+    score_part = score_step.score_part
+
+    def score(*args: object, on_call: Callable[[int, int], None], **options: object) -> object:
+        def count(windows: int, tokens: int) -> None:
+            batches.append(tokens)
+            on_call(windows, tokens)
+
+        return score_part(*args, on_call=count, **options)
+
+    monkeypatch.setattr(score_step, "score_part", score)
+    return batches
+
+
+def read_parts(shard: Shard, out: Path) -> list[dict[str, Any]]:
+    return read_stated(parts_folder(out), digest_file(shard.windows))
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether one file holds all parts."""
+    return [name.rpartition("-")[2] for name in files_of(folder)] == ["all.parquet"]
+
+
+def stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A signal comes before the end of a batch of this number, counted over all parts."""
+    checks = iter(range(1, 10_000))
+
+    def check(_self: Interruption) -> None:
+        if next(checks) == number:
+            raise Interrupted
+
+    monkeypatch.setattr(Interruption, "check", check)
+
+
+@pytest.mark.parametrize("number", [1, 2, 9, 10, 11, 57])
+def test_no_part_is_computed_twice_and_the_bytes_are_the_same(
+    tmp_path: Path,
+    shard: Shard,
+    count_batches: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    whole = shard.score(tmp_path / "whole.parquet")
+    assert whole["parts"] == 22
+    assert whole["parts_kept"] == 0
+    undisturbed = list(count_batches)
+    count_batches.clear()
+    out = tmp_path / "killed.parquet"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, number)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    assert not out.exists()
+    assert not out.with_suffix(".json").exists()
+    kept = read_parts(shard, out)
+    in_hand = sum(count_batches) - sum(part["tokens_run"] for part in kept)
+    stated = shard.score(out)
+    assert stated["parts_kept"] == len(kept)
+    assert stated["windows_run"] == whole["windows_run"]
+    assert stated["tokens_run"] == whole["tokens_run"]
+    assert sum(count_batches) == sum(undisturbed) + in_hand
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert is_whole(parts_folder(out))
+    assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".json", ".parts"}
+
+
+def test_a_shard_whose_files_were_deleted_is_not_scored_again(
+    tmp_path: Path, shard: Shard, count_batches: list[int]
+) -> None:
+    """As Snakemake deletes them when a job dies before their end is noted."""
+    out = tmp_path / "out.parquet"
+    whole = shard.score(out)
+    scores = out.read_bytes()
+    count_batches.clear()
+    for _ in range(2):
+        out.unlink()
+        out.with_suffix(".json").unlink()
+        again = shard.score(out)
+        assert count_batches == []
+        assert again["parts_kept"] == whole["parts"]
+        assert again["tokens_run"] == whole["tokens_run"]
+        assert out.read_bytes() == scores
+        assert is_whole(parts_folder(out))
+
+
+@pytest.mark.parametrize("removed", [0, 5, 21])
+def test_a_job_that_dies_while_it_puts_its_parts_together_loses_none(
+    tmp_path: Path,
+    shard: Shard,
+    count_batches: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    removed: int,
+) -> None:
+    out = tmp_path / "out.parquet"
+    unlink = Path.unlink
+    left = iter(range(removed))
+
+    def die(path: Path, *, missing_ok: bool = False) -> None:
+        if path.stem[-6:].isdigit() and next(left, None) is None:
+            raise Interrupted
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", die)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    assert not out.exists()
+    assert len(files_of(parts_folder(out))) == 1 + 22 - removed
+    assert len(read_parts(shard, out)) == 22
+    count_batches.clear()
+    assert shard.score(out)["parts_kept"] == 22
+    assert count_batches == []
+    assert is_whole(parts_folder(out))
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch_tokens": 500}, {"segment_length": 50}, {"part_tokens": 3_000}]
+)
+def test_parts_of_other_arithmetic_are_not_mixed_in(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch, change: dict[str, int]
+) -> None:
+    out = tmp_path / "out.parquet"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 60)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    assert len(read_parts(shard, out)) > 5
+    stated = shard.score(out, **change)
+    assert stated["parts_kept"] == 0
+    assert is_whole(parts_folder(out)), "stale parts go"
+    assert shard.score(tmp_path / "whole.parquet", **change)["parts_kept"] == 0
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_shard_of_other_arithmetic_goes_with_the_first_part(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.parquet"
+    shard.score(out)
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 40)
+        with pytest.raises(Interrupted):
+            shard.score(out, batch_tokens=500)
+    files = files_of(parts_folder(out))
+    assert not any(name.endswith("-all.parquet") for name in files)
+    assert len(read_parts(shard, out)) == len(files) > 1
+    assert shard.score(out, batch_tokens=500)["parts_kept"] == len(files)
+
+
+def test_parts_of_another_checkpoint_are_not_mixed_in(
+    tmp_path: Path, small_model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_model.save_pretrained(tmp_path / "model")
+    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=60)
+    out = tmp_path / "out.parquet"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 30)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    changed = Evo2ForCausalLM.from_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        changed.model.embed_tokens.weight[ord("A"), 0] += 0.5
+    changed.save_pretrained(tmp_path / "model")
+    assert shard.score(out)["parts_kept"] == 0
+
+
+def test_a_broken_part_is_computed_again(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.parquet"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 60)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    parts = sorted(parts_folder(out).glob("*.parquet"))
+    parts[2].write_bytes(parts[2].read_bytes()[:-9])
+    assert shard.score(out)["parts_kept"] == len(parts) - 1
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "another table", "no table"])
+def test_broken_parts_of_a_whole_shard_are_computed_again(
+    tmp_path: Path, shard: Shard, damage: str
+) -> None:
+    out = tmp_path / "out.parquet"
+    shard.score(out)
+    scores = out.read_bytes()
+    (kept,) = parts_folder(out).iterdir()
+    damaged = {
+        "empty": b"",
+        "cut": kept.read_bytes()[:-9],
+        "another table": scores,
+        "no table": b"PAR1" + bytes(500),
+    }
+    kept.write_bytes(damaged[damage])
+    assert read_parts(shard, out) == []
+    assert shard.score(out)["parts_kept"] == 0
+    assert out.read_bytes() == scores
+    assert len(read_parts(shard, out)) == 22
+
+
+@pytest.mark.parametrize("ending", ["-all.parquet", "-000003.parquet", "-other.parquet"])
+def test_a_folder_in_the_place_of_a_part_is_one_line(
+    tmp_path: Path, shard: Shard, ending: str
+) -> None:
+    out = tmp_path / "out.parquet"
+    shard.score(out)
+    (kept,) = parts_folder(out).iterdir()
+    kept.unlink()
+    name = "other.parquet" if ending == "-other.parquet" else kept.name.partition("-")[0] + ending
+    (parts_folder(out) / name).mkdir()
+    out.unlink()
+    with pytest.raises(InputError, match=rf"{name}: (cannot be written|is no regular file)"):
+        shard.score(out)
+    assert not out.exists()
+
+
+def test_a_job_whose_parts_another_one_removed_is_one_line(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs of different settings are on the shard; the later one goes on undisturbed."""
+    out = tmp_path / "out.parquet"
+    score_part = score_step.score_part
+    begun: list[int] = []
+
+    def start_another(*args: object, **options: object) -> object:
+        begun.append(1)
+        if len(begun) == 9:
+            assert shard.score(out, batch_tokens=500)["parts"] == 22
+        return score_part(*args, **options)
+
+    monkeypatch.setattr(score_step, "score_part", start_another)
+    with pytest.raises(InputError, match="part 0 is gone: another job"):
+        shard.score(out)
+    shard.score(tmp_path / "whole.parquet", batch_tokens=500)
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_parts_that_a_file_lacks_are_computed(tmp_path: Path, shard: Shard) -> None:
+    out = tmp_path / "out.parquet"
+    shard.score(out)
+    scores = out.read_bytes()
+    (kept,) = parts_folder(out).iterdir()
+    pq.write_table(pq.read_table(kept)[:3], kept, row_group_size=1)
+    assert shard.score(out)["parts_kept"] == 3
+    assert out.read_bytes() == scores
+
+
+def test_scores_of_windows_that_changed_meanwhile_are_not_written(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was lost goes on with the old windows, and may end at any time."""
+    shard = Shard(tmp_path / "shard", checkpoint, num_alleles=20)
+    score_part = score_step.score_part
+
+    def change_first(*args: object, **options: object) -> object:
+        pq.write_table(pq.read_table(shard.windows), tmp_path / "other.parquet")
+        (tmp_path / "other.parquet").replace(shard.windows)
+        return score_part(*args, **options)
+
+    monkeypatch.setattr(score_step, "score_part", change_first)
+    with pytest.raises(InputError, match=r"is not made from .*windows\.parquet as it is now"):
+        shard.score(tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_reference_that_changed_after_split_is_one_line(tmp_path: Path, checkpoint: Path) -> None:
+    shard = Shard(tmp_path, checkpoint, num_alleles=5)
+    genome = tmp_path / "genome.fa"
+    sequence = genome.read_text()
+    arguments = {
+        "variant_set": "v",
+        "scoring": "s",
+        "shard": tmp_path / "1-of-1.parquet",
+        "split_file": tmp_path / "split.json",
+        "segments_file": tmp_path / "other-segments.parquet",
+    }
+    genome.write_text(sequence)  # the same, at another time
+    windows_step.windows(shard.config(), out=tmp_path / "again.parquet", **arguments)
+    assert (tmp_path / "again.parquet").read_bytes() == shard.windows.read_bytes()
+    genome.write_text(sequence[:-2] + {"A": "C"}.get(sequence[-2], "A") + sequence[-1])
+    with pytest.raises(InputError, match=r"genome\.fa has other sequences.*run split again"):
+        windows_step.windows(shard.config(), out=tmp_path / "changed.parquet", **arguments)
+    assert not (tmp_path / "changed.parquet").exists()
+
+
+def test_scoring_asks_nothing_of_a_network(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection was asked for")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    shard.score(tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 150
+
+
+def test_memory_that_runs_short_is_said_and_costs_no_row(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard.score(tmp_path / "whole.parquet")
+    model = type(Evo2ForCausalLM.from_pretrained(shard.checkpoint).model)
+    forward = model.forward
+    allocations: list[int] = []
+
+    def fail_above(self: object, input_ids: torch.Tensor, **options: object) -> object:
+        if input_ids.shape[-1] < WINDOW_LENGTH:  # no canary
+            allocations.append(input_ids.numel())
+            if input_ids.numel() > 200:
+                raise torch.OutOfMemoryError("simulated")
+        return forward(self, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model, "forward", fail_above)
+    stated = shard.score(tmp_path / "out.parquet")
+    too_large = [allocated for allocated in allocations if allocated > 200]
+    assert len(too_large) == 1, "the smaller batch is kept to"
+    assert stated["batch_tokens"] <= 200
+    whole, halved = (pq.read_table(tmp_path / f"{n}.parquet") for n in ("whole", "out"))
+    assert halved["status"].to_pylist() == whole["status"].to_pylist()
+    assert halved["llr"].to_pylist() == [
+        None if llr is None else pytest.approx(llr, abs=1e-4) for llr in whole["llr"].to_pylist()
+    ]
+
+
+def test_memory_for_not_even_one_window_is_one_line(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("simulated")
+
+    monkeypatch.setattr("evo2_tasks.scoring.score.run_pass", fail)
+    monkeypatch.setattr(score_step, "score_canaries", lambda _: [])
+    with pytest.raises(InputError, match=r"models\.m: no window of 96 tokens fits.*kv_cache"):
+        shard.score(tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_model_that_computes_no_numbers_stops_the_job(
+    tmp_path: Path, small_model: Evo2ForCausalLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    small_model.save_pretrained(tmp_path / "model")
+    broken = Evo2ForCausalLM.from_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        next(broken.model.layers[2].parameters()).fill_(torch.nan)
+    broken.save_pretrained(tmp_path / "model")
+    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=130)
+    with pytest.raises(InputError, match=r"of the first \d+ alleles.*max_non_finite_share"):
+        shard.score(tmp_path / "out.parquet")
+    assert "first in the output of model.layers.2 (hyena_li)" in caplog.text
+    assert not (tmp_path / "out.parquet").exists()
+    shard.score(tmp_path / "out.parquet", max_non_finite_share=1)
+    statuses = pq.read_table(tmp_path / "out.parquet")["status"].to_pylist()
+    assert "non_finite" in statuses
+    assert "scored" not in statuses
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_job_soon_with_its_parts_kept(
+    tmp_path: Path, shard: Shard, number: signal.Signals
+) -> None:
+    whole = shard.score(tmp_path / "whole.parquet", batch_tokens=100, part_tokens=500)
+    out, log = tmp_path / "out.parquet", tmp_path / "log"
+    job = shard.start(out, log, batch_tokens=100, part_tokens=500)
+    wait_until(lambda: len(read_parts(shard, out)) > 2, job)
+    job.send_signal(number)
+    assert job.wait(timeout=10) == EXIT_INTERRUPTED
+    assert "interrupted" in log.read_text()
+    assert not out.exists()
+    kept = len(read_parts(shard, out))
+    again = shard.score(out, batch_tokens=100, part_tokens=500)
+    assert again["parts_kept"] == kept
+    assert again["parts"] == whole["parts"]
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_signal_while_one_batch_takes_long_ends_the_job_too(tmp_path: Path) -> None:
+    """The interpreter is in one long call, as it is during a product of large matrices."""
+    script = tmp_path / "long.py"
+    script.write_text(
+        "import time\n"
+        "from evo2_tasks.io import interruption\n"
+        "interruption.GRACE_S = 0.5\n"
+        "import ctypes\n"
+        "with interruption.Interruption() as asked:\n"
+        "    print('ready', flush=True)\n"
+        "    libc = ctypes.CDLL(None)\n"
+        "    for _ in range(60):\n"
+        "        libc.sleep(1)\n"
+        "    asked.check()\n"
+    )
+    job = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
+    assert job.stdout is not None
+    assert job.stdout.readline() == b"ready\n"
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=10) == EXIT_INTERRUPTED
+    job.stdout.close()
+
+
+def test_two_jobs_on_one_shard_do_not_spoil_it(tmp_path: Path, shard: Shard) -> None:
+    shard.score(tmp_path / "whole.parquet")
+    out = tmp_path / "out.parquet"
+    jobs = [shard.start(out, tmp_path / f"log-{number}") for number in range(2)]
+    assert [job.wait(timeout=120) for job in jobs] == [0, 0]
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert is_whole(parts_folder(out))
+
+
+def wait_until(holds: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert job.poll() is None, "the job has ended"
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to mount a file system")
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, shard: Shard) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        with pytest.raises(InputError, match=r"cannot be written: .*Read-only"):
+            shard.score(disk / "out.parquet")
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        shard.score(disk / "out.parquet")
+        assert {path.name for path in disk.iterdir()} == {"out.parquet", "out.json", "out.parts"}
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to mount a small file system")
+def test_a_full_disk_is_one_line_and_a_rerun_goes_on(tmp_path: Path, shard: Shard) -> None:
+    shard.score(tmp_path / "whole.parquet")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        with pytest.raises(InputError, match=r"cannot be written: .*No space left"):
+            shard.score(disk / "out.parquet")
+        assert not (disk / "out.parquet").exists()
+        assert not [path for path in disk.rglob("*") if ".tmp" in path.suffixes]
+        kept = len(read_parts(shard, disk / "out.parquet"))
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        assert shard.score(disk / "out.parquet")["parts_kept"] == kept
+        assert (disk / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -1,0 +1,193 @@
+"""What the workflow asks of a config, where it needs no Snakemake to be asked."""
+
+import json
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.schema import LabelConfig, RunConfig
+from evo2_tasks.jobs import (
+    EVALUATION_FILES,
+    LEAST_SCORE_MINUTES,
+    SCORE_MINUTES,
+    Jobs,
+    any_of,
+    step_inputs,
+    targets,
+    warnings,
+)
+
+OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention"]
+
+
+def make_config(**models: dict[str, Any]) -> RunConfig:
+    scorings = {f"with-{name}": {"model": name} for name in models}
+    config = {
+        "references": {"r": {"fasta": "r.fa", "assembly_report": "r.txt"}},
+        "models": models,
+        "scorings": scorings,
+        "variant_sets": {
+            "v": {"variants": "v.vcf", "reference": "r", "scorings": list(scorings)},
+        },
+        "output": "out",
+    }
+    return load_config(config, look_for_files=False)
+
+
+def test_targets_are_a_table_and_its_exports_for_each_scoring_and_a_report_for_each_set() -> None:
+    config = make_config(m={"checkpoint": "m"}, n={"checkpoint": "n"})
+    tables = ["v/with-m/scores.parquet", "v/with-n/scores.parquet"]
+    assert targets(config) == [*tables, "v/report.html"]
+    variant_set = config.variant_sets["v"].model_copy(update={"exports": ("tsv", "vcf")})
+    config = config.model_copy(update={"variant_sets": {"v": variant_set}})
+    assert targets(config)[:3] == [
+        "v/with-m/scores.parquet",
+        "v/with-m/scores.tsv",
+        "v/with-m/scores.vcf.gz",
+    ]
+
+
+def test_a_constraint_matches_the_names_and_nothing_else() -> None:
+    pattern = any_of(["a.b", "a", "a+"])
+    assert re.fullmatch(pattern, "a.b")
+    assert re.fullmatch(pattern, "a+")
+    assert not re.fullmatch(pattern, "axb")
+
+
+def test_inputs_are_the_files_that_the_config_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for name in ["config.json", "model-2.safetensors", "model-1.safetensors", "README.md"]:
+        Path("folder", name).touch()
+    for name in ["big[1].pt.part0", "big[1].pt.part1", "big1.pt.part2"]:
+        Path(name).touch()
+    config = make_config(
+        folder={"checkpoint": "folder"},
+        parts={"checkpoint": "big[1].pt.part0", "config": "big.yml"},
+        file={"checkpoint": "one.pt"},
+        later={"checkpoint": "made/later"},
+    )
+    inputs = step_inputs(config)
+    assert inputs.variants == {"v": "v.vcf"}
+    assert inputs.reference == {"v": ["r.fa", "r.txt"]}
+    assert inputs.checkpoint == {
+        "with-folder": [
+            "folder/config.json",
+            "folder/model-1.safetensors",
+            "folder/model-2.safetensors",
+        ],
+        "with-parts": ["big[1].pt.part0", "big[1].pt.part1", "big.yml"],
+        "with-file": ["one.pt"],
+        "with-later": ["made/later"],
+    }
+
+
+def test_a_model_on_a_hub_is_an_input_by_what_fetch_says_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    commit = "bda0089f92582d5baabf0f22d9fc85f3588f6b58"
+    config = make_config(
+        seven={"checkpoint": f"arcinstitute/evo2_7b@{commit}"}, file={"checkpoint": "one.pt"}
+    )
+    inputs = step_inputs(config)
+    assert inputs.hub == {"seven": f"arcinstitute/evo2_7b@{commit}"}
+    assert inputs.fetched == {"with-seven": ["models/seven.json"], "with-file": []}
+    assert inputs.checkpoint == {"with-seven": [], "with-file": ["one.pt"]}
+    # Its size is known before it is there: a quarter more than 13,766,621,200 bytes.
+    wildcards = SimpleNamespace(scoring="with-seven")
+    assert Jobs(config).score_mem_mb(wildcards, 1) == pytest.approx(4_300 + 17_209, abs=1)
+    folder = tmp_path / "evo2-tasks" / "arcinstitute--evo2_7b" / commit
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes(8_000_000))
+    assert Jobs(config).score_mem_mb(wildcards, 1) == 4_300 + 10
+
+
+def test_a_report_is_made_from_all_that_its_scorings_left() -> None:
+    config = make_config(m={"checkpoint": "m"}, n={"checkpoint": "n"})
+    plain = [f"v/with-{m}/{file}" for m in "mn" for file in ["scores.parquet", "run.json"]]
+    assert step_inputs(config).report == {"v": plain}
+    labels = {"KIND": LabelConfig(positive=("bad",), negative=("good",))}
+    variant_set = config.variant_sets["v"].model_copy(update={"labels": labels})
+    config = config.model_copy(update={"variant_sets": {"v": variant_set}})
+    evaluated = [f"v/with-{m}/{file}" for m in "mn" for file in EVALUATION_FILES]
+    assert sorted(step_inputs(config).report["v"]) == sorted([*plain, *evaluated])
+
+
+def test_a_scoring_job_asks_for_the_gpus_of_its_model_or_for_nothing() -> None:
+    jobs = Jobs(make_config(cpu={"checkpoint": "c", "gpus": 0}, two={"checkpoint": "t", "gpus": 2}))
+    assert jobs.gpu(SimpleNamespace(scoring="with-two")) == 2
+    assert jobs.gpu(SimpleNamespace(scoring="with-cpu")) is None
+
+
+def test_requests_grow_with_each_attempt() -> None:
+    jobs = Jobs(make_config(m={"checkpoint": "m"}))
+    wildcards = SimpleNamespace(variant_set="v", scoring="with-m")
+    for request in (jobs.mem_mb, jobs.runtime, jobs.score_mem_mb, jobs.score_runtime):
+        assert request(wildcards, attempt=2) == 2 * request(wildcards, attempt=1)
+
+
+def test_memory_of_a_scoring_job_grows_with_its_model_and_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, width, num_bytes in [("narrow", 64, 10), ("wide", 4096, 10), ("heavy", 64, 10**8)]:
+        Path(name).mkdir()
+        shape = {"hidden_size": width, "intermediate_size": 3 * width}
+        Path(name, "config.json").write_text(json.dumps(shape | {"operators": OPERATORS}))
+        Path(name, "model.safetensors").write_bytes(b"")
+        os.truncate(Path(name, "model.safetensors"), num_bytes)
+    names = ("narrow", "wide", "heavy")
+    config = make_config(**{name: {"checkpoint": name, "gpus": 0} for name in names})
+
+    def memory(config: RunConfig, name: str) -> int:
+        return Jobs(config).score_mem_mb(SimpleNamespace(scoring=f"with-{name}"), attempt=1)
+
+    # 65,536 tokens of a model of width 64 took 904 MB, without Snakemake
+    assert 904 + 300 < memory(config, "narrow") < 3 * 904
+    assert memory(config, "wide") > memory(config, "narrow") + 15_000
+    assert memory(config, "heavy") - memory(config, "narrow") == pytest.approx(120, abs=1)
+    run = config.run.model_copy(update={"batch_tokens": 1_000_000})
+    assert memory(config.model_copy(update={"run": run}), "narrow") > 5_000
+
+
+def test_time_of_a_scoring_job_follows_from_its_alleles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = make_config(m={"checkpoint": "evo2_7b.pt"}, n={"checkpoint": "evo2_40b.pt"})
+    small, large = (SimpleNamespace(variant_set="v", scoring=f"with-{name}") for name in "mn")
+    jobs = Jobs(config)
+    assert jobs.score_runtime(small, 1) == jobs.score_runtime(large, 1) == SCORE_MINUTES
+    split = tmp_path / "out" / "v" / "shards" / "split.json"
+    split.parent.mkdir(parents=True)
+    split.write_text('{"alleles": 100000, "shards": 100}')
+    # 1,000 alleles of three windows of 8,192, since a half is shared on each strand, at 29,200
+    # tokens per second, six times slower
+    expected = LEAST_SCORE_MINUTES + 6 * 3 * 8192 * 1000 / 29_200 / 60
+    assert jobs.score_runtime(small, 1) == pytest.approx(expected, abs=1)
+    assert jobs.score_runtime(large, 1) > 3 * jobs.score_runtime(small, 1)
+    assert jobs.score_runtime(small, 3) == 3 * jobs.score_runtime(small, 1)
+
+
+def test_more_shards_than_snakemake_takes_gladly_are_warned_of() -> None:
+    config = make_config(m={"checkpoint": "m"})
+    assert warnings(config) == []
+    (line,) = warnings(config.model_copy(update={"shards": 5_000}))
+    assert "5,000" in line
+
+
+def test_memory_of_a_scoring_job_on_a_gpu_does_not_depend_on_the_batch() -> None:
+    config = make_config(m={"checkpoint": "later", "gpus": 1})
+    run = config.run.model_copy(update={"batch_tokens": 10_000_000})
+    wildcards = SimpleNamespace(scoring="with-m")
+    more = Jobs(config.model_copy(update={"run": run}))
+    assert more.score_mem_mb(wildcards, 1) == Jobs(config).score_mem_mb(wildcards, 1)

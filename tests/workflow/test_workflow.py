@@ -1,0 +1,765 @@
+"""The workflow as Snakemake runs it: what it plans, what it runs again, what reaches the jobs.
+
+Most of these tests put a stand-in for the `evo2-tasks` command on the path, which writes empty
+files and notes what it was called with: Snakemake's part is what they are about.
+"""
+
+import base64
+import copy
+import hashlib
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evo2_tasks.config.load import load_config
+
+ROOT = Path(__file__).parents[2]
+SNAKEFILE = ROOT / "workflow" / "Snakefile"
+TIME_LIMIT_S = 300
+NO_CONFIG = ("export", "fetch")
+
+STAND_IN = """#!{python} -SE
+import json, pathlib, sys
+step, *argv = sys.argv[1:]
+flags = {{flag: value for flag, value in zip(argv, argv[1:]) if flag.startswith("--")}}
+config = json.load(sys.stdin) if "--config" in flags else None
+with open({calls!r}, "a") as calls:
+    calls.write(json.dumps({{"step": step, "argv": argv, "config": config}}) + "\\n")
+out = pathlib.Path(flags["--out"])
+shards = range(1, (config or {{}}).get("shards", 1) + 1)
+files = {{
+    "fetch": [out],
+    "split": [out / "split.json", *(out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards)],
+    "windows": [out, pathlib.Path(flags.get("--segments", ""))],
+    "score": [out, out.with_suffix(".json")],
+    "merge": [out, pathlib.Path(flags.get("--run-json", ""))],
+    "export": [out],
+    "evaluate": [out, pathlib.Path(flags.get("--curves", ""))],
+    "report": [out],
+}}[step]
+for file in [*files, pathlib.Path(flags["--log"])]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(step)
+"""
+
+CONFIG: dict[str, Any] = {
+    "references": {
+        "one": {"fasta": "one.fa", "circular_contigs": ["c"]},
+        "two": {"fasta": "two.fa"},
+    },
+    "models": {
+        "small": {"checkpoint": "small", "gpus": 0},
+        "large": {"checkpoint": "large.pt.part0", "model": "evo2_7b", "gpus": 2},
+    },
+    "scorings": {
+        "short": {"model": "small", "window_length": 64},
+        "long": {"model": "large", "window_length": 128},
+        "spare": {"model": "small", "window_length": 256},
+    },
+    "variant_sets": {
+        "a": {"variants": "a b.vcf", "reference": "one", "scorings": ["short", "long"]},
+        "b": {
+            "variants": "b.vcf",
+            "reference": "two",
+            "scorings": ["short"],
+            "labels": {"KIND": {"positive": ["bad"], "negative": ["good"]}},
+        },
+    },
+    "shards": 2,
+    "run": {"batch_tokens": 64},
+}
+
+
+class Project:
+    """A working directory with a config, the files it names, and the stand-in command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls_file = folder / "calls.jsonl"
+        self.config = copy.deepcopy(CONFIG)
+        for name in ("one.fa", "two.fa", "a b.vcf", "b.vcf", "c.vcf"):
+            (folder / name).touch()
+        (folder / "small").mkdir()
+        (folder / "small" / "config.json").write_text("{}")
+        (folder / "small" / "model.safetensors").write_text("")
+        for part in ("large.pt.part0", "large.pt.part1"):
+            (folder / part).touch()
+        command = folder / "bin" / "evo2-tasks"
+        command.parent.mkdir()
+        command.write_text(STAND_IN.format(python=sys.executable, calls=str(self.calls_file)))
+        command.chmod(command.stat().st_mode | stat.S_IXUSR)
+
+    def snakemake(
+        self, *arguments: str, config: dict[str, Any] | None = None, status: int = 0
+    ) -> str:
+        """Run Snakemake and return what it printed."""
+        if config is not None:
+            (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
+        path = os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]])
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT_S,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == status, output
+        return output
+
+    def run(self, *arguments: str) -> str:
+        return self.snakemake("--snakefile", str(SNAKEFILE), *arguments, config=self.config)
+
+    def planned(self, *arguments: str) -> list[str]:
+        """The messages of the jobs that a run would start now, sorted."""
+        output = self.run("--dry-run", *arguments)
+        return sorted(match for match in re.findall(r"^Job \d+: (.+)$", output, flags=re.MULTILINE))
+
+    def calls(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.calls_file.read_text().splitlines()]
+
+    def change(self, name: str) -> None:
+        """Give a file new content; a newer time alone does not count for a small file."""
+        (self.folder / name).write_text("new")
+        later = time.time() + 5
+        os.utime(self.folder / name, (later, later))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    folder = tmp_path / "a project"  # a path with a blank, as people have them
+    folder.mkdir()
+    return Project(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the run of CONFIG is finished."""
+    project = Project(tmp_path_factory.mktemp("finished"))
+    project.run()
+    return project.folder
+
+
+@pytest.fixture
+def done(finished: Path) -> Project:
+    """The finished project with its config as it was run; tests change nothing but the config."""
+    project = object.__new__(Project)
+    project.folder = finished
+    project.calls_file = finished / "calls.jsonl"
+    project.config = copy.deepcopy(CONFIG)
+    return project
+
+
+HUB_NAME = "lab/evo2-tuned@" + "0123456789" * 4
+
+
+def fetch(name: str) -> list[str]:
+    return [f"Fetching the model {name}"]
+
+
+def split(name: str) -> list[str]:
+    return [f"Splitting the variants of {name}"]
+
+
+def windows(name: str, scoring: str) -> list[str]:
+    return [f"Placing windows: {name}, {scoring}, {i}-of-2" for i in (1, 2)]
+
+
+def score(name: str, scoring: str) -> list[str]:
+    return [f"Scoring: {name}, {scoring}, {i}-of-2" for i in (1, 2)]
+
+
+def merge(name: str, scoring: str) -> list[str]:
+    return [f"Merging the scores: {name}, {scoring}"]
+
+
+def evaluate(name: str, scoring: str) -> list[str]:
+    return [f"Evaluating: {name}, {scoring}"] if name == "b" else []
+
+
+def from_merge(name: str, scoring: str) -> list[str]:
+    return merge(name, scoring) + evaluate(name, scoring)
+
+
+def from_windows(name: str, scoring: str) -> list[str]:
+    return windows(name, scoring) + score(name, scoring) + from_merge(name, scoring)
+
+
+def with_reports(jobs: list[str]) -> list[str]:
+    """The jobs, and the report of each variant set whose tables or figures they make, sorted."""
+    made = [re.match(r"(?:Merging the scores|Evaluating): (\w+),", job) for job in jobs]
+    reports = {f"Writing the report of {found[1]}" for found in made if found}
+    return sorted([*jobs, *reports])
+
+
+ALL = with_reports(
+    split("a")
+    + split("b")
+    + from_windows("a", "short")
+    + from_windows("a", "long")
+    + from_windows("b", "short")
+)
+
+
+# --- what runs
+
+
+def test_a_fresh_run_plans_each_job_once(project: Project) -> None:
+    assert project.planned() == ALL
+
+
+def test_a_run_calls_each_command_with_the_config_that_holds(finished: Path) -> None:
+    calls = [json.loads(line) for line in (finished / "calls.jsonl").read_text().splitlines()]
+    assert Counter(call["step"] for call in calls) == {
+        "split": 2,
+        "windows": 6,
+        "score": 6,
+        "merge": 3,
+        "evaluate": 1,
+        "report": 2,
+    }
+    config = load_config(CONFIG, look_for_files=False)
+    for call in calls:
+        assert load_config(call["config"], look_for_files=False) == config
+    for file in ["a/short", "a/long", "b/short"]:
+        assert (finished / "results" / file / "scores.parquet").exists()
+        assert (finished / "results" / file / "run.json").exists()
+        assert (finished / "results" / "logs" / "merge" / f"{file}.log").exists()
+        assert (finished / "results" / "logs" / "benchmarks" / "merge" / f"{file}.tsv").exists()
+
+
+def test_a_finished_run_has_nothing_to_do(done: Project) -> None:
+    assert done.planned() == []
+
+
+def test_a_scoring_can_be_asked_for_alone(project: Project) -> None:
+    target = "results/b/short/scores.parquet"
+    of_b = split("b") + windows("b", "short") + score("b", "short") + merge("b", "short")
+    assert project.planned(target) == sorted(of_b)
+
+
+def test_a_config_on_the_command_line_reaches_the_jobs(project: Project) -> None:
+    target = "elsewhere/b/short/scores.parquet"
+    project.run("--config", "shards=3", "output=elsewhere", "--", target)
+    assert (project.folder / target).exists()
+    assert {call["config"]["shards"] for call in project.calls()} == {3}
+    assert Counter(call["step"] for call in project.calls())["score"] == 3
+
+
+def test_another_config_file_takes_the_place_of_config_yaml(project: Project) -> None:
+    other = copy.deepcopy(CONFIG)
+    other["variant_sets"] = {"c": CONFIG["variant_sets"]["b"]}
+    other["output"] = "elsewhere"
+    (project.folder / "other.yaml").write_text(yaml.safe_dump(other))
+    project.run("--configfile", "other.yaml")
+    assert (project.folder / "elsewhere/c/short/scores.parquet").exists()
+    assert not (project.folder / "elsewhere/b").exists()
+    config = load_config(other, look_for_files=False)
+    for call in project.calls():
+        assert load_config(call["config"], look_for_files=False) == config
+
+
+def test_names_with_dots_and_digits_are_told_apart(project: Project) -> None:
+    project.config["scorings"] |= {
+        "1": {"model": "small"},
+        "1.5": {"model": "small", "horizon": 7},
+        "1x5": {"model": "small", "horizon": 8},
+    }
+    project.config["variant_sets"] = {
+        "2": {"variants": "b.vcf", "reference": "two", "scorings": ["1", "1.5", "1x5"]}
+    }
+    project.run()
+    for scoring in ["1", "1.5", "1x5"]:
+        assert (project.folder / f"results/2/{scoring}/scores.parquet").exists()
+
+
+# --- what runs again
+
+
+def test_another_variant_set_runs_alone(done: Project) -> None:
+    done.config["variant_sets"]["c"] = {
+        "variants": "c.vcf",
+        "reference": "two",
+        "scorings": ["short"],
+    }
+    assert done.planned() == with_reports(split("c") + from_windows("c", "short"))
+
+
+def test_another_scoring_runs_alone(done: Project) -> None:
+    done.config["variant_sets"]["b"]["scorings"].append("spare")
+    assert done.planned() == with_reports(from_windows("b", "spare"))
+
+
+def test_a_scoring_that_is_not_used_runs_nothing(done: Project) -> None:
+    done.config["scorings"]["unused"] = {"model": "small"}
+    done.config["scorings"]["spare"]["strands"] = "forward"
+    assert done.planned() == []
+
+
+def test_the_way_of_working_runs_nothing_again(done: Project) -> None:
+    done.config["run"]["batch_tokens"] = 4096
+    done.config["models"]["large"]["gpus"] = 1
+    assert done.planned() == []
+    del done.config["run"]
+    assert done.planned() == []
+
+
+def test_a_model_that_moves_to_the_cpu_changes_its_number_type(done: Project) -> None:
+    done.config["models"]["large"]["gpus"] = 0
+    assert done.planned() == with_reports(score("a", "long") + merge("a", "long"))
+
+
+def test_a_default_written_out_runs_nothing_again(done: Project) -> None:
+    done.config["scorings"]["short"] |= {
+        "window_placement": "centered",
+        "strands": "both",
+        "horizon": None,
+        "max_allele_length": 16,
+        "min_context": None,
+        "max_n_share": 0.5,
+        "prepend_bos": False,
+    }
+    done.config["models"]["large"]["dtype"] = "bfloat16"
+    done.config["references"]["two"]["circular_contigs"] = []
+    done.config["variant_sets"]["b"]["carry"] = []
+    assert done.planned() == []
+
+
+def test_another_window_length_runs_that_scoring_again_alone(done: Project) -> None:
+    done.config["scorings"]["short"]["window_length"] = 66
+    assert done.planned() == with_reports(from_windows("a", "short") + from_windows("b", "short"))
+    done.config = copy.deepcopy(CONFIG)
+    done.config["scorings"]["long"]["window_length"] = 130
+    assert done.planned() == with_reports(from_windows("a", "long"))
+
+
+def test_another_number_type_scores_again_with_that_model_alone(done: Project) -> None:
+    done.config["models"]["small"]["dtype"] = "bfloat16"
+    assert done.planned() == with_reports(
+        score("a", "short") + merge("a", "short") + score("b", "short") + from_merge("b", "short")
+    )
+
+
+@pytest.mark.parametrize("change", [{"fp8": "emulate"}, {"allow_without_fp8": True}])
+def test_another_way_of_fp8_scores_again_with_that_model_alone(
+    done: Project, change: dict[str, object]
+) -> None:
+    done.config["models"]["large"] |= change
+    assert done.planned() == with_reports(score("a", "long") + merge("a", "long"))
+
+
+def test_another_contig_name_reads_the_sets_of_that_reference_again(done: Project) -> None:
+    done.config["references"]["two"]["contig_aliases"] = {"chrM": "MT"}
+    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
+
+
+def test_another_circle_places_windows_of_that_reference_again(done: Project) -> None:
+    done.config["references"]["two"]["circular_contigs"] = ["MT"]
+    assert done.planned() == with_reports(from_windows("b", "short"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"carry": ["AC"]},
+        {"filters": {"pass_only": True}},
+        {"regions": ["c:1-2"]},
+        {"saturate": ["snv"]},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_another_choice_of_variants_runs_that_set_again(
+    done: Project, settings: dict[str, Any]
+) -> None:
+    done.config["variant_sets"]["b"] |= settings
+    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
+
+
+def test_another_order_of_rows_merges_again(done: Project) -> None:
+    done.config["variant_sets"]["b"]["sort_by_position"] = True
+    assert done.planned() == with_reports(from_merge("b", "short"))
+
+
+def test_other_values_of_a_label_evaluate_again(done: Project) -> None:
+    label = done.config["variant_sets"]["b"]["labels"]["KIND"]
+    label["positive"].append("worse")
+    assert done.planned() == with_reports(evaluate("b", "short"))
+    label["where"] = {"KIND": ["worse"]}
+    done.config["variant_sets"]["b"]["groups"] = ["KIND"]
+    assert done.planned() == with_reports(evaluate("b", "short"))
+
+
+def test_another_field_of_labels_has_to_be_read_first(done: Project) -> None:
+    done.config["variant_sets"]["b"]["baselines"] = {"CADD": "high"}
+    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
+
+
+def test_the_report_of_a_set_can_be_asked_for(project: Project) -> None:
+    of_b = split("b") + from_windows("b", "short")
+    assert project.planned("results/b/report.html") == with_reports(of_b)
+    project.run("results/a/report.html")
+    report = project.calls()[-1]
+    assert report["step"] == "report"
+    flags = dict(zip(report["argv"][::2], report["argv"][1::2], strict=True))
+    assert (flags["--variant-set"], flags["--results"]) == ("a", "results/a")
+    assert (project.folder / "results" / "logs" / "report" / "a.log").exists()
+
+
+def test_exports_are_added_to_a_finished_run(done: Project) -> None:
+    done.config["variant_sets"]["a"]["exports"] = ["vcf", "bedgraph", "tsv"]
+    assert done.planned() == [
+        "Writing TSV: a, long",
+        "Writing TSV: a, short",
+        "Writing VCF: a, long",
+        "Writing VCF: a, short",
+        "Writing bedGraph: a, long",
+        "Writing bedGraph: a, short",
+    ]
+
+
+def test_another_number_of_shards_runs_everything_again(done: Project) -> None:
+    done.config["shards"] = 1
+    assert len(done.planned()) == 2 + 3 * 3 + 1 + 2
+
+
+def test_shards_of_another_number_do_not_lie_beside_the_new_ones(project: Project) -> None:
+    project.run("results/b/shards")
+    project.config["shards"] = 1
+    project.run("results/b/shards")
+    shards = project.folder / "results" / "b" / "shards"
+    assert {path.name for path in shards.glob("[!.]*")} == {"split.json", "1-of-1.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("two.fa", split("b") + from_windows("b", "short")),
+        (
+            "a b.vcf",
+            split("a") + from_windows("a", "short") + from_windows("a", "long"),
+        ),
+        ("large.pt.part1", score("a", "long") + merge("a", "long")),
+        (
+            "small/model.safetensors",
+            score("a", "short")
+            + merge("a", "short")
+            + score("b", "short")
+            + from_merge("b", "short"),
+        ),
+    ],
+)
+def test_a_newer_file_runs_what_reads_it_again(
+    project: Project, file: str, expected: list[str]
+) -> None:
+    project.run()
+    project.change(file)
+    assert project.planned() == with_reports(expected)
+
+
+def test_exports_of_a_run(project: Project) -> None:
+    project.config["variant_sets"]["a"]["exports"] = ["vcf"]
+    project.config["variant_sets"]["b"]["exports"] = ["tsv", "bedgraph"]
+    project.run()
+    files = {path.name for path in (project.folder / "results" / "a" / "short").iterdir()}
+    assert "scores.vcf.gz" in files
+    assert not (project.folder / "results" / "a" / "short" / "scores.tsv").exists()
+    assert (project.folder / "results" / "b" / "short" / "scores.tsv").exists()
+    assert (project.folder / "results" / "b" / "short" / "scores.bedgraph.gz").exists()
+
+
+# --- what Snakemake compares to decide what runs again
+
+RERUN_TRIGGERS = ROOT / "tests" / "data" / "rerun_triggers.json"
+
+
+def read_environments() -> dict[str, dict[str, str]]:
+    """The files of each rule's conda environment, by their digests."""
+    environments = {}
+    for file in SNAKEFILE.parent.glob("rules/*.smk"):
+        for rule, env in re.findall(
+            r"^rule (\w+):.*?^    conda:\s+\"(.*?)\"", file.read_text(), re.MULTILINE | re.DOTALL
+        ):
+            conda = (file.parent / env).resolve()
+            files = [conda, conda.with_suffix(".post-deploy.sh")]
+            environments[rule] = {
+                one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in files
+            }
+    return environments
+
+
+def recorded_triggers(folder: Path) -> dict[str, dict[str, Any]]:
+    """What Snakemake recorded of one job of each rule; if one value changes, the job runs again."""
+    metadata = folder / ".snakemake" / "metadata"
+    records: dict[str, dict[str, dict[str, Any]]] = {}
+    for file in metadata.rglob("*"):
+        if file.is_file():
+            # A long name is cut into folders whose names begin with @.
+            name = "".join(part.removeprefix("@") for part in file.relative_to(metadata).parts)
+            record = json.loads(file.read_text())
+            output = base64.urlsafe_b64decode(name).decode()
+            records.setdefault(record["rule"], {})[output] = record
+    triggers = {}
+    for rule, by_output in records.items():
+        first = by_output[min(by_output)]
+        triggers[rule] = {
+            "params": first["params"],
+            "shell": first["code"],
+            "input": first["input"],
+            # All outputs of one job have the same log.
+            "output": sorted(name for name, one in by_output.items() if one["log"] == first["log"]),
+        }
+    return triggers
+
+
+def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project) -> None:
+    """If a change of the code changes the pinned file, users compute again: the changelog says so.
+
+    `python -m pytest tests/workflow/test_workflow.py -k pinned` writes the values found to the folder that
+    its message names; they become the pinned ones by a copy.
+    """
+    project.config["variant_sets"]["b"]["exports"] = ["vcf", "tsv", "bedgraph"]
+    project.config["variant_sets"]["a"]["saturate"] = ["snv"]
+    project.config["models"]["large"] = {"checkpoint": HUB_NAME, "gpus": 2}
+    project.run()
+    triggers = recorded_triggers(project.folder)
+    for rule, environment in read_environments().items():
+        triggers[rule]["environment"] = environment
+    found = project.folder / RERUN_TRIGGERS.name
+    found.write_text(json.dumps(triggers, indent=2, sort_keys=True) + "\n")
+    assert found.read_text() == RERUN_TRIGGERS.read_text(), found
+
+
+# --- models on a hub
+
+
+def test_a_model_on_a_hub_is_fetched_once_for_all_its_jobs(project: Project) -> None:
+    project.config["models"]["small"]["checkpoint"] = HUB_NAME
+    assert project.planned() == sorted([*ALL, *fetch("small")])
+    project.run()
+    (call,) = [call for call in project.calls() if call["step"] == "fetch"]
+    assert call["argv"][-1] == HUB_NAME
+    assert project.planned() == []
+    # Of two scorings that use no model on a hub, none asks for it.
+    project.config["scorings"]["more"] = {"model": "large"}
+    project.config["variant_sets"]["a"]["scorings"].append("more")
+    assert project.planned() == with_reports(from_windows("a", "more"))
+
+
+def test_another_revision_is_fetched_and_scored(project: Project) -> None:
+    project.config["models"]["large"] = {"checkpoint": HUB_NAME}
+    project.run()
+    project.config["models"]["large"]["checkpoint"] = HUB_NAME.replace("0", "1")
+    assert project.planned() == with_reports(
+        [*fetch("large"), *score("a", "long"), *merge("a", "long")]
+    )
+
+
+SLURM_STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >> {log}
+test "$(basename "$0")" != sbatch
+"""
+
+
+def test_a_job_goes_to_a_cluster_with_its_gpus_and_a_fetch_does_not(project: Project) -> None:
+    """SLURM's commands are stand-ins too: they note how they are called, and no job runs."""
+    project.config["models"]["large"] = {"checkpoint": HUB_NAME, "gpus": 2}
+    scores = [f"results/a/{scoring}/scores/1-of-2.parquet" for scoring in ("long", "short")]
+    project.run(*scores)
+    for file in [*scores, "results/models/large.json"]:
+        (project.folder / file).unlink()
+    project.calls_file.unlink()
+    log = project.folder / "slurm"
+    for name in ("sbatch", "sacct", "scancel", "scontrol", "squeue"):
+        command = project.folder / "bin" / name
+        command.write_text(SLURM_STAND_IN.format(log=f"'{log}'"))
+        command.chmod(0o755)
+    project.snakemake(
+        *("--snakefile", str(SNAKEFILE), "--profile", str(ROOT / "workflow/profiles/slurm")),
+        *("--retries", "0", "--slurm-init-seconds-before-status-checks", "1", *scores),
+        status=1,
+    )
+    assert [call["step"] for call in project.calls()] == ["fetch"]
+    asked = [line for line in log.read_text().splitlines() if line.startswith("sbatch")]
+    gpus = {
+        scoring: [word for line in asked if f"a_{scoring}_" in line for word in line.split()
+                  if word.startswith("--gpus")]
+        for scoring in ("long", "short")
+    }  # fmt: skip
+    assert gpus == {"long": ["--gpus=2"], "short": []}
+    assert len(asked) == 2
+    assert all("--export=ALL" in line for line in asked), "HF_HOME has to reach the jobs"
+
+
+# --- what is wrong is one line
+
+
+def error_line(output: str) -> str:
+    """The one line that a user sees beside what Snakemake says about itself."""
+    lines = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, output
+    assert "Traceback" not in output
+    return lines[0]
+
+
+def test_a_wrong_config_is_one_line_and_no_job(project: Project) -> None:
+    project.config["scorings"]["short"]["window_lenght"] = 64
+    output = project.snakemake("--snakefile", str(SNAKEFILE), config=project.config, status=1)
+    assert error_line(output).startswith(
+        "Error: config.yaml: scorings.short.window_lenght: unknown key; did you mean window_length?"
+    )
+    assert not project.calls_file.exists()
+
+
+def test_a_missing_file_is_one_line(project: Project) -> None:
+    (project.folder / "b.vcf").unlink()
+    output = project.snakemake(
+        "--snakefile", str(SNAKEFILE), "--dry-run", config=project.config, status=1
+    )
+    assert error_line(output).startswith(
+        "Error: config.yaml: variant_sets.b.variants: b.vcf does not exist"
+    )
+
+
+def test_a_key_that_stands_twice_is_one_line(project: Project) -> None:
+    text = yaml.safe_dump(project.config) + "output: a\noutput: b\n"
+    (project.folder / "config.yaml").write_text(text)
+    output = project.snakemake("--snakefile", str(SNAKEFILE), "--dry-run", status=1)
+    assert "the key 'output' stands twice" in error_line(output)
+
+
+# --- as part of another workflow
+
+PARENT = """
+configfile: "parent.yaml"
+
+rule calls:
+    output: "called.vcf"
+    shell: "echo called > {{output}}"
+
+module evo2:
+    snakefile: {snakefile!r}
+    config: config["evo2"]
+    prefix: "scored"
+
+use rule * from evo2 as evo2_*
+
+rule all:
+    default_target: True
+    input: rules.evo2_all.input, "called.vcf"
+"""
+
+
+def test_another_workflow_imports_it_with_its_own_config_and_prefix(project: Project) -> None:
+    config = project.config
+    del config["variant_sets"]["a"]
+    config["variant_sets"]["b"]["exports"] = ["vcf"]
+    # made by the parent: not there when the workflow is read
+    config["variant_sets"]["b"]["variants"] = "called.vcf"
+    config["models"]["small"]["checkpoint"] = HUB_NAME
+    (project.folder / "parent.yaml").write_text(yaml.safe_dump({"evo2": config, "own": 1}))
+    (project.folder / "Snakefile").write_text(PARENT.format(snakefile=str(SNAKEFILE)))
+    project.snakemake()
+    assert (project.folder / "scored/results/b/short/scores.vcf.gz").exists()
+    assert (project.folder / "scored/results/models/small.json").exists()
+    assert not (project.folder / "results").exists()
+    configs = [call["config"] for call in project.calls() if call["step"] not in NO_CONFIG]
+    assert configs == [config] * 8
+    config["run"]["batch_tokens"] = 7
+    (project.folder / "parent.yaml").write_text(yaml.safe_dump({"evo2": config, "own": 1}))
+    assert "Nothing to be done" in project.snakemake()
+
+
+def test_two_imports_with_different_shards_stand_side_by_side(project: Project) -> None:
+    parent = """
+configs = {configs!r}
+module first:
+    snakefile: {snakefile!r}
+    config: configs[0]
+    prefix: "first"
+use rule * from first as first_*
+module second:
+    snakefile: {snakefile!r}
+    config: configs[1]
+    prefix: "second"
+use rule * from second as second_*
+rule all:
+    default_target: True
+    input: rules.first_all.input, rules.second_all.input
+"""
+    configs = [project.config | {"shards": 2}, project.config | {"shards": 3}]
+    (project.folder / "Snakefile").write_text(
+        parent.format(configs=configs, snakefile=str(SNAKEFILE))
+    )
+    output = project.snakemake("--dry-run")
+    assert re.search(r"^first_score +6$", output, flags=re.MULTILINE)
+    assert re.search(r"^second_score +9$", output, flags=re.MULTILINE)
+
+
+USUAL_PARENT = """
+rule all:
+    input: "own.txt"
+
+rule own:
+    output: "own.txt"
+    shell: "touch {{output}}"
+
+module evo2:
+    snakefile: {snakefile!r}
+    config: {config!r}
+    prefix: "evo2"
+
+use rule * from evo2 as evo2_*
+"""
+
+
+def test_a_parent_whose_own_all_comes_first_keeps_it_as_its_target(project: Project) -> None:
+    parent = USUAL_PARENT.format(snakefile=str(SNAKEFILE), config=project.config)
+    (project.folder / "Snakefile").write_text(parent)
+    output = project.snakemake("--dry-run")
+    assert re.search(r"^own +1$", output, flags=re.MULTILINE)
+    assert "evo2_" not in output
+
+
+# --- the workflow as it is shipped
+
+
+def test_the_linter_finds_nothing(project: Project) -> None:
+    assert "good condition" in project.run("--lint")
+
+
+@pytest.mark.parametrize("profile", ["local", "slurm"])
+def test_a_dry_run_with_each_profile(project: Project, profile: str) -> None:
+    assert project.planned("--profile", str(ROOT / "workflow" / "profiles" / profile)) == ALL
+
+
+def test_no_profile_is_mixed_in_unasked() -> None:
+    assert not (ROOT / "workflow" / "profiles" / "default").exists()
+    assert not (ROOT / "profiles").exists()
+
+
+def test_rules_are_thin() -> None:
+    for file in [SNAKEFILE, *SNAKEFILE.parent.glob("rules/*.smk")]:
+        text = file.read_text()
+        assert not re.search(r"^\s*(def|script:|run:|retries:|lambda)\b", text, re.MULTILINE), file
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_a_thousand_shards_is_quick(project: Project) -> None:
+    project.config["shards"] = 1000
+    del project.config["variant_sets"]["b"]
+    start = time.perf_counter()
+    project.run("--dry-run", "--quiet")
+    wall_s = time.perf_counter() - start
+    assert wall_s < 60, "measured 10 s for 2 scorings on an idle machine"
