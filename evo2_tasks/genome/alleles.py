@@ -1,4 +1,4 @@
-"""Alleles as text: one record into its alleles, what is no sequence, common ends, shifting."""
+"""Alleles as text: splitting a record, symbolic alleles, trimming, shifting."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from evo2_tasks.genome.records import Filters, Record, Variant
 
-# Bases to compare at first when an allele is shifted, and at most at once.
+# Number of bases compared in the first step of shifting an allele, and at most in a later step.
 _FIRST_STEP = 32
 _LAST_STEP = 4096
 
@@ -17,12 +17,12 @@ _SYMBOLIC = re.compile(r"<.*>", re.DOTALL)
 
 
 class Edit(NamedTuple):
-    """What an allele changes, without the bases that ref and alt have in common at their ends.
+    """The change that an allele makes, without the bases that ref and alt share at their ends.
 
     Attributes:
         start: First changed base, 0-based; for an insertion the base after it.
-        ref: Bases that are replaced.
-        alt: Bases that replace them.
+        ref: The replaced bases; empty for an insertion.
+        alt: The bases that replace them; empty for a deletion.
     """
 
     start: int
@@ -31,22 +31,22 @@ class Edit(NamedTuple):
 
 
 def split_alleles(record: Record, index: int, num_before: int, filters: Filters) -> list[Variant]:
-    """The rows of a record, with the status of those that the filters leave out.
+    """The rows of a record; rows that the filters leave out have the status ``filtered``.
 
     Args:
         record: A readable record, or a piece of one.
-        index: Its 0-based number.
-        num_before: Alleles of the pieces before this one.
-        filters: What to leave out.
+        index: Number of the record, 0-based.
+        num_before: Number of alleles in the earlier pieces of the record.
+        filters: The filters of the variant set.
     """
     ref = upper_letters(record.ref)
-    left_out = (filters.pass_only and record.filters != "PASS") or is_other_contig(
+    is_left_out = (filters.pass_only and record.filters != "PASS") or is_other_contig(
         record.contig, filters
     )
     variants = []
     for i, spelled in enumerate(record.alts):
         alt = upper_letters(spelled)
-        filtered = left_out or _is_too_long(ref, alt, filters.max_length)
+        is_filtered = is_left_out or _is_too_long(ref, alt, filters.max_length)
         variants.append(
             Variant(
                 index,
@@ -55,7 +55,7 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
                 record.pos,
                 ref,
                 alt,
-                "filtered" if filtered else None,
+                "filtered" if is_filtered else None,
                 record.carried[i] if record.carried else (),
             )
         )
@@ -63,17 +63,17 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
 
 
 def is_other_contig(contig: str, filters: Filters) -> bool:
-    """Whether a contig is none of those to keep."""
+    """Whether the filters leave this contig out."""
     return filters.contigs is not None and contig not in filters.contigs
 
 
 def upper_letters(allele: str) -> str:
-    """An allele in upper case if it is letters only, else as it is spelled."""
+    """An allele in upper case if it consists of ASCII letters only; else unchanged."""
     return allele.upper() if allele.isascii() and allele.isalpha() else allele
 
 
 def text_status(ref: str, alt: str) -> str | None:
-    """The status of an allele that is no sequence or no change, told from its text alone."""
+    """The status of an allele that is not a sequence, or changes nothing; null for all others."""
     if alt == ".":
         return "missing_allele"
     if alt == ref:
@@ -88,12 +88,12 @@ def text_status(ref: str, alt: str) -> str | None:
 
 
 def trim(start: int, ref: str, alt: str) -> Edit:
-    """Drop the bases that ref and alt have in common, at the right end first.
+    """Remove the bases that ref and alt share at their ends, at the right end first.
 
     Args:
         start: 0-based position of the first base of ``ref``.
-        ref: Bases of the reference.
-        alt: Bases instead of them, not the same.
+        ref: The reference allele.
+        alt: The alternate allele; differs from ``ref``.
     """
     if len(ref) == len(alt) == 1:
         return Edit(start, ref, alt)
@@ -105,15 +105,15 @@ def trim(start: int, ref: str, alt: str) -> Edit:
 
 
 def count_right_shift(fetch: Callable[[int, int], str], start: int, unit: str, limit: int) -> int:
-    """How far an inserted or deleted ``unit`` can move right over the bases from ``start`` on.
+    """By how many bases an inserted or deleted ``unit`` can move right.
 
-    It can as far as these bases repeat the unit, at most ``limit`` bases.
+    It can move as far as the bases from ``start`` on repeat it.
 
     Args:
-        fetch: The bases between two positions.
-        start: First base after the unit.
+        fetch: Returns the bases between two positions, 0-based and half-open.
+        start: First base after the unit, 0-based.
         unit: The inserted or deleted bases.
-        limit: Number of bases to look at.
+        limit: Largest result; no bases beyond it are compared.
     """
     done, step = 0, _FIRST_STEP
     while done < limit:
@@ -128,7 +128,7 @@ def count_right_shift(fetch: Callable[[int, int], str], start: int, unit: str, l
 
 
 def count_left_shift(fetch: Callable[[int, int], str], end: int, unit: str, limit: int) -> int:
-    """How far an inserted or deleted ``unit`` can move left over the bases before ``end``."""
+    """By how many bases an inserted or deleted ``unit`` that begins at ``end`` can move left."""
     backwards = unit[::-1]
 
     def fetch_backwards(first: int, last: int) -> str:
@@ -138,9 +138,9 @@ def count_left_shift(fetch: Callable[[int, int], str], end: int, unit: str, limi
 
 
 def rotate_left(unit: str, shift: int) -> str:
-    """The unit as it reads after moving ``shift`` bases to the left."""
-    turn = shift % len(unit)
-    return unit[-turn:] + unit[:-turn] if turn else unit
+    """The spelling of the unit after it moved ``shift`` bases to the left."""
+    size = shift % len(unit)
+    return unit[-size:] + unit[:-size] if size else unit
 
 
 def _is_too_long(ref: str, alt: str, max_length: int | None) -> bool:
@@ -154,7 +154,7 @@ def _repeat(unit: str, offset: int, size: int) -> str:
 
 
 def _common_prefix(one: str, other: str) -> int:
-    """Number of characters that two texts begin with in common."""
+    """Length of the longest common prefix of two texts."""
     size = min(len(one), len(other))
     if one[:size] == other[:size]:
         return size

@@ -1,4 +1,4 @@
-"""The windows of an allele: where they lie, what they read, and the status that forbids them."""
+"""The windows of an allele: their position and bases, or the status if there are none."""
 
 from __future__ import annotations
 
@@ -23,37 +23,42 @@ if TYPE_CHECKING:
 Strand = Literal["forward", "reverse"]
 
 Fetch = Callable[[str, int, int], str]
-"""The bases of a reference contig between two positions, as `Reference.fetch` gives them."""
+"""A function with the arguments and the result of `Reference.fetch`."""
 
 MAX_PIECE_BASES = 1 << 20
 
 DEFAULT_MIN_CONTEXT = 512
 
-_ASKED: Mapping[str, tuple[Strand, ...]] = {
+STRANDS: Mapping[str, tuple[Strand, ...]] = {
     "both": ("forward", "reverse"),
     "forward": ("forward",),
     "reverse": ("reverse",),
 }
+"""The strands that each value of the config key ``strands`` asks for."""
 
-# Letters of IUPAC; any other byte stays what it is.
+# IUPAC letters only; any other byte stays as it is.
 _COMPLEMENT = str.maketrans("ACGTURYSWKMBDHVN", "TGCAAYRSWMKVHDBN")
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSettings:
-    """How windows are laid, as the config's scoring says it; the same for all alleles.
+    """How windows are placed: the settings of one scoring, the same for all its alleles.
 
     Attributes:
-        window_length: Bases of a window.
+        window_length: Length of a window, bases.
         window_placement: ``centered`` on each allele, or ``tiled`` over the contig.
-        window_step: Distance of tiled windows; null for a quarter of the window.
-        strands: Which strands are read.
-        horizon: Tokens to score from the first difference on; null for all of them.
-        max_allele_length: Longest trimmed allele; null for a quarter of the window.
+        window_step: Distance between the starts of tiled windows, bases; null for a quarter of
+            the window.
+        strands: Which strands the model reads.
+        horizon: Number of tokens to score from the first difference on; null for all of them.
+        max_allele_length: Length of the longest trimmed allele that gets windows, bases; null for
+            a quarter of the window.
         max_n_share: Largest share of bases other than A, C, G, T in a window.
-        min_context: Tokens before the first difference, and from it on, below which a row is
-            flagged; null for the lesser of 512 and a quarter of the window.
-        prepend_bos: Whether a token stands before the window, so that its first base is predicted.
+        min_context: A row is flagged if it has fewer tokens than this before the first difference,
+            or from the first difference on; null for the smaller of 512 and a quarter of the
+            window.
+        prepend_bos: Whether a BOS token comes before the window, so that the model predicts the
+            window's first base too.
     """
 
     window_length: int = 8192
@@ -67,7 +72,7 @@ class WindowSettings:
     prepend_bos: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what would let an allele lie outside its window."""
+        """Refuse settings that would put an allele outside its window."""
         for name in ("window_length", "window_step", "horizon"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -82,23 +87,25 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True)
 class PlacedAllele:
-    """An allele with its status, and its windows where it has them.
+    """An allele with its status, and with its windows if it has any.
 
     Attributes:
-        status: ``scored`` where nothing forbids a score.
-        flags: What to know about a scored allele.
-        reference_contig: As the FASTA names it; null if it has no such contig.
-        window_start: First base of the reference window, before any cut; may be negative on a
+        status: ``scored`` if the allele can be scored, else the reason why it cannot.
+        flags: Names of the flags of a scored allele.
+        reference_contig: Name of the contig in the FASTA; null if the FASTA has no such contig.
+        window_start: Start of the reference window before any cut, 0-based; may be negative on a
             circular contig.
-        window_end: Base after its last one; may pass the length of a circular contig.
-        edit_start: First changed base of the left-aligned trimmed allele, 0-based.
-        edit_ref: Number of bases that it replaces.
-        edit_alt: Bases that replace them.
-        length_fwd: Tokens of each of the forward strand's two windows, as they are cut; null where
-            the strand has no score.
-        prefix_fwd: Tokens before the first difference.
-        length_rev: As ``length_fwd``, of the reverse strand.
-        prefix_rev: As ``prefix_fwd``, of the reverse strand.
+        window_end: End of the reference window before any cut, 0-based and exclusive; may exceed
+            the length of a circular contig.
+        edit_start: First changed base of the trimmed, left-aligned allele, 0-based.
+        edit_ref: Number of reference bases that the allele replaces.
+        edit_alt: The bases that replace them.
+        length_fwd: Number of tokens in each of the two windows of the forward strand, after the
+            cuts; null if the strand has no score.
+        prefix_fwd: Number of tokens before the first difference on the forward strand; null if the
+            strand has no score.
+        length_rev: Like ``length_fwd``, for the reverse strand.
+        prefix_rev: Like ``prefix_fwd``, for the reverse strand.
     """
 
     status: str
@@ -116,7 +123,7 @@ class PlacedAllele:
 
 
 class _Limits(NamedTuple):
-    """The settings as they are on one contig."""
+    """The settings that depend on the contig, with their values on one contig."""
 
     window_length: int
     window_step: int
@@ -136,16 +143,17 @@ class _Contig(NamedTuple):
         return self.reference.fetch(self.name, start, end)
 
     def wrap(self, position: int) -> int:
-        """A position that passed 0 or the length of a circle, back on it."""
+        """The position, on a circular contig modulo its length."""
         return position % self.length if self.circular else position
 
 
-class _Reading(NamedTuple):
-    """What one strand reads, before a horizon.
+class _StrandWindows(NamedTuple):
+    """The size of the two windows of one strand, before a horizon cuts them.
 
     Attributes:
-        length: Tokens of each of its two windows.
-        prefix: Tokens before the first difference; not below ``length`` if there is none.
+        length: Number of tokens in each of the two windows.
+        prefix: Number of tokens before the first difference. If the windows do not differ, this is
+            ``length`` or more.
     """
 
     length: int
@@ -153,16 +161,16 @@ class _Reading(NamedTuple):
 
 
 def place_allele(variant: Variant, reference: Reference, settings: WindowSettings) -> PlacedAllele:
-    """Find the status of an allele, and lay its windows.
+    """Find the status of an allele, and place its windows.
 
     Args:
-        variant: One row of the input, with the status that reading gave it, if any.
-        reference: The sequences that it changes.
-        settings: The windows of the scoring.
+        variant: One row of the input. It may already have a status from the reader of the file.
+        reference: The sequences that the variant changes.
+        settings: The window settings of the scoring.
 
     Returns:
-        The first status that applies, in the order of the closed list; ``scored`` stands for an
-        allele that is to be scored.
+        The allele with the first status that applies, in the order of the closed list. The status
+        ``scored`` means here that the allele can be scored.
     """
     contig, ref, alt = variant.contig, variant.ref, variant.alt
     if contig is None:
@@ -193,15 +201,16 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
 def needed_intervals(
     placed: PlacedAllele, contig_length: int, circular: bool
 ) -> list[tuple[int, int]]:
-    """The bases of the reference contig that `strand_sequences` reads for an allele.
+    """The intervals of the reference contig that `strand_sequences` reads for an allele.
 
     Args:
         placed: An allele with or without windows.
-        contig_length: Of its reference contig.
+        contig_length: Length of its reference contig, bases.
         circular: Whether that contig is circular.
 
     Returns:
-        Sorted intervals that do not touch, within 0 and the length of the contig.
+        Intervals between 0 and the contig's length, 0-based and half-open, sorted. No two of them
+        overlap or touch.
     """
     intervals: list[tuple[int, int]] = []
     lengths: Mapping[Strand, int | None] = {
@@ -221,8 +230,8 @@ def merge_intervals(
     """Sort intervals, merge those that touch, and cut the merged ones into pieces.
 
     Args:
-        intervals: 0-based and half-open.
-        max_length: Longest piece; null for no cut.
+        intervals: Intervals, 0-based and half-open.
+        max_length: Largest length of a piece, bases; null to leave the merged intervals whole.
     """
     merged: list[tuple[int, int]] = []
     for start, end in sorted(intervals):
@@ -245,15 +254,18 @@ def strand_sequences(
     """The reference and the alternate window of one strand, in reading direction.
 
     Args:
-        fetch: Gives the bases of ranges within 0 and the length of the contig; those of
-            `needed_intervals` are enough.
-        placed: An allele that this strand has a length for.
-        strand: Which strand reads.
-        contig_length: Of the reference contig.
+        fetch: Returns the bases of an interval between 0 and the contig's length. It is called
+            only for intervals within those of `needed_intervals`.
+        placed: An allele with windows on this strand.
+        strand: Which strand to read.
+        contig_length: Length of the reference contig, bases.
         circular: Whether that contig is circular.
 
     Returns:
-        Two windows of the strand's length, upper case.
+        The two windows in upper case, each of the strand's length.
+
+    Raises:
+        ValueError: The allele has no windows on this strand.
     """
     ranges = _ranges(placed, strand, contig_length, circular)
     name = placed.reference_contig or ""
@@ -268,7 +280,7 @@ def strand_sequences(
 
 
 def reverse_complement(bases: str) -> str:
-    """The other strand of upper-case bases, IUPAC letters included."""
+    """The reverse complement of upper-case bases; IUPAC letters are complemented too."""
     return bases.translate(_COMPLEMENT)[::-1]
 
 
@@ -280,7 +292,7 @@ def _find_mismatch(contig: _Contig, start: int, ref: str, alt: str) -> str:
 
 
 def _contig_limits(settings: WindowSettings, contig: _Contig) -> _Limits:
-    """The settings on a contig: a circular one lowers them where its windows are shorter."""
+    """The settings on a contig. A circular contig shorter than the window lowers them."""
     window_length = settings.window_length
     if contig.circular:
         window_length = min(window_length, contig.length)
@@ -302,31 +314,31 @@ def _find_limits(settings: WindowSettings, window_length: int, circular: bool) -
 def _lay_windows(
     edit: Edit, contig: _Contig, settings: WindowSettings, limits: _Limits, *, is_alias: bool
 ) -> PlacedAllele:
-    """Left-align an allele that fits the reference, and see what its strands read."""
+    """Left-align an allele whose REF matches the reference, and size the windows of each strand."""
     aligned, differs = _left_align(edit, contig)
     start, end = _find_window(aligned.start, contig, settings, limits)
     num_other = contig.reference.count_non_acgt(contig.name, start, end)
-    readings: dict[Strand, _Reading] = {}
+    by_strand: dict[Strand, _StrandWindows] = {}
     flags: tuple[str, ...] = ()
     if num_other and num_other / (end - start) > settings.max_n_share:
         status = "too_many_n"
     else:
-        for strand in _ASKED[settings.strands]:
-            readings[strand] = _read(strand, aligned, start, end, contig)
-        needs = 0 if settings.prepend_bos else 1
-        # A strand without context has no score; the other one keeps its own.
-        predicted = {
-            strand: reading
-            for strand, reading in readings.items()
-            if differs and needs <= reading.prefix < reading.length
+        for strand in STRANDS[settings.strands]:
+            by_strand[strand] = _size_windows(strand, aligned, start, end, contig)
+        min_prefix = 0 if settings.prepend_bos else 1
+        # A strand without context has no score; the other strand keeps its score.
+        with_context = {
+            strand: windows
+            for strand, windows in by_strand.items()
+            if differs and min_prefix <= windows.prefix < windows.length
         }
-        status = "scored" if len(predicted) == len(readings) else "no_context"
-        readings = predicted
+        status = "scored" if len(with_context) == len(by_strand) else "no_context"
+        by_strand = with_context
     if status == "scored":
         is_moved = aligned.start != contig.wrap(edit.start)
-        flags = _find_flags(readings.values(), settings, limits, num_other, is_alias, is_moved)
-    length_fwd, prefix_fwd = _cut(readings.get("forward"), settings.horizon)
-    length_rev, prefix_rev = _cut(readings.get("reverse"), settings.horizon)
+        flags = _find_flags(by_strand.values(), settings, limits, num_other, is_alias, is_moved)
+    length_fwd, prefix_fwd = _cut(by_strand.get("forward"), settings.horizon)
+    length_rev, prefix_rev = _cut(by_strand.get("reverse"), settings.horizon)
     return PlacedAllele(
         status,
         flags,
@@ -347,8 +359,8 @@ def _left_align(edit: Edit, contig: _Contig) -> tuple[Edit, bool]:
     """Move an insertion or deletion as far left as the sequence allows.
 
     Returns:
-        The allele, and whether it makes a difference at all: on a circle that repeats it all round
-        it makes none that a window could show.
+        The moved allele, and whether any window can differ because of it. No window can if the
+        whole of a circular contig repeats the inserted or deleted bases.
     """
     start, ref, alt = edit
     if ref and alt:
@@ -356,8 +368,8 @@ def _left_align(edit: Edit, contig: _Contig) -> tuple[Edit, bool]:
     unit = ref or alt
     limit = contig.length + len(unit) if contig.circular else start
     shift = count_left_shift(contig.fetch, start, unit, limit)
-    turned = rotate_left(unit, shift)
-    aligned = Edit(contig.wrap(start - shift), turned if ref else "", turned if alt else "")
+    moved = rotate_left(unit, shift)
+    aligned = Edit(contig.wrap(start - shift), moved if ref else "", moved if alt else "")
     return aligned, not (contig.circular and shift == limit)
 
 
@@ -373,20 +385,22 @@ def _find_window(
 
 
 def _find_tile(ideal: int, contig: _Contig, step: int) -> int:
-    """The multiple of ``step`` on the contig that is nearest to an ideal start."""
+    """The start of the tiled window nearest to an ideal start: a multiple of ``step``."""
     last = (contig.length - 1) // step
     if not contig.circular:
-        nearest = -((step - 2 * ideal) // (2 * step))  # rounded, a half downwards
+        nearest = -((step - 2 * ideal) // (2 * step))  # nearest integer, halves rounded down
         return min(max(nearest, 0), last) * step
     ideal = contig.wrap(ideal)
     before = ideal // step
-    # The one after the last is the first, one round later.
+    # After the last tiled window comes the first one again, around the circle.
     after = (before + 1) * step if before < last else contig.length
     return before * step if ideal - before * step <= after - ideal else contig.wrap(after)
 
 
-def _read(strand: Strand, aligned: Edit, start: int, end: int, contig: _Contig) -> _Reading:
-    """What a strand reads: as many tokens as both haplotypes have from where it begins."""
+def _size_windows(
+    strand: Strand, aligned: Edit, start: int, end: int, contig: _Contig
+) -> _StrandWindows:
+    """Size the windows of a strand: both get the common length, and start at the same base."""
     num_ref, num_alt = len(aligned.ref), len(aligned.alt)
     offset = contig.wrap(aligned.start - start)
     prefix = offset if strand == "forward" else end - start - offset - num_ref
@@ -398,27 +412,27 @@ def _read(strand: Strand, aligned: Edit, start: int, end: int, contig: _Contig) 
         num_bases = prefix + num_alt + aligned.start
     length = min(end - start, num_bases)
     if strand == "forward" and not (num_ref and num_alt):
-        # Left-aligned, it is as far as it can go on the reverse strand already.
+        # On the reverse strand, left-aligned is already as far as the allele can move.
         after = start + offset + num_ref
         unit = aligned.ref or aligned.alt
         prefix += count_right_shift(contig.fetch, after, unit, length - prefix)
-    return _Reading(length, prefix)
+    return _StrandWindows(length, prefix)
 
 
 def _find_flags(
-    readings: Collection[_Reading],
+    windows: Collection[_StrandWindows],
     settings: WindowSettings,
     limits: _Limits,
     num_other: int,
     is_alias: bool,
     is_moved: bool,
 ) -> tuple[str, ...]:
-    """What to know about an allele that is to be scored."""
+    """The flags of an allele that can be scored."""
     min_downstream = limits.min_context if settings.horizon is None else settings.horizon
     flags = {
-        "clipped": any(length < settings.window_length for length, _ in readings),
-        "low_context": any(prefix < limits.min_context for _, prefix in readings),
-        "low_downstream": any(length - prefix < min_downstream for length, prefix in readings),
+        "clipped": any(length < settings.window_length for length, _ in windows),
+        "low_context": any(prefix < limits.min_context for _, prefix in windows),
+        "low_downstream": any(length - prefix < min_downstream for length, prefix in windows),
         "n_in_window": num_other > 0,
         "alias_contig": is_alias,
         "moved": is_moved,
@@ -426,21 +440,21 @@ def _find_flags(
     return tuple(flag for flag, applies in flags.items() if applies)
 
 
-def _cut(reading: _Reading | None, horizon: int | None) -> tuple[int | None, int | None]:
-    """Length and prefix as a horizon cuts them; null where the strand has no score."""
-    if reading is None:
+def _cut(windows: _StrandWindows | None, horizon: int | None) -> tuple[int | None, int | None]:
+    """Length and prefix after the cut by a horizon; null if the strand has no score."""
+    if windows is None:
         return None, None
-    length, prefix = reading
+    length, prefix = windows
     return length if horizon is None else min(length, prefix + horizon), prefix
 
 
 def _ranges(
     placed: PlacedAllele, strand: Strand, contig_length: int, circular: bool
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """What a strand reads of the contig: the reference window, and what is around the allele.
+    """Three ranges of the contig: the reference window, and the bases before and after the allele.
 
-    On a circular contig the ranges go on from the window's start, so that they may begin before 0
-    or end after the length.
+    On a circular contig the ranges are counted from the window's start. They may begin before 0 or
+    end after the contig's length.
     """
     start, end, first = placed.window_start, placed.window_end, placed.edit_start
     num_ref, alt = placed.edit_ref, placed.edit_alt
@@ -460,7 +474,7 @@ def _ranges(
 
 
 def _wrap(start: int, end: int, contig_length: int, circular: bool) -> list[tuple[int, int]]:
-    """A range as plain intervals of the contig, in reading order; an empty one as none."""
+    """Split a range into intervals between 0 and the contig's length; drop empty ones."""
     if not circular:
         return [(start, end)] if start < end else []
     pieces = []
@@ -470,10 +484,3 @@ def _wrap(start: int, end: int, contig_length: int, circular: bool) -> list[tupl
         pieces.append((first, first + size))
         start += size
     return pieces
-
-
-STRANDS: Mapping[str, tuple[Strand, ...]] = {
-    "both": ("forward", "reverse"),
-    "forward": ("forward",),
-    "reverse": ("reverse",),
-}

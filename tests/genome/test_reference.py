@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome import lines, reference
+from evo2_tasks.genome import reference
 from evo2_tasks.genome.fasta import digest_collection, read_fasta, read_index
 from evo2_tasks.genome.reference import BLOCK_BASES, Reference
+from evo2_tasks.io import lines
 
 
 def write(tmp_path: Path, text: str | bytes, name: str = "g.fa") -> Path:
