@@ -15,7 +15,7 @@ from evo2_tasks.io.words import shown
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS
-from evo2_tasks.table.statistics import Counts, Distribution
+from evo2_tasks.table.statistics import read_statistics
 
 SHOWN_COLUMNS: Final = (
     "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_aligned", "delta_score",
@@ -42,10 +42,8 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
         InputError: The file is no such table.
     """
     provenance = read_provenance(table)
-    counts, llr = Counts(), Distribution()
-    for batch in read_rows(table, ["status", "flags", "llr"]):
-        counts.add(batch)
-        llr.add(batch.column("llr").drop_null().to_numpy())
+    statistics = read_statistics(table)
+    counts, llr = statistics.counts, statistics.llr
     with open_table(table) as file:
         num_row_groups = file.metadata.num_row_groups
         own = {column.name for column in FINAL_COLUMNS}
@@ -64,7 +62,7 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
     yield ""
     yield from _counted("status", counts.by_status, counts.alleles)
     yield ""
-    yield from _counted("flag", counts.by_flag, counts.by_status.get("scored", 0))
+    yield from _counted("flag", counts.by_flag, counts.scored)
     if llr.count:
         yield ""
         yield "llr, nats, quantiles to 0.2 %"

@@ -115,7 +115,7 @@ def summarize_run(
     sums = {key: round(sum(shard[key] for shard in shards), 3) for key in _SUMMED}
     return {
         "alleles": counts.alleles,
-        "scored": counts.by_status.get("scored", 0),
+        "scored": counts.scored,
         "by_status": dict(counts.by_status),
         "by_flag": dict(counts.by_flag),
         "variants": dict(variants or {}),

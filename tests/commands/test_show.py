@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-import random
 from pathlib import Path
-
-import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evo2_tasks.commands.show import format_rows, show_table
 from evo2_tasks.table.query import find_rows
 from evo2_tasks.table.schema import CarryField
-from evo2_tasks.table.statistics import Distribution
 from tests.table.build import make_row, write_result
 
 
@@ -64,27 +57,3 @@ def test_rows_stand_in_columns(tmp_path: Path):
     assert r"<script>\n\x1b[2J" in lines[2]
     assert "C" * 19 + "…" in lines[3]
     assert lines[1].index("chr1") == lines[3].index("other")
-
-
-@given(
-    values=st.lists(st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-9), min_size=1),
-    share=st.floats(0, 1),
-    cut=st.integers(0, 100),
-)
-def test_quantiles_are_those_of_numpy(values: list[float], share: float, cut: int):
-    distribution = Distribution()
-    for part in (values[:cut], values[cut:]):
-        distribution.add(np.array(part, dtype=np.float64))
-    rank = sorted(values)[int(np.floor(share * (len(values) - 1)))]
-    assert distribution.quantile(share) == pytest.approx(rank, rel=0.003)
-    assert (distribution.minimum, distribution.maximum) == (min(values), max(values))
-
-
-def test_quantiles_of_many_numbers_are_close():
-    choose = random.Random(0)
-    values = np.array([choose.gauss(0, 5) for _ in range(50_000)])
-    distribution = Distribution()
-    for start in range(0, len(values), 999):
-        distribution.add(values[start : start + 999])
-    for share in (0.01, 0.25, 0.75, 0.99):
-        assert distribution.quantile(share) == pytest.approx(np.quantile(values, share), rel=0.01)
