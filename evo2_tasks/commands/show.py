@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from evo2_tasks.exports.tsv import escape_text
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS
@@ -48,7 +48,7 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
         num_row_groups = file.metadata.num_row_groups
         own = {column.name for column in FINAL_COLUMNS}
         carried = [name for name in file.schema_arrow.names if name not in own]
-    yield shown(table)
+    yield shown_path(table)
     yield from _pairs(
         {
             "rows": f"{counts.alleles:,} in {num_row_groups:,} row groups",

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import read_json
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import LONG, shown, shown_path
 from evo2_tasks.jobs import LOGS
 from evo2_tasks.table.parquet import count_rows
 from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
@@ -91,8 +91,8 @@ def read_status(results: Path) -> list[ScoringStatus]:
     names |= {log.stem for log in (logs / "split").glob("*.log")}
     if not names:
         raise InputError(
-            f"{shown(results)}: has no */shards/split.json. Name the folder that the config calls "
-            "`output`, once `split` has run."
+            f"{shown_path(results)}: has no */shards/split.json. Name the folder that the config "
+            "calls `output`, once `split` has run."
         )
     return [status for name in sorted(names) for status in _read_set(results / name, logs)]
 
@@ -189,7 +189,7 @@ def _failures(logs: Sequence[Path]) -> list[Failure]:
         line = _last_line(log)
         is_score = log.parent.parent.parent.name == "score"
         if " ERROR " in line or (is_score and line and not _is_running(log)):
-            found.append(Failure(shown(log), shown(line)))
+            found.append(Failure(shown_path(log), shown(line, LONG)))
     return found
 
 

@@ -107,7 +107,7 @@ def _read_yaml(path: Path, name: str) -> object:
 def _parse(data: object, name: str) -> RunConfig:
     if not isinstance(data, Mapping) or not data:
         keys = ", ".join(RunConfig.model_fields)
-        raise InputError(f"{name}: expected a mapping with the keys {keys}; got {_shown(data)}")
+        raise InputError(f"{name}: expected a mapping with the keys {keys}; got {_as_json(data)}")
     try:
         # Through JSON, so that lists become tuples and numbers stay what they are; a date or a
         # path that a YAML reader or a parent workflow made is text again.
@@ -168,8 +168,8 @@ def _explained(problem: ErrorDetails) -> tuple[str, str]:
         )
     template = _EXPLANATIONS.get(problem["type"])
     if template is None:
-        return _key(loc), f"{problem['msg']}, got {_shown(problem['input'])}"
-    return _key(loc), template.format(got=_shown(problem["input"]), **problem.get("ctx", {}))
+        return _key(loc), f"{problem['msg']}, got {_as_json(problem['input'])}"
+    return _key(loc), template.format(got=_as_json(problem["input"]), **problem.get("ctx", {}))
 
 
 def _known_keys(loc: Sequence[int | str]) -> list[str]:
@@ -193,7 +193,7 @@ def _key(loc: Sequence[int | str]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
-def _shown(value: object) -> str:
+def _as_json(value: object) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from evo2_tasks.evaluation.metrics import BoolArray, FloatArray
 from evo2_tasks.evaluation.values import Text, read_floats, read_text, split_parts
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import LONG, shown
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class LabelSettings:
             told.append(f"{MIN_STARS}: {self.min_review_stars}")
         if self.resample_by is not None:
             told.append(f"resample_by: {self.resample_by}")
-        return shown("; ".join(told))
+        return shown("; ".join(told), LONG)
 
 
 def orient(numbers: FloatArray, harmful: str | None) -> FloatArray:
@@ -240,7 +240,7 @@ def _where(name: str) -> str:
 
 
 def _short(text: str) -> str:
-    return shown(text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…")
+    return shown(text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…", LONG)
 
 
 def _any_of(values: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from evo2_tasks.evaluation.schema import ALL, BY_TYPE, WITH, WITHIN, is_small
-from evo2_tasks.io.words import shown as printable
+from evo2_tasks.io.words import LONG, shown
 
 TOLD_METRICS = ("auroc", "spearman")
 TOLD_SUBSETS = (ALL, WITH, WITHIN)
@@ -28,7 +28,7 @@ def describe_figures(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for figure in figures:
         if figure["label"] != label:
             label, reasons = figure["label"], set()
-            yield printable(f"{label}: {figure['definition']}")
+            yield shown(f"{label}: {figure['definition']}", LONG)
         is_told = figure["subset"] in TOLD_SUBSETS or (
             figure["subset"] == BY_TYPE and figure["minus"] is None and figure["score"] == "llr"
         )
@@ -36,8 +36,8 @@ def describe_figures(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         if figure["metric"] in TOLD_METRICS and is_told and not is_known:
             reasons.add(figure["reason"])
             score = figure["score"] + (f" minus {figure['minus']}" if figure["minus"] else "")
-            told = f"{figure['metric']} of {score}{_subset(figure)}: {shown(figure)}"
-            yield printable(f"{label}: {told}")
+            told = f"{figure['metric']} of {score}{_subset(figure)}: {_value(figure)}"
+            yield shown(f"{label}: {told}", LONG)
 
 
 def _subset(figure: Mapping[str, Any]) -> str:
@@ -49,7 +49,7 @@ def _subset(figure: Mapping[str, Any]) -> str:
     return f" {figure['subset']} {figure['column']}"
 
 
-def shown(figure: Mapping[str, Any]) -> str:
+def _value(figure: Mapping[str, Any]) -> str:
     """A figure with its interval and what it rests on, or why there is none."""
     counts = figure["num_rows"], figure["num_positive"], figure["num_negative"]
     rests_on = (

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.snvs import read_snvs
 from evo2_tasks.table.sorting import sort_rows
@@ -124,5 +124,5 @@ def export_bedgraph(table: Path, target: Path) -> int:
             out.write("".join(lines).encode())
             num_positions += len(effects.starts)
     if not num_positions:
-        logger.warning("%s: no substitution of a single base has a score", shown(table))
+        logger.warning("%s: no substitution of a single base has a score", shown_path(table))
     return num_positions

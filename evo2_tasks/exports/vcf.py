@@ -19,7 +19,7 @@ from evo2_tasks.exports.vcf_input import FIXED_COLUMNS, VcfHeader, read_vcf
 from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, is_vcf_contig, make_lines
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
-from evo2_tasks.io.words import first_line, shown
+from evo2_tasks.io.words import first_line, shown_path
 from evo2_tasks.table.parquet import distinct_values, read_rows
 from evo2_tasks.table.provenance import Provenance, canonical_json, read_provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, Column
@@ -97,7 +97,7 @@ def export_vcf(
     if not _PREFIX.fullmatch(prefix):
         raise InputError(f"export: prefix {prefix!r} cannot begin the name of an INFO field.")
     if target.suffix != ".gz":
-        raise InputError(f"{shown(target)}: the VCF is compressed. Name it .vcf.gz.")
+        raise InputError(f"{shown_path(target)}: the VCF is compressed. Name it .vcf.gz.")
     require_other_file(target, table, *([variants] if variants else []))
     provenance = read_provenance(table)
     tally = Tally(variants or table)
@@ -211,7 +211,7 @@ def _write_index(target: Path, tally: Tally, meta: Sequence[bytes]) -> Path | No
     if not tally.is_sorted:
         logger.warning(
             "%s: not indexed, since the records are not sorted by contig and position.",
-            shown(target),
+            shown_path(target),
         )
         return None
     lengths = [int(found[1]) for line in meta if (found := _CONTIG_LENGTH.match(line))]
@@ -223,6 +223,6 @@ def _write_index(target: Path, tally: Tally, meta: Sequence[bytes]) -> Path | No
                 str(target), preset="vcf", force=True, csi=is_long, index=str(temporary)
             )
     except OSError as error:
-        logger.warning("%s: not indexed: %s.", shown(target), first_line(error))
+        logger.warning("%s: not indexed: %s.", shown_path(target), first_line(error))
         return None
     return index

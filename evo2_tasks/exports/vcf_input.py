@@ -14,7 +14,7 @@ import pysam
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import reading
-from evo2_tasks.io.words import first_line, shown
+from evo2_tasks.io.words import first_line, shown_path
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +103,10 @@ def _make_header(
     formats = [line for line in readable if line.startswith(_FILE_FORMAT + b"VCF")]
     others = [line for line in readable if not line.startswith(_FILE_FORMAT)]
     if not formats:
-        logger.warning("%s: no ##fileformat line; VCF 4.2 is written.", shown(source))
+        logger.warning("%s: no ##fileformat line; VCF 4.2 is written.", shown_path(source))
     samples: list[bytes]
     if columns is None:
-        logger.warning("%s: no #CHROM line; samples are named by number.", shown(source))
+        logger.warning("%s: no #CHROM line; samples are named by number.", shown_path(source))
         samples = [b""] * (width - len(FIXED_COLUMNS) - 1)
     else:
         cells = columns.split(b"\t")
@@ -125,7 +125,7 @@ def _make_header(
 
 def _read_lines(source: Path) -> Iterator[bytes]:
     if not source.is_file():
-        raise InputError(f"{shown(source)}: is no file. Name the VCF that was scored.")
+        raise InputError(f"{shown_path(source)}: is no file. Name the VCF that was scored.")
     with reading(source), source.open("rb") as file:
         is_gzip = file.read(2) == _GZIP_MAGIC
         file.seek(0)
@@ -150,7 +150,7 @@ def _read_bcf(source: Path) -> Iterator[bytes]:
                 yield _raw_text(record)
     except (OSError, ValueError, RuntimeError, AssertionError, KeyError) as error:
         raise InputError(
-            f"{shown(source)}: cannot be read after {number} records: {first_line(error)}"
+            f"{shown_path(source)}: cannot be read after {number} records: {first_line(error)}"
         ) from error
     finally:
         pysam.set_verbosity(verbosity)

@@ -13,7 +13,7 @@ from typing import Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_input import FIXED_COLUMNS, VcfHeader, decode
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 
 logger = logging.getLogger(__name__)
 
@@ -86,13 +86,15 @@ class Tally:
         """Count and report a line that is not written."""
         self.left_out += 1
         if self.left_out <= _NUM_LOGGED:
-            logger.warning("%s: %s is left out of the VCF: %s.", shown(self.source), place, reason)
+            logger.warning(
+                "%s: %s is left out of the VCF: %s.", shown_path(self.source), place, reason
+            )
 
     def report(self) -> None:
         """Say how many lines were not written, if they were not reported one by one."""
         if self.left_out > _NUM_LOGGED:
             logger.warning(
-                "%s: %d records are left out of the VCF.", shown(self.source), self.left_out
+                "%s: %d records are left out of the VCF.", shown_path(self.source), self.left_out
             )
 
 
@@ -157,8 +159,8 @@ def _place(rows: Sequence[Row], number: int) -> str:
 
 def _other_table(table: Path, source: Path, number: int) -> InputError:
     return InputError(
-        f"{shown(source)}: line {number} is not the record that {shown(table)} has there. Name the "
-        "file that was scored."
+        f"{shown_path(source)}: line {number} is not the record that {shown_path(table)} has "
+        "there. Name the file that was scored."
     )
 
 

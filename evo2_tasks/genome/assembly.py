@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.lines import shown_path
+from evo2_tasks.io.words import shown_path
 
 MIN_COMPARED = 100
 

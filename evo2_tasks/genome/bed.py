@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evo2_tasks.genome.records import CarryField, InvalidRecord, shown
+from evo2_tasks.genome.records import CarryField, InvalidRecord
 from evo2_tasks.genome.vcf import parse_position
 from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.words import shown
 
 CARRY_FIELDS = {
     "name": CarryField("name", "string", description="Name of the region"),

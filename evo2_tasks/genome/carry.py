@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.records import CarryField, FieldType, shown
+from evo2_tasks.genome.records import CarryField, FieldType
 from evo2_tasks.io.lines import decode
+from evo2_tasks.io.words import shown
 
 logger = logging.getLogger(__name__)
 

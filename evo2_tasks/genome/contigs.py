@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.records import shown
-from evo2_tasks.io.lines import decode, read_lines, shown_path
+from evo2_tasks.io.lines import decode, read_lines
+from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from itertools import chain
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.records import shown
-from evo2_tasks.io.lines import BGZIP_HEADER_BYTES, find_compression, read_chunks, shown_path
+from evo2_tasks.io.lines import BGZIP_HEADER_BYTES, find_compression, read_chunks
+from evo2_tasks.io.words import shown, shown_path
 
 # What an index counts as a base. Other symbols than letters are rare (gaps), but have a place.
 _SYMBOLS = bytes(code for code in range(33, 127) if code != ord(">"))

@@ -124,10 +124,3 @@ class VariantCounts:
     alleles: int = 0
     invalid: int = 0
     filtered: int = 0
-
-
-def shown(text: object, limit: int = 80) -> str:
-    """Text from a file as one safe, short piece of a message: no line breaks, no control codes."""
-    spelled = str(text)
-    cut = spelled if len(spelled) <= limit else spelled[: limit - 3] + "..."
-    return cut if cut.isprintable() else repr(cut)[1:-1]

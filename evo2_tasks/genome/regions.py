@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.records import shown
-from evo2_tasks.io.lines import shown_path
+from evo2_tasks.io.words import shown, shown_path
 
 _SPAN = re.compile(r"([0-9][0-9,]*)(-([0-9][0-9,]*)?)?")
 _LAST = 2**31 - 1

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.bed import CARRY_FIELDS, Feature, Interval, read_features
-from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record, shown
-from evo2_tasks.io.lines import shown_path
+from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record
+from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference

@@ -20,7 +20,6 @@ from evo2_tasks.genome.records import (
     Record,
     Variant,
     VariantCounts,
-    shown,
 )
 from evo2_tasks.genome.saturation import Kind, SaturationReader
 from evo2_tasks.genome.variant_lists import VariantListReader, looks_like_variant
@@ -31,7 +30,8 @@ from evo2_tasks.genome.variant_tables import (
     is_table_header,
 )
 from evo2_tasks.genome.vcf import VcfReader, looks_like_data
-from evo2_tasks.io.lines import drop_mark, find_compression, read_start, shown_path
+from evo2_tasks.io.lines import drop_mark, find_compression, read_start
+from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference

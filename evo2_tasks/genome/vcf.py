@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evo2_tasks.genome.carry import CarriedColumns, InfoField
-from evo2_tasks.genome.records import CarryField, InvalidRecord, Record, shown
-from evo2_tasks.io.lines import decode, drop_mark, read_lines, shown_path
+from evo2_tasks.genome.records import CarryField, InvalidRecord, Record
+from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.words import first_line, shown
+from evo2_tasks.io.words import first_line, shown_path
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{shown(target)}: cannot be written: {first_line(error)}") from error
+        raise InputError(f"{shown_path(target)}: cannot be written: {first_line(error)}") from error
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def reading(source: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise InputError(f"{shown(source)}: cannot be read: {first_line(error)}") from error
+        raise InputError(f"{shown_path(source)}: cannot be read: {first_line(error)}") from error
 
 
 def _sync(path: Path) -> None:
@@ -121,7 +121,7 @@ def replace_atomically(target: Path) -> Iterator[Path]:
         InputError: The target cannot be written.
     """
     if target.exists() and not target.is_file():
-        raise InputError(f"{shown(target)}: is no regular file. Name a file to write to.")
+        raise InputError(f"{shown_path(target)}: is no regular file. Name a file to write to.")
     with ExitStack() as stack:
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,9 @@ def require_other_file(target: Path, *sources: Path) -> None:
     """
     for source in sources:
         if target.exists() and source.exists() and target.samefile(source):
-            raise InputError(f"{shown(target)}: is the file to read. Name another one to write.")
+            raise InputError(
+                f"{shown_path(target)}: is the file to read. Name another one to write."
+            )
 
 
 def write_json(target: Path, value: Mapping[str, Any]) -> None:
@@ -166,7 +168,9 @@ def read_json(source: Path) -> dict[str, Any]:
         with reading(source):
             value = json.loads(source.read_bytes())
     except ValueError as error:
-        raise InputError(f"{shown(source)}: is no JSON file: {first_line(error)}") from error
+        raise InputError(f"{shown_path(source)}: is no JSON file: {first_line(error)}") from error
     if not isinstance(value, dict):
-        raise InputError(f"{shown(source)}: expected a JSON object, got {type(value).__name__}.")
+        raise InputError(
+            f"{shown_path(source)}: expected a JSON object, got {type(value).__name__}."
+        )
     return value

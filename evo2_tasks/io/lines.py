@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.records import shown
+from evo2_tasks.io.words import shown_path
 
 Compression = Literal["plain", "gzip", "bgzip"]
 
@@ -47,11 +47,6 @@ def open_file(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:  # ValueError: a path with NUL
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{shown_path(path)}: cannot be opened: {reason}.") from error
-
-
-def shown_path(path: Path) -> str:
-    """A path as one line of a message, whatever characters its name has."""
-    return shown(path, limit=4096)
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:

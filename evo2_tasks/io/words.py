@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+
+LONG: Final = 4096
+"""Most characters of a path, or of a line of a log, in a message."""
 
 
 def first_line(error: BaseException) -> str:
@@ -11,7 +15,13 @@ def first_line(error: BaseException) -> str:
     return next((line for line in said.splitlines() if line.strip()), type(error).__name__)
 
 
-def shown(name: Path | str) -> str:
-    """A path or a name in a message: on one line, whatever it holds."""
-    text = str(name)
-    return text if text.isprintable() else ascii(text)
+def shown(text: object, limit: int = 80) -> str:
+    """A value as one short line of a message, without control characters."""
+    spelled = str(text)
+    cut = spelled if len(spelled) <= limit else spelled[: limit - 3] + "..."
+    return cut if cut.isprintable() else repr(cut)[1:-1]
+
+
+def shown_path(path: Path | str) -> str:
+    """A path or a long name as one line of a message, without control characters."""
+    return shown(path, LONG)

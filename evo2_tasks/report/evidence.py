@@ -14,7 +14,7 @@ import pyarrow as pa
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import curves_schema, figures_schema, is_small
 from evo2_tasks.io.files import read_json
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
 from evo2_tasks.table.parquet import open_table, read_rows
@@ -132,18 +132,18 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
     for name, command in WRITERS.items():
         if not (folder / name).exists() and (has_labels or command != "evaluate"):
             raise InputError(
-                f"{shown(folder / name)}: does not exist. Expected what `{command}` writes "
+                f"{shown_path(folder / name)}: does not exist. Expected what `{command}` writes "
                 f"for {scoring}: run that first."
             )
     table = summarize_table(folder / TABLE)
     run = read_json(folder / RUN)
     shards = run.get("shards")
     if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
-        raise InputError(f"{shown(folder / RUN)}: states no list of shards. Merge them again.")
+        raise InputError(f"{shown_path(folder / RUN)}: states no list of shards. Merge them again.")
     if run.get("alleles") != table.counts.alleles:
         raise InputError(
-            f"{shown(folder / RUN)}: states {run.get('alleles')} alleles, {TABLE} beside it has "
-            f"{table.counts.alleles} rows: they are of different runs. Merge the shards again."
+            f"{shown_path(folder / RUN)}: states {run.get('alleles')} alleles, {TABLE} beside it "
+            f"has {table.counts.alleles} rows: they are of different runs. Merge the shards again."
         )
     return Evidence(
         scoring=scoring,
@@ -191,7 +191,7 @@ def _read_all(source: Path, schema: pa.Schema) -> pa.Table:
     for field in schema:
         if found[field.name] != field.type:
             raise InputError(
-                f"{shown(source)}: column {field.name}: expected {field.type}, got "
+                f"{shown_path(source)}: column {field.name}: expected {field.type}, got "
                 f"{found[field.name]}. Evaluate the table again."
             )
     plain = pa.schema([pa.field(field.name, field.type) for field in schema])

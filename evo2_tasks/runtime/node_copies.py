@@ -12,7 +12,7 @@ from typing import IO
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import read_json, write_json
-from evo2_tasks.io.words import first_line, shown
+from evo2_tasks.io.words import first_line, shown_path
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ def copied_to_node(files: Sequence[Path], cache: Path) -> Iterator[Path]:
     root = Path(os.path.expandvars(cache)) / f"evo2-tasks-{os.getuid()}"
     if "$" in str(root):
         raise InputError(
-            f"run.model_cache: {shown(cache)}: no such variable in the environment of this job."
+            f"run.model_cache: {shown_path(cache)}: no such variable in the environment of this "
+            "job."
         )
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -53,7 +54,7 @@ def copied_to_node(files: Sequence[Path], cache: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield entry
     except OSError as error:
-        where = shown(error.filename) if error.filename else shown(root)
+        where = shown_path(error.filename) if error.filename else shown_path(root)
         raise InputError(
             f"run.model_cache: {where}: {first_line(error)}. Name a folder with room for the "
             "checkpoint on the node's own disk, or leave the key out."
@@ -93,8 +94,8 @@ def _copy(files: Sequence[Path], entry: Path) -> None:
             with (temporary / file.name).open("rb") as copy:
                 if _hash(copy) != checksums[file.name]:
                     raise InputError(
-                        f"run.model_cache: {shown(temporary / file.name)} is not what was copied "
-                        f"from {shown(file)}. Look at the node's disk."
+                        f"run.model_cache: {shown_path(temporary / file.name)} is not what was "
+                        f"copied from {shown_path(file)}. Look at the node's disk."
                     )
         write_json(temporary / CHECKSUMS, checksums)
         temporary.rename(entry)

@@ -24,7 +24,7 @@ from evo2_tasks.genome.windows import (
 from evo2_tasks.io.digests import describe_file, digest_file
 from evo2_tasks.io.files import read_json
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.parquet import (
     RowBuffer,
@@ -132,6 +132,6 @@ def require_unchanged(reference: Reference, read: Mapping[str, object], split_fi
         return
     if reference.seqcol_digest() != read["digest"]:
         raise InputError(
-            f"{shown(reference.path)} has other sequences than when {shown(split_file)} was "
-            "written; run split again, or put the old file back."
+            f"{shown_path(reference.path)} has other sequences than when {shown_path(split_file)} "
+            "was written; run split again, or put the old file back."
         )

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import ROW_GROUP_ROWS, open_table, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
 from evo2_tasks.table.schema import (
@@ -86,8 +86,8 @@ def merge_shards(
             writer.write(table)
         if counts.alleles != expected_alleles:
             raise InputError(
-                f"{shown(target)}: the shards hold {counts.alleles} alleles, but the input has "
-                f"{expected_alleles}. Name the files of all shards of one split."
+                f"{shown_path(target)}: the shards hold {counts.alleles} alleles, but the input "
+                f"has {expected_alleles}. Name the files of all shards of one split."
             )
     return counts
 
@@ -118,7 +118,7 @@ def _pair_shards(windows: Sequence[Path], scores: Sequence[Path]) -> list[_Shard
         twice = [path for path, number in Counter(paths).items() if number > 1]
         if twice:
             raise InputError(
-                f"merge: {shown(twice[0])} is named twice. Name each shard's file once."
+                f"merge: {shown_path(twice[0])} is named twice. Name each shard's file once."
             )
     if len(windows) != len(scores):
         raise InputError(
@@ -153,7 +153,7 @@ def _final_schema(shards: Sequence[_Shard]) -> pa.Schema:
     for shard in shards:
         if _carried_fields(shard.windows) != carried:
             raise InputError(
-                f"{shown(shards[0].windows)} and {shown(shard.windows)} carry different "
+                f"{shown_path(shards[0].windows)} and {shown_path(shard.windows)} carry different "
                 "columns. Merge the files of one split."
             )
         _other_fields(shard.scores, SCORES_COLUMNS)
@@ -172,8 +172,8 @@ def _other_fields(source: Path, columns: Sequence[Column]) -> list[pa.Field]:
         found = schema.field(column.name).type
         if found != column.type:
             raise InputError(
-                f"{shown(source)}: column {column.name} is {found}, expected {column.type}. Make "
-                "the file again with this version."
+                f"{shown_path(source)}: column {column.name} is {found}, expected {column.type}. "
+                "Make the file again with this version."
             )
     own = {column.name for column in columns}
     return [field for field in schema if field.name not in own]
@@ -209,7 +209,8 @@ def _read_aligned(
         if placed is not None:
             shorter, longer = longer, shorter
         raise InputError(
-            f"{shown(shorter)} has fewer rows than {shown(longer)}. Score the shard again."
+            f"{shown_path(shorter)} has fewer rows than {shown_path(longer)}. Score the shard "
+            "again."
         )
 
 
@@ -223,7 +224,7 @@ def _require_rising(rows: pa.RecordBatch, last: tuple[int, int], source: Path) -
     if not rising.all():
         at = int(np.argmin(rising)) + 1
         raise InputError(
-            f"{shown(source)}: record {records[at]}, allele {alleles[at]} follows record "
+            f"{shown_path(source)}: record {records[at]}, allele {alleles[at]} follows record "
             f"{records[at - 1]}, allele {alleles[at - 1]}. Name the files of one split, each once."
         )
     return int(records[-1]), int(alleles[-1])
@@ -244,7 +245,7 @@ def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _
         differs = pc.not_equal(placed.column(key), scored.column(key))
         if pc.any(differs).as_py():
             raise InputError(
-                f"{shown(shard.windows)} and {shown(shard.scores)} are not row-aligned: "
+                f"{shown_path(shard.windows)} and {shown_path(shard.scores)} are not row-aligned: "
                 f"{_at(placed, differs)} is another allele in the second. Name two files of one "
                 "shard."
             )
@@ -252,26 +253,29 @@ def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _
     scored_rows = pc.equal(after, "scored")
     unknown = pc.invert(pc.is_in(after, value_set=pa.array(STATUSES)))
     if pc.any(unknown).as_py():
-        raise InputError(f"{shown(shard.scores)}: {_at(scored, unknown)} has an unknown status.")
+        raise InputError(
+            f"{shown_path(shard.scores)}: {_at(scored, unknown)} has an unknown status."
+        )
     was_tried = pc.and_(
         pc.equal(before, "scored"), pc.or_(scored_rows, pc.equal(after, "non_finite"))
     )
     changed = pc.invert(pc.or_(was_tried, pc.equal(before, after)))
     if pc.any(changed).as_py():
         raise InputError(
-            f"{shown(shard.windows)} and {shown(shard.scores)} disagree about the status of "
-            f"{_at(placed, changed)}. Score the shard again."
+            f"{shown_path(shard.windows)} and {shown_path(shard.scores)} disagree about the "
+            f"status of {_at(placed, changed)}. Score the shard again."
         )
     wrong = pc.xor(scored_rows, pc.is_valid(scored.column("llr")))
     if pc.any(wrong).as_py():
         raise InputError(
-            f"{shown(shard.scores)}: {_at(scored, wrong)} must have an llr exactly if it is scored."
+            f"{shown_path(shard.scores)}: {_at(scored, wrong)} must have an llr exactly if it is "
+            "scored."
         )
     for name in ALL_SCORE_COLUMNS:
         infinite = pc.invert(pc.is_finite(scored.column(name)))
         if pc.any(infinite).as_py():
             raise InputError(
-                f"{shown(shard.scores)}: {name} of {_at(scored, infinite)} is not finite."
+                f"{shown_path(shard.scores)}: {name} of {_at(scored, infinite)} is not finite."
             )
 
 

@@ -20,7 +20,7 @@ from evo2_tasks.io.files import (
     writing,
 )
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 
 ROWS_AT_ONCE = 10_000
 
@@ -258,7 +258,8 @@ def open_table(source: Path, columns: Sequence[str] = ()) -> Iterator[pq.Parquet
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:
             raise InputError(
-                f"{shown(source)}: has no column {missing[0]!r}. Expected a table of evo2-tasks."
+                f"{shown_path(source)}: has no column {missing[0]!r}. Expected a table of "
+                "evo2-tasks."
             )
         yield file
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import reading, writing
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import open_table, read_rows, write_table
 from evo2_tasks.table.provenance import canonical_json
 
@@ -175,8 +175,8 @@ class PartStore:
                 part = self._find(number, digest)
                 if part is None:
                     raise InputError(
-                        f"{shown(self._folder)}: part {number} is gone: another job scores this "
-                        "shard too, or has done it. If none does, score it again."
+                        f"{shown_path(self._folder)}: part {number} is gone: another job scores "
+                        "this shard too, or has done it. If none does, score it again."
                     )
                 writer.write(part)
         for path in self._folder.glob(f"{self._prefix}[0-9]*.parquet"):

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.schema import SCORES_VERSION
 
@@ -129,11 +129,11 @@ def read_provenance(source: Path) -> Provenance:
         version, order = stored[PREFIX + "version"], stored[PREFIX + "order"]
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{shown(source)}: states no signature of evo2-tasks in its metadata. Expected what "
-            "`windows`, `score` or `merge` wrote."
+            f"{shown_path(source)}: states no signature of evo2-tasks in its metadata. Expected "
+            "what `windows`, `score` or `merge` wrote."
         ) from error
     if not isinstance(signature, dict):
-        raise InputError(f"{shown(source)}: its {PREFIX}signature is no JSON object.")
+        raise InputError(f"{shown_path(source)}: its {PREFIX}signature is no JSON object.")
     return Provenance(
         signature=signature,
         version=version,
@@ -158,9 +158,9 @@ def require_source(made: Path, stated: str | None, source: Path) -> None:
     """
     if stated != digest_file(source):
         raise InputError(
-            f"{shown(made)}: is not made from {shown(source)} as it is now. A job of an earlier "
-            "run may have written one of them late: see that none is left, delete the first file, "
-            "and run again."
+            f"{shown_path(made)}: is not made from {shown_path(source)} as it is now. A job of an "
+            "earlier run may have written one of them late: see that none is left, delete the "
+            "first file, and run again."
         )
 
 
@@ -187,6 +187,6 @@ def require_same_signature(
     keys = differing_keys(one_signature, other_signature)
     if keys:
         raise InputError(
-            f"{shown(one)} and {shown(other)} differ in {', '.join(keys)}: scores of different "
-            "signatures cannot be one table. Score both with the same settings."
+            f"{shown_path(one)} and {shown_path(other)} differ in {', '.join(keys)}: scores of "
+            "different signatures cannot be one table. Score both with the same settings."
         )

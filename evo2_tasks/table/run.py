@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import read_json
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
@@ -147,7 +147,7 @@ def _read_shard(path: Path) -> dict[str, Any]:
     for key in _SUMMED:
         value = stated.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{shown(path)}: {key} is no number. Score the shard again.")
+            raise InputError(f"{shown_path(path)}: {key} is no number. Score the shard again.")
     return {"shard": path.stem, **stated}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.windows import Strand
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
 from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.parquet import TableWriter, read_rows
@@ -67,7 +67,7 @@ class ScoreRows:
             self._num_broken > max_share * self._num_tried
         ):
             raise InputError(
-                f"{shown(self._windows_file)}: {self._num_broken:,} of the first "
+                f"{shown_path(self._windows_file)}: {self._num_broken:,} of the first "
                 f"{self._num_tried:,} alleles have scores that are not finite, more than "
                 f"run.max_non_finite_share ({max_share:g}). The log names the first module that "
                 "was not; look at the checkpoint, the dtype and the device."

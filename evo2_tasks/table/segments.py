@@ -16,7 +16,7 @@ from evo2_tasks.genome.windows import (
     merge_intervals,
 )
 from evo2_tasks.io.files import reading
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.table.parquet import open_table, write_table
 from evo2_tasks.table.schema import (
     SEGMENTS_COLUMNS,
@@ -67,7 +67,7 @@ class Segments:
             i = bisect_right(starts, at) - 1
             if i < 0 or self._places[reference_contig][i][0] <= at:
                 raise InputError(
-                    f"{shown(self._source)}: lacks {shown(reference_contig)}:{at + 1}-{end}. "
+                    f"{shown_path(self._source)}: lacks {shown(reference_contig)}:{at + 1}-{end}. "
                     "Run the step windows again."
                 )
             stop, row_group, row = self._places[reference_contig][i]

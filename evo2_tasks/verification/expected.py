@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import HubFile, published_releases
 from evo2_tasks.io.files import read_json
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown_path
 
 FIGURES = Path(__file__).parent / "published" / "figures.json"
 PROMPTS = Path(__file__).parent / "published" / "prompts.csv"
@@ -185,7 +185,7 @@ def read_expected(file: Path) -> Expected:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{shown(file)}: no figures to compare with ({type(error).__name__}: {error}). "
+            f"{shown_path(file)}: no figures to compare with ({type(error).__name__}: {error}). "
             "Expected what `evo2-tasks verify --write-expected` writes."
         ) from error
 

@@ -48,7 +48,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.vcf import export_vcf
+from evo2_tasks.exports.vcf import export_vcf
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:

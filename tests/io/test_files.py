@@ -121,7 +121,7 @@ WRITER = """
 import sys, pyarrow as pa
 from pathlib import Path
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.files import write_table
+from evo2_tasks.table.parquet import write_table
 {setup}
 schema = pa.schema([("pos", pa.int64())])
 try:
