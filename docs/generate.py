@@ -1,15 +1,20 @@
 """Write the pages and files that are made from the code: run by ``make fix``.
 
-``workflow/config.schema.json`` and the tables in ``docs/configuration.md`` come from the models of
-`evo2_tasks.config`, ``docs/columns.md`` and the table in ``README.md`` from the columns of
-`evo2_tasks.table`, those in ``docs/evaluation.md`` from the columns of `evo2_tasks.evaluation`,
-those in ``docs/published-models.md`` from the registry in `evo2_tasks.hub` and the arithmetic of
-`evo2_tasks.cost`.
+- ``workflow/config.schema.json`` and the tables in ``docs/configuration.md``: from the models of
+  `evo2_tasks.config`.
+- ``docs/columns.md`` (by ``columns.py``): from the columns of `evo2_tasks.table`.
+- ``docs/cli.md`` (by ``commands.py``): from the commands of `evo2_tasks.cli`.
+- The tables in ``docs/evaluation.md``: from the columns of `evo2_tasks.evaluation`.
+- The tables in ``docs/published-models.md``: from the registry in `evo2_tasks.hub` and the
+  arithmetic of `evo2_tasks.cost`.
 """
 
 import json
 from pathlib import Path
 from typing import Any
+
+from columns import column_table, columns_page, meaning_table
+from commands import commands_page
 
 from evo2_tasks.config.schema import config_schema
 from evo2_tasks.cost.memory import device_memory
@@ -23,8 +28,6 @@ from evo2_tasks.evaluation.schema import (
 )
 from evo2_tasks.genome.variant_tables import FILTER_NAMES, KEY_NAMES
 from evo2_tasks.hub import published_releases
-from evo2_tasks.table.docs import column_table, columns_page, meaning_table
-from evo2_tasks.table.schema import FINAL_COLUMNS, STRAND_SUFFIXES
 
 ROOT = Path(__file__).parent.parent
 SECTIONS = {
@@ -76,11 +79,11 @@ def describe_type(schema: Schema) -> str:
             return f"{describe_type(value)} for each text"
         case {"type": "object"} | {"$ref": _}:
             return "section"
-    raise ValueError(f"a type without words: {schema}")
+    raise ValueError(f"no words for the type {schema}")
 
 
 def describe_default(key: str, section: Schema) -> str:
-    """The default of a key, as it would stand in the file."""
+    """The default of a key, as it would be written in the file."""
     if key in section.get("required", []):
         return "required"
     default = section["properties"][key]["default"]
@@ -100,7 +103,7 @@ def key_table(section: Schema) -> str:
 
 
 def configuration_page(page: str) -> str:
-    """The page with its tables written anew."""
+    """The page with its tables written again."""
     schema = json.loads(config_schema())
     # A key that is a section takes its meaning from the section where the schema has none.
     for properties in (part["properties"] for part in [schema, *schema["$defs"].values()]):
@@ -121,19 +124,8 @@ def configuration_page(page: str) -> str:
     return replace_between(page, "keys", "\n".join(parts))
 
 
-def readme_page(page: str) -> str:
-    """The README with its table of columns written anew; the strands' own columns are summed up."""
-    rows = ["| column | meaning |", "| --- | --- |"]
-    rows += [
-        f"| `{column.name}` | {column.description.replace(', see the list below', '')} |"
-        for column in FINAL_COLUMNS
-        if not column.name.endswith(tuple(STRAND_SUFFIXES))
-    ]
-    return replace_between(page, "columns", "\n".join(rows) + "\n")
-
-
 def evaluation_page(page: str) -> str:
-    """The page with the columns of figures and curves written anew."""
+    """The page with the columns of metrics and curves written again."""
     parts = [
         ["### `figures.parquet`"],
         column_table(FIGURE_COLUMNS),
@@ -148,7 +140,7 @@ def evaluation_page(page: str) -> str:
 
 
 def published_models_page(page: str) -> str:
-    """The page with the tables of files, memory and GPUs written anew."""
+    """The page with the tables of files, memory and GPUs written again."""
     page = replace_between(page, "files", file_table() + "\n")
     return replace_between(page, "memory", f"{memory_table()}\n\n{gpu_table()}\n")
 
@@ -225,7 +217,7 @@ def gpu_table() -> str:
 
 
 def fitting_gpus(shape: ModelShape, window: int, **settings: Any) -> str:
-    """``1 x 80, 2 x 48`` say: more of them only where they may be smaller."""
+    """For example ``1 x 80, 2 x 48``: more GPUs only where they may be smaller."""
     found: list[str] = []
     least = max(GPU_GB) + 1
     for number in GPUS:
@@ -238,7 +230,7 @@ def fitting_gpus(shape: ModelShape, window: int, **settings: Any) -> str:
 
 
 def replace_between(page: str, name: str, text: str) -> str:
-    """Replace what stands between the two marks of this name."""
+    """Replace the text between the two marks of this name."""
     start = f"<!-- {name}: written by docs/generate.py -->\n"
     end = f"<!-- end of {name} -->"
     before, _, rest = page.partition(start)
@@ -253,14 +245,13 @@ def generated_files() -> dict[Path, str]:
     configuration = ROOT / "docs" / "configuration.md"
     evaluation = ROOT / "docs" / "evaluation.md"
     published = ROOT / "docs" / "published-models.md"
-    readme = ROOT / "README.md"
     return {
         ROOT / "workflow" / "config.schema.json": config_schema() + "\n",
         ROOT / "docs" / "columns.md": columns_page(),
+        ROOT / "docs" / "cli.md": commands_page(),
         configuration: configuration_page(configuration.read_text(encoding="utf-8")),
         evaluation: evaluation_page(evaluation.read_text(encoding="utf-8")),
         published: published_models_page(published.read_text(encoding="utf-8")),
-        readme: readme_page(readme.read_text(encoding="utf-8")),
     }
 
 

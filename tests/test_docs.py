@@ -1,16 +1,19 @@
-"""The documentation says what is there: commands, config keys, columns, links, versions."""
+"""The documentation describes what exists: commands, config keys, columns, links, versions."""
 
-import importlib.util
+import importlib
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 import yaml
 
 from evo2_tasks.cli import main
 from evo2_tasks.config.load import load_config
+from evo2_tasks.table.schema import FLAGS, SCORES_VERSION, STATUSES, final_schema
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -25,14 +28,15 @@ def read_all() -> str:
     return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
+def page_text(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def generate() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        yield importlib.import_module("generate")
 
 
 def test_generated_files_are_current(generate: ModuleType) -> None:
@@ -44,14 +48,44 @@ def test_generated_files_are_current(generate: ModuleType) -> None:
     assert not stale, "run `make fix`"
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
-def test_each_command_is_documented(command: str) -> None:
-    assert re.search(rf"evo2-tasks {command}\b", read_all()) or f"`{command}`" in read_all()
+def test_the_page_has_every_column_status_and_flag() -> None:
+    page = page_text("columns.md")
+    rows = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert set(rows) >= {*final_schema().names, *STATUSES, *FLAGS}
+    assert f"`scores_version` is {SCORES_VERSION}." in page
+
+
+def all_commands(
+    group: click.Group, words: tuple[str, ...] = ()
+) -> Iterator[tuple[str, list[str]]]:
+    """Each command that is shown in the help, with the names of its options."""
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        if isinstance(command, click.Group):
+            yield from all_commands(command, (*words, name))
+        else:
+            options = [one for one in command.params if isinstance(one, click.Option)]
+            yield " ".join([*words, name]), [text for one in options for text in one.opts]
+
+
+COMMANDS = dict(all_commands(main))
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_each_command_and_option_is_documented(command: str) -> None:
+    section = re.search(
+        rf"^## `{command}`\n(.*?)(?=^## |\Z)", page_text("cli.md"), re.MULTILINE | re.DOTALL
+    )
+    assert section is not None
+    for option in COMMANDS[command]:
+        assert re.search(rf"`[^`\n]*(?<![\w-]){re.escape(option)}(?![\w-])", section[1]), option
 
 
 def test_each_documented_command_exists() -> None:
-    named = set(re.findall(r"\bevo2-tasks ([a-z]+)\b", read_all()))
-    assert named <= {*main.commands}, named - {*main.commands}
+    named = set(re.findall(r"\bevo2-tasks ([a-z]+(?:-[a-z]+)*)\b", read_all()))
+    words = {command.partition(" ")[0] for command in COMMANDS}
+    assert named <= words, named - words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,8 +1,7 @@
 """The columns of every table, in one place.
 
 A ``Column`` states name, Arrow type, unit, meaning and whether it may be null. The Arrow schemas of
-all steps, the documentation page (``python -m evo2_tasks.table.docs``) and the INFO definitions of
-the VCF export are made from it.
+all steps, the page ``docs/columns.md`` and the INFO definitions of the VCF export are made from it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The documentation page of the tables: ``python -m evo2_tasks.table.docs > docs/columns.md``."""
+"""The page of the columns, ``docs/columns.md``, from the schemas of the tables."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -26,10 +25,10 @@ from evo2_tasks.table.schema import (
 _INTRO: Final = """\
 # Columns
 
-<!-- Made by `python -m evo2_tasks.table.docs`; a test compares. -->
+<!-- Made by `python docs/generate.py`; a test compares. -->
 
 The result is one Parquet table, `results/{variant_set}/{scoring}/scores.parquet`, with one row for
-each allele of the input. pandas, polars, DuckDB and R's arrow read it as it is:
+each allele of the input. pandas, polars, DuckDB and R's arrow read it directly:
 
 ```python
 import pandas
@@ -39,13 +38,14 @@ scored = table[table["status"] == "scored"].sort_values("llr")
 clipped = table[[("clipped" in flags) for flags in table["flags"]]]
 ```
 
-pandas makes floats of whole numbers in a column that has a null, `pos` of an `invalid_record` for
-one: `pandas.read_parquet(..., dtype_backend="pyarrow")` keeps them whole.
+pandas turns whole numbers into floats in a column that has a null, for example in `pos` if a row is
+an `invalid_record`. `pandas.read_parquet(..., dtype_backend="pyarrow")` keeps them whole.
 
-Rows stand in the order of the input, or by position where the config asks for it (contigs as in the
-reference, then `pos`). They are joined to the input by (`record`, `allele`), or by (`contig`,
-`pos`, `ref`, `alt`). Meaning and unit of a column are in its Arrow field's metadata, too. Columns
-and INFO fields that `carry:` names follow at the end, typed by the input's header.
+Rows are in the order of the input, or sorted by position if the config sets `sort_by_position`
+(contigs as in the reference, then `pos`). Join them to the input by (`record`, `allele`), or by
+(`contig`, `pos`, `ref`, `alt`). The meaning and unit of a column are also in the metadata of its
+Arrow field. Columns and INFO fields that `carry:` names follow at the end, typed by the header of
+the input. The words are explained in the [glossary](glossary.md).
 
 ## The result
 """
@@ -53,82 +53,86 @@ and INFO fields that `carry:` names follow at the end, typed by the input's head
 _STATUS_INTRO: Final = """
 ## Status
 
-Of those that apply, a row has the first. A row has an `llr` exactly if it is `scored`.
+If several apply, a row has the first of this list. A row has an `llr` exactly if it is `scored`.
 
-A run in which no row is `scored` ends as any other, with its table and exit code 0, and says so
-loudly: `windows` and `merge` warn of `NO SCORE`, and the report begins with it.
+A run in which no row is `scored` still ends normally, with its table and exit code 0, and warns:
+`windows` and `merge` log `NO SCORE`, and the report begins with it.
 
-Messages name a line of the input by its `record`, counted from 0 as in the table; the log adds
-`(line N)`, counted from 1 with the header, as editors count.
+Messages name a line of the input by its `record`, which is counted from 0 as in the table. The log
+adds `(line N)`, which is counted from 1 and includes the header, as in an editor.
 """
 
 _FLAGS_INTRO: Final = """
 ## Flags
 
-A row that is not `scored` has none.
+A row that is not `scored` has no flags.
 """
 
 _METADATA_INTRO: Final = """
 ## Where a table comes from
 
-Parquet key-value metadata, read by `evo2-tasks show scores.parquet`:
+The Parquet key-value metadata has these keys. `evo2-tasks show scores.parquet` prints them.
 """
 
 _RUN_INTRO: Final = """
-What a rerun may change is in `run.json` beside the table:
+What may differ between two runs of the same scores is in `run.json`, next to the table:
 """
 
 _VERSION_RULE: Final = f"""
 ## Versions
 
 `scores_version` is {SCORES_VERSION}. It is raised when the definition of a score changes, when the
-list of statuses does, or when a number moves by more than the tolerance that is stated for it. The
-changelog then says under *Scores* what changed and by how much. New columns and flags do not raise
-it.
+list of statuses changes, or when a number changes by more than its stated tolerance. The changelog
+then lists under *Scores* what changed and by how much. New columns and flags do not raise it.
 
 - Tables of one signature can be compared, ranked together and joined. Scores of different
-  signatures cannot, and `merge` refuses to.
-- A column keeps its name, type, unit and meaning; what would change one of them makes a new column
-  or raises `scores_version`. Columns may be added: read them by name. Flags may be added: accept
-  one that you do not know.
-- Tables of an older `scores_version` stay readable by `show`, `query` and `export`.
+  signatures cannot, and `merge` refuses them.
+- A column keeps its name, type, unit and meaning. A change of one of these makes a new column or
+  raises `scores_version`. Columns may be added, so select them by name. Flags may be added, so
+  accept flags that you do not know.
+- `show`, `query` and `export` still read tables of an older `scores_version`.
 
 ## VCF
 
-`evo2-tasks export scores.parquet --to vcf` keeps the input's lines, headers and samples, and adds
+`evo2-tasks export scores.parquet --to vcf` keeps the lines, headers and samples of the input and
+adds these INFO fields:
+
 """
 
 _VCF_RULES: Final = """
-with one value per ALT allele (`Number=A`), `.` where there is none, flags joined by `&`; and the
-signature as `##evo2_signature`. An export to the same names replaces the earlier one. Numbers have
-all their digits; programs that store a VCF's floats in 32 bits read about seven of them.
+Each field has one value per ALT allele (`Number=A`), `.` where there is no value, and flags joined
+by `&`. The signature is in the header as `##evo2_signature`. If the input already has these fields,
+their values are replaced. Numbers have all their digits; programs that store the floats of a VCF in
+32 bits read about seven of them.
 
 - A record without ALT (`.`) has no allele to annotate and gets no field.
 - Lines that no VCF reader accepts are left out and named in the log: those with the status
   `invalid_record`, with POS below 0, with a contig, filter or INFO name that VCF forbids, or with a
-  NUL character. The table has their rows. Cells of samples are passed on as they are.
+  NUL character. Their rows are in the table. The cells of samples are not changed.
 - A line with fewer than eight columns, or with fewer samples than the header, is filled up with
-  `.`. Line ends become `\\n`. A missing `##fileformat` or `#CHROM` line is added; comment lines
+  `.`. Line ends become `\\n`. A missing `##fileformat` or `#CHROM` line is added. Comment lines
   that begin with a single `#` are dropped.
-- Of a table that was made with `regions`, the other records are kept without fields.
-- Sorted output is indexed (`.tbi`, or `.csi` for contigs above 512 Mb); unsorted output is not,
-  which the log says.
-- Input that was no VCF becomes a VCF without samples, made from the table alone.
+- If the table was made with `regions`, the other records are kept without these fields.
+- Sorted output is indexed (`.tbi`, or `.csi` for contigs above 512 Mb). Unsorted output is not
+  indexed, and the log states this.
+- If the input was not a VCF, the export is a VCF without samples, made from the table alone.
 
 ## TSV
 
-`evo2-tasks export scores.parquet --to tsv` writes one line per row below a line of names. Null is
-an empty cell, values of a list are joined by `;`, numbers have all their digits. In text
+`evo2-tasks export scores.parquet --to tsv` writes one line per row below a line of column names.
+Null is an empty cell, the values of a list are joined by `;`, and numbers have all their digits. In
+text
 
-- control characters and line separators are spelled `\\t`, `\\n`, `\\r`, `\\x1f`, `\\u2028`, a
-  backslash `\\\\`, and in lists a semicolon `\\x3b`;
-- a cell that begins with `=`, `+`, `-`, `@` (or their full-width forms), `"` or `'`, and a cell of
-  no characters, has a `'` put before it, so that no spreadsheet runs it as a formula and no reader
-  takes it for a quoted one. To get the text back, take one `'` off the start.
+- control characters and line separators are written as `\\t`, `\\n`, `\\r`, `\\x1f`, `\\u2028`, a
+  backslash as `\\\\`, and in lists a semicolon as `\\x3b`;
+- a cell that begins with `=`, `+`, `-`, `@` (or their full-width forms), `"` or `'`, and an empty
+  text, gets a leading `'`, so that no spreadsheet runs it as a formula and no reader takes it for a
+  quoted cell. To get the original text back, remove one leading `'`.
 
 ## Files between the steps
 
-What a step writes and the next one reads, for those who run the steps by hand.
+What one step writes and the next one reads, for those who run the steps by hand. All files of a
+results folder are listed in [output.md](output.md).
 """
 
 
@@ -187,7 +191,3 @@ def meaning_table(title: str, meanings: Mapping[str, str]) -> list[str]:
 def _step(step: str, files: str, columns: Iterable[Column]) -> list[str]:
     path, _, rest = files.partition(",")
     return [f"### `{step}`: `{path}`{',' + rest if rest else ''}", "", *column_table(columns), ""]
-
-
-if __name__ == "__main__":
-    sys.stdout.write(columns_page())
