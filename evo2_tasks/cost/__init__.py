@@ -1,1 +1,1 @@
-"""What a scoring costs: shapes of models, memory, rates and tokens, by arithmetic."""
+"""The cost of a scoring, computed: shapes of models, memory, rates and tokens."""

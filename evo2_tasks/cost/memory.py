@@ -1,4 +1,6 @@
-"""Memory that scoring takes on its device, by arithmetic.
+"""Memory that scoring needs on its device, computed from the shape of the model.
+
+All numbers that were measured, not derived, are in this file, each with its measurement.
 
 D channels, I channels inside the MLP, L tokens, V vocabulary.
 """
@@ -10,25 +12,34 @@ from evo2_tasks.cost.shapes import (
     ITEM_BYTES,
     LEAST_QUERIES,
     MASK_ELEMENTS,
-    SLICE_BYTES,
+    POSITIONS_PER_SLICE,
+    VOCAB_SIZE,
     ModelShape,
 )
 
-# A CPU job holds more than lives in its tensors: freed blocks stay with the process. Measured: 1.28
-# to 1.32 with torch 2.13 at widths of 128 to 512.
+# Memory of a CPU job, divided by the memory of its tensors: freed blocks stay with the process.
+# Measured with torch 2.13 on two cores of an AMD EPYC, at widths of 128 to 512: 1.28 to 1.32.
 CPU_HEAP_FACTOR = 1.3
 
-# Python, torch, pyarrow and what loading leaves, of a process that scores.
+# Memory of a scoring process without the tensors of its model: Python, torch, pyarrow, and memory
+# that the process keeps after loading. Measured with torch 2.13.0 on a CPU: 434 MB after the
+# imports, 512 MB at the peak after loading evo2-mini and scoring the canaries.
 PROCESS_MB = 550
 
-MASK_BYTES = 11  # and half an item: measured
+# Bytes for each element of the attention mask that torch writes out on a CPU, in addition to half
+# a number in the dtype of the weights. Measured with torch 2.13 on a CPU, from the allocations that
+# the profiler of torch records; tests/cost/test_memory.py measures them again.
+MASK_BYTES = 11
+
+# Logits of one slice of positions in float32, and their exponentials.
+SLICE_BYTES = 2 * 4 * POSITIONS_PER_SLICE * VOCAB_SIZE
 
 
 def activation_bytes_per_token(shape: ModelShape, dtype: str) -> float:
-    """Bytes that live at the worst moment of a forward pass, for each token that goes through.
+    """Peak memory of a forward pass, in bytes for each token of the batch.
 
-    The input of the model, of the layer and of the operator are there all the time (3 D), and so
-    is what the operator or the MLP of that moment makes of them.
+    The inputs of the model, of the layer and of the operator are held all the time (3 D). The
+    operator or MLP that runs at that moment adds its own tensors.
     """
     D, I, item = shape.hidden_size, shape.intermediate_size, ITEM_BYTES[dtype]  # noqa: E741, N806
     narrow = item < 4  # the filters compute in float32
@@ -37,7 +48,7 @@ def activation_bytes_per_token(shape: ModelShape, dtype: str) -> float:
     ]  # the MLP: residual and operator's output, two halves, gate
     if shape.num_attention < shape.num_layers:
         moments.append(item * D * (3 + 3 + 3 + 3))  # the featurizer: input, padded, output
-    if shape.num_attention:  # queries and keys are turned in float32
+    if shape.num_attention:  # queries and keys are rotated in float32
         moments.append(item * D * (3 + 3 + 1) + 4 * D * (2 + narrow))
     if "hyena_mr" in shape.operators:
         filtered = 4 * D * 3 + item * D if narrow else 4 * D * 3
@@ -50,7 +61,7 @@ def activation_bytes_per_token(shape: ModelShape, dtype: str) -> float:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Bytes that scoring takes on its device."""
+    """Bytes that scoring needs on its device."""
 
     weights: int
     keys_and_values: int
@@ -59,7 +70,7 @@ class DeviceMemory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of the four."""
         return self.weights + self.keys_and_values + self.state + self.batch
 
 
@@ -75,20 +86,20 @@ def device_memory(
     offload: bool = False,
     on_cpu: bool = False,
 ) -> DeviceMemory:
-    """What scoring takes on its device, or on the fullest of several, by arithmetic.
+    """Memory that scoring needs on its device; of several devices, on the one that needs the most.
 
-    For substitutions in centered windows.
+    The estimate is for substitutions in centered windows.
 
     Args:
-        shape: The model's.
-        dtype: Number type of its weights.
+        shape: Shape of the model.
+        dtype: Data type of the weights.
         window_length: Tokens of a window.
-        batch_tokens: Tokens that go through at once; a longer row is a batch of its own.
-        segment_length: More tokens of a row than these go through in several calls.
+        batch_tokens: Tokens of a batch. A longer row is a batch of its own.
+        segment_length: A row with more tokens than this goes through the model in several calls.
         horizon: Tokens that are scored from the first difference on; None for all.
-        num_devices: Devices that share the model, each a range of its layers.
-        offload: Whether keys and values wait in host memory, but for those of one layer.
-        on_cpu: Whether the device is a CPU, whose attention over a cache writes its mask out.
+        num_devices: Devices that share the model, each with a range of its layers.
+        offload: Whether keys and values are in host memory, except for those of one layer.
+        on_cpu: Whether the device is a CPU, where attention after a cache writes its mask out.
     """
     D, item = shape.hidden_size, ITEM_BYTES[dtype]  # noqa: N806 - as in the legend
     prefix = window_length // 2
@@ -106,7 +117,7 @@ def device_memory(
     if shape.num_attention:
         of_one = kept * shape.kv_bytes_per_token(dtype) // shape.num_attention
         kv = 0 if offload else of_one * shape.most_attention(num_devices)
-        # Those of the trunks and of the branches are joined, a layer at a time.
+        # Keys and values of trunks and branches are joined, one layer at a time.
         total = prefix + branch
         attention = float(item * D * (10 * at_once + 2 * rows * total))
         if on_cpu:
@@ -133,20 +144,20 @@ def suggest_batch_tokens(
     num_devices: int = 1,
     used: float = 0.8,
 ) -> int | None:
-    """Tokens that fit at once, a power of two.
+    """The largest batch that fits into the memory of the device.
 
     Args:
-        shape: The model's.
-        dtype: Number type of its weights.
+        shape: Shape of the model.
+        dtype: Data type of the weights.
         window_length: Tokens of a window.
-        segment_length: More tokens of a row than these go through in several calls.
-        memory: Bytes of the device.
+        segment_length: A row with more tokens than this goes through the model in several calls.
+        memory: Memory of one device, bytes.
         horizon: Tokens that are scored from the first difference on; None for all.
-        num_devices: Such devices that share the model.
-        used: Share of them to plan with; the rest is for what the allocator cannot use.
+        num_devices: Devices of this size that share the model.
+        used: Share of the memory to use. The rest is for fragments that the allocator cannot use.
 
     Returns:
-        None where not even the weights and a short batch fit.
+        Tokens of a batch, a power of two; None if the weights and a short batch do not fit.
     """
     fitting = [
         2**power

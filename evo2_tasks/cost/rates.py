@@ -1,4 +1,4 @@
-"""How many tokens per second a device runs: measured and published rates."""
+"""Rates: how many tokens per second a model runs on a device, measured or published."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ PUBLISHED_RATES = Path(__file__).parent / "published_rates.json"
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast a device runs a model, as measured by somebody."""
+    """The measured rate of a model on a device, and its source."""
 
     device: str
     model: str
@@ -24,15 +24,15 @@ class Rate:
 
     @property
     def flops_per_s(self) -> float:
-        """Operations per second that it comes to, which other models are reckoned by."""
+        """Floating-point operations per second, from which the rates of other models follow."""
         return self.tokens_per_s * self.flops_per_token
 
 
 def read_rates(file: Path) -> list[Rate]:
-    """A rate table: what ``calibrate`` writes, or the published one of the package.
+    """Read a file of rates: one that ``measure`` wrote, or the published rates of the package.
 
     Raises:
-        InputError: It cannot be read or holds something else.
+        InputError: The file cannot be read or is not a file of rates.
     """
     try:
         rates = [Rate(**values) for values in json.loads(file.read_bytes())["rates"]]
@@ -42,20 +42,20 @@ def read_rates(file: Path) -> list[Rate]:
         raise InputError(f"{file}: cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{file}: is no table of rates. Expected what `evo2-tasks calibrate` writes."
+            f"{file}: not a file of rates; expected a file that `evo2-tasks measure` wrote."
         ) from error
     return rates
 
 
 def find_rate(rates: Sequence[Rate], device: str | None) -> Rate | None:
-    """The last rate of a device whose name holds these words; of any device without them."""
-    wanted = (device or "").lower()
-    found = [rate for rate in rates if wanted in rate.device.lower()]
+    """The last rate of a device whose name contains this text; None matches every device."""
+    text = (device or "").lower()
+    found = [rate for rate in rates if text in rate.device.lower()]
     return found[-1] if found else None
 
 
 def choose_rate(rates: Sequence[Rate], model: str, device: str | None, *, gpus: int) -> Rate | None:
-    """The rate to reckon with: of this model where there is one, else of another one."""
+    """The rate for an estimate: of this model if there is one, else of another model."""
     of_kind = [rate for rate in rates if rate.device.startswith("cpu") == (gpus == 0)]
     of_model = [rate for rate in of_kind if rate.model == model]
     return find_rate(of_model, device) or find_rate(of_kind, device)

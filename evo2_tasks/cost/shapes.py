@@ -1,4 +1,8 @@
-"""The shape of a model: the numbers that its cost follows from.
+"""The shape of a model: the numbers that determine its cost.
+
+The room `evo2/` imports torch, so its numbers cannot be imported here. All numbers that are copied
+from `evo2/` and `scoring/` are in this file, each with its original next to it. The test
+tests/cost/test_shapes.py compares each of them with its original.
 
 D channels, I channels inside the MLP, L tokens, V vocabulary.
 """
@@ -17,16 +21,32 @@ from evo2_tasks.config.schema import ModelConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import find_release, parse_hub_name
 
-ITEM_BYTES = {"float32": 4, "bfloat16": 2}
+ITEM_BYTES = {"float32": 4, "bfloat16": 2}  # torch: itemsize of the dtypes
 
+# Defaults of evo2.config.Evo2Config.
 VOCAB_SIZE = 512
+FEATURIZER_LENGTH = 3
+HYENA_SE_LENGTH = 7
+HYENA_MR_LENGTH = 128
+STATE_SIZE = 16
 
-FEATURIZER_TAPS = 3
-
-# Of the order of layers that all releases have.
+# evo2.config.striped_operators: the order of the layers, which repeats.
 STRIPES = ("hyena_se", "hyena_mr", "hyena_li", "attention", "hyena_se", "hyena_mr", "hyena_li")
 
-# Names of the layer lists in published descriptions.
+# evo2.config.Evo2Config.from_published: MLP width of a published config that does not state it.
+INNER_SIZE_MULTIPLE = 64
+
+# evo2.operators.CHUNK_LENGTH: tokens of a chunk of the modal filter.
+CHUNK_LENGTH = 32
+
+# evo2.layers: elements of an attention mask after a cache, and the fewest queries of a block.
+MASK_ELEMENTS = 2**23
+LEAST_QUERIES = 64
+
+# scoring.likelihood.POSITIONS_PER_SLICE: positions whose logits are computed in one step.
+POSITIONS_PER_SLICE = 4096
+
+# evo2.config.PUBLISHED_OPERATORS: names of the layer lists in published configs.
 LAYER_LISTS = {
     "hcs_layer_idxs": "hyena_se",
     "hcm_layer_idxs": "hyena_mr",
@@ -37,7 +57,7 @@ LAYER_LISTS = {
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The numbers of a model that its cost follows from."""
+    """The numbers of a model that determine its cost."""
 
     operators: tuple[str, ...]
     hidden_size: int
@@ -45,27 +65,27 @@ class ModelShape:
     num_attention_heads: int
     hyena_se_groups: int
     hyena_mr_groups: int
-    hyena_se_length: int = 7
-    hyena_mr_length: int = 128
-    state_size: int = 16
+    hyena_se_length: int = HYENA_SE_LENGTH
+    hyena_mr_length: int = HYENA_MR_LENGTH
+    state_size: int = STATE_SIZE
 
     @property
     def num_layers(self) -> int:
-        """Layers of the model."""
+        """Number of layers of the model."""
         return len(self.operators)
 
     @property
     def num_attention(self) -> int:
-        """Attention layers among them."""
+        """Number of attention layers."""
         return self.operators.count("attention")
 
     @property
     def parameters(self) -> int:
-        """Parameters, the embedding counted once."""
+        """Number of parameters. The output matrix is the embedding and is counted once."""
         D, I = self.hidden_size, self.intermediate_size  # noqa: E741, N806 - as in the legend
         num = Counter(self.operators)
         every_layer = 3 * D * D + D * D + D + 3 * D * I + 2 * D
-        featurizers = 3 * D * FEATURIZER_TAPS * (self.num_layers - num["attention"])
+        featurizers = 3 * D * FEATURIZER_LENGTH * (self.num_layers - num["attention"])
         short = num["hyena_se"] * self.hyena_se_groups * self.hyena_se_length
         medium = num["hyena_mr"] * (self.hyena_mr_groups * self.hyena_mr_length + D)
         long = num["hyena_li"] * (2 * D * self.state_size + D)
@@ -79,11 +99,11 @@ class ModelShape:
         )
 
     def largest_share(self, num_devices: int) -> float:
-        """Share of the layers that the fullest of several devices has."""
+        """Share of the layers on the device that holds the most of them."""
         return math.ceil(self.num_layers / num_devices) / self.num_layers
 
     def most_attention(self, num_devices: int) -> int:
-        """Attention layers on that of several devices that has the most of them."""
+        """Number of attention layers on the device that holds the most of them."""
         counts = Counter(
             index * num_devices // self.num_layers
             for index, operator in enumerate(self.operators)
@@ -92,34 +112,35 @@ class ModelShape:
         return max(counts.values(), default=0)
 
     def flops_per_token(self, length: int) -> float:
-        """Floating-point operations of one token of a window of so many, a product counted as two.
+        """Floating-point operations for one token of a window of `length` tokens.
 
-        The convolutions are counted as written, tap by tap, and causal attention as half of the
-        square.
+        A multiplication with its addition counts as two operations. The convolutions are counted
+        tap by tap, although the model computes some of them in another way. Causal attention is
+        counted as half of the full square.
         """
         D, I = self.hidden_size, self.intermediate_size  # noqa: E741, N806 - as in the legend
         num = Counter(self.operators)
-        products = self.num_layers * (4 * D * D + 3 * D * I) + VOCAB_SIZE * D
-        taps = 3 * FEATURIZER_TAPS * (self.num_layers - num["attention"])
+        matrices = self.num_layers * (4 * D * D + 3 * D * I) + VOCAB_SIZE * D
+        taps = 3 * FEATURIZER_LENGTH * (self.num_layers - num["attention"])
         taps += num["hyena_se"] * self.hyena_se_length + num["hyena_mr"] * self.hyena_mr_length
         taps += num["hyena_li"] * 2 * self.state_size
-        return 2.0 * products + 2.0 * D * taps + 2.0 * D * length * num["attention"]
+        return 2.0 * matrices + 2.0 * D * taps + 2.0 * D * length * num["attention"]
 
     def weights_bytes(self, dtype: str) -> int:
-        """Bytes of the weights; poles and residues stay in float32."""
+        """Bytes of the weights. Poles and residues stay in float32."""
         poles = self.operators.count("hyena_li") * 2 * self.hidden_size * self.state_size
         item = ITEM_BYTES[dtype]
         return (self.parameters - poles) * item + poles * 4
 
     def kv_bytes_per_token(self, dtype: str) -> int:
-        """Bytes of the keys and values of one token, all attention layers together."""
+        """Bytes of the keys and values of one token, summed over all attention layers."""
         return 2 * self.num_attention * self.hidden_size * ITEM_BYTES[dtype]
 
     def state_bytes(self, dtype: str) -> int:
-        """Bytes of what the other layers keep of one sequence: last inputs, and states."""
+        """Bytes that the Hyena layers keep of one sequence: last inputs, and recurrent states."""
         D, item = self.hidden_size, ITEM_BYTES[dtype]  # noqa: N806 - as in the legend
         num = Counter(self.operators)
-        featurizers = 3 * D * (FEATURIZER_TAPS - 1) * (self.num_layers - num["attention"]) * item
+        featurizers = 3 * D * (FEATURIZER_LENGTH - 1) * (self.num_layers - num["attention"]) * item
         short = num["hyena_se"] * D * (self.hyena_se_length - 1) * item
         medium = num["hyena_mr"] * D * (self.hyena_mr_length - 1) * 4
         return featurizers + short + medium + num["hyena_li"] * D * self.state_size * 4
@@ -149,6 +170,7 @@ _40B_OPERATORS = _release(32, 1, 1, 1, 1).operators + _release(18, 1, 1, 1, 1).o
 
 _40B = replace(_20B, operators=_40B_OPERATORS)
 
+# evo2.config.PRESETS: the released models.
 RELEASE_SHAPES: Mapping[str, ModelShape] = {
     "evo2_1b_base": _release(25, 1920, 5120, 15, 128),
     "evo2_7b": _7B,
@@ -200,7 +222,7 @@ def _read_mapping(file: Path) -> Mapping[str, Any]:
 
 
 def _shape_of(values: Mapping[str, Any], file: Path) -> ModelShape:
-    """The shape that a config.json or a published description states; 1B is the default."""
+    """The shape in a config.json or in a published config. Missing keys are those of the 1B."""
     default = RELEASE_SHAPES["evo2_1b_base"]
     try:
         if "num_layers" in values:
@@ -223,7 +245,9 @@ def _published_shape(values: Mapping[str, Any]) -> ModelShape:
         index: operator for key, operator in LAYER_LISTS.items() for index in values.get(key) or []
     }
     hidden_size = values["hidden_size"]
-    multiple = values.get("inner_size_multiple_of", 64) * values.get("model_parallel_size", 1)
+    multiple = values.get("inner_size_multiple_of", INNER_SIZE_MULTIPLE) * values.get(
+        "model_parallel_size", 1
+    )
     default_size = math.ceil(int(8 * hidden_size / 3) / multiple) * multiple
     return ModelShape(
         operators=tuple(places[index] for index in range(values["num_layers"])),
@@ -232,17 +256,7 @@ def _published_shape(values: Mapping[str, Any]) -> ModelShape:
         num_attention_heads=values["num_attention_heads"],
         hyena_se_groups=values["hcs_filter_groups"],
         hyena_mr_groups=values["hcm_filter_groups"],
-        hyena_se_length=values.get("hcs_filter_length", 7),
-        hyena_mr_length=values.get("hcm_filter_length", 128),
-        state_size=values.get("state_size", 16),
+        hyena_se_length=values.get("hcs_filter_length", HYENA_SE_LENGTH),
+        hyena_mr_length=values.get("hcm_filter_length", HYENA_MR_LENGTH),
+        state_size=values.get("state_size", STATE_SIZE),
     )
-
-
-CHUNK_LENGTH = 32  # of the model's modal filter
-
-SLICE_BYTES = 2 * 4 * 4096 * VOCAB_SIZE  # logits of some positions, as the scorer computes them
-
-# Of attention over a cache where no fused kernel knows how its queries stand.
-MASK_ELEMENTS = 2**23
-
-LEAST_QUERIES = 64
