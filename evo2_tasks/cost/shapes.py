@@ -245,9 +245,8 @@ def _published_shape(values: Mapping[str, Any]) -> ModelShape:
         index: operator for key, operator in LAYER_LISTS.items() for index in values.get(key) or []
     }
     hidden_size = values["hidden_size"]
-    multiple = values.get("inner_size_multiple_of", INNER_SIZE_MULTIPLE) * values.get(
-        "model_parallel_size", 1
-    )
+    multiple = values.get("inner_size_multiple_of", INNER_SIZE_MULTIPLE)
+    multiple *= values.get("model_parallel_size", 1)
     default_size = math.ceil(int(8 * hidden_size / 3) / multiple) * multiple
     return ModelShape(
         operators=tuple(places[index] for index in range(values["num_layers"])),
