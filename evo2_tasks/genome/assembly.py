@@ -1,4 +1,4 @@
-"""Variants of another assembly than the reference, recognised before all of them are read."""
+"""Stopping a run early if its variants are from another assembly than the reference."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from evo2_tasks.io.words import shown_path
 
 MIN_COMPARED = 100
 
-# On another assembly three of four bases differ, and of these the alternate one is there for a
-# third: both kinds of mismatch count.
+# On another assembly, three of four REF bases do not match. In a third of these cases the ALT base
+# is in their place, so both kinds of mismatch count.
 _MISMATCHES = frozenset({"ref_alt_swapped", "ref_mismatch"})
-# These and the statuses that come after the comparison of REF with the reference.
+# The statuses of alleles whose REF was compared with the reference.
 _COMPARED = _MISMATCHES | {"too_long", "too_many_n", "no_context", "non_finite", "scored"}
 
 
 class MismatchWatch:
-    """Stops a run in which too many REF alleles are not what the reference has.
+    """Stops a run in which too many REF alleles do not match the reference.
 
-    The share is looked at from the hundredth compared allele on, so that a few bad records among
-    few never end a run.
+    The share is checked from the hundredth compared allele on, so that a few bad records in a small
+    file never end a run.
 
     Args:
-        max_share: Largest share of ``ref_mismatch`` and ``ref_alt_swapped`` among the alleles whose
-            REF was compared.
+        max_share: Largest allowed share of ``ref_mismatch`` and ``ref_alt_swapped`` among the
+            alleles whose REF was compared.
         fasta: The reference, for the message.
     """
 
@@ -38,7 +38,7 @@ class MismatchWatch:
         """Count one allele by its status.
 
         Raises:
-            InputError: The share is too high now.
+            InputError: The share is now above the limit.
         """
         if status not in _COMPARED:
             return
@@ -49,8 +49,8 @@ class MismatchWatch:
         share = self.num_mismatches / self.num_compared
         if self.num_compared >= MIN_COMPARED and share > self._max_share:
             raise InputError(
-                f"{shown_path(self._fasta)}: lacks the REF bases of {self.num_mismatches:,} of the "
-                f"first {self.num_compared:,} alleles ({share:.0%}): the variants are of another "
-                f"assembly. Give their reference, or raise max_ref_mismatch_share "
-                f"({self._max_share:g})."
+                f"{shown_path(self._fasta)}: {self.num_mismatches:,} of the first "
+                f"{self.num_compared:,} alleles ({share:.0%}) have a REF that does not match this "
+                f"reference: the variants are from another assembly. Give the reference of that "
+                f"assembly, or raise max_ref_mismatch_share ({self._max_share:g})."
             )

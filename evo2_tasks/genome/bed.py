@@ -1,4 +1,4 @@
-"""BED text: the regions of a saturation set, line by line."""
+"""Reading BED files: the regions of a saturation set, line by line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CARRY_FIELDS = {
     "score": CarryField("score", "string", description="Score of the region"),
     "strand": CarryField("strand", "string", description="Strand of the region"),
 }
-"""What can be carried along from a BED file, in the order of its columns from the fourth on."""
+"""The columns of a BED file that can be carried along, in their order from the fourth on."""
 
 _HEADINGS = (b"track", b"browser")
 _THICK, _BLOCKS = slice(6, 8), slice(9, 12)
@@ -30,14 +30,14 @@ class Feature:
     """A line of a BED file.
 
     Attributes:
-        contig: As the file spells it.
-        start: First base.
-        end: Base after the last one.
-        blocks: Its parts in the order of the contig: exons, say. One, the whole, where the line
-            has fewer than twelve columns.
-        thick: The coding part; the whole where the line has fewer than eight columns.
-        strand: ``+``, ``-``, or ``.`` where the line does not say.
-        texts: Name, score and strand as they stand there; null where they do not.
+        contig: Contig as the file spells it.
+        start: Start of the region, 0-based.
+        end: End of the region, 0-based and exclusive.
+        blocks: Parts of the region in the order of the contig, for example exons. If the line has
+            fewer than twelve columns, the whole region is the only block.
+        thick: The coding part. If the line has fewer than eight columns, this is the whole region.
+        strand: ``+``, ``-``, or ``.`` if the line has no strand.
+        texts: Name, score and strand as in the line; null where a column is missing or ``.``.
     """
 
     contig: str
@@ -50,7 +50,7 @@ class Feature:
 
 
 def read_features(path: Path) -> Iterator[Feature | InvalidRecord]:
-    """The lines of a BED file, plain, gzip or bgzip, without headings, comments and blank lines."""
+    """Read a BED file (plain, gzip or bgzip); headings, comments and blank lines are skipped."""
     for number, line in enumerate(read_lines(path), start=1):
         kept = drop_mark(line) if number == 1 else line
         if is_data(kept):
@@ -61,13 +61,13 @@ def read_features(path: Path) -> Iterator[Feature | InvalidRecord]:
 
 
 def is_data(line: bytes) -> bool:
-    """Whether a line is neither blank nor a comment nor a heading of a genome browser."""
+    """Whether a line is data: not blank, not a comment, and not a genome browser's heading."""
     words = line.split(maxsplit=1)
     return bool(words) and not line.startswith(b"#") and words[0] not in _HEADINGS
 
 
 def looks_like_feature(line: bytes) -> bool:
-    """Whether a line is one of BED by its first three columns."""
+    """Whether the first three columns of a line are those of BED."""
     try:
         parse_feature(b"\t".join(_split(line)[:3]))
     except ValueError:
@@ -82,14 +82,14 @@ def parse_feature(line: bytes) -> Feature:
         line: Without its line end. Columns are separated by tabs, or by spaces if there is no tab.
 
     Raises:
-        ValueError: It cannot be read; says why.
+        ValueError: The line cannot be read; the message is the reason.
     """
     cells = _split(line)
     if len(cells) < 3 or not cells[0]:
-        raise ValueError("expected chrom, chromStart and chromEnd")
+        raise ValueError("expected at least three columns: chrom, chromStart and chromEnd")
     start, end = _parse_interval(cells[1:3], "chromStart and chromEnd")
     if start == end:
-        raise ValueError("chromStart and chromEnd are equal, the region has no bases")
+        raise ValueError("chromStart and chromEnd are equal, so the region has no bases")
     texts = tuple(_text(cells, column) for column in range(3, 3 + len(CARRY_FIELDS)))
     strand = texts[-1] or "."
     if strand not in ("+", "-", "."):
@@ -116,12 +116,12 @@ def _parse_interval(cells: Sequence[bytes], names: str) -> Interval:
     start, end = (parse_position(cell) for cell in cells)
     if start is None or end is None or not 0 <= start <= end:
         span = " ".join(shown(decode(cell), 30) for cell in cells)
-        raise ValueError(f"{names} are '{span}', expected two positions from 0 on in order")
+        raise ValueError(f"{names} are '{span}', expected integers from 0 on, the smaller first")
     return start, end
 
 
 def _parse_blocks(start: int, end: int, cells: Sequence[bytes]) -> tuple[Interval, ...]:
-    """The blocks on the contig, which have to lie from start to end, in order and apart."""
+    """The blocks on the contig. They must be sorted and separate, and reach from start to end."""
     count = parse_position(cells[0])
     sizes, offsets = (
         [parse_position(text) or 0 for text in cell.removesuffix(b",").split(b",")]
@@ -139,7 +139,8 @@ def _parse_blocks(start: int, end: int, cells: Sequence[bytes]) -> tuple[Interva
         or any(first == last for first, last in blocks)
     ):
         raise ValueError(
-            "blockCount, blockSizes and blockStarts are no blocks from chromStart to chromEnd; cut "
-            "the line behind its strand if these columns are something else"
+            "blockCount, blockSizes and blockStarts do not describe sorted, separate blocks from "
+            "chromStart to chromEnd; if these columns hold something else, remove all columns "
+            "after strand"
         )
     return blocks

@@ -1,4 +1,4 @@
-"""Names of one sequence in different files: ``17`` and ``chr17``, ``MT`` and ``chrM``."""
+"""Different names of one sequence: ``17`` and ``chr17``, ``MT`` and ``chrM``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 MAX_LOGGED = 200
 MAX_REMEMBERED = 100_000
 
-# Columns of an NCBI assembly report that hold a name of the row's sequence. Assigned-Molecule is
-# one only where the sequence is the molecule: an unplaced scaffold is assigned to one as well.
+# Columns of an NCBI assembly report with a name of the row's sequence. Assigned-Molecule is a name
+# only if the sequence is the whole molecule: unplaced scaffolds are assigned to a molecule as well.
 _REPORT_NAMES = ("Sequence-Name", "GenBank-Accn", "RefSeq-Accn", "UCSC-style-name")
 _REPORT_MOLECULE = ("Sequence-Role", "assembled-molecule", "Assigned-Molecule")
 _REPORT_LENGTH = "Sequence-Length"
@@ -24,17 +24,25 @@ _MITOCHONDRIA = frozenset({"M", "MT"})
 
 
 class ContigNames:
-    """Finds the reference's name of a contig, never by guessing.
+    """Finds the name of a contig in the reference, without guessing.
 
-    In this order: the same name; the table of the user; the one sequence that the assembly report
-    or the rule (with or without ``chr``, ``M`` or ``MT``) leads to. Where these lead to several,
-    the contig is not found.
+    The first of these that applies is used:
+
+    1. a sequence of the reference with the same name,
+    2. the user's aliases,
+    3. the only sequence that the assembly report and the rule lead to. The rule ignores the prefix
+       ``chr`` and takes ``M`` for ``MT``. If they lead to several sequences, the contig is not
+       found.
 
     Args:
-        lengths: The sequences of the reference.
-        aliases: From names of the input to names of the reference.
+        lengths: Length of each sequence of the reference by its name, bases.
+        aliases: Maps names in the input to names in the reference.
         assembly_report: An NCBI ``*_assembly_report.txt``.
-        source: The FASTA, for messages.
+        source: Path of the FASTA, for messages.
+
+    Raises:
+        InputError: An alias names a sequence that the reference does not have, or the assembly
+            report cannot be used.
     """
 
     def __init__(
@@ -48,13 +56,13 @@ class ContigNames:
         self._lengths = lengths
         self._aliases = dict(aliases or {})
         self._source = source
-        self._found: dict[str, str | None] = {}
+        self._resolved: dict[str, str | None] = {}
         self._num_logged = 0
         for name, target in self._aliases.items():
             if target not in lengths:
                 raise InputError(
-                    f"contig_aliases: '{shown(name)}' is to be '{shown(target)}', which is no "
-                    f"sequence of {source}."
+                    f"contig_aliases maps '{shown(name)}' to '{shown(target)}', but {source} has "
+                    f"no sequence of that name. Correct the name."
                 )
         self._by_rule: dict[str, set[str]] = {}
         for name in lengths:
@@ -64,14 +72,14 @@ class ContigNames:
         )
 
     def resolve(self, contig: str) -> str | None:
-        """The reference's name of a contig; null if there is none or more than one."""
+        """The name of a contig in the reference; null if no sequence matches, or several do."""
         try:
-            return self._found[contig]
+            return self._resolved[contig]
         except KeyError:
-            found = self._find(contig)
-        if len(self._found) < MAX_REMEMBERED:
-            self._found[contig] = found
-        return found
+            name = self._find(contig)
+        if len(self._resolved) < MAX_REMEMBERED:
+            self._resolved[contig] = name
+        return name
 
     def _find(self, contig: str) -> str | None:
         if contig in self._lengths:
@@ -79,7 +87,10 @@ class ContigNames:
         if contig in self._aliases:
             alias = self._aliases[contig]
             self._log(
-                logging.INFO, "contig '%s' is '%s' by contig_aliases", shown(contig), shown(alias)
+                logging.INFO,
+                "contig '%s' is '%s' in the reference, by contig_aliases",
+                shown(contig),
+                shown(alias),
             )
             return alias
         by_report = self._by_report.get(contig, set())
@@ -88,7 +99,7 @@ class ContigNames:
             names = ", ".join(sorted(candidates))
             self._log(
                 logging.WARNING,
-                "contig '%s' is not found: it could be any of %s; say which by contig_aliases",
+                "contig '%s' was not found: %s match it; map it to one in contig_aliases",
                 shown(contig),
                 shown(names),
             )
@@ -96,32 +107,38 @@ class ContigNames:
         if not candidates:
             self._log(
                 logging.WARNING,
-                "contig '%s' is not found in %s, which has %s; contig_aliases can name it",
+                "contig '%s' was not found in %s, which has: %s; map it to one in contig_aliases",
                 shown(contig),
                 self._source,
                 shown(", ".join(self._lengths)),
             )
             return None
-        (found,) = candidates
+        (name,) = candidates
         how = "the assembly report" if by_report else "the rule for the prefix chr and for M, MT"
-        self._log(logging.INFO, "contig '%s' is '%s' by %s", shown(contig), shown(found), how)
-        return found
+        self._log(
+            logging.INFO,
+            "contig '%s' is '%s' in the reference, by %s",
+            shown(contig),
+            shown(name),
+            how,
+        )
+        return name
 
     def _log(self, level: int, message: str, *arguments: str) -> None:
-        """Log once per contig, of a file full of rubbish names only the first ones."""
+        """Log a message about one contig; after ``MAX_LOGGED`` messages, do nothing."""
         self._num_logged += 1
         if self._num_logged <= MAX_LOGGED:
             logger.log(level, message, *arguments)
 
 
 def _bare_name(name: str) -> str:
-    """A name without ``chr``, the mitochondrion's always ``MT``."""
+    """A name without the prefix ``chr``; ``M`` becomes ``MT``."""
     bare = name[3:] if name[:3].lower() == "chr" and len(name) > 3 else name
     return "MT" if bare in _MITOCHONDRIA else bare
 
 
 def _read_report(path: Path, lengths: Mapping[str, int], source: str) -> dict[str, set[str]]:
-    """From each name in the report to the names in the reference of the same sequence."""
+    """Map each name in the report to the names of the same sequence in the reference."""
     header: list[str] = []
     by_name: dict[str, set[str]] = {}
     for line in read_lines(path):
@@ -140,7 +157,7 @@ def _read_report(path: Path, lengths: Mapping[str, int], source: str) -> dict[st
         for target in sorted(targets):
             if length != "na" and length != str(lengths[target]):
                 logger.warning(
-                    "%s: '%s' has %s bases, but %d in %s: not taken for the same sequence",
+                    "%s: '%s' has %s bases, but %d in %s: not treated as the same sequence",
                     shown_path(path),
                     shown(target),
                     shown(length),
@@ -152,7 +169,7 @@ def _read_report(path: Path, lengths: Mapping[str, int], source: str) -> dict[st
             by_name.setdefault(name, set()).update(targets)
     if not header or not by_name:
         raise InputError(
-            f"{shown_path(path)}: no rows of an NCBI assembly report; expected the file that ends "
-            f"in _assembly_report.txt."
+            f"{shown_path(path)}: this is not an NCBI assembly report; expected the file whose "
+            f"name ends in _assembly_report.txt."
         )
     return by_name

@@ -1,4 +1,4 @@
-"""FASTA files read whole: are they what an index can point into, and which sequences are they?"""
+"""Reading FASTA files from end to end: checking them, indexing them, digests of sequences."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.lines import BGZIP_HEADER_BYTES, find_compression, read_chunks
 from evo2_tasks.io.words import shown, shown_path
 
-# What an index counts as a base. Other symbols than letters are rare (gaps), but have a place.
+# The characters that an index counts as bases. Besides letters these are rare symbols, as for gaps.
 _SYMBOLS = bytes(code for code in range(33, 127) if code != ord(">"))
 
 
 @dataclass(frozen=True, slots=True)
 class FastaEntry:
-    """One sequence of a FASTA file, as an index describes it.
+    """One sequence of a FASTA file, as its line in an index describes it.
 
     Attributes:
-        name: The first word of its header line.
-        length: Number of its bases.
-        offset: Of its first base in the file, decompressed.
-        line_bases: Bases in a full line.
-        line_width: Bytes in a full line, its end included.
+        name: The first word of the header line.
+        length: Number of bases.
+        offset: Offset of the first base in the decompressed file, bytes.
+        line_bases: Number of bases in a full line.
+        line_width: Length of a full line with its line end, bytes.
     """
 
     name: str
@@ -41,12 +41,12 @@ class FastaEntry:
 
 @dataclass(frozen=True, slots=True)
 class FastaSequence:
-    """A sequence as reading the whole file finds it.
+    """A sequence of a FASTA file that was read from end to end.
 
     Attributes:
-        entry: What an index must say of it.
-        digest: Its GA4GH refget digest, ``SQ.`` and 32 characters. Symbols that are no letters,
-            which the standard does not provide for, count as they are.
+        entry: The correct index entry of the sequence.
+        digest: GA4GH refget digest of the sequence, ``SQ.`` and 32 characters. The standard allows
+            letters only; other symbols are digested as they are.
     """
 
     entry: FastaEntry
@@ -54,16 +54,16 @@ class FastaSequence:
 
 
 def read_fasta(path: Path) -> Iterator[FastaSequence]:
-    """Read a FASTA file once, from its first to its last byte, in bounded memory.
+    """Read a whole FASTA file once, in bounded memory.
 
     Raises:
-        InputError: It is no FASTA, two sequences have one name, or the lines of a sequence are not
-            all of one length but the last: no index can describe such a file.
+        InputError: The file is not FASTA, two sequences have the same name, or the lines of a
+            sequence (except the last) differ in length. No index can describe such a file.
     """
     if find_compression(path) == "gzip":
         raise InputError(
             f"{shown_path(path)}: is compressed with gzip; a FASTA must be plain or compressed "
-            f"with bgzip. Make it so with: gunzip FILE.gz, then: bgzip FILE"
+            f"with bgzip. Convert it with: gunzip FILE.gz, then: bgzip FILE"
         )
     names: set[str] = set()
     for sequence in _scan(path):
@@ -71,19 +71,19 @@ def read_fasta(path: Path) -> Iterator[FastaSequence]:
         if name in names:
             raise InputError(
                 f"{shown_path(path)}: several sequences are named '{shown(name)}'; rename or "
-                f"remove them."
+                f"remove all but one."
             )
         names.add(name)
         yield sequence
     if not names:
-        raise InputError(f"{shown_path(path)}: no sequences, expected FASTA.")
+        raise InputError(f"{shown_path(path)}: the file has no sequences; expected FASTA.")
 
 
 def read_index(path: Path, fasta: Path) -> list[FastaEntry]:
     """Read a ``.fai`` index.
 
     Raises:
-        InputError: It is none, or names a sequence twice.
+        InputError: The file is not an index, or two sequences have the same name.
     """
     entries = []
     lines = b"".join(read_chunks(path)).split(b"\n")
@@ -91,8 +91,8 @@ def read_index(path: Path, fasta: Path) -> list[FastaEntry]:
         cells = line.rstrip(b"\r").split(b"\t")
         if len(cells) < 5 or not all(cell.isdigit() for cell in cells[1:5]):
             raise InputError(
-                f"{shown_path(path)}: line {number}: this is no index of a FASTA; delete it, and "
-                f"it is made anew."
+                f"{shown_path(path)}: line {number}: this is not an index of a FASTA; delete it, "
+                f"and a new one is made."
             )
         name = _decode_name(cells[0], path)
         entries.append(FastaEntry(name, *map(int, cells[1:5])))
@@ -101,20 +101,23 @@ def read_index(path: Path, fasta: Path) -> list[FastaEntry]:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(
             f"{shown_path(fasta)}: several sequences are named '{shown(twice)}'; rename or remove "
-            f"them."
+            f"all but one."
         )
     return entries
 
 
 def make_index(fasta: Path, index: Path, blocks: Path) -> None:
-    """Check a FASTA and write its ``.fai``, and for bgzip its ``.gzi``, whole or not at all.
+    """Check a FASTA and write its ``.fai``, and for bgzip its ``.gzi``.
+
+    Each of the two files is written completely or not at all.
 
     Args:
         fasta: The sequences.
-        index: Where the ``.fai`` goes.
-        blocks: Where the ``.gzi`` goes.
+        index: Path of the ``.fai`` to write.
+        blocks: Path of the ``.gzi`` to write.
 
     Raises:
+        InputError: The FASTA cannot be indexed.
         OSError: The folder cannot be written to.
     """
     index.parent.mkdir(parents=True, exist_ok=True)
@@ -129,11 +132,11 @@ def make_index(fasta: Path, index: Path, blocks: Path) -> None:
                 struct.pack(f"<Q{2 * len(starts)}Q", len(starts), *chain(*starts))
             )
             new_blocks.replace(blocks)
-        new_index.replace(index)  # last, since it says that the index is there
+        new_index.replace(index)  # last: once the .fai exists, the index counts as complete
 
 
 def _block_starts(path: Path) -> list[tuple[int, int]]:
-    """Where each block of a bgzip file but the first begins, compressed and decompressed."""
+    """Start of each block of a bgzip file but the first: in the file, and decompressed, bytes."""
     starts = []
     start = num_bases = 0
     with path.open("rb") as handle:
@@ -143,19 +146,20 @@ def _block_starts(path: Path) -> list[tuple[int, int]]:
             num_bases += int.from_bytes(handle.read(4), "little")
             start += size
             starts.append((start, num_bases))
-    return starts[:-2]  # the last ones are the empty end block and the end of the file
+    return starts[:-2]  # the last two are the empty end block and the end of the file
 
 
 def digest_collection(names: Sequence[str], digests: Sequence[str]) -> str:
-    """The GA4GH digest of a sequence collection: of its names and of its sequences, in order.
+    """The GA4GH digest of a sequence collection, from its names and sequences in order.
 
     Args:
-        names: Of the sequences.
-        digests: Their refget digests, ``SQ.`` included.
+        names: Names of the sequences.
+        digests: Refget digests of the sequences, with ``SQ.``.
 
     Source:
         GA4GH refget sequence collections v1.0.0, level 0 with the inherent attributes of its
-        schema (``lengths`` is none: sequences of other lengths have other digests).
+        schema. ``lengths`` is not an inherent attribute: sequences of different lengths have
+        different digests anyway.
     """
     level_1 = {
         "names": _digest(_canonical(list(names))),
@@ -165,7 +169,7 @@ def digest_collection(names: Sequence[str], digests: Sequence[str]) -> str:
 
 
 def _canonical(value: object) -> bytes:
-    """JSON by RFC 8785, for lists and dicts of strings."""
+    """Canonical JSON (RFC 8785) of lists and dicts of strings."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode()
 
 
@@ -183,17 +187,19 @@ def _decode_name(raw: bytes, path: Path) -> str:
         name = raw.decode()
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{shown_path(path)}: the name '{shown(raw.decode('latin-1'))}' of a sequence is no "
-            f"UTF-8."
+            f"{shown_path(path)}: the sequence name '{shown(raw.decode('latin-1'))}' is not "
+            f"UTF-8; rename the sequence."
         ) from error
     if not name:
-        raise InputError(f"{shown_path(path)}: a sequence has no name.")
+        raise InputError(
+            f"{shown_path(path)}: a sequence has no name; expected one right after '>'."
+        )
     return name
 
 
 def _scan(path: Path) -> Iterator[FastaSequence]:
     current: _Sequence | None = None
-    header: bytes | None = None  # what has been read of a header line that has not ended
+    header: bytes | None = None  # the start of a header line whose end has not been read yet
     at_line_start = True
     line_number = 1
     chunk_offset = 0
@@ -218,8 +224,8 @@ def _scan(path: Path) -> Iterator[FastaSequence]:
                     current.add(piece)
                 elif piece.strip():
                     raise InputError(
-                        f"{shown_path(path)}: line {line_number}: no FASTA; expected a line that "
-                        f"begins with '>'."
+                        f"{shown_path(path)}: line {line_number}: this is not FASTA; expected a "
+                        f"line that begins with '>'."
                     )
             line_number += chunk.count(b"\n", start, end)
             at_line_start = end == start or chunk[end - 1 : end] == b"\n"
@@ -232,19 +238,19 @@ def _scan(path: Path) -> Iterator[FastaSequence]:
 
 
 def _header_name(header: bytes, path: Path) -> str:
-    """The name in a header line: what stands between ">" and the first space."""
+    """The name in a header line: the text between ">" and the first white space."""
     return _decode_name(header[1:].split()[0] if header[1:2].strip() else b"", path)
 
 
 class _Sequence:
-    """What is known of a sequence while its lines are read piece by piece."""
+    """A sequence while its lines are read piece by piece."""
 
     def __init__(self, path: Path, name: str, offset: int, first_line: int) -> None:
         self._path = path
         self._name = name
         self._offset = offset
         self._first_line = first_line
-        self._held = b""  # white space that is inside the sequence only if more bases follow
+        self._held = b""  # trailing white space; part of the sequence only if more bases follow
         self._num_bytes = 0
         self._length = 0
         self._width = 0
@@ -270,22 +276,22 @@ class _Sequence:
         if wrong := bases.translate(None, _SYMBOLS):
             raise InputError(
                 f"{shown_path(self._path)}: sequence '{shown(self._name)}', which begins in line "
-                f"{self._first_line}, holds {chr(wrong[0])!r}; expected letters only."
+                f"{self._first_line}, contains {chr(wrong[0])!r}; expected letters only."
             )
         self._sha512.update(bases.upper())
         self._length += len(bases)
         self._num_bytes += len(body)
 
     def finish(self) -> FastaSequence:
-        """What has been found, after the last line."""
-        # A sequence on one line has the width of that line, whether or not the line has an end.
+        """The sequence with its index entry and its digest, after the last line."""
+        # A sequence on one line: the line is the full width, even if the file ends without "\n".
         width = self._width or self._length + 1
         bases = width - self._end_width
         entry = FastaEntry(self._name, self._length, self._offset, bases, width)
         return FastaSequence(entry, "SQ." + _encode_digest(self._sha512.digest()))
 
     def _check_ends(self, body: bytes, end: bytes, place: int) -> None:
-        """Line ends must stand in each line's last place, and nowhere else."""
+        """Make sure that every line of the sequence ends at the same place, and only there."""
         first = (place - self._num_bytes) % self._width
         places = body[first :: self._width]
         if places == end * len(places) and body.count(end) == len(places):
@@ -302,6 +308,6 @@ class _Sequence:
         line = self._first_line + (self._num_bytes + min(missing, extra)) // self._width
         raise InputError(
             f"{shown_path(self._path)}: line {line}: the lines of sequence '{shown(self._name)}' "
-            f"are not all of one length, so it cannot be indexed; wrap them anew, for example "
-            f"with: seqkit seq -w 60"
+            f"are not all of one length, so it cannot be indexed; wrap them to one length, for "
+            f"example with: seqkit seq -w 60"
         )

@@ -1,4 +1,4 @@
-"""The reference sequences: fast access by position, names, and the digest of them all."""
+"""The reference sequences: fast access by position, contig names, digest of the collection."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _IS_OTHER = bytes(chr(code) not in "ACGT" for code in range(256))
 class Reference:
     """The sequences of an indexed FASTA file, plain or bgzip.
 
-    Bases are upper case. They are kept in blocks, so that variants in the order of the genome read
-    each base of the file once.
+    Bases are upper case. They are kept in memory in blocks. If the variants are in the order of the
+    genome, each base of the file is read once.
 
     Args:
         fasta_path: The file. Its ``.fai`` (and ``.gzi``) are made if they are missing.
-        circular_contigs: Sequences that are circular, by the names that the file has for them.
-        contig_aliases: From names that variants use to names of the file.
+        circular_contigs: Names of the circular sequences in the file.
+        contig_aliases: Maps contig names of the variants to names in the file.
         assembly_report: An NCBI ``*_assembly_report.txt``, for other names.
-        index_folder: Where an index goes that cannot be written beside the file.
+        index_folder: Folder for an index that cannot be written next to the file.
 
     Raises:
-        InputError: The file or what is said of it cannot be used.
+        InputError: The file or one of the other arguments cannot be used.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class Reference:
         for name in sorted(self._circular - self._lengths.keys()):
             names = shown(", ".join(self._lengths), 200)
             raise InputError(
-                f"circular_contigs: '{shown(name)}' is no sequence of {shown_path(self.path)}; its "
-                f"sequences are: {names}."
+                f"circular_contigs: '{shown(name)}' is not a sequence of {shown_path(self.path)}; "
+                f"its sequences are: {names}."
             )
         self._names = ContigNames(
             self._lengths, contig_aliases, assembly_report, source=shown_path(self.path)
@@ -86,7 +86,7 @@ class Reference:
         return MappingProxyType(self._lengths)
 
     def resolve(self, contig: str) -> str | None:
-        """The name in this file of a contig that a variant names; null if it is not known."""
+        """The name in this file of a variant's contig; null if the contig is not found."""
         return self._names.resolve(contig)
 
     def is_circular(self, reference_contig: str) -> bool:
@@ -104,14 +104,14 @@ class Reference:
         number = start // BLOCK_BASES
         offset = start - number * BLOCK_BASES
         block = self._blocks.get((reference_contig, number))
-        # The common case first: all in one block that is there already.
+        # The common case first: the whole range is in one block in memory.
         if block is not None and offset <= offset + end - start <= len(block.bases):
             return block.bases[offset : offset + end - start]
         pieces = self._pieces(reference_contig, start, end)
         return "".join(block.bases[first:last] for block, first, last in pieces)
 
     def count_non_acgt(self, reference_contig: str, start: int, end: int) -> int:
-        """Number of bases other than A, C, G and T in a range as `fetch` takes it."""
+        """Number of bases other than A, C, G and T in a range; same ranges as for `fetch`."""
         return sum(
             block.count_non_acgt(first, last)
             for block, first, last in self._pieces(reference_contig, start, end)
@@ -120,17 +120,17 @@ class Reference:
     def seqcol_digest(self) -> str:
         """The GA4GH digest of the sequence collection, from one pass over the whole file.
 
-        The pass also makes sure that the index fits the file.
+        The pass also checks that the index matches the file.
 
         Raises:
-            InputError: The index is one of another file, or the file is damaged.
+            InputError: The index belongs to another file, or the file is damaged.
         """
         sequences = list(read_fasta(self.path))
-        found = [_comparable(sequence.entry) for sequence in sequences]
-        if found != [_comparable(entry) for entry in self._entries]:
+        correct = [_comparable(sequence.entry) for sequence in sequences]
+        if correct != [_comparable(entry) for entry in self._entries]:
             raise InputError(
-                f"{shown_path(self.path)}: the index does not fit the file, which was changed "
-                f"since; delete the .fai (and .gzi), and they are made anew."
+                f"{shown_path(self.path)}: the index does not match the file, which was changed "
+                f"after it was indexed; delete the .fai (and .gzi), and new ones are made."
             )
         names = [sequence.entry.name for sequence in sequences]
         return digest_collection(names, [sequence.digest for sequence in sequences])
@@ -138,7 +138,7 @@ class Reference:
     def _pieces(
         self, reference_contig: str, start: int, end: int
     ) -> Iterator[tuple[_Block, int, int]]:
-        """The blocks of a range, with the part of each that belongs to it."""
+        """The blocks of a range, each with the start and end of the range in the block."""
         length = self._lengths[reference_contig]
         is_circular = reference_contig in self._circular
         if start > end or (not is_circular and not 0 <= start <= end <= length):
@@ -162,7 +162,7 @@ class Reference:
             if len(bases) != last - first:
                 raise InputError(
                     f"{shown_path(self.path)}: sequence '{shown(reference_contig)}' is shorter "
-                    f"than the index says; delete the index, and it is made anew."
+                    f"than the index states; delete the index, and a new one is made."
                 )
             if len(self._blocks) >= MAX_BLOCKS:
                 del self._blocks[next(iter(self._blocks))]
@@ -171,7 +171,7 @@ class Reference:
 
 
 class _Block:
-    """A stretch of a sequence that knows which of its bases are none of A, C, G and T."""
+    """A piece of a sequence, with the offsets of its bases other than A, C, G and T."""
 
     __slots__ = ("_others", "bases")
 
@@ -186,20 +186,20 @@ class _Block:
 
 def _find_index(fasta: Path, index_folder: Path | None) -> tuple[Path, Path]:
     """The ``.fai`` and ``.gzi`` of a FASTA, made if they are missing."""
-    beside = (fasta.with_name(fasta.name + ".fai"), fasta.with_name(fasta.name + ".gzi"))
+    next_to_fasta = (fasta.with_name(fasta.name + ".fai"), fasta.with_name(fasta.name + ".gzi"))
     compressed = find_compression(fasta) == "bgzip"
-    if beside[0].is_file() and (beside[1].is_file() or not compressed):
-        return beside
+    if next_to_fasta[0].is_file() and (next_to_fasta[1].is_file() or not compressed):
+        return next_to_fasta
     elsewhere = None
     if index_folder is not None:
-        # Any change of the file makes it another index; so do equal names in other folders.
+        # A changed file, or one of the same name in another folder, gets another index.
         state = fasta.stat()
         key = f"{fasta.resolve()}\0{state.st_size}\0{state.st_mtime_ns}".encode()
         stem = index_folder / hashlib.sha256(key).hexdigest()[:16]
         elsewhere = (stem.with_suffix(".fai"), stem.with_suffix(".gzi"))
         if elsewhere[0].is_file():
             return elsewhere
-    for index, blocks in filter(None, (beside, elsewhere)):
+    for index, blocks in filter(None, (next_to_fasta, elsewhere)):
         try:
             make_index(fasta, index, blocks)
         except OSError as error:
@@ -208,13 +208,13 @@ def _find_index(fasta: Path, index_folder: Path | None) -> tuple[Path, Path]:
         logger.info("made the index %s", shown_path(index))
         return index, blocks
     raise InputError(
-        f"{shown_path(fasta)}: has no index, and none can be written beside it: {reason}; make one "
-        f"with: samtools faidx FILE"
+        f"{shown_path(fasta)}: has no index, and none can be written next to it: {reason}; make "
+        f"one with: samtools faidx FILE"
     )
 
 
 def _check_size(fasta: Path, entries: Iterable[FastaEntry]) -> None:
-    """A plain file must be as long as its index says: a cheap look for indices of other files."""
+    """Make sure that a plain FASTA is as long as its index needs, a quick check of the index."""
     if find_compression(fasta) != "plain":
         return
     needed = 0
@@ -224,8 +224,8 @@ def _check_size(fasta: Path, entries: Iterable[FastaEntry]) -> None:
             needed = max(needed, entry.offset + lines * entry.line_width + rest + 1)
     if needed > fasta.stat().st_size:
         raise InputError(
-            f"{shown_path(fasta)}: is shorter than its index says; delete the .fai, and it is made "
-            f"anew."
+            f"{shown_path(fasta)}: is shorter than its index states; delete the .fai, and a new "
+            f"one is made."
         )
 
 
@@ -242,13 +242,13 @@ def _fasta_errors(fasta: Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{shown_path(fasta)}: cannot be read: {shown(error, 200)}; the file or its index is "
-            f"damaged."
+            f"damaged. Delete the .fai (and .gzi), and new ones are made; else get the file again."
         ) from error
     finally:
         pysam.set_verbosity(verbosity)
 
 
 def _comparable(entry: FastaEntry) -> tuple[object, ...]:
-    """What must agree: the width of lines says nothing of a sequence that has only one."""
+    """The values that must agree. For a sequence on one line, the line width does not matter."""
     lines = (entry.line_bases, entry.line_width) if entry.length > entry.line_bases else ()
     return (entry.name, entry.length, entry.offset if entry.length else 0, *lines)

@@ -50,7 +50,7 @@ def test_the_table_of_the_user_goes_before_the_rule() -> None:
 
 
 def test_a_table_that_leads_nowhere_is_an_error() -> None:
-    with pytest.raises(InputError, match="'one' is to be 'chr9', which is no sequence"):
+    with pytest.raises(InputError, match=r"maps 'one' to 'chr9', but g\.fa has no sequence"):
         ContigNames({"chr1": 1}, {"one": "chr9"}, source="g.fa")
 
 
@@ -106,7 +106,7 @@ def test_another_length_is_another_sequence(report: Path, caplog: pytest.LogCapt
 
 def test_what_is_no_report_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("chr1\t1\n")
-    with pytest.raises(InputError, match="no rows of an NCBI assembly report"):
+    with pytest.raises(InputError, match="this is not an NCBI assembly report"):
         ContigNames({"chr1": 1}, assembly_report=tmp_path / "a.txt")
 
 
@@ -118,11 +118,11 @@ def test_each_contig_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
             names.resolve(contig)
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
-        "contig '1' is 'chr1' by the rule for the prefix chr and for M, MT",
-        "contig 'M' is not found: it could be any of MT, chrM; say which by contig_aliases",
+        "contig '1' is 'chr1' in the reference, by the rule for the prefix chr and for M, MT",
+        "contig 'M' was not found: MT, chrM match it; map it to one in contig_aliases",
         *(
-            rf"contig '{name}' is not found in reference, which has chr1, MT, chrM; contig_aliases "
-            "can name it"
+            rf"contig '{name}' was not found in reference, which has: chr1, MT, chrM; map it to "
+            "one in contig_aliases"
             for name in (r"9\n", r"\x1b[31m")
         ),
     ]

@@ -128,11 +128,11 @@ def test_ends_of_files(tmp_path: Path, tail: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no sequences, expected FASTA"),
+        ("", "no sequences; expected FASTA"),
         ("\n\n", "no sequences"),
-        ("ACGT\n", "line 1: no FASTA"),
-        ("##fileformat=VCFv4.2\n>a\nACGT\n", "line 1: no FASTA"),
-        ("@r\nACGT\n+\nIIII\n", "line 1: no FASTA"),
+        ("ACGT\n", "line 1: this is not FASTA"),
+        ("##fileformat=VCFv4.2\n>a\nACGT\n", "line 1: this is not FASTA"),
+        ("@r\nACGT\n+\nIIII\n", "line 1: this is not FASTA"),
         (">a\nACGT\n>b\nA\n>a\nACGT\n", "several sequences are named 'a'"),
         (">a x\nACGT\n>a y\nACGT\n", "several sequences are named 'a'"),
         (">\nACGT\n", "a sequence has no name"),
@@ -141,11 +141,11 @@ def test_ends_of_files(tmp_path: Path, tail: str) -> None:
         (">a\nAC\nACGT\n", "line 3: the lines"),
         (">a\nACGT\n\nACGT\n", "line 3: the lines"),
         (">a\n\nACGT\n", "the lines"),
-        (">b\nA\n>a\nACGT\nACGT\nACG\r\nACGT\n", r"in line 4, holds '\\r'"),
-        (">a\nAC GT\n", "holds ' '; expected letters only"),
-        (">a\nACGT \nACGT \n", "holds ' '; expected letters only"),
-        (">a\nACGT\nAC>T\n", "holds '>'"),
-        (">a\nAC\0GT\n", r"holds '\\x00'"),
+        (">b\nA\n>a\nACGT\nACGT\nACG\r\nACGT\n", r"in line 4, contains '\\r'"),
+        (">a\nAC GT\n", "contains ' '; expected letters only"),
+        (">a\nACGT \nACGT \n", "contains ' '; expected letters only"),
+        (">a\nACGT\nAC>T\n", "contains '>'"),
+        (">a\nAC\0GT\n", r"contains '\\x00'"),
     ],
 )
 @pytest.mark.parametrize("compress", [False, True])
@@ -159,7 +159,7 @@ def test_what_cannot_be_indexed(tmp_path: Path, text: str, message: str, compres
 
 
 def test_names_must_be_utf8(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no UTF-8"):
+    with pytest.raises(InputError, match="is not UTF-8"):
         Reference(write(tmp_path, ">é\nACGT\n".encode("latin-1")))
     assert Reference(write(tmp_path, ">é\nACGT\n", "utf8.fa")).fetch("é", 1, 3) == "CG"
 
@@ -192,7 +192,7 @@ def test_index_where_it_can_be_written(
         make_index(fasta, index, blocks)
 
     monkeypatch.setattr(reference, "make_index", refuse)
-    with pytest.raises(InputError, match="none can be written beside it: Permission denied"):
+    with pytest.raises(InputError, match="none can be written next to it: Permission denied"):
         Reference(path)
     indices = tmp_path / "out" / "indices"
     digest = Reference(path, index_folder=indices).seqcol_digest()
@@ -221,10 +221,10 @@ def test_an_index_that_is_there_is_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        ("chrX\t8\t6\t8\n", "line 1: this is no index"),
-        ("chrX\t8\t6\t8\tx\n", "line 1: this is no index"),
+        ("chrX\t8\t6\t8\n", "line 1: this is not an index"),
+        ("chrX\t8\t6\t8\tx\n", "line 1: this is not an index"),
         ("chrX\t8\t6\t8\t9\nchrX\t8\t6\t8\t9\n", "several sequences are named 'chrX'"),
-        ("chrX\t800\t6\t8\t9\n", "is shorter than its index says"),
+        ("chrX\t800\t6\t8\t9\n", "is shorter than its index states"),
     ],
 )
 def test_an_index_that_is_none(tmp_path: Path, index: str, message: str) -> None:
@@ -243,7 +243,7 @@ def test_the_digest_notices_an_index_of_another_file(
     path = write(tmp_path, BASE)
     Reference(path)
     write(tmp_path, BASE.replace(*change))
-    with pytest.raises(InputError, match="the index does not fit the file"):
+    with pytest.raises(InputError, match="the index does not match the file"):
         Reference(path).seqcol_digest()
 
 
@@ -258,7 +258,7 @@ def test_a_name_twice_behind_an_index_that_hides_it(tmp_path: Path) -> None:
 
 def test_circular_contigs_must_be_there(tmp_path: Path) -> None:
     path = write(tmp_path, BASE)
-    with pytest.raises(InputError, match=r"circular_contigs: 'MT' is no sequence of .*chrX, chr1"):
+    with pytest.raises(InputError, match=r"circular_contigs: 'MT' is not a .*chrX, chr1"):
         Reference(path, circular_contigs=["MT"])
     found = Reference(path, circular_contigs=["chr1"])
     assert [found.is_circular(name) for name in found.contigs] == [False, True, False]

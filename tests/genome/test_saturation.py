@@ -312,19 +312,19 @@ def test_headings_comments_and_line_ends(
 
 
 BAD_LINES = {
-    "chr1\t5": "expected chrom, chromStart and chromEnd",
-    "\t5\t6": "expected chrom, chromStart and chromEnd",
-    "chr1\t5\tx": "chromStart and chromEnd are '5 x', expected two positions",
-    "chr1\t-1\t6": "chromStart and chromEnd are '-1 6', expected two positions",
-    "chr1\t7\t6": "chromStart and chromEnd are '7 6', expected two positions",
-    f"chr1\t7\t{2**63}": "expected two positions",
+    "chr1\t5": "expected at least three columns: chrom, chromStart and chromEnd",
+    "\t5\t6": "expected at least three columns: chrom, chromStart and chromEnd",
+    "chr1\t5\tx": "chromStart and chromEnd are '5 x', expected integers from 0 on",
+    "chr1\t-1\t6": "chromStart and chromEnd are '-1 6', expected integers from 0 on",
+    "chr1\t7\t6": "chromStart and chromEnd are '7 6', expected integers from 0 on",
+    f"chr1\t7\t{2**63}": "expected integers from 0 on",
     "chr1\t6\t6": "the region has no bases",
     "chr1\t5\t6\tx\t0\tplus": "strand is 'plus', expected +, - or .",
     "chr1\t5\t6\tx\t0\t+\t6\t5": "thickStart and thickEnd are '6 5'",
-    "chr1\t5\t9\tx\t0\t+\t5\t6\t0\t2\t1,1\t0,2": "no blocks from chromStart to chromEnd",
-    "chr1\t5\t9\tx\t0\t+\t5\t6\t0\t2\t3,2\t0,2": "no blocks from chromStart to chromEnd",
-    "chr1\t5\t9\tx\t0\t+\t5\t6\t0\t2\t4\t0": "no blocks from chromStart to chromEnd",
-    "chr1\t5\t9\tx\t0\t+\t5\t6\t0\t0\t\t": "no blocks from chromStart to chromEnd",
+    "chr1\t5\t9\tx\t0\t+\t5\t6\t0\t2\t1,1\t0,2": "do not describe sorted, separate blocks",
+    "chr1\t5\t9\tx\t0\t+\t5\t6\t0\t2\t3,2\t0,2": "do not describe sorted, separate blocks",
+    "chr1\t5\t9\tx\t0\t+\t5\t6\t0\t2\t4\t0": "do not describe sorted, separate blocks",
+    "chr1\t5\t9\tx\t0\t+\t5\t6\t0\t0\t\t": "do not describe sorted, separate blocks",
     "chr1\t5\t9\tx\t0\t+\tchr1\t5\t9\ty\t0\t+": "thickStart and thickEnd are 'chr1 5'",
 }
 
