@@ -20,7 +20,7 @@ from evo2_tasks.evaluation.schema import figures_schema
 from evo2_tasks.evaluation.text import describe_figures
 from evo2_tasks.exports.tsv import format_header, format_rows
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
-from evo2_tasks.jobs import EXPORT_FILES
+from evo2_tasks.layout import EXPORTS, METRICS, SPLIT, export_file
 from evo2_tasks.steps import export as export_step
 from evo2_tasks.steps import merge as merge_step
 from evo2_tasks.steps import split as split_step
@@ -185,7 +185,7 @@ def plan(
 @step
 @click.option("--variant-set", required=True, help="Name of the variant set in the config.")
 @click.option("--variants", type=PATH, help="Read these variants instead; - is standard input.")
-@click.option("--out", type=PATH, required=True, help="Folder for the shards and split.json.")
+@click.option("--out", type=PATH, required=True, help=f"Folder for the shards and {SPLIT}.")
 def split(config: RunConfig, variant_set: str, variants: Path | None, out: Path) -> None:
     """Read the variants, one row per allele, and cut them into shards."""
     split_step.split(config, variant_set=variant_set, variants=variants, out=out)
@@ -196,7 +196,7 @@ def split(config: RunConfig, variant_set: str, variants: Path | None, out: Path)
 @click.option("--variant-set", required=True, help="Name of the variant set in the config.")
 @click.option("--scoring", required=True, help="Name of the scoring in the config.")
 @click.option("--shard", type=PATH, required=True, help="A shard that split wrote.")
-@click.option("--split", "split_file", type=PATH, required=True, help="The split.json.")
+@click.option("--split", "split_file", type=PATH, required=True, help=f"The {SPLIT}.")
 @click.option("--out", type=PATH, required=True, help="The alleles with their windows.")
 @click.option("--segments", "segments_file", type=PATH, required=True, help="The bases they need.")
 def windows(
@@ -253,7 +253,7 @@ def score(
 @step
 @click.option("--variant-set", required=True, help="Name of the variant set in the config.")
 @click.option("--scoring", required=True, help="Name of the scoring in the config.")
-@click.option("--split", "split_file", type=PATH, required=True, help="The split.json.")
+@click.option("--split", "split_file", type=PATH, required=True, help=f"The {SPLIT}.")
 @click.option("--windows", "windows_folder", type=PATH, required=True, help="Folder of windows.")
 @click.option("--scores", "scores_folder", type=PATH, required=True, help="Folder of scores.")
 @click.option("--out", type=PATH, required=True, help="The table.")
@@ -283,7 +283,7 @@ def merge(
 
 @main.command()
 @click.argument("table", type=PATH)
-@click.option("--to", type=click.Choice([*EXPORT_FILES]), required=True, help="Format to write.")
+@click.option("--to", type=click.Choice([*EXPORTS]), required=True, help="Format to write.")
 @click.option("--variants", type=PATH, help="For vcf: the file that was scored, if it has moved.")
 @click.option("--out", type=PATH, help="File to write; beside the table if not given.")
 @log_option
@@ -292,8 +292,7 @@ def export(table: Path, to: str, variants: Path | None, out: Path | None) -> Non
 
     The bedGraph has the mean llr of the SNVs of each position.
     """
-    suffix = "".join(Path(EXPORT_FILES[to]).suffixes)
-    export_step.export(table, to=to, variants=variants, out=out or table.with_suffix(suffix))
+    export_step.export(table, to=to, variants=variants, out=out or export_file(table, to))
 
 
 @main.command()
@@ -303,7 +302,7 @@ def show(table: Path) -> None:
     columns = figures_schema().names
     with open_table(table) as file:
         is_figures = file.schema_arrow.names == columns
-    figures = table if is_figures else table.with_name("figures.parquet")
+    figures = table if is_figures else table.with_name(METRICS)
     if not is_figures:
         for line in show_table(table):
             click.echo(line)

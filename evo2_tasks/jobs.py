@@ -21,17 +21,9 @@ from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
+from evo2_tasks.layout import EXPORTS, MODELS, REPORT, RUN, SHARDS, SPLIT, TABLE, TABLES
 
-LOGS = "logs"
-"""Folder of the jobs' logs, in the output."""
-EXPORT_FILES = {
-    "vcf": "scores.vcf.gz",
-    "tsv": "scores.tsv",
-    "bedgraph": "scores.bedgraph.gz",
-}
-EVALUATION_FILES = ["figures.parquet", "curves.parquet"]
-REPORT_FILE = "report.html"
-SPLIT_FILE = "shards/split.json"
+_EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
 CHECKPOINT_SUFFIXES = (".json", ".safetensors")
 
@@ -73,12 +65,10 @@ def targets(config: RunConfig) -> list[str]:
     files = []
     for name, variant_set in config.variant_sets.items():
         for scoring in variant_set.scorings:
-            exports = [EXPORT_FILES[export] for export in variant_set.exports]
-            evaluation = EVALUATION_FILES if variant_set.labels else []
-            files += [
-                f"{name}/{scoring}/{file}" for file in ["scores.parquet", *exports, *evaluation]
-            ]
-        files.append(f"{name}/{REPORT_FILE}")
+            exports = [EXPORTS[export] for export in variant_set.exports]
+            evaluation = _EVALUATION_FILES if variant_set.labels else []
+            files += [f"{name}/{scoring}/{file}" for file in [TABLE, *exports, *evaluation]]
+        files.append(f"{name}/{REPORT}")
     return files
 
 
@@ -124,7 +114,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, scoring in config.scorings.items()
         },
         fetched={
-            name: [f"models/{scoring.model}.json"] if scoring.model in hub else []
+            name: [f"{MODELS}/{scoring.model}.json"] if scoring.model in hub else []
             for name, scoring in config.scorings.items()
         },
         hub=hub,
@@ -133,9 +123,9 @@ def step_inputs(config: RunConfig) -> StepInputs:
                 f"{name}/{scoring}/{file}"
                 for scoring in variant_set.scorings
                 for file in [
-                    "scores.parquet",
-                    "run.json",
-                    *(EVALUATION_FILES if variant_set.labels else []),
+                    TABLE,
+                    RUN,
+                    *(_EVALUATION_FILES if variant_set.labels else []),
                 ]
             ]
             for name, variant_set in sets.items()
@@ -290,7 +280,7 @@ class Jobs:
         """Alleles of a shard, by what ``split`` counted; None before it has run."""
         if variant_set not in self._alleles:
             try:
-                split = json.loads((self._output / variant_set / SPLIT_FILE).read_bytes())
+                split = json.loads((self._output / variant_set / SHARDS / SPLIT).read_bytes())
                 self._alleles[variant_set] = split["alleles"] / split["shards"]
             except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
                 return None

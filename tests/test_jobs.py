@@ -12,7 +12,6 @@ import pytest
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.schema import LabelConfig, RunConfig
 from evo2_tasks.jobs import (
-    EVALUATION_FILES,
     LEAST_SCORE_MINUTES,
     SCORE_MINUTES,
     Jobs,
@@ -21,6 +20,7 @@ from evo2_tasks.jobs import (
     targets,
     warnings,
 )
+from evo2_tasks.layout import CURVES, METRICS
 
 OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention"]
 
@@ -118,7 +118,7 @@ def test_a_report_is_made_from_all_that_its_scorings_left() -> None:
     labels = {"KIND": LabelConfig(positive=("bad",), negative=("good",))}
     variant_set = config.variant_sets["v"].model_copy(update={"labels": labels})
     config = config.model_copy(update={"variant_sets": {"v": variant_set}})
-    evaluated = [f"v/with-{m}/{file}" for m in "mn" for file in EVALUATION_FILES]
+    evaluated = [f"v/with-{m}/{file}" for m in "mn" for file in [METRICS, CURVES]]
     assert sorted(step_inputs(config).report["v"]) == sorted([*plain, *evaluated])
 
 

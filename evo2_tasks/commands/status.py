@@ -14,7 +14,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import read_json
 from evo2_tasks.io.words import LONG, shown, shown_path
-from evo2_tasks.jobs import LOGS
+from evo2_tasks.layout import LOGS
 from evo2_tasks.table.parquet import count_rows
 from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
 from evo2_tasks.table.provenance import read_provenance

@@ -21,8 +21,6 @@ from evo2_tasks.config.resolve import (
 )
 from evo2_tasks.config.schema import (
     _SECTIONS,
-    RESERVED_NAMES,
-    RESERVED_SETS,
     FilterConfig,
     LabelConfig,
     RunConfig,
@@ -32,6 +30,7 @@ from evo2_tasks.config.schema import (
 )
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import explain_hub_name, parse_hub_name
+from evo2_tasks.layout import RESERVED_SCORINGS, RESERVED_SETS
 
 
 def load_config(
@@ -214,7 +213,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                     "has no use: the files on the hub tell it; leave it out",
                 )
     for name, scoring in config.scorings.items():
-        if name in RESERVED_NAMES:
+        if name in RESERVED_SCORINGS:
             yield f"scorings.{name}", "the results folder has another use for this name"
         yield from unknown_name(f"scorings.{name}.model", scoring.model, "models", config.models)
         for key, what in _impossible_windows(scoring):

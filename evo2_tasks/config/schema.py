@@ -13,11 +13,9 @@ from pydantic import (
     Field,
     Strict,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
-RESERVED_NAMES = frozenset({"report.html", "shards"})
-
-RESERVED_SETS = frozenset({"logs", "models"})
+from evo2_tasks.layout import EXPORTS
 
 MIN_WINDOW_LENGTH = 64
 
@@ -51,6 +49,15 @@ def _off(value: object) -> object:
     return "off" if value is False else value
 
 
+def _export_format(value: str) -> str:
+    """Refuse a format that no export writes."""
+    if value not in EXPORTS:
+        *others, last = map(repr, EXPORTS)
+        expected = f"{', '.join(others)} or {last}"
+        raise PydanticKnownError("literal_error", {"expected": expected})
+    return value
+
+
 FileName = Annotated[Path, Strict(False), BeforeValidator(_file_name)]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -62,6 +69,10 @@ Texts = Annotated[tuple[Text, ...], AfterValidator(_unique)]
 SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_unique)]
 
 Fp8Mode = Literal["off", "emulate", "hopper", "ada", "blackwell"]
+
+ExportFormat = Annotated[
+    str, AfterValidator(_export_format), Field(json_schema_extra={"enum": [*EXPORTS]})
+]
 
 Release = Literal[
     "evo2_1b_base",
@@ -214,7 +225,7 @@ class VariantSetConfig(Section):
     the base, each base inserted after it, each other codon."""
     sort_by_position: bool = False
     """Whether the table is in the order of contigs and positions and not in input order."""
-    exports: Annotated[tuple[Literal["vcf", "tsv", "bedgraph"], ...], AfterValidator(_unique)] = ()
+    exports: Annotated[tuple[ExportFormat, ...], AfterValidator(_unique)] = ()
     """Formats that the table is also written in: `vcf` (the input file with the scores as INFO
     fields), `tsv`, `bedgraph` (the mean `llr` of the SNVs of each position)."""
 

@@ -15,13 +15,13 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import curves_schema, figures_schema, is_small
 from evo2_tasks.io.files import read_json
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
 from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.provenance import Provenance, read_provenance
 
-TABLE, RUN, FIGURES, CURVES = "scores.parquet", "run.json", "figures.parquet", "curves.parquet"
-WRITERS: Final = {TABLE: "merge", RUN: "merge", FIGURES: "evaluate", CURVES: "evaluate"}
+WRITERS: Final = {**TABLES, RUN: "merge"}
 """The files that are read, and the command that writes each."""
 
 FloatArray = npt.NDArray[np.float64]
@@ -151,7 +151,7 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
         saturation=find_saturation(folder / TABLE),
         provenance=read_provenance(folder / TABLE),
         run=run,
-        figures=read_figures(folder / FIGURES) if has_labels else (),
+        figures=read_figures(folder / METRICS) if has_labels else (),
         curves=read_curves(folder / CURVES) if has_labels else (),
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from evo2_tasks.evaluation.schema import BY_GROUP, BY_TYPE
+from evo2_tasks.layout import RUN
 from evo2_tasks.report.comparison import MAIN_SCORE, Named
 from evo2_tasks.report.evidence import Evidence, Figure
 from evo2_tasks.report.label_plots import describe_subset
@@ -398,7 +399,7 @@ def tabulate_shards(one: Evidence) -> Table:
     left_out = len(one.shards) - len(rows)
     return Table(
         f"Time and memory by shard, {one.scoring}", columns, rows,
-        note=f"{counted(left_out, 'shard')} more are in run.json." if left_out else "",
+        note=f"{counted(left_out, 'shard')} more are in {RUN}." if left_out else "",
     )  # fmt: skip
 
 

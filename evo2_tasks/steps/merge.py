@@ -7,6 +7,7 @@ from pathlib import Path
 from evo2_tasks.config.resolve import find_scoring, find_variant_set, model_dtype
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.io.files import read_json, write_json
+from evo2_tasks.layout import shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.parts import remove_parts
@@ -15,7 +16,6 @@ from evo2_tasks.table.provenance import (
     require_source,
 )
 from evo2_tasks.table.run import read_shards, require_equal_devices, summarize_run
-from evo2_tasks.table.shards import shard_name
 from evo2_tasks.table.statistics import warn_without_score
 
 logger = logging.getLogger(__name__)
@@ -53,11 +53,11 @@ def merge(
     """
     settings = find_variant_set(config, variant_set)
     read = read_json(split_file)
-    names = [shard_name(shard, read["shards"]) for shard in range(1, read["shards"] + 1)]
+    names = [shard_file(shard, read["shards"]) for shard in range(1, read["shards"] + 1)]
     contig_order = None
     if settings.sort_by_position:
         contig_order = list(open_reference(config, settings.reference).contigs)
-    shards = read_shards([(scores_folder / name).with_suffix(".json") for name in names])
+    shards = read_shards([shard_run_file(scores_folder / name) for name in names])
     scored = read_provenance(scores_folder / names[0]).signature
     require_equal_devices(
         shards,

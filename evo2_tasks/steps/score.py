@@ -16,6 +16,7 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import write_json
 from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.layout import shard_run_file
 from evo2_tasks.runtime.canaries import score_canaries
 from evo2_tasks.runtime.devices import (
     describe_devices,
@@ -139,7 +140,7 @@ def score(
         machine = describe_machine(loaded.devices)
         wall_s = time.monotonic() - started
         write_json(
-            out.with_suffix(".json"),
+            shard_run_file(out),
             {
                 "alleles_tried": sum(stated["alleles_tried"] for stated in parts),
                 "tokens": sum(stated["tokens"] for stated in parts),

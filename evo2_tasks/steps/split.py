@@ -15,6 +15,7 @@ from evo2_tasks.genome.variants import (
 from evo2_tasks.io.digests import describe_file
 from evo2_tasks.io.files import local_file, write_json
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.layout import SPLIT, shard_file
 from evo2_tasks.runtime.inputs import open_reference, open_variant_set
 from evo2_tasks.table.parquet import (
     RowBuffer,
@@ -24,7 +25,7 @@ from evo2_tasks.table.schema import (
     CarryField,
     shard_schema,
 )
-from evo2_tasks.table.shards import assign_shards, shard_name
+from evo2_tasks.table.shards import assign_shards
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
         counts = source.counts
     reference = open_reference(config, settings.reference)
     write_json(
-        out / "split.json",
+        out / SPLIT,
         {
             "variants": str(settings.variants if variants is None else variants),
             "format": source.format,
@@ -90,7 +91,7 @@ def write_shards(
         assigned = groupby(assign_shards(iter(source), num_alleles, num_shards), itemgetter(0))
         group = next(assigned, None)
         for shard in range(1, num_shards + 1):
-            with write_table(out / shard_name(shard, num_shards), schema) as writer:
+            with write_table(out / shard_file(shard, num_shards), schema) as writer:
                 rows = RowBuffer(writer, schema.names, progress)
                 if group is not None and group[0] == shard:
                     for _, variant in group[1]:

@@ -1,10 +1,8 @@
-"""Shards: which alleles belong to which one, and how their files are named."""
+"""Shards: which alleles belong to which one."""
 
 from collections.abc import Iterable, Iterator
 
-from evo2_tasks.genome.variants import (
-    Variant,
-)
+from evo2_tasks.genome.variants import Variant
 
 
 def assign_shards(
@@ -18,8 +16,3 @@ def assign_shards(
                 shard += 1
         site = (variant.record, variant.pos)
         yield shard, variant
-
-
-def shard_name(shard: int, num_shards: int) -> str:
-    """File name of a shard, counted from 1."""
-    return f"{shard}-of-{num_shards}.parquet"

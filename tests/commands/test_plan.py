@@ -15,11 +15,11 @@ from evo2_tasks.config.load import load_config
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.cost.rates import Rate, read_rates
 from evo2_tasks.cost.shapes import read_shape
+from evo2_tasks.layout import shard_file
 from evo2_tasks.steps import merge as merge_step
 from evo2_tasks.steps import score as score_step
 from evo2_tasks.steps import split as split_step
 from evo2_tasks.steps import windows as windows_step
-from evo2_tasks.table.shards import shard_name
 
 GENOME = {"line": 900, "ring": 350}
 
@@ -88,7 +88,7 @@ def test_a_run_does_what_was_planned(tmp_path: Path) -> None:
     for scoring, bill in bills.items():
         folder = tmp_path / scoring
         for shard in range(1, config.shards + 1):
-            name = shard_name(shard, config.shards)
+            name = shard_file(shard, config.shards)
             windows, segments = folder / "windows" / name, folder / "segments" / name
             windows_step.windows(
                 config,

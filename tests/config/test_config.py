@@ -12,10 +12,11 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from evo2_tasks.config import InputError, resolve, schema
+from evo2_tasks.config import resolve, schema
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import checkpoint_path, scoring_settings
 from evo2_tasks.config.schema import RunConfig, config_schema, dump_config
+from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.config import FP8_MODES
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.layout import shard_file
 from evo2_tasks.steps import split as split_step
 from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.parts import parts_folder
-from evo2_tasks.table.shards import shard_name
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ class Run:
         run_config = load_config(self.config_file)
         split_step.split(run_config, variant_set="v", variants=None, out=folder / "shards")
         for shard in range(1, NUM_SHARDS + 1):
-            name = shard_name(shard, NUM_SHARDS)
+            name = shard_file(shard, NUM_SHARDS)
             windows_step.windows(
                 run_config,
                 variant_set="v",
@@ -68,7 +68,7 @@ class Run:
             )
 
     def score(self, shard: int, out: Path) -> list[str]:
-        name = shard_name(shard, NUM_SHARDS)
+        name = shard_file(shard, NUM_SHARDS)
         return [
             *("score", "--config", str(self.config_file), "--scoring", "s", "--threads", "1"),
             *("--windows", str(self.folder / "windows" / name)),
@@ -137,6 +137,6 @@ def test_killed_at_random_moments(
     for key in ("alleles", "by_status", "windows_run", "tokens_run", "signature"):
         assert other[key] == one[key]
     for shard in range(1, NUM_SHARDS + 1):
-        assert not parts_folder(out / "scores" / shard_name(shard, NUM_SHARDS)).exists()
+        assert not parts_folder(out / "scores" / shard_file(shard, NUM_SHARDS)).exists()
     left = {path.name for path in out.rglob("*") if ".tmp" in path.suffixes}
     assert not left

@@ -20,6 +20,7 @@ from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2 import checkpoints
 from evo2_tasks.io.digests import digest_file
+from evo2_tasks.layout import shard_file
 from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
 from evo2_tasks.table.schema import STATUSES, scores_schema
@@ -87,7 +88,7 @@ def run_steps(config: RunConfig, folder: Path, *, stub: bool = True) -> Path:
     shards, work = folder / "shards", folder / "s"
     tasks.split(config, variant_set="v", variants=None, out=shards)
     for shard in range(1, config.shards + 1):
-        name = tasks.shard_name(shard, config.shards)
+        name = shard_file(shard, config.shards)
         windows, segments = work / "windows" / name, work / "windows" / f"{name}.segments"
         tasks.windows(
             config,
@@ -411,7 +412,7 @@ def test_a_file_that_an_earlier_run_wrote_late_is_not_merged(tmp_path: Path, lat
     config = write_config(tmp_path, line % (ref, other))
     table = run_steps(config, tmp_path / "other")
     right = table.read_bytes()
-    name = tasks.shard_name(1, 1)
+    name = shard_file(1, 1)
     (tmp_path / "one" / late / name).replace(tmp_path / "other" / late / name)
     with pytest.raises(InputError, match=r"is not made from .* as it is now"):
         merge(config, tmp_path / "other")
@@ -454,7 +455,7 @@ def test_the_alleles_of_a_region_are_cut_into_shards(tmp_path: Path) -> None:
     many = of_regions(tmp_path, bed, shards=7)
     assert run_steps(many, tmp_path / "many").read_bytes() == table.read_bytes()
     sizes = [
-        pq.read_metadata(tmp_path / "many" / "shards" / tasks.shard_name(shard, 7)).num_rows
+        pq.read_metadata(tmp_path / "many" / "shards" / shard_file(shard, 7)).num_rows
         for shard in range(1, 8)
     ]
     num_alleles = 4 * (300 + 33 + 20)

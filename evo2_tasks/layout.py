@@ -1,0 +1,177 @@
+"""The names in a results folder: every step, file, log, benchmark, table and export, each once.
+
+```
+results/
+    logs/{step}/...                     log of each job
+    logs/benchmarks/{step}/...          time and memory of each job, as Snakemake measures them
+    models/{model}.json                 fetch
+    {variant_set}/
+        shards/                         split
+        report.html                     report
+        {scoring}/
+            windows/, scores/           windows, score: files of each shard
+            scores.parquet, run.json    merge
+            metrics, curves             evaluate
+            scores.vcf.gz, ...          export
+```
+
+A test compares these names with the rules in `workflow/`. Standard library only: Snakemake imports
+this file in every job.
+"""
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+LOGS: Final = "logs"
+"""Folder of the logs, in the results folder."""
+BENCHMARKS: Final = "benchmarks"
+"""Folder of Snakemake's benchmark files, in ``logs``."""
+MODELS: Final = "models"
+"""Folder of what ``fetch`` writes, in the results folder."""
+SHARDS: Final = "shards"
+"""Folder of what ``split`` writes, in the folder of a variant set."""
+WINDOWS: Final = "windows"
+"""Folder of what ``windows`` writes, in the folder of a scoring."""
+SCORES: Final = "scores"
+"""Folder of what ``score`` writes, in the folder of a scoring."""
+
+SPLIT: Final = "split.json"
+"""What ``split`` counted, in ``shards``."""
+TABLE: Final = "scores.parquet"
+"""The table of a scoring."""
+RUN: Final = "run.json"
+"""Counts, times, devices and versions of a scoring, beside its table."""
+METRICS: Final = "figures.parquet"
+"""How well the scores separate the labels, beside the table."""
+CURVES: Final = "curves.parquet"
+"""Points of curves of the same."""
+REPORT: Final = "report.html"
+"""The report, in the folder of a variant set."""
+
+TABLES: Final[Mapping[str, str]] = {TABLE: "merge", METRICS: "evaluate", CURVES: "evaluate"}
+"""The tables of a scoring, beside each other in its folder, and the step that writes each."""
+
+EXPORTS: Final[Mapping[str, str]] = {
+    "vcf": "scores.vcf.gz",
+    "tsv": "scores.tsv",
+    "bedgraph": "scores.bedgraph.gz",
+}
+"""The formats of ``export``, and the file of each beside the table.
+
+A format has the name of its file in ``evo2_tasks/exports/``.
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the workflow: one rule and one command.
+
+    The patterns have the wildcards ``{model}``, ``{variant_set}``, ``{scoring}``, ``{shard}`` and
+    ``{export}`` (the file name of an export).
+
+    Attributes:
+        name: Its rule, its command, and the folder of its logs.
+        job: Pattern of what one of its jobs is for.
+        outputs: Patterns of the files and folders that a job writes, in the results folder.
+        has_benchmark: Whether Snakemake measures its jobs.
+    """
+
+    name: str
+    job: str
+    outputs: tuple[str, ...]
+    has_benchmark: bool = True
+
+    @property
+    def log(self) -> str:
+        """Pattern of a job's log, in ``logs``."""
+        return f"{self.name}/{self.job}.log"
+
+    @property
+    def benchmark(self) -> str | None:
+        """Pattern of a job's benchmark file, in ``logs/benchmarks``."""
+        return f"{self.name}/{self.job}.tsv" if self.has_benchmark else None
+
+
+_SET: Final = "{variant_set}"
+_SCORING: Final = f"{_SET}/{{scoring}}"
+_SHARD: Final = f"{_SCORING}/{{shard}}"
+
+
+def _tables(step: str) -> tuple[str, ...]:
+    return tuple(f"{_SCORING}/{file}" for file, writer in TABLES.items() if writer == step)
+
+
+STEPS: Final[Mapping[str, Step]] = {
+    step.name: step
+    for step in (
+        Step("fetch", "{model}", (f"{MODELS}/{{model}}.json",), has_benchmark=False),
+        Step("split", _SET, (f"{_SET}/{SHARDS}",)),
+        Step(
+            "windows",
+            _SHARD,
+            (
+                f"{_SCORING}/{WINDOWS}/{{shard}}.parquet",
+                f"{_SCORING}/{WINDOWS}/{{shard}}.segments.parquet",
+            ),
+        ),
+        Step(
+            "score",
+            _SHARD,
+            (f"{_SCORING}/{SCORES}/{{shard}}.parquet", f"{_SCORING}/{SCORES}/{{shard}}.json"),
+        ),
+        Step("merge", _SCORING, (*_tables("merge"), f"{_SCORING}/{RUN}")),
+        Step("export", f"{_SCORING}/{{export}}", (f"{_SCORING}/{{export}}",)),
+        Step("evaluate", _SCORING, _tables("evaluate")),
+        Step("report", _SET, (f"{_SET}/{REPORT}",)),
+    )
+}
+"""The steps by name, in the order in which they run."""
+
+_PARTS: Final = [output.split("/") for step in STEPS.values() for output in step.outputs]
+
+RESERVED_SETS: Final = frozenset({LOGS, *(parts[0] for parts in _PARTS)} - {_SET})
+"""Names in the results folder that no variant set may have."""
+
+RESERVED_SCORINGS: Final = frozenset(
+    {parts[1] for parts in _PARTS if parts[0] == _SET} - {"{scoring}"}
+)
+"""Names in the folder of a variant set that no scoring may have."""
+
+
+def fill(pattern: str, **names: str) -> str:
+    """A pattern for ``glob``: the wildcards that are named are filled in, the others become ``*``.
+
+    Args:
+        pattern: An entry of a :class:`Step`.
+        names: Values of wildcards.
+    """
+    wildcards = dict.fromkeys(("model", "variant_set", "scoring", "shard", "export"), "*")
+    return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
+
+
+def shard_name(shard: int, num_shards: int) -> str:
+    """Name of a shard, counted from 1: ``3-of-16``."""
+    return f"{shard}-of-{num_shards}"
+
+
+def shard_file(shard: int, num_shards: int) -> str:
+    """Name of each Parquet file of a shard, in the folders of shards, windows and scores."""
+    return f"{shard_name(shard, num_shards)}.parquet"
+
+
+def segments_file(windows: Path) -> Path:
+    """The file of the reference bases that belongs to a file of windows."""
+    return windows.with_suffix(".segments.parquet")
+
+
+def shard_run_file(scores: Path) -> Path:
+    """The JSON file beside the scores of a shard, about the job that computed them."""
+    return scores.with_suffix(".json")
+
+
+def export_file(table: Path, export: str) -> Path:
+    """Where an export of a table is written by default: beside it, under the table's own name."""
+    return table.with_suffix("".join(Path(EXPORTS[export]).suffixes))
