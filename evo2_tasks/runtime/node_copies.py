@@ -8,16 +8,15 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.io.digests import copy_file, digest_file
 from evo2_tasks.io.files import read_json, write_json
 from evo2_tasks.io.words import first_line, shown_path
 
 logger = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums.json"
-CHUNK_BYTES = 16 * 2**20
 
 
 @contextmanager
@@ -89,30 +88,19 @@ def _copy(files: Sequence[Path], entry: Path) -> None:
     try:
         checksums = {}
         for file in files:
-            with file.open("rb") as source, (temporary / file.name).open("wb") as target:
-                checksums[file.name] = _hash(source, target)
-            with (temporary / file.name).open("rb") as copy:
-                if _hash(copy) != checksums[file.name]:
-                    raise InputError(
-                        f"run.model_cache: {shown_path(temporary / file.name)} is not what was "
-                        f"copied from {shown_path(file)}. Look at the node's disk."
-                    )
+            copy = temporary / file.name
+            checksums[file.name] = copy_file(file, copy)
+            if digest_file(copy) != checksums[file.name]:
+                raise InputError(
+                    f"run.model_cache: {shown_path(copy)} is not what was copied from "
+                    f"{shown_path(file)}. Look at the node's disk."
+                )
         write_json(temporary / CHECKSUMS, checksums)
         temporary.rename(entry)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     total = sum(file.stat().st_size for file in files)
     logger.info("%s: %s MB of weights copied", entry, f"{total / 1e6:,.0f}")
-
-
-def _hash(source: IO[bytes], target: IO[bytes] | None = None) -> str:
-    """SHA-256 of what is left of a file, written to another one on the way."""
-    digest = hashlib.sha256()
-    while chunk := source.read(CHUNK_BYTES):
-        digest.update(chunk)
-        if target is not None:
-            target.write(chunk)
-    return digest.hexdigest()
 
 
 def _remove_unread(root: Path, *, keep: Path) -> None:

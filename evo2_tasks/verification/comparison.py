@@ -1,6 +1,5 @@
 """A model that is loaded, compared with the figures that it is known to give."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from evo2_tasks.evo2.checkpoints import layer_digests
 from evo2_tasks.evo2.config import HYENA_LI
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.hub import HubFile
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import read_json, write_json
 from evo2_tasks.scoring.reference import last_logits, mean_scores, predictions
 from evo2_tasks.table.provenance import canonical_json, package_version
@@ -29,8 +29,6 @@ from evo2_tasks.verification.expected import (
 )
 
 logger = logging.getLogger(__name__)
-
-HASHED_BYTES = 16 * 2**20  # at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +205,9 @@ def _listed(numbers: Sequence[int]) -> str:
 def describe_files(paths: Sequence[Path], *, hashed: bool) -> list[HubFile]:
     """Size of each file, and its SHA-256 if asked."""
     return [
-        HubFile(path.name, path.stat().st_size, _hash(path) if hashed else None) for path in paths
+        HubFile(path.name, path.stat().st_size, digest_file(path) if hashed else None)
+        for path in paths
     ]
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(HASHED_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def verify_once(

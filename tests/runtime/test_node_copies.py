@@ -92,8 +92,7 @@ def test_jobs_that_start_together_make_one_copy(tmp_path: Path, files: list[Path
 def test_a_disk_that_lies_is_noticed(
     tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digests = iter("abcd")
-    monkeypatch.setattr(model_cache, "_hash", lambda *_: next(digests))
+    monkeypatch.setattr(model_cache, "digest_file", lambda _: "another digest")
     with pytest.raises(InputError, match="not what was copied"), copied_to_node(files, tmp_path):
         pass
     assert [path.suffix for path in next(tmp_path.glob("evo2-tasks-*")).iterdir()] == [".lock"]
