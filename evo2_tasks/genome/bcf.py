@@ -13,7 +13,8 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, InvalidRecord, Record
 from evo2_tasks.genome.regions import find_regions, region_contigs
 from evo2_tasks.genome.vcf import parse_line, parse_position, read_header
-from evo2_tasks.io.lines import check_bgzip_end, read_lines
+from evo2_tasks.io.bgzip import check_bgzip_end
+from evo2_tasks.io.lines import read_lines
 from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from itertools import chain
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.lines import BGZIP_HEADER_BYTES, find_compression, read_chunks
+from evo2_tasks.io.bgzip import HEADER_BYTES, find_compression
+from evo2_tasks.io.lines import read_chunks
 from evo2_tasks.io.words import shown, shown_path
 
 # The characters that an index counts as bases. Besides letters these are rare symbols, as for gaps.
@@ -140,7 +141,7 @@ def _block_starts(path: Path) -> list[tuple[int, int]]:
     starts = []
     start = num_bases = 0
     with path.open("rb") as handle:
-        while header := handle.read(BGZIP_HEADER_BYTES):
+        while header := handle.read(HEADER_BYTES):
             size = int.from_bytes(header[16:18], "little") + 1
             handle.seek(start + size - 4)
             num_bases += int.from_bytes(handle.read(4), "little")

@@ -23,7 +23,8 @@ from evo2_tasks.genome.fasta import (
     read_fasta,
     read_index,
 )
-from evo2_tasks.io.lines import find_compression, open_file
+from evo2_tasks.io.bgzip import find_compression
+from evo2_tasks.io.files import open_file
 from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.carry import parse_number
 from evo2_tasks.genome.records import CarryField, FieldType, InvalidRecord, Record
 from evo2_tasks.genome.vcf import parse_position
-from evo2_tasks.io.lines import decode, drop_mark, open_file, read_lines
+from evo2_tasks.io.files import open_file
+from evo2_tasks.io.lines import decode, drop_mark, read_lines
 from evo2_tasks.io.words import shown, shown_path
 
 # Names of the columns in any case, the first one with or without a "#" before it.

@@ -30,7 +30,8 @@ from evo2_tasks.genome.variant_tables import (
     is_table_header,
 )
 from evo2_tasks.genome.vcf import VcfReader, looks_like_data
-from evo2_tasks.io.lines import drop_mark, find_compression, read_start
+from evo2_tasks.io.bgzip import find_compression
+from evo2_tasks.io.lines import drop_mark, read_start
 from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:

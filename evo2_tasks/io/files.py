@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Opening files, writing them atomically, and JSON files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import Any, BinaryIO
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import first_line, shown_path
@@ -23,7 +21,7 @@ from evo2_tasks.io.words import first_line, shown_path
 
 @contextmanager
 def local_file(path: Path) -> Iterator[Path]:
-    """The path, or for ``-`` a file that holds what standard input gives, read whole."""
+    """Give the path itself, or for ``-`` a temporary file with all of standard input."""
     if str(path) != "-":
         yield path
         return
@@ -36,7 +34,7 @@ def local_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn a failure to write, a full disk say, into one line that names the target."""
+    """Turn an error of writing, such as a full disk, into one line that names the target."""
     try:
         yield
     except OSError as error:
@@ -45,11 +43,27 @@ def writing(target: Path) -> Iterator[None]:
 
 @contextmanager
 def reading(source: Path) -> Iterator[None]:
-    """Turn a failure to read, a truncated file say, into one line that names the source."""
+    """Turn an error of reading, such as a truncated file, into one line that names the source."""
     try:
         yield
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{shown_path(source)}: cannot be read: {first_line(error)}") from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        InputError: It does not exist, is not a regular file, or may not be read.
+    """
+    if path.is_dir():
+        raise InputError(f"{shown_path(path)}: is a folder, expected a file.")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{shown_path(path)}: is not a regular file; copy it to one first.")
+    try:
+        return path.open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL
+        raise InputError(f"{shown_path(path)}: cannot be opened: {first_line(error)}.") from error
 
 
 def _sync(path: Path) -> None:
@@ -65,17 +79,17 @@ def _temporary_prefix(target: Path) -> str:
 
 
 def temporary_name(target: Path) -> Path:
-    """A path beside the target that no other writer has: hidden, same ending."""
+    """A hidden path in the target's folder, with the same ending, that no other writer uses."""
     endings = "".join(target.suffixes[-2:])
     name = f"{_temporary_prefix(target)}{secrets.token_hex(8)}.tmp{endings[-20:]}"
     return target.with_name(name)
 
 
 def remove_abandoned(target: Path) -> None:
-    """Remove what writers of a target left when they were killed.
+    """Remove the temporary files of writers of this target that were killed.
 
-    A living writer, on this machine or on another one of the file system, holds a lock on its
-    file. Where the file system has no locks, nothing is removed.
+    A writer that is still running holds a lock on its file, also if it runs on another machine
+    that shares the file system. On a file system without locks nothing is removed.
     """
     prefix = _temporary_prefix(target)
     with suppress(OSError):
@@ -88,13 +102,13 @@ def remove_abandoned(target: Path) -> None:
 
 @contextmanager
 def _locked_file(target: Path) -> Iterator[Path]:
-    """A new empty file beside the target, which says by a lock that its writer is alive."""
+    """Make an empty file in the target's folder, and hold a lock on it as long as we write."""
     while True:
         path = temporary_name(target)
         with path.open("xb") as file:
             with suppress(OSError):  # the file system has no locks
                 fcntl.flock(file, fcntl.LOCK_EX)
-            # Between opening and locking it looked abandoned.
+            # Another writer may have removed the file before it was locked.
             if os.fstat(file.fileno()).st_nlink:
                 try:
                     yield path
@@ -106,22 +120,23 @@ def _locked_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replace_atomically(target: Path) -> Iterator[Path]:
-    """Give a new path beside the target, and rename it to the target if the body ends well.
+    """Give a temporary file to write to, and rename it to the target if the body does not fail.
 
-    A process that dies leaves the target as it was; what it had written goes when the target is
-    written the next time. Of two writers of one target, the one that ends last wins, whole.
+    A process that is killed leaves the target unchanged. Its temporary file is removed when the
+    target is written the next time. If two processes write one target, the file of the one that
+    ends last is kept.
 
     Args:
-        target: The file that shall appear. Its folder is made where it is missing.
+        target: The file to write. Its folder is made if it is missing.
 
     Yields:
-        The path to write to: an empty file, to be written in place.
+        The path of an empty file in the same folder. Write to this file and do not replace it.
 
     Raises:
         InputError: The target cannot be written.
     """
     if target.exists() and not target.is_file():
-        raise InputError(f"{shown_path(target)}: is no regular file. Name a file to write to.")
+        raise InputError(f"{shown_path(target)}: is not a regular file. Name a file to write to.")
     with ExitStack() as stack:
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -135,20 +150,18 @@ def replace_atomically(target: Path) -> Iterator[Path]:
 
 
 def require_other_file(target: Path, *sources: Path) -> None:
-    """Make sure that a file to write is none of those that are read for it.
+    """Make sure that the output file is not one of the input files.
 
     Raises:
-        InputError: It is one of them.
+        InputError: The target is one of the sources.
     """
     for source in sources:
         if target.exists() and source.exists() and target.samefile(source):
-            raise InputError(
-                f"{shown_path(target)}: is the file to read. Name another one to write."
-            )
+            raise InputError(f"{shown_path(target)}: is an input file. Name another file to write.")
 
 
 def write_json(target: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically; the order of the keys is kept.
+    """Write a JSON file atomically, with the keys in the given order.
 
     Raises:
         InputError: The target cannot be written.
@@ -162,13 +175,15 @@ def read_json(source: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object.
 
     Raises:
-        InputError: It is missing or holds none.
+        InputError: The file is missing, is not JSON, or holds something else than an object.
     """
     try:
         with reading(source):
             value = json.loads(source.read_bytes())
     except ValueError as error:
-        raise InputError(f"{shown_path(source)}: is no JSON file: {first_line(error)}") from error
+        raise InputError(
+            f"{shown_path(source)}: is not a JSON file: {first_line(error)}"
+        ) from error
     if not isinstance(value, dict):
         raise InputError(
             f"{shown_path(source)}: expected a JSON object, got {type(value).__name__}."

@@ -1,4 +1,4 @@
-"""Parquet tables written atomically, and read and written in bounded memory."""
+"""Parquet files: written atomically, and read and written in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,55 +14,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import (
-    reading,
-    replace_atomically,
-    writing,
-)
+from evo2_tasks.io.files import reading, replace_atomically, writing
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import first_line, shown_path
 
-ROWS_AT_ONCE = 10_000
-
-
-class RowBuffer:
-    """Collects rows one by one and hands them on as columns.
-
-    Args:
-        writer: The table to write to.
-        names: The table's columns, in the order in which a row's values come.
-        progress: Told of the rows that were written.
-    """
-
-    def __init__(self, writer: TableWriter, names: Sequence[str], progress: Progress) -> None:
-        self._writer = writer
-        self._names = names
-        self._progress = progress
-        self._rows: list[tuple[object, ...]] = []
-
-    def add(self, *values: object) -> None:
-        """Add a row."""
-        self._rows.append(values)
-        if len(self._rows) == ROWS_AT_ONCE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand on what has been collected."""
-        if self._rows:
-            columns = zip(*self._rows, strict=True)
-            self._writer.write_columns(dict(zip(self._names, map(list, columns), strict=True)))
-            self._progress.add(len(self._rows))
-            self._rows.clear()
-
+BUFFER_ROWS: Final = 10_000
+"""Rows that a :class:`RowBuffer` collects before it writes them."""
 
 ROW_GROUP_ROWS: Final = 20_000
 """Rows of a row group: few enough for a region query to skip most of a table."""
 
 ROW_GROUP_BYTES: Final = 64 * 2**20
-"""Text that closes a row group early, so that long alleles do not fill the memory."""
+"""Text of a row group: more than this closes it early, so that long alleles do not fill memory."""
 
 BATCH_ROWS: Final = 20_000
-"""Rows that a reader holds at once."""
+"""Rows that a reader holds in memory at once."""
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -70,7 +36,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _text_bytes(rows: pa.Table) -> npt.NDArray[np.int64]:
-    """Bytes of text in each row, lists of text included."""
+    """Bytes of text in each row, including lists of text."""
     total = np.zeros(rows.num_rows, dtype=np.int64)
     for column in rows.columns:
         if _is_text(column.type):
@@ -84,10 +50,11 @@ def _text_bytes(rows: pa.Table) -> npt.NDArray[np.int64]:
 
 
 class TableWriter:
-    """Rows in, row groups out, the same whatever pieces the rows come in.
+    """Collects rows and writes them as row groups.
 
-    A row group is closed by a number of rows or by the text in them, and each is encoded for
-    itself: the file's bytes depend on schema, metadata and rows alone.
+    A number of rows or bytes of text closes a row group, and each row group is encoded on its own.
+    So the file's bytes depend on schema, metadata and rows only, not on how many rows each call
+    adds.
     """
 
     def __init__(
@@ -125,7 +92,7 @@ class TableWriter:
             InputError: The file cannot be written.
         """
         table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
-        # Dictionaries of pieces differ; each row group gets its own, from its rows alone.
+        # Each row group gets a dictionary of its own, made from its rows.
         plain = table.select(self._schema.names).cast(self._plain)
         sizes = _text_bytes(plain)
         self.num_rows += plain.num_rows
@@ -184,8 +151,38 @@ class TableWriter:
             self._writer.write_table(table, row_group_size=table.num_rows)
 
 
+class RowBuffer:
+    """Collects single rows and writes them as columns.
+
+    Args:
+        writer: The table to write to.
+        names: The table's columns, in the order of a row's values.
+        progress: Counts the written rows.
+    """
+
+    def __init__(self, writer: TableWriter, names: Sequence[str], progress: Progress) -> None:
+        self._writer = writer
+        self._names = names
+        self._progress = progress
+        self._rows: list[tuple[object, ...]] = []
+
+    def add(self, *values: object) -> None:
+        """Add a row."""
+        self._rows.append(values)
+        if len(self._rows) == BUFFER_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the collected rows."""
+        if self._rows:
+            columns = zip(*self._rows, strict=True)
+            self._writer.write_columns(dict(zip(self._names, map(list, columns), strict=True)))
+            self._progress.add(len(self._rows))
+            self._rows.clear()
+
+
 def _text_columns(schema: pa.Schema) -> list[str]:
-    """Parquet paths of the columns that are worth a Parquet dictionary: all text."""
+    """Parquet paths of the text columns, which are written with a Parquet dictionary."""
     paths = []
     for field in schema:
         kind = field.type
@@ -205,14 +202,17 @@ def write_table(
     row_group_rows: int = ROW_GROUP_ROWS,
     row_group_bytes: int = ROW_GROUP_BYTES,
 ) -> Iterator[TableWriter]:
-    """Write a Parquet file atomically; it appears when the body ends without an error.
+    """Write a Parquet file atomically: it appears only if the body does not fail.
 
     Args:
         target: The Parquet file.
         schema: Columns and their metadata.
         metadata: The file's key-value metadata.
-        row_group_rows: Rows of a row group.
-        row_group_bytes: Text that closes a row group before it has that many rows.
+        row_group_rows: Most rows of a row group.
+        row_group_bytes: Bytes of text that close a row group early.
+
+    Yields:
+        The writer of the file's rows.
 
     Raises:
         InputError: The target cannot be written.
@@ -239,20 +239,34 @@ def write_table(
             yield writer
             writer.finish()
         finally:
-            # After an error only the file handle matters: the file is about to be removed.
+            # After an error this only closes the file handle: the file is about to be removed.
             with suppress(OSError, pa.ArrowException):
                 parquet.close()
 
 
 @contextmanager
-def open_table(source: Path, columns: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file and make sure that it has some columns.
+def reading_table(source: Path) -> Iterator[None]:
+    """Turn an error of reading a table into one line that names the file.
 
     Raises:
-        InputError: It is missing, broken or no such table.
+        InputError: The body failed with an error of the file system or of Arrow.
     """
-    with reading(source):
-        # Buffered ahead, the whole file would stay in memory.
+    try:
+        with reading(source):
+            yield
+    except pa.ArrowException as error:
+        raise InputError(f"{shown_path(source)}: cannot be read: {first_line(error)}") from error
+
+
+@contextmanager
+def open_table(source: Path, columns: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file and make sure that it has the given columns.
+
+    Raises:
+        InputError: The file is missing, broken or lacks a column.
+    """
+    with reading_table(source):
+        # With pre_buffer, the whole file would stay in memory.
         file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
     with file:
         missing = [name for name in columns if name not in file.schema_arrow.names]
@@ -283,12 +297,12 @@ def read_rows(
         InputError: The file is missing, broken or lacks a column.
     """
     with open_table(source, columns or ()) as file:
-        # One thread: a job that asks for one core uses one.
+        # One thread, since a job may have one core only.
         batches = file.iter_batches(
             batch_size=batch_rows, row_groups=row_groups, columns=columns, use_threads=False
         )
         while True:
-            with reading(source):
+            with reading_table(source):
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -296,7 +310,7 @@ def read_rows(
 
 
 def count_rows(source: Path) -> int:
-    """Rows of a Parquet file.
+    """Number of rows of a Parquet file.
 
     Raises:
         InputError: The file is missing or broken.
@@ -307,7 +321,7 @@ def count_rows(source: Path) -> int:
 
 
 def read_metadata(source: Path) -> dict[str, str]:
-    """Key-value metadata of a Parquet file; keys or values that are no UTF-8 are left out.
+    """Key-value metadata of a Parquet file, without keys or values that are not UTF-8.
 
     Raises:
         InputError: The file is missing or broken.
@@ -322,12 +336,12 @@ def read_metadata(source: Path) -> dict[str, str]:
 
 
 def distinct_values(source: Path, column: str) -> list[str]:
-    """The texts that occur in a column, in the order of their first row.
+    """The distinct values of a text column, in the order of their first row, without null.
 
     Raises:
         InputError: The file is missing, broken or lacks the column.
     """
-    found: dict[str, None] = {}
+    values: dict[str, None] = {}
     for batch in read_rows(source, [column]):
-        found |= dict.fromkeys(batch.column(column).drop_null().unique().to_pylist())
-    return list(found)
+        values |= dict.fromkeys(batch.column(column).drop_null().unique().to_pylist())
+    return list(values)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import reading, writing
+from evo2_tasks.io.files import writing
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.table.parquet import open_table, read_rows, write_table
+from evo2_tasks.table.parquet import open_table, read_rows, reading_table, write_table
 from evo2_tasks.table.provenance import canonical_json
 
 logger = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class PartStore:
         if not path.exists():
             return None
         try:
-            with open_table(path, self._schema.names) as file, reading(path):
+            with open_table(path, self._schema.names) as file, reading_table(path):
                 return file.read_row_group(row, self._schema.names, use_threads=False)
         except InputError as error:
             # Removed by another job that has just finished the shard, or broken on its disk.

@@ -15,9 +15,8 @@ from evo2_tasks.genome.windows import (
     MAX_PIECE_BASES,
     merge_intervals,
 )
-from evo2_tasks.io.files import reading
 from evo2_tasks.io.words import shown, shown_path
-from evo2_tasks.table.parquet import open_table, write_table
+from evo2_tasks.table.parquet import open_table, reading_table, write_table
 from evo2_tasks.table.schema import (
     SEGMENTS_COLUMNS,
     segments_schema,
@@ -78,7 +77,7 @@ class Segments:
 
     def _add_row_group(self, file: pq.ParquetFile, row_group: int) -> None:
         names = ["reference_contig", "contig_length", "circular", "start", "end"]
-        with reading(self._source):
+        with reading_table(self._source):
             rows = file.read_row_group(row_group, columns=names, use_threads=False).to_pylist()
         for i, row in enumerate(rows):
             contig = row["reference_contig"]
@@ -87,7 +86,7 @@ class Segments:
             self._places.setdefault(contig, []).append((row["end"], row_group, i))
 
     def _read_row_group(self, row_group: int) -> list[str]:
-        with open_table(self._source) as file, reading(self._source):
+        with open_table(self._source) as file, reading_table(self._source):
             column = file.read_row_group(row_group, columns=["sequence"], use_threads=False)
         sequences: list[str] = column.column("sequence").to_pylist()
         return sequences

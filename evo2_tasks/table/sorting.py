@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evo2_tasks.io.files import reading, writing
+from evo2_tasks.io.files import writing
+from evo2_tasks.table.parquet import reading_table
 
 RUN_ROWS: Final = 250_000
 """Rows that are sorted in memory."""
@@ -82,7 +83,7 @@ def _write_run(run: IO[bytes], rows: pa.Table, piece_rows: int) -> None:
 
 
 def _read_run(run: IO[bytes], folder: Path) -> Iterator[pa.Table]:
-    with reading(folder):
+    with reading_table(folder):
         run.seek(0)
         with pa.ipc.open_stream(run) as stream:
             for batch in stream:

@@ -122,5 +122,5 @@ def test_nothing_to_write_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_the_table_is_not_overwritten(tmp_path: Path) -> None:
     table = write_result(tmp_path / "scores.parquet", [make_row(0)])
-    with pytest.raises(InputError, match="is the file to read"):
+    with pytest.raises(InputError, match="is an input file"):
         export_bedgraph(table, table)

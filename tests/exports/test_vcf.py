@@ -393,7 +393,7 @@ def test_the_input_is_not_overwritten(tmp_path: Path):
     source.write_bytes(gzip.compress(VCF.encode()))
     table = write_result(tmp_path / "scores.parquet", rows_of(VCF.encode()))
     (tmp_path / "link.vcf.gz").symlink_to(source)
-    with pytest.raises(InputError, match="is the file to read"):
+    with pytest.raises(InputError, match="is an input file"):
         export_vcf(table, tmp_path / "link.vcf.gz", variants=source)
     assert text_of(source) == VCF.encode()
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.lines import CHUNK_BYTES, find_compression, read_chunks, read_lines, read_start
+from evo2_tasks.io.bgzip import find_compression
+from evo2_tasks.io.lines import CHUNK_BYTES, read_chunks, read_lines, read_start
 
 
 def compress_bgzip(path: Path, data: bytes) -> Path:
@@ -105,7 +106,7 @@ def test_damaged_data_are_an_error(tmp_path: Path) -> None:
 def test_bytes_after_gzip_are_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file.gz"
     path.write_bytes(gzip.compress(b"a\n") + b"chr1\t1\t.\tA\tC\n")
-    with pytest.raises(InputError, match="followed by bytes that are none"):
+    with pytest.raises(InputError, match="other bytes after the compressed data"):
         list(read_lines(path))
 
 

@@ -334,7 +334,7 @@ def test_a_folder_in_the_place_of_a_part_is_one_line(
     name = "other.parquet" if ending == "-other.parquet" else kept.name.partition("-")[0] + ending
     (parts_folder(out) / name).mkdir()
     out.unlink()
-    with pytest.raises(InputError, match=rf"{name}: (cannot be written|is no regular file)"):
+    with pytest.raises(InputError, match=rf"{name}: (cannot be written|is not a regular file)"):
         shard.score(out)
     assert not out.exists()
 
