@@ -1,7 +1,6 @@
 """The step ``split``: the variants of a set, one row per allele, cut into shards."""
 
 import logging
-from dataclasses import asdict
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,7 +21,7 @@ from evo2_tasks.table.parquet import (
     write_table,
 )
 from evo2_tasks.table.schema import (
-    CarryField,
+    describe_carry_fields,
     shard_schema,
 )
 from evo2_tasks.table.shards import assign_shards
@@ -45,14 +44,10 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
     settings = find_variant_set(config, variant_set)
     with local_file(settings.variants if variants is None else variants) as path:
         source = open_variant_set(config, variant_set, path)
-        carry_fields = tuple(
-            CarryField(field.name, field.type, field.is_list, field.description)
-            for field in source.carry_fields
-        )
         num_alleles = source.count().alleles
         if num_alleles == 0:
             logger.warning("%s: no variants; the table will have no rows", path)
-        write_shards(source, out, num_alleles, config.shards, carry_fields)
+        write_shards(source, out, num_alleles, config.shards)
         counts = source.counts
     reference = open_reference(config, settings.reference)
     write_json(
@@ -71,21 +66,15 @@ def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Pa
                 "digest": reference.seqcol_digest(),
                 **describe_file(reference.path),
             },
-            "carry": [asdict(field) for field in carry_fields],
+            "carry": describe_carry_fields(source.carry_fields),
         },
     )
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
 
 
-def write_shards(
-    source: VariantSource,
-    out: Path,
-    num_alleles: int,
-    num_shards: int,
-    carry_fields: tuple[CarryField, ...],
-) -> None:
+def write_shards(source: VariantSource, out: Path, num_alleles: int, num_shards: int) -> None:
     """Write the shards, empty ones too."""
-    schema = shard_schema(carry_fields)
+    schema = shard_schema(source.carry_fields)
     num_read = 0
     with Progress("split", total=num_alleles, unit="alleles") as progress:
         assigned = groupby(assign_shards(iter(source), num_alleles, num_shards), itemgetter(0))

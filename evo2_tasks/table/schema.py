@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, cast
 
 import pyarrow as pa
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.records import CarryField, FieldType
+from evo2_tasks.genome.windows import Strand
 
 SCORES_VERSION: Final = 1
 """Raised when a score's definition changes or a number moves by more than the stated tolerance."""
@@ -200,13 +202,15 @@ _SCORES: Final = (
     ),
 )
 
-STRAND_SUFFIXES: Final = MappingProxyType({"_fwd": "forward", "_rev": "reverse"})
-"""Suffix of a strand's columns, and the strand's name."""
+STRAND_SUFFIXES: Final[Mapping[Strand, str]] = MappingProxyType(
+    {"forward": "_fwd", "reverse": "_rev"}
+)
+"""The suffix of the columns of each strand."""
 
 
-def _of_strand(column: Column, suffix: str) -> Column:
-    description = f"`{column.name}` of the {STRAND_SUFFIXES[suffix]} strand alone"
-    return replace(column, name=column.name + suffix, description=description)
+def _of_strand(column: Column, strand: Strand) -> Column:
+    description = f"`{column.name}` of the {strand} strand alone"
+    return replace(column, name=column.name + STRAND_SUFFIXES[strand], description=description)
 
 
 SCORE_COLUMNS: Final = tuple(column.name for column in _SCORES)
@@ -214,8 +218,8 @@ SCORE_COLUMNS: Final = tuple(column.name for column in _SCORES)
 
 _ALL_SCORES: Final = (
     *_SCORES,
-    *(_of_strand(column, "_fwd") for column in _SCORES),
-    *(_of_strand(column, "_rev") for column in _SCORES),
+    *(_of_strand(column, "forward") for column in _SCORES),
+    *(_of_strand(column, "reverse") for column in _SCORES),
 )
 ALL_SCORE_COLUMNS: Final = tuple(column.name for column in _ALL_SCORES)
 """``SCORE_COLUMNS``, then those of the forward strand, then those of the reverse strand."""
@@ -237,8 +241,8 @@ SHARD_COLUMNS: Final = (
 """``split``: a slice of the input's alleles. Carried columns follow."""
 
 
-def _strand_columns(suffix: str) -> tuple[Column, Column]:
-    strand = STRAND_SUFFIXES[suffix]
+def _strand_columns(strand: Strand) -> tuple[Column, Column]:
+    suffix = STRAND_SUFFIXES[strand]
     return (
         Column(
             f"length{suffix}",
@@ -277,8 +281,8 @@ WINDOWS_COLUMNS: Final = (
     ),
     Column("edit_ref", pa.int32(), "Length of the trimmed ref allele", "bases"),
     Column("edit_alt", pa.string(), "Trimmed, left-aligned alt allele"),
-    *_strand_columns("_fwd"),
-    *_strand_columns("_rev"),
+    *_strand_columns("forward"),
+    *_strand_columns("reverse"),
 )
 """``windows``: where each allele's windows lie and what changes in them. Carried columns follow."""
 
@@ -321,32 +325,16 @@ OWN_NAMES: Final = frozenset(
 )
 """Names that no carried column can have."""
 
-CARRY_TYPES: Final = MappingProxyType(
+CARRY_TYPES: Final[Mapping[FieldType, pa.DataType]] = MappingProxyType(
     {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 )
 """Types of carried columns, by the name they have in ``split.json``."""
 
 
-@dataclass(frozen=True, slots=True)
-class CarryField:
-    """An INFO field or input column that goes along to the result.
-
-    Attributes:
-        name: As in the input.
-        type: A key of ``CARRY_TYPES``.
-        is_list: Whether a row holds any number of values.
-        description: As in the input's header.
-    """
-
-    name: str
-    type: str
-    is_list: bool
-    description: str
-
-    def column(self) -> Column:
-        """The column that holds it."""
-        item = CARRY_TYPES[self.type]
-        return Column(self.name, list_type(item) if self.is_list else item, self.description)
+def describe_carry_fields(fields: Iterable[CarryField]) -> list[dict[str, Any]]:
+    """Carried fields as ``split.json`` lists them: what :func:`read_carry_fields` reads."""
+    names = ("name", "type", "is_list", "description")
+    return [{name: getattr(field, name) for name in names} for field in fields]
 
 
 def read_carry_fields(items: object) -> tuple[CarryField, ...]:
@@ -369,13 +357,18 @@ def read_carry_fields(items: object) -> tuple[CarryField, ...]:
                 "is_list": bool(is_list),
                 "description": str(description),
             } if kind in CARRY_TYPES:
-                fields.append(CarryField(name, kind, is_list, description))
+                fields.append(CarryField(name, cast(FieldType, kind), is_list, description))
             case _:
                 raise InputError(
                     f"carry fields: {item!r} is none. Expected name, type (one of "
                     f"{', '.join(CARRY_TYPES)}), is_list and description."
                 )
     return tuple(fields)
+
+
+def _carried_column(field: CarryField) -> Column:
+    item = CARRY_TYPES[field.type]
+    return Column(field.name, list_type(item) if field.is_list else item, field.description)
 
 
 def make_schema(columns: Iterable[Column], carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
@@ -394,7 +387,7 @@ def make_schema(columns: Iterable[Column], carry_fields: Sequence[CarryField] = 
         if carried.name in seen:
             raise InputError(f"carry: {carried.name!r} is named twice. Name each field once.")
         seen.add(carried.name)
-    all_columns = (*columns, *(carried.column() for carried in carry_fields))
+    all_columns = (*columns, *map(_carried_column, carry_fields))
     return pa.schema([column.field() for column in all_columns])
 
 

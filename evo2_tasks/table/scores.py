@@ -1,7 +1,7 @@
 """A row of scores for each row of a windows file."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
@@ -10,9 +10,7 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
 from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.parquet import TableWriter, read_rows
-from evo2_tasks.table.schema import scores_schema
-
-SUFFIXES: Mapping[Strand, str] = {"forward": "_fwd", "reverse": "_rev"}
+from evo2_tasks.table.schema import STRAND_SUFFIXES, scores_schema
 
 ROWS_BEFORE_JUDGING = 100
 
@@ -85,11 +83,11 @@ class ScoreRows:
             columns["record"].append(record)
             columns["allele"].append(allele)
             columns["status"].append("non_finite" if broken and status == "scored" else status)
-            strands = {strand: by_strand.get(strand) or Score() for strand in SUFFIXES}
+            strands = {strand: by_strand.get(strand) or Score() for strand in STRAND_SUFFIXES}
             mean = average_strands([strands[strand] for strand in self._strands])
             for name in SCORE_NAMES:
                 columns[name].append(getattr(mean, name))
-                for strand, suffix in SUFFIXES.items():
+                for strand, suffix in STRAND_SUFFIXES.items():
                     columns[name + suffix].append(getattr(strands[strand], name))
             if row == last:
                 break

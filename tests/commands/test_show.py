@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from evo2_tasks.commands.show import format_rows, show_table
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.table.query import find_rows
-from evo2_tasks.table.schema import CarryField
 from tests.table.build import make_row, write_result
 
 

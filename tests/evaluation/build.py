@@ -12,11 +12,12 @@ import pandas as pd
 
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.steps import report as report_task
 from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance
-from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, CarryField, final_schema
+from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, final_schema
 from tests.table.build import signature
 
 Columns = dict[str, list[Any]]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo2_tasks.exports.tsv import escape_text, export_tsv, format_rows
-from evo2_tasks.table.schema import CarryField
+from evo2_tasks.genome.records import CarryField
 from tests.table.build import make_row, slow_disk, write_result
 
 HOSTILE = [

@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.text import describe_figures
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.report.words import (
     allele,
     decimal,
@@ -29,7 +30,6 @@ from evo2_tasks.report.words import (
     variant,
 )
 from evo2_tasks.steps import report as report_task
-from evo2_tasks.table.schema import CarryField
 from tests.evaluation.build import (
     CARRY,
     HOSTILE,

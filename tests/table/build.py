@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import settings
 
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance, make_signature, make_windows_signature
 from evo2_tasks.table.schema import (
@@ -18,7 +19,6 @@ from evo2_tasks.table.schema import (
     FINAL_COLUMNS,
     SCORES_COLUMNS,
     WINDOWS_COLUMNS,
-    CarryField,
     final_schema,
     scores_schema,
     windows_schema,

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.provenance import read_provenance
-from evo2_tasks.table.schema import FLAGS, STATUSES, CarryField, final_schema
+from evo2_tasks.table.schema import FLAGS, STATUSES, final_schema
 from evo2_tasks.table.sorting import sort_rows
 from evo2_tasks.table.statistics import Counts
 from tests.table.build import (

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from evo2_tasks.table.schema import CarryField
+from evo2_tasks.genome.records import CarryField
 from tests.table.build import make_row, write_result
 
 CARRY = (CarryField("AF", "float", True, ""), CarryField("DB", "bool", False, ""))

@@ -4,13 +4,13 @@ import pyarrow as pa
 import pytest
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.table.schema import (
     ALL_SCORE_COLUMNS,
     CARRY_TYPES,
     FLAGS,
     SCORE_COLUMNS,
     STATUSES,
-    CarryField,
     final_schema,
     make_schema,
     read_carry_fields,
