@@ -1,4 +1,4 @@
-"""Saturation sets: every change of some kinds at every position of the regions of a BED file."""
+"""Saturation sets: all alleles of the chosen kinds at every position of a BED file's regions."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Kind = Literal["snv", "deletion", "insertion", "codon"]
 BASES = "ACGT"
 CODONS = tuple(map("".join, product(BASES, repeat=3)))
 MAX_ALLELES = 2**31 - 1
-"""Alleles of a region: their numbers have 32 bits."""
+"""Largest number of alleles of a region: the numbers of alleles have 32 bits."""
 
 _CHUNK_BASES = 1 << 16
-# Alleles that start at one position at most, those of a base other than A, C, G and T.
+# Largest number of alleles at one position. A base other than A, C, G and T has the most.
 _MOST_ALLELES: Mapping[Kind, int] = {"snv": 4, "deletion": 1, "insertion": 4, "codon": 64}
 
 
 class _Site(NamedTuple):
-    """Alleles of one position, as VCF spells them."""
+    """The alleles of one kind at one position, spelled as in VCF."""
 
     pos: int
     ref: str
@@ -40,18 +40,21 @@ class _Site(NamedTuple):
 
 
 class SaturationReader:
-    """The alleles of the regions of a BED file, made while they are read.
+    """Reads the regions of a BED file and makes their alleles on the way.
 
-    The alleles of a region rise with their position. At each there are, in this order: the deletion
-    of the base, the other bases instead of it, the bases inserted after it, and the other codons
-    instead of the one that begins there. A region that has none (it is on an unknown contig, or
-    holds no codon), and the part of one that is past the end of its contig, is a `NoAllele`.
+    The alleles of a region are sorted by position. At each position they come in this order: the
+    deletion of the base, its substitutions, the insertions after it, and the replacements of the
+    codon that begins there. A region without alleles (on an unknown contig, or without a codon)
+    becomes a `NoAllele`; so does the part of a region that is past the end of its contig.
 
     Args:
         path: The BED file.
-        carry: Of ``name``, ``score`` and ``strand``, those to carry along.
-        kinds: What to make.
-        reference: The sequences that have the bases.
+        carry: Columns to carry along, of ``name``, ``score`` and ``strand``.
+        kinds: Kinds of alleles to make.
+        reference: The reference that the regions refer to.
+
+    Raises:
+        InputError: ``carry`` names a column that BED does not have.
     """
 
     def __init__(
@@ -60,8 +63,8 @@ class SaturationReader:
         for name in carry:
             if name not in CARRY_FIELDS:
                 raise InputError(
-                    f"{shown_path(path)}: carry: '{shown(name)}' is no column of a BED file; there "
-                    f"are: {', '.join(CARRY_FIELDS)}."
+                    f"{shown_path(path)}: carry: '{shown(name)}' is not a column of a BED file; "
+                    f"expected one of: {', '.join(CARRY_FIELDS)}."
                 )
         self.path = path
         self.carry_fields: tuple[CarryField, ...] = tuple(CARRY_FIELDS[name] for name in carry)
@@ -71,7 +74,7 @@ class SaturationReader:
         self._num_split_codons = 0
 
     def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
-        """The alleles in the order of the file, a region as one record."""
+        """The alleles in the order of the file; each region is one record."""
         self._num_split_codons = 0
         for feature in read_features(self.path):
             if isinstance(feature, InvalidRecord):
@@ -80,10 +83,10 @@ class SaturationReader:
                 yield from self._saturate(feature)
 
     def log_problems(self) -> None:
-        """Say how many codons have no alleles, since their bases do not lie side by side."""
+        """Log the number of codons without alleles: their bases are in two blocks or more."""
         if self._num_split_codons:
             logger.warning(
-                "%s: codons that lie in two blocks and have no alleles: %d",
+                "%s: codons without alleles, because they span several blocks: %d",
                 shown_path(self.path),
                 self._num_split_codons,
             )
@@ -98,15 +101,15 @@ class SaturationReader:
         num_bases = max(0, min(feature.end, length) - feature.start)
         if num_bases * sum(_MOST_ALLELES[kind] for kind in self._kinds) > MAX_ALLELES:
             place = f"{shown(feature.contig)}:{feature.start + 1}-{feature.end}"
-            yield InvalidRecord(f"{place} may have more than {MAX_ALLELES:,} alleles; cut it up")
+            yield InvalidRecord(f"{place} may have more than {MAX_ALLELES:,} alleles; split it")
             return
         goes_on = feature.end > length
         if goes_on:
             pos = max(feature.start, length) + 1
             yield NoAllele(feature.contig, pos, "position_out_of_range", carried)
         for pos, ref, alts in self._make_sites(feature, contig, length):
-            of_alts = (carried,) * len(alts) if carried else ()
-            yield Record(feature.contig, pos, ref, alts, None, of_alts, goes_on)
+            carried_by_alt = (carried,) * len(alts) if carried else ()
+            yield Record(feature.contig, pos, ref, alts, None, carried_by_alt, goes_on)
             goes_on = True
         if not goes_on:
             yield NoAllele(feature.contig, feature.start + 1, "missing_allele", carried)
@@ -124,11 +127,11 @@ class SaturationReader:
     def _make_chunk(
         self, contig: str, length: int, chunk: Interval, codons: range
     ) -> Iterator[_Site]:
-        """The sites of a piece of a block, whose codons start where ``codons`` says."""
+        """The sites of a piece of a block; ``codons`` are the positions where codons begin."""
         has_deletions = "deletion" in self._kinds
         has_alts = not self._kinds.isdisjoint(("snv", "insertion"))
         first, last = chunk
-        # One base before for the anchor of a deletion, two after for the rest of a codon.
+        # One more base on the left to anchor a deletion, two more on the right to end a codon.
         origin = max(0, first - 1)
         bases = self._reference.fetch(contig, origin, min(last + 2, length))
         for start in range(first, last):
@@ -136,7 +139,7 @@ class SaturationReader:
             base = bases[at]
             if has_deletions and start:
                 yield _Site(start, bases[at - 1 : at + 1], bases[at - 1])
-            elif has_deletions:  # the first base of a contig has only the one after it for anchor
+            elif has_deletions:  # the first base of a contig can only be anchored by the next base
                 yield _Site(1, bases[:2], [bases[1:2]])
             if has_alts:
                 yield _Site(start + 1, base, _make_alts(base, self._kinds))
@@ -146,18 +149,19 @@ class SaturationReader:
 
 
 def find_codons(feature: Feature) -> tuple[dict[Interval, range], int]:
-    """Where codons begin whose three bases lie side by side.
+    """Find the codons whose three bases are adjacent on the contig.
 
-    They are counted along the strand from the beginning of the coding part, over the blocks; bases
-    that are left at its end make no codon.
+    Codons are counted along the strand from the start of the coding part, across the blocks. One or
+    two bases left over at the end of the coding part are not a codon.
 
     Returns:
-        The first positions by block, and the number of codons that lie in two blocks or more.
+        The start of each codon (0-based, on the contig) by block, and the number of codons that
+        span two blocks or more.
     """
     thick_start, thick_end = feature.thick
     coding = [(max(start, thick_start), min(end, thick_end)) for start, end in feature.blocks]
     num_bases = sum(max(0, end - start) for start, end in coding)
-    # What is left over lies before the first codon of the contig if reading comes from the right.
+    # On the reverse strand the bases left over come first on the contig.
     to_skip = num_bases % 3 if feature.strand == "-" else 0
     codons: dict[Interval, range] = {}
     num_before = 0
@@ -169,7 +173,7 @@ def find_codons(feature: Feature) -> tuple[dict[Interval, range], int]:
 
 @cache
 def _make_alts(base: str, kinds: frozenset[Kind]) -> tuple[str, ...]:
-    """The other bases, and the base with one after it."""
+    """The alt alleles of a base: its substitutions, then the insertions after it."""
     alts = [other for other in BASES if other != base] if "snv" in kinds else []
     return (*alts, *(base + other for other in BASES if "insertion" in kinds))
 

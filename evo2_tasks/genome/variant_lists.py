@@ -19,23 +19,27 @@ if TYPE_CHECKING:
 SEPARATORS = "-:"
 MAX_START = 2**63 - 1
 
-# What makes a name with colons SPDI, whose positions count from 0: a RefSeq accession with version.
+# A RefSeq accession with version. A line with colons that begins with one is SPDI, whose positions
+# count from 0.
 _ACCESSION = re.compile(r"[A-Z]{2}_[A-Z]*[0-9]+\.[0-9]+")
 _BASES_OR_NONE = re.compile(r"[A-Za-z]*")
 _ALLELES = re.compile(r"[A-Za-z,.*]+")
 
 
 class VariantListReader:
-    """The variants of a list, plain, gzip or bgzip.
+    """Reads a list of variants, plain, gzip or bgzip.
 
-    A name may hold ``-`` and ``:`` itself: lines are split from the right, at whichever of the two
-    comes last. SPDI is spelled as VCF does it: an insertion or deletion gets the base before it, or
-    the one after it at the beginning of a contig.
+    A contig name may itself contain ``-`` and ``:``. The separator of a line is the last of the two
+    in it, and the line is split from the right. SPDI is turned into the spelling of VCF: an
+    insertion or deletion gets the base before it, or the base after it at the start of a contig.
 
     Args:
         path: The file.
-        carry: Refused: a list has no columns.
-        reference: The sequences that have these bases.
+        carry: Must be empty, because a list has no columns.
+        reference: The reference that the variants refer to.
+
+    Raises:
+        InputError: ``carry`` is not empty.
     """
 
     carry_fields: tuple[CarryField, ...] = ()
@@ -43,14 +47,14 @@ class VariantListReader:
     def __init__(self, path: Path, carry: Sequence[str], reference: Reference) -> None:
         if carry:
             raise InputError(
-                f"{shown_path(path)}: carry: '{shown(carry[0])}': a list of variants has no "
-                f"columns; a table with a header has."
+                f"{shown_path(path)}: carry names '{shown(carry[0])}', but a list of variants has "
+                f"no columns. Remove it from carry, or use a table with a header."
             )
         self.path = path
         self._reference = reference
 
     def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
-        """All lines in the order of the file but blank ones and those that begin with ``#``."""
+        """The lines in the order of the file; blank lines and comments (``#``) are skipped."""
         for number, line in enumerate(read_lines(self.path), start=1):
             text = decode(drop_mark(line) if number == 1 else line).strip(" \t")
             if text and not text.startswith("#"):
@@ -58,11 +62,11 @@ class VariantListReader:
                 yield InvalidRecord(record, number) if isinstance(record, str) else record
 
     def log_problems(self) -> None:
-        """Say nothing: a list carries nothing along."""
+        """Do nothing: a list has no carried values that could have problems."""
 
 
 def looks_like_variant(line: bytes) -> bool:
-    """Whether a line names a variant in one of the ways of a list."""
+    """Whether a line is a variant in one of the forms that a list may use."""
     fields = _split(decode(line).strip(" \t"))
     if len(fields) != 4 or parse_position(fields[1].encode()) is None:
         return False
@@ -77,47 +81,53 @@ def _split(text: str) -> list[str]:
 
 
 def _parse(text: str, reference: Reference) -> Record | NoAllele | str:
-    """Read a line; gives the reason if it cannot be read."""
+    """Read a line; returns the reason as text if the line cannot be read."""
     fields = _split(text)
     if len(fields) < 4 or not fields[0] or len(text.split()) > 1:
-        return f"'{shown(text)}' is no chr-pos-ref-alt, chr:pos:ref:alt or SPDI"
+        return f"the line is '{shown(text)}', expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI"
     contig, pos_text, ref, alt = fields
     pos = parse_position(pos_text.encode())
     if pos is None:
-        return f"position '{shown(pos_text)}' is no integer of 64 bits"
+        return f"position '{shown(pos_text)}' is not a 64-bit integer"
     if text[len(contig)] == ":" and _ACCESSION.fullmatch(contig):
         return _parse_spdi(contig, pos, ref, alt, reference)
     alts = alt.split(",")
     if not ref or "" in alts:
-        return "an allele is empty; only SPDI, with a RefSeq accession and colons, may have that"
+        return "an allele is empty; only SPDI (RefSeq accession, then colons) may have that"
     return Record(contig, pos, ref, alts, None, ())
 
 
 def _parse_spdi(
     contig: str, start: int, deleted: str, inserted: str, reference: Reference
 ) -> Record | NoAllele | str:
-    """Spell an SPDI as VCF does.
+    """Turn an SPDI into the spelling of VCF.
 
     Args:
-        contig: Its sequence.
-        start: Bases before the change.
-        deleted: What is replaced: bases, none, or their number.
-        inserted: Bases instead of it, or none.
-        reference: The sequences that have these bases.
+        contig: Name of the sequence.
+        start: Number of bases before the change.
+        deleted: The replaced bases (may be empty), or their number.
+        inserted: The bases that replace them; may be empty.
+        reference: The reference that the variant refers to.
+
+    Returns:
+        The variant. If ``deleted`` is a number and the reference does not have these bases: a
+        `NoAllele`. If the SPDI cannot be read: the reason as text.
 
     Source:
         Holmes et al. 2020, SPDI: data model for variants and applications at NCBI.
     """
     if not 0 <= start < MAX_START:
-        return f"position '{start}' is no number of bases before the change"
+        return (
+            f"position '{start}' is out of range; SPDI counts the bases before the change, from 0"
+        )
     if not _BASES_OR_NONE.fullmatch(inserted):
-        return f"inserted sequence '{shown(inserted)}' is no bases"
+        return f"inserted sequence '{shown(inserted)}', expected letters only"
     name = reference.resolve(contig)
     length = reference.contigs[name] if name is not None else 0
     if not _BASES_OR_NONE.fullmatch(deleted):
         number = parse_position(deleted.encode())
         if number is None or number < 0:
-            return f"deleted sequence '{shown(deleted)}' is neither bases nor their number"
+            return f"deleted sequence '{shown(deleted)}', expected letters or the number of bases"
         if name is None:
             return NoAllele(contig, start + 1, "contig_not_found")
         if start + number > length:

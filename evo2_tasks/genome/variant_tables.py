@@ -1,4 +1,4 @@
-"""Variants as tables: TSV, CSV (plain, gzip or bgzip) and Parquet, a header naming the columns."""
+"""Tables of variants: TSV and CSV with a header (plain, gzip or bgzip), and Parquet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evo2_tasks.io.files import open_file
 from evo2_tasks.io.lines import decode, drop_mark, read_lines
 from evo2_tasks.io.words import shown, shown_path
 
-# Names of the columns in any case, the first one with or without a "#" before it.
+# Accepted names of the columns, in upper or lower case; the first column may have a "#" before it.
 KEY_NAMES: Mapping[str, tuple[str, ...]] = {
     "contig": ("contig", "chrom", "chr", "chromosome"),
     "pos": ("pos", "position"),
@@ -36,7 +36,14 @@ _BOOLS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class TableColumns:
-    """Where a table has what, as indices of its columns."""
+    """The columns of a table that are read, as indices.
+
+    Attributes:
+        num_columns: Number of columns of the table.
+        keys: Columns of contig, pos, ref and alt, in this order.
+        filters: Column of FILTER; null if the table has none.
+        carried: Columns to carry along, in the order of ``carry``.
+    """
 
     num_columns: int
     keys: tuple[int, ...]
@@ -45,15 +52,18 @@ class TableColumns:
 
 
 class TextTableReader:
-    """The rows of a TSV or CSV file.
+    """Reads the rows of a TSV or CSV file.
 
-    A row is a line: a quoted field of a CSV may hold commas and quotes, but no line break. Fields
-    of a TSV are taken as they are. A carried column has the narrowest type that fits all its
-    values: integer, number, true/false, or text; an empty field, ``.`` and ``NA`` are null.
+    Each line is one row: a quoted field of a CSV may contain commas and quotes, but no line break.
+    Fields of a TSV are not unquoted. The type of a carried column is the first of integer, number,
+    true/false and text that fits all its values. An empty field, ``.`` and ``NA`` are null.
 
     Args:
         path: The file.
         carry: Columns to carry along.
+
+    Raises:
+        InputError: A column is missing or occurs more than once.
     """
 
     def __init__(self, path: Path, carry: Sequence[str] = ()) -> None:
@@ -72,10 +82,10 @@ class TextTableReader:
         for number, line in self._rows():
             cells = self._split(line)
             if cells is None:
-                yield InvalidRecord("a quoted field has no proper end", number)
+                yield InvalidRecord("a quoted field has no closing quote", number)
                 continue
             if any(cells[columns.num_columns :]):
-                reason = f"{len(cells)} columns, the header has {columns.num_columns}"
+                reason = f"{len(cells)} columns, but the header has {columns.num_columns}"
                 yield InvalidRecord(reason, number)
                 continue
             cells += [""] * (columns.num_columns - len(cells))
@@ -88,7 +98,7 @@ class TextTableReader:
             yield _make_record(keys, filters, carried, number)
 
     def log_problems(self) -> None:
-        """Say nothing: types that are found from the values fit all of them."""
+        """Do nothing: the types were found from the values, so all values fit."""
 
     def _rows(self) -> Iterator[tuple[int, bytes]]:
         rows = _table_lines(self.path)
@@ -96,7 +106,7 @@ class TextTableReader:
         return rows
 
     def _split(self, line: bytes) -> list[str] | None:
-        """The fields of a line; null if a quote is opened and not closed."""
+        """The fields of a line; null if the quotes of a field are not closed properly."""
         text = decode(line)
         if self._delimiter == "\t" or '"' not in text:
             return text.split(self._delimiter)
@@ -106,26 +116,32 @@ class TextTableReader:
             return None
 
     def _find_types(self) -> list[FieldType]:
-        """The type of each carried column: the first that none of its values contradicts."""
+        """The type of each carried column: the first that fits all its values."""
         fitting = [list(_TYPE_ORDER) for _ in self._columns.carried]
-        seen = [False] * len(fitting)
+        has_values = [False] * len(fitting)
         for _, line in self._rows() if fitting else ():
             cells = self._split(line) or []
             for index, column in enumerate(self._columns.carried):
                 text = cells[column] if column < len(cells) else ""
                 if text not in NULL_TEXTS:
-                    seen[index] = True
+                    has_values[index] = True
                     fitting[index] = [kind for kind in fitting[index] if _fits(text, kind)]
-        return [kinds[0] if known else "string" for kinds, known in zip(fitting, seen, strict=True)]
+        return [
+            kinds[0] if has_value else "string"
+            for kinds, has_value in zip(fitting, has_values, strict=True)
+        ]
 
 
 class ParquetReader:
-    """The rows of a Parquet file.
+    """Reads the rows of a Parquet file.
 
     Args:
         path: The file.
-        carry: Columns to carry along, in their own types; what is no number, truth value or text,
-            nor a list of them, goes along as text.
+        carry: Columns to carry along. Numbers, truth values, texts and lists of these keep their
+            type; values of any other type become text.
+
+    Raises:
+        InputError: The file is not Parquet, or a column is missing or occurs more than once.
     """
 
     def __init__(self, path: Path, carry: Sequence[str] = ()) -> None:
@@ -156,22 +172,22 @@ class ParquetReader:
                     yield _make_record(keys, filters, carried)
 
     def log_problems(self) -> None:
-        """Say nothing: the values have types of their own."""
+        """Do nothing: the file states the types of its values."""
 
 
 def find_delimiter(header: bytes) -> str:
-    """What stands between the columns: the tab, or the comma if there is none."""
+    """The delimiter of a table: the tab, or the comma if the header has no tab."""
     return "\t" if b"\t" in header else ","
 
 
 def split_header(header: bytes) -> list[str]:
-    """The names of the columns, without the ``#`` of the first."""
+    """The names of the columns, the first without its ``#``."""
     names = [name.strip().strip('"') for name in decode(header).split(find_delimiter(header))]
     return [names[0].lstrip("#"), *names[1:]]
 
 
 def find_wrong_delimiter(header: bytes) -> str:
-    """What stands between the columns of a header that is one but for that; else nothing."""
+    """The delimiter of a table header that is delimited by neither tabs nor commas; else ''."""
     for delimiter in (";", "|", " "):
         if is_table_header(b"\t".join(header.split(delimiter.encode()))):
             return delimiter
@@ -179,7 +195,7 @@ def find_wrong_delimiter(header: bytes) -> str:
 
 
 def is_table_header(line: bytes) -> bool:
-    """Whether a line names the columns that a table of variants needs."""
+    """Whether a line names all columns that a table of variants needs."""
     lowered = {name.lower() for name in split_header(line)}
     return all(lowered.intersection(names) for names in KEY_NAMES.values())
 
@@ -188,36 +204,40 @@ def find_columns(names: Sequence[str], carry: Sequence[str], path: Path) -> Tabl
     """Find the columns by their names.
 
     Raises:
-        InputError: One that is needed or to be carried is missing, or is there twice.
+        InputError: A needed or carried column is missing or occurs more than once.
     """
     keys = []
     for key, aliases in KEY_NAMES.items():
-        found = [i for i, name in enumerate(names) if name.lower() in aliases]
-        if len(found) != 1:
-            problem = "no column is" if not found else "several columns are"
+        matches = [i for i, name in enumerate(names) if name.lower() in aliases]
+        if len(matches) != 1:
+            problem = f"several {key} columns" if matches else f"no {key} column"
             raise InputError(
-                f"{shown_path(path)}: {problem} named as the {key} of a variant; expected exactly "
-                f"one of: {', '.join(aliases)} (in any case)."
+                f"{shown_path(path)}: the table has {problem}; expected exactly one that is named "
+                f"{' or '.join(aliases)} (upper or lower case). Rename the columns."
             )
-        keys += found
+        keys += matches
     filters = [i for i, name in enumerate(names) if name.lower() in FILTER_NAMES]
     carried = []
     for name in carry:
-        found = [i for i, candidate in enumerate(names) if candidate == name]
-        if len(found) != 1 or list(carry).count(name) != 1:
-            problem = "is named twice" if found else "is no column of the table"
+        matches = [i for i, candidate in enumerate(names) if candidate == name]
+        if len(matches) != 1 or list(carry).count(name) != 1:
+            problem = "is named twice in the config; name it once"
+            if not matches:
+                problem = "is named in the config, but is not in the table"
+            elif len(matches) > 1:
+                problem = "is in the table more than once; rename all but one"
             raise InputError(
-                f"{shown_path(path)}: '{shown(name)}', which the config names, {problem}; the "
-                f"columns are: {shown(', '.join(names), 400)}."
+                f"{shown_path(path)}: column '{shown(name)}' {problem}. The columns are: "
+                f"{shown(', '.join(names), 400)}."
             )
-        carried += found
+        carried += matches
     return TableColumns(
         len(names), tuple(keys), filters[0] if len(filters) == 1 else None, tuple(carried)
     )
 
 
 def _table_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The header and the rows with their line numbers, without blank lines and what is above."""
+    """The header and the rows with their line numbers; blank lines and lines above are skipped."""
     in_table = False
     for number, line in enumerate(read_lines(path), start=1):
         kept = drop_mark(line) if number == 1 else line
@@ -238,7 +258,7 @@ def _make_record(
     contig, pos_text, ref, alt = keys
     pos = parse_position(pos_text.encode())
     if pos is None:
-        return InvalidRecord(f"pos '{shown(pos_text)}' is no integer of 64 bits", number)
+        return InvalidRecord(f"pos '{shown(pos_text)}' is not a 64-bit integer", number)
     alts = alt.split(",")
     if "" in alts:
         return InvalidRecord("an entry of alt is empty", number)
@@ -272,7 +292,7 @@ def _arrow_field(name: str, arrow_type: pa.DataType) -> CarryField:
     value = arrow_type.value_type if is_list else arrow_type
     value = value.value_type if pa.types.is_dictionary(value) else value
     kind: FieldType = "string"
-    if pa.types.is_integer(value) and value != pa.uint64():  # uint64 does not fit into int64
+    if pa.types.is_integer(value) and value != pa.uint64():  # uint64 values may not fit into int64
         kind = "int"
     elif pa.types.is_floating(value):
         kind = "float"
@@ -293,7 +313,7 @@ def _as_text(value: object) -> str:
     if isinstance(value, bytes):
         return decode(value)
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # integers with missing values are often stored so
+        return str(int(value))  # pandas stores integers with missing values as floats
     if isinstance(value, list):
         return ",".join(map(_as_text, value))
     return str(value)

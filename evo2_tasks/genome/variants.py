@@ -1,4 +1,4 @@
-"""Files of variants in any format, as one stream of alleles."""
+"""Reading files of variants in any format, as one stream of alleles."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed"]
 
 WITHOUT_BASES = frozenset[Format]({"list", "bed"})
-"""Formats that do not spell out all bases, so that reading them needs the reference."""
+"""Formats that can only be read with the reference, because they do not state all bases."""
 
 VCF_COLUMNS = (b"#CHROM", b"POS", b"ID", b"REF", b"ALT")
 MAX_LOGGED_INVALID = 1_000
@@ -90,27 +90,27 @@ _WITHOUT_HEADER: Mapping[Format, Callable[[bytes], bool]] = {
 
 
 class VariantReader(Protocol):
-    """What the reader of each format offers."""
+    """The interface of the reader of each format."""
 
     @property
     def carry_fields(self) -> tuple[CarryField, ...]:
-        """The fields that go along, typed."""
+        """The carried fields with their types."""
 
     def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
-        """The records in the order of the file, anew at each call."""
+        """The records in the order of the file; each call reads the file from its start."""
 
     def log_problems(self) -> None:
-        """Say what could not be carried in the pass just made."""
+        """Log which values could not be carried in the last pass."""
 
 
 class VariantSource:
-    """The alleles of a file of variants; each iteration reads the file anew.
+    """The alleles of a file of variants; each iteration reads the file from its start.
 
     Attributes:
         path: The file.
-        format: Found from the content.
-        carry_fields: What ``Variant.carried`` holds.
-        counts: What the last complete iteration has read.
+        format: Format of the file, recognised by its content.
+        carry_fields: The fields of ``Variant.carried``, in its order.
+        counts: Counts of the last complete iteration.
     """
 
     def __init__(
@@ -150,15 +150,15 @@ class VariantSource:
         self.counts = VariantCounts(num_records, num_alleles, num_invalid, num_filtered)
         if num_invalid > MAX_LOGGED_INVALID:
             logger.warning(
-                "%s: %d records in all cannot be read", shown_path(self.path), num_invalid
+                "%s: %d records in total cannot be read", shown_path(self.path), num_invalid
             )
         self._reader.log_problems()
 
     def count(self) -> VariantCounts:
-        """Count records and alleles in a pass of its own, without logging what it meets.
+        """Count records and alleles in a separate pass, without logging invalid records.
 
         Raises:
-            InputError: A carried field that has to be a number holds another text.
+            InputError: A carried field must hold numbers, and one of its values is not a number.
         """
         num_records = num_alleles = num_invalid = 0
         for record in self._reader.records():
@@ -184,13 +184,13 @@ class VariantSource:
         return [Variant(index, 0, None, None, None, None, "invalid_record", nulls)]
 
     def _require_number(self, name: str, value: object, index: int) -> None:
-        """Make sure that a field that the file has as text holds numbers all the same."""
+        """Make sure that the values of a text field can be read as numbers."""
         for one in value if isinstance(value, tuple) else (value,):
             if one is not None and parse_number(str(one), "float") is None:
                 raise InputError(
                     f"{shown_path(self.path)}: record {index}: '{shown(name)}' is "
-                    f"'{shown(one)}', expected a number, since the config names it under "
-                    f"`baselines` or as a label with `harmful`."
+                    f"'{shown(one)}', expected a number, because the config names this field "
+                    f"under `baselines` or as a label with `harmful`."
                 )
 
     def _log_invalid(self, record: InvalidRecord, index: int, num_invalid: int) -> None:
@@ -214,22 +214,23 @@ def open_variants(
 ) -> VariantSource:
     """Open a file of variants, recognised by its content.
 
-    It is a VCF, a BCF, a table (TSV, CSV, Parquet), a list, or with ``saturate`` a BED.
+    The file is a VCF, a BCF, a table (TSV, CSV, Parquet), a list, or, with ``saturate``, a BED.
 
     Args:
-        path: Text may be plain, gzip or bgzip.
-        carry: Columns or INFO fields that go along.
-        numbers: Those of them that have to be numbers, which ``VariantSource.count`` looks at.
-        filters: What to leave out, as rows with the status ``filtered``.
+        path: The file. Text may be plain, gzip or bgzip.
+        carry: Columns or INFO fields to carry along.
+        numbers: Fields of ``carry`` that must hold numbers; ``VariantSource.count`` checks them.
+        filters: Alleles to leave out; their rows have the status ``filtered``.
         regions: Read only records that overlap these (``chr1:1,001-2,000``, 1-based), each once,
-            through the index of a bgzipped VCF or a BCF; ``record`` counts what is read.
-        saturate: What to make of the regions of a BED.
-        reference: The sequences that have the bases; a list and a BED need it.
+            through the index of a bgzipped VCF or a BCF. ``record`` then counts the records that
+            were read.
+        saturate: Kinds of alleles to make in the regions of a BED.
+        reference: The reference of the variants. A list and a BED need it.
 
     Raises:
-        InputError: The file cannot be read at all. Reading raises it as well, for what shows only
-            later: truncated or damaged data.
-        ValueError: There is no reference for a file that needs one.
+        InputError: The file cannot be read at all. Iterating raises it as well, for example for
+            truncated or damaged data.
+        ValueError: The file needs a reference, and there is none.
     """
     path = Path(path)
     file_format = find_format(path, has_regions=bool(saturate))
@@ -242,7 +243,7 @@ def open_variants(
         if file_format != "vcf" or find_compression(path) != "bgzip":
             raise InputError(
                 f"{shown_path(path)}: regions need a VCF that is compressed with bgzip and "
-                f"indexed, or a BCF; make one with: bgzip FILE, then: tabix -p vcf FILE.gz"
+                f"indexed, or an indexed BCF; make one with: bgzip FILE, then: tabix -p vcf FILE.gz"
             )
         reader = VcfRegionReader(path, carry, regions)
     elif file_format == "vcf":
@@ -263,22 +264,24 @@ def open_variants(
 
 
 def _check_use(path: Path, file_format: Format, saturate: Collection[Kind]) -> None:
-    """A BED file needs to be told what to make of it; nothing else can be."""
+    """Make sure that ``saturate`` is set for a BED file, and for no other format."""
     if file_format == "bed" and not saturate:
         raise InputError(
-            f"{shown_path(path)}: this is BED, which names regions and no variants; say which "
-            f"changes to make in them, for example: saturate: [snv]"
+            f"{shown_path(path)}: this is BED, which lists regions, not variants. Name the kinds "
+            f"of alleles to make in them, for example: saturate: [snv]"
         )
     if file_format != "bed" and saturate:
         raise InputError(
-            f"{shown_path(path)}: saturate needs the regions of a BED file, this is {file_format}."
+            f"{shown_path(path)}: saturate needs the regions of a BED file, but this is "
+            f"{file_format}. Remove saturate, or name a BED file."
         )
 
 
 def _check_filters(path: Path, filters: Filters, *, has_filters: bool) -> None:
     if filters.pass_only and not has_filters:
         raise InputError(
-            f"{shown_path(path)}: filters.pass_only needs a column named filter; the file has none."
+            f"{shown_path(path)}: filters.pass_only needs a column named filter, which the file "
+            f"does not have. Remove pass_only, or add the column."
         )
 
 
@@ -295,10 +298,10 @@ def find_format(path: Path, *, has_regions: bool = False) -> Format:
 
     Args:
         path: The file.
-        has_regions: Whether it is said to be a BED, of which then one line is enough.
+        has_regions: Whether the file is expected to be BED. One line of BED is then enough.
 
     Raises:
-        InputError: It is none that is read here; says what it looks like.
+        InputError: The format cannot be read; the message states what the file looks like.
     """
     start = read_start(path)
     if start.startswith(b"BCF\2"):
@@ -306,33 +309,33 @@ def find_format(path: Path, *, has_regions: bool = False) -> Format:
     if start.startswith(b"PAR1"):
         return "parquet"
     if not start:
-        raise InputError(f"{shown_path(path)}: the file is empty, expected variants.")
+        raise InputError(f"{shown_path(path)}: the file is empty; expected variants.")
     for magic, name in _BINARY_MAGIC.items():
         if start.startswith(magic):
             raise InputError(f"{shown_path(path)}: this is {name}, expected variants.")
     lines = [line.rstrip(b"\r") for line in drop_mark(start).split(b"\n")]
-    found = _find_text_format([line for line in lines if line.strip(b" \t")])
-    if found is not None:
-        return found
+    text_format = _find_text_format([line for line in lines if line.strip(b" \t")])
+    if text_format is not None:
+        return text_format
     if has_regions and any(map(looks_like_feature, lines)):
         return "bed"
     delimiter = find_wrong_delimiter(lines[0])
     if delimiter:
         raise InputError(
-            f"{shown_path(path)}: line 1: the columns stand apart by '{delimiter}', expected tabs "
-            f"or commas; write the table anew with one of them."
+            f"{shown_path(path)}: line 1: the columns are separated by '{delimiter}'; expected "
+            f"tabs or commas. Save the table again with one of these."
         )
     guess = next((name for mark, name in _TEXT_MARKS.items() if lines[0].startswith(mark)), "")
     raise InputError(
         f"{shown_path(path)}: line 1: '{shown(lines[0][:60].decode('latin-1'))}': "
-        f"{f'this looks like {guess}, ' if guess else ''}expected VCF, BCF, Parquet, a table of "
+        f"{f'this looks like {guess}; ' if guess else ''}expected VCF, BCF, Parquet, a table with "
         f"tabs or commas whose header names the columns contig, pos, ref and alt, a list of "
         f"chr-pos-ref-alt, or BED."
     )
 
 
 def _find_text_format(lines: Sequence[bytes]) -> Format | None:
-    """Tell VCF and tables by their header lines, what has none by half of its lines."""
+    """Recognise VCF and tables by their header, and other formats by at least half of the lines."""
     for line in lines:
         if line.startswith(b"##fileformat=VCF"):
             return "vcf"

@@ -257,7 +257,7 @@ def test_codons_in_two_blocks_are_counted_in_the_log(
     source = saturate(tmp_path, bed12([(0, 4), (10, 15)], (0, 15), "+"), ["codon"], reference)
     source.count()
     list(source)
-    assert "codons that lie in two blocks and have no alleles: 1" in caplog.text
+    assert "codons without alleles, because they span several blocks: 1" in caplog.text
 
 
 def test_blocks_limit_the_other_kinds_too(tmp_path: Path, reference: Reference) -> None:
@@ -392,9 +392,14 @@ def test_contigs_are_filtered(tmp_path: Path, reference: Reference) -> None:
             "##fileformat=VCFv4.2\n",
             ["snv"],
             {},
-            "saturate needs the regions of a BED file, this is",
+            "saturate needs the regions of a BED file, but this is",
         ),
-        ("chr1\t0\t5\n", ["snv"], {"carry": ["gene"]}, "'gene' is no column of a BED file; there"),
+        (
+            "chr1\t0\t5\n",
+            ["snv"],
+            {"carry": ["gene"]},
+            "'gene' is not a column of a BED file; expected one of",
+        ),
         ("chr1\t0\t5\n", ["snv"], {"filters": Filters(pass_only=True)}, "pass_only needs a column"),
         ("chr1\t0\t5\n", ["snv"], {"regions": ["chr1"]}, "regions need a VCF"),
         ("track name=x\n", ["snv"], {}, "line 1: 'track name=x': expected VCF"),
@@ -442,6 +447,5 @@ def test_a_region_of_too_many_alleles_is_invalid(
     rows = list(saturate(tmp_path, "chr1\t0\t12\nchr1\t0\t13\n", ["snv"], reference))
     assert [row.status for row in rows] == [None] * 36 + ["invalid_record"]
     assert (
-        "record 1: invalid record: chr1:1-13 may have more than 50 alleles; cut it up"
-        in caplog.text
+        "record 1: invalid record: chr1:1-13 may have more than 50 alleles; split it" in caplog.text
     )

@@ -115,24 +115,24 @@ def test_its_status_is_found_by_placing(
 
 
 BAD_LINES = {
-    "hello": "'hello' is no chr-pos-ref-alt, chr:pos:ref:alt or SPDI",
-    "-5-A-G": "'-5-A-G' is no chr-pos-ref-alt",
-    "chr1-5-A": "'chr1-5-A' is no chr-pos-ref-alt",
-    "chr1-x-A-G": "position 'x' is no integer of 64 bits",
-    f"chr1-{2**63}-A-G": "is no integer of 64 bits",
+    "hello": "the line is 'hello', expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI",
+    "-5-A-G": "'-5-A-G', expected chr-pos-ref-alt",
+    "chr1-5-A": "'chr1-5-A', expected chr-pos-ref-alt",
+    "chr1-x-A-G": "position 'x' is not a 64-bit integer",
+    f"chr1-{2**63}-A-G": "is not a 64-bit integer",
     "chr1-5--G": "an allele is empty; only SPDI",
     "chr1:5::G": "an allele is empty; only SPDI",
     "chr1:5:A:": "an allele is empty; only SPDI",
     "chr1-5-A-C,": "an allele is empty; only SPDI",
     f"{NC}-5--G": "an allele is empty; only SPDI",
-    f"{NC}:-1:A:G": "position '-1' is no number of bases before the change",
-    f"{NC}:{2**63 - 1}:A:G": "is no number of bases before the change",
-    f"{NC}:4:A:<DEL>": "inserted sequence '<DEL>' is no bases",
-    f"{NC}:4:A:C,G": "inserted sequence 'C,G' is no bases",
-    f"{NC}:4:-1:G": "deleted sequence '-1' is neither bases nor their number",
-    f"{NC}:4:1A:G": "deleted sequence '1A' is neither bases nor their number",
-    "chr1-5-A-G\tx": r"'chr1-5-A-G\tx' is no chr-pos-ref-alt",
-    "chr1-5-A-G x": "'chr1-5-A-G x' is no chr-pos-ref-alt",
+    f"{NC}:-1:A:G": "position '-1' is out of range; SPDI counts",
+    f"{NC}:{2**63 - 1}:A:G": "is out of range; SPDI counts",
+    f"{NC}:4:A:<DEL>": "inserted sequence '<DEL>', expected letters only",
+    f"{NC}:4:A:C,G": "inserted sequence 'C,G', expected letters only",
+    f"{NC}:4:-1:G": "deleted sequence '-1', expected letters or the number of bases",
+    f"{NC}:4:1A:G": "deleted sequence '1A', expected letters or the number of bases",
+    "chr1-5-A-G\tx": r"'chr1-5-A-G\tx', expected chr-pos-ref-alt",
+    "chr1-5-A-G x": "'chr1-5-A-G x', expected chr-pos-ref-alt",
 }
 
 
@@ -245,9 +245,9 @@ def test_every_line_is_a_row(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"carry": ["gene"]}, "a list of variants has no columns; a table with a header has"),
+        ({"carry": ["gene"]}, "a list of variants has no columns. Remove it from carry"),
         ({"filters": Filters(pass_only=True)}, "pass_only needs a column named filter"),
-        ({"saturate": ["snv"]}, "saturate needs the regions of a BED file, this is list"),
+        ({"saturate": ["snv"]}, "saturate needs the regions of a BED file, but this is list"),
         ({"regions": ["chr1"]}, "regions need a VCF"),
     ],
 )

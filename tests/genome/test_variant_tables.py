@@ -53,8 +53,8 @@ def test_bad_rows_cost_one_row_each(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert [v.status for v in rows] == ["invalid_record"] * len(bad) + [None, None]
     assert rows[-1] == Variant(len(bad) + 1, 1, "1", 6, "A", "C", None)
     assert "record 0 (line 2): invalid record: column alt is empty" in caplog.text
-    assert "(line 8): invalid record: a quoted field has no proper end" in caplog.text
-    assert "(line 9): invalid record: 5 columns, the header has 4" in caplog.text
+    assert "(line 8): invalid record: a quoted field has no closing quote" in caplog.text
+    assert "(line 9): invalid record: 5 columns, but the header has 4" in caplog.text
 
 
 def test_carried_columns_have_the_type_of_their_values(tmp_path: Path) -> None:
@@ -87,13 +87,17 @@ def test_keys_can_be_carried_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "carry", "message"),
     [
-        ("chr\tcontig\tpos\tref\talt", [], "several columns are named as the contig"),
-        ("chr\tpos\tref\talt\tx\tx", ["x"], "'x', which the config names, is named twice"),
-        ("chr\tpos\tref\talt\tx", ["x", "x"], "'x', which the config names, is named twice"),
+        (
+            "chr\tcontig\tpos\tref\talt",
+            [],
+            "the table has several contig columns; expected exactly one",
+        ),
+        ("chr\tpos\tref\talt\tx\tx", ["x"], "column 'x' is in the table more than once"),
+        ("chr\tpos\tref\talt\tx", ["x", "x"], "column 'x' is named twice in the config"),
         (
             "chr\tpos\tref\talt\tx",
             ["y"],
-            "'y', which the config names, is no column of the table; the columns are: chr, ",
+            r"'y' is named in the config, but is not in the table\. The columns are: chr, ",
         ),
     ],
 )
@@ -110,7 +114,7 @@ def test_columns_that_stand_apart_by_something_else_are_said(
 ) -> None:
     text = "chrom\tpos\tref\talt\n1\t5\tA\tC\n".replace("\t", delimiter)
     with pytest.raises(
-        InputError, match=f"stand apart by '[{delimiter}]', expected tabs or commas"
+        InputError, match=f"are separated by '[{delimiter}]'; expected tabs or commas"
     ):
         open_variants(write(tmp_path, text))
 
@@ -167,7 +171,9 @@ def test_parquet_types(tmp_path: Path) -> None:
 
 def test_a_parquet_file_without_the_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"contig": ["1"], "pos": [1], "ref": ["A"]}), tmp_path / "a")
-    with pytest.raises(InputError, match="no column is named as the alt of a variant; expected"):
+    with pytest.raises(
+        InputError, match="the table has no alt column; expected exactly one that is named alt or"
+    ):
         open_variants(tmp_path / "a")
 
 
