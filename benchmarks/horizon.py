@@ -30,7 +30,7 @@ from tqdm import tqdm
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.evo2.allocation import keep_freed_memory
-from evo2_tasks.genome.windows import STRANDS
+from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.runtime.models import open_run_model
 from evo2_tasks.scoring.deltas import score_strand
 from evo2_tasks.scoring.likelihood import window_log_probs

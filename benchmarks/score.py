@@ -50,7 +50,8 @@ from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.windows import WindowSettings, place_allele, strand_sequences
+from evo2_tasks.genome.window_pairs import strand_sequences
+from evo2_tasks.genome.windows import WindowSettings, place_allele
 from evo2_tasks.scoring.likelihood import next_token_log_probs
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.score import score_part, share_pairs
@@ -96,13 +97,12 @@ def make_pairs(
         for alt in [base for base in BASES if base != ref][: site.num_alts]:
             variant = Variant(len(pairs), 1, "c", site.start + 1, ref, alt, None)
             placed = place_allele(variant, reference, settings)
-            ref_seq, alt_seq = strand_sequences(
-                reference.fetch, placed, "forward", NUM_BASES, circular=False
+            assert placed.pair is not None
+            length, prefix = placed.sizes["forward"]
+            sequences = strand_sequences(
+                reference.fetch, placed.pair, "forward", length, NUM_BASES, circular=False
             )
-            assert placed.prefix_fwd is not None
-            pairs.append(
-                WindowPair(len(pairs), "forward", ref_seq, alt_seq, placed.prefix_fwd, 1, 1)
-            )
+            pairs.append(WindowPair(len(pairs), "forward", *sequences, prefix, 1, 1))
     return pairs
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from evo2_tasks.config.resolve import find_scoring, find_variant_set
 from evo2_tasks.config.schema import RunConfig, ScoringConfig
-from evo2_tasks.genome.windows import STRANDS, PlacedAllele, WindowSettings, place_allele
+from evo2_tasks.genome.window_pairs import STRANDS
+from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.runtime.inputs import open_reference, open_variant_set
@@ -85,18 +86,17 @@ def count_work(config: RunConfig, variant_set: str, scoring: str) -> Work:
 
 
 def _sizes(row: int, placed: PlacedAllele, scoring: ScoringConfig) -> Iterator[PairSize]:
-    if placed.edit_alt is None:
+    pair, sizes = placed.pair, placed.sizes
+    if pair is None:
         return
-    contig = placed.reference_contig
-    edit = (placed.edit_start, placed.edit_ref, placed.edit_alt)
     bos = 1 if scoring.prepend_bos else 0
     for strand in STRANDS[scoring.strands]:
-        begin, length, prefix = placed.window_start, placed.length_fwd, placed.prefix_fwd
-        if strand == "reverse":
-            begin, length, prefix = placed.window_end, placed.length_rev, placed.prefix_rev
-        if length is not None and prefix is not None:
-            window = (strand, contig, begin)  # of two that begin here one is the other's beginning
-            yield PairSize(row, window, (window, edit), length, prefix, bos)
+        if strand in sizes:
+            length, prefix = sizes[strand]
+            first = pair.start if strand == "forward" else pair.end
+            # Of two windows that begin in one place, the shorter is the beginning of the longer.
+            window = (strand, pair.contig, first, pair.background)
+            yield PairSize(row, window, (window, pair.edits), length, prefix, bos)
 
 
 def _slice_shards(

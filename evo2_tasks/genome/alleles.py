@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from evo2_tasks.genome.records import Filters, Record, Variant
+from evo2_tasks.genome.window_pairs import Edit
 
 # Number of bases compared in the first step of shifting an allele, and at most in a later step.
 _FIRST_STEP = 32
@@ -16,8 +17,8 @@ _BREAKEND = re.compile(r"[\[\]]|^\.[A-Za-z]+\Z|^[A-Za-z]+\.\Z")
 _SYMBOLIC = re.compile(r"<.*>", re.DOTALL)
 
 
-class Edit(NamedTuple):
-    """The change that an allele makes, without the bases that ref and alt share at their ends.
+class TrimmedAllele(NamedTuple):
+    """An allele without the bases that ref and alt share at their ends.
 
     Attributes:
         start: First changed base, 0-based; for an insertion the base after it.
@@ -28,6 +29,11 @@ class Edit(NamedTuple):
     start: int
     ref: str
     alt: str
+
+    @property
+    def edit(self) -> Edit:
+        """The change that it makes to the reference."""
+        return Edit(self.start, len(self.ref), self.alt)
 
 
 def split_alleles(record: Record, index: int, num_before: int, filters: Filters) -> list[Variant]:
@@ -87,7 +93,7 @@ def text_status(ref: str, alt: str) -> str | None:
     return "symbolic_allele" if _SYMBOLIC.search(alt) else None
 
 
-def trim(start: int, ref: str, alt: str) -> Edit:
+def trim(start: int, ref: str, alt: str) -> TrimmedAllele:
     """Remove the bases that ref and alt share at their ends, at the right end first.
 
     Args:
@@ -96,12 +102,12 @@ def trim(start: int, ref: str, alt: str) -> Edit:
         alt: The alternate allele; differs from ``ref``.
     """
     if len(ref) == len(alt) == 1:
-        return Edit(start, ref, alt)
+        return TrimmedAllele(start, ref, alt)
     right = _common_prefix(ref[::-1], alt[::-1])
     if right:
         ref, alt = ref[:-right], alt[:-right]
     left = _common_prefix(ref, alt)
-    return Edit(start + left, ref[left:], alt[left:])
+    return TrimmedAllele(start + left, ref[left:], alt[left:])
 
 
 def count_right_shift(fetch: Callable[[int, int], str], start: int, unit: str, limit: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.words import shown_path
 
 MIN_COMPARED = 100
@@ -13,7 +14,7 @@ MIN_COMPARED = 100
 # is in their place, so both kinds of mismatch count.
 _MISMATCHES = frozenset({"ref_alt_swapped", "ref_mismatch"})
 # The statuses of alleles whose REF was compared with the reference.
-_COMPARED = _MISMATCHES | {"too_long", "too_many_n", "no_context", "non_finite", "scored"}
+_COMPARED = _MISMATCHES | {"too_long", "too_many_n", "no_context", TO_SCORE}
 
 
 class MismatchWatch:

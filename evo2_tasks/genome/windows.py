@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from evo2_tasks.genome.alleles import (
-    Edit,
+    TrimmedAllele,
     count_left_shift,
     count_right_shift,
     rotate_left,
     text_status,
     trim,
 )
+from evo2_tasks.genome.window_pairs import STRANDS, Edit, PlacedPair, Strand, common_length
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.records import Variant
     from evo2_tasks.genome.reference import Reference
 
-Strand = Literal["forward", "reverse"]
-
-Fetch = Callable[[str, int, int], str]
-"""A function with the arguments and the result of `Reference.fetch`."""
-
-MAX_PIECE_BASES = 1 << 20
-
 DEFAULT_MIN_CONTEXT = 512
 
-STRANDS: Mapping[str, tuple[Strand, ...]] = {
-    "both": ("forward", "reverse"),
-    "forward": ("forward",),
-    "reverse": ("reverse",),
-}
-"""The strands that each value of the config key ``strands`` asks for."""
-
-# IUPAC letters only; any other byte stays as it is.
-_COMPLEMENT = str.maketrans("ACGTURYSWKMBDHVN", "TGCAAYRSWMKVHDBN")
+TO_SCORE = "to_score"
+"""Status of an allele that can be scored, before the model has run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +72,26 @@ class WindowSettings:
             raise ValueError(f"{name} is too large for a window_length of {self.window_length}")
 
 
+class WindowSize(NamedTuple):
+    """The size of the two windows of one strand.
+
+    Attributes:
+        length: Number of tokens in each of the two windows.
+        prefix: Number of tokens before the first difference. If the windows do not differ, this is
+            ``length`` or more.
+    """
+
+    length: int
+    prefix: int
+
+
 @dataclass(frozen=True, slots=True)
 class PlacedAllele:
     """An allele with its status, and with its windows if it has any.
 
     Attributes:
-        status: ``scored`` if the allele can be scored, else the reason why it cannot.
-        flags: Names of the flags of a scored allele.
+        status: ``to_score`` if the allele can be scored, else the reason why it cannot.
+        flags: Names of the flags of an allele that can be scored.
         reference_contig: Name of the contig in the FASTA; null if the FASTA has no such contig.
         window_start: Start of the reference window before any cut, 0-based; may be negative on a
             circular contig.
@@ -121,6 +121,27 @@ class PlacedAllele:
     length_rev: int | None = None
     prefix_rev: int | None = None
 
+    @property
+    def pair(self) -> PlacedPair | None:
+        """The interval of the windows and the allele's edit; None if the allele has no windows."""
+        contig, start, end = self.reference_contig, self.window_start, self.window_end
+        first, num_ref, alt = self.edit_start, self.edit_ref, self.edit_alt
+        if contig is None or start is None or end is None:
+            return None
+        if first is None or num_ref is None or alt is None:
+            return None
+        return PlacedPair(contig, start, end, (), (Edit(first, num_ref, alt),))
+
+    @property
+    def sizes(self) -> dict[Strand, WindowSize]:
+        """The size of the windows of each strand that has a score."""
+        sizes: dict[Strand, WindowSize] = {}
+        if self.length_fwd is not None and self.prefix_fwd is not None:
+            sizes["forward"] = WindowSize(self.length_fwd, self.prefix_fwd)
+        if self.length_rev is not None and self.prefix_rev is not None:
+            sizes["reverse"] = WindowSize(self.length_rev, self.prefix_rev)
+        return sizes
+
 
 class _Limits(NamedTuple):
     """The settings that depend on the contig, with their values on one contig."""
@@ -147,19 +168,6 @@ class _Contig(NamedTuple):
         return position % self.length if self.circular else position
 
 
-class _StrandWindows(NamedTuple):
-    """The size of the two windows of one strand, before a horizon cuts them.
-
-    Attributes:
-        length: Number of tokens in each of the two windows.
-        prefix: Number of tokens before the first difference. If the windows do not differ, this is
-            ``length`` or more.
-    """
-
-    length: int
-    prefix: int
-
-
 def place_allele(variant: Variant, reference: Reference, settings: WindowSettings) -> PlacedAllele:
     """Find the status of an allele, and place its windows.
 
@@ -169,8 +177,8 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
         settings: The window settings of the scoring.
 
     Returns:
-        The allele with the first status that applies, in the order of the closed list. The status
-        ``scored`` means here that the allele can be scored.
+        The allele with the first status that applies, in the order of the closed list, or
+        ``to_score`` if none of them applies.
     """
     contig, ref, alt = variant.contig, variant.ref, variant.alt
     if contig is None:
@@ -182,8 +190,8 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
     if status is not None:
         return PlacedAllele(status, reference_contig=name)
     start = variant.start
-    edit = trim(start, ref, alt)
-    if edit.ref.strip("ACGT") or edit.alt.strip("ACGT"):
+    trimmed = trim(start, ref, alt)
+    if trimmed.ref.strip("ACGT") or trimmed.alt.strip("ACGT"):
         return PlacedAllele("non_acgt_allele", reference_contig=name)
     if name is None:
         return PlacedAllele("contig_not_found")
@@ -193,95 +201,9 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
     if on.fetch(start, start + len(ref)) != ref:
         return PlacedAllele(_find_mismatch(on, start, ref, alt), reference_contig=name)
     limits = _contig_limits(settings, on)
-    if max(len(edit.ref), len(edit.alt)) > limits.max_allele_length:
+    if max(len(trimmed.ref), len(trimmed.alt)) > limits.max_allele_length:
         return PlacedAllele("too_long", reference_contig=name)
-    return _lay_windows(edit, on, settings, limits, is_alias=contig != name)
-
-
-def needed_intervals(
-    placed: PlacedAllele, contig_length: int, circular: bool
-) -> list[tuple[int, int]]:
-    """The intervals of the reference contig that `strand_sequences` reads for an allele.
-
-    Args:
-        placed: An allele with or without windows.
-        contig_length: Length of its reference contig, bases.
-        circular: Whether that contig is circular.
-
-    Returns:
-        Intervals between 0 and the contig's length, 0-based and half-open, sorted. No two of them
-        overlap or touch.
-    """
-    intervals: list[tuple[int, int]] = []
-    lengths: Mapping[Strand, int | None] = {
-        "forward": placed.length_fwd,
-        "reverse": placed.length_rev,
-    }
-    for strand, length in lengths.items():
-        if length is not None:
-            for start, end in _ranges(placed, strand, contig_length, circular):
-                intervals += _wrap(start, end, contig_length, circular)
-    return merge_intervals(intervals)
-
-
-def merge_intervals(
-    intervals: Iterable[tuple[int, int]], max_length: int | None = None
-) -> list[tuple[int, int]]:
-    """Sort intervals, merge those that touch, and cut the merged ones into pieces.
-
-    Args:
-        intervals: Intervals, 0-based and half-open.
-        max_length: Largest length of a piece, bases; null to leave the merged intervals whole.
-    """
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(intervals):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        elif start < end:
-            merged.append((start, end))
-    if max_length is None:
-        return merged
-    return [
-        (first, min(first + max_length, end))
-        for start, end in merged
-        for first in range(start, end, max_length)
-    ]
-
-
-def strand_sequences(
-    fetch: Fetch, placed: PlacedAllele, strand: Strand, contig_length: int, circular: bool
-) -> tuple[bytes, bytes]:
-    """The reference and the alternate window of one strand, in reading direction.
-
-    Args:
-        fetch: Returns the bases of an interval between 0 and the contig's length. It is called
-            only for intervals within those of `needed_intervals`.
-        placed: An allele with windows on this strand.
-        strand: Which strand to read.
-        contig_length: Length of the reference contig, bases.
-        circular: Whether that contig is circular.
-
-    Returns:
-        The two windows in upper case, each of the strand's length.
-
-    Raises:
-        ValueError: The allele has no windows on this strand.
-    """
-    ranges = _ranges(placed, strand, contig_length, circular)
-    name = placed.reference_contig or ""
-    ref_seq, before, after = (
-        "".join(fetch(name, *piece) for piece in _wrap(start, end, contig_length, circular))
-        for start, end in ranges
-    )
-    alt_seq = before + (placed.edit_alt or "") + after
-    if strand == "reverse":
-        ref_seq, alt_seq = reverse_complement(ref_seq), reverse_complement(alt_seq)
-    return ref_seq.encode(), alt_seq[: len(ref_seq)].encode()
-
-
-def reverse_complement(bases: str) -> str:
-    """The reverse complement of upper-case bases; IUPAC letters are complemented too."""
-    return bases.translate(_COMPLEMENT)[::-1]
+    return _lay_windows(trimmed, on, settings, limits, is_alias=contig != name)
 
 
 def _find_mismatch(contig: _Contig, start: int, ref: str, alt: str) -> str:
@@ -312,19 +234,25 @@ def _find_limits(settings: WindowSettings, window_length: int, circular: bool) -
 
 
 def _lay_windows(
-    edit: Edit, contig: _Contig, settings: WindowSettings, limits: _Limits, *, is_alias: bool
+    trimmed: TrimmedAllele,
+    contig: _Contig,
+    settings: WindowSettings,
+    limits: _Limits,
+    *,
+    is_alias: bool,
 ) -> PlacedAllele:
     """Left-align an allele whose REF matches the reference, and size the windows of each strand."""
-    aligned, differs = _left_align(edit, contig)
+    aligned, differs = _left_align(trimmed, contig)
     start, end = _find_window(aligned.start, contig, settings, limits)
+    pair = PlacedPair(contig.name, start, end, (), (aligned.edit,))
     num_other = contig.reference.count_non_acgt(contig.name, start, end)
-    by_strand: dict[Strand, _StrandWindows] = {}
+    by_strand: dict[Strand, WindowSize] = {}
     flags: tuple[str, ...] = ()
     if num_other and num_other / (end - start) > settings.max_n_share:
         status = "too_many_n"
     else:
         for strand in STRANDS[settings.strands]:
-            by_strand[strand] = _size_windows(strand, aligned, start, end, contig)
+            by_strand[strand] = _size_windows(strand, pair, aligned, contig)
         min_prefix = 0 if settings.prepend_bos else 1
         # A strand without context has no score; the other strand keeps its score.
         with_context = {
@@ -332,10 +260,10 @@ def _lay_windows(
             for strand, windows in by_strand.items()
             if differs and min_prefix <= windows.prefix < windows.length
         }
-        status = "scored" if len(with_context) == len(by_strand) else "no_context"
+        status = TO_SCORE if len(with_context) == len(by_strand) else "no_context"
         by_strand = with_context
-    if status == "scored":
-        is_moved = aligned.start != contig.wrap(edit.start)
+    if status == TO_SCORE:
+        is_moved = aligned.start != contig.wrap(trimmed.start)
         flags = _find_flags(by_strand.values(), settings, limits, num_other, is_alias, is_moved)
     length_fwd, prefix_fwd = _cut(by_strand.get("forward"), settings.horizon)
     length_rev, prefix_rev = _cut(by_strand.get("reverse"), settings.horizon)
@@ -355,21 +283,22 @@ def _lay_windows(
     )
 
 
-def _left_align(edit: Edit, contig: _Contig) -> tuple[Edit, bool]:
+def _left_align(trimmed: TrimmedAllele, contig: _Contig) -> tuple[TrimmedAllele, bool]:
     """Move an insertion or deletion as far left as the sequence allows.
 
     Returns:
         The moved allele, and whether any window can differ because of it. No window can if the
         whole of a circular contig repeats the inserted or deleted bases.
     """
-    start, ref, alt = edit
+    start, ref, alt = trimmed
     if ref and alt:
-        return edit, True
+        return trimmed, True
     unit = ref or alt
     limit = contig.length + len(unit) if contig.circular else start
     shift = count_left_shift(contig.fetch, start, unit, limit)
     moved = rotate_left(unit, shift)
-    aligned = Edit(contig.wrap(start - shift), moved if ref else "", moved if alt else "")
+    start = contig.wrap(start - shift)
+    aligned = TrimmedAllele(start, moved if ref else "", moved if alt else "")
     return aligned, not (contig.circular and shift == limit)
 
 
@@ -398,29 +327,23 @@ def _find_tile(ideal: int, contig: _Contig, step: int) -> int:
 
 
 def _size_windows(
-    strand: Strand, aligned: Edit, start: int, end: int, contig: _Contig
-) -> _StrandWindows:
-    """Size the windows of a strand: both get the common length, and start at the same base."""
+    strand: Strand, pair: PlacedPair, aligned: TrimmedAllele, contig: _Contig
+) -> WindowSize:
+    """The size of the windows of a strand, before a horizon cuts them."""
     num_ref, num_alt = len(aligned.ref), len(aligned.alt)
-    offset = contig.wrap(aligned.start - start)
-    prefix = offset if strand == "forward" else end - start - offset - num_ref
-    if contig.circular:
-        num_bases = contig.length - num_ref + num_alt
-    elif strand == "forward":
-        num_bases = prefix + num_alt + contig.length - aligned.start - num_ref
-    else:
-        num_bases = prefix + num_alt + aligned.start
-    length = min(end - start, num_bases)
+    offset = contig.wrap(aligned.start - pair.start)
+    prefix = offset if strand == "forward" else pair.end - pair.start - offset - num_ref
+    length = common_length(pair, strand, contig.length, contig.circular)
     if strand == "forward" and not (num_ref and num_alt):
         # On the reverse strand, left-aligned is already as far as the allele can move.
-        after = start + offset + num_ref
+        after = pair.start + offset + num_ref
         unit = aligned.ref or aligned.alt
         prefix += count_right_shift(contig.fetch, after, unit, length - prefix)
-    return _StrandWindows(length, prefix)
+    return WindowSize(length, prefix)
 
 
 def _find_flags(
-    windows: Collection[_StrandWindows],
+    windows: Collection[WindowSize],
     settings: WindowSettings,
     limits: _Limits,
     num_other: int,
@@ -440,47 +363,9 @@ def _find_flags(
     return tuple(flag for flag, applies in flags.items() if applies)
 
 
-def _cut(windows: _StrandWindows | None, horizon: int | None) -> tuple[int | None, int | None]:
+def _cut(windows: WindowSize | None, horizon: int | None) -> tuple[int | None, int | None]:
     """Length and prefix after the cut by a horizon; null if the strand has no score."""
     if windows is None:
         return None, None
     length, prefix = windows
     return length if horizon is None else min(length, prefix + horizon), prefix
-
-
-def _ranges(
-    placed: PlacedAllele, strand: Strand, contig_length: int, circular: bool
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Three ranges of the contig: the reference window, and the bases before and after the allele.
-
-    On a circular contig the ranges are counted from the window's start. They may begin before 0 or
-    end after the contig's length.
-    """
-    start, end, first = placed.window_start, placed.window_end, placed.edit_start
-    num_ref, alt = placed.edit_ref, placed.edit_alt
-    length = placed.length_fwd if strand == "forward" else placed.length_rev
-    if start is None or end is None or first is None or num_ref is None or alt is None:
-        raise ValueError("the allele has no windows")
-    if length is None:
-        raise ValueError(f"the allele has no windows on the {strand} strand")
-    if circular:
-        first = start + (first - start) % contig_length
-    last = first + num_ref
-    if strand == "forward":
-        num_after = max(0, length - (first - start) - len(alt))
-        return (start, start + length), (start, first), (last, last + num_after)
-    num_before = max(0, length - (end - last) - len(alt))
-    return (end - length, end), (first - num_before, first), (last, end)
-
-
-def _wrap(start: int, end: int, contig_length: int, circular: bool) -> list[tuple[int, int]]:
-    """Split a range into intervals between 0 and the contig's length; drop empty ones."""
-    if not circular:
-        return [(start, end)] if start < end else []
-    pieces = []
-    while start < end:
-        first = start % contig_length
-        size = min(end - start, contig_length - first)
-        pieces.append((first, first + size))
-        start += size
-    return pieces

@@ -11,7 +11,7 @@ import torch
 from evo2_tasks.config.resolve import find_scoring, scoring_settings
 from evo2_tasks.config.schema import RunConfig, RunSettings, ScoringConfig
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.windows import STRANDS
+from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import write_json
 from evo2_tasks.io.interruption import Interruption
@@ -32,8 +32,8 @@ from evo2_tasks.scoring.deltas import SCORE_NAMES, Score
 from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
-from evo2_tasks.table.pairs import digest_pairs, read_pairs
-from evo2_tasks.table.parquet import write_table
+from evo2_tasks.table.pairs import digest_pairs, read_pairs, require_unscored
+from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.parts import PartStore, count_tokens
 from evo2_tasks.table.provenance import (
     Provenance,
@@ -85,6 +85,8 @@ def score(
         reference_digest=str(placed.get("reference")), scoring=scoring_settings(config, scoring)
     )
     require_same_signature(windows_file, placed, Path(f"scorings.{scoring}"), asked)
+    for batch in read_rows(windows_file, ["status"]):
+        require_unscored(batch.column("status"), windows_file)
     segments = Segments(segments_file)
     if threads is not None:
         torch.set_num_threads(threads)

@@ -14,13 +14,8 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
     Variant,
 )
-from evo2_tasks.genome.windows import (
-    PlacedAllele,
-    WindowSettings,
-    merge_intervals,
-    needed_intervals,
-    place_allele,
-)
+from evo2_tasks.genome.window_pairs import merge_intervals, needed_intervals
+from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.digests import describe_file, digest_file
 from evo2_tasks.io.files import read_json
 from evo2_tasks.io.progress import Progress
@@ -108,14 +103,17 @@ def windows(
                 rows.add(*values[:6], *read_placement(placed), *values[7:])
                 mismatches.add(placed.status)
                 statuses[placed.status] += 1
-                contig = placed.reference_contig
-                if contig is not None and placed.window_start is not None:
-                    intervals = needed.setdefault(contig, [])
+                pair = placed.pair
+                if pair is not None:
+                    intervals = needed.setdefault(pair.contig, [])
                     intervals += needed_intervals(
-                        placed, reference.contigs[contig], reference.is_circular(contig)
+                        pair,
+                        {strand: size.length for strand, size in placed.sizes.items()},
+                        reference.contigs[pair.contig],
+                        reference.is_circular(pair.contig),
                     )
                     if len(intervals) >= INTERVALS_AT_ONCE:
-                        needed[contig] = merge_intervals(intervals)
+                        needed[pair.contig] = merge_intervals(intervals)
         rows.flush()
         require_source(out, source, shard)
     write_segments(reference, needed, segments_file)

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.table.pairs import require_unscored
 from evo2_tasks.table.parquet import ROW_GROUP_ROWS, open_table, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
 from evo2_tasks.table.schema import (
@@ -250,6 +252,7 @@ def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _
                 "shard."
             )
     before, after = placed.column("status"), scored.column("status")
+    require_unscored(before, shard.windows)
     scored_rows = pc.equal(after, "scored")
     unknown = pc.invert(pc.is_in(after, value_set=pa.array(STATUSES)))
     if pc.any(unknown).as_py():
@@ -257,7 +260,7 @@ def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _
             f"{shown_path(shard.scores)}: {_at(scored, unknown)} has an unknown status."
         )
     was_tried = pc.and_(
-        pc.equal(before, "scored"), pc.or_(scored_rows, pc.equal(after, "non_finite"))
+        pc.equal(before, TO_SCORE), pc.or_(scored_rows, pc.equal(after, "non_finite"))
     )
     changed = pc.invert(pc.or_(was_tried, pc.equal(before, after)))
     if pc.any(changed).as_py():

@@ -4,7 +4,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evo2_tasks.genome.windows import PlacedAllele, Strand, strand_sequences
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.window_pairs import Strand, strand_sequences
+from evo2_tasks.genome.windows import PlacedAllele
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.parquet import read_rows
 from evo2_tasks.table.segments import Segments
@@ -21,17 +27,35 @@ def read_pairs(
         columns = [batch.column(name).to_pylist() for name in PLACEMENT_COLUMNS]
         for row, values in enumerate(zip(*columns, strict=True), start=first_row):
             placed = PlacedAllele(*values)
-            contig, num_ref, alt = placed.reference_contig, placed.edit_ref, placed.edit_alt
-            if contig is None or num_ref is None or alt is None:
+            pair, sizes = placed.pair, placed.sizes
+            if pair is None:
                 continue
+            [edit] = pair.edits
             for strand in strands:
-                prefix = placed.prefix_fwd if strand == "forward" else placed.prefix_rev
-                if prefix is not None:
-                    ref_seq, alt_seq = strand_sequences(
-                        segments.fetch, placed, strand, *segments.contigs[contig]
+                if strand in sizes:
+                    length, prefix = sizes[strand]
+                    sequences = strand_sequences(
+                        segments.fetch, pair, strand, length, *segments.contigs[pair.contig]
                     )
-                    yield WindowPair(row, strand, ref_seq, alt_seq, prefix, num_ref, len(alt))
+                    yield WindowPair(row, strand, *sequences, prefix, edit.num_ref, len(edit.alt))
         first_row += batch.num_rows
+
+
+def require_unscored(statuses: pa.Array, windows_file: Path) -> None:
+    """Make sure that a windows file is not of an old version, which wrote ``scored`` too early.
+
+    Args:
+        statuses: The statuses of some of its rows.
+        windows_file: The file, for the message.
+
+    Raises:
+        InputError: One of them is ``scored``, which only the step ``score`` can know.
+    """
+    if pc.any(pc.equal(statuses, "scored")).as_py():
+        raise InputError(
+            f"{shown_path(windows_file)}: an earlier version of evo2-tasks wrote this file (status "
+            "`scored` before the model has run). Delete it, so that `windows` runs again."
+        )
 
 
 def digest_pairs(pairs: Sequence[WindowPair]) -> str:

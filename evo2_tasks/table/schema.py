@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, FieldType
-from evo2_tasks.genome.windows import Strand
+from evo2_tasks.genome.window_pairs import Strand
 
 SCORES_VERSION: Final = 1
 """Raised when a score's definition changes or a number moves by more than the stated tolerance."""
@@ -268,7 +268,10 @@ WINDOWS_COLUMNS: Final = (
     POS,
     REF,
     ALT,
-    replace(STATUS, description="As in the result; `scored` means: to be scored"),
+    replace(
+        STATUS,
+        description="`to_score`, or the first reason of a closed list why there is no score",
+    ),
     REFERENCE_CONTIG,
     FLAG_LIST,
     WINDOW_START,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.windows import Strand
+from evo2_tasks.genome.window_pairs import Strand
+from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
 from evo2_tasks.scoring.windows import WindowPair
@@ -82,7 +83,9 @@ class ScoreRows:
             broken = None in by_strand.values()
             columns["record"].append(record)
             columns["allele"].append(allele)
-            columns["status"].append("non_finite" if broken and status == "scored" else status)
+            if status == TO_SCORE:
+                status = "non_finite" if broken else "scored"
+            columns["status"].append(status)
             strands = {strand: by_strand.get(strand) or Score() for strand in STRAND_SUFFIXES}
             mean = average_strands([strands[strand] for strand in self._strands])
             for name in SCORE_NAMES:

@@ -11,16 +11,15 @@ import pyarrow.parquet as pq
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.windows import (
-    MAX_PIECE_BASES,
-    merge_intervals,
-)
+from evo2_tasks.genome.window_pairs import merge_intervals
 from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.table.parquet import open_table, reading_table, write_table
 from evo2_tasks.table.schema import (
     SEGMENTS_COLUMNS,
     segments_schema,
 )
+
+MAX_PIECE_BASES = 1 << 20
 
 CACHED_ROW_GROUPS = 16
 

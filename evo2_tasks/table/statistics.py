@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.table.parquet import read_rows
 from evo2_tasks.table.schema import FLAG_LIST, FLAGS, STATUSES
 
@@ -139,7 +140,7 @@ def warn_without_score(file: Path, by_status: Mapping[str, int]) -> None:
         file: A table, or a shard whose alleles have a status already.
         by_status: Its rows by status; an empty file gives no warning.
     """
-    if by_status and "scored" not in by_status:
+    if by_status and not {TO_SCORE, "scored"} & by_status.keys():
         reasons = ", ".join(f"{status} {number:,}" for status, number in by_status.items())
         logger.warning(
             "%s: NO SCORE for any of %s alleles: %s", file, f"{sum(by_status.values()):,}", reasons

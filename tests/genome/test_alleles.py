@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo2_tasks.genome.alleles import (
-    Edit,
+    TrimmedAllele,
     count_left_shift,
     count_right_shift,
     rotate_left,
@@ -55,22 +55,22 @@ def test_status_of_text(ref: str, alt: str, status: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ref", "alt", "edit"),
+    ("ref", "alt", "trimmed"),
     [
-        ("A", "C", Edit(10, "A", "C")),
-        ("A", "AC", Edit(11, "", "C")),
-        ("A", "AA", Edit(10, "", "A")),
-        ("AAA", "A", Edit(10, "AA", "")),
-        ("CAC", "C", Edit(10, "CA", "")),
-        ("GATC", "GTTC", Edit(11, "A", "T")),
-        ("GATC", "GTAC", Edit(11, "AT", "TA")),
-        ("TC", "GTG", Edit(10, "TC", "GTG")),
-        ("NAN", "NCN", Edit(11, "A", "C")),
-        ("ACGT", "ACGTACGT", Edit(10, "", "ACGT")),
+        ("A", "C", TrimmedAllele(10, "A", "C")),
+        ("A", "AC", TrimmedAllele(11, "", "C")),
+        ("A", "AA", TrimmedAllele(10, "", "A")),
+        ("AAA", "A", TrimmedAllele(10, "AA", "")),
+        ("CAC", "C", TrimmedAllele(10, "CA", "")),
+        ("GATC", "GTTC", TrimmedAllele(11, "A", "T")),
+        ("GATC", "GTAC", TrimmedAllele(11, "AT", "TA")),
+        ("TC", "GTG", TrimmedAllele(10, "TC", "GTG")),
+        ("NAN", "NCN", TrimmedAllele(11, "A", "C")),
+        ("ACGT", "ACGTACGT", TrimmedAllele(10, "", "ACGT")),
     ],
 )
-def test_trimming_takes_the_right_end_first(ref: str, alt: str, edit: Edit) -> None:
-    assert trim(10, ref, alt) == edit
+def test_trimming_takes_the_right_end_first(ref: str, alt: str, trimmed: TrimmedAllele) -> None:
+    assert trim(10, ref, alt) == trimmed
 
 
 dna = st.text("AC", max_size=12)

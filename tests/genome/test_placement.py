@@ -50,7 +50,7 @@ def place(rows: list[Variant], reference: Reference) -> list[Key]:
     keys = []
     for variant in rows:
         placed = place_allele(variant, reference, SETTINGS)
-        assert placed.status in ("scored", "no_context"), variant
+        assert placed.status in ("to_score", "no_context"), variant
         keys.append((variant.contig, placed.edit_start, placed.edit_ref, placed.edit_alt))
     return keys
 

@@ -102,8 +102,8 @@ def test_each_notation(tmp_path: Path, reference: Reference, line: str) -> None:
         ("NC_000018.10:4:2:T", "contig_not_found"),
         (f"{NC}:4::", "not_a_variant"),
         (f"{NC}:30:{'ACGT'.replace(CHR17[30], '')[0]}:", "ref_mismatch"),
-        (f"{NC}:30:1:", "scored"),
-        (f"{NC}:30::A", "scored"),
+        (f"{NC}:30:1:", "to_score"),
+        (f"{NC}:30::A", "to_score"),
         (f"{NC}-31-{CHR17[30]}-N", "non_acgt_allele"),
     ],
 )

@@ -13,14 +13,8 @@ import pytest
 
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.windows import (
-    PlacedAllele,
-    WindowSettings,
-    merge_intervals,
-    needed_intervals,
-    place_allele,
-    strand_sequences,
-)
+from evo2_tasks.genome.window_pairs import merge_intervals, needed_intervals, strand_sequences
+from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 
 COMPLEMENT = dict(zip("ACGTUNRYSWKMBDHV", "TGCAANYRSWMKVHDB", strict=True))
 
@@ -129,7 +123,7 @@ def expect(variant: Variant, genome: dict[str, str], circular: set[str], setting
         flags.add("n_in_window")
     if p != trimmed_p:
         flags.add("moved")
-    return Expected("scored", frozenset(flags), (start, end), edit, strands)
+    return Expected("to_score", frozenset(flags), (start, end), edit, strands)
 
 
 def find_start(p, length, is_circle, window_length, settings):
@@ -194,7 +188,12 @@ def check_strands(placed: PlacedAllele, expected: Expected, genome, is_circle: b
     if not wanted:
         return
     sequence = genome[placed.reference_contig].upper()
-    needed = needed_intervals(placed, len(sequence), is_circle)
+    needed = needed_intervals(
+        placed.pair,
+        {strand: size.length for strand, size in placed.sizes.items()},
+        len(sequence),
+        is_circle,
+    )
     assert needed == merge_intervals(needed)
 
     def fetch(name, start, end):
@@ -203,7 +202,8 @@ def check_strands(placed: PlacedAllele, expected: Expected, genome, is_circle: b
 
     for strand, (ref_tokens, alt_tokens, prefix) in wanted.items():
         assert (lengths[strand], prefixes[strand]) == (len(ref_tokens), prefix)
-        found = strand_sequences(fetch, placed, strand, len(sequence), is_circle)
+        length = len(ref_tokens)
+        found = strand_sequences(fetch, placed.pair, strand, length, len(sequence), is_circle)
         assert found == (ref_tokens.encode(), alt_tokens.encode())
 
 
@@ -293,7 +293,7 @@ def test_agrees_with_plain_strings(tmp_path: Path, seed: int) -> None:
             for record in range(40):
                 variant = make_variant(rng, genome, record)
                 seen.add(check(variant, genome, {"circle"}, settings, reference))
-    assert {"scored", "no_context", "too_long", "too_many_n", "ref_mismatch"} <= seen
+    assert {"to_score", "no_context", "too_long", "too_many_n", "ref_mismatch"} <= seen
 
 
 @pytest.mark.parametrize("placement", ["centered", "tiled"])

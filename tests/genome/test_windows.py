@@ -12,15 +12,8 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.assembly import MismatchWatch
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.windows import (
-    PlacedAllele,
-    WindowSettings,
-    merge_intervals,
-    needed_intervals,
-    place_allele,
-    reverse_complement,
-    strand_sequences,
-)
+from evo2_tasks.genome.window_pairs import merge_intervals, reverse_complement, strand_sequences
+from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 
 W16 = WindowSettings(window_length=16)
 
@@ -43,13 +36,10 @@ def place(
 
 def windows(reference: Reference, placed: PlacedAllele) -> dict[str, tuple[bytes, bytes]]:
     name = placed.reference_contig
-    lengths = {"forward": placed.length_fwd, "reverse": placed.length_rev}
+    place = (reference.contigs[name], reference.is_circular(name))
     return {
-        strand: strand_sequences(
-            reference.fetch, placed, strand, reference.contigs[name], reference.is_circular(name)
-        )
-        for strand, length in lengths.items()
-        if length is not None
+        strand: strand_sequences(reference.fetch, placed.pair, strand, size.length, *place)
+        for strand, size in placed.sizes.items()
     }
 
 
@@ -125,8 +115,8 @@ def test_what_holds_of_all_windows(
             assert first == reverse_complement(last)
         if chosen.horizon is not None:
             assert len(ref_seq) - prefix <= chosen.horizon
-    assert (placed.status == "scored") == (len(windows(genome, placed)) == 2)
-    assert not placed.flags or placed.status == "scored"
+    assert (placed.status == "to_score") == (len(windows(genome, placed)) == 2)
+    assert not placed.flags or placed.status == "to_score"
 
 
 def test_an_snv_lies_in_the_middle(genome: Reference) -> None:
@@ -186,15 +176,14 @@ def test_merged_intervals(intervals, max_length, expected) -> None:
     assert merge_intervals(intervals, max_length) == expected
 
 
-def test_a_window_that_no_strand_reads_needs_nothing(genome: Reference) -> None:
-    assert needed_intervals(PlacedAllele("ref_mismatch"), 200, False) == []
-    with pytest.raises(ValueError, match="no windows"):
-        strand_sequences(genome.fetch, PlacedAllele("ref_mismatch"), "forward", 200, False)
+def test_an_allele_without_windows_has_no_pair(genome: Reference) -> None:
+    assert PlacedAllele("ref_mismatch").pair is None
+    assert PlacedAllele("ref_mismatch").sizes == {}
     base = genome.fetch("line", 100, 101)
     one = replace(W16, strands="forward")
     placed = place(genome, "line", 100, base, "ACGT".replace(base, "")[0], one)
-    with pytest.raises(ValueError, match="no windows on the reverse strand"):
-        strand_sequences(genome.fetch, placed, "reverse", 200, False)
+    assert placed.pair is not None
+    assert set(placed.sizes) == {"forward"}
 
 
 def test_too_many_mismatches_stop_a_run_early(tmp_path: Path) -> None:
@@ -219,7 +208,7 @@ def test_an_unrelated_reference_stops_a_run_at_the_default_share(tmp_path: Path,
             ref, alt = rng.sample("ACGT", 2)
             there = rng.choice("ACGT")
             is_ref, is_alt = there == ref, there == alt
-            watch.add("scored" if is_ref else "ref_alt_swapped" if is_alt else "ref_mismatch")
+            watch.add("to_score" if is_ref else "ref_alt_swapped" if is_alt else "ref_mismatch")
 
     with pytest.raises(InputError, match=r"of the first 10\d alleles"):
         add_alleles()
@@ -228,5 +217,5 @@ def test_an_unrelated_reference_stops_a_run_at_the_default_share(tmp_path: Path,
 def test_a_few_mismatches_stop_nothing(tmp_path: Path) -> None:
     watch = MismatchWatch(0.3, tmp_path / "g.fa")
     for number in range(10_000):
-        watch.add("ref_mismatch" if number % 10 >= 7 else "scored")
+        watch.add("ref_mismatch" if number % 10 >= 7 else "to_score")
     assert (watch.num_compared, watch.num_mismatches) == (10_000, 3_000)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.windows import WindowSettings, place_allele, strand_sequences
+from evo2_tasks.genome.window_pairs import strand_sequences
+from evo2_tasks.genome.windows import WindowSettings, place_allele
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, score_strand
 from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.passes import FORK_TOKENS, Pass, plan_passes
@@ -58,19 +59,19 @@ def draw_pairs(genome: Reference, chosen: WindowSettings, num: int, seed: int) -
                 alt = ref[0] + alt[1:]
             variant = Variant(row, 1, contig, start + 1, ref, alt, None)
             placed = place_allele(variant, genome, chosen)
-            lengths = {
-                "forward": (placed.length_fwd, placed.prefix_fwd),
-                "reverse": (placed.length_rev, placed.prefix_rev),
-            }
-            for strand, (tokens, prefix) in lengths.items():
-                if tokens is not None:
-                    ref_seq, alt_seq = strand_sequences(
-                        genome.fetch, placed, strand, length, genome.is_circular(contig)
-                    )
-                    num_alt = len(placed.edit_alt)
-                    pairs.append(
-                        WindowPair(row, strand, ref_seq, alt_seq, prefix, placed.edit_ref, num_alt)
-                    )
+            for strand, size in placed.sizes.items():
+                sequences = strand_sequences(
+                    genome.fetch,
+                    placed.pair,
+                    strand,
+                    size.length,
+                    length,
+                    genome.is_circular(contig),
+                )
+                num_alt = len(placed.edit_alt)
+                pairs.append(
+                    WindowPair(row, strand, *sequences, size.prefix, placed.edit_ref, num_alt)
+                )
             row += 1
     return pairs
 

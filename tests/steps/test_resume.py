@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -386,6 +387,29 @@ def test_scores_of_windows_that_changed_meanwhile_are_not_written(
     with pytest.raises(InputError, match=r"is not made from .*windows\.parquet as it is now"):
         shard.score(tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_windows_of_an_earlier_version_are_one_line(tmp_path: Path, shard: Shard) -> None:
+    table = pq.read_table(shard.windows)
+    index = table.column_names.index("status")
+    old = ["scored" if status == "to_score" else status for status in table["status"].to_pylist()]
+    path = tmp_path / "windows.parquet"
+    field = table.schema.field(index)
+    pq.write_table(table.set_column(index, field, pa.array(old, field.type)), path)
+    with pytest.raises(InputError) as refused:
+        score_step.score(
+            shard.config(),
+            scoring="s",
+            windows_file=path,
+            segments_file=shard.segments,
+            out=tmp_path / "scores.parquet",
+            threads=1,
+        )
+    assert str(refused.value) == (
+        f"{path}: an earlier version of evo2-tasks wrote this file (status `scored` before the "
+        "model has run). Delete it, so that `windows` runs again."
+    )
+    assert not (tmp_path / "scores.parquet").exists()
 
 
 def test_a_reference_that_changed_after_split_is_one_line(tmp_path: Path, checkpoint: Path) -> None:

@@ -73,6 +73,9 @@ def write_stub_scores(windows: Path, out: Path) -> None:
     with write_table(out, schema, metadata=metadata) as writer:
         for batch in read_rows(windows, ["record", "allele", "status"]):
             rows = batch.to_pydict()
+            rows["status"] = [
+                "scored" if status == "to_score" else status for status in rows["status"]
+            ]
             numbers = [
                 record + allele / 8 if status == "scored" else None
                 for record, allele, status in zip(*rows.values(), strict=True)

@@ -109,7 +109,7 @@ def write_shard(
 
 
 def _before_scoring(status: str) -> str:
-    return "scored" if status == "non_finite" else status
+    return "to_score" if status in ("scored", "non_finite") else status
 
 
 def write_result(

@@ -268,6 +268,18 @@ def test_a_status_that_scoring_cannot_give_is_named(tmp_path: Path):
     assert "disagree about the status of record 1, allele 1" in message
 
 
+def test_windows_of_an_earlier_version_are_refused(tmp_path: Path):
+    windows, scores = write_shard(tmp_path, "1-of-1", [make_row(0)])
+    table = pq.read_table(windows)
+    index = table.column_names.index("status")
+    field = table.schema.field(index)
+    old = pa.array(["scored"], field.type)
+    pq.write_table(table.set_column(index, field, old), windows)
+    message = refused(tmp_path, [(windows, scores)], 1)
+    assert f"{windows}: an earlier version of evo2-tasks wrote this file" in message
+    assert "Delete it, so that `windows` runs again." in message
+
+
 def test_other_carried_columns_are_noticed(tmp_path: Path):
     row = {"AF": [0.5], "label": "x"}
     one = write_shard(tmp_path, "1-of-2", [make_row(0, **row)], CARRY)
