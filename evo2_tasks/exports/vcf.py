@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 import pysam
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.exports.vcf_input import FIXED_COLUMNS, VcfHeader, read_vcf
+from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header, repair_header
 from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, is_vcf_contig, make_lines
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
+from evo2_tasks.io.vcf_text import VcfHeader, parse_position, read_vcf
 from evo2_tasks.io.words import first_line, shown_path
 from evo2_tasks.table.parquet import distinct_values, read_rows
-from evo2_tasks.table.provenance import Provenance, canonical_json, read_provenance
+from evo2_tasks.table.provenance import Provenance, read_provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, Column
 from evo2_tasks.table.sorting import sort_rows
 
@@ -35,9 +36,6 @@ _EXPORTABLE: Final = {
     column.name: column for column in FINAL_COLUMNS if column.name not in _KEY_COLUMNS
 }
 _PREFIX: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_.]*")
-
-_VCF_TYPES: Final = {pa.float64(): "Float", pa.int64(): "Integer"}
-_CONTIG_LENGTH: Final = re.compile(rb"##contig=<.*\blength=(\d{1,19})[,>]")
 
 _MAX_TBI: Final = 2**29
 """Last position that an index of the older kind, ``.tbi``, can hold."""
@@ -104,21 +102,24 @@ def export_vcf(
     with replace_atomically(target) as temporary:
         rows = _read_rows(table, provenance, added, prefix, folder=target.parent)
         if variants is None:
-            header = VcfHeader(_sites_meta(table), b"\t".join(FIXED_COLUMNS), num_samples=0)
+            contigs = [name.encode() for name in distinct_values(table, "contig")]
+            header = make_sites_header([name for name in contigs if is_vcf_contig(name)])
             lines = make_lines(rows, tally)
         else:
-            header, data = read_vcf(variants)
+            source_header, data = read_vcf(variants)
+            first = list(islice(data, 1))
+            header = repair_header(variants, source_header, first[0][1] if first else None)
             lines = annotate_lines(
-                data,
+                chain(first, data),
                 rows,
                 tally,
                 table=table,
-                header=header,
+                num_samples=header.num_samples,
                 prefix=prefix.encode(),
                 keys=frozenset(f"{prefix}{column.name}".encode() for column in added),
                 is_part=is_part,
             )
-        meta = _add_definitions(header.meta, added, provenance, prefix)
+        meta = add_definitions(header.meta, added, provenance, prefix)
         with writing(target), temporary.open("wb") as file, BgzfWriter(file) as out:
             for line in chain(meta, [header.columns], lines):
                 out.write(line + b"\n")
@@ -168,53 +169,19 @@ def _spell(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(values.cast(pa.string()), ".")
 
 
-def _sites_meta(table: Path) -> tuple[bytes, ...]:
-    contigs = [name.encode() for name in distinct_values(table, "contig")]
-    return (
-        b"##fileformat=VCFv4.2",
-        *(b"##contig=<ID=%s>" % name for name in contigs if is_vcf_contig(name)),
-    )
-
-
-def _add_definitions(
-    meta: Sequence[bytes], columns: Sequence[Column], provenance: Provenance, prefix: str
-) -> list[bytes]:
-    """Header lines with ours at their end, in place of those of an earlier export."""
-    stated = {
-        "version": provenance.version,
-        "model": provenance.model or "",
-        "signature": canonical_json(provenance.signature),
-    }
-    own = [f"##{prefix}{key}={_one_line(value)}" for key, value in stated.items()]
-    own += [_info_line(column, prefix) for column in columns]
-    starts = tuple(line.split("=", 1)[0].encode() + b"=" for line in own[: len(stated)])
-    starts += tuple(f"##INFO=<ID={prefix}{column.name},".encode() for column in columns)
-    return [*(line for line in meta if not line.startswith(starts)), *(x.encode() for x in own)]
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else ascii(text)
-
-
-def _info_line(column: Column, prefix: str) -> str:
-    unit = "" if column.unit == "none" else f" [{column.unit}]"
-    text = f"{column.description}{unit}".replace("`", "")
-    kind = _VCF_TYPES.get(column.type, "String")
-    return f'##INFO=<ID={prefix}{column.name},Number=A,Type={kind},Description="{text}">'
-
-
 def _beside(target: Path, suffix: str) -> Path:
     return target.with_name(target.name + suffix)
 
 
-def _write_index(target: Path, tally: Tally, meta: Sequence[bytes]) -> Path | None:
+def _write_index(target: Path, tally: Tally, meta: tuple[bytes, ...]) -> Path | None:
     if not tally.is_sorted:
         logger.warning(
             "%s: not indexed, since the records are not sorted by contig and position.",
             shown_path(target),
         )
         return None
-    lengths = [int(found[1]) for line in meta if (found := _CONTIG_LENGTH.match(line))]
+    contigs = VcfHeader(meta, None).definitions("contig")
+    lengths = [parse_position(contig.get("length", "").encode()) or 0 for contig in contigs]
     is_long = max(tally.end, *lengths, 0) > _MAX_TBI
     index = _beside(target, ".csi" if is_long else ".tbi")
     try:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.exports.vcf_input import FIXED_COLUMNS, VcfHeader, decode
+from evo2_tasks.io.lines import decode
+from evo2_tasks.io.vcf_text import COLUMNS, DataLine, parse_data_line
 from evo2_tasks.io.words import shown_path
 
 logger = logging.getLogger(__name__)
 
-_INTEGER: Final = re.compile(rb"([+-]?)0*([0-9]{1,19})")
 _CONTIG: Final = re.compile(rb'<[^\0,<>]+>|[^\0,<>"\[ ]([^\0,<>]*[^\0,<> ])?')
 
 
@@ -104,7 +104,7 @@ def annotate_lines(
     tally: Tally,
     *,
     table: Path,
-    header: VcfHeader,
+    num_samples: int,
     prefix: bytes,
     keys: frozenset[bytes],
     is_part: bool,
@@ -116,7 +116,7 @@ def annotate_lines(
         rows: Rows of the table, by record and allele.
         tally: Counts what is done.
         table: Named in errors.
-        header: The lines' header.
+        num_samples: Sample columns that each line must have.
         prefix: What the names of our INFO fields begin with.
         keys: The names; fields of an earlier export are replaced.
         is_part: Whether the table holds only some of the lines.
@@ -130,19 +130,19 @@ def annotate_lines(
     waiting = next(records, None)
     number = 0
     for number, line in lines:
-        cells = line.split(b"\t", 8)
-        pos = _read_position(cells)
+        data = parse_data_line(line)
         group: list[Row] = []
-        if waiting is not None and _made_from(cells, pos, waiting):
+        if waiting is not None and _made_from(data, waiting):
             group, waiting = waiting, next(records, None)
         elif not is_part:
             raise _other_table(table, tally.source, number)
-        reason = _why_no_vcf(cells, pos, line)
-        if pos is None or reason:
+        reason = _why_no_vcf(data, line)
+        if isinstance(data, str) or reason:
             tally.leave_out(_place(group, number), reason)
             continue
-        tally.add(cells[0], pos, len(cells[3]), is_annotated=bool(group))
-        _complete(cells, header.num_samples)
+        cells = data.cells
+        tally.add(cells[0], data.pos, len(cells[3]), is_annotated=bool(group))
+        _complete(cells, num_samples)
         kept = _other_info(cells[7], keys) if prefix in cells[7] else cells[7].rstrip(b";")
         own = _info(group)
         cells[7] = kept + b";" + own if own and kept not in _NO_INFO else own or kept or b"."
@@ -164,31 +164,23 @@ def _other_table(table: Path, source: Path, number: int) -> InputError:
     )
 
 
-def _read_position(cells: Sequence[bytes]) -> int | None:
-    """POS, an integer of 64 bits; None if the line is no record: its row has no keys then."""
-    if len(cells) < 5 or not all(cells[:5]) or not all(cells[4].split(b",")):
-        return None
-    found = _INTEGER.fullmatch(cells[1])
-    pos = int(found[1] + found[2]) if found else None
-    return pos if pos is not None and -(2**63) <= pos < 2**63 else None
-
-
-def _made_from(cells: Sequence[bytes], pos: int | None, rows: Sequence[Row]) -> bool:
+def _made_from(data: DataLine | str, rows: Sequence[Row]) -> bool:
     """Whether these rows were made from this line."""
-    _, _, contig, row_pos, ref, alt, _ = rows[0]
-    if contig is None or pos is None:
-        return contig is None and pos is None
-    if pos != row_pos or not (_same(cells[0], contig) and _same(cells[3], ref)):
+    _, _, contig, pos, ref, _, _ = rows[0]
+    if isinstance(data, str):
+        return contig is None
+    if data.pos != pos or not (_same(decode(data.cells[0]), contig)):
+        return False
+    if not _same(decode(data.cells[3]), ref):
         return False
     if len(rows) == 1:
-        return _same(cells[4], alt)
-    alts = cells[4].split(b",")
-    return len(alts) == len(rows) and all(map(_same, alts, (row[5] for row in rows)))
+        return _same(",".join(data.alts), rows[0][5])
+    return len(data.alts) == len(rows) and all(map(_same, data.alts, (row[5] for row in rows)))
 
 
-def _same(cell: bytes, value: str | None) -> bool:
-    """Whether a cell is this text; alleles of letters are upper case in the table."""
-    return value is not None and decode(cell).upper() == value.upper()
+def _same(text: str, value: str | None) -> bool:
+    """Whether two texts are equal; the table has alleles of letters in upper case."""
+    return value is not None and text.upper() == value.upper()
 
 
 def is_vcf_contig(name: bytes) -> bool:
@@ -196,10 +188,11 @@ def is_vcf_contig(name: bytes) -> bool:
     return bool(_CONTIG.fullmatch(name))
 
 
-def _why_no_vcf(cells: Sequence[bytes], pos: int | None, line: bytes) -> str:
-    """Why htslib would stop at a line, or nothing."""
-    if pos is None:
-        return "it is no record"
+def _why_no_vcf(data: DataLine | str, line: bytes) -> str:
+    """Why htslib cannot read a line; empty if it can."""
+    if isinstance(data, str):
+        return data
+    cells, pos, _ = data
     if not 0 <= pos <= _MAX_POS:
         return "POS is out of range"
     if not is_vcf_contig(cells[0]):
@@ -214,7 +207,7 @@ def _why_no_vcf(cells: Sequence[bytes], pos: int | None, line: bytes) -> str:
 
 def _complete(cells: list[bytes], num_samples: int) -> None:
     """Fill a line up to the columns that its header has."""
-    cells += [b"."] * (len(FIXED_COLUMNS) - len(cells))
+    cells += [b"."] * (len(COLUMNS) - len(cells))
     if num_samples:
         samples = cells[8].split(b"\t") if len(cells) > 8 else [b"."]
         if len(samples) < num_samples + 1:

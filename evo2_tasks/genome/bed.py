@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evo2_tasks.genome.records import CarryField, InvalidRecord
-from evo2_tasks.genome.vcf import parse_position
 from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown
 
 CARRY_FIELDS = {

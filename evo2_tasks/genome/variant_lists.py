@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record
-from evo2_tasks.genome.vcf import parse_position
 from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:

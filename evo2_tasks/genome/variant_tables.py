@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.carry import parse_number
 from evo2_tasks.genome.records import CarryField, FieldType, InvalidRecord, Record
-from evo2_tasks.genome.vcf import parse_position
 from evo2_tasks.io.files import open_file
 from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown, shown_path
 
 # Accepted names of the columns, in upper or lower case; the first column may have a "#" before it.

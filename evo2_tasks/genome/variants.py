@@ -29,9 +29,10 @@ from evo2_tasks.genome.variant_tables import (
     find_wrong_delimiter,
     is_table_header,
 )
-from evo2_tasks.genome.vcf import VcfReader, looks_like_data
+from evo2_tasks.genome.vcf import VcfReader
 from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.lines import drop_mark, read_start
+from evo2_tasks.io.vcf_text import BCF_MAGIC, COLUMNS, NUM_KEYS, looks_like_data
 from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed"]
 WITHOUT_BASES = frozenset[Format]({"list", "bed"})
 """Formats that can only be read with the reference, because they do not state all bases."""
 
-VCF_COLUMNS = (b"#CHROM", b"POS", b"ID", b"REF", b"ALT")
 MAX_LOGGED_INVALID = 1_000
 
 _BINARY_MAGIC = {
@@ -304,7 +304,7 @@ def find_format(path: Path, *, has_regions: bool = False) -> Format:
         InputError: The format cannot be read; the message states what the file looks like.
     """
     start = read_start(path)
-    if start.startswith(b"BCF\2"):
+    if start.startswith(BCF_MAGIC):
         return "bcf"
     if start.startswith(b"PAR1"):
         return "parquet"
@@ -340,8 +340,8 @@ def _find_text_format(lines: Sequence[bytes]) -> Format | None:
         if line.startswith(b"##fileformat=VCF"):
             return "vcf"
         if is_table_header(line):
-            names = tuple(line.upper().split(b"\t")[: len(VCF_COLUMNS)])
-            return "vcf" if names == VCF_COLUMNS else "table"
+            names = tuple(line.upper().split(b"\t")[:NUM_KEYS])
+            return "vcf" if names == COLUMNS[:NUM_KEYS] else "table"
         if not line.startswith(b"#"):
             break
     data = [line for line in lines if is_data(line)]

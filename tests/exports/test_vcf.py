@@ -262,7 +262,8 @@ def test_lines_that_no_vcf_holds_are_left_out_and_said(
         lines[0],
         lines[-1],
     ]
-    said = f"{tmp_path / 'in.vcf'}: record 1 (line 12) is left out of the VCF: it is no record."
+    said = f"{tmp_path / 'in.vcf'}: record 1 (line 12) is left out of the VCF: 2 columns, "
+    said += "expected 5 or more."
     assert said in caplog.text
     bcftools_reads(target)
 
@@ -360,7 +361,7 @@ def test_another_file_is_refused(tmp_path: Path, old: str, new: str, line: int):
 @pytest.mark.parametrize("size", [20, 200])
 def test_a_truncated_file_is_one_line(tmp_path: Path, size: int):
     packed = gzip.compress(VCF.encode())
-    with pytest.raises(InputError, match=r"in\.vcf\.gz: cannot be read"):
+    with pytest.raises(InputError, match=r"in\.vcf\.gz: offset \d+: .* truncated"):
         export(tmp_path, packed[:size], "in.vcf.gz", rows=rows_of(VCF.encode()))
     assert not list(tmp_path.glob("out*"))
 

@@ -17,7 +17,7 @@ from evo2_tasks.genome.variants import (
     VariantSource,
     open_variants,
 )
-from evo2_tasks.genome.vcf import parse_position
+from evo2_tasks.io.vcf_text import parse_position
 
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 

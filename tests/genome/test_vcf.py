@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from evo2_tasks.genome.records import InvalidRecord, Record
-from evo2_tasks.genome.vcf import VcfReader, parse_position
+from evo2_tasks.genome.vcf import VcfReader
+from evo2_tasks.io.vcf_text import parse_position
 
 HEADER = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
@@ -39,12 +40,12 @@ def test_fields_of_a_line(tmp_path: Path) -> None:
         (b"chr1\t7\trs1\tA\tC,", "an entry of ALT is empty"),
         (b"chr1\t7\trs1\tA\t,C", "an entry of ALT is empty"),
         (b"chr1\t7\trs1\tA\tC,,G", "an entry of ALT is empty"),
-        (b"chr1\t7x\trs1\tA\tC", "POS '7x' is no integer of 64 bits"),
-        (b"chr1\t7.0\trs1\tA\tC", "POS '7.0' is no integer of 64 bits"),
-        (b"chr1\t 7\trs1\tA\tC", "POS ' 7' is no integer of 64 bits"),
-        (b"chr1\t1_0\trs1\tA\tC", "POS '1_0' is no integer of 64 bits"),
-        (b"chr1\t.\trs1\tA\tC", "POS '.' is no integer of 64 bits"),
-        (b"chr1\t9223372036854775808\trs1\tA\tC", "is no integer of 64 bits"),
+        (b"chr1\t7x\trs1\tA\tC", "POS '7x' is not a 64-bit integer"),
+        (b"chr1\t7.0\trs1\tA\tC", "POS '7.0' is not a 64-bit integer"),
+        (b"chr1\t 7\trs1\tA\tC", "POS ' 7' is not a 64-bit integer"),
+        (b"chr1\t1_0\trs1\tA\tC", "POS '1_0' is not a 64-bit integer"),
+        (b"chr1\t.\trs1\tA\tC", "POS '.' is not a 64-bit integer"),
+        (b"chr1\t9223372036854775808\trs1\tA\tC", "is not a 64-bit integer"),
         (b"\x00\xff\xfe rubbish", "1 columns"),
     ],
 )
