@@ -77,6 +77,11 @@ def any_of(names: Iterable[str]) -> str:
     return "|".join(re.escape(name) for name in names)
 
 
+def export_formats() -> dict[str, str]:
+    """The format of each file that the rule ``export`` makes, by the name of the file."""
+    return {file: name for name, file in EXPORTS.items()}
+
+
 @dataclass(frozen=True)
 class StepInputs:
     """The files that the config names, as the rules' inputs: a newer one runs its steps again."""

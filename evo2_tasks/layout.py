@@ -38,6 +38,9 @@ WINDOWS: Final = "windows"
 SCORES: Final = "scores"
 """Folder of what ``score`` writes, in the folder of a scoring."""
 
+ANY_SHARD: Final = "*-of-*"
+"""Pattern for ``glob`` of the name of any shard, of any number of shards."""
+
 SPLIT: Final = "split.json"
 """What ``split`` counted, in ``shards``."""
 TABLE: Final = "scores.parquet"

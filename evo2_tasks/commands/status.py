@@ -1,7 +1,7 @@
-"""The command ``status``: how far a run has come, by the files that it writes."""
+"""The command ``status``: the progress of a run, read from its files and logs."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,19 +14,32 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import read_json
 from evo2_tasks.io.words import LONG, shown, shown_path
-from evo2_tasks.layout import LOGS
+from evo2_tasks.layout import (
+    LOGS,
+    RUN,
+    SCORES,
+    SHARDS,
+    SPLIT,
+    STEPS,
+    WINDOWS,
+    fill,
+    shard_file,
+    shard_name,
+    shard_run_file,
+)
 from evo2_tasks.table.parquet import count_rows
 from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
 from evo2_tasks.table.provenance import read_provenance
 
-SECONDS_OF_SILENCE = 180.0  # a job says something every half a minute
+SECONDS_OF_SILENCE = 180.0  # a running job writes to its log every 30 s
+ERROR = " ERROR "  # the level in a line of a log
 TAIL_BYTES = 4096
 MOST_FAILURES = 20
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that ended without its output."""
+    """A failed job, with the last line of its log."""
 
     log: str
     last_line: str
@@ -34,7 +47,7 @@ class Failure:
 
 @dataclass
 class ScoringStatus:
-    """How far a scoring of a variant set has come."""
+    """Progress of a scoring of a variant set."""
 
     variant_set: str
     scoring: str
@@ -42,16 +55,17 @@ class ScoringStatus:
     shards_done: int = 0
     shards_running: int = 0
     alleles: int = 0
-    """Rows of all shards, those that will have no score too."""
+    """Rows of all shards, with or without a score."""
     alleles_done: int = 0
-    """Rows of finished shards, and alleles tried in finished parts of the others."""
+    """Rows of finished shards, and alleles that went through the model in the other shards."""
     alleles_tried: int = 0
     """Alleles that went through the model."""
     tokens: int = 0
-    """Tokens of all windows that are placed so far, shared ones as often as they are asked for."""
+    """Tokens of all windows; a shared window counts once for each allele. An estimate until all
+    windows are placed."""
     tokens_done: int = 0
     seconds: float = 0.0
-    """Of all jobs together."""
+    """Time of all jobs together."""
     is_merged: bool = False
     failures: list[Failure] = field(default_factory=list)
 
@@ -62,15 +76,14 @@ class ScoringStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds to the last score with as many jobs as run now, at least one."""
+        """Seconds to the last score, with as many jobs as are running now, at least one."""
         if not self.seconds or not self.tokens_done:
             return None
-        # Shards whose windows are not placed yet take as long as the others.
         left = max(0, self.tokens - self.tokens_done)
         return left * self.seconds / self.tokens_done / max(1, self.shards_running)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, JSON values only."""
+        """The status as JSON values."""
         return asdict(self) | {
             "alleles_per_s": self.alleles_per_s,
             "seconds_left": self.seconds_left,
@@ -78,89 +91,107 @@ class ScoringStatus:
 
 
 def read_status(results: Path) -> list[ScoringStatus]:
-    """Read how far each scoring has come.
+    """Read the progress of each scoring.
+
+    Failed jobs of a whole variant set have an entry without a scoring, and failed jobs of the
+    whole run (``fetch``) have one without a variant set.
 
     Args:
-        results: Folder of the results, in which the logs lie too.
+        results: Folder of the results, with the logs.
 
     Raises:
         InputError: There are no results in the folder.
     """
     logs = results / LOGS
-    names = {split.parent.parent.name for split in results.glob("*/shards/split.json")}
-    names |= {log.stem for log in (logs / "split").glob("*.log")}
-    if not names:
+    names = {split.parent.parent.name for split in results.glob(f"*/{SHARDS}/{SPLIT}")}
+    names |= {log.stem for log in logs.glob(fill(STEPS["split"].log))}
+    statuses = [*_read_failed(logs)]
+    for name in sorted(names):
+        statuses += _read_set(results / name, logs)
+    if not statuses:
         raise InputError(
-            f"{shown_path(results)}: has no */shards/split.json. Name the folder that the config "
-            "calls `output`, once `split` has run."
+            f"{shown_path(results)}: there is no */{SHARDS}/{SPLIT} in this folder. Name the "
+            "folder that the config calls `output`, after `split` has run."
         )
-    return [status for name in sorted(names) for status in _read_set(results / name, logs)]
+    return statuses
+
+
+def _read_failed(logs: Path, **names: str) -> Iterator[ScoringStatus]:
+    """An entry for the failed jobs that belong to no scoring, if there are any."""
+    failures = _find_failures(_find_logs(logs, **names))
+    if failures:
+        yield ScoringStatus(names.get("variant_set", ""), scoring="", shards=0, failures=failures)
 
 
 def _read_set(folder: Path, logs: Path) -> Iterator[ScoringStatus]:
-    split = folder / "shards" / "split.json"
+    failed = list(_read_failed(logs, variant_set=folder.name))
+    split = folder / SHARDS / SPLIT
     if not split.exists():
-        failures = _failures([logs / "split" / f"{folder.name}.log"])
-        yield ScoringStatus(folder.name, scoring="", shards=0, failures=failures)
+        yield from failed or [ScoringStatus(folder.name, scoring="", shards=0)]
         return
-    # One that is finished may have no windows any more, one that has begun no scores yet.
+    yield from failed
+    # A finished scoring may have no windows any more; one that has just begun has no scores yet.
     for scoring in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if (scoring / "windows").exists() or (scoring / "scores").exists():
+        if (scoring / WINDOWS).exists() or (scoring / SCORES).exists():
             yield _read_scoring(scoring, read_json(split), logs)
 
 
 def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringStatus:
+    names = {"variant_set": folder.parent.name, "scoring": folder.name}
     status = ScoringStatus(
-        variant_set=folder.parent.name,
-        scoring=folder.name,
-        shards=split["shards"],
-        alleles=split["alleles"],
+        folder.parent.name, folder.name, shards=split["shards"], alleles=split["alleles"]
     )
-    placed, newest = 0, 0.0
+    num_placed, newest = 0, 0.0
     for shard in range(1, status.shards + 1):
-        name = f"{shard}-of-{status.shards}"
-        scores = folder / "scores" / f"{name}.parquet"
-        windows = folder / "windows" / f"{name}.parquet"
-        log = logs / "score" / status.variant_set / status.scoring / f"{name}.log"
+        file = shard_file(shard, status.shards)
+        windows, scores = folder / WINDOWS / file, folder / SCORES / file
         source = None
         if windows.exists():
-            placed += 1
+            num_placed += 1
             with suppress(InputError):  # it is being written again
                 status.tokens += count_tokens(windows)
                 source = digest_file(windows)
         if _is_done(scores, source):
             status.shards_done += 1
             status.alleles_done += count_rows(scores)
-            parts = [read_json(scores.with_suffix(".json"))]
+            parts = [read_json(shard_run_file(scores))]
             newest = max(newest, scores.stat().st_mtime)
         else:
             parts = [] if source is None else read_stated(parts_folder(scores), source)
             status.alleles_done += sum(part["alleles_tried"] for part in parts)
-            status.shards_running += _is_running(log)
-            status.failures += _failures([log])
+            name = shard_name(shard, status.shards)
+            _add_job(status, logs / STEPS["score"].log.format(**names, shard=name))
         for part in parts:
             status.alleles_tried += part.get("alleles_tried", 0)
             status.tokens_done += part.get("tokens", 0)
             status.seconds += part.get("wall_s", 0.0)
-    if placed:
-        status.tokens = round(status.tokens * status.shards / placed)
+    if num_placed:
+        # The other shards have as many tokens on average.
+        status.tokens = round(status.tokens * status.shards / num_placed)
     else:
         status.tokens = status.tokens_done
-    run = folder / "run.json"
+    run = folder / RUN
     is_whole = status.shards_done == status.shards
     status.is_merged = is_whole and run.exists() and run.stat().st_mtime >= newest
-    steps = ("windows", "merge", "evaluate", "export_vcf", "export_tsv")
-    where = f"{status.variant_set}/{status.scoring}"
-    others = [logs / "split" / f"{status.variant_set}.log"]
-    for step in steps:
-        others += [logs / step / f"{where}.log", *sorted((logs / step / where).glob("*.log"))]
-    status.failures += _failures(others)
+    status.failures += _find_failures(_find_logs(logs, **names))
     return status
 
 
+def _add_job(status: ScoringStatus, log: Path) -> None:
+    """Count the job of a shard that is not scored yet: as running, or as failed.
+
+    A running job writes to its log regularly, so a silent job was killed.
+    """
+    line = _last_line(log)
+    if _is_running(log):
+        status.shards_running += 1
+    elif line:
+        status.failures.append(_make_failure(log, line))
+
+
 def _is_done(scores: Path, source: str | None) -> bool:
-    """Whether a shard is scored, and from the windows that there are, if there are any."""
-    if not (scores.exists() and scores.with_suffix(".json").exists()):
+    """Whether a shard is scored, and from the present windows, if there are any."""
+    if not (scores.exists() and shard_run_file(scores).exists()):
         return False
     return source is None or read_provenance(scores).source == source
 
@@ -174,45 +205,43 @@ def _last_line(log: Path) -> str:
 
 
 def _is_running(log: Path) -> bool:
-    """Whether a job has said something lately and has not failed."""
+    """Whether a job has written to its log lately and has not failed."""
     try:
         silence = time.time() - log.stat().st_mtime
     except OSError:
         return False
-    return silence < SECONDS_OF_SILENCE and " ERROR " not in _last_line(log)
+    return silence < SECONDS_OF_SILENCE and ERROR not in _last_line(log)
 
 
-def _failures(logs: Sequence[Path]) -> list[Failure]:
-    """Jobs whose log ends in an error; of one that was killed, the last thing that it said."""
-    found = []
-    for log in logs:
-        line = _last_line(log)
-        is_score = log.parent.parent.parent.name == "score"
-        if " ERROR " in line or (is_score and line and not _is_running(log)):
-            found.append(Failure(shown_path(log), shown(line, LONG)))
-    return found
+def _find_logs(logs: Path, **names: str) -> Iterator[Path]:
+    """Logs of the jobs that belong to a scoring, a variant set or the run.
+
+    Without the logs of ``score``, of which only unfinished shards count.
+
+    Args:
+        logs: Folder of the logs.
+        names: The variant set and the scoring; the variant set alone; or nothing.
+    """
+    for step in STEPS.values():
+        owner = {name for name in ("variant_set", "scoring") if f"{{{name}}}" in step.job}
+        if owner == set(names) and step.name != "score":
+            yield from sorted(logs.glob(fill(step.log, **names)))
+
+
+def _find_failures(logs: Iterable[Path]) -> list[Failure]:
+    """Jobs whose log ends in an error."""
+    lines = ((log, _last_line(log)) for log in logs)
+    return [_make_failure(log, line) for log, line in lines if ERROR in line]
+
+
+def _make_failure(log: Path, line: str) -> Failure:
+    return Failure(shown_path(log), shown(line, LONG))
 
 
 def describe_status(statuses: Sequence[ScoringStatus]) -> Iterator[str]:
-    """The status as a table, and the last line of each job that failed."""
-    rows = []
-    for status in statuses:
-        share = status.tokens_done / status.tokens if status.tokens else 0.0
-        left = status.seconds_left
-        rows.append(
-            [
-                status.variant_set,
-                status.scoring,
-                f"{status.shards_done:,} of {status.shards:,}",
-                f"{status.shards_running:,}",
-                f"{status.alleles_done:,} of {status.alleles:,}",
-                f"{share:.0%}",
-                "" if status.alleles_per_s is None else f"{status.alleles_per_s:,.1f}",
-                _state(status) if left is None or not left else tqdm.format_interval(left),
-                f"{len(status.failures):,}",
-            ]
-        )
+    """The status as a table, then the last line of each failed job."""
     header = "variant set|scoring|shards|running|alleles|tokens|alleles/s a job|left|failed"
+    rows = [_make_row(status) for status in statuses]
     yield tabulate(rows, headers=header.split("|"), disable_numparse=True, tablefmt="simple")
     for status in statuses:
         for failure in status.failures[:MOST_FAILURES]:
@@ -221,7 +250,24 @@ def describe_status(statuses: Sequence[ScoringStatus]) -> Iterator[str]:
             yield f"and {len(status.failures) - MOST_FAILURES:,} more"
 
 
-def _state(status: ScoringStatus) -> str:
+def _make_row(status: ScoringStatus) -> list[str]:
+    """The cells of an entry; one without a scoring has names and failures only."""
+    progress = [""] * 6
+    if status.shards:
+        share = status.tokens_done / status.tokens if status.tokens else 0.0
+        left = status.seconds_left
+        progress = [
+            f"{status.shards_done:,} of {status.shards:,}",
+            f"{status.shards_running:,}",
+            f"{status.alleles_done:,} of {status.alleles:,}",
+            f"{share:.0%}",
+            "" if status.alleles_per_s is None else f"{status.alleles_per_s:,.1f}",
+            tqdm.format_interval(left) if left else _describe_end(status),
+        ]
+    return [status.variant_set, status.scoring, *progress, f"{len(status.failures):,}"]
+
+
+def _describe_end(status: ScoringStatus) -> str:
     if status.is_merged:
         return "merged"
     return "to merge" if status.shards_done == status.shards else ""

@@ -95,12 +95,12 @@ def _whole_positions(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pending
 
 
-def export_bedgraph(table: Path, target: Path) -> int:
+def write(table: Path, out: Path) -> int:
     """Write the mean effect of each position as bedGraph, compressed by bgzip if named ``.gz``.
 
     Args:
         table: The result of ``merge``.
-        target: The file to write, without headings, sorted by contig and position.
+        out: The file to write, without headings, sorted by contig and position.
 
     Returns:
         Number of positions.
@@ -108,21 +108,22 @@ def export_bedgraph(table: Path, target: Path) -> int:
     Raises:
         InputError: A file cannot be read or written.
     """
-    require_other_file(target, table)
+    require_other_file(out, table)
     num_positions = 0
     with (
-        replace_atomically(target) as temporary,
-        writing(target),
+        replace_atomically(out) as temporary,
+        writing(out),
         temporary.open("wb") as plain,
-        BgzfWriter(plain) if target.suffix == ".gz" else nullcontext(plain) as out,
+        BgzfWriter(plain) if out.suffix == ".gz" else nullcontext(plain) as file,
     ):
-        for effects in read_effects(table, folder=target.parent):
+        for effects in read_effects(table, folder=out.parent):
             lines = (
                 f"{effects.contig}\t{start}\t{start + 1}\t{mean}\n"
                 for start, mean in zip(effects.starts.tolist(), effects.means.tolist(), strict=True)
             )
-            out.write("".join(lines).encode())
+            file.write("".join(lines).encode())
             num_positions += len(effects.starts)
     if not num_positions:
         logger.warning("%s: no substitution of a single base has a score", shown_path(table))
+    logger.info("%s: %s positions", out, f"{num_positions:,}")
     return num_positions

@@ -14,6 +14,7 @@ digits as it takes to read the same number again.
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,6 +26,8 @@ import pyarrow.compute as pc
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.table.parquet import open_table, read_rows
+
+logger = logging.getLogger(__name__)
 
 _CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\\"
 _LEADING: Final = "=+@'\"\uff1d\uff0b\uff0d\uff20-"
@@ -92,12 +95,12 @@ def format_rows(rows: pa.RecordBatch) -> list[str]:
     return cast(list[str], pc.binary_join_element_wise(*cells, "\t").to_pylist())
 
 
-def export_tsv(table: Path, target: Path) -> int:
+def write(table: Path, out: Path) -> int:
     """Write a table as tab-separated text, UTF-8, compressed by bgzip if it is named ``.gz``.
 
     Args:
         table: A Parquet file.
-        target: The file to write.
+        out: The file to write.
 
     Returns:
         Number of rows.
@@ -105,18 +108,19 @@ def export_tsv(table: Path, target: Path) -> int:
     Raises:
         InputError: A file cannot be read or written.
     """
-    require_other_file(target, table)
-    with open_table(table) as file:
-        schema = file.schema_arrow
+    require_other_file(out, table)
+    with open_table(table) as parquet:
+        schema = parquet.schema_arrow
     num_rows = 0
     with (
-        replace_atomically(target) as temporary,
-        writing(target),
+        replace_atomically(out) as temporary,
+        writing(out),
         temporary.open("wb") as plain,
-        BgzfWriter(plain) if target.suffix == ".gz" else nullcontext(plain) as out,
+        BgzfWriter(plain) if out.suffix == ".gz" else nullcontext(plain) as file,
     ):
-        out.write(format_header(schema).encode() + b"\n")
+        file.write(format_header(schema).encode() + b"\n")
         for batch in read_rows(table):
-            out.write("".join(f"{line}\n" for line in format_rows(batch)).encode())
+            file.write("".join(f"{line}\n" for line in format_rows(batch)).encode())
             num_rows += batch.num_rows
+    logger.info("%s: %s rows", out, f"{num_rows:,}")
     return num_rows

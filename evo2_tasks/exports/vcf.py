@@ -18,9 +18,10 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header, repair_header
 from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, is_vcf_contig, make_lines
 from evo2_tasks.io.bgzip import BgzfWriter
-from evo2_tasks.io.files import replace_atomically, require_other_file, writing
+from evo2_tasks.io.files import read_json, replace_atomically, require_other_file, writing
 from evo2_tasks.io.vcf_text import VcfHeader, parse_position, read_vcf
 from evo2_tasks.io.words import first_line, shown_path
+from evo2_tasks.layout import RUN
 from evo2_tasks.table.parquet import distinct_values, read_rows
 from evo2_tasks.table.provenance import Provenance, read_provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, Column
@@ -56,6 +57,44 @@ class VcfExport:
     annotated: int
     left_out: int
     index: Path | None
+
+
+def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
+    """Write a table as VCF: the scored VCF or BCF with INFO fields added.
+
+    Variants from a file of another format become a VCF without samples, from the table alone.
+
+    Args:
+        table: The table from ``merge``.
+        out: The file to write, named ``.gz``.
+        variants: The scored file, if it has moved. Default: the file that ``run.json`` next to the
+            table names.
+
+    Returns:
+        Number of records.
+
+    Raises:
+        InputError: The scored file is not known, the table was not made from it, or a file cannot
+            be read or written.
+    """
+    run_file = table.with_name(RUN)
+    source = read_json(run_file)["variants"] if run_file.exists() else {}
+    if variants is None:
+        if not source:
+            raise InputError(
+                f"{table}: there is no {RUN} next to it, which names the scored variants. "
+                "Name them with --variants."
+            )
+        variants = Path(source["variants"])
+    is_vcf = source.get("format", "vcf") in ("vcf", "bcf")
+    done = export_vcf(
+        table,
+        out,
+        variants=variants if is_vcf else None,
+        is_part=source.get("regions") is not None,
+    )
+    logger.info("%s: %s records, %s with rows", out, f"{done.records:,}", f"{done.annotated:,}")
+    return done.records
 
 
 def export_vcf(

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import writing
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import ANY_SHARD
 from evo2_tasks.table.parquet import open_table, read_rows, reading_table, write_table
 from evo2_tasks.table.provenance import canonical_json
 
@@ -39,7 +40,7 @@ def parts_folder(scores: Path) -> Path:
 
 def remove_parts(scores_folder: Path) -> None:
     """Remove what is kept of all shards, of another number of shards too: the table is written."""
-    for folder in scores_folder.glob(f"*-of-*{SUFFIX}"):
+    for folder in scores_folder.glob(f"{ANY_SHARD}{SUFFIX}"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

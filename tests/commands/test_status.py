@@ -17,6 +17,7 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.interruption import Interrupted, Interruption
 from evo2_tasks.table.parts import parts_folder, read_stated
 from tests.steps.test_resume import Shard
+from tests.workflow.rules import read_rules
 
 
 @pytest.fixture
@@ -107,6 +108,31 @@ def test_a_job_that_failed_is_named_with_its_last_line(run: Path) -> None:
     (failure,) = status.failures
     assert failure.log.endswith("2-of-2.log")
     assert failure.last_line.endswith("ERROR disk: cannot be written")
+
+
+LOGS = {name: rule.log.removeprefix("<logs>/") for name, rule in read_rules().items()}
+
+
+@pytest.mark.parametrize("log", LOGS.values(), ids=LOGS.keys())
+def test_a_failed_job_of_each_rule_is_named_once(run: Path, log: str) -> None:
+    names = {"variant_set": "v", "scoring": "s", "shard": "2-of-2", "model": "m"}
+    path = run / "results" / "logs" / log.format(**names, export="scores.tsv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("2026-01-01 00:00:00,000 ERROR disk: cannot be written\n")
+    (failure,) = [failure for status in read_status(run / "results") for failure in status.failures]
+    assert failure.log == str(path)
+
+
+def test_a_failed_job_before_the_split_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "fetch" / "m.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-01-01 00:00:00,000 ERROR the hub does not answer\n")
+    (status,) = read_status(tmp_path)
+    assert (status.variant_set, status.scoring, status.shards) == ("", "", 0)
+    assert status.failures[0].log == str(log)
+    (_, _, row, line) = CliRunner().invoke(main, ["status", str(tmp_path)]).stdout.splitlines()
+    assert row.split() == ["1"]
+    assert line.endswith("the hub does not answer")
 
 
 def test_a_job_that_was_killed_is_known_by_its_silence(run: Path) -> None:

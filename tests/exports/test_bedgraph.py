@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.exports.bedgraph import export_bedgraph
+from evo2_tasks.exports.bedgraph import write
 from evo2_tasks.table import sorting
 from evo2_tasks.table.snvs import find_change
 from tests.table.build import Row, make_row, slow_disk, write_result
@@ -81,7 +81,7 @@ def test_means_are_those_of_pandas(
     folder = tmp_path_factory.mktemp("bedgraph")
     rows = make_rows(seed, num_rows)
     table = write_result(folder / "scores.parquet", rows)
-    num_positions = export_bedgraph(table, folder / "scores.bedgraph")
+    num_positions = write(table, folder / "scores.bedgraph")
     found = read(folder / "scores.bedgraph")
     assert num_positions == len(found)
     assert [line[:3] for line in found] == [line[:3] for line in expected(rows)]
@@ -90,12 +90,12 @@ def test_means_are_those_of_pandas(
 
 def test_pieces_of_a_sort_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = write_result(tmp_path / "scores.parquet", make_rows(1))
-    export_bedgraph(table, tmp_path / "one.bedgraph")
+    write(table, tmp_path / "one.bedgraph")
     for rows in (1, 2, 7):
         settings = {"run_rows": 50, "piece_rows": rows}
         for name, value in settings.items():
             monkeypatch.setitem(sorting.sort_rows.__kwdefaults__, name, value)
-        export_bedgraph(table, tmp_path / "many.bedgraph")
+        write(table, tmp_path / "many.bedgraph")
         assert (tmp_path / "many.bedgraph").read_bytes() == (tmp_path / "one.bedgraph").read_bytes()
 
 
@@ -103,7 +103,7 @@ def test_the_file_is_sorted_as_tools_want_it_and_can_be_indexed(tmp_path: Path) 
     rows = make_rows(2)
     table = write_result(tmp_path / "scores.parquet", rows)
     target = tmp_path / "scores.bedgraph.gz"
-    export_bedgraph(table, target)
+    write(table, target)
     found = read(target)
     assert found == sorted(found, key=lambda line: (line[0].encode(), line[1]))
     pysam.tabix_index(str(target), preset="bed")
@@ -115,7 +115,7 @@ def test_the_file_is_sorted_as_tools_want_it_and_can_be_indexed(tmp_path: Path) 
 
 def test_nothing_to_write_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = write_result(tmp_path / "scores.parquet", [make_row(0, ref="AC", alt="A")])
-    assert export_bedgraph(table, tmp_path / "scores.bedgraph") == 0
+    assert write(table, tmp_path / "scores.bedgraph") == 0
     assert (tmp_path / "scores.bedgraph").read_bytes() == b""
     assert "no substitution of a single base has a score" in caplog.text
 
@@ -123,4 +123,4 @@ def test_nothing_to_write_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 def test_the_table_is_not_overwritten(tmp_path: Path) -> None:
     table = write_result(tmp_path / "scores.parquet", [make_row(0)])
     with pytest.raises(InputError, match="is an input file"):
-        export_bedgraph(table, table)
+        write(table, table)

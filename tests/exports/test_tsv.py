@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo2_tasks.exports.tsv import escape_text, export_tsv, format_rows
+from evo2_tasks.exports.tsv import escape_text, format_rows, write
 from evo2_tasks.genome.records import CarryField
 from tests.table.build import make_row, slow_disk, write_result
 
@@ -72,7 +72,7 @@ def test_hostile_rows_come_back(tmp_path_factory: pytest.TempPathFactory, notes:
         for number, (text, texts) in enumerate(notes)
     ]
     table = write_result(folder / "x.parquet", rows, CARRY)
-    assert export_tsv(table, folder / "x.tsv") == len(rows)
+    assert write(table, folder / "x.tsv") == len(rows)
     header, lines = read(folder / "x.tsv")
     for row, line in zip(rows, lines, strict=True):
         cells = dict(zip(header, line, strict=True))
@@ -86,7 +86,7 @@ def test_hostile_rows_come_back(tmp_path_factory: pytest.TempPathFactory, notes:
 def test_csv_readers_and_pandas_agree(tmp_path: Path):
     rows = [make_row(i, note=text, notes=[text]) for i, text in enumerate(HOSTILE)]
     table = write_result(tmp_path / "x.parquet", rows, CARRY)
-    export_tsv(table, tmp_path / "x.tsv")
+    write(table, tmp_path / "x.tsv")
     text = (tmp_path / "x.tsv").read_bytes().decode()
     by_csv = list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t"))
     by_pandas = pd.read_csv(tmp_path / "x.tsv", sep="\t", dtype=str, keep_default_na=False)
@@ -110,7 +110,7 @@ def test_nulls_flags_and_numbers_are_plain(tmp_path: Path):
         make_row(1, status="too_long"),
     ]
     table = write_result(tmp_path / "x.parquet", rows)
-    export_tsv(table, tmp_path / "x.tsv")
+    write(table, tmp_path / "x.tsv")
     header, lines = read(tmp_path / "x.tsv")
     first, second = (dict(zip(header, line, strict=True)) for line in lines)
     assert (first["llr"], first["flags"], first["pos"]) == ("-0.25", "clipped;moved", "100")
@@ -119,9 +119,9 @@ def test_nulls_flags_and_numbers_are_plain(tmp_path: Path):
 
 def test_a_name_in_gz_is_compressed_the_same_each_time(tmp_path: Path):
     table = write_result(tmp_path / "x.parquet", [make_row(number) for number in range(2000)])
-    export_tsv(table, tmp_path / "plain.tsv")
+    write(table, tmp_path / "plain.tsv")
     for name in ("one.tsv.gz", "two.tsv.gz"):
-        export_tsv(table, tmp_path / name)
+        write(table, tmp_path / name)
     packed = (tmp_path / "one.tsv.gz").read_bytes()
     assert gzip.decompress(packed) == (tmp_path / "plain.tsv").read_bytes()
     assert packed == (tmp_path / "two.tsv.gz").read_bytes()
@@ -129,5 +129,5 @@ def test_a_name_in_gz_is_compressed_the_same_each_time(tmp_path: Path):
 
 def test_a_table_without_rows_is_a_header(tmp_path: Path):
     table = write_result(tmp_path / "x.parquet", [])
-    assert export_tsv(table, tmp_path / "x.tsv") == 0
+    assert write(table, tmp_path / "x.tsv") == 0
     assert (tmp_path / "x.tsv").read_text().count("\n") == 1

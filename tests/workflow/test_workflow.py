@@ -420,12 +420,12 @@ def test_the_report_of_a_set_can_be_asked_for(project: Project) -> None:
 def test_exports_are_added_to_a_finished_run(done: Project) -> None:
     done.config["variant_sets"]["a"]["exports"] = ["vcf", "bedgraph", "tsv"]
     assert done.planned() == [
-        "Writing TSV: a, long",
-        "Writing TSV: a, short",
-        "Writing VCF: a, long",
-        "Writing VCF: a, short",
-        "Writing bedGraph: a, long",
-        "Writing bedGraph: a, short",
+        "Exporting as bedgraph: a, long",
+        "Exporting as bedgraph: a, short",
+        "Exporting as tsv: a, long",
+        "Exporting as tsv: a, short",
+        "Exporting as vcf: a, long",
+        "Exporting as vcf: a, short",
     ]
 
 
