@@ -10,7 +10,7 @@ import pysam
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, InvalidRecord, Record
 from evo2_tasks.genome.regions import find_regions, region_contigs
-from evo2_tasks.genome.vcf import carried_columns, make_record
+from evo2_tasks.genome.vcf import carried_columns, contig_names, make_record
 from evo2_tasks.io.htslib import header_lines, open_bcf, open_indexed_vcf, record_line
 from evo2_tasks.io.vcf_text import COLUMNS, is_data, parse_position, read_vcf, split_header
 from evo2_tasks.io.words import shown_path
@@ -48,7 +48,8 @@ class BcfReader:
                 # name is looked up.
                 known = {name for name in region_contigs(regions) if name in file.header.contigs}
                 contigs = sorted(known, key=lambda name: file.header.contigs[name].id)
-                self._regions = find_regions(regions, contigs, path)
+                others = [name for name in contig_names(header) if name not in known]
+                self._regions = find_regions(regions, [*contigs, *others], path)
 
     @property
     def carry_fields(self) -> tuple[CarryField, ...]:
@@ -98,8 +99,7 @@ class VcfRegionReader:
         self._columns = carried_columns(header, path, carry)
         with open_indexed_vcf(path) as file:
             # The index lists only the contigs that have records.
-            defined = (attributes.get("ID", "") for attributes in header.definitions("contig"))
-            contigs = list(dict.fromkeys([*file.contigs, *defined]))
+            contigs = list(dict.fromkeys([*file.contigs, *contig_names(header)]))
             self._regions = [
                 region
                 for region in find_regions(regions, contigs, path)

@@ -1,17 +1,28 @@
-"""Stretches of contigs that the user asked for, each position once."""
+"""Regions: stretches of contigs, and how a user writes them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import shown, shown_path
 
-_SPAN = re.compile(r"([0-9][0-9,]*)(-([0-9][0-9,]*)?)?")
-_LAST = 2**31 - 1
+TELOMERE: Final = -1
+"""Start of a whole contig: VCF position 0, before the first base."""
+
+OPEN_END: Final = 2**63 - 1
+"""End of a region without a last position."""
+
+_MAX_INDEXED: Final = 2**31 - 1
+"""Last position that htslib looks up in an index."""
+
+_MAX_DIGITS: Final = 18
+_SPAN: Final = re.compile(r"(?P<first>[0-9,]+)(?P<dash>-(?P<last>[0-9,]*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,34 +30,76 @@ class Region:
     """A stretch of a contig, 0-based and half-open.
 
     Attributes:
-        contig: As the file names it.
-        start: First base.
-        end: Base after the last one.
-        previous_end: End of the region before it on the same contig, 0 if there is none. A record
-            that starts before it has been found with that region already.
+        contig: Name of the contig.
+        start: First position.
+        end: Position after the last one.
+        previous_end: End of the previous region on the same contig, 0 if there is none. A record
+            that starts before it was already found with that region.
     """
 
     contig: str
-    start: int
-    end: int
+    start: int = TELOMERE
+    end: int = OPEN_END
     previous_end: int = 0
 
 
-def find_regions(texts: Sequence[str], contigs: Sequence[str], path: Path) -> list[Region]:
-    """Parse regions, put them into the order of the contigs, and merge those that touch.
+def parse_region(text: str, contigs: Collection[str], source: Path) -> Region:
+    """Read a region as bcftools does; positions are 1-based and both ends are included.
+
+    Examples are ``chr17``, ``chr17:43,044,295`` (one position), ``chr17:43,044,295-43,045,000`` and
+    ``chr17:43,044,295-`` (to the end). A text that is the name of a contig is this whole contig,
+    also if the name has a colon. Braces separate the name from the positions:
+    ``{HLA-A*01:01}:5-9``.
 
     Args:
-        texts: ``chr1``, ``chr1:1,001-2,000``, ``chr1:1001-`` or ``chr1:1001``, 1-based.
-        contigs: Of the file, in its order.
-        path: The file, for messages.
+        text: The region.
+        contigs: Names of the contigs to choose from.
+        source: The file or table that has these contigs, for messages.
 
     Raises:
-        InputError: A region is none of these, or is on none of the contigs.
+        InputError: The text is not a region, or is on none of the contigs.
+    """
+    where = f"{shown_path(source)}: region '{shown(text)}'"
+    known = [(name, span) for name, span in _readings(text) if name in contigs]
+    if not known:
+        raise InputError(f"{where}: {_describe_contigs(text, contigs)}")
+    regions = [region for name, span in known if (region := _with_span(name, span)) is not None]
+    if not regions:
+        raise InputError(
+            f"{where}: '{shown(known[0][1])}' is not a range of positions. Expected a contig, or "
+            f"contig:first-last counted from 1, for example chr1:1,001-2,000."
+        )
+    if regions[0].start >= regions[0].end:
+        raise InputError(f"{where}: ends before it begins.")
+    return regions[0]
+
+
+def find_regions(texts: Sequence[str], contigs: Sequence[str], path: Path) -> list[Region]:
+    """Read the regions to look up in an index, sort them, and merge those that touch.
+
+    Args:
+        texts: Regions as :func:`parse_region` reads them.
+        contigs: Contigs of the file, in its order.
+        path: The file, for messages.
+
+    Returns:
+        The regions in the order of the contigs; positions start at 0 and end at 2^31 - 1.
+
+    Raises:
+        InputError: A text is not a region, or is on none of the contigs.
     """
     spans: dict[str, list[tuple[int, int]]] = {}
     for text in texts:
-        contig, start, end = _parse_region(text, contigs, path)
-        spans.setdefault(contig, []).append((start, end))
+        region = parse_region(text, contigs, path)
+        is_whole = region == Region(region.contig)
+        start = 0 if is_whole else region.start
+        end = _MAX_INDEXED if region.end == OPEN_END else region.end
+        if not 0 <= start < end <= _MAX_INDEXED:
+            raise InputError(
+                f"{shown_path(path)}: region '{shown(text)}': positions must be between 1 and "
+                f"{_MAX_INDEXED:,}."
+            )
+        spans.setdefault(region.contig, []).append((start, end))
     regions: list[Region] = []
     for contig in contigs:
         merged: list[Region] = []
@@ -61,30 +114,45 @@ def find_regions(texts: Sequence[str], contigs: Sequence[str], path: Path) -> li
 
 
 def region_contigs(texts: Sequence[str]) -> Iterator[str]:
-    """Every name that the contig of a region can have: a name may hold colons itself."""
+    """Every name that the contig of one of these regions can have."""
     for text in texts:
-        yield text
-        yield text.rpartition(":")[0]
+        yield from (name for name, _ in _readings(text))
 
 
-def _parse_region(text: str, contigs: Sequence[str], path: Path) -> tuple[str, int, int]:
-    if text in contigs:
-        return text, 0, _LAST
-    contig, _, span = text.rpartition(":")
-    if contig not in contigs:
-        names = ", ".join(shown(name) for name in contigs[:8])
-        raise InputError(
-            f"{shown_path(path)}: regions: '{shown(text)}' is on no contig of the file, whose "
-            f"contigs are: {names}{', ...' if len(contigs) > 8 else ''}."
-        )
-    found = _SPAN.fullmatch(span)
-    start = int(found[1].replace(",", "")) if found else 0
-    end = start
-    if found and found[2]:
-        end = int(found[3].replace(",", "")) if found[3] else _LAST
-    if not 1 <= start <= end <= _LAST:
-        raise InputError(
-            f"{shown_path(path)}: regions: '{shown(text)}' is no region; expected a contig or "
-            f"contig:first-last, 1-based, such as chr1:1,001-2,000."
-        )
-    return contig, start - 1, end
+def _readings(text: str) -> Iterator[tuple[str, str | None]]:
+    """The ways to read a region, the preferred one first: a contig's name, and its positions."""
+    yield text, None
+    if text.startswith("{") and "}" in text:
+        name, _, span = text[1:].rpartition("}")
+        yield name, span.removeprefix(":") if span else None
+    name, colon, span = text.rpartition(":")
+    if colon:
+        yield name, span
+
+
+def _with_span(contig: str, span: str | None) -> Region | None:
+    """A region from its contig and its positions; None if these are not a range."""
+    if span is None:
+        return Region(contig)
+    match = _SPAN.fullmatch(span)
+    if match is None:
+        return None
+    first, last = ((match[name] or "").replace(",", "") for name in ("first", "last"))
+    if not first or max(len(first), len(last)) > _MAX_DIGITS:
+        return None
+    start = int(first) - 1
+    if match["dash"] is None:
+        return Region(contig, start, start + 1)
+    return Region(contig, start, int(last) if last else OPEN_END)
+
+
+def _describe_contigs(text: str, contigs: Collection[str]) -> str:
+    """Why a region is on none of the contigs, and which contigs there are."""
+    if not contigs:
+        return "there are no contigs."
+    names = [name for name, _ in _readings(text)]
+    name = names[min(1, len(names) - 1)]
+    near = get_close_matches(name, contigs, n=3) or sorted(contigs)[:8]
+    listed = ", ".join(f"'{shown(contig)}'" for contig in near)
+    more = ", ..." if len(contigs) > len(near) else ""
+    return f"there is no contig '{shown(name)}'; there are {listed}{more}."

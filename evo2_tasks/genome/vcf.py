@@ -75,6 +75,11 @@ def carried_columns(header: VcfHeader, path: Path, carry: Sequence[str]) -> Carr
     return CarriedColumns(shown_path(path), carry, info, percent_encoded=percent_encoded)
 
 
+def contig_names(header: VcfHeader) -> list[str]:
+    """The contigs that the header defines, in its order."""
+    return [attributes.get("ID", "") for attributes in header.definitions("contig")]
+
+
 def make_record(
     line: bytes, columns: CarriedColumns, number: int | None = None
 ) -> Record | InvalidRecord:
