@@ -1,8 +1,8 @@
-"""The errors that a user can cause, each one line: what, where, what was expected, what to do."""
+"""The error for a user's mistake: one line with what, where, what was expected, what to do."""
 
 
 class InputError(Exception):
-    """What a user gave cannot be used: a file, a config key, an argument.
+    """A file, a config key or an argument that the user gave cannot be used.
 
     The message is one line. The command prints it without a traceback and exits with 2.
     """

@@ -28,7 +28,7 @@ from evo2_tasks.layout import (
     shard_run_file,
 )
 from evo2_tasks.table.parquet import count_rows
-from evo2_tasks.table.parts import count_tokens, parts_folder, read_stated
+from evo2_tasks.table.parts import count_tokens, parts_folder, read_usage
 from evo2_tasks.table.provenance import read_provenance
 
 SECONDS_OF_SILENCE = 180.0  # a running job writes to its log every 30 s
@@ -157,7 +157,7 @@ def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringSta
             parts = [read_json(shard_run_file(scores))]
             newest = max(newest, scores.stat().st_mtime)
         else:
-            parts = [] if source is None else read_stated(parts_folder(scores), source)
+            parts = [] if source is None else read_usage(parts_folder(scores), source)
             status.alleles_done += sum(part["alleles_tried"] for part in parts)
             name = shard_name(shard, status.shards)
             _add_job(status, logs / STEPS["score"].log.format(**names, shard=name))

@@ -1,4 +1,4 @@
-"""Opening what a step reads: variants and reference as the settings name them."""
+"""Opening the variants and the reference of a step, as its settings name them."""
 
 import logging
 from pathlib import Path
@@ -25,7 +25,7 @@ def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> Variant
         InputError: The file cannot be read, or lacks a field that evaluation needs.
     """
     settings = find_variant_set(config, variant_set)
-    # Where it is not needed a bad file is told before a whole genome is indexed.
+    # If the reference is not needed, a bad file is reported before a whole genome is indexed.
     needs_reference = find_format(path, has_regions=bool(settings.saturate)) in WITHOUT_BASES
     source = open_variants(
         path,
@@ -53,7 +53,7 @@ def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> Variant
 
 
 def open_reference(config: RunConfig, name: str) -> Reference:
-    """Open a reference of the config; an index that has no place beside it goes to the results."""
+    """Open a reference; an index that cannot be written next to it goes to the results folder."""
     settings = config.references[name]
     return Reference(
         settings.fasta,

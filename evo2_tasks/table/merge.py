@@ -1,4 +1,4 @@
-"""From shards to the result: one table with a row for each allele, checked on the way."""
+"""Merging shards into the result: one table with one row for each allele, with checks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from evo2_tasks.table.statistics import Counts
 
 _RANK: Final = "\0rank"
 _ORDER_POS: Final = "\0pos"
-"""Columns that only sorting sees; no column of a table is named so."""
+"""Columns for sorting only; no column of a table can have these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +51,22 @@ def merge_shards(
     contig_order: Sequence[str] | None = None,
     row_group_rows: int = ROW_GROUP_ROWS,
 ) -> Counts:
-    """Join the windows and the scores of all shards to one table.
+    """Join the windows and the scores of all shards into one table.
 
-    The files may be named in any order: the rows state theirs. The table's bytes depend on the
-    rows, not on the number of shards.
+    The files may be given in any order, because the keys of the rows state the order. The bytes of
+    the table depend on the rows, not on the number of shards.
 
     Args:
         windows: Windows file of each shard.
         scores: Scores file of each shard.
         target: The table to write.
-        expected_alleles: Alleles that ``split`` counted.
-        contig_order: Contigs of the reference in its order, for a table in the order of
-            positions; contigs that are not named come last, in input order. None keeps the order
-            of the input.
-        row_group_rows: Rows of a row group.
+        expected_alleles: Number of alleles that ``split`` counted.
+        contig_order: Contigs in the order of the reference, to sort the table by position; other
+            contigs come last, in input order. None keeps the order of the input.
+        row_group_rows: Number of rows in a row group.
 
     Returns:
-        What the table holds.
+        Counts of the table's rows.
 
     Raises:
         InputError: The shards do not fit together, or a file cannot be read or written.
@@ -88,7 +87,7 @@ def merge_shards(
             writer.write(table)
         if counts.alleles != expected_alleles:
             raise InputError(
-                f"{shown_path(target)}: the shards hold {counts.alleles} alleles, but the input "
+                f"{shown_path(target)}: the shards have {counts.alleles} alleles, but the input "
                 f"has {expected_alleles}. Name the files of all shards of one split."
             )
     return counts
@@ -107,7 +106,7 @@ def _first_key(path: Path) -> tuple[int, int] | None:
 
 
 def _in_row_order(paths: Sequence[Path]) -> list[Path]:
-    """Files sorted by their first row; those without rows hold nothing to order, and come last."""
+    """Sort files by their first row; files without rows come last."""
     keys = {path: _first_key(path) for path in paths}
     filled = sorted((key, path) for path, key in keys.items() if key is not None)
     return [path for _, path in filled] + [path for path, key in keys.items() if key is None]
@@ -125,32 +124,32 @@ def _pair_shards(windows: Sequence[Path], scores: Sequence[Path]) -> list[_Shard
     if len(windows) != len(scores):
         raise InputError(
             f"merge: {len(windows)} windows files, but {len(scores)} scores files. Name one of "
-            "each for every shard."
+            "each kind for every shard."
         )
     pairs = zip(_in_row_order(windows), _in_row_order(scores), strict=True)
     return [_Shard(*pair) for pair in pairs]
 
 
 def _common_provenance(shards: Sequence[_Shard]) -> Provenance:
-    """The provenance of all scores; it must extend that of the windows they were made from."""
+    """The common provenance of all scores; it must agree with the provenance of their windows."""
     first = shards[0].scores
-    found = [read_provenance(shard.scores) for shard in shards]
-    for shard, scored in zip(shards, found, strict=True):
-        require_same_signature(first, found[0].signature, shard.scores, scored.signature)
+    all_scored = [read_provenance(shard.scores) for shard in shards]
+    for shard, scored in zip(shards, all_scored, strict=True):
+        require_same_signature(first, all_scored[0].signature, shard.scores, scored.signature)
         placed = read_provenance(shard.windows).signature
         known = {key: value for key, value in scored.signature.items() if key in placed}
         require_same_signature(shard.windows, placed, shard.scores, known)
-    versions = sorted({scored.version for scored in found})
-    models = sorted({scored.model for scored in found if scored.model is not None})
+    versions = sorted({scored.version for scored in all_scored})
+    models = sorted({scored.model for scored in all_scored if scored.model is not None})
     return Provenance(
-        signature=found[0].signature,
+        signature=all_scored[0].signature,
         version=",".join(versions),
         model=",".join(models) or None,
     )
 
 
 def _final_schema(shards: Sequence[_Shard]) -> pa.Schema:
-    """Schema of the result: our columns, then those that the windows files carry along."""
+    """Schema of the result: the own columns, then the carried columns of the windows files."""
     carried = _carried_fields(shards[0].windows)
     for shard in shards:
         if _carried_fields(shard.windows) != carried:
@@ -167,15 +166,15 @@ def _carried_fields(windows: Path) -> list[pa.Field]:
 
 
 def _other_fields(source: Path, columns: Sequence[Column]) -> list[pa.Field]:
-    """Fields of a file that has these columns, without them."""
+    """The fields of a file that are not among these columns, all of which the file must have."""
     with open_table(source, [column.name for column in columns]) as file:
         schema = file.schema_arrow
     for column in columns:
-        found = schema.field(column.name).type
-        if found != column.type:
+        actual = schema.field(column.name).type
+        if actual != column.type:
             raise InputError(
-                f"{shown_path(source)}: column {column.name} is {found}, expected {column.type}. "
-                "Make the file again with this version."
+                f"{shown_path(source)}: column {column.name} has the type {actual}, expected "
+                f"{column.type}. Make the file again with this version."
             )
     own = {column.name for column in columns}
     return [field for field in schema if field.name not in own]
@@ -196,7 +195,7 @@ def _join_shards(shards: Sequence[_Shard], schema: pa.Schema) -> Iterator[pa.Tab
 def _read_aligned(
     shard: _Shard, placed_names: Sequence[str], score_names: Sequence[str]
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Pieces of the two files that hold the same rows, whatever their row groups."""
+    """Read the two files in pieces with the same rows, also if their row groups differ."""
     placed_batches = read_rows(shard.windows, placed_names)
     scored_batches = read_rows(shard.scores, score_names)
     placed, scored = next(placed_batches, None), next(scored_batches, None)
@@ -217,7 +216,7 @@ def _read_aligned(
 
 
 def _require_rising(rows: pa.RecordBatch, last: tuple[int, int], source: Path) -> tuple[int, int]:
-    """Make sure that the join keys rise from row to row, so that none comes twice."""
+    """Make sure that the keys rise from row to row, so that no key occurs twice."""
     records = np.append(last[0], rows.column("record").to_numpy())
     alleles = np.append(last[1], rows.column("allele").to_numpy())
     rising = (records[1:] > records[:-1]) | (
@@ -248,8 +247,8 @@ def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _
         if pc.any(differs).as_py():
             raise InputError(
                 f"{shown_path(shard.windows)} and {shown_path(shard.scores)} are not row-aligned: "
-                f"{_at(placed, differs)} is another allele in the second. Name two files of one "
-                "shard."
+                f"{_at(placed, differs)} is another allele in the second file. Name two files of "
+                "one shard."
             )
     before, after = placed.column("status"), scored.column("status")
     require_unscored(before, shard.windows)
@@ -257,7 +256,8 @@ def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _
     unknown = pc.invert(pc.is_in(after, value_set=pa.array(STATUSES)))
     if pc.any(unknown).as_py():
         raise InputError(
-            f"{shown_path(shard.scores)}: {_at(scored, unknown)} has an unknown status."
+            f"{shown_path(shard.scores)}: {_at(scored, unknown)} has an unknown status. Score the "
+            "shard again with this version."
         )
     was_tried = pc.and_(
         pc.equal(before, TO_SCORE), pc.or_(scored_rows, pc.equal(after, "non_finite"))
@@ -271,14 +271,15 @@ def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _
     wrong = pc.xor(scored_rows, pc.is_valid(scored.column("llr")))
     if pc.any(wrong).as_py():
         raise InputError(
-            f"{shown_path(shard.scores)}: {_at(scored, wrong)} must have an llr exactly if it is "
-            "scored."
+            f"{shown_path(shard.scores)}: {_at(scored, wrong)} is scored without an llr, or has an "
+            "llr without being scored. Score the shard again."
         )
     for name in ALL_SCORE_COLUMNS:
         infinite = pc.invert(pc.is_finite(scored.column(name)))
         if pc.any(infinite).as_py():
             raise InputError(
-                f"{shown_path(shard.scores)}: {name} of {_at(scored, infinite)} is not finite."
+                f"{shown_path(shard.scores)}: {name} of {_at(scored, infinite)} is not finite. "
+                "Score the shard again."
             )
 
 
@@ -298,7 +299,7 @@ def _sort_by_position(
     known = pa.array(contig_order, pa.string())
 
     def with_keys(table: pa.Table) -> pa.Table:
-        # A row that is out before its contig is looked up may still be on a known one.
+        # Rows with an early status have no reference_contig, but their contig may be known.
         contig = pc.coalesce(
             table.column("reference_contig").cast(pa.string()),
             table.column("contig").cast(pa.string()),

@@ -1,4 +1,4 @@
-"""Finished parts of a shard: what a killed job leaves behind, for the next one to go on from."""
+"""Finished parts of a shard: kept on disk, so that the next job continues after a killed one."""
 
 from __future__ import annotations
 
@@ -26,50 +26,54 @@ logger = logging.getLogger(__name__)
 KEY: Final = "key"
 SOURCE: Final = "source"
 DIGEST: Final = "digest"
-STATED: Final = "stated"
+USAGE: Final = "stated"
+"""Column of the windows, tokens and seconds of a part; files of earlier versions have this name."""
 SUFFIX: Final = ".parts"
-"""Ending of the folder beside a shard's scores."""
+"""Ending of the folder next to a shard's scores."""
 ALL_PARTS: Final = "all"
-"""Stands in the place of the number in the name of the file that holds all parts of a shard."""
+"""Replaces the number in the name of the file with all parts of a shard."""
 
 
 def parts_folder(scores: Path) -> Path:
-    """Where the parts of a shard wait; it is no output of the workflow, which would delete it."""
+    """The folder of a shard's parts.
+
+    It is not an output of a rule, because Snakemake deletes the outputs of failed jobs.
+    """
     return scores.with_suffix(SUFFIX)
 
 
 def remove_parts(scores_folder: Path) -> None:
-    """Remove what is kept of all shards, of another number of shards too: the table is written."""
+    """Remove the parts of all shards, also those of a run with another number of shards."""
     for folder in scores_folder.glob(f"{ANY_SHARD}{SUFFIX}"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_stated(folder: Path, source: str) -> list[dict[str, Any]]:
-    """What each finished part in a folder states about itself, in order.
+def read_usage(folder: Path, source: str) -> list[dict[str, Any]]:
+    """The usage (windows, tokens, seconds) of each finished part in a folder, in their order.
 
-    Parts come and go while a job runs; those that cannot be read are left out.
+    A running job adds and removes files; files that cannot be read are left out.
 
     Args:
-        folder: Of the parts of a shard.
-        source: SHA-256 of the windows file; parts of another one are left out.
+        folder: The folder of a shard's parts.
+        source: SHA-256 of the windows file; parts of another windows file are left out.
     """
-    stated: dict[int, dict[str, Any]] = {}
-    # While a job puts its parts together, they are there twice.
+    usage: dict[int, dict[str, Any]] = {}
+    # While a job writes all parts into one file, each part is in two files.
     for path in sorted(folder.glob("[!.]*.parquet")):
         number = path.stem.rpartition("-")[2]
         with suppress(InputError, ValueError):
             first = 0 if number == ALL_PARTS else int(number)
-            rows = [row for batch in read_rows(path, [SOURCE, STATED]) for row in batch.to_pylist()]
-            stated |= {
-                first + offset: json.loads(row[STATED])
+            rows = [row for batch in read_rows(path, [SOURCE, USAGE]) for row in batch.to_pylist()]
+            usage |= {
+                first + offset: json.loads(row[USAGE])
                 for offset, row in enumerate(rows)
                 if row[SOURCE] == source
             }
-    return [stated[number] for number in sorted(stated)]
+    return [usage[number] for number in sorted(usage)]
 
 
 def count_tokens(windows_file: Path) -> int:
-    """Tokens of all windows of a shard, shared ones as often as they are asked for."""
+    """Number of tokens in all windows of a shard; a shared window counts once for each allele."""
     return sum(
         2 * (pc.sum(column).as_py() or 0)
         for batch in read_rows(windows_file, ["length_fwd", "length_rev"])
@@ -78,16 +82,18 @@ def count_tokens(windows_file: Path) -> int:
 
 
 class PartStore:
-    """The finished parts of one shard: a file for each, and one for all when the last is done.
+    """The finished parts of one shard.
 
-    The files are tables with a row, which is a row group, for each part. A part is read back
-    exactly if it was computed from the same windows in the same way.
+    Each part is written to its own file. After the last part, one file with all parts replaces
+    them. The files are tables; each row is one part, and a row group of its own. A part is used
+    again only if it was computed from the same windows in the same way.
 
     Args:
-        scores: The shard's file of scores; the parts lie in a folder beside it.
+        scores: The shard's scores file; the parts are in a folder next to it.
         source: SHA-256 of the windows file.
-        key: What shapes the numbers: signature, batches, threads, versions, kind of device.
-        names: The columns of numbers.
+        key: All settings that change the numbers: signature, batches, threads, versions, kind of
+            device.
+        names: Names of the columns of numbers.
     """
 
     def __init__(
@@ -95,15 +101,15 @@ class PartStore:
     ) -> None:
         self._folder = parts_folder(scores)
         self._source = source
-        shaping = {**key, SOURCE: source}
-        self._key = hashlib.sha256(canonical_json(shaping).encode()).hexdigest()
+        full_key = {**key, SOURCE: source}
+        self._key = hashlib.sha256(canonical_json(full_key).encode()).hexdigest()
         self._names = tuple(names)
         self._schema = pa.schema(
             [
                 (KEY, pa.string()),
                 (SOURCE, pa.string()),
                 (DIGEST, pa.string()),
-                (STATED, pa.string()),
+                (USAGE, pa.string()),
                 *((name, pa.list_(pa.float64())) for name in names),
             ]
         )
@@ -122,62 +128,63 @@ class PartStore:
     def read(
         self, number: int, digest: str
     ) -> tuple[list[tuple[float | None, ...]], dict[str, Any]] | None:
-        """The rows of a part and what it states about itself; None if it is still to be done.
+        """Read the rows and the usage of a part; None if the part is not finished.
 
         Args:
-            number: Of the part in its shard.
-            digest: Of the windows that the part consists of.
+            number: Number of the part in its shard.
+            digest: Digest of the windows of the part.
         """
         part = self._find(number, digest)
         if part is None:
             return None
         (values,) = part.to_pylist()
         rows = list(zip(*(values[name] for name in self._names), strict=True))
-        return rows, json.loads(values[STATED])
+        return rows, json.loads(values[USAGE])
 
     def write(
         self,
         number: int,
         digest: str,
         rows: Sequence[tuple[float | None, ...]],
-        stated: Mapping[str, Any],
+        usage: Mapping[str, Any],
     ) -> None:
-        """Keep a part.
+        """Write a finished part.
 
         Args:
-            number: Of the part in its shard.
-            digest: Of the windows that the part consists of.
+            number: Number of the part in its shard.
+            digest: Digest of the windows of the part.
             rows: A row of numbers for each pair of windows.
-            stated: What to remember about it, JSON values only.
+            usage: Windows, tokens and seconds of the part, JSON values only.
 
         Raises:
-            InputError: It cannot be written.
+            InputError: The part cannot be written.
         """
         columns = dict(zip(self._names, zip(*rows, strict=True), strict=True))
-        told = {KEY: self._key, SOURCE: self._source, DIGEST: digest}
-        values = told | {STATED: canonical_json(stated)} | columns
+        labels = {KEY: self._key, SOURCE: self._source, DIGEST: digest}
+        values = labels | {USAGE: canonical_json(usage)} | columns
         with write_table(self._path(f"{number:06d}"), self._schema) as writer:
             writer.write_columns({name: [value] for name, value in values.items()})
 
     def finish(self, digests: Sequence[str]) -> None:
-        """Put all parts into one file, which stays until the shard is merged.
+        """Write all parts into one file, which is kept until the shard is merged.
 
-        A job may still be killed between its last file and the note that Snakemake makes of it;
-        then its files are deleted, and the next job finds everything here.
+        A job may be killed after it wrote its last output, but before Snakemake recorded this. Then
+        Snakemake deletes the outputs, and the next job reads all parts from this file.
 
         Args:
-            digests: Of the windows of each part of the shard.
+            digests: Digest of the windows of each part of the shard.
 
         Raises:
-            InputError: It cannot be written, or a part is gone.
+            InputError: The file cannot be written, or a part is missing.
         """
         with write_table(self._path(ALL_PARTS), self._schema, row_group_rows=1) as writer:
             for number, digest in enumerate(digests):
                 part = self._find(number, digest)
                 if part is None:
                     raise InputError(
-                        f"{shown_path(self._folder)}: part {number} is gone: another job scores "
-                        "this shard too, or has done it. If none does, score it again."
+                        f"{shown_path(self._folder)}: part {number} is missing: another job is "
+                        "scoring this shard too, or has finished it. If there is no such job, "
+                        "score the shard again."
                     )
                 writer.write(part)
         for path in self._folder.glob(f"{self._prefix}[0-9]*.parquet"):
@@ -201,8 +208,8 @@ class PartStore:
             with open_table(path, self._schema.names) as file, reading_table(path):
                 return file.read_row_group(row, self._schema.names, use_threads=False)
         except InputError as error:
-            # Removed by another job that has just finished the shard, or broken on its disk.
-            logger.warning("computed again: %s", error)
+            # Another job removed the file after it finished the shard, or the file is damaged.
+            logger.warning("a part is computed again: %s", error)
             return None
 
     @property

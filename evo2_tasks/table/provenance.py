@@ -1,8 +1,8 @@
-"""Where a table comes from: the signature of its scores, and how files state it.
+"""Provenance of a table: the signature of its scores, and the metadata of its file.
 
-The *signature* holds what shapes a score, and nothing else. ``windows`` states the part that it
-knows (reference, scoring), ``score`` adds the rest; ``merge`` and the exports hand it on. Keys of
-the Parquet key-value metadata begin with ``evo2_tasks.``.
+The *signature* holds the settings that determine a score, and nothing else. ``windows`` writes the
+part that it knows (reference, scoring), ``score`` adds the rest, ``merge`` and the exports copy it.
+Keys of the Parquet key-value metadata begin with ``evo2_tasks.``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from evo2_tasks.table.schema import SCORES_VERSION
 PREFIX: Final = "evo2_tasks."
 
 METADATA_MEANINGS: Final[Mapping[str, str]] = {
-    "signature": "what shapes a score, as JSON with sorted keys: `scores_version`, `reference` "
-    "(GA4GH seqcol digest), `scoring` (settings), `weights` (SHA-256), `dtype`, `fp8`, "
-    "`prepend_bos`",
-    "version": "version of the package that computed the scores; of several ones all, joined by "
-    "a comma",
+    "signature": "the settings that determine a score, as JSON with sorted keys: "
+    "`scores_version`, `reference` (GA4GH seqcol digest), `scoring` (settings), `weights` "
+    "(SHA-256), `dtype`, `fp8`, `prepend_bos`",
+    "version": "version of the package that computed the scores; if there are several, all of "
+    "them, joined by commas",
     "model": "name of the model in the config",
-    "source": "SHA-256 of the file whose rows these are: in what `windows` wrote of the shard, in "
-    "what `score` wrote of the windows",
-    "order": "`input`, or `position`: contigs as in the reference, then `pos`",
+    "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
+    "windows file in a file of `score`; absent in the result",
+    "order": "order of the rows: `input`, or `position` (contigs as in the reference, then `pos`)",
 }
-"""Keys of the Parquet metadata, without prefix."""
+"""Keys of the Parquet metadata without their prefix, and their meanings."""
 
 
 def package_version() -> str:
@@ -42,7 +42,7 @@ def package_version() -> str:
 
 
 def make_windows_signature(*, reference_digest: str, scoring: Mapping[str, Any]) -> dict[str, Any]:
-    """Signature as far as ``windows`` knows it.
+    """The part of the signature that ``windows`` knows.
 
     Args:
         reference_digest: GA4GH seqcol digest of the reference.
@@ -64,14 +64,14 @@ def make_signature(
     fp8: str,
     prepend_bos: bool,
 ) -> dict[str, Any]:
-    """Signature of scores.
+    """The signature of scores.
 
     Args:
         reference_digest: GA4GH seqcol digest of the reference.
         scoring: The scoring's settings, JSON values only.
         weights_digest: SHA-256 of the model's tensors.
-        dtype: Arithmetic of the model, ``float32`` say.
-        fp8: How its input projections are computed, ``off`` or the way of FP8.
+        dtype: Data type of the model's arithmetic, for example ``float32``.
+        fp8: FP8 mode of the model's input projections, ``off`` without FP8.
         prepend_bos: Whether a window begins with a BOS token.
     """
     return make_windows_signature(reference_digest=reference_digest, scoring=scoring) | {
@@ -83,20 +83,20 @@ def make_signature(
 
 
 def canonical_json(value: Mapping[str, Any]) -> str:
-    """JSON of a value, the same for equal values: sorted keys, no spaces, ASCII."""
+    """Convert a value to JSON, equal values to the same text: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a file states about itself.
+    """The provenance in the metadata of a file.
 
     Attributes:
-        signature: What shapes its scores, as far as the step that wrote it knows.
-        version: Of the package that wrote it.
+        signature: The settings that determine its scores, as far as the writing step knows them.
+        version: Version of the package that wrote the file.
         model: Name of the model in the config; None before ``score``.
-        order: Of the rows, ``input`` or ``position``.
-        source: SHA-256 of the one file whose rows it has; None where there is no such file.
+        order: Order of the rows, ``input`` or ``position``.
+        source: SHA-256 of the file that the rows come from; None if they come from several files.
     """
 
     signature: Mapping[str, Any]
@@ -106,7 +106,7 @@ class Provenance:
     source: str | None = None
 
     def metadata(self) -> dict[str, str]:
-        """Key-value metadata of a Parquet file."""
+        """The provenance as key-value metadata of a Parquet file."""
         values = {
             "signature": canonical_json(self.signature),
             "version": self.version,
@@ -118,10 +118,10 @@ class Provenance:
 
 
 def read_provenance(source: Path) -> Provenance:
-    """What a Parquet file states about itself.
+    """Read the provenance in the metadata of a Parquet file.
 
     Raises:
-        InputError: The file is missing or broken, or none of ours.
+        InputError: The file is missing or broken, or was not written by this package.
     """
     stored = read_metadata(source)
     try:
@@ -129,11 +129,14 @@ def read_provenance(source: Path) -> Provenance:
         version, order = stored[PREFIX + "version"], stored[PREFIX + "order"]
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{shown_path(source)}: states no signature of evo2-tasks in its metadata. Expected "
-            "what `windows`, `score` or `merge` wrote."
+            f"{shown_path(source)}: the metadata contains no signature of evo2-tasks. Expected a "
+            "file that `windows`, `score` or `merge` wrote."
         ) from error
     if not isinstance(signature, dict):
-        raise InputError(f"{shown_path(source)}: its {PREFIX}signature is no JSON object.")
+        raise InputError(
+            f"{shown_path(source)}: {PREFIX}signature in the metadata is not a JSON object. Make "
+            "the file again."
+        )
     return Provenance(
         signature=signature,
         version=version,
@@ -143,29 +146,29 @@ def read_provenance(source: Path) -> Provenance:
     )
 
 
-def require_source(made: Path, stated: str | None, source: Path) -> None:
-    """Make sure that a file was made from another one as that is now.
+def require_source(made: Path, source_digest: str | None, source: Path) -> None:
+    """Make sure that a file was made from the present version of its source.
 
-    A job of an earlier run, on a node that was lost, may write its file at any later time.
+    A job of an earlier run on a lost node may still be running, and may write its file at any time.
 
     Args:
         made: The file, for messages.
-        stated: What it was made from; see `Provenance`.
-        source: What it is to be made from.
+        source_digest: The ``source`` of the file's `Provenance`.
+        source: The file that it must have been made from.
 
     Raises:
-        InputError: It was not.
+        InputError: The file was made from another source.
     """
-    if stated != digest_file(source):
+    if source_digest != digest_file(source):
         raise InputError(
-            f"{shown_path(made)}: is not made from {shown_path(source)} as it is now. A job of an "
-            "earlier run may have written one of them late: see that none is left, delete the "
-            "first file, and run again."
+            f"{shown_path(made)} was made from another version of {shown_path(source)}. A job of "
+            "an earlier run may have written one of them late: make sure that no such job is "
+            "running, delete the first file, and run again."
         )
 
 
 def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Keys of two signatures whose values differ, inner ones as ``scoring.window_length``."""
+    """Keys whose values differ in two signatures; inner keys as in ``scoring.window_length``."""
     keys = []
     for key in sorted({*one, *other}):
         left, right = one.get(key), other.get(key)
@@ -182,11 +185,11 @@ def require_same_signature(
     """Make sure that two files were made with the same settings.
 
     Raises:
-        InputError: They were not; it names the files and the keys that differ.
+        InputError: They were not. The message names the files and the differing keys.
     """
     keys = differing_keys(one_signature, other_signature)
     if keys:
         raise InputError(
-            f"{shown_path(one)} and {shown_path(other)} differ in {', '.join(keys)}: scores of "
-            "different signatures cannot be one table. Score both with the same settings."
+            f"{shown_path(one)} and {shown_path(other)} differ in {', '.join(keys)}, but must have "
+            "the same settings. Make both again with the same settings."
         )

@@ -1,4 +1,4 @@
-"""``run.json``: what a scoring did and what it cost."""
+"""``run.json``: counts, devices, time and memory of a scoring."""
 
 from __future__ import annotations
 
@@ -14,44 +14,50 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
-    "alleles": "rows of the table",
-    "scored": "rows with an `llr`",
-    "by_status": "rows of each status that occurs",
-    "by_flag": "rows of each flag that occurs",
-    "variants": "the input: its file, and what reading it counted",
-    "windows_run": "windows that went through the model",
-    "tokens_run": "tokens that went through the model",
-    "wall_s": "seconds of all scoring jobs together, whether or not they ran at once",
-    "verification": "whether the model gives the figures that are published of it: `status` "
-    "(`same_arithmetic`, `other_arithmetic`, `failed` if that was allowed, `not_verified` and the "
-    "`reason`), `of` which model, `differences`; by kind of device where there are several",
+    "alleles": "number of rows of the table",
+    "scored": "number of rows with an `llr`",
+    "by_status": "number of rows with each status that occurs",
+    "by_flag": "number of rows with each flag that occurs",
+    "variants": "the input: its file and its counts of records and alleles",
+    "windows_run": "number of windows that went through the model",
+    "tokens_run": "number of tokens that went through the model",
+    "wall_s": "sum of the run times of all scoring jobs, in seconds",
+    "verification": "whether the model gives its published values: `status` (`same_arithmetic`, "
+    "`other_arithmetic`, `failed` if the config allows it, or `not_verified` with a `reason`), "
+    "`of` (name of the published model) and `differences`; by kind of device if there are several",
     "devices": "kinds of devices that the shards ran on, with the number of shards of each",
-    "shards": "what each scoring job states about itself: device, versions, time, peak memory, "
-    "`parts` and how many of them were kept from an earlier try, `batch_tokens` (less than the "
-    "config's where memory was short), `canaries` (`llr` of fixed alleles)",
+    "shards": "one entry for each scoring job: device, versions, time, peak memory, number of "
+    "`parts`, `parts_kept` (parts that an earlier, interrupted job had finished), `batch_tokens` "
+    "(smaller than in the config if memory ran out), `canaries` (`llr` of fixed alleles)",
 }
-"""Keys of ``run.json``."""
+"""Keys of ``run.json``, and their meanings."""
 
 _SUMMED: Final = ("windows_run", "tokens_run", "wall_s")
 
 CANARY_TOLERANCES: Final[Mapping[str, float]] = {"float32": 1e-3, "bfloat16": 0.5}
-"""Nats by which the canaries of two shards may differ, by dtype. In bfloat16 models of width 128 to
-4,096 they were up to 0.26 away from the same model in float32."""
+"""Largest allowed difference between the canaries of two shards, nats, by dtype.
+
+The canaries of bfloat16 models of width 128 to 4,096 differed from those of the same model in
+float32 by up to 0.26.
+"""
 
 FP8_CANARY_TOLERANCE: Final = 0.5
-"""The same in FP8: for a last bit an input may round to another E4M3 number, which is up
-to an eighth away. With evo2-mini and made-up scales two ways of summing were up to 0.2 apart."""
+"""Largest allowed difference in FP8, nats.
+
+If an input differs in its last bit, it may be rounded to another E4M3 number, which differs by up
+to an eighth. With evo2-mini and made-up scales, two orders of summation differed by up to 0.2.
+"""
 
 
 def read_shards(shard_files: Sequence[Path]) -> list[dict[str, Any]]:
-    """What ``score`` wrote about each shard, in the order of their numbers.
+    """Read the JSON file that ``score`` wrote for each shard, in the order of shard numbers.
 
     Args:
-        shard_files: The JSON file beside the scores of each shard: an object with at least
+        shard_files: The JSON file next to the scores of each shard: an object with at least
             ``windows_run``, ``tokens_run`` and ``wall_s``.
 
     Raises:
-        InputError: A file is missing or states no such number.
+        InputError: A file is missing, or one of these values is not a number.
     """
     return [_read_shard(path) for path in sorted(shard_files, key=_by_number)]
 
@@ -59,24 +65,25 @@ def read_shards(shard_files: Sequence[Path]) -> list[dict[str, Any]]:
 def require_equal_devices(
     shards: Sequence[Mapping[str, Any]], *, dtype: str, fp8: bool, allow_mixed: bool
 ) -> None:
-    """Make sure that the devices of all shards compute the same, and are of one kind if asked.
+    """Make sure that all shards ran on devices that give the same scores.
 
     Args:
-        shards: What :func:`read_shards` gives.
-        dtype: Number type of the model.
-        fp8: Whether its projections are in FP8.
-        allow_mixed: Whether different kinds of devices may have worked on one table.
+        shards: Result of :func:`read_shards`.
+        dtype: Data type of the model.
+        fp8: Whether the model's input projections ran in FP8.
+        allow_mixed: Whether the shards may have run on different kinds of devices.
 
     Raises:
-        InputError: Two shards ran on different kinds of devices, which is not allowed, or give
-            different scores to the canaries.
+        InputError: The shards ran on different kinds of devices, and this is not allowed, or two
+            shards have different scores for the canaries.
     """
     kinds = _count_devices(shards)
     if len(kinds) > 1 and not allow_mixed:
-        found = ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
+        names = ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
         raise InputError(
-            f"merge: the shards ran on {found}, and run.allow_mixed_devices is false. Delete the "
-            "scores of all but one kind and run again, or allow them."
+            f"merge: the shards ran on different kinds of devices, {names}, and "
+            "run.allow_mixed_devices is false. Set it to true, or delete the scores of all but one "
+            "kind and run again."
         )
     with_canaries = [shard for shard in shards if "canaries" in shard]
     tolerance = FP8_CANARY_TOLERANCE if fp8 else CANARY_TOLERANCES[dtype]
@@ -89,9 +96,9 @@ def require_equal_devices(
                 continue
             raise InputError(
                 f"merge: shards {first['shard']} (on {_place(first)}) and {shard['shard']} (on "
-                f"{_place(shard)}) give canary {number} {one} and {other} nats, more than "
-                f"{tolerance:g} apart: one of these devices computes wrong. Delete the scores of "
-                "its shards and keep them off it."
+                f"{_place(shard)}) differ in the score of canary {number}: {one} and {other} nats, "
+                f"allowed difference {tolerance:g}. One of these devices gives wrong scores. "
+                "Delete the scores of its shards, and run them on another device."
             )
 
 
@@ -104,13 +111,13 @@ def summarize_run(
     """Content of ``run.json``.
 
     Args:
-        counts: What the table holds.
-        shards: What :func:`read_shards` gives.
-        variants: What reading the input counted, as ``split.json`` has it.
+        counts: Counts of the table's rows.
+        shards: Result of :func:`read_shards`.
+        variants: The input and its counts, as in ``split.json``.
 
     Returns:
-        Counts of the table, sums over the shards (``wall_s`` is the time of all jobs together,
-        whether or not they ran at once), and what each shard states about itself.
+        Counts of the table, sums over the shards (``wall_s`` is the sum of the run times of all
+        jobs), and the entry of each shard.
     """
     sums = {key: round(sum(shard[key] for shard in shards), 3) for key in _SUMMED}
     return {
@@ -131,11 +138,11 @@ def _count_devices(shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _verification(shards: Sequence[Mapping[str, Any]]) -> Any:
-    """What the shards found of the model, by kind of device where there are several."""
-    found = {
+    """The verification that the shards report; by kind of device if there are several."""
+    by_device = {
         shard["device_class"]: shard["verification"] for shard in shards if "verification" in shard
     }
-    return next(iter(found.values())) if len(found) == 1 else found or None
+    return next(iter(by_device.values())) if len(by_device) == 1 else by_device or None
 
 
 def _place(shard: Mapping[str, Any]) -> str:
@@ -143,12 +150,12 @@ def _place(shard: Mapping[str, Any]) -> str:
 
 
 def _read_shard(path: Path) -> dict[str, Any]:
-    stated = read_json(path)
+    values = read_json(path)
     for key in _SUMMED:
-        value = stated.get(key)
+        value = values.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{shown_path(path)}: {key} is no number. Score the shard again.")
-    return {"shard": path.stem, **stated}
+            raise InputError(f"{shown_path(path)}: {key} is not a number. Score the shard again.")
+    return {"shard": path.stem, **values}
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

@@ -1,7 +1,8 @@
 """The columns of every table, in one place.
 
-A ``Column`` states name, Arrow type, unit, meaning and whether it may be null. The Arrow schemas of
-all steps, the page ``docs/columns.md`` and the INFO definitions of the VCF export are made from it.
+A ``Column`` has a name, an Arrow type, a unit and a meaning, and may be nullable. The Arrow schemas
+of all steps, the page ``docs/columns.md`` and the INFO definitions of the VCF export are made from
+these columns.
 """
 
 from __future__ import annotations
@@ -16,62 +17,64 @@ import pyarrow as pa
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, FieldType
 from evo2_tasks.genome.window_pairs import Strand
+from evo2_tasks.io.words import shown
 
 SCORES_VERSION: Final = 1
-"""Raised when a score's definition changes or a number moves by more than the stated tolerance."""
+"""Raised when a score gets another definition, or changes by more than the documented tolerance."""
 
 STATUS_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "invalid_record": "the line cannot be read: fewer than five columns, a POS that is no "
-        "64-bit integer, or one of the first five columns or an ALT entry is empty; no region, or "
-        "no variant in the notations of a list; one row, allele 0, the other keys null",
-        "filtered": "left out by the config's filters",
-        "missing_allele": "ALT is `.`, or a region holds no codon",
+        "invalid_record": "the line cannot be read. VCF and tables: it has fewer than five "
+        "columns, POS is not a 64-bit integer, or one of the first five columns or an entry of ALT "
+        "is empty. BED and lists: it is not a region, or not a variant in a known notation. The "
+        "line has one row with allele 0; its other keys are null",
+        "filtered": "the config's `filters` leave the allele out",
+        "missing_allele": "ALT is `.`, or a region does not contain a codon",
         "not_a_variant": "ALT equals REF",
         "overlapping_deletion": "ALT is `*`",
         "breakend": "ALT is a breakend: brackets, `.A` or `A.`",
         "symbolic_allele": "ALT is symbolic: `<DEL>`, `<*>`, `<NON_REF>`, `C<ctg1>`",
-        "non_acgt_allele": "the trimmed allele holds a letter other than A, C, G and T",
-        "contig_not_found": "the reference has no such contig",
-        "position_out_of_range": "a base of REF, or of a region, lies outside the contig",
-        "ref_alt_swapped": "REF is not at `pos`, but ALT is",
-        "ref_mismatch": "REF is not at `pos`",
+        "non_acgt_allele": "the trimmed REF or ALT contains a character other than A, C, G and T",
+        "contig_not_found": "the reference has no sequence for this contig",
+        "position_out_of_range": "a base of REF, or of a region, is outside the contig",
+        "ref_alt_swapped": "the reference has ALT instead of REF at `pos`",
+        "ref_mismatch": "the reference does not have REF at `pos`",
         "too_long": "the trimmed REF or ALT is longer than `max_allele_length`",
         "too_many_n": "the share of bases other than A, C, G and T in the window is above "
         "`max_n_share`",
         "no_context": "on an asked strand the two windows do not differ, or differ in their first "
-        "token, which nothing predicts; the other strand keeps its numbers",
-        "non_finite": "the model gave a number that is not finite; a finite strand keeps its "
-        "numbers",
-        "scored": "the row has an `llr`",
+        "token, for which the model has no prediction; the other strand keeps its scores",
+        "non_finite": "the model gave a log-probability that is not a finite number; a strand "
+        "with finite numbers only keeps its scores",
+        "scored": "no other status applies; the row has an `llr`",
     }
 )
-"""Why a row has or lacks a score; of those that apply, a row has the first."""
+"""Why a row has a score or has none. A row has the first status in this order that applies."""
 
 FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "clipped": "on an asked strand the windows, before a horizon cuts them, are shorter than "
         "`window_length`",
-        "low_context": "on an asked strand fewer than `min_context` tokens stand before the first "
+        "low_context": "on an asked strand fewer than `min_context` tokens come before the first "
         "difference",
-        "low_downstream": "on an asked strand fewer than `min_context` tokens (or `horizon`, where "
-        "there is one) stand from the first difference on",
-        "n_in_window": "a base other than A, C, G and T in `window_start..window_end`",
+        "low_downstream": "on an asked strand fewer than `min_context` tokens (with a horizon: "
+        "fewer than `horizon`) come from the first difference on",
+        "n_in_window": "`window_start..window_end` contains a base other than A, C, G and T",
         "alias_contig": "`contig` and `reference_contig` are two names of one contig",
         "moved": "left-aligning moved the trimmed allele",
     }
 )
-"""What to know about a scored row."""
+"""Remarks on a scored row."""
 
 STATUSES: Final = tuple(STATUS_MEANINGS)
 FLAGS: Final = tuple(FLAG_MEANINGS)
 
 CONTIG_TYPE: Final = pa.dictionary(pa.int32(), pa.string())
-"""For names that repeat from row to row: stored once each, read as categories."""
+"""Type of names that repeat from row to row: each is stored once, and readers get categories."""
 
 
 def list_type(item: pa.DataType, *, nullable_items: bool = True) -> pa.DataType:
-    """List type whose item has the name that Parquet gives it, so that it reads as written."""
+    """List type with the item name of Parquet, so that a written type is read back unchanged."""
     return pa.list_(pa.field("element", item, nullable=nullable_items))
 
 
@@ -80,11 +83,11 @@ class Column:
     """One column of a table.
 
     Attributes:
-        name: As in the file, the config and the command line.
+        name: Name in the file, the config and on the command line.
         type: Arrow type.
-        description: What it means.
+        description: Meaning of the column.
         unit: Unit, and the coordinate base of a position; ``none`` for names and text.
-        nullable: Whether a row may lack it.
+        nullable: Whether the column may be null in a row.
     """
 
     name: str
@@ -214,7 +217,7 @@ def _of_strand(column: Column, strand: Strand) -> Column:
 
 
 SCORE_COLUMNS: Final = tuple(column.name for column in _SCORES)
-"""The scores; without suffix the mean of the strands asked for, null if one of them is."""
+"""Columns of scores without a suffix: means of the asked strands, null if one of these is null."""
 
 _ALL_SCORES: Final = (
     *_SCORES,
@@ -233,12 +236,12 @@ SHARD_COLUMNS: Final = (
     ALT,
     replace(
         STATUS,
-        description="What reading decides: `invalid_record`, `filtered`, or why a region has no "
-        "bases; else null",
+        description="The status, if it is known from reading the input: `invalid_record`, "
+        "`filtered`, or the reason why a region has no bases; else null",
         nullable=True,
     ),
 )
-"""``split``: a slice of the input's alleles. Carried columns follow."""
+"""Columns of the file of ``split``: a slice of the input's alleles. Carried columns follow."""
 
 
 def _strand_columns(strand: Strand) -> tuple[Column, Column]:
@@ -247,15 +250,15 @@ def _strand_columns(strand: Strand) -> tuple[Column, Column]:
         Column(
             f"length{suffix}",
             pa.int64(),
-            f"Length of the {strand} strand's two windows as cut to the common length and by a "
-            "horizon; null where the strand has no score",
+            f"Length of the two windows of the {strand} strand, after the cuts to the common "
+            "length and by a horizon; null if the strand has no score",
             "tokens",
         ),
         Column(
             f"prefix{suffix}",
             pa.int64(),
-            f"Tokens of the {strand} strand's windows before the first difference; null where the "
-            "strand has no score",
+            f"Number of tokens before the first difference in the windows of the {strand} "
+            "strand; null if the strand has no score",
             "tokens",
         ),
     )
@@ -279,7 +282,8 @@ WINDOWS_COLUMNS: Final = (
     Column(
         "edit_start",
         pa.int64(),
-        "First changed base of the trimmed, left-aligned allele; for an insertion the base after",
+        "First changed base of the trimmed, left-aligned allele; for an insertion the base after "
+        "it",
         "base, 0-based",
     ),
     Column("edit_ref", pa.int32(), "Length of the trimmed ref allele", "bases"),
@@ -287,17 +291,24 @@ WINDOWS_COLUMNS: Final = (
     *_strand_columns("forward"),
     *_strand_columns("reverse"),
 )
-"""``windows``: where each allele's windows lie and what changes in them. Carried columns follow."""
+"""Columns of the file of ``windows``: windows and edit of each allele. Carried columns follow."""
 
 SEGMENTS_COLUMNS: Final = (
     replace(REFERENCE_CONTIG, description="Contig as the reference spells it", nullable=False),
     Column("contig_length", pa.int64(), "Length of the contig", "bases", nullable=False),
     Column("circular", pa.bool_(), "Whether the contig is circular", nullable=False),
-    Column("start", pa.int64(), "Start of the piece", "base, 0-based", nullable=False),
-    Column("end", pa.int64(), "End of the piece", "base, 0-based, exclusive", nullable=False),
-    Column("sequence", pa.string(), "Upper-case bases, IUPAC letters kept", nullable=False),
+    Column("start", pa.int64(), "Start of the interval", "base, 0-based", nullable=False),
+    Column("end", pa.int64(), "End of the interval", "base, 0-based, exclusive", nullable=False),
+    Column(
+        "sequence",
+        pa.string(),
+        "Bases of the interval in upper case, with IUPAC letters",
+        nullable=False,
+    ),
 )
-"""``windows``: each merged reference interval that a shard's windows need, once, in pieces."""
+"""Columns of the second file of ``windows``: the reference intervals that the windows need.
+
+Intervals are merged, so that each base is stored once, and cut into pieces."""
 
 SCORES_COLUMNS: Final = (
     RECORD,
@@ -305,7 +316,7 @@ SCORES_COLUMNS: Final = (
     replace(STATUS, description="As in the result"),
     *_ALL_SCORES,
 )
-"""``score``: the numbers, row by row as in the windows file."""
+"""Columns of the file of ``score``; its rows are those of the windows file."""
 
 FINAL_COLUMNS: Final = (
     RECORD,
@@ -321,36 +332,38 @@ FINAL_COLUMNS: Final = (
     WINDOW_END,
     *_ALL_SCORES,
 )
-"""``merge``: the result. Carried columns follow."""
+"""Columns of the result, which ``merge`` writes. Carried columns follow."""
 
 OWN_NAMES: Final = frozenset(
     column.name for column in (*WINDOWS_COLUMNS, *SCORES_COLUMNS, *FINAL_COLUMNS)
 )
-"""Names that no carried column can have."""
+"""Names that a carried column must not have."""
 
 CARRY_TYPES: Final[Mapping[FieldType, pa.DataType]] = MappingProxyType(
     {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 )
-"""Types of carried columns, by the name they have in ``split.json``."""
+"""Arrow types of carried columns, by their names in ``split.json``."""
 
 
 def describe_carry_fields(fields: Iterable[CarryField]) -> list[dict[str, Any]]:
-    """Carried fields as ``split.json`` lists them: what :func:`read_carry_fields` reads."""
+    """Convert carried fields to the list in ``split.json``; reverses :func:`read_carry_fields`."""
     names = ("name", "type", "is_list", "description")
     return [{name: getattr(field, name) for name in names} for field in fields]
 
 
 def read_carry_fields(items: object) -> tuple[CarryField, ...]:
-    """Carried fields as ``split.json`` lists them.
+    """Read the list of carried fields of ``split.json``.
 
     Args:
         items: List of objects with ``name``, ``type``, ``is_list`` and ``description``.
 
     Raises:
-        InputError: It is no such list.
+        InputError: ``items`` is not such a list.
     """
     if not isinstance(items, list):
-        raise InputError(f"carry fields: expected a list, got {type(items).__name__}.")
+        raise InputError(
+            f"carry fields: expected a list, got {type(items).__name__}. Run `split` again."
+        )
     fields = []
     for item in items:
         match item:
@@ -363,8 +376,8 @@ def read_carry_fields(items: object) -> tuple[CarryField, ...]:
                 fields.append(CarryField(name, cast(FieldType, kind), is_list, description))
             case _:
                 raise InputError(
-                    f"carry fields: {item!r} is none. Expected name, type (one of "
-                    f"{', '.join(CARRY_TYPES)}), is_list and description."
+                    f"carry fields: {shown(item)} is not a carried field. Expected name, type (one "
+                    f"of {', '.join(CARRY_TYPES)}), is_list and description. Run `split` again."
                 )
     return tuple(fields)
 
@@ -375,42 +388,43 @@ def _carried_column(field: CarryField) -> Column:
 
 
 def make_schema(columns: Iterable[Column], carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
-    """Arrow schema of some columns and the carried ones.
+    """Arrow schema of columns, followed by carried fields.
 
     Raises:
-        InputError: A carried field has the name of one of our columns, or of another one.
+        InputError: A carried field has the name of one of the table's own columns, or two carried
+            fields have the same name.
     """
-    seen: set[str] = set()
+    names: set[str] = set()
     for carried in carry_fields:
         if carried.name in OWN_NAMES:
             raise InputError(
                 f"carry: {carried.name!r} is the name of one of the table's own columns. Leave it "
                 "out of carry, or give it another name in the input."
             )
-        if carried.name in seen:
+        if carried.name in names:
             raise InputError(f"carry: {carried.name!r} is named twice. Name each field once.")
-        seen.add(carried.name)
+        names.add(carried.name)
     all_columns = (*columns, *map(_carried_column, carry_fields))
     return pa.schema([column.field() for column in all_columns])
 
 
 def shard_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
-    """Schema of what ``split`` writes."""
+    """Schema of the file of ``split``."""
     return make_schema(SHARD_COLUMNS, carry_fields)
 
 
 def windows_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
-    """Schema of the rows that ``windows`` writes."""
+    """Schema of the file of ``windows`` with the rows."""
     return make_schema(WINDOWS_COLUMNS, carry_fields)
 
 
 def segments_schema() -> pa.Schema:
-    """Schema of the reference segments that ``windows`` writes."""
+    """Schema of the file of ``windows`` with the reference segments."""
     return make_schema(SEGMENTS_COLUMNS)
 
 
 def scores_schema() -> pa.Schema:
-    """Schema of what ``score`` writes."""
+    """Schema of the file of ``score``."""
     return make_schema(SCORES_COLUMNS)
 
 

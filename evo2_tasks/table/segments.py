@@ -1,4 +1,4 @@
-"""Reference bases of a shard's windows, read from the file that ``windows`` wrote."""
+"""The reference bases of a shard's windows: the segments file of the step ``windows``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import merge_intervals
 from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.table.parquet import open_table, reading_table, write_table
-from evo2_tasks.table.schema import (
-    SEGMENTS_COLUMNS,
-    segments_schema,
-)
+from evo2_tasks.table.schema import SEGMENTS_COLUMNS, segments_schema
 
 MAX_PIECE_BASES = 1 << 20
 
@@ -25,16 +22,16 @@ CACHED_ROW_GROUPS = 16
 
 
 class Segments:
-    """Random access to merged reference intervals, a few row groups in memory at a time.
+    """Random access to the merged reference intervals; a few row groups are kept in memory.
 
     Args:
         source: The segments file.
 
     Attributes:
-        contigs: For each reference contig, its length and whether it is circular.
+        contigs: Length in bases of each reference contig, and whether the contig is circular.
 
     Raises:
-        InputError: It is missing, broken or no segments file.
+        InputError: The file is missing or broken, or is not a segments file.
     """
 
     def __init__(self, source: Path) -> None:
@@ -48,15 +45,15 @@ class Segments:
         self._read = lru_cache(CACHED_ROW_GROUPS)(self._read_row_group)
 
     def fetch(self, reference_contig: str, start: int, end: int) -> str:
-        """Upper-case bases of an interval.
+        """The bases of an interval, upper case.
 
         Args:
-            reference_contig: Name in the reference.
-            start: 0-based.
-            end: 0-based, exclusive, at most the length of the contig.
+            reference_contig: Name of the contig in the reference.
+            start: Start of the interval, 0-based.
+            end: End of the interval, 0-based and exclusive, at most the length of the contig.
 
         Raises:
-            InputError: The file does not hold the interval.
+            InputError: The file does not contain the whole interval.
         """
         starts = self._starts.get(reference_contig, [])
         pieces = []
@@ -65,8 +62,8 @@ class Segments:
             i = bisect_right(starts, at) - 1
             if i < 0 or self._places[reference_contig][i][0] <= at:
                 raise InputError(
-                    f"{shown_path(self._source)}: lacks {shown(reference_contig)}:{at + 1}-{end}. "
-                    "Run the step windows again."
+                    f"{shown_path(self._source)}: does not contain "
+                    f"{shown(reference_contig)}:{at + 1}-{end}. Run the step windows again."
                 )
             stop, row_group, row = self._places[reference_contig][i]
             stop = min(stop, end)
@@ -94,7 +91,13 @@ class Segments:
 def write_segments(
     reference: Reference, needed: Mapping[str, list[tuple[int, int]]], out: Path
 ) -> None:
-    """Write the bases of intervals of the reference, each base once, in pieces."""
+    """Write the bases of intervals of the reference; each base is written once.
+
+    Args:
+        reference: The reference.
+        needed: Intervals of each reference contig, 0-based and half-open.
+        out: The segments file to write.
+    """
     schema = segments_schema()
     with write_table(out, schema, row_group_bytes=MAX_PIECE_BASES) as writer:
         for contig, intervals in needed.items():

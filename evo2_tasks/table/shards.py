@@ -1,4 +1,4 @@
-"""Shards: which alleles belong to which one."""
+"""Dividing the alleles of the input into shards."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,7 +8,16 @@ from evo2_tasks.genome.variants import Variant
 def assign_shards(
     variants: Iterable[Variant], num_alleles: int, num_shards: int
 ) -> Iterator[tuple[int, Variant]]:
-    """Give each allele its shard, from 1, of nearly equal size; those of a site stay together."""
+    """Assign each allele to a shard. Shards have nearly equal sizes; a site is never split.
+
+    Args:
+        variants: The alleles in input order.
+        num_alleles: Number of alleles.
+        num_shards: Number of shards.
+
+    Yields:
+        The number of the shard, from 1, and the allele.
+    """
     shard, site = 1, None
     for num_read, variant in enumerate(variants):
         if (variant.record, variant.pos) != site:

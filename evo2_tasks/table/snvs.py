@@ -1,4 +1,4 @@
-"""The scored substitutions of single bases in a table, however their alleles are spelled."""
+"""The scored single-base substitutions of a table, whatever the spelling of their alleles."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from evo2_tasks.table.parquet import read_rows
 
 SNV_SCHEMA: Final = pa.schema(
     [
-        pa.field("contig", pa.int64()),  # number of the contig among those asked for
-        pa.field("pos", pa.int64()),  # of the base that changes, 1-based
-        pa.field("ref", pa.int64()),  # code of the base
+        pa.field("contig", pa.int64()),  # index of the contig in `contigs` of `read_snvs`
+        pa.field("pos", pa.int64()),  # position of the changed base, 1-based
+        pa.field("ref", pa.int64()),  # ASCII code of the base
         pa.field("alt", pa.int64()),
         pa.field("llr", pa.float64()),  # nats
     ]
@@ -27,29 +27,29 @@ SNV_SCHEMA: Final = pa.schema(
 def read_snvs(
     table: Path, contigs: Sequence[str], *, contig_column: str = "reference_contig"
 ) -> Iterator[pa.Table]:
-    """Read the substitutions of single bases that have a score, in the order of the table.
+    """Read the single-base substitutions that have a score, in the order of the table.
 
-    An allele of several bases of which one differs, a codon say, is one of them, at the position of
-    that base.
+    An allele of several bases (for example a codon) is included if exactly one base differs. Its
+    position is that of the differing base.
 
     Args:
         table: The result of ``merge``.
         contigs: Names of the contigs to read.
-        contig_column: Which of the two names of a contig they are.
+        contig_column: The column with these names, ``contig`` or ``reference_contig``.
 
     Yields:
         Rows of ``SNV_SCHEMA``, in pieces.
 
     Raises:
-        InputError: The file is no such table.
+        InputError: The file is not such a table.
     """
     known = pa.array(contigs, pa.string())
     for batch in read_rows(table, [contig_column, "pos", "ref", "alt", "llr"]):
         number = pc.index_in(batch.column(contig_column).cast(pa.string()), value_set=known)
         lengths = [pc.utf8_length(batch.column(name)) for name in ("ref", "alt")]
-        wanted = pc.and_(pc.equal(*lengths), pc.is_valid(batch.column("llr")))
-        wanted = pc.fill_null(pc.and_(wanted, pc.is_valid(number)), False)
-        rows = batch.filter(wanted)
+        is_kept = pc.and_(pc.equal(*lengths), pc.is_valid(batch.column("llr")))
+        is_kept = pc.fill_null(pc.and_(is_kept, pc.is_valid(number)), False)
+        rows = batch.filter(is_kept)
         ref, alt = rows.column("ref").to_pylist(), rows.column("alt").to_pylist()
         offsets = np.zeros(rows.num_rows, dtype=np.int64)
         for row in np.flatnonzero(pc.utf8_length(rows.column("ref")).to_numpy() > 1).tolist():
@@ -57,7 +57,7 @@ def read_snvs(
             ref[row], alt[row] = ref[row][offset], alt[row][offset]
             offsets[row] = offset
         columns = [
-            number.filter(wanted).cast(pa.int64()),
+            number.filter(is_kept).cast(pa.int64()),
             pa.array(rows.column("pos").to_numpy() + offsets),
             pa.array(_codes(ref)),
             pa.array(_codes(alt)),
@@ -67,12 +67,12 @@ def read_snvs(
 
 
 def find_change(ref: str, alt: str) -> int:
-    """Where two alleles of one length differ; -1 unless it is in exactly one base."""
+    """The offset of the only base in which two alleles of one length differ; else -1."""
     differing = [offset for offset, (one, other) in enumerate(zip(ref, alt, strict=True))
                  if one != other]  # fmt: skip
     return differing[0] if len(differing) == 1 else -1
 
 
 def _codes(bases: Sequence[str]) -> npt.NDArray[np.int64]:
-    # What does not differ in one base is about to be dropped, and may be any character.
+    # Rows that do not differ in exactly one base may contain any character; they are dropped next.
     return np.frombuffer("".join(bases).encode("ascii", "replace"), dtype=np.uint8).astype(np.int64)

@@ -19,7 +19,7 @@ RUN_ROWS: Final = 250_000
 """Rows that are sorted in memory."""
 
 PIECE_ROWS: Final = 2_000
-"""Rows that are held of each run while the runs are merged."""
+"""Rows of each run that are in memory while the runs are merged."""
 
 
 def sort_rows(
@@ -34,10 +34,11 @@ def sort_rows(
 
     Args:
         tables: The rows, all of one schema.
-        keys: Integer columns without nulls, the most significant first; together unique.
-        folder: Where the runs are written, to files without a name: none outlives the process.
-        run_rows: Rows of a run.
-        piece_rows: Rows of a run that are held at once while merging.
+        keys: Integer columns without nulls, the most significant first. No two rows may have equal
+            keys.
+        folder: Folder for the runs. Their files have no name, so none is left after the process.
+        run_rows: Number of rows in a run.
+        piece_rows: Number of rows of each run that are in memory during the merge.
 
     Yields:
         The rows in order, in pieces.
@@ -71,7 +72,7 @@ def _columns(rows: pa.Table, keys: Sequence[str]) -> list[npt.NDArray[Any]]:
 
 
 def _sorted(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
-    # lexsort wants the most significant key last.
+    # lexsort expects the most significant key last.
     return rows.take(np.lexsort(_columns(rows, keys)[::-1]))
 
 
@@ -110,8 +111,8 @@ def _merge_runs(runs: Sequence[Iterator[pa.Table]], keys: Sequence[str]) -> Iter
                 held[number] = piece
         if not held:
             return
-        # Of each run, what comes later is above its last held row: up to the least of these
-        # rows nothing is missing.
+        # The rows of a run that are still on disk come after its last row in memory. So all rows
+        # up to the smallest of these last rows are in memory.
         bound = min(
             tuple(int(column[-1]) for column in _columns(piece, keys)) for piece in held.values()
         )

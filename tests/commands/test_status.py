@@ -15,7 +15,7 @@ from evo2_tasks.commands.status import read_status
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.interruption import Interrupted, Interruption
-from evo2_tasks.table.parts import parts_folder, read_stated
+from evo2_tasks.table.parts import parts_folder, read_usage
 from tests.steps.test_resume import Shard
 from tests.workflow.rules import read_rules
 
@@ -56,7 +56,7 @@ def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
     assert (status.shards, status.shards_done, status.shards_running) == (2, 1, 1)
     one = json.loads((run / "results/v/s/scores/1-of-2.json").read_text())
     windows = digest_file(run / "results/v/s/windows/2-of-2.parquet")
-    parts = read_stated(parts_folder(run / "results/v/s/scores/2-of-2.parquet"), windows)
+    parts = read_usage(parts_folder(run / "results/v/s/scores/2-of-2.parquet"), windows)
     assert 0 < len(parts) < one["parts"]
     assert status.alleles == 80
     tried = sum(part["alleles_tried"] for part in parts)

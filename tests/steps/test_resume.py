@@ -26,7 +26,7 @@ from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, Interrupti
 from evo2_tasks.steps import score as score_step
 from evo2_tasks.steps import split as split_step
 from evo2_tasks.steps import windows as windows_step
-from evo2_tasks.table.parts import parts_folder, read_stated
+from evo2_tasks.table.parts import parts_folder, read_usage
 
 WINDOW_LENGTH = 96
 LETTERS = "ACGT"
@@ -135,7 +135,7 @@ def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def read_parts(shard: Shard, out: Path) -> list[dict[str, Any]]:
-    return read_stated(parts_folder(out), digest_file(shard.windows))
+    return read_usage(parts_folder(out), digest_file(shard.windows))
 
 
 def files_of(folder: Path) -> list[str]:
@@ -355,7 +355,7 @@ def test_a_job_whose_parts_another_one_removed_is_one_line(
         return score_part(*args, **options)
 
     monkeypatch.setattr(score_step, "score_part", start_another)
-    with pytest.raises(InputError, match="part 0 is gone: another job"):
+    with pytest.raises(InputError, match="part 0 is missing: another job"):
         shard.score(out)
     shard.score(tmp_path / "whole.parquet", batch_tokens=500)
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
@@ -384,7 +384,7 @@ def test_scores_of_windows_that_changed_meanwhile_are_not_written(
         return score_part(*args, **options)
 
     monkeypatch.setattr(score_step, "score_part", change_first)
-    with pytest.raises(InputError, match=r"is not made from .*windows\.parquet as it is now"):
+    with pytest.raises(InputError, match=r"was made from another version of .*windows\.parquet\."):
         shard.score(tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 

@@ -212,7 +212,7 @@ def test_scores_of_other_windows_are_refused(tmp_path: Path):
 
 def test_a_missing_shard_is_noticed(tmp_path: Path):
     shard = write_shard(tmp_path, "1-of-2", [make_row(0)])
-    assert "hold 1 alleles, but the input has 2" in refused(tmp_path, [shard], 2)
+    assert "have 1 alleles, but the input has 2" in refused(tmp_path, [shard], 2)
 
 
 def test_a_shard_given_twice_is_noticed(tmp_path: Path):
@@ -250,8 +250,8 @@ def test_rows_that_are_not_aligned_are_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (make_row(7, status="scored", llr=None), "must have an llr exactly if it is scored"),
-        (make_row(7, status="no_context", llr=1.0), "must have an llr exactly if it is scored"),
+        (make_row(7, status="scored", llr=None), "record 7, allele 1 is scored without an llr"),
+        (make_row(7, status="no_context", llr=1.0), "or has an llr without being scored"),
         (make_row(7, llr_end_fwd=float("nan")), "llr_end_fwd of record 7, allele 1 is not finite"),
         (make_row(7, ll_alt=float("-inf")), "ll_alt of record 7, allele 1 is not finite"),
         (make_row(7, status="fine"), "record 7, allele 1 has an unknown status"),
@@ -293,7 +293,7 @@ def test_columns_of_another_type_are_named(tmp_path: Path):
     index = table.column_names.index("llr")
     pq.write_table(table.set_column(index, "llr", table["llr"].cast(pa.float32())), scores)
     message = refused(tmp_path, [(windows, scores)], 1)
-    assert f"{scores}: column llr is float, expected double" in message
+    assert f"{scores}: column llr has the type float, expected double" in message
 
 
 def test_partial_numbers_of_one_strand_are_kept(tmp_path: Path):

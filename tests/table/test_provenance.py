@@ -50,7 +50,7 @@ def test_a_table_states_where_it_comes_from(tmp_path: Path):
 
 def test_a_foreign_table_states_nothing(tmp_path: Path):
     pq.write_table(pa.table({"pos": [1]}), tmp_path / "x.parquet")
-    with pytest.raises(InputError, match="states no signature"):
+    with pytest.raises(InputError, match="contains no signature"):
         read_provenance(tmp_path / "x.parquet")
 
 

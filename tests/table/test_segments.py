@@ -52,5 +52,5 @@ def test_what_is_not_there_is_one_clear_error(
     tmp_path: Path, contig: str, start: int, end: int
 ) -> None:
     write_segments(tmp_path / "s.parquet", [("a", 5, 20), ("a", 30, 40)], 10)
-    with pytest.raises(InputError, match=f"lacks {contig}"):
+    with pytest.raises(InputError, match=f"does not contain {contig}"):
         Segments(tmp_path / "s.parquet").fetch(contig, start, end)
