@@ -1,8 +1,9 @@
 """The model: Evo 2 in PyTorch with the interface of transformers.
 
-Importing this package makes the Auto classes of transformers know ``model_type: evo2``, unless
-transformers brings an Evo 2 of its own: then `register_auto_classes` chooses this one. What
-`save_pretrained` writes holds the code of the model too, so that it loads without this package.
+Importing this package registers ``model_type: evo2`` with the Auto classes of transformers. If a
+version of transformers has its own Evo 2, call `register_auto_classes` to use this one.
+`save_pretrained` also writes the code of the model, so that a saved model loads without this
+package.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
@@ -24,18 +25,18 @@ __all__ = [
 
 
 def register_auto_classes() -> None:
-    """Make the Auto classes take this package for every checkpoint with ``model_type: evo2``."""
+    """Make the Auto classes use this package for every checkpoint with ``model_type: evo2``."""
     AutoConfig.register(Evo2Config.model_type, Evo2Config, exist_ok=True)
     AutoTokenizer.register(Evo2Config, slow_tokenizer_class=Evo2Tokenizer, exist_ok=True)
 
 
-# These two go by the class of the config, which is ours, so they concern no other Evo 2.
+# These two are registered for our config class, so they do not affect another Evo 2.
 AutoModel.register(Evo2Config, Evo2Model, exist_ok=True)
 AutoModelForCausalLM.register(Evo2Config, Evo2ForCausalLM, exist_ok=True)
 if Evo2Config.model_type not in CONFIG_MAPPING:
     register_auto_classes()
 
-# What is saved brings the files of these classes along.
+# `save_pretrained` copies the source files of these classes next to the weights.
 Evo2Config.register_for_auto_class("AutoConfig")
 Evo2Model.register_for_auto_class("AutoModel")
 Evo2ForCausalLM.register_for_auto_class("AutoModelForCausalLM")

@@ -7,11 +7,12 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep what its tensors free, for the tensors to come.
+    """Make the process keep freed memory and use it again for later tensors.
 
-    By default glibc maps each large block anew and gives it back, and the kernel fills every page
-    of it with zeros: a third of the time of a training step, and of a forward pass over 8,192
-    tokens. Where the C library is another one, nothing is done.
+    By default glibc requests each large block from the kernel and returns it when it is freed, and
+    the kernel fills every page of a new block with zeros. This takes a third of the time of a
+    training step, and of a forward pass over 8,192 tokens. With another C library the function has
+    no effect.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,16 +1,17 @@
-"""What the model keeps from call to call, in transformers' `DynamicCache`.
+"""The state that the model keeps between calls, in transformers' `DynamicCache`.
 
-That cache holds all of it: keys and values, two convolution states a layer, a recurrent state. In
-three points it falls short:
+The stock cache can hold all of this state: keys and values, two convolution states for each layer,
+and a recurrent state. It has four limits, and this module works around them:
 
-- It reads its length off an attention layer and raises where there is none, and `generate` asks
-  for that length first thing. So a model of Hyena layers alone has a cache that counts tokens.
-- Only later versions can be asked for a state; so `convolution_state` and `recurrent_state` read
-  what all of them hold.
-- It does not know how long a window will be, and its offloading is for CUDA alone, with streams;
+- It takes its length from an attention layer and raises an error if there is none, and `generate`
+  requests that length at its start. A model of Hyena layers only therefore gets
+  `AttentionFreeCache`, which counts tokens.
+- Only later versions have methods that return a state. `convolution_state` and `recurrent_state`
+  read the attributes that all versions have.
+- It does not know the length of a window in advance, and its offloading works with CUDA only.
   `WindowLayer` holds keys and values once, on the device or in host memory.
-- It cannot go on in several ways; `fork_cache` makes states for branches of what went through, and
-  `BranchLayer` shares the keys and values.
+- It continues in one way only. `fork_cache` makes states for several branches that continue from
+  the same tokens, and `BranchLayer` shares the keys and values among them.
 """
 
 from typing import Any
@@ -23,20 +24,20 @@ from .config import ATTENTION, Evo2Config
 
 
 class AttentionFreeCache(DynamicCache):
-    """The stock cache with a count of its tokens, which the model keeps."""
+    """The stock cache with a count of its tokens. The model updates the count."""
 
-    is_compileable = False  # to a compiled graph the count is a constant
+    is_compileable = False  # a compiled graph would treat the count as a constant
 
     def __init__(self, config: Evo2Config) -> None:
         super().__init__(config=config)
         self.num_tokens = 0
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens that went through the model so far."""
+        """Number of tokens that went through the model so far."""
         return self.num_tokens
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete all states and set the count to 0."""
         super().reset()
         self.num_tokens = 0
 
@@ -44,10 +45,11 @@ class AttentionFreeCache(DynamicCache):
 class WindowLayer(DynamicLayer):
     """Keys and values of an attention layer over a window of known length, each held once.
 
-    The stock layer joins old and new ones into another tensor, so that for a moment they are there
-    twice, and in ever larger blocks of memory. With ``offload`` they wait in host memory, and an
-    update brings those of its own layer to the device: one layer's lie there at a time. Host
-    memory is not pinned, so a copy is at the speed of pageable memory.
+    The stock layer joins old and new keys in a new tensor. During that step they are in memory
+    twice, and each tensor needs a larger block of memory than the one before. With ``offload`` keys
+    and values are kept in host memory, and an update copies those of its layer to the device, so
+    that the device holds one layer at a time. The host memory is not pinned, so copies run at the
+    speed of pageable memory.
     """
 
     def __init__(self, length: int, *, offload: bool) -> None:
@@ -73,15 +75,15 @@ class WindowLayer(DynamicLayer):
         return self.keys[:, :, :end].to(device), self.values[:, :, :end].to(device)
 
     def get_seq_length(self) -> int:
-        """Tokens whose keys and values are here."""
+        """Number of tokens whose keys and values are stored."""
         return self.num_tokens
 
 
 class BranchLayer(DynamicLayer):
-    """Keys and values of branches: what came before is held once, for all of them.
+    """Keys and values of branches. Those of the tokens before the fork are held once for all.
 
-    They are joined with the branches' own when a layer asks for them, so that those of one layer
-    are there at a time.
+    They are joined with the branches' own keys and values in each update, so that the joined
+    tensors of one layer are in memory at a time.
     """
 
     def __init__(self, before: WindowLayer, rows: Tensor, own: WindowLayer | None) -> None:
@@ -102,19 +104,19 @@ class BranchLayer(DynamicLayer):
 
     def _join(self, before: Tensor, own: Tensor) -> Tensor:
         before = before[:, :, : self.num_before]
-        if len(before) == 1:  # a view, where one sequence has several branches
+        if len(before) == 1:  # a view is enough if one sequence has several branches
             before = before.to(own.device).expand(len(own), -1, -1, -1)
         else:
             before = select(before, self.rows).to(own.device)
         return torch.cat([before, own], dim=2)
 
     def get_seq_length(self) -> int:
-        """Tokens before the fork and since."""
+        """Number of tokens before and after the fork."""
         return self.num_before + (self.own.num_tokens if self.own is not None else 0)
 
 
 def select(state: Tensor, rows: Tensor) -> Tensor:
-    """Some sequences of a state, on the device where it lies."""
+    """Some sequences of a state, on the device of the state."""
     return state.index_select(0, rows.to(state.device))
 
 
@@ -139,15 +141,16 @@ def fork_cache(
     branch_length: int | None = None,
     offload: bool = False,
 ) -> Cache:
-    """A cache for branches that go on from where another one stands, which stays as it is.
+    """A cache for branches that continue from the state of another cache, which stays unchanged.
 
     Args:
         config: The model's config.
-        cache: A cache for a known number of tokens. It may go on itself once the branches are done.
-        rows: Which of its sequences each branch goes on from. (B,)
-        branch_length: Tokens of a branch that goes through in several calls; None where one call
-            is to be the last, whose keys and values nobody will need.
-        offload: Keep those of the branches in host memory between calls.
+        cache: A cache for a known number of tokens. It can be continued itself once the branches
+            are done.
+        rows: The sequence of the cache that each branch continues. (B,)
+        branch_length: Tokens of a branch that goes through the model in several calls; None if the
+            branch is one call, after which its keys and values are not needed.
+        offload: Keep the keys and values of the branches in host memory between calls.
     """
     forked = new_cache(config)
     if isinstance(forked, AttentionFreeCache) and isinstance(cache, AttentionFreeCache):
@@ -174,8 +177,8 @@ def new_cache(
 
     Args:
         config: The model's config.
-        window_length: Tokens that are to go through; None where nobody knows.
-        offload: Keep keys and values of attention, of a known number of tokens, in host memory.
+        window_length: Number of tokens that will go through the model; None if it is not known.
+        offload: Keep keys and values of attention in host memory; needs `window_length`.
     """
     if ATTENTION not in config.operators:
         return AttentionFreeCache(config)

@@ -1,8 +1,8 @@
-"""Checkpoints: published files and folders that `from_pretrained` reads, and the way between them.
+"""Checkpoints: loading and conversion of published files and of `from_pretrained` folders.
 
-A converted folder holds every tensor in the bits and the dtype of the published file. What the
-reference does to them when it loads, rounding all but a few to bfloat16, is left to loading; the
-folder's config says so where it matters (`Evo2Config.round_weights_to`).
+A converted folder holds every tensor with the bits and the dtype of the published file. The
+reference rounds most tensors to bfloat16 when it loads a file. Here, loading a folder does the same
+where the folder's config requests it (`Evo2Config.round_weights_to`).
 """
 
 import hashlib
@@ -54,7 +54,7 @@ from .tokenizer import Evo2Tokenizer
 
 FP8_SCALES = "fp8_scales.safetensors"
 SAFETENSORS_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
-# What makes two configs the same model but for its weights.
+# Two configs with equal values of these keys describe the same model with other weights.
 GEOMETRY = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "operators"),
     *("featurizer_length", "hyena_se_length", "hyena_se_groups", "hyena_mr_length"),
@@ -72,30 +72,33 @@ def load_model(
     fp8: str | None = None,
     allow_without_fp8: bool = False,
 ) -> Evo2ForCausalLM:
-    """Load a model to run it, as the reference would hold it.
+    """Load a model for inference, with weights rounded as in the reference.
 
     Args:
         checkpoint: A folder that `save_pretrained` or `convert_published` wrote, or a published
             ``.pt`` file or its first part.
         dtype: Dtype of the weights; poles, residues and RoPE frequencies stay in float32.
-        devices: Where to put it; over several, in contiguous ranges of layers.
-        model: Which release a published file is of, if its name and shapes do not say.
-        config: The published YAML config of a published file that is of no release.
-        fp8: How the input projections are computed, one of `FP8_MODES`; None is as the checkpoint
-            says: a converted folder by its config, a published file by the release that it is.
-        allow_without_fp8: Whether to take ``off`` for a checkpoint that needs FP8.
+        devices: Devices of the model. Each of several devices gets a contiguous range of layers.
+        model: Release of a published file, if its name and shapes do not identify it.
+        config: Published YAML config of a published file that is not a release.
+        fp8: How the input projections are computed, one of `FP8_MODES`. None is the default of the
+            checkpoint: for a converted folder the value in its config, for a published file the
+            value for its release.
+        allow_without_fp8: Accept ``off`` for a checkpoint that needs FP8.
 
     Returns:
         The model, in eval mode.
 
     Raises:
-        ValueError: The checkpoint cannot be read, a tensor is missing, unknown or misshapen, or it
-            needs FP8 and is not to have it.
+        ValueError: The checkpoint cannot be read, a tensor is missing, unknown or has another
+            shape, or the checkpoint needs FP8 and `fp8` is ``off``.
     """
     with ExitStack() as stack:
         if checkpoint.is_dir():
             if model is not None or config is not None:
-                raise ValueError(f"{checkpoint}: has a config of its own; give no model or config.")
+                raise ValueError(
+                    f"{checkpoint}: has its own config; do not give a model or config."
+                )
             geometry = read_config(checkpoint)
             tensors = read_folder(checkpoint, geometry, stack)
         else:
@@ -106,8 +109,8 @@ def load_model(
             geometry.round_weights_to = "bfloat16"
         if fp8 == "off" and geometry.fp8 != "off" and not allow_without_fp8:
             raise ValueError(
-                f"{checkpoint}: its projections were trained in FP8, and without it its output is "
-                "near random; set fp8 to emulate, or allow_without_fp8 to run it so."
+                f"{checkpoint}: its projections were trained in FP8, and without FP8 its output is "
+                "near random; set fp8 to emulate, or set allow_without_fp8 to run it anyway."
             )
         geometry.fp8 = geometry.fp8 if fp8 is None else fp8
         geometry.check_fp8()
@@ -157,19 +160,20 @@ def convert_published(
 ) -> None:
     """Write a published checkpoint as a folder for `from_pretrained`, bits and dtypes unchanged.
 
-    The published file is mapped and written tensor by tensor; memory does not hold more than one.
-    FP8 scales go to a file of their own. What a conversion has finished when it is killed is not
-    done again by the next one.
+    The published file is mapped into memory and written tensor by tensor, so that memory holds one
+    tensor at a time. FP8 scales are written to a separate file. If a conversion is killed, the next
+    one continues after the last finished file.
 
     Args:
         source: The ``.pt`` file, or its first part.
         out: The folder to make; it appears complete or not at all.
-        model: Which release it is, if name and shapes do not say.
-        config: Its published YAML config, if it is no release.
-        checksums: SHA-256 that the file or its parts are to have, by their names.
+        model: Release of the file, if its name and shapes do not identify it.
+        config: Published YAML config of the file, if it is not a release.
+        checksums: Expected SHA-256 of the file or its parts, by file name.
 
     Raises:
-        ValueError: The file does not hold what it should, `out` exists, or its disk is too small.
+        ValueError: The file is not a valid checkpoint of its config, `out` exists, or the disk of
+            `out` has too little space.
     """
     file = PublishedFile(source)
     geometry = choose_config(file, model=model, config=config)
@@ -194,15 +198,16 @@ def convert_published(
 
 
 def copy_folder(files: Sequence[Path], out: Path, *, checksums: Mapping[str, str]) -> None:
-    """Copy the files of a saved model, which may lie elsewhere one by one, to a folder.
+    """Copy the files of a saved model to a folder. The files may be in different places.
 
     Args:
         files: Config and weights.
         out: The folder to make; it appears complete or not at all.
-        checksums: SHA-256 that files are to have, by their names.
+        checksums: Expected SHA-256 of files, by file name.
 
     Raises:
-        ValueError: They are no such model, `out` exists, or its disk is too small.
+        ValueError: The files are not a saved Evo 2 model, `out` exists, or the disk of `out` has
+            too little space.
     """
     with unfinished_folder(out) as folder:
         sources = state_files(files, checksums)
@@ -215,10 +220,10 @@ def copy_folder(files: Sequence[Path], out: Path, *, checksums: Mapping[str, str
 
 
 def state_files(files: Sequence[Path], checksums: Mapping[str, str]) -> dict[str, FileStatement]:
-    """Size and SHA-256 of files by their names.
+    """Size and SHA-256 of files, by file name.
 
     Raises:
-        ValueError: One has not the checksum that it is to have.
+        ValueError: The checksum of a file is not the expected one.
     """
     statements: dict[str, FileStatement] = {}
     for file in files:
@@ -226,8 +231,8 @@ def state_files(files: Sequence[Path], checksums: Mapping[str, str]) -> dict[str
         expected = checksums.get(file.name, digest)
         if digest != expected:
             raise ValueError(
-                f"{file.resolve()}: its SHA-256 is {digest} and not {expected}; it is damaged, or "
-                "another file. Remove it and get it again."
+                f"{file.resolve()}: its SHA-256 is {digest} and not {expected}; the file is "
+                "damaged, or it is another file. Remove it and download it again."
             )
         statements[file.name] = {"bytes": file.stat().st_size, "sha256": digest}
     return statements
@@ -236,31 +241,33 @@ def state_files(files: Sequence[Path], checksums: Mapping[str, str]) -> dict[str
 def export_published(folder: Path, out: Path) -> None:
     """Write a folder as a published checkpoint, bits and dtypes unchanged.
 
-    Beside it, with the suffix ``.yml``, goes its config in the published spelling, with which
-    `convert_published` reads it back.
+    The config in the published spelling is written next to it, with the suffix ``.yml``.
+    `convert_published` reads the two files back.
 
     Args:
         folder: What `convert_published` or `save_pretrained` wrote.
         out: The ``.pt`` file to write; it appears complete or not at all.
 
     Raises:
-        ValueError: The folder does not hold what it should, or `out` exists or is no ``.pt``.
+        ValueError: The folder is not a valid checkpoint, `out` exists, or `out` does not end in
+            ``.pt``.
     """
     if out.suffix != ".pt":
-        raise ValueError(f"{out}: a published checkpoint is a file that ends in .pt; name it so.")
+        raise ValueError(f"{out}: the name of a published checkpoint ends in .pt; change the name.")
     config_out = out.with_suffix(".yml")
     for path in (out, config_out):
         if path.exists():
             raise ValueError(f"{path}: exists; name a new file or remove it.")
     geometry = read_config(folder)
     if not geometry.tie_word_embeddings:
-        raise ValueError(f"{folder}: has an output matrix of its own; published files have none.")
+        raise ValueError(f"{folder}: has its own output matrix; published files have none.")
     with ExitStack() as stack:
         tensors = read_folder(folder, geometry, stack)
         entries: dict[str, Any] = {
             published_name(name): stored.read() for name, stored in tensors.items()
         }
-        # The reference's loader expects its unused output matrix; saved once with the embedding.
+        # The reference's loader expects an output matrix, which it does not use. It shares the
+        # storage of the embedding, so it takes no space in the file.
         entries["unembed.weight"] = entries["embedding_layer.weight"]
         for module, state in read_fp8_states(folder / FP8_SCALES).items():
             entries[fp8_name(module)] = make_fp8_blob(state)
@@ -271,7 +278,7 @@ def export_published(folder: Path, out: Path) -> None:
 
 
 def recognise(config: Evo2Config) -> str | None:
-    """Name of the release that a config is the geometry of, the first where two share one."""
+    """Name of the release with the same shapes as a config; the first if two releases match."""
     for name in PRESETS:
         preset = Evo2Config.from_preset(name)
         if all(getattr(preset, key) == getattr(config, key) for key in GEOMETRY):
@@ -280,21 +287,21 @@ def recognise(config: Evo2Config) -> str | None:
 
 
 def set_fp8(config: Evo2Config, states: Mapping[str, Fp8State]) -> None:
-    """Say in the config of a published file what its FP8 scales are, and whether it needs them.
+    """Write the FP8 scales of a published file, and its FP8 mode, into its config.
 
     Args:
-        config: The config, which is written to.
-        states: The FP8 scaling that the file holds, by our names of its linear maps.
+        config: The config to change.
+        states: The FP8 scaling in the file, by our names of the linear maps.
 
     Raises:
-        ValueError: A scale is no number above 0.
+        ValueError: A scale is not a number above 0.
     """
     scales: list[list[float] | None] = [None] * config.num_hidden_layers
     for layer in range(config.num_hidden_layers):
         state = states.get(f"model.layers.{layer}.mixer.projections")
         if state is not None and "scale_fwd" in state.tensors:
             forward = state.tensors["scale_fwd"].float()  # of input, weight, output
-            # Files of older versions of Transformer Engine hold the inverses too.
+            # Files of older versions of Transformer Engine also hold the inverses.
             inverse = state.tensors.get("scale_inv_fwd", 1 / forward).float()
             scales[layer] = [float(forward[0]), float(forward[1]), float(inverse[0] * inverse[1])]
     config.fp8_scales = scales if any(scales) else None
@@ -305,7 +312,7 @@ def set_fp8(config: Evo2Config, states: Mapping[str, Fp8State]) -> None:
 def weights_digest(model: Evo2ForCausalLM) -> str:
     """SHA-256 over the loaded tensors: names in order, dtypes, shapes and bytes.
 
-    The FP8 scales count where the model uses them.
+    The FP8 scales are included if the model uses them.
 
     Args:
         model: The model, on any device.
@@ -325,7 +332,7 @@ def weights_digest(model: Evo2ForCausalLM) -> str:
 
 
 def layer_digests(model: Evo2ForCausalLM) -> list[str]:
-    """SHA-256 over the tensors of each layer, by their names within it: 64 digits each."""
+    """SHA-256 over the tensors of each layer, by their names in the layer: 64 digits each."""
     digests = []
     for layer in model.model.layers:
         digest = hashlib.sha256()
@@ -344,11 +351,11 @@ def _digest_tensor(digest: Any, name: str, tensor: Tensor) -> None:
 def read_release(
     checkpoint: Path, *, model: str | None = None, config: Path | None = None
 ) -> str | None:
-    """The release that a checkpoint says it is.
+    """The release of a checkpoint.
 
     Args:
-        checkpoint: As in `load_model`; a folder says so by its `conversion.json`, which is not
-            saved along with a model that was trained on.
+        checkpoint: As in `load_model`. A folder is recognised by its `conversion.json`, which
+            `save_pretrained` does not write for a model that was trained further.
         model: As in `load_model`.
         config: As in `load_model`.
 
@@ -356,7 +363,7 @@ def read_release(
         Its name; None for any other model.
 
     Raises:
-        ValueError: It is a published file and cannot be read.
+        ValueError: The checkpoint is a published file and cannot be read.
     """
     if config is not None:
         return None
@@ -373,7 +380,7 @@ def read_release(
 def choose_config(
     file: PublishedFile, *, model: str | None = None, config: Path | None = None
 ) -> Evo2Config:
-    """The config of a published file: the given one, else that of the release it can only be.
+    """The config of a published file: the given one, else that of the only release that matches.
 
     Args:
         file: The published file.
@@ -381,8 +388,8 @@ def choose_config(
         config: A published YAML config.
 
     Raises:
-        ValueError: Both are given, the config cannot be read, or the file may be of several
-            releases or is of none.
+        ValueError: Both are given, the config cannot be read, or the file matches several releases
+            or none.
     """
     if model is not None and config is not None:
         raise ValueError("Give the model or its config, not both.")
@@ -394,10 +401,10 @@ def choose_config(
 
 
 def _fitting_release(file: PublishedFile) -> str:
-    """The release that a file can only be, by its name and shapes.
+    """The only release that matches the name and shapes of a file.
 
     Raises:
-        ValueError: It may be of several, or is of none.
+        ValueError: Several releases match, or none.
     """
     name = file.path.name.split(".pt")[0]
     fitting = [
@@ -405,17 +412,17 @@ def _fitting_release(file: PublishedFile) -> str:
         for preset in PRESETS
         if not published_mismatches(file, Evo2Config.from_preset(preset))
     ]
-    if name in fitting or (name in PRESETS and not fitting):  # then the match says what is wrong
+    if name in fitting or (name in PRESETS and not fitting):  # a later check names the mismatch
         return name
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise ValueError(
-            f"{file.path}: may be any of {', '.join(fitting)}, which differ in no shape; say "
-            "which with --model."
+            f"{file.path}: may be any of {', '.join(fitting)}, which have the same shapes; name "
+            "the right one with --model."
         )
     raise ValueError(
-        f"{file.path}: has the names and shapes of no release; give its config with --config."
+        f"{file.path}: matches no release by names and shapes; give its config with --config."
     )
 
 
@@ -426,7 +433,7 @@ def _read_published_config(path: Path) -> Evo2Config:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read as YAML: {reason}") from error
     if not isinstance(published, dict):
-        raise ValueError(f"{path}: holds no keys; a published config was expected.")
+        raise ValueError(f"{path}: has no keys; expected a published config.")
     try:
         return Evo2Config.from_published(published)
     except (TypeError, ValueError) as error:
@@ -434,21 +441,21 @@ def _read_published_config(path: Path) -> Evo2Config:
 
 
 def check_poles(source: Path, weights: Mapping[str, Tensor]) -> None:
-    """Refuse filters that grow.
+    """Refuse filters that grow with time.
 
     Raises:
         ValueError: A log pole is not below 0.
     """
     for name, weight in weights.items():
         if name.endswith(".log_poles") and not bool((weight < 0).all()):
-            raise ValueError(f"{source}: {published_name(name)} is not below 0 throughout.")
+            raise ValueError(f"{source}: {published_name(name)} has values that are not below 0.")
 
 
 def read_config(folder: Path) -> Evo2Config:
     """The config of a saved model.
 
     Raises:
-        ValueError: There is none, or of another kind of model.
+        ValueError: There is no config, or it is that of another kind of model.
     """
     path = folder / "config.json"
     try:
@@ -471,7 +478,7 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
         stack: Keeps the files open until it is closed.
 
     Raises:
-        ValueError: A tensor is missing, unknown or misshapen.
+        ValueError: A tensor is missing, unknown or has another shape.
     """
     if (folder / INDEX).is_file():
         weight_map = json.loads((folder / INDEX).read_text())["weight_map"]
@@ -487,7 +494,7 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
             file = stack.enter_context(safe_open(path, framework="pt"))
         except SafetensorError as error:
             raise ValueError(f"{path}: is cut short or damaged: {error}") from error
-        for key in file.keys():  # noqa: SIM118 # no mapping
+        for key in file.keys():  # noqa: SIM118 # not a mapping
             view = file.get_slice(key)
             tensors[key] = StoredTensor(
                 tuple(view.get_shape()),
@@ -504,7 +511,7 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
 def write_fp8_states(path: Path, states: Mapping[str, Fp8State]) -> None:
     """Write the FP8 scaling of linear maps: tensors as ``{module}.{key}``, the rest as metadata.
 
-    All of the metadata is one value, since safetensors keeps no order among several.
+    The metadata is one value, because safetensors does not keep the order of several values.
     """
     tensors = {
         f"{module}.{key}": tensor.contiguous()
@@ -516,13 +523,13 @@ def write_fp8_states(path: Path, states: Mapping[str, Fp8State]) -> None:
 
 
 def read_fp8_states(path: Path) -> dict[str, Fp8State]:
-    """Read what `write_fp8_states` wrote; nothing where there is no such file."""
+    """Read a file that `write_fp8_states` wrote; empty if there is no such file."""
     if not path.is_file():
         return {}
     states: dict[str, Fp8State] = {}
     with safe_open(path, framework="pt") as file:
         variables = json.loads(file.metadata()["variables"])
-        for name in file.keys():  # noqa: SIM118 # no mapping
+        for name in file.keys():  # noqa: SIM118 # not a mapping
             module, _, key = name.rpartition(".")
             state = states.setdefault(module, Fp8State({}, variables[module]))
             state.tensors[key] = file.get_tensor(name)

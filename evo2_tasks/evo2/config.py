@@ -1,4 +1,4 @@
-"""What defines an Evo 2 model, the released ones, and the spelling of the published configs."""
+"""The config of an Evo 2 model, the releases, and the keys of the published configs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ HYENA_MR = "hyena_mr"  # a filter of 128 taps; "hcm"
 HYENA_LI = "hyena_li"  # a filter as long as the sequence, a sum of exponentials; "hcl"
 ATTENTION = "attention"
 
-# Each operator in the words that transformers has for what a layer keeps in the cache.
+# Each operator in the terms of transformers, which name the cached state of a layer.
 LAYER_TYPES = {
     HYENA_SE: "conv",
     HYENA_MR: "conv",
@@ -19,14 +19,14 @@ LAYER_TYPES = {
     ATTENTION: "full_attention",
 }
 
-# How the input projections of Hyena layers are computed: in the model's dtype, or in FP8 with
-# products that are summed in float32, or as a kind of GPU sums them.
+# How the input projections of Hyena layers are computed: in the model's dtype, in FP8 with sums in
+# float32, or in FP8 with sums as in a kind of GPU.
 FP8_MODES = ("off", "emulate", "hopper", "ada", "blackwell")
 
 PUBLISHED_OPERATORS = {HYENA_SE: "hcs", HYENA_MR: "hcm", HYENA_LI: "hcl", ATTENTION: "attn"}
 
-# Published keys that this architecture knows in one form only, with that form, and what the
-# reference assumes where a key is missing.
+# Published keys with only one supported value: that value, and the value that the reference assumes
+# if the key is missing.
 _FIXED_KEYS: dict[str, tuple[object, object]] = {
     "column_split": (True, True),
     "column_split_hyena": (False, True),
@@ -43,13 +43,13 @@ _FIXED_KEYS: dict[str, tuple[object, object]] = {
     "tie_embeddings": (True, True),
 }
 
-# Where the Auto classes find a saved model's code, in the files that are saved beside it.
+# Where the Auto classes find the code of a saved model, in the files that are saved next to it.
 AUTO_MAP = {
     "AutoConfig": "config.Evo2Config",
     "AutoModel": "modeling.Evo2Model",
     "AutoModelForCausalLM": "modeling.Evo2ForCausalLM",
 }
-# The types of RoPE, and what each of them needs to know.
+# The types of RoPE, and the numbers that each of them needs.
 _ROPE_NUMBERS = {"default": ("rope_theta",), "linear": ("rope_theta", "factor")}
 _COUNTS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads"),
@@ -62,44 +62,44 @@ class Evo2Config(PreTrainedConfig):
     """The shape of an Evo 2 (StripedHyena 2) model. The default is ``evo2_1b_base``.
 
     Args:
-        vocab_size: Number of token ids; the bytes 0 to 255 and as many that no text uses.
+        vocab_size: Number of token ids: the bytes 0 to 255, and 256 ids that no text uses.
         hidden_size: Width D of the residual stream.
         intermediate_size: Inner width of the MLPs.
         num_attention_heads: Heads of the attention layers; the head size is even.
         operators: Operator of each layer: ``hyena_se``, ``hyena_mr``, ``hyena_li`` or
-            ``attention``. Without it the order of the 1B and 7B models, `num_hidden_layers` long.
-        num_hidden_layers: Number of layers; 25 if neither this nor `operators` is given.
+            ``attention``. Default: the order of the 1B and 7B models, `num_hidden_layers` long.
+        num_hidden_layers: Number of layers. Default: the length of `operators`, or 25.
         layer_types: Derived from `operators`; if given, it has to agree.
         featurizer_length: Taps of the filter over the input projections.
         hyena_se_length: Taps of the ``hyena_se`` filters.
-        hyena_se_groups: Filters of a ``hyena_se`` layer, each for ``D / groups`` neighbours.
+        hyena_se_groups: Filters of a ``hyena_se`` layer, each for ``D / groups`` adjacent channels.
         hyena_mr_length: Taps of the ``hyena_mr`` filters.
         hyena_mr_groups: Filters of a ``hyena_mr`` layer.
         state_size: Exponentials in each ``hyena_li`` filter.
         norm_eps: Added to the root mean square, outside the root.
         rope_parameters: ``rope_theta``, and ``rope_type`` ``default`` or ``linear``; ``linear``
             divides positions by ``factor``.
-        max_position_embeddings: Longest sequence of the training. Nothing depends on it.
-        fp8_projections: Whether the release was made with FP8 input projections. A note; what the
-            model does is `fp8`.
+        max_position_embeddings: Longest sequence of the training. The computation does not use it.
+        fp8_projections: Whether the release was trained with FP8 input projections. For
+            information only; `fp8` determines the computation.
         fp8: How the input projections of Hyena layers are computed, one of `FP8_MODES`. It may be
-            changed in a model that is loaded.
-        fp8_scales: For each layer what input and weight of its projections are multiplied by
-            before they are rounded to E4M3, and what the product is multiplied by; None for a layer
-            without, and for a model without.
-        round_weights_to: A dtype to which `from_pretrained` rounds all weights but those kept in
-            float32, before it uses them in a wider one. Set in converted checkpoints that store
-            weights wider than the reference holds them; empty in the loaded model, so that a
-            model which is trained on and saved keeps its bits.
+            changed in a loaded model.
+        fp8_scales: For each layer three factors: of the input of its projections and of their
+            weight, before both are rounded to E4M3, and of the output. None for a layer without
+            scales, and for a model without scales.
+        round_weights_to: Dtype to which `from_pretrained` rounds all weights except those kept in
+            float32, before it converts them to a wider dtype. It is set in converted checkpoints
+            that store weights in a wider dtype than the reference uses. It is None in the loaded
+            model, so that a model that is trained further and saved keeps its bits.
         initializer_range: Standard deviation of new weights.
         tie_word_embeddings: Whether the output matrix is the embedding.
         use_cache: Whether a forward pass returns a cache by default.
         eos_token_id: The end-of-document token.
         pad_token_id: The padding token. It has an embedding like any other.
-        bos_token_id: There is none.
+        bos_token_id: None, since the models have no such token.
 
     Raises:
-        ValueError: The arguments contradict each other or ask for what the model has not.
+        ValueError: The arguments contradict each other, or the model does not support one of them.
     """
 
     model_type = "evo2"
@@ -136,13 +136,13 @@ class Evo2Config(PreTrainedConfig):
     bos_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Derive what follows from the rest, and refuse what does not fit together."""
+        """Derive values from other values, and refuse contradictions."""
         if self.operators is None:
             num_layers = 25 if self.num_hidden_layers is None else self.num_hidden_layers
             _require_counts(num_hidden_layers=num_layers)
             self.operators = striped_operators(num_layers)
         if not isinstance(self.operators, list | tuple):
-            raise ValueError(f"operators: {self.operators!r} is no list of names.")
+            raise ValueError(f"operators: {self.operators!r} is not a list of names.")
         self.operators = list(self.operators)
         if self.num_hidden_layers is None:
             self.num_hidden_layers = len(self.operators)
@@ -150,16 +150,16 @@ class Evo2Config(PreTrainedConfig):
         if unknown:
             raise ValueError(f"operators: {unknown} unknown; there are {list(LAYER_TYPES)}.")
         derived = [LAYER_TYPES[operator] for operator in self.operators]
-        # transformers 5.16 and 5.17 call a convolution linear attention, and save it so.
+        # transformers 5.16 and 5.17 call a convolution linear attention, also in saved configs.
         older = ["linear_attention" if kind == "conv" else kind for kind in derived]
         if self.layer_types is not None and list(self.layer_types) not in (derived, older):
             raise ValueError(
-                f"layer_types: {list(self.layer_types)} does not agree with operators, from which "
-                f"it is derived as {derived}."
+                f"layer_types: {list(self.layer_types)} does not agree with operators, which give "
+                f"{derived}."
             )
         self.layer_types = list(self.layer_types or derived)
         if not isinstance(self.rope_parameters, Mapping | None):
-            raise ValueError(f"rope_parameters: {self.rope_parameters!r} is no mapping.")
+            raise ValueError(f"rope_parameters: {self.rope_parameters!r} is not a mapping.")
         self.rope_parameters = dict(self.rope_parameters or {})
         self.auto_map = dict(AUTO_MAP)
         super().__post_init__(**kwargs)
@@ -191,7 +191,7 @@ class Evo2Config(PreTrainedConfig):
         if ATTENTION in self.operators and self.head_dim % 2:
             raise ValueError(
                 f"num_attention_heads: {self.num_attention_heads} heads of hidden_size "
-                f"{self.hidden_size} have the odd size {self.head_dim}; RoPE turns pairs."
+                f"{self.hidden_size} have the odd size {self.head_dim}; RoPE rotates pairs."
             )
         self._check_rope()
         self.check_fp8()
@@ -211,43 +211,45 @@ class Evo2Config(PreTrainedConfig):
                 raise ValueError(f"rope_parameters: {name} {value!r} is not a number above 0.")
 
     def check_fp8(self) -> None:
-        """Look at `fp8` and `fp8_scales`.
+        """Check `fp8` and `fp8_scales`.
 
         Raises:
-            ValueError: There is no such mode, or the scales are not those of these layers.
+            ValueError: There is no such mode, or the scales do not fit the layers.
         """
         if self.fp8 not in FP8_MODES:
             raise ValueError(f"fp8: {self.fp8!r} unknown; there are {', '.join(FP8_MODES)}.")
         if self.fp8_scales is None:
             return
         if not isinstance(self.fp8_scales, list) or len(self.fp8_scales) != self.num_hidden_layers:
-            raise ValueError(f"fp8_scales: no list of {self.num_hidden_layers} layers.")
+            raise ValueError(f"fp8_scales: not a list with {self.num_hidden_layers} layers.")
         for layer_idx, scales in enumerate(self.fp8_scales):
             if scales is not None and not (
                 isinstance(scales, list)
                 and len(scales) == 3
                 and all(_is_number(scale) and scale > 0 for scale in scales)
             ):
-                raise ValueError(f"fp8_scales: {scales!r} of layer {layer_idx}, not 3 numbers > 0.")
+                raise ValueError(
+                    f"fp8_scales: {scales!r} of layer {layer_idx} are not 3 numbers > 0."
+                )
 
     @property
     def has_fp8_scales(self) -> bool:
-        """Whether there are FP8 scales of every Hyena layer."""
+        """Whether every Hyena layer has FP8 scales."""
         scales = self.fp8_scales or [None] * self.num_hidden_layers
         pairs = zip(self.operators, scales, strict=True)
         return all(one is not None for operator, one in pairs if operator != ATTENTION)
 
     def fp8_scales_of(self, layer_idx: int) -> tuple[float, float, float]:
-        """The FP8 scales of a layer: of its input, of its weight, of the product.
+        """The FP8 scales of a layer: for its input, its weight and its output.
 
         Raises:
-            ValueError: The checkpoint has none.
+            ValueError: The checkpoint has no scales for this layer.
         """
         scales = None if self.fp8_scales is None else self.fp8_scales[layer_idx]
         if scales is None:
             raise ValueError(
                 f"fp8: {self.fp8!r} needs FP8 scales, and the checkpoint has none for layer "
-                f"{layer_idx}. The published file holds them; set fp8 to 'off' only for a model "
+                f"{layer_idx}. The published file has them. Set fp8 to 'off' only for a model "
                 "that was trained without FP8."
             )
         return scales[0], scales[1], scales[2]
@@ -259,8 +261,8 @@ class Evo2Config(PreTrainedConfig):
 
     @property
     def rope_factor(self) -> float:
-        """What positions are divided by before RoPE."""
-        self._check_rope()  # it may have been set since
+        """The divisor of positions before RoPE."""
+        self._check_rope()  # the parameters may have changed since the last check
         is_linear = self.rope_parameters["rope_type"] == "linear"
         return float(self.rope_parameters["factor"]) if is_linear else 1.0
 
@@ -270,7 +272,7 @@ class Evo2Config(PreTrainedConfig):
 
         Args:
             name: The release, a key of `PRESETS`.
-            **kwargs: What is to differ from it.
+            **kwargs: Values that differ from the release.
 
         Raises:
             ValueError: There is no such release.
@@ -284,15 +286,15 @@ class Evo2Config(PreTrainedConfig):
         """The config that a published YAML file describes.
 
         Args:
-            published: The file's keys. Keys without effect on the mathematics are not read.
+            published: The keys of the file. Keys without effect on the mathematics are ignored.
 
         Raises:
-            ValueError: A key is missing, or asks for what no released model does.
+            ValueError: A key is missing, or has a value that no released model has.
         """
         for key, (fixed, default) in _FIXED_KEYS.items():
             if published.get(key, default) != fixed:
                 given = repr(published[key]) if key in published else f"missing, so {default!r}"
-                raise ValueError(f"published config: {key} is {given}; only {fixed!r} is known.")
+                raise ValueError(f"published config: {key} is {given}; supported is {fixed!r}.")
         required = ("hidden_size", "num_layers", "num_attention_heads")
         missing = [key for key in required if key not in published]
         if missing:
@@ -323,7 +325,7 @@ class Evo2Config(PreTrainedConfig):
         )
 
     def to_published(self) -> dict[str, Any]:
-        """The keys of a published YAML file for this config, as `from_published` reads them."""
+        """The keys of a published YAML file for this config, which `from_published` reads."""
         layers = {
             f"{theirs}_layer_idxs": [
                 index for index, operator in enumerate(self.operators) if operator == ours
@@ -371,7 +373,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def striped_operators(num_layers: int) -> list[str]:
-    """The order of the 1B, 7B and 20B models: one short stripe, then stripes of seven."""
+    """The order of the layers in the 1B, 7B and 20B models: 4 layers, then groups of 7."""
     hyena = [HYENA_SE, HYENA_MR, HYENA_LI]
     stripe = [*hyena, *hyena, ATTENTION]
     layers = [*hyena, ATTENTION, *stripe * math.ceil(num_layers / len(stripe))]
@@ -392,8 +394,8 @@ def _published_operators(published: Mapping[str, Any]) -> list[str]:
         for index in indices:
             if not 0 <= index < num_layers or operators[index] is not None:
                 raise ValueError(
-                    f"published config: {theirs}_layer_idxs names layer {index}, which is taken "
-                    f"or outside 0 to {num_layers - 1}."
+                    f"published config: {theirs}_layer_idxs names layer {index}, which is in "
+                    f"another list too or outside 0 to {num_layers - 1}."
                 )
             operators[index] = ours
     named = [operator for operator in operators if operator is not None]
@@ -423,10 +425,10 @@ _SHARED_WIDE: dict[str, Any] = {
     "hyena_se_groups": 512,
     "hyena_mr_groups": 512,
 }
-# The 40B models are 32 layers in the order of the 7B and then begin that order anew.
+# The 40B models have 32 layers in the order of the 7B; then that order starts again.
 _OPERATORS_40B = [*striped_operators(32), *striped_operators(18)]
 
-# The releases, as their published config files have them. `evo2_7b_base` and
+# The releases, with the values of their published config files. `evo2_7b_base` and
 # `evo2_7b_microviridae` are one architecture with two sets of weights.
 PRESETS: dict[str, dict[str, Any]] = {
     "evo2_1b_base": {},
@@ -475,5 +477,5 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-# In bfloat16 these compute near-random predictions: they were trained with FP8 projections.
+# These were trained with FP8 projections. In bfloat16 their predictions are near random.
 NEEDS_FP8 = frozenset({"evo2_1b_base", "evo2_20b", "evo2_40b", "evo2_40b_base"})

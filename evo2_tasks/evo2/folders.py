@@ -1,4 +1,4 @@
-"""Folders that `from_pretrained` reads: written tensor by tensor, and gone on with after a kill."""
+"""Writing folders for `from_pretrained`: tensor by tensor, and continued after a kill."""
 
 import fcntl
 import hashlib
@@ -23,15 +23,15 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 CONVERSION = "conversion.json"
 LOCK = "lock"
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16"}
-SPARE_BYTES = 100_000_000  # for what lies beside the weights, and for the file system
+SPARE_BYTES = 100_000_000  # for the other files of the folder, and for the file system
 
 
 FileStatement = dict[str, int | str]
-"""Of a file, ``bytes`` and ``sha256``."""
+"""Size and digest of a file: ``bytes`` and ``sha256``."""
 
 
 class Shard(NamedTuple):
-    """A safetensors file to be: its first bytes, and the tensors that follow them in order."""
+    """A safetensors file to write: its header, and the tensors that follow it, in order."""
 
     name: str
     header: bytes
@@ -44,7 +44,7 @@ class Shard(NamedTuple):
 
 
 def plan_shards(tensors: Mapping[str, StoredTensor]) -> list[Shard]:
-    """Cut tensors, in their order, into safetensors files of limited size."""
+    """Distribute tensors, in their order, over safetensors files of limited size."""
     groups: list[dict[str, StoredTensor]] = [{}]
     size = 0
     for name, stored in tensors.items():
@@ -59,7 +59,7 @@ def plan_shards(tensors: Mapping[str, StoredTensor]) -> list[Shard]:
             f"model-{number:05}-of-{len(groups):05}.safetensors"
             for number in range(1, len(groups) + 1)
         ]
-    # As the library orders them: the widest dtype first, then by name.
+    # The order of the safetensors library: the widest dtype first, then by name.
     ordered = [
         dict(sorted(group.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])))
         for group in groups
@@ -68,11 +68,11 @@ def plan_shards(tensors: Mapping[str, StoredTensor]) -> list[Shard]:
 
 
 def _header(tensors: Mapping[str, StoredTensor]) -> bytes:
-    """What a safetensors file begins with: where each tensor lies.
+    """The header of a safetensors file, which states the position of each tensor.
 
     Source:
-        The format as github.com/huggingface/safetensors describes it. The library's own `save_file`
-        takes all tensors at once and copies them.
+        The format is described at github.com/huggingface/safetensors. The library's own `save_file`
+        needs all tensors in memory and copies them.
     """
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     start = 0
@@ -92,10 +92,10 @@ def _header(tensors: Mapping[str, StoredTensor]) -> bytes:
 def write_weights(
     folder: Path, tensors: Mapping[str, StoredTensor], *, sources: Mapping[str, FileStatement]
 ) -> None:
-    """Write tensors as safetensors files, but for those that an earlier try has finished.
+    """Write tensors as safetensors files, except those that an earlier try has finished.
 
-    Beside them stands `conversion.json`: size and SHA-256 of each of the files, and of what they
-    were made of.
+    `conversion.json` is written next to them. It states size and SHA-256 of each file and of the
+    source files.
 
     Args:
         folder: The folder.
@@ -103,11 +103,11 @@ def write_weights(
         sources: The files that the tensors come from.
 
     Raises:
-        ValueError: The disk has too little room.
+        ValueError: The disk has too little space.
     """
     shards = plan_shards(tensors)
     files = _finished_files(folder, shards, sources)
-    for path in folder.glob("*.safetensors*"):  # of another plan, or cut short by a kill
+    for path in folder.glob("*.safetensors*"):  # of other shards, or incomplete after a kill
         if path.name not in files:
             path.unlink()
     missing = [shard for shard in shards if shard.name not in files]
@@ -126,7 +126,7 @@ def write_weights(
 def _finished_files(
     folder: Path, shards: Sequence[Shard], sources: Mapping[str, FileStatement]
 ) -> dict[str, FileStatement]:
-    """The files of an earlier try that are whole, made of the same sources by the same plan."""
+    """The complete files of an earlier try with the same sources and the same shards."""
     try:
         stated = json.loads((folder / CONVERSION).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -149,26 +149,26 @@ def _finished_files(
 def state_conversion(
     folder: Path, sources: Mapping[str, FileStatement], files: Mapping[str, FileStatement]
 ) -> None:
-    """Write `conversion.json`: the files of weights, and of which files they were made."""
+    """Write `conversion.json`: the files of weights, and the files that they were made from."""
     _write_json(folder / CONVERSION, {"sources": sources, "files": files})
 
 
 def require_room(folder: Path, num_bytes: int) -> None:
-    """Make sure that a disk has room before it is written to for a long time.
+    """Check that a disk has enough space before a long write starts.
 
     Raises:
-        ValueError: It has not.
+        ValueError: The disk has too little space.
     """
     free = shutil.disk_usage(folder).free
     if free < num_bytes + SPARE_BYTES:
         raise ValueError(
             f"{folder}: needs {(num_bytes + SPARE_BYTES) / 1e9:,.1f} GB and its disk has "
-            f"{free / 1e9:,.1f} GB free. Make room, or name a folder on another disk."
+            f"{free / 1e9:,.1f} GB free. Free some space, or name a folder on another disk."
         )
 
 
 def write_shard(folder: Path, shard: Shard) -> str:
-    """Write a safetensors file, one tensor after the other, and give its SHA-256."""
+    """Write a safetensors file, one tensor after the other, and return its SHA-256."""
     digest = hashlib.sha256(shard.header)
     with new_file(folder / shard.name) as unfinished, unfinished.open("wb") as file:
         file.write(shard.header)
@@ -178,7 +178,7 @@ def write_shard(folder: Path, shard: Shard) -> str:
 
 
 def _append(stored: StoredTensor, file: BinaryIO, digest: "hashlib._Hash") -> None:
-    """Write and hash a tensor, which is gone again when the next one is read."""
+    """Write and hash one tensor. Its memory is free again before the next one is read."""
     data = stored.read().contiguous().view(-1).view(torch.uint8).numpy().data
     digest.update(data)
     file.write(data)
@@ -192,13 +192,13 @@ def hash_file(path: Path) -> str:
 
 @contextmanager
 def unfinished_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill that takes its name when it is complete.
+    """A folder to fill. It gets its final name when it is complete.
 
-    If it never is, what is in it waits for the next try, under a hidden name beside `out`; nothing
-    is left where no file of weights is finished.
+    If it is not completed, its finished files are kept for the next try, under a hidden name next
+    to `out`. If no file of weights is finished, the folder is deleted.
 
     Raises:
-        ValueError: Something of that name exists, or another process fills it.
+        ValueError: `out` exists, or another process is writing it.
     """
     _require_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -208,14 +208,16 @@ def unfinished_folder(out: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(f"{out}: another process is writing it. Wait for it.") from error
+            raise ValueError(
+                f"{out}: another process is writing it. Wait until it is done."
+            ) from error
         except OSError:
             pass  # the file system has no locks
         try:
             _require_free(out)  # another process may have filled it in between
             yield unfinished
             (unfinished / LOCK).unlink()
-            # Files may be made so that nobody else may read them; they are as open as their folder.
+            # New files may be private to the user; give them the read permissions of the folder.
             mode = unfinished.stat().st_mode & 0o666
             for path in unfinished.iterdir():
                 path.chmod(mode)
@@ -236,7 +238,7 @@ def _require_free(out: Path) -> None:
 
 @contextmanager
 def new_file(out: Path) -> Iterator[Path]:
-    """A file to write that takes its name when it is complete, and vanishes if it never is."""
+    """A file to write. It gets its final name when it is complete, and is deleted otherwise."""
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.parent / f".{out.name}.{uuid4().hex}.unfinished"
     try:

@@ -1,8 +1,8 @@
-"""The input projections in FP8, as the reference runs them, on any device and without its library.
+"""The input projections in FP8, as in the reference, on any device and without its library.
 
-1B, 20B and 40B were trained with these products in E4M3, an 8-bit float of 3 fraction bits, with
-scales that stand still at inference. What differs between kinds of GPU is how the products are
-summed; each way of summing is a mode.
+1B, 20B and 40B were trained with these matrix multiplications in E4M3, an 8-bit float with 3
+fraction bits, with scales that are constant at inference. Kinds of GPU differ in how they sum the
+products of a matrix multiplication. Each way of summing is a mode.
 
 Shapes: M tokens, K inputs, N outputs of a linear map.
 """
@@ -17,27 +17,29 @@ from torch import Tensor
 from .operators import full_precision
 
 E4M3_MAX = 448.0
-E4M3_LEAST_NORMAL = 2.0**-6  # the least number with all three fraction bits
+E4M3_LEAST_NORMAL = 2.0**-6  # the smallest number with all three fraction bits
 FRACTION_BITS = 13  # of the sum on Hopper and Ada
-# Below the exponent of every sum of E4M3 products that is not 0.
+# Lower than the exponent of every sum of E4M3 products that is not 0.
 LEAST_EXPONENT = -64
-# Of weights that are rounded, or of products that are summed: enough for a GPU, few for a cache.
+# Weights that are rounded in one step, or products that are summed in one step: enough for a GPU,
+# few enough for the cache of a CPU.
 ELEMENTS_AT_ONCE = 2**20
 
 
 def round_to_e4m3(matrix: Tensor, scale: float) -> Tensor:
     """Scale in float32 and round to E4M3: to nearest, ties to even, saturating; nan stays nan.
 
-    Adding 1.5 * 2 ** 23 steps of E4M3, which are an eighth of the power of two below the number,
-    leaves float32 no room for less than a step. torch's own conversion to 8 bits and back gives the
-    same and takes ten times as long on a CPU.
+    A step of E4M3 is an eighth of the power of two below the number. After 1.5 * 2 ** 23 steps are
+    added, float32 cannot represent fractions of a step, so the sum is rounded to whole steps.
+    torch's own conversion to 8 bits and back gives the same values and takes ten times as long on
+    a CPU.
 
     Args:
         matrix: Any float dtype. (M, K)
-        scale: What it is multiplied by.
+        scale: Factor of the matrix.
 
     Returns:
-        Values of E4M3, in the dtype of the matrix, which holds all of them. (M, K)
+        Values of E4M3, in the dtype of the matrix, which can represent all of them. (M, K)
     """
     rounded = torch.empty_like(matrix)
     rows = max(1, ELEMENTS_AT_ONCE // matrix.shape[1])
@@ -55,18 +57,18 @@ def fp8_linear(
     """A linear map without bias whose operands are rounded to E4M3.
 
     Args:
-        hidden_states: Its input. (..., K)
-        weight: Its weight as the checkpoint has it. It is rounded anew in each call, which keeps no
-            second copy and takes as long as the products of about a hundred tokens. (N, K)
-        scales: What input and weight are multiplied by before they are rounded, and what the sums
-            are multiplied by.
+        hidden_states: Input of the map. (..., K)
+        weight: Weight of the map, as in the checkpoint. It is rounded again in each call. This
+            needs no second copy of the weight, and takes as long as the matrix multiplication for
+            about a hundred tokens. (N, K)
+        scales: Factors of the input and of the weight before they are rounded, and of the sums.
         mode: How products are summed, a key of `PRODUCTS`.
 
     Returns:
         The sums, scaled in float32 and rounded to the dtype of the input once. (..., N)
 
     Raises:
-        ValueError: There is no such mode; or, from its backward pass, always.
+        ValueError: There is no such mode. The backward pass always raises it.
 
     Source:
         Transformer Engine's Linear at inference: static scales per tensor, format E4M3.
@@ -78,7 +80,7 @@ def fp8_linear(
 
 
 class _Fp8Linear(torch.autograd.Function):
-    """`fp8_linear` to autograd: something without a gradient."""
+    """`fp8_linear` for autograd, without a gradient."""
 
     @staticmethod
     def forward(
@@ -103,9 +105,9 @@ class _Fp8Linear(torch.autograd.Function):
 
 
 def sum_in_float32(x: Tensor, weight: Tensor, scale: float) -> Tensor:
-    """Products summed in float32, by the device's own matrix product.
+    """Sum the products in float32, by the device's own matrix multiplication.
 
-    It applies its factor to the float32 sum before it rounds.
+    That function applies its factor to the float32 sum before it rounds.
 
     Args:
         x: E4M3 values. (M, K)
@@ -126,14 +128,14 @@ def sum_in_groups(
     add_group: Callable[[Tensor, Tensor, Tensor], Tensor],
     group: int,
 ) -> Tensor:
-    """Products summed as a tensor core does it: group after group along K, exactly.
+    """Sum the products exactly as a tensor core does: group after group along K.
 
     Args:
         x: E4M3 values. (M, K)
         weight: E4M3 values. (N, K)
         scale: Factor of the sums.
         add_group: Adds the products of a group to the sums: (M, G), (N, G), (M, N) -> (M, N).
-        group: Products G that are summed at once.
+        group: Number of products G that are summed in one step.
 
     Returns:
         In the dtype of `x`. (M, N)
@@ -151,9 +153,10 @@ def sum_in_groups(
 def add_truncated(a: Tensor, b: Tensor, sums: Tensor) -> Tensor:
     """Add the products of a group as Hopper and Ada do: aligned, truncated, summed as integers.
 
-    The largest exponent decides: of the products' (the sum of their operands', without a carry)
-    and of the sum so far. All terms are cut towards zero to 13 fraction bits of it, and so is the
-    new sum to 13 fraction bits of its own.
+    The exponent of a product is the sum of the exponents of its operands, without a carry. All
+    terms are aligned to the largest exponent among the products and the sum so far, and truncated
+    towards zero to 13 fraction bits of it. The new sum is truncated to 13 fraction bits of its own
+    exponent.
 
     Args:
         a: E4M3 values in float32. (M, G)
@@ -202,8 +205,8 @@ def _power_of_two(exponents: Tensor) -> Tensor:
     return (exponents + 127 << 23).view(torch.float32)
 
 
-# How the products of each mode are summed. On Hopper and Ada a group is what one instruction, and
-# half of one, multiplies along K.
+# How each mode sums products. Along K, a group has the length of one instruction on Hopper, and of
+# half an instruction on Ada.
 PRODUCTS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "emulate": sum_in_float32,
     "hopper": partial(sum_in_groups, add_group=add_truncated, group=32),

@@ -3,10 +3,10 @@
 Shapes: B batch, L tokens, D channels, G filter groups, K taps, S modal state, H heads.
 Activations are (B, L, D) throughout.
 
-The names and shapes of the parameters are those of the published checkpoints, so that loading one
-is a renaming. Rounding to the activations' dtype happens where the reference rounds, except at the
-end: final norm and output matrix are computed in float32 always, since differences of interest are
-smaller than the steps of bfloat16 logits.
+The names and shapes of the parameters are those of the published checkpoints, so that a checkpoint
+only needs renaming. Values are rounded to the dtype of the activations where the reference rounds,
+except at the end: the final norm and the output matrix are always computed in float32, because the
+score differences are smaller than the steps of bfloat16 logits.
 """
 
 from collections.abc import Callable
@@ -33,16 +33,16 @@ from .operators import (
     widened,
 )
 
-FEATURIZER_STATE, FILTER_STATE = 0, 1  # which of a layer's convolution states in the cache
-MASK_ELEMENTS = 2**23  # of a mask that attention writes out, if it has enough queries
+FEATURIZER_STATE, FILTER_STATE = 0, 1  # indices of a layer's convolution states in the cache
+MASK_ELEMENTS = 2**23  # largest mask that attention writes out, unless LEAST_QUERIES need more
 LEAST_QUERIES = 64
 
 
 class KeepsFloat32(nn.Module):
-    """A module some of whose tensors hold too little in 16 bits and stay in float32.
+    """A module with tensors that need more precision than 16 bits and stay in float32.
 
-    Moving the model to a narrower dtype leaves them as they are, to the bit; a move to another
-    device or to float64 takes them along.
+    Moving the model to a narrower dtype leaves these tensors unchanged, to the bit. Moving it to
+    another device or to float64 moves them too.
     """
 
     float32_names: ClassVar[tuple[str, ...]]
@@ -90,14 +90,14 @@ class FinalNorm(RMSNorm):
 
 
 class Linear(nn.Linear):
-    """A linear map whose first weights are drawn once, by `Evo2PreTrainedModel._init_weights`."""
+    """A linear map whose initial weights are drawn once, by `Evo2PreTrainedModel._init_weights`."""
 
     def reset_parameters(self) -> None:
-        """Draw nothing: at 10^9 weights the draw that would be thrown away takes its time."""
+        """Draw nothing: for 10^9 weights, a draw that is not used takes too long."""
 
 
 class OutputMatrix(Linear):
-    """The last linear map, computed in float32 whatever its weight is stored in."""
+    """The last linear map, computed in float32 for any dtype of its weight."""
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Logits of any slice of the last hidden states. (..., D) -> (..., V)."""
@@ -107,7 +107,7 @@ class OutputMatrix(Linear):
 
 
 class MLP(nn.Module):
-    """A gated linear map; only that of the first layer has a nonlinearity."""
+    """A gated linear map. Only the MLP of the first layer has a nonlinearity."""
 
     def __init__(self, config: Evo2Config, layer_idx: int) -> None:
         super().__init__()
@@ -126,10 +126,10 @@ class MLP(nn.Module):
 
 
 class RotaryEmbedding(KeepsFloat32):
-    """Angles of rotary positions, from frequencies that belong to the checkpoint.
+    """Angles of rotary positions, from the frequencies of the checkpoint.
 
-    The released models use the frequencies rounded to bfloat16, some of them stored in float32;
-    so a new model rounds them too.
+    The released models use frequencies that are rounded to bfloat16, although some checkpoints
+    store them in float32. A new model rounds them in the same way.
     """
 
     float32_names = ("inv_freq",)
@@ -151,7 +151,7 @@ class RotaryEmbedding(KeepsFloat32):
 
     @torch.no_grad()
     def forward(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines, exact at a million tokens and rounded at the end.
+        """Cosines and sines, exact for a million tokens and rounded at the end.
 
         Args:
             position_ids: Positions, from 0. (B or 1, L)
@@ -166,7 +166,7 @@ class RotaryEmbedding(KeepsFloat32):
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn pairs of channels, first half with second half, in float32. (B, H, L, head_dim)."""
+    """Rotate pairs of channels, first half with second half, in float32. (B, H, L, head_dim)."""
     first, second = widened(heads).chunk(2, dim=-1)
     cos, sin = widened(cos), widened(sin)
     rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
@@ -183,7 +183,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Attention written out, for those who want its weights."""
+    """Attention step by step, for callers that need its weights."""
     weights = query @ key.transpose(2, 3) * scaling
     if attention_mask is not None:
         weights = weights + attention_mask
@@ -195,21 +195,21 @@ def eager_attention_forward(
 def attend_after_cache(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
     """Causal attention of the last L of S tokens to all before them, without an L x S mask.
 
-    A fused GPU kernel knows where the last queries stand. Elsewhere torch writes the mask out, so
-    queries go in blocks.
+    A fused GPU kernel knows the positions of the last queries. On other devices torch writes the
+    mask out, so the queries are processed in blocks.
 
     Args:
         query: Queries of the last tokens. (B, H, L, head_dim)
         key: Keys of all tokens. (B, H, S, head_dim)
         value: Values of all tokens. (B, H, S, head_dim)
-        scaling: Factor of the products.
+        scaling: Factor of the dot products of queries and keys.
 
     Returns:
-        What was attended to. (B, L, H, head_dim)
+        Output of the attention. (B, L, H, head_dim)
     """
     length, total = query.shape[2], key.shape[2]
     block = max(LEAST_QUERIES, MASK_ELEMENTS // total)
-    attended = torch.empty_like(query)  # pieces that outlive the masks would lie between them
+    attended = torch.empty_like(query)  # separate pieces would fragment the memory of the masks
     for start in range(0, length, block):
         queries = query[:, :, start : start + block]
         end = total - length + start + queries.shape[2]
@@ -247,10 +247,10 @@ class Attention(nn.Module):
         is_continued: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, L, D) -> (B, L, D), and the weights where the implementation has them.
+        """(B, L, D) -> (B, L, D), and the weights if the attention implementation returns them.
 
-        `attention_mask` says all that `is_token` does. Where `is_continued`, there is none and
-        the cache holds tokens before these.
+        `attention_mask` contains the information of `is_token`, which is not used here. If
+        `is_continued`, there is no mask and the cache holds tokens before these.
         """
         qkv = self.Wqkv(hidden_states).unflatten(-1, (-1, 3, self.head_dim))  # (B, L, H, 3, d)
         query, key, value = qkv.transpose(1, 2).unbind(3)  # 3 x (B, H, L, d)
@@ -271,7 +271,7 @@ class Attention(nn.Module):
 
 
 class HyenaFilter(nn.Module):
-    """What the Hyena operators share: the featurizer, the two gates, the cache of last inputs."""
+    """The common part of the Hyena operators: featurizer, two gates, cache of the last inputs."""
 
     def __init__(self, config: Evo2Config, layer_idx: int) -> None:
         super().__init__()
@@ -304,12 +304,12 @@ class HyenaFilter(nn.Module):
         return filtered
 
     def expand_groups(self, h: Tensor) -> Tensor:
-        """Give each channel its group's filter; neighbours share one. (G, 1, K) -> (D, K)."""
+        """The filter of each channel; adjacent channels share one. (G, 1, K) -> (D, K)."""
         return h.squeeze(1).repeat_interleave(self.hidden_size // h.shape[0], dim=0)
 
 
 class ShortFilter(HyenaFilter):
-    """``hyena_se``: a few taps for each group of channels, the last for the present; no skip."""
+    """``hyena_se``: 7 taps per group of channels, the last for the current token; no skip."""
 
     def __init__(self, config: Evo2Config, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
@@ -321,7 +321,7 @@ class ShortFilter(HyenaFilter):
 
 
 class MediumFilter(HyenaFilter):
-    """``hyena_mr``: 128 taps for each group of channels, the first for the present, and a skip."""
+    """``hyena_mr``: 128 taps per group of channels, the first for the current token; a skip."""
 
     def __init__(self, config: Evo2Config, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
@@ -337,7 +337,7 @@ class MediumFilter(HyenaFilter):
 
 
 class LongFilter(KeepsFloat32, HyenaFilter):
-    """``hyena_li``: a sum of exponentials for each channel, as long as the sequence, and a skip."""
+    """``hyena_li``: a sum of exponentials per channel, as long as the sequence; a skip."""
 
     float32_names = ("log_poles", "residues")
 
@@ -360,18 +360,18 @@ class LongFilter(KeepsFloat32, HyenaFilter):
         return filtered.to(u.dtype) + self.D.to(u.dtype) * u
 
     def expand(self, length: int) -> ModalFilter:
-        """The filter over a chunk: made anew in training, once for all lengths in inference.
+        """The filter over a chunk: computed in each call in training, once in inference.
 
-        The one that is kept is dropped when the mode, dtype or device of the module changes, and
-        not used once a parameter was replaced or written to. Only a write through `.data` goes
-        unseen until the next `train` or `eval`.
+        The stored filter is deleted when the mode, dtype or device of the module changes. It is
+        computed again after a parameter was replaced or written to. A write through `.data` is not
+        noticed until the next `train` or `eval`.
         """
         poles, residues = self.log_poles, self.residues
         if (
             self.training
             or torch.is_grad_enabled()
             or torch.compiler.is_compiling()
-            or poles.is_inference()  # then no write to it can be seen
+            or poles.is_inference()  # writes to such a tensor cannot be noticed
             or residues.is_inference()
         ):
             return make_modal_filter(poles.squeeze(-1), residues, min(length, CHUNK_LENGTH))
@@ -401,14 +401,14 @@ FILTERS = {HYENA_SE: ShortFilter, HYENA_MR: MediumFilter, HYENA_LI: LongFilter}
 
 
 class Projections(Linear):
-    """The input projections of a Hyena layer, in FP8 where the config says so."""
+    """The input projections of a Hyena layer, in FP8 if the config requests it."""
 
     def __init__(self, config: Evo2Config, layer_idx: int) -> None:
         super().__init__(config.hidden_size, 3 * config.hidden_size, bias=False)
         self.config = config
         self.layer_idx = layer_idx
         if config.fp8 != "off":
-            config.fp8_scales_of(layer_idx)  # not there: better now than after loading
+            config.fp8_scales_of(layer_idx)  # missing scales are an error before loading
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, 3D)."""
@@ -436,7 +436,7 @@ class Hyena(nn.Module):
         past_key_values: Cache | None,
         **_: Any,
     ) -> tuple[Tensor, None]:
-        """(B, L, D) -> (B, L, D). Where `is_token` (B, L) is False, the input counts as zero."""
+        """(B, L, D) -> (B, L, D). Where `is_token` (B, L) is False, the input is set to zero."""
         projected = self.projections(hidden_states)
         if is_token is not None:
             projected = projected.masked_fill(~is_token[..., None], 0)

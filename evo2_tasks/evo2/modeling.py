@@ -34,11 +34,11 @@ from .layers import (
     ShortFilter,
 )
 
-SLOWEST_MODE = 3000.0  # tokens until the slowest mode of a new hyena_li filter is down to 1/e
+SLOWEST_MODE = 3000.0  # tokens until the slowest mode of a new hyena_li filter has decayed to 1/e
 
 
 class Evo2PreTrainedModel(PreTrainedModel):
-    """What both Evo 2 classes have of transformers: loading, saving, new weights."""
+    """The common base of both Evo 2 classes: loading, saving, new weights."""
 
     config: Evo2Config
     base_model_prefix = "model"
@@ -61,7 +61,7 @@ class Evo2PreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Load a saved model; see `PreTrainedModel.from_pretrained`.
 
-        Where the config says `round_weights_to`, the weights are rounded to that dtype first.
+        If the config has `round_weights_to`, the weights are rounded to that dtype first.
         """
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -72,7 +72,7 @@ class Evo2PreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Small normal weights; filters of unit energy with memories of all lengths."""
+        """Small normal weights; filters of unit energy with memories of many lengths."""
         std = self.config.initializer_range
         if isinstance(module, nn.Linear):
             init.normal_(module.weight, std=std)
@@ -90,7 +90,7 @@ class Evo2PreTrainedModel(PreTrainedModel):
 
 @torch.no_grad()
 def init_filter(module: HyenaFilter) -> None:
-    """New filters: the featurizer close to the identity, the inner ones of unit energy."""
+    """New filters: the featurizer near the identity, the inner filters with unit energy."""
     taps = module.short_filter_weight
     identity = functional.one_hot(torch.tensor(taps.shape[-1] - 1), taps.shape[-1])
     init.copy_(taps, identity + 0.1 * torch.randn(taps.shape))
@@ -98,7 +98,7 @@ def init_filter(module: HyenaFilter) -> None:
         init.normal_(module.h, std=module.h.shape[-1] ** -0.5)
     elif isinstance(module, MediumFilter):
         groups, _, length = module.h.shape
-        memory = torch.logspace(0, 2, groups)[:, None, None]  # tokens until 1/e, by group
+        memory = torch.logspace(0, 2, groups)[:, None, None]  # tokens to decay to 1/e, by group
         envelope = torch.exp(-torch.arange(length) / memory)
         envelope /= envelope.norm(dim=-1, keepdim=True)
         init.copy_(module.h, envelope * torch.randn(module.h.shape))
@@ -114,13 +114,13 @@ def init_filter(module: HyenaFilter) -> None:
 
 @torch.no_grad()
 def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Round all weights but those kept in float32 to a dtype, and leave them in their own.
+    """Round all weights except those kept in float32 to a dtype, without a change of their dtype.
 
-    The reference holds its weights in bfloat16 whatever they are stored in, so a float32 run of
-    the same model begins with rounded weights.
+    The reference uses bfloat16 weights for any stored dtype. A float32 run of the same model
+    therefore starts with rounded weights.
 
     Raises:
-        ValueError: Weights are on no device, so cannot be rounded in place.
+        ValueError: Weights are not on a device, so they cannot be rounded in place.
     """
     for module in model.modules():
         kept = module.float32_names if isinstance(module, KeepsFloat32) else ()
@@ -129,8 +129,8 @@ def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
                 continue
             if weight.is_meta:
                 raise ValueError(
-                    f"The checkpoint's weights are to be rounded to {dtype}, which weights "
-                    f"offloaded to disk cannot be: load it with dtype={dtype}."
+                    f"The weights of this checkpoint must be rounded to {dtype}, which is not "
+                    f"possible for weights offloaded to disk: load it with dtype={dtype}."
                 )
             weight.copy_(weight.to(dtype))
 
@@ -138,7 +138,7 @@ def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
 class Evo2Model(Evo2PreTrainedModel):
     """Evo 2 without its output matrix.
 
-    The last hidden state, after the final norm, is float32 in a narrower model too.
+    The last hidden state, after the final norm, is float32 also in a model of a narrower dtype.
 
     Args:
         config: The model's shape.
@@ -146,7 +146,7 @@ class Evo2Model(Evo2PreTrainedModel):
 
     def __init__(self, config: Evo2Config) -> None:
         super().__init__(config)
-        # The padding token has a weight like any other, so nn.Embedding is not told of it.
+        # The padding token has a weight like any other, so nn.Embedding gets no padding_idx.
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(
             Evo2Layer(config, layer_idx) for layer_idx in range(config.num_hidden_layers)
@@ -167,21 +167,21 @@ class Evo2Model(Evo2PreTrainedModel):
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc] # transformers is half typed
     ) -> BaseModelOutputWithPast:
-        """Run tokens, from the start or from where a cache stands.
+        """Run tokens, from the start of a sequence or from the state of a cache.
 
         Args:
             input_ids: Tokens. (B, L)
             attention_mask: 1 for tokens, 0 for padding, cached tokens included.
-                (B, cached + L) Custom 4-D masks reach the attention layers alone.
+                (B, cached + L) Custom 4-D masks affect the attention layers only.
             position_ids: Positions, counted from the first token by default. (B or 1, L)
-            past_key_values: The cache of a call before; it is updated.
-            inputs_embeds: Embeddings in place of `input_ids`. (B, L, D)
+            past_key_values: The cache of an earlier call; it is updated.
+            inputs_embeds: Embeddings instead of `input_ids`. (B, L, D)
             use_cache: Whether to return a cache.
             **kwargs: As in transformers.
 
         Raises:
             ValueError: Both or none of `input_ids` and `inputs_embeds` are given, the mask does
-                not cover the tokens, or the cache is not made for the model.
+                not cover the tokens, or the cache was made for another model.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
@@ -191,7 +191,7 @@ class Evo2Model(Evo2PreTrainedModel):
             past_key_values = new_cache(self.config)
         if past_key_values is not None and len(past_key_values.layers) < len(self.layers):
             raise ValueError(
-                "past_key_values does not know the layers of the model: make it with "
+                "past_key_values was not made for the layers of this model: make it with "
                 "DynamicCache(config=model.config)."
             )
 
@@ -212,15 +212,15 @@ class Evo2Model(Evo2PreTrainedModel):
         position_ids: Tensor | None,
         past_key_values: Cache | None,
     ) -> dict[str, Any]:
-        """What the layers need to know of positions and padding.
+        """Positions and padding, in the form that the layers need.
 
         Returns:
-            `attention_mask` for attention, None where it is plainly causal; `is_token` for the
-            convolutions, None where nothing is padded; `position_ids`; `is_continued` where
-            attention is to work without a mask after a cache.
+            `attention_mask` for attention, None if it is causal only; `is_token` for the
+            convolutions, None if nothing is padded; `position_ids`; `is_continued` if attention
+            works without a mask after a cache.
         """
         length = inputs_embeds.shape[1]
-        # Positions of the caller's own may say that a row holds several sequences.
+        # Positions given by the caller may mean that a row holds several sequences.
         given_positions = position_ids
         has_attention = ATTENTION in self.config.operators
         num_cached = 0
@@ -263,7 +263,7 @@ class Evo2Model(Evo2PreTrainedModel):
     def _needs_no_mask(
         self, attention_mask: Tensor | None, length: int, past_key_values: Cache | None
     ) -> bool:
-        """Whether many tokens go on from a cache in which nothing is padded nor room left over."""
+        """Whether several tokens continue a cache that has no padding and no unused space."""
         if (
             length == 1
             or past_key_values is None
@@ -313,12 +313,12 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
             input_ids: Tokens. (B, L)
             attention_mask: 1 for tokens, 0 for padding, cached tokens included.
             position_ids: Positions, counted from the first token by default.
-            past_key_values: The cache of a call before; it is updated.
-            inputs_embeds: Embeddings in place of `input_ids`. (B, L, D)
+            past_key_values: The cache of an earlier call; it is updated.
+            inputs_embeds: Embeddings instead of `input_ids`. (B, L, D)
             labels: Tokens to predict, usually `input_ids`; -100 is left out of the loss. (B, L)
             use_cache: Whether to return a cache.
-            logits_to_keep: Number of last positions to give logits for, or the positions
-                themselves; 0 is all.
+            logits_to_keep: Number of last positions to compute logits for, or the positions
+                themselves; 0 means all.
             **kwargs: As in transformers.
 
         Returns:
@@ -352,7 +352,7 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
 
     def _get_resized_lm_head(self, *args: Any, **kwargs: Any) -> nn.Linear:
         resized: nn.Linear = super()._get_resized_lm_head(*args, **kwargs)
-        # A plain linear map by now, which would compute in the dtype of its weight.
+        # transformers returns a plain linear map, which would compute in the dtype of its weight.
         resized.__class__ = OutputMatrix
         return resized
 

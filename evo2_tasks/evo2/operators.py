@@ -1,8 +1,8 @@
 """The convolutions of Evo 2: many tokens at once, from an incoming state to an outgoing one.
 
-Each function takes the tokens of one call and the state that the call before left behind (None at
-the start of a sequence) and gives the outputs and the state for the next call, so a sequence may
-be cut anywhere. The arithmetic is float32 at least, whatever autocast or TF32 would make of it.
+Each function takes the tokens of one call and the state after the previous call (None at the start
+of a sequence). It returns the outputs and the state for the next call, so a sequence can be cut
+anywhere. The arithmetic is at least float32, also under autocast and with TF32 enabled.
 
 Shapes: B batch, L tokens, D channels, K taps, S modal state, C tokens of a chunk, N chunks.
 """
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Tokens of a chunk in `modal_filter`: few enough that its filter costs little to make, enough
-# that the step from chunk to chunk costs little.
+# Tokens of a chunk in `modal_filter`: few enough that computing its filter is cheap, and enough
+# that the steps from chunk to chunk are cheap.
 CHUNK_LENGTH = 32
-# Up to so many taps, each has its gradient by a pass over the tokens; more go in blocks.
+# Up to this number of taps, the gradient of each tap is computed by a pass over the tokens. With
+# more taps it is computed in blocks.
 FEW_TAPS = 8
 # Tokens of a block in the gradient of many taps.
 GRADIENT_BLOCK_LENGTH = 64
@@ -29,12 +30,12 @@ def widened(tensor: Tensor) -> Tensor:
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
-    """A context in which autocast leaves the arithmetic on the tensor's device alone."""
+    """A context without autocast on the device of the tensor."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
 def full_convolutions(tensor: Tensor) -> AbstractContextManager[object]:
-    """A context in which cuDNN convolves float32 in float32; its default is TF32."""
+    """A context in which cuDNN computes float32 convolutions in float32; its default is TF32."""
     if not (tensor.is_cuda and tensor.dtype == torch.float32):
         return nullcontext()
     cudnn = torch.backends.cudnn
@@ -48,20 +49,20 @@ def full_convolutions(tensor: Tensor) -> AbstractContextManager[object]:
 
 
 def causal_fir(u: Tensor, taps: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Filter each channel over time with its own few taps, the last of which meets the present.
+    """Filter each channel over time with its own taps. The last tap is for the current token.
 
-    ``y[t] = sum_k taps[k] * u[t - (K - 1) + k]``, with zeros before the first token. To the
-    reference's layout this is plain for the featurizer and ``hyena_se``; ``hyena_mr`` stores its
-    taps the other way around.
+    ``y[t] = sum_k taps[k] * u[t - (K - 1) + k]``, with zeros before the first token. The reference
+    stores the taps of the featurizer and of ``hyena_se`` in this order, and those of ``hyena_mr``
+    in reverse order.
 
     Args:
         u: Input. (B, L, D)
         taps: Filter of each channel. (D, K)
-        state: The last inputs before these. (B, D, K - 1)
+        state: The last inputs before `u`. (B, D, K - 1)
 
     Returns:
         Output, summed in float32 and rounded to the dtype of `u` once, (B, L, D), and the last
-        inputs up to here, (B, D, K - 1).
+        inputs after `u`, (B, D, K - 1).
     """
     length, history = u.shape[1], taps.shape[1] - 1
     if state is None:
@@ -75,16 +76,16 @@ def causal_fir(u: Tensor, taps: Tensor, state: Tensor | None) -> tuple[Tensor, T
 def _depthwise_filter(padded: Tensor, taps: Tensor) -> Tensor:
     """Each output from K inputs, without padding. (B, L + K - 1, D), (D, K) -> (B, L, D)."""
     with full_precision(padded), full_convolutions(padded):
-        # Seen as an image of height 1 in channels-last order, (B, L, D) needs no transposition.
+        # (B, L, D) is an image of height 1 in channels-last order, so it needs no transposition.
         image = padded.transpose(1, 2).unsqueeze(2)
         filtered = functional.conv2d(image, taps[:, None, None, :], groups=taps.shape[0])
     return filtered.squeeze(2).transpose(1, 2)
 
 
 class _DepthwiseFilter(torch.autograd.Function):
-    """`_depthwise_filter` with a gradient of the taps as matrix products.
+    """`_depthwise_filter` with a gradient of the taps by matrix multiplications.
 
-    torch's own takes a second where this takes 20 ms (512 channels, 128 taps, 8192 tokens).
+    torch's own gradient takes a second, this one 20 ms (512 channels, 128 taps, 8192 tokens).
     """
 
     @staticmethod
@@ -111,8 +112,8 @@ class _DepthwiseFilter(torch.autograd.Function):
 def _correlate(padded: Tensor, grad: Tensor, num_taps: int) -> Tensor:
     """``sum_bt grad[b, t, d] * padded[b, t + k, d]`` for each tap k. (D, K).
 
-    With many taps, blocks of C positions meet the C + K - 1 inputs that they reach, and the sums
-    of equal distance are read off the diagonals.
+    With many taps, blocks of C positions are multiplied with the C + K - 1 inputs that affect them.
+    The sums for each distance are then on the diagonals of the result.
     """
     length = grad.shape[1]
     if num_taps <= FEW_TAPS:
@@ -126,10 +127,10 @@ def _correlate(padded: Tensor, grad: Tensor, num_taps: int) -> Tensor:
         grad = _one_channel_a_row(functional.pad(widened(grad), (0, 0, 0, missing)))
         inputs = _one_channel_a_row(functional.pad(widened(padded), (0, 0, 0, missing)))
         grads = grad.unflatten(2, (-1, block)).flatten(1, 2)  # (D, B * N, C)
-        # Overlapping rows are no matrix that a product can read: hence the copy.
+        # A matrix multiplication cannot read overlapping rows, so they are copied.
         reached = inputs.unfold(2, reach, block).contiguous().flatten(1, 2)  # (D, B * N, C + K - 1)
         products = grads.transpose(1, 2).bmm(reached)  # (D, C, C + K - 1)
-    # Row i, column i + k lies at i * (C + K) + k of the flattened matrix.
+    # Row i, column i + k is at position i * (C + K) + k of the flattened matrix.
     diagonals = products.as_strided(
         (products.shape[0], block, num_taps), (block * reach, reach + 1, 1)
     )
@@ -138,13 +139,13 @@ def _correlate(padded: Tensor, grad: Tensor, num_taps: int) -> Tensor:
 
 
 def _one_channel_a_row(u: Tensor) -> Tensor:
-    """(B, L, D) -> (D, B, L), contiguous; as a matrix, which torch transposes fast."""
+    """(B, L, D) -> (D, B, L), contiguous; reshaped to a matrix, which torch transposes fast."""
     B, L, D = u.shape
     return u.reshape(B * L, D).t().contiguous().view(D, B, L)
 
 
 class ModalFilter(NamedTuple):
-    """What a filter ``h[t] = sum_s R_s exp(P_s t)`` does within and between chunks of C tokens."""
+    """The filter ``h[t] = sum_s R_s exp(P_s t)`` within and between chunks of C tokens."""
 
     within: Tensor
     """Weight of input j in output i of the same chunk, ``h[i - j]``. (D, C, C), j before i."""
@@ -153,11 +154,11 @@ class ModalFilter(NamedTuple):
     read: Tensor
     """Weight of the state before the chunk in output i, ``R exp(P (i + 1))``. (D, S, C)"""
     decays: Tensor
-    """What is left of a state after n tokens, ``exp(P n)``, n from 0 to C. (C + 1, D, S)"""
+    """Factor of a state after n tokens, ``exp(P n)``, n from 0 to C. (C + 1, D, S)"""
 
 
 def make_modal_filter(log_poles: Tensor, residues: Tensor, chunk_length: int) -> ModalFilter:
-    """Expand poles and residues over one chunk; nothing of it grows with the sequence.
+    """Expand poles and residues over one chunk. The size does not depend on the sequence.
 
     Args:
         log_poles: P, below 0. (D, S)
@@ -169,7 +170,7 @@ def make_modal_filter(log_poles: Tensor, residues: Tensor, chunk_length: int) ->
         decays = torch.exp(log_poles * time[:, None, None])  # (C + 1, D, S)
         powers = decays.permute(1, 2, 0)  # (D, S, C + 1)
         impulse = torch.einsum("ds,dsc->dc", residues, powers[..., :-1])  # h, (D, C)
-        # Window i of the padded response ends at h[i]; read backwards, its entry j is h[i - j].
+        # Window i of the padded response ends at h[i]; in reverse order, its entry j is h[i - j].
         windows = functional.pad(impulse, (chunk_length - 1, 0)).unfold(1, chunk_length, 1)
         return ModalFilter(
             within=windows.flip(2).transpose(1, 2).contiguous(),
@@ -182,12 +183,13 @@ def make_modal_filter(log_poles: Tensor, residues: Tensor, chunk_length: int) ->
 def modal_filter(u: Tensor, modal: ModalFilter, state: Tensor | None) -> tuple[Tensor, Tensor]:
     """Convolve each channel with a sum of decaying exponentials, in chunks with carried state.
 
-    ``y[t] = sum_{j <= t} h[t - j] u[j]``. A chunk's outputs are what its own inputs give by h and
-    what the state before it gives; the state is ``s = sum_j exp(P)^(now - j) u[j]``.
+    ``y[t] = sum_{j <= t} h[t - j] u[j]``. The outputs of a chunk are the sum of two terms: its own
+    inputs filtered by h, and the contribution of the state before the chunk. The state is
+    ``s = sum_j exp(P)^(now - j) u[j]``.
 
     Args:
         u: Input, float32 or wider. (B, L, D)
-        modal: The filter, for chunks of C tokens, or for at least L.
+        modal: The filter, for chunks of C tokens, or for at least L tokens.
         state: The state before these tokens. (B, D, S)
 
     Returns:
@@ -200,13 +202,13 @@ def modal_filter(u: Tensor, modal: ModalFilter, state: Tensor | None) -> tuple[T
     within, collect = modal.within[:, :C, :C], modal.collect[:, -C:]
     with full_precision(u):
         padded = functional.pad(u, (0, 0, 0, N * C - L))
-        # The products below are over time, one matrix for each channel.
+        # The matrix multiplications below are over time, with one matrix for each channel.
         rows = _one_channel_a_row(padded).view(D, B * N, C)
-        gains = rows.bmm(collect).view(D, B, N, -1)  # what each chunk adds to the state
+        gains = rows.bmm(collect).view(D, B, N, -1)  # contribution of each chunk to the state
         if state is None:
             now = gains.new_zeros(D, B, gains.shape[-1])
         else:
-            # A copy: the cache writes the next state into the tensor that it gave.
+            # A copy, because the cache writes the next state into the tensor that it returned.
             now = state.transpose(0, 1).clone()
         before, decay = [now], modal.decays[C][:, None]  # the state before each chunk
         for gain in gains.unbind(2)[:-1]:

@@ -1,6 +1,6 @@
-"""A model over several devices: which part lies where, and how the stream gets there.
+"""A model on several devices: the device of each part, and the transfer of inputs to it.
 
-For a model that is loaded here. `from_pretrained` places it by accelerate, given a ``device_map``.
+This is for models that `load_model` loads. `from_pretrained` uses accelerate and a ``device_map``.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,15 @@ Places = dict[str, torch.device]
 
 
 def place_modules(config: Evo2Config, devices: Sequence[torch.device]) -> Places:
-    """Where each part of a model goes: a range of layers to each device, all else to the first.
+    """The device of each part of a model: a range of layers each, the other parts on the first.
 
-    Embedding and output matrix are one tensor, and log-probabilities belong where the tokens are.
+    Embedding and output matrix are one tensor, and log-probabilities are needed on the device of
+    the tokens.
 
     Args:
         config: The model's config.
-        devices: The devices in the order of the layers; numbers of layers differ by one at most.
+        devices: The devices in the order of the layers. Their numbers of layers differ by one at
+            most.
 
     Returns:
         Device by the name of the module.
@@ -45,9 +47,9 @@ def device_of(name: str, places: Places) -> torch.device:
 
 
 def bring_inputs(model: Evo2ForCausalLM, places: Places) -> None:
-    """Make each part of a model bring its inputs to its own device.
+    """Make each part of a model move its inputs to its own device.
 
-    A cache stays as it is: what a layer keeps there lies on the layer's device.
+    A cache is not moved: the states of a layer are already on the device of the layer.
     """
     for name, device in places.items():
         model.get_submodule(name).register_forward_pre_hook(

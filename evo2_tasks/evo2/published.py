@@ -1,7 +1,7 @@
 """The published checkpoint files: one flat dict of tensors, saved by torch, maybe cut in parts.
 
-Nothing in a file is executed: torch unpickles with ``weights_only=True`` and here only to learn
-where each tensor lies, whose bytes are then read from the mapped file one tensor at a time.
+No code from a file is executed. torch unpickles with ``weights_only=True``, and only to find the
+position of each tensor. The bytes are then read from the mapped file, one tensor at a time.
 """
 
 import io
@@ -30,12 +30,12 @@ _FP8_VARIABLES = "extra_fp8_variables"
 
 
 class StoredTensor(NamedTuple):
-    """A tensor in a file: its shape and dtype, and how to get it."""
+    """A tensor in a file: its shape, its dtype, and a function that reads it."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     read: Callable[[], Tensor]
-    """The tensor, to be copied from and not written to."""
+    """The tensor, which is read-only."""
 
     @property
     def num_bytes(self) -> int:
@@ -44,23 +44,23 @@ class StoredTensor(NamedTuple):
 
 
 class Fp8State(NamedTuple):
-    """What a published file says of the FP8 scaling of one linear map."""
+    """The FP8 scaling of one linear map in a published file."""
 
     tensors: dict[str, Tensor]
     variables: dict[str, Any]
 
 
 class PublishedFile(io.RawIOBase):
-    """A published checkpoint, with its parts read as the one file that they were cut from.
+    """A published checkpoint. Its parts are read as one file.
 
     Args:
         path: The ``.pt`` file, or its first part, ``.pt.part0``.
 
     Attributes:
-        entries: What the file holds by name: tensors without data, and opaque blobs.
+        entries: Contents of the file by name: tensors without data, and opaque blobs.
 
     Raises:
-        ValueError: The file is missing or is none of the published kind.
+        ValueError: The file is missing or is not in the published format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,17 +85,17 @@ class PublishedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """Start of the next read, in bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place in the joined file."""
+        """Move to a position in the joined file."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, origin + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer from here on."""
+        """Fill a buffer from the current position."""
         view = memoryview(buffer).cast("B")
         length = max(0, min(len(view), self._size - self._position))
         view[:length] = self.read_bytes(self._position, length, alignment=1)
@@ -103,15 +103,15 @@ class PublishedFile(io.RawIOBase):
         return length
 
     def read_bytes(self, start: int, length: int, *, alignment: int) -> memoryview:
-        """Bytes of the joined file: the mapped ones where they lie together and aligned.
+        """Bytes of the joined file, without a copy if they are in one part and aligned.
 
         Raises:
             ValueError: The file ends before them.
         """
         if start + length > self._size:
             raise ValueError(
-                f"{self.path}: ends at byte {self._size}, before a tensor does; it is cut short "
-                "or a part is missing."
+                f"{self.path}: ends at byte {self._size}, before the end of a tensor; it is cut "
+                "short or a part is missing."
             )
         pieces, skipped = [], 0
         for mapped in self._maps:
@@ -124,7 +124,7 @@ class PublishedFile(io.RawIOBase):
         return memoryview(bytearray().join(pieces))
 
     def read_tensor(self, entry: Tensor) -> Tensor:
-        """The data of an entry; its own bytes alone, however large the storage it is a view of."""
+        """The data of an entry. If it is a view of a larger storage, only its part is read."""
         if entry.numel() == 0:
             return torch.empty(entry.shape, dtype=entry.dtype)
         steps = zip(entry.shape, entry.stride(), strict=True)
@@ -143,12 +143,12 @@ class PublishedFile(io.RawIOBase):
             raise ValueError(f"{unreadable}.")
         self.seek(0)
         try:
-            # The blobs; torch pickles an empty one as a call of bytes.
+            # BytesIO for the blobs; torch pickles an empty one as a call of bytes.
             with torch.serialization.safe_globals([io.BytesIO, bytes]):
                 entries = torch.load(self, map_location="meta", weights_only=True)  # type: ignore[arg-type] # a RawIOBase is enough
         except pickle.UnpicklingError as error:
             reason = _reason(error)
-            raise ValueError(f"{self.path}: not a file of tensors alone: {reason}") from error
+            raise ValueError(f"{self.path}: not a file of tensors only: {reason}") from error
         except Exception as error:
             raise ValueError(f"{unreadable}: {_reason(error)}") from error
         if not isinstance(entries, dict) or not all(isinstance(key, str) for key in entries):
@@ -157,7 +157,7 @@ class PublishedFile(io.RawIOBase):
             if isinstance(entry, Mapping):
                 raise ValueError(
                     f"{self.path}: not the flat published layout; its {name!r} is a dict of "
-                    f"{len(entry)} entries. Save that one by itself."
+                    f"{len(entry)} entries. Save that dict as a file of its own."
                 )
         return entries
 
@@ -177,7 +177,7 @@ def find_parts(path: Path) -> list[Path]:
         if (match := re.fullmatch(re.escape(stem) + r"\.part(\d+)", part.name))
     }
     if not numbers:
-        raise ValueError(f"{path}: no such file, and no {stem}.part0 beside it either.")
+        raise ValueError(f"{path}: no such file, and no {stem}.part0 next to it.")
     missing = sorted(set(range(max(numbers) + 1)) - set(numbers))
     if missing:
         raise ValueError(f"{path}: part {missing[0]} is missing; there are {sorted(numbers)}.")
@@ -185,7 +185,7 @@ def find_parts(path: Path) -> list[Path]:
 
 
 def published_name(name: str) -> str:
-    """What a parameter of ours, or a module, is called in a published file."""
+    """The published name of one of our parameters or modules."""
     name = re.sub(r"^model\.embed_tokens\b", "embedding_layer", name)
     name = re.sub(r"^model\.norm\b", "norm", name)
     name = re.sub(r"^model\.layers\.", "blocks.", name)
@@ -194,7 +194,7 @@ def published_name(name: str) -> str:
 
 
 def expected_shapes(config: Evo2Config) -> dict[str, tuple[int, ...]]:
-    """Our name and the shape of every tensor that a checkpoint of this config holds."""
+    """The name and shape of every tensor in a checkpoint of this config, by our names."""
     with torch.device("meta"):
         model = Evo2ForCausalLM(config)
     tied = model.all_tied_weights_keys
@@ -204,7 +204,7 @@ def expected_shapes(config: Evo2Config) -> dict[str, tuple[int, ...]]:
 
 
 def fp8_modules(config: Evo2Config) -> list[str]:
-    """Our names of the linear maps of which a published file may hold FP8 scales."""
+    """Our names of the linear maps that may have FP8 scales in a published file."""
     return [
         f"model.layers.{layer}.{module}"
         for layer, operator in enumerate(config.operators)
@@ -217,12 +217,12 @@ def fp8_modules(config: Evo2Config) -> list[str]:
 
 
 def fp8_name(module: str) -> str:
-    """What the FP8 scaling of a module of ours is called in a published file."""
+    """The published name of the FP8 scaling of one of our modules."""
     return f"{published_name(module)}._extra_state"
 
 
 def ignored_names(config: Evo2Config) -> set[str]:
-    """Published entries that say nothing: the unused output matrix, time axes, empty states."""
+    """Published entries that are not needed: unused output matrix, time axes, empty states."""
     names = {"unembed.weight"}
     for layer, operator in enumerate(config.operators):
         if operator == ATTENTION:
@@ -235,17 +235,17 @@ def ignored_names(config: Evo2Config) -> set[str]:
 def find_mismatches(
     stored: Mapping[str, tuple[int, ...] | None], expected: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """What keeps stored tensors from being the expected ones, by name and shape.
+    """The mismatches between stored and expected tensors, by name and shape.
 
     Args:
-        stored: Shape of each stored entry, None for one that is no tensor of weights.
+        stored: Shape of each stored entry; None for an entry that is not a tensor.
         expected: Shape of each expected tensor.
 
     Returns:
-        One phrase for each kind of mismatch; none where all fits.
+        One phrase for each kind of mismatch; empty if there is no mismatch.
     """
     wrong = [
-        f"{name} is {'no tensor' if stored[name] is None else list(stored[name] or ())} "
+        f"{name} is {'not a tensor' if stored[name] is None else list(stored[name] or ())} "
         f"instead of {list(shape)}"
         for name, shape in expected.items()
         if name in stored and stored[name] != shape
@@ -265,7 +265,7 @@ def _join(names: list[str]) -> str:
 
 
 def published_mismatches(file: PublishedFile, config: Evo2Config) -> list[str]:
-    """What keeps a published file from being a checkpoint of a config; see `find_mismatches`."""
+    """The mismatches between a published file and a config; see `find_mismatches`."""
     expected = {published_name(name): shape for name, shape in expected_shapes(config).items()}
     passed_over = ignored_names(config) | {fp8_name(module) for module in fp8_modules(config)}
     stored = {
@@ -283,13 +283,13 @@ def match_published(
 
     Args:
         file: The published file.
-        config: The model that it should be of.
+        config: The config that the file should match.
 
     Returns:
-        The tensors, and the FP8 scaling of those linear maps for which the file has any.
+        The tensors, and the FP8 scaling of the linear maps that have one in the file.
 
     Raises:
-        ValueError: Something is missing or unknown, has another shape or another dtype.
+        ValueError: A tensor is missing or unknown, or has another shape or another dtype.
     """
     mismatches = published_mismatches(file, config)
     if mismatches:
@@ -309,10 +309,10 @@ def match_published(
 
 
 def read_fp8_state(file: PublishedFile, name: str) -> Fp8State:
-    """Read a blob of Transformer Engine, in either of its forms, without running any of it.
+    """Read a blob of Transformer Engine, in one of its two forms, without running code from it.
 
     Raises:
-        ValueError: The blob holds what cannot be read safely.
+        ValueError: The blob contains objects that cannot be read safely.
     """
     blob = file.entries.get(name)
     try:
@@ -333,7 +333,7 @@ def read_fp8_state(file: PublishedFile, name: str) -> Fp8State:
 
 
 def make_fp8_blob(state: Fp8State) -> io.BytesIO:
-    """The blob that a published file has for the FP8 scaling of one linear map."""
+    """The FP8 scaling of one linear map as the blob of a published file."""
     blob = io.BytesIO()
     torch.save({**state.tensors, _FP8_VARIABLES: state.variables}, blob)
     blob.seek(0)
@@ -341,14 +341,14 @@ def make_fp8_blob(state: Fp8State) -> io.BytesIO:
 
 
 def _reason(error: Exception) -> str:
-    """One line of an error; torch puts what it refused into the middle of a long text."""
+    """An error in one line. torch names the refused object in the middle of a long text."""
     text = str(error).strip() or repr(error)
     refused = re.search(r"(?:Unsupported|Trying to|Can only)[^\n]*", text)
     return (refused[0] if refused else text.splitlines()[0]).split(". ")[0]
 
 
 class _Inert:
-    """What objects of Transformer Engine become: something that holds and does nothing."""
+    """Replacement for objects of Transformer Engine, without content and behaviour."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -358,7 +358,7 @@ class _Inert:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """An unpickler that knows plain values and tensors, and can call nothing else."""
+    """An unpickler that creates plain values and tensors only."""
 
     def find_class(self, module: str, name: str) -> Any:
         known = {
@@ -370,7 +370,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return known[module, name]
         if module.split(".")[0] == "transformer_engine":
             return _Inert
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        raise pickle.UnpicklingError(f"it requires {module}.{name}")
 
 
 def _load_storage(data: bytes) -> Any:

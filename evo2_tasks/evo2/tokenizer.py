@@ -1,25 +1,25 @@
-"""Text and token ids: the bytes of its UTF-8 encoding."""
+"""The tokenizer: the token ids of a text are the bytes of its UTF-8 encoding."""
 
 from typing import Any
 
 from transformers import PreTrainedTokenizer
 
 VOCAB_SIZE = 512
-NUM_BYTES = 256  # ids from here on stand for no text
+NUM_BYTES = 256  # ids from this one on represent no text
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class Evo2Tokenizer(PreTrainedTokenizer):
     """The tokenizer of every Evo 2 model: one token per UTF-8 byte, id and byte the same number.
 
-    Case matters, since ``a`` and ``A`` are two tokens. No special tokens are added. Decoding gives
-    valid UTF-8 back as it was; ids 256 to 511 and bytes that are no UTF-8 become U+FFFD. A token's
-    name is the character with the id as its code point.
+    Case matters, since ``a`` and ``A`` are two tokens. No special tokens are added. Decoding
+    restores valid UTF-8; ids 256 to 511 and bytes that are not valid UTF-8 become U+FFFD. The name
+    of a token is the character with the id as its code point.
 
     Args:
-        eos_token: The end-of-document token, byte 0; it also serves as start of a sequence.
+        eos_token: The end-of-document token, byte 0. It also marks the start of a sequence.
         pad_token: The padding token, byte 1.
-        padding_side: Where a batch is padded. From the left, a model can go on writing.
+        padding_side: Side of the padding in a batch. Generation needs padding on the left.
         **kwargs: As in transformers.
     """
 
@@ -27,7 +27,7 @@ class Evo2Tokenizer(PreTrainedTokenizer):
 
     def __init__(
         self,
-        eos_token: str = "\x00",  # noqa: S107 # a token of text, no password
+        eos_token: str = "\x00",  # noqa: S107 # a token of text, not a password
         pad_token: str = "\x01",  # noqa: S107 # the same
         padding_side: str = "left",
         **kwargs: Any,
@@ -49,7 +49,7 @@ class Evo2Tokenizer(PreTrainedTokenizer):
         return vocab
 
     def tokenize(self, text: str, **kwargs: Any) -> list[str]:
-        """Split text into the tokens of its bytes, and into added tokens where there are any."""
+        """Split text into the tokens of its bytes, and into added tokens if there are any."""
         if len(self) > VOCAB_SIZE:
             return list(super().tokenize(text, **kwargs))
         return self._tokenize(text)
