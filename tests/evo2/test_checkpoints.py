@@ -298,7 +298,10 @@ def put(name: str, value: Any) -> Callable[[Entries], object]:
         (put("norm.scale", torch.ones(1, 24)), r"wrong shape: norm.scale is \[1, 24\]"),
         (put("norm.scale", None), "norm.scale is not a tensor"),
         (put("norm.scale", torch.ones(24).double()), "norm.scale is torch.float64"),
-        (put("blocks.2.filter.log_poles", torch.zeros(24, 5, 1)), "log_poles has values that are not below 0"),
+        (
+            put("blocks.2.filter.log_poles", torch.zeros(24, 5, 1)),
+            "log_poles has values that are not below 0",
+        ),
         (
             put("blocks.2.filter.log_poles", torch.full((24, 5, 1), torch.nan)),
             "blocks.2.filter.log_poles has values that are not below 0",
