@@ -1,23 +1,29 @@
-"""What a model is worth on labelled mitochondrial variants, and against what: tables and figures.
+"""Evaluate a model on labelled mitochondrial variants and compare it with baselines.
 
     python training/evaluate.py --corpus build/corpus --out training/figures \
         --scores mini-512=results/mitomap/mini-512/scores.parquet \
                  mini-2048=results/mitomap/mini-2048/scores.parquet \
         --model build/evo2-mini/model
 
-``--scores`` are tables of the workflow, one for each window. Labels, locus class and MitoTIP come
-from the VCF that was scored. Beside the model stand, on the same variants: an interpolated Markov
-model (training/markov.py) of the same training genomes, the rule that a transversion is worse than
-a transition, the rule that a tRNA is worse than the control region (which reads no sequence), and
-MitoTIP, which knew such labels. Intervals are of 95 %, from draws of positions.
+``--scores`` names tables of the workflow, one for each window length. Labels, locus class and
+MitoTIP come from the VCF that was scored. The model is compared, on the same variants, with
 
-With ``--model`` also bits per base on the held-out windows of each group, the first base of a
-window left out, and on the reference. They come from the model's training.json, or with
-``--run-model`` from the model itself; those of the Markov models are computed, on the same bases.
+- an interpolated Markov model (training/markov.py) of the same training genomes,
+- the rule that a transversion is worse than a transition,
+- the rule that a variant in a tRNA is worse than one in the control region; this rule uses no
+  sequence,
+- MitoTIP, which was made with such labels.
 
-Written are ``evaluation.md``, which is printed too, ``evaluation.json`` with the same figures, and
-two figures, ``roc.svg`` and ``auroc_by_window.svg``. ``--card`` names a page that takes in the
-tables, between the comments ``evaluation`` and ``end of evaluation``.
+Intervals are 95 % bootstrap intervals; positions are resampled.
+
+With ``--model``, the program also reports bits per base, on the held-out windows of each group and
+on the reference. The first base of a window is left out. The values of the model come from its
+training.json, or with ``--run-model`` from the model itself. Those of the Markov models are
+computed on the same bases.
+
+The program writes ``evaluation.md``, which it also prints, ``evaluation.json`` with the same
+values, and two figures, ``roc.svg`` and ``auroc_by_window.svg``. ``--card`` names a page into which
+the tables are inserted, between the comments ``evaluation`` and ``end of evaluation``.
 """
 
 import argparse
@@ -78,7 +84,7 @@ MARKOV, TRANSVERSION, LOCUS, MITOTIP = "Markov", "transversion", "locus class", 
 STRANDS = {"llr": "both", "llr_fwd": "forward", "llr_rev": "reverse"}
 CLASSES = ("tRNA", "coding")  # the locus classes in which there are pathogenic variants
 WITHIN = "within classes"
-LOCUS_RANKS = {"control_region": 0, "tRNA": 2}  # all others 1
+LOCUS_RANKS = {"control_region": 0, "tRNA": 2}  # other classes: 1
 TRANSITIONS = {"AG", "GA", "CT", "TC"}
 CARD_BEGIN = "<!-- evaluation: written by training/evaluate.py -->"
 CARD_END = "<!-- end of evaluation -->"
@@ -91,7 +97,7 @@ Text = npt.NDArray[np.str_]
 
 @dataclass(frozen=True)
 class Variants:
-    """The labelled variants of a VCF, a row for each."""
+    """The labelled variants of a VCF, one row each."""
 
     contig: Text
     pos: IntArray  # 1-based
@@ -103,24 +109,24 @@ class Variants:
 
     @property
     def keys(self) -> list[tuple[str, int, str, str]]:
-        """What a variant is joined by."""
+        """The keys by which variants are joined."""
         columns = (self.contig, self.pos, self.ref, self.alt)
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
     @property
     def groups(self) -> IntArray:
-        """The position, as a number."""
+        """The cluster of each variant for the bootstrap: its position, as a number."""
         return number_groups(self.contig, self.pos)
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """A table of the workflow, row by row as the variants.
+    """A table of the workflow, with its rows in the order of the variants.
 
     Attributes:
-        name: As on the command line.
+        name: Name from the command line.
         window_length: In bases.
-        scores: By strand, higher = more pathogenic, NaN where there is none.
+        scores: Scores by strand, higher = more pathogenic; NaN for a variant without a score.
         status: Why a variant has or lacks a score.
     """
 
@@ -132,7 +138,7 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class Study:
-    """The variants, and the figures so far, in the order in which they were asked for.
+    """The variants, and all metrics that were computed so far, in their order.
 
     ``rows`` is ``all``, a locus class, or ``within classes``: pairs within a locus class, pooled.
     """
@@ -145,9 +151,9 @@ class Study:
     def estimate(
         self, name: str, scores: FloatArray, *, rows: str = "all", metric: Metric = AUROC
     ) -> Estimate:
-        """A figure of a score on some rows."""
+        """Compute and keep a metric of a score on some rows."""
         inside, strata = self._select(rows)
-        figure = estimate(
+        estimated = estimate(
             metric,
             self.variants.is_pathogenic[inside],
             scores[inside],
@@ -155,15 +161,15 @@ class Study:
             strata=strata,
             resampling=self.resampling,
         )
-        self.estimates.append({"score": name, "rows": rows} | asdict(figure))
-        return figure
+        self.estimates.append({"score": name, "rows": rows} | asdict(estimated))
+        return estimated
 
     def compare(
         self, names: tuple[str, str], first: FloatArray, second: FloatArray, *, rows: str
     ) -> Difference:
-        """AUROC of the first score minus that of the second on some rows."""
+        """Compute and keep the AUROC of the first score minus that of the second on some rows."""
         inside, strata = self._select(rows)
-        figure = compare(
+        difference = compare(
             AUROC,
             self.variants.is_pathogenic[inside],
             first[inside],
@@ -173,11 +179,11 @@ class Study:
             resampling=self.resampling,
         )
         scores = {"first_score": names[0], "second_score": names[1], "rows": rows}
-        self.differences.append(scores | asdict(figure))
-        return figure
+        self.differences.append(scores | asdict(difference))
+        return difference
 
     def find_auroc(self, name: str, rows: str) -> dict[str, Any]:
-        """An AUROC that was asked for before."""
+        """An AUROC that was computed before."""
         key = {"score": name, "rows": rows, "metric": AUROC.name}
         return next(one for one in self.estimates if key.items() <= one.items())
 
@@ -189,16 +195,16 @@ class Study:
         return everything, self.variants.locus if rows == WITHIN else None
 
 
-# What is read.
+# Reading the inputs.
 
 
 def read_variants(path: Path) -> Variants:
     """Read the variants that have a label.
 
     Raises:
-        InputError: The file cannot be read, or has none.
+        InputError: The file cannot be read, or no variant has a label.
     """
-    pysam.set_verbosity(0)  # it would ask for an index
+    pysam.set_verbosity(0)  # no message about a missing index
     rows = []
     try:
         with pysam.VariantFile(str(path)) as file:
@@ -220,7 +226,7 @@ def read_score_table(name: str, path: Path, variants: Variants) -> ScoreTable:
     """Read a scores.parquet, and put its rows in the order of the variants.
 
     Raises:
-        InputError: It is no table of the workflow, or lacks a variant.
+        InputError: The file is not a table of the workflow, or lacks a variant.
     """
     scoring = read_provenance(path).signature["scoring"]
     table = pq.read_table(path)
@@ -243,13 +249,13 @@ def read_score_table(name: str, path: Path, variants: Variants) -> ScoreTable:
     return ScoreTable(name, int(scoring["window_length"]), scores, status)
 
 
-# What is compared with.
+# The baselines.
 
 
 def make_baselines(
     variants: Variants, reference: Reference, markov: MarkovModel
 ) -> dict[str, FloatArray]:
-    """The scores that a model has to beat, higher = more pathogenic."""
+    """The scores that the model is compared with, higher = more pathogenic."""
     changes = np.char.add(variants.ref, variants.alt)
     llr = [
         variant_llr(markov, reference, contig, pos - 1, ref, alt)
@@ -264,7 +270,7 @@ def make_baselines(
 
 
 def train_on_group(corpus: Corpus, group: str, order: int) -> MarkovModel:
-    """A Markov model of what a group has for training.
+    """A Markov model of the training sequences of a group.
 
     Raises:
         InputError: There is no such group.
@@ -282,14 +288,14 @@ def train_on_group(corpus: Corpus, group: str, order: int) -> MarkovModel:
 
 
 def table_of_windows(study: Study, tables: Sequence[ScoreTable]) -> list[str]:
-    """All variants: each window, each strand."""
+    """Metrics on all variants, for each window length and strand."""
     rows = []
     for table in tables:
         for strand, scores in table.scores.items():
-            cells = figures_of_all(study, f"{table.name} {strand}", scores)
+            cells = metrics_of_all(study, f"{table.name} {strand}", scores)
             rows.append([f"{table.window_length:,}", strand, *cells])
         if len(table.scores) == len(STRANDS):
-            figure = estimate(
+            correlation = estimate(
                 SPEARMAN,
                 table.scores["forward"],
                 table.scores["reverse"],
@@ -297,31 +303,31 @@ def table_of_windows(study: Study, tables: Sequence[ScoreTable]) -> list[str]:
                 resampling=study.resampling,
             )
             study.estimates.append(
-                {"score": f"{table.name} forward and reverse", "rows": "all"} | asdict(figure)
+                {"score": f"{table.name} forward and reverse", "rows": "all"} | asdict(correlation)
             )
-            rows[-len(STRANDS)].append(shown(figure))
+            rows[-len(STRANDS)].append(shown(correlation))
     header = ["window", "strand", "AUROC", "AUPRC", "sensitivity", "Spearman of the strands"]
     return markdown(header, rows)
 
 
 def table_of_baselines(study: Study, baselines: Mapping[str, FloatArray]) -> list[str]:
-    """All variants: what reads no sequence, or few bases of it."""
+    """Metrics of the baselines on all variants."""
     rows = [
-        [name, *figures_of_all(study, name, scores)]
+        [name, *metrics_of_all(study, name, scores)]
         for name, scores in baselines.items()
         if name != MITOTIP
     ]
     return markdown(["baseline", "AUROC", "AUPRC", "sensitivity"], rows)
 
 
-def figures_of_all(study: Study, name: str, scores: FloatArray) -> list[str]:
-    """The figures of a score on all variants, as cells."""
+def metrics_of_all(study: Study, name: str, scores: FloatArray) -> list[str]:
+    """The metrics of a score on all variants, as cells of a table."""
     metrics = (AUROC, AVERAGE_PRECISION, SENSITIVITY)
     return [shown(study.estimate(name, scores, metric=metric)) for metric in metrics]
 
 
 def table_within_classes(study: Study, scores: Mapping[str, FloatArray]) -> list[str]:
-    """AUROC in each locus class alone, and of pairs within a class, pooled."""
+    """AUROC within each locus class, and of all pairs within a class, pooled."""
     rows = [
         [name]
         + [
@@ -337,8 +343,8 @@ def table_within_classes(study: Study, scores: Mapping[str, FloatArray]) -> list
 def table_of_differences(
     study: Study, tables: Sequence[ScoreTable], baselines: Mapping[str, FloatArray]
 ) -> list[str]:
-    """AUROC of each window minus that of each baseline, on the same variants."""
-    # Within a class, the class says nothing.
+    """AUROC of each window length minus that of each baseline, on the same variants."""
+    # Within a class, all variants have the same class, so it is not a baseline there.
     others = {"all": LOCUS, "tRNA": MITOTIP, "coding": None, WITHIN: None}
     rows = []
     for place, other in others.items():
@@ -347,26 +353,26 @@ def table_of_differences(
             for name, scores in baselines.items():
                 if name in (MARKOV, TRANSVERSION, other):
                     names = (f"{table.name} both", name)
-                    figure = study.compare(names, table.scores["both"], scores, rows=place)
-                    cells.append(shown(figure, sign="+"))
+                    difference = study.compare(names, table.scores["both"], scores, rows=place)
+                    cells.append(shown(difference, sign="+"))
                 else:
                     cells.append("")
             rows.append(cells)
     return markdown(["variants", "window", *(f"minus {name}" for name in baselines)], rows)
 
 
-def shown(figure: Estimate | Difference, sign: str = "") -> str:
-    """A figure with its interval, or why there is none."""
-    if figure.value is None:
-        return figure.reason
-    text = f"{figure.value:{sign}.3f}"
-    if figure.low is None or figure.high is None:
-        return f"{text} ({figure.reason})"
-    return f"{text} [{figure.low:{sign}.3f}, {figure.high:{sign}.3f}]"
+def shown(result: Estimate | Difference, sign: str = "") -> str:
+    """A value with its interval, or the reason why there is none."""
+    if result.value is None:
+        return result.reason
+    text = f"{result.value:{sign}.3f}"
+    if result.low is None or result.high is None:
+        return f"{text} ({result.reason})"
+    return f"{text} [{result.low:{sign}.3f}, {result.high:{sign}.3f}]"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table; short rows are filled up."""
+    """Lines of a Markdown table; short rows are filled with empty cells."""
     lines = [header, ["---"] * len(header)]
     lines += [[*row, *[""] * (len(header) - len(row))] for row in rows]
     return [f"| {' | '.join(cells)} |" for cells in lines]
@@ -384,18 +390,19 @@ def measure_bits(
     markov: MarkovModel,
     markov_group: str,
 ) -> dict[str, dict[str, float]]:
-    """Bits per base by group: of the model, of the Markov model, and of one of the group itself.
+    """Bits per base of each group, for the model and for two Markov models.
 
-    The last one has the best of several orders, chosen on these bases, in its favour.
+    The first Markov model is trained on `markov_group`, the second one on the group itself. The
+    second one uses the order with the lowest value on these bases, which is in its favour.
 
     Raises:
-        InputError: The folder's training.json is missing, or does not say how it was trained.
+        InputError: The folder's training.json is missing, or has no recipe.
     """
     facts = read_json(folder / "training.json")
     try:
         recipe = Recipe.model_validate(facts.get("recipe"))
     except ValidationError as error:
-        raise InputError(f"{folder / 'training.json'}: holds no recipe of train.py.") from error
+        raise InputError(f"{folder / 'training.json'}: has no recipe of train.py.") from error
     contig = next(iter(reference.contigs))
     bases = as_bases(reference.fetch(contig, 0, reference.contigs[contig]))
     alone = Corpus(bases, {}, {reference.path.stem: [Stretch(0, len(bases), circular=True)]})
@@ -431,7 +438,7 @@ def measure_bits(
 def run_on_held_out(folder: Path, corpus: Corpus, recipe: Recipe) -> dict[str, float]:
     """Bits per base of the model in a folder, on the windows of train.py."""
     model = Evo2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return validate(model, corpus, recipe, limit=None, products="float32")
+    return validate(model, corpus, recipe, limit=None, matmul_dtype="float32")
 
 
 def table_of_bits(
@@ -486,7 +493,7 @@ def draw_roc(
 
 
 def draw_auroc_by_window(study: Study, tables: Sequence[ScoreTable], path: Path) -> None:
-    """AUROC with its interval against window length, beside the baselines of all variants."""
+    """AUROC with its interval against window length, and the baselines on all variants."""
     figure, axis = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     lines = (
         ("all", BLUE, "o", "all variants"),
@@ -521,7 +528,7 @@ def draw_auroc_by_window(study: Study, tables: Sequence[ScoreTable], path: Path)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, the same bytes each time."""
+    """Write a figure; repeated runs write the same bytes."""
     with mpl.rc_context({"svg.hashsalt": "evo2-tasks"}):
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
@@ -533,15 +540,17 @@ def save(figure: Figure, path: Path) -> None:
 def evaluate(
     study: Study, tables: Sequence[ScoreTable], baselines: Mapping[str, FloatArray]
 ) -> list[str]:
-    """Compute all figures on the variants, and show them as lines of Markdown."""
+    """Compute all metrics on the variants, and show them as lines of Markdown."""
     variants, is_pathogenic = study.variants, study.variants.is_pathogenic
     lines = [
         "## All variants",
         "",
-        f"{len(is_pathogenic):,} variants, {is_pathogenic.sum():,} of them pathogenic: "
-        f"a prevalence, and AUPRC without worth, of {is_pathogenic.mean():.3f}. Sensitivity is at "
-        f"a specificity of 0.95. Intervals are of {100 * study.resampling.confidence:g} %, from "
-        f"{study.resampling.num_resamples:,} draws of the {variants.groups.max() + 1:,} positions.",
+        f"{len(is_pathogenic):,} variants, {is_pathogenic.sum():,} of them pathogenic. The "
+        f"prevalence, which is the chance level of AUPRC, is {is_pathogenic.mean():.3f}. "
+        "Sensitivity is reported at a specificity of 0.95. The "
+        f"{100 * study.resampling.confidence:g} % intervals are from "
+        f"{study.resampling.num_resamples:,} bootstrap samples of the "
+        f"{variants.groups.max() + 1:,} positions.",
         "",
         *table_of_windows(study, tables),
         "",
@@ -554,7 +563,7 @@ def evaluate(
             )
             lines += [f"{table.name}: {coverage.num_unscored:,} have no score: {reasons}.", ""]
     numbers = ", ".join(
-        f"{of_class} {(is_pathogenic & (variants.locus == of_class)).sum():,} against "
+        f"{of_class} {(is_pathogenic & (variants.locus == of_class)).sum():,} and "
         f"{(~is_pathogenic & (variants.locus == of_class)).sum():,}"
         for of_class in CLASSES
     )
@@ -565,7 +574,7 @@ def evaluate(
         "",
         "## AUROC within locus classes",
         "",
-        f"Pathogenic against benign: {numbers}.",
+        f"Pathogenic and benign variants: {numbers}.",
         "",
         *table_within_classes(study, scores | dict(baselines)),
         "",
@@ -576,7 +585,7 @@ def evaluate(
 
 
 def read_named_path(text: str) -> tuple[str, Path]:
-    """NAME=FILE of the command line."""
+    """Parse NAME=FILE of the command line."""
     name, separator, path = text.partition("=")
     if not (name and separator and path):
         raise argparse.ArgumentTypeError(f"expected NAME=FILE, got {text}")
@@ -584,19 +593,23 @@ def read_named_path(text: str) -> tuple[str, Path]:
 
 
 def read_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Evaluate scores of the demo variants.")
     parser.add_argument(
         "--scores", type=read_named_path, nargs="+", required=True, metavar="NAME=FILE"
     )
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of prepare.py")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder that prepare.py wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--variants", type=Path, default=Path("data/mitomap.vcf.gz"))
     parser.add_argument("--reference", type=Path, default=Path("data/rCRS.fa"))
     parser.add_argument("--circular-contigs", nargs="*", default=["MT"], metavar="CONTIG")
-    parser.add_argument("--card", type=Path, help="page that takes in the tables")
+    parser.add_argument("--card", type=Path, help="page to insert the tables into")
     parser.add_argument("--model", type=Path, help="folder of the model, for bits per base")
-    parser.add_argument("--run-model", action="store_true", help="not what training.json says")
+    parser.add_argument(
+        "--run-model",
+        action="store_true",
+        help="compute bits per base; default: from training.json",
+    )
     parser.add_argument("--markov-group", default="mito_mammals", metavar="GROUP")
     parser.add_argument("--markov-order", type=int, default=11, metavar="BASES")
     parser.add_argument("--num-resamples", type=int, default=2_000)
@@ -648,7 +661,7 @@ def run(arguments: argparse.Namespace) -> None:
         _, end, after = rest.partition(CARD_END)
         if not (begin and end):
             raise InputError(f"{arguments.card}: lacks {CARD_BEGIN} or {CARD_END}.")
-        # The page has a heading above the tables.
+        # The page has a higher heading above the tables.
         tables_of_page = text.replace("\n## ", "\n### ").replace("## All", "### All", 1)
         arguments.card.write_text(
             f"{before}{begin}\n\n{tables_of_page}\n{end}{after}", encoding="utf-8"

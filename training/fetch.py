@@ -1,13 +1,14 @@
-"""Fetch the genomes of training/manifest.tsv from NCBI, and check that they are the same.
+"""Download the genomes of training/manifest.tsv from NCBI, and check their digests.
 
     python training/fetch.py --out build/genomes
 
-A FASTA file is written for each group, its sequences under the names of the manifest, in its order.
-What the manifest gives no accession for is assembled from metagenomes and is in no archive under a
-name of its own: training/README.md says where it is from. It is left out and counted, and so is
-what comes back with another digest, as a later version of a record does.
+The program writes one FASTA file for each group, with the sequences in the order and under the
+names of the manifest. Sequences without an accession in the manifest were assembled from
+metagenomes and are not in an archive; training/README.md states their source. They are left out and
+counted. Sequences whose digest differs from the manifest, for example a later version of a record,
+are left out and listed.
 
-The script has been run against a server that imitates NCBI's E-utilities, never against theirs.
+The program has been tested with a server that imitates NCBI's E-utilities, never with NCBI's own.
 """
 
 import argparse
@@ -37,11 +38,11 @@ class Entry:
     """A row of the manifest.
 
     Attributes:
-        group: Name of the file without its ending.
+        group: Name of the FASTA file without its ending.
         name: Name of the sequence in the file.
-        accession: In GenBank or RefSeq; empty where there is none.
+        accession: Accession in GenBank or RefSeq; empty if there is none.
         start: First base of a part, 1-based; empty for a whole record.
-        end: Its last base.
+        end: Last base of the part, 1-based.
         length: In bases.
         sha512t24u: The GA4GH digest of the upper-case bases.
     """
@@ -56,13 +57,13 @@ class Entry:
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """Read the manifest, in order."""
+    """Read the rows of the manifest."""
     with path.open(encoding="utf-8", newline="") as file:
         return [Entry(**row) for row in csv.DictReader(file, delimiter="\t")]
 
 
 def make_session() -> requests.Session:
-    """A session that waits and tries again where the server is busy."""
+    """A session that waits and tries again if the server is busy."""
     session = requests.Session()
     retry = Retry(
         total=6,
@@ -83,15 +84,15 @@ def read_fasta(text: str) -> Iterator[tuple[str, str]]:
 
 
 def fetch(session: requests.Session, url: str, entries: Sequence[Entry]) -> dict[str, str]:
-    """Bases by the name of the manifest, of those whose digest is right.
+    """Download sequences: bases by name of the manifest, only those with the right digest.
 
     Args:
         session: The session.
         url: Address of efetch.
-        entries: Whole records, or one part of one.
+        entries: Several whole records, or one part of a record.
 
     Raises:
-        InputError: The server gives no answer.
+        InputError: The server does not answer.
     """
     query = {
         "db": "nuccore",
@@ -106,8 +107,10 @@ def fetch(session: requests.Session, url: str, entries: Sequence[Entry]) -> dict
         answer = session.post(url, data=query, timeout=TIMEOUT_S)
         answer.raise_for_status()
     except requests.RequestException as error:
-        raise InputError(f"{url}: {error}; the same command goes on later.") from error
-    # An accession of the manifest may lack the version that the server gives.
+        raise InputError(
+            f"{url}: {error}; run the command again: it continues with the missing groups."
+        ) from error
+    # An accession in the manifest may lack the version that the server returns.
     found = dict(read_fasta(answer.text))
     found |= {name.partition(".")[0]: bases for name, bases in found.items()}
     return {
@@ -118,7 +121,7 @@ def fetch(session: requests.Session, url: str, entries: Sequence[Entry]) -> dict
 
 
 def make_batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """What goes into one request: many whole records, or one part."""
+    """The entries of each request: many whole records, or one part of a record."""
     whole = [entry for entry in entries if entry.accession and not entry.start]
     yield from (
         whole[i : i + RECORDS_PER_REQUEST] for i in range(0, len(whole), RECORDS_PER_REQUEST)
@@ -127,7 +130,7 @@ def make_batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 
 def write_fasta(path: Path, sequences: dict[str, str]) -> None:
-    """Write a file; it appears complete."""
+    """Write a FASTA file; it appears complete or not at all."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="ascii") as file:
         for name, bases in sequences.items():
@@ -137,14 +140,14 @@ def write_fasta(path: Path, sequences: dict[str, str]) -> None:
 
 
 def run(manifest: Path, out: Path, url: str) -> int:
-    """Fetch what is not there yet; the number of sequences with an accession that are missing."""
+    """Download missing files; return the number of sequences that could not be downloaded."""
     entries, session = read_manifest(manifest), make_session()
     out.mkdir(parents=True, exist_ok=True)
     num_missing = 0
     for group in dict.fromkeys(entry.group for entry in entries):
         path, of_group = out / f"{group}.fa", [one for one in entries if one.group == group]
         if path.exists():
-            print(f"{path}: is there already")
+            print(f"{path}: exists already")
             continue
         fetched: dict[str, str] = {}
         with tqdm(total=len(of_group), desc=group, unit="sequences") as progress:
@@ -158,14 +161,16 @@ def run(manifest: Path, out: Path, url: str) -> int:
         if len(wanted) < len(of_group):
             print(f"  without an accession: {len(of_group) - len(wanted):,}")
         for name in missing:
-            print(f"  not as in the manifest: {name}")
+            print(f"  missing or different from the manifest: {name}")
         num_missing += len(missing)
     return num_missing
 
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Fetch the genomes that evo2-mini learned from.")
+    parser = argparse.ArgumentParser(
+        description="Download the genomes that evo2-mini was trained on."
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the FASTA files")
     parser.add_argument("--manifest", type=Path, default=MANIFEST)
     parser.add_argument("--url", default=EFETCH, help="address of efetch")

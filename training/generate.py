@@ -1,16 +1,17 @@
-"""Does what a model writes look like mitochondrial DNA? A small table.
+"""Compare DNA that a model generates with mitochondrial DNA: composition, tRNA pairs, stop codons.
 
     python training/generate.py --model build/evo2-mini/model --corpus build/corpus
 
-A held-out genome is the prompt, up to a transfer RNA of 75 bases and up to a stretch of 100 codons
-in a protein; the model writes on, each token drawn from its whole distribution (temperature 1, no
-cut, all 512 tokens). Beside what it wrote stand the true continuation and the written one shuffled,
-which keeps the composition and nothing else.
+The prompts are taken from a held-out genome: one ends before a transfer RNA of 75 bases, the other
+before a stretch of 100 codons in a protein. The model continues each prompt. Each token is drawn
+from the whole distribution of the model (temperature 1, no cut-off, all 512 tokens). The table
+compares the generated sequence with the sequence of the genome, and with the generated sequence
+shuffled, which has the same composition.
 
-The transfer RNA is the place most like tRNA-Leu(UUR) of the human reference, without gaps. The
-protein is the longest stretch without a stop codon of the vertebrate mitochondrial code on the
-forward strand, so its true continuation has no stop by choice. A sample that gains or loses a base
-is out of frame and out of step from there on.
+The transfer RNA is the position most similar to tRNA-Leu(UUR) of the human reference, without gaps.
+The protein is the longest stretch without a stop codon of the vertebrate mitochondrial code on the
+forward strand, so the sequence of the genome has no stop codon by construction. A sample that gains
+or loses a base is out of frame from that base on, and no longer aligned with the genome.
 """
 
 import argparse
@@ -35,7 +36,7 @@ TRNA = (3229, 3304)  # tRNA-Leu(UUR) on the rCRS, 0-based, half-open
 MIN_LIKENESS = 0.7  # share of equal bases below which no tRNA is found
 NUM_CODONS = 100
 STOPS = [as_bases(stop) for stop in ("TAA", "TAG", "AGA", "AGG")]  # vertebrate mitochondrial
-STEM = 7  # pairs in a tRNA's acceptor stem; after its second strand comes one base
+STEM = 7  # base pairs in the acceptor stem of a tRNA; one base follows its second strand
 PAIRS = {b"AT", b"TA", b"CG", b"GC", b"GT", b"TG"}
 
 Bases = npt.NDArray[np.uint8]
@@ -43,13 +44,13 @@ Bases = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Task:
-    """A stretch to write.
+    """A stretch to generate.
 
     Attributes:
-        name: What it is.
+        name: Name of the stretch.
         prompt: The bases before it.
         truth: Its bases in the genome.
-        measure: What is counted in it, by column.
+        measure: Functions that measure a sequence, by name of the column.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Task:
     measure: dict[str, Callable[[Bases], float]]
 
 
-# What is looked for, and counted.
+# Finding the stretches, and measuring sequences.
 
 
 def find_open_frame(bases: Bases) -> tuple[int, int]:
@@ -80,7 +81,7 @@ def find_open_frame(bases: Bases) -> tuple[int, int]:
 
 
 def find_most_like(bases: Bases, pattern: Bases) -> tuple[int, float]:
-    """Where a pattern fits best without gaps (0-based), and the share of equal bases there."""
+    """The 0-based position where a pattern fits best without gaps, and the share of equal bases."""
     windows = np.lib.stride_tricks.sliding_window_view(bases, len(pattern))
     likeness = (windows == pattern).mean(axis=1)
     start = int(np.argmax(likeness))
@@ -88,14 +89,14 @@ def find_most_like(bases: Bases, pattern: Bases) -> tuple[int, float]:
 
 
 def stops_per_100_codons(bases: Bases) -> float:
-    """Stop codons in frame from the first base on."""
+    """Number of stop codons per 100 codons, in the frame of the first base."""
     codons = bases[: len(bases) // 3 * 3].reshape(-1, 3)
     num_stops = sum(int((codons == stop).all(axis=1).sum()) for stop in STOPS)
     return 100 * num_stops / len(codons)
 
 
 def acceptor_pairs(bases: Bases) -> float:
-    """Pairs between the first seven bases and the seven before the last one."""
+    """Number of base pairs between the first seven bases and the seven before the last base."""
     text = bases.tobytes()
     return sum(text[i : i + 1] + text[-2 - i : len(text) - 1 - i] in PAIRS for i in range(STEM))
 
@@ -106,14 +107,14 @@ def composition(bases: Bases) -> list[float]:
     return [*shares, 1 - sum(shares)]
 
 
-# The tasks, and the model's answers.
+# The tasks, and the sequences that the model generates.
 
 
 def make_tasks(genome: Bases, trna: Bases, prompt_length: int) -> list[Task]:
-    """The stretches of a circular genome.
+    """The two stretches of a circular genome.
 
     Raises:
-        InputError: It has no such tRNA or no such protein.
+        InputError: No tRNA or no protein was found.
     """
 
     def make(name: str, start: int, length: int, **measure: Callable[[Bases], float]) -> Task:
@@ -122,11 +123,13 @@ def make_tasks(genome: Bases, trna: Bases, prompt_length: int) -> list[Task]:
 
     trna_start, likeness = find_most_like(genome, trna)
     if likeness < MIN_LIKENESS:
-        raise InputError(f"genome: no tRNA found; the best place is {likeness:.0%} alike.")
+        raise InputError(
+            f"genome: no tRNA found; the best position has {likeness:.0%} equal bases."
+        )
     frame_start, frame_end = find_open_frame(genome)
     if frame_end - frame_start < 9 * NUM_CODONS:
-        raise InputError(f"genome: no frame of {3 * NUM_CODONS} codons without a stop.")
-    # From the middle of the protein on, so that the prompt tells protein and frame.
+        raise InputError(f"genome: no open frame of {3 * NUM_CODONS} codons.")
+    # The stretch is inside the protein, so the prompt contains its start and its frame.
     start = frame_start + 3 * ((frame_end - frame_start) // 6)
     return [
         make("tRNA", trna_start, len(trna), acceptor_pairs=acceptor_pairs),
@@ -146,7 +149,7 @@ def write_on(
         top_p=1.0,
         max_new_tokens=length,
         num_return_sequences=num_samples,
-        # No token ends the text; None would stand for the model's own end of document.
+        # No token ends the sequence. None would mean the end-of-document token of the model.
         eos_token_id=model.config.vocab_size,
         pad_token_id=model.config.pad_token_id,
     )
@@ -160,15 +163,19 @@ def write_on(
 def table_lines(
     task: Task, samples: Iterable[npt.NDArray[np.int64]], of_group: Bases, seed: int
 ) -> list[str]:
-    """Lines of Markdown for a stretch; of several samples the means."""
-    # Tokens that are no byte become one that is no base.
+    """Lines of Markdown for a stretch, with the means of the samples."""
+    # Tokens above the bytes become 0, which is not a base.
     written = [np.where(one < 256, one, 0).astype(np.uint8) for one in samples]
     rng = np.random.default_rng(seed)
     shuffled = [rng.permutation(one) for one in written]
-    header = ["", "A", "C", "G", "T", "other tokens", "as in the truth"]
+    header = ["", "A", "C", "G", "T", "other tokens", "as in the genome"]
     header += [name.replace("_", " ") for name in task.measure]
     lines = [header, ["---"] * len(header)]
-    for name, texts in (("written", written), ("truth", [task.truth]), ("shuffled", shuffled)):
+    for name, texts in (
+        ("generated", written),
+        ("genome", [task.truth]),
+        ("generated and shuffled", shuffled),
+    ):
         numbers = np.mean([composition(text) for text in texts], axis=0)
         cells = [f"{number:.3f}" for number in numbers]
         cells.append(f"{np.mean([(text == task.truth).mean() for text in texts]):.3f}")
@@ -189,7 +196,7 @@ def find_genome(
     """The first held-out circular genome of a group that has both stretches.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such genome.
     """
     for stretch in corpus.validation.get(group, []):
         genome = np.asarray(corpus.bases[stretch.start : stretch.start + stretch.length])
@@ -216,7 +223,7 @@ def read_trna(path: Path) -> Bases:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Generate and print."""
+    """Generate the sequences and print the tables."""
     trna = read_trna(arguments.reference)
     corpus = read_corpus(arguments.corpus)
     stretch, tasks = find_genome(corpus, arguments.group, trna, arguments.prompt_length)
@@ -240,7 +247,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def name_sequences(folder: Path) -> dict[int, str]:
-    """The names of a corpus's sequences, by where they start in its bases."""
+    """The names of the sequences of a corpus, by their start in its bases."""
     lines = (folder / "sequences.tsv").read_text(encoding="utf-8").splitlines()
     header = lines[0].split("\t")
     rows = [dict(zip(header, line.split("\t"), strict=True)) for line in lines[1:]]
@@ -249,9 +256,9 @@ def name_sequences(folder: Path) -> dict[int, str]:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Let a model write mitochondrial DNA.")
+    parser = argparse.ArgumentParser(description="Compare generated DNA with mitochondrial DNA.")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of prepare.py")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder that prepare.py wrote")
     parser.add_argument("--group", default="mito_mammals")
     parser.add_argument("--reference", type=Path, default=Path("data/rCRS.fa"))
     parser.add_argument("--prompt-length", type=int, default=1_700, help="bases")

@@ -1,9 +1,9 @@
-"""Draw the losses of training runs, by the bases that they have seen.
+"""Draw the losses of training runs against the number of training bases.
 
     python training/loss_curve.py build/evo2-mini build/h128 build/h64 --out training/figures
 
-Two figures: ``loss_curve.svg``, training and held-out losses of the first run, and ``scaling.svg``,
-the held-out loss of all runs. A run's name is its folder's.
+The program draws two figures: ``loss_curve.svg``, training and held-out losses of the first run,
+and ``scaling.svg``, the held-out loss of all runs. The name of a run is the name of its folder.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def read_lines(run: Path) -> list[dict[str, Any]]:
 
 
 def draw_losses(run: Path, groups: list[str], path: Path) -> None:
-    """Training loss, and the held-out loss of some groups."""
+    """Draw the training loss, and the held-out loss of some groups."""
     lines = [line for line in read_lines(run) if "bits_per_base" in line]
     figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
     axis.plot(
@@ -51,7 +51,7 @@ def draw_losses(run: Path, groups: list[str], path: Path) -> None:
 
 
 def draw_scaling(runs: list[Path], group: str, path: Path) -> None:
-    """The held-out loss of runs of several sizes."""
+    """Draw the held-out loss of runs of several sizes."""
     figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
     for colour, run in zip(COLOURS, runs, strict=False):
         lines = read_lines(run)
@@ -73,7 +73,7 @@ def draw_scaling(runs: list[Path], group: str, path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, the same bytes each time."""
+    """Write a figure; repeated runs write the same bytes."""
     with mpl.rc_context({"svg.hashsalt": "evo2-tasks"}):
         figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
@@ -82,7 +82,7 @@ def save(figure: Figure, path: Path) -> None:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Draw the losses of training runs.")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of train.py")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders that train.py wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for the figures")
     parser.add_argument(
         "--groups", nargs="+", default=["mito_mammals", "mito_birds", "mito_fish", "bacteria"]

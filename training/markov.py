@@ -1,21 +1,22 @@
-"""An interpolated Markov model of DNA: what the last few bases alone say of the next one.
+"""An interpolated Markov model of DNA: it predicts each base from the last few bases.
 
-It is the baseline that a trained model has to beat, in bits per base and on labelled variants. The
-probability of a base after a context of k bases mixes the counts of that context with the
-probability after the k - 1 bases nearest to it, after Witten and Bell:
+It is the baseline for a trained model, in bits per base and on labelled variants. The probability
+of a base after a context of k bases combines the counts of that context with the probability after
+the last k - 1 bases of the context, after Witten and Bell:
 
     p_k(b | c) = (n(c b) + w * t(c) * p_{k-1}(b | c')) / (n(c) + w * t(c))
 
-n counts, t(c) is how many different bases were seen after c, c' is c without its first base, and
-below order 0 all four bases are equally likely. Both strands are counted. Circular genomes are read
-as linear ones.
+n is a count, t(c) is the number of different bases seen after c, and c' is c without its first
+base. Below order 0 all four bases are equally likely. Both strands are counted. Circular genomes
+are treated as linear.
 
-Witten and Bell have w = 1, for counts of independent events. Genomes of related species repeat each
-other, so counts claim too much: on held-out mammals order 11 needs 1.62 bits per base with w = 1,
-1.48 with 4, 1.43 with 16 and 1.48 with 64. The best one is taken, in the baseline's favour.
+Witten and Bell use w = 1, for counts of independent events. Genomes of related species are not
+independent, so their counts need a larger w. On held-out mammals, order 11 has 1.62 bits per base
+with w = 1, 1.48 with 4, 1.43 with 16 and 1.48 with 64. The best value is used, which is in favour
+of the baseline.
 
 Source:
-    Witten and Bell 1991, IEEE Transactions on Information Theory 37, method C, there without w.
+    Witten and Bell 1991, IEEE Transactions on Information Theory 37, method C, which has no w.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from evo2_tasks.genome.reference import Reference
 
 ORDER = 11
 LOWER_WEIGHT = 16.0  # w
-PIECE_BASES = 1 << 22  # counted at once
-OTHER = 4  # the digit of whatever is not A, C, G or T
+PIECE_BASES = 1 << 22  # bases that are counted in one step
+OTHER = 4  # the digit of all other letters than A, C, G and T
 SEPARATOR = np.frombuffer(b"-", dtype=np.uint8)
 
 DIGITS = np.full(256, OTHER, dtype=np.int64)
@@ -50,15 +51,15 @@ class MarkovModel:
     """The probabilities of an interpolated Markov model.
 
     Attributes:
-        tables: For each order from 0 on log p, nats, of the last base of each (order + 1)-mer, by
-            the number that the k-mer is to base 4 (A 0, C 1, G 2, T 3).
+        tables: For each order, from 0 on: log p, nats, of the last base of each (order + 1)-mer.
+            The index is the k-mer as a number to base 4 (A 0, C 1, G 2, T 3).
     """
 
     tables: tuple[npt.NDArray[np.float32], ...]
 
     @property
     def order(self) -> int:
-        """Most bases that a prediction looks at."""
+        """Largest number of bases that a prediction uses."""
         return len(self.tables) - 1
 
     def truncate(self, order: int) -> MarkovModel:
@@ -66,7 +67,7 @@ class MarkovModel:
         return MarkovModel(self.tables[: order + 1])
 
     def log_probs(self, bases: Bases) -> FloatArray:
-        """Log p of each base after those before it, nats.
+        """Log p of each base, given the bases before it, nats.
 
         The first bases, and those after a letter other than A, C, G and T, have a shorter context.
 
@@ -74,7 +75,7 @@ class MarkovModel:
             bases: Upper-case ASCII. (N,)
 
         Returns:
-            NaN where there is no A, C, G or T. (N,)
+            Log p; NaN for letters other than A, C, G and T. (N,)
         """
         log_probs = np.full(len(bases), np.nan)
         for order, ends, codes in read_kmers(bases, self.order + 1):
@@ -82,22 +83,22 @@ class MarkovModel:
         return log_probs
 
     def bits_per_base(self, windows: Iterable[Bases]) -> float:
-        """Bits per base of windows, their first base left out: most models do not predict it."""
+        """Bits per base of windows, without their first base, which most models do not predict."""
         log_probs = np.concatenate([self.log_probs(window)[1:] for window in windows])
         return float(-np.nanmean(log_probs) / math.log(2))
 
 
 def read_kmers(bases: Bases, longest: int) -> Iterator[tuple[int, IntArray, IntArray]]:
-    """Each base with as many bases before it as are there, ``longest`` with itself at most.
+    """The longest k-mer that ends at each base, with at most ``longest`` bases.
 
     Yields:
-        One less than the length of k-mers, where in ``bases`` those of that length end, and their
-        numbers to base 4.
+        For each k: k - 1, the positions in ``bases`` at which k-mers of this length end, and these
+        k-mers as numbers to base 4.
     """
     digits = DIGITS[bases]
     places = np.arange(len(bases))
     last_other = np.maximum.accumulate(np.where(digits == OTHER, places, -1))
-    lengths = np.minimum(places - last_other, longest)  # 0 for a letter that is no base
+    lengths = np.minimum(places - last_other, longest)  # 0 for a letter that is not a base
     codes = np.zeros(len(bases), dtype=np.int64)
     for order in range(longest):
         codes[order:] += digits[: len(digits) - order] << (2 * order)
@@ -112,11 +113,11 @@ def train_markov(
     """Count sequences and their reverse complements, and interpolate.
 
     Args:
-        sequences: Upper-case ASCII, each for itself.
-        order: Bases that a prediction looks at; there are 4 ** (order + 1) numbers.
-        lower_weight: How much the lower orders count, w above; more than 0.
+        sequences: Upper-case ASCII. No k-mer spans two sequences.
+        order: Number of bases that a prediction uses; the table has 4 ** (order + 1) numbers.
+        lower_weight: Weight of the lower orders, w above; more than 0.
     """
-    # By order; k-mers of lower orders are those alone that have nothing before them.
+    # By order. At first, lower orders count only the k-mers with no base before them.
     counts = [np.zeros(4 ** (low + 1)) for low in range(order + 1)]
     for piece in join_sequences(sequences):
         for strand in (piece, COMPLEMENT[piece[::-1]]):
@@ -144,7 +145,7 @@ def train_markov(
 
 
 def join_sequences(sequences: Iterable[Bases]) -> Iterator[Bases]:
-    """Sequences with a letter between them that is no base, many at once."""
+    """Sequences joined into larger pieces, with a letter between them that is not a base."""
     parts: list[Bases] = []
     num_bases = 0
     for sequence in sequences:
@@ -160,15 +161,15 @@ def join_sequences(sequences: Iterable[Bases]) -> Iterator[Bases]:
 def haplotype_llr(model: MarkovModel, before: Bases, ref: Bases, alt: Bases, after: Bases) -> float:
     """Log-likelihood ratio of two haplotypes, alt against ref, nats, the mean of both strands.
 
-    An allele changes its own bases and as many after it as the model's order. With as many bases on
-    either side, that is the difference of two whole genomes.
+    An allele changes the probability of its own bases and of as many bases after it as the order of
+    the model. With this number of bases on each side, the result is that of two whole genomes.
 
     Args:
         model: The model.
-        before: Bases before the allele, as many as the model's order.
+        before: Bases before the allele, as many as the order of the model.
         ref: Reference allele.
         alt: Alternate allele.
-        after: Bases after the allele, as many as the model's order.
+        after: Bases after the allele, as many as the order of the model.
     """
     total = 0.0
     for sign, allele in ((1, alt), (-1, ref)):

@@ -1,22 +1,23 @@
-"""Make the corpus that training/train.py reads: bases, and which of them are held out.
+"""Make the corpus for training/train.py: bases, and which of them are held out.
 
     python training/prepare.py genomes/*.fa.gz --circular mito_mammals bacteria --out build/corpus
 
-The group of a sequence is the name of its file without endings. Validation is to say how well the
-model does on what it has not seen, so no close relative of a validation genome is trained on:
+The group of a sequence is the name of its file without endings. The validation measures the model
+on sequences that it has not seen, so no close relative of a validation genome is used for training:
 
-- Sequences that share 5 % of their 21-mers (the smaller one's, on either strand) are linked, and
-  what is linked, within and across files, is a cluster. Human and chimpanzee mitochondria share
+- Two sequences are linked if they share 5 % of the 21-mers of the smaller one, on either strand.
+  Linked sequences, within and across files, form a cluster. Human and chimpanzee mitochondria share
   20 %, human and gibbon 5.5 %.
-- Whole clusters are drawn, seeded, until 4 % of a group's sequences are held out. A cluster with
-  more than 5 % of a group stays in training.
-- In a group of fewer than ten sequences, as of bacterial chromosomes, the last 4 % of each sequence
-  are held out instead, and the rest is treated as linear.
+- Whole clusters are drawn with a fixed seed until 4 % of the sequences of a group are held out. A
+  cluster with more than 5 % of a group stays in training.
+- In a group of fewer than ten sequences, for example bacterial chromosomes, the last 4 % of each
+  sequence are held out instead, and the sequences are treated as linear.
 
-Written are ``bases.npy``, all sequences in a row as upper-case ASCII, and ``sequences.tsv``:
-``start`` is the 0-based offset in ``bases.npy``, ``length`` in bases, ``split`` is training,
-validation or both, ``validation_start`` the 0-based position in the sequence from which it is
-held out (where ``split`` is both), ``sha512t24u`` the GA4GH digest of the upper-case bases.
+The program writes two files. ``bases.npy`` has all sequences one after the other as upper-case
+ASCII. ``sequences.tsv`` has a row for each sequence: ``start`` is the 0-based offset in
+``bases.npy``, ``length`` is in bases, ``split`` is training, validation or both,
+``validation_start`` is the 0-based position in the sequence from which on it is held out (if
+``split`` is both), and ``sha512t24u`` is the GA4GH digest of the upper-case bases.
 """
 
 import argparse
@@ -36,11 +37,11 @@ import pysam
 from evo2_tasks.errors import InputError
 
 K = 21
-SKETCH = 16  # one in so many k-mers is compared, chosen by hash
-RELATED = 0.05  # share of the smaller sketch from which on two sequences are linked
-HELD_OUT = 0.04  # share of a group's sequences, or of each sequence in a group of few
-LARGEST = 0.05  # share of a group's sequences above which a cluster stays in training
-FEW = 10  # sequences; a group of fewer is held out in stretches
+SKETCH = 16  # one in 16 k-mers is compared, chosen by hash
+RELATED = 0.05  # smallest share of the smaller sketch by which two sequences are linked
+HELD_OUT = 0.04  # share of the sequences of a group, or of each sequence in a small group
+LARGEST = 0.05  # a cluster with a larger share of the sequences of a group stays in training
+FEW = 10  # sequences; in a smaller group, the end of each sequence is held out
 SEED = 20_260_101
 FASTA_ENDINGS = {".fa", ".fasta", ".fna", ".fas", ".gz", ".bgz"}
 
@@ -50,7 +51,7 @@ Sketch = npt.NDArray[np.uint64]
 
 @dataclass
 class CorpusSequence:
-    """A row of ``sequences.tsv``; the module's docstring says what each column is."""
+    """A row of ``sequences.tsv``; the docstring of the module describes the columns."""
 
     name: str
     group: str
@@ -66,10 +67,10 @@ class CorpusSequence:
 def read_genomes(
     paths: Iterable[Path], circular: Collection[str]
 ) -> tuple[list[CorpusSequence], list[Bases]]:
-    """Read FASTA files, compressed or not; all sequences are marked for training.
+    """Read FASTA files, compressed or not, and mark all sequences for training.
 
     Raises:
-        InputError: A file is missing or empty, or a name comes twice.
+        InputError: A file is missing or empty, or two sequences have the same name.
     """
     sequences: list[CorpusSequence] = []
     all_bases: list[Bases] = []
@@ -84,7 +85,9 @@ def read_genomes(
             for entry in file:
                 name, text = entry.name or "", (entry.sequence or "").upper()
                 if name in names:
-                    raise InputError(f"{path}: {name} comes twice; give each sequence one name.")
+                    raise InputError(
+                        f"{path}: {name} occurs twice; give each sequence its own name."
+                    )
                 names.add(name)
                 digest = sha512t24u(text)
                 sequences.append(
@@ -125,9 +128,9 @@ def sha512t24u(text: str) -> str:
 
 
 def sketch(bases: Bases) -> Sketch:
-    """One in 16 of the distinct canonical 21-mers, as sorted hashes; those without ACGT left out.
+    """One in 16 of the distinct canonical 21-mers of A, C, G and T, as sorted hashes.
 
-    Which ones is up to the k-mer alone, so two sketches share what the sequences share.
+    The choice depends on the k-mer only, so two sketches share k-mers as the sequences do.
     """
     num_kmers = len(bases) - K + 1
     if num_kmers < 1:
@@ -153,7 +156,7 @@ def sketch(bases: Bases) -> Sketch:
 
 
 def find_clusters(sketches: Sequence[Sketch]) -> list[int]:
-    """Single linkage of sketches that share enough: for each the lowest index of its cluster."""
+    """Single linkage of related sketches: for each sketch, the lowest index of its cluster."""
     sizes = np.array([len(one) for one in sketches])
     owners = np.repeat(np.arange(len(sketches)), sizes)
     hashes = np.concatenate(sketches)
@@ -183,7 +186,7 @@ def find_clusters(sketches: Sequence[Sketch]) -> list[int]:
 
 
 def hold_out(sequences: Sequence[CorpusSequence], seed: int) -> None:
-    """Mark what is held out; see the module's docstring."""
+    """Mark the held-out sequences; see the docstring of the module."""
     group_sizes = Counter(sequence.group for sequence in sequences)
     few = {group for group, size in group_sizes.items() if size < FEW}
     clusters: dict[int, list[CorpusSequence]] = defaultdict(list)
@@ -231,7 +234,7 @@ def write_corpus(
 
 
 def summary(sequences: Sequence[CorpusSequence]) -> str:
-    """A line for each group: how much there is, and how much of it is held out."""
+    """A line for each group: its size, and how much of it is held out."""
     lines = [f"{'group':24} {'sequences':>9} {'bases':>12} {'held out':>9} {'bases':>11} clusters"]
     for group in dict.fromkeys(sequence.group for sequence in sequences):
         members = [sequence for sequence in sequences if sequence.group == group]
@@ -259,7 +262,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--circular", nargs="*", default=[], metavar="GROUP")
     parser.add_argument("--without", nargs="*", default=[], metavar="GROUP")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the validation draw")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of the draw for validation")
     arguments = parser.parse_args()
     try:
         paths = [path for path in arguments.genomes if group_of(path) not in arguments.without]

@@ -2,16 +2,18 @@
 
     python training/train.py training/evo2-mini.yaml --corpus build/corpus --out build/evo2-mini
 
-It can be stopped (Ctrl-C, SIGTERM, --stop-after-minutes) and goes on when it is run again. Each
-batch follows from the seed and the step alone, so a run that was stopped and resumed equals one
-that was not, to the bit, on the same machine with the same number of threads.
+The program can be stopped (Ctrl-C, SIGTERM, --stop-after-minutes); the same command continues the
+run. Each batch depends on the seed and the step only. A run that was stopped and continued
+therefore gives the same bits as a run that was not, on the same machine with the same number of
+threads.
 
-Written to the --out folder: ``training.jsonl``, a line for each few steps; ``state.pt``, to go on
-from; ``state-stable.pt``, the state before the learning rate began to fall, from which a longer run
-can go on; ``model``, for ``from_pretrained``.
+The --out folder gets ``training.jsonl``, with a line every few steps; ``state.pt``, from which a
+run continues; ``state-stable.pt``, the state before the learning rate starts to fall, from which a
+longer run can continue; and ``model``, a folder for ``from_pretrained``.
 
-The loss is the mean negative log-likelihood, nats, of the next token among all 512, where that is
-A, C, G or T; bits per base is the same by the logarithm to base 2.
+The loss is the mean negative log-likelihood, nats, of the next token among all 512 tokens, at
+positions where the next token is A, C, G or T. Bits per base is the same value with the logarithm
+to base 2.
 """
 
 import argparse
@@ -41,7 +43,7 @@ from evo2_tasks import Evo2Config, Evo2ForCausalLM, Evo2Tokenizer
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.allocation import keep_freed_memory
 
-PAD = 1  # fills up windows of sequences shorter than a window; never a target
+PAD = 1  # pads the windows of sequences that are shorter than a window; never a target
 NOT_SCORED = -100
 MUON_MOMENTUM = 0.95
 ADAM_BETAS = (0.9, 0.95)
@@ -70,7 +72,7 @@ class LearningRates(BaseModel):
 
 
 class Recipe(BaseModel):
-    """The keys of a recipe file; training/evo2-mini.yaml explains them."""
+    """The keys of a recipe file; comments in training/evo2-mini.yaml describe them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,7 +89,7 @@ class Recipe(BaseModel):
     clip_norm: float
     warmup_steps: int
     decay_share: float = Field(ge=0, le=1)
-    products: Literal["bfloat16", "float32"]
+    matmul_dtype: Literal["bfloat16", "float32"]
     store: Literal["bfloat16", "float32"]
     target_group: str
     log_every_steps: int = Field(gt=0)
@@ -97,11 +99,11 @@ class Recipe(BaseModel):
 
     @property
     def num_steps(self) -> int:
-        """Batches of the whole run."""
+        """Number of batches of the whole run."""
         return math.ceil(self.total_tokens / self.batch_tokens)
 
     def lr_scale(self, step: int) -> float:
-        """Learning rate of a step, counted from 0, as a share of the highest."""
+        """Learning rate of a step, counted from 0, as a share of the highest rate."""
         warmup = (step + 1) / max(1, self.warmup_steps)
         decay = (self.num_steps - step) / max(1, self.decay_share * self.num_steps)
         return min(1.0, warmup, decay)
@@ -115,7 +117,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         changes: ``key=value`` with dots between nested keys; the value is YAML.
 
     Raises:
-        InputError: The file is missing or a key or value is not understood.
+        InputError: The file is missing, or a key or value is not valid.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such recipe; expected a YAML file.")
@@ -142,7 +144,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A sequence, or the part of one that is trained on or held out."""
+    """A sequence, or the part of a sequence that is used for training or held out."""
 
     start: int  # 0-based, in the corpus
     length: int
@@ -151,7 +153,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Bases, and by group the stretches to train on and those held out."""
+    """Bases, and for each group the stretches for training and those held out."""
 
     bases: Bases
     training: dict[str, list[Stretch]]
@@ -160,7 +162,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Window:
-    """Where to read bases, and on which strand."""
+    """The position and strand of a window."""
 
     stretch: Stretch
     offset: int  # 0-based, in the stretch, on the forward strand
@@ -168,7 +170,7 @@ class Window:
 
 
 def read_corpus(folder: Path) -> Corpus:
-    """Read what prepare.py wrote.
+    """Read a corpus that prepare.py wrote.
 
     Raises:
         InputError: A file is missing.
@@ -197,9 +199,9 @@ def read_corpus(folder: Path) -> Corpus:
 
 
 def read_window(bases: Bases, window: Window, length: int) -> Bases:
-    """The bases of a window, on its strand, padded to `length` where the stretch is shorter."""
+    """The bases of a window, on its strand, padded to `length` if the stretch is shorter."""
     stretch = window.stretch
-    # A circular genome goes on at its start, but is read once around at most.
+    # A window of a circular genome continues at its start, but no base is read twice.
     offsets = np.arange(min(length, stretch.length)) + window.offset
     read = bases[stretch.start + offsets % stretch.length]
     if window.is_reverse:
@@ -208,7 +210,7 @@ def read_window(bases: Bases, window: Window, length: int) -> Bases:
 
 
 def draw_batch(corpus: Corpus, recipe: Recipe, step: int) -> Tensor:
-    """The batch of a step, from the seed and the step alone. (B, L)."""
+    """The batch of a step, which depends on the seed and the step only. (B, L)."""
     rng = np.random.default_rng([recipe.seed, step])
     groups = list(recipe.mix)
     weights = np.array(list(recipe.mix.values()))
@@ -229,12 +231,12 @@ def draw_batch(corpus: Corpus, recipe: Recipe, step: int) -> Tensor:
 def validation_windows(
     corpus: Corpus, recipe: Recipe, limit: int | None
 ) -> dict[str, list[Window]]:
-    """Windows of the held-out stretches of each group, one after the other, strands in turn.
+    """Consecutive windows of the held-out stretches of each group, on alternating strands.
 
     Args:
         corpus: The corpus.
-        recipe: The recipe; it says how long a window is.
-        limit: How many windows to choose from each group, evenly; None is all.
+        recipe: The recipe, with the length of a window.
+        limit: Number of windows to choose from each group, evenly spaced; None means all.
     """
     length = recipe.window_length
     chosen = {}
@@ -253,10 +255,10 @@ def validation_windows(
 # The model
 
 
-def sum_loss(model: Evo2ForCausalLM, tokens: Tensor, products: str) -> tuple[Tensor, int]:
+def sum_loss(model: Evo2ForCausalLM, tokens: Tensor, matmul_dtype: str) -> tuple[Tensor, int]:
     """Sum of the negative log-likelihoods, nats, and the number of bases that were predicted."""
     targets = tokens[:, 1:].masked_fill(~IS_BASE[tokens[:, 1:]], NOT_SCORED)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=products == "bfloat16"):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=matmul_dtype == "bfloat16"):
         hidden_states = model.model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
         logits = model.lm_head(hidden_states)  # (B, L - 1, V), float32
     loss = functional.cross_entropy(
@@ -267,7 +269,7 @@ def sum_loss(model: Evo2ForCausalLM, tokens: Tensor, products: str) -> tuple[Ten
 
 @torch.no_grad()
 def validate(
-    model: Evo2ForCausalLM, corpus: Corpus, recipe: Recipe, *, limit: int | None, products: str
+    model: Evo2ForCausalLM, corpus: Corpus, recipe: Recipe, *, limit: int | None, matmul_dtype: str
 ) -> dict[str, float]:
     """Bits per base of each group's held-out windows."""
     model.eval()
@@ -279,7 +281,7 @@ def validate(
                 read_window(corpus.bases, window, recipe.window_length)
                 for window in windows[i : i + recipe.windows_per_pass]
             ]
-            loss, num = sum_loss(model, torch.from_numpy(np.stack(rows)).long(), products)
+            loss, num = sum_loss(model, torch.from_numpy(np.stack(rows)).long(), matmul_dtype)
             total, num_bases = total + loss.item(), num_bases + num
         bits[group] = total / num_bases / math.log(2)
     model.train()
@@ -289,10 +291,10 @@ def validate(
 class Optimizer:
     """Muon for the matrices and AdamW for the rest, or AdamW for all.
 
-    The poles of ``hyena_li`` are kept below 0 by what is optimised: the logarithm of the decay
-    rate, ``log(-log_pole)``, in which a step is a change in proportion. Only the matrices' weights
-    decay: the embedding is the output matrix, and filters, norms and biases have scales of their
-    own.
+    The poles of ``hyena_li`` stay below 0 because the logarithm of the decay rate,
+    ``log(-log_pole)``, is optimised instead; a step is then a proportional change of the rate.
+    Weight decay applies to the matrices only: the embedding is also the output matrix, and filters,
+    norms and biases have other scales.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
@@ -318,7 +320,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, lr_scale: float) -> None:
-        """Change the parameters by their gradients, and drop the gradients."""
+        """Change the parameters by their gradients, and delete the gradients."""
         for pole, log_rate in self.poles:
             if pole.grad is not None:
                 log_rate.grad = pole.grad * pole  # d pole / d log_rate is the pole itself
@@ -332,7 +334,7 @@ class Optimizer:
             pole.copy_(-log_rate.exp())
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs."""
+        """The state that a continued run needs."""
         return {
             "parts": [part.state_dict() for part in self.parts],
             "log_rates": [log_rate.detach() for _, log_rate in self.poles],
@@ -340,7 +342,7 @@ class Optimizer:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state; rates and weight decay stay as in the recipe."""
+        """Load a state; learning rates and weight decay stay as in the recipe."""
         for part, part_state in zip(self.parts, state["parts"], strict=True):
             kept = [(group["peak_lr"], group["weight_decay"]) for group in part.param_groups]
             part.load_state_dict(part_state)
@@ -351,7 +353,7 @@ class Optimizer:
 
 
 def kind_of(name: str, parameter: Tensor) -> str:
-    """Which learning rate is a parameter's."""
+    """The kind of a parameter, which determines its learning rate."""
     if name.endswith("log_poles"):
         return "poles"
     if "embed_tokens" in name:
@@ -371,16 +373,16 @@ def train(
     *,
     should_stop: Callable[[int], bool] = lambda step: False,
 ) -> None:
-    """Train from where `out` stands to the end of the recipe, or until stopped.
+    """Train to the end of the recipe or until stopped, from the state in `out` if there is one.
 
     Args:
         recipe: The recipe.
         corpus: The corpus.
         out: Folder of the run.
-        should_stop: Asked before each step, with the number of steps done.
+        should_stop: Called before each step with the number of finished steps.
 
     Raises:
-        InputError: The recipe does not fit the corpus, or the run that is there already.
+        InputError: The recipe does not fit the corpus, or the existing run in `out`.
     """
     check_recipe(recipe, corpus)
     torch.manual_seed(recipe.seed)
@@ -393,7 +395,7 @@ def train(
     print(f"{num_parameters:,} parameters, {recipe.num_steps:,} steps of {recipe.batch_tokens:,}")
 
     step, seconds = 0, 0.0
-    since_line = {"steps": 0, "loss": 0.0, "seconds": 0.0}  # what the next line sums up
+    since_line = {"steps": 0, "loss": 0.0, "seconds": 0.0}  # sums for the next line
     out.mkdir(parents=True, exist_ok=True)
     if (out / "state.pt").exists():
         state = torch.load(out / "state.pt", weights_only=True)
@@ -401,10 +403,10 @@ def train(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds, since_line = state["step"], state["seconds"], state["since_line"]
-        print(f"going on at step {step:,}")
+        print(f"continuing at step {step:,}")
     log = out / "training.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    # Lines of steps after the state was saved come again.
+    # Steps after the saved state run again, and their lines are written again.
     kept = [line for line in lines if json.loads(line)["step"] <= step]
     log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
@@ -427,12 +429,12 @@ def train(
         if step == decay_start and step > first_step:
             save("state-stable.pt")
 
-        # One step: the mean over all bases of the batch, in as many passes as it takes.
+        # One step: the mean over all bases of the batch, in several passes.
         tokens = draw_batch(corpus, recipe, step)
         num_targets = int(IS_BASE[tokens[:, 1:]].sum())
         loss = 0.0
         for part in torch.split(tokens, recipe.windows_per_pass):
-            part_loss = sum_loss(model, part, recipe.products)[0] / num_targets
+            part_loss = sum_loss(model, part, recipe.matmul_dtype)[0] / num_targets
             part_loss.backward()  # type: ignore[no-untyped-call] # of torch
             loss += part_loss.item()
         grad_norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm).item()
@@ -445,7 +447,11 @@ def train(
         training_s = time.monotonic() - started
         if step % recipe.validate_every_steps == 0 or is_last:
             validation = validate(
-                model, corpus, recipe, limit=recipe.validation_windows, products=recipe.products
+                model,
+                corpus,
+                recipe,
+                limit=recipe.validation_windows,
+                matmul_dtype=recipe.matmul_dtype,
             )
         seconds += time.monotonic() - started
         since_line["steps"] += 1
@@ -486,12 +492,12 @@ def train(
     }
     if step < recipe.num_steps:
         write_model(model, out / "model", recipe.store, facts)
-        print(f"stopped after step {step:,}; the same command goes on")
+        print(f"stopped after step {step:,}; the same command continues the run")
         return
     write_model(model, out / "model", recipe.store, facts)
-    # What is stored is what has to be good, in the products that scoring uses on a CPU.
+    # The final validation uses the stored weights, with the arithmetic that scoring uses on a CPU.
     stored = Evo2ForCausalLM.from_pretrained(out / "model", dtype=torch.float32)
-    facts["final_validation"] = validate(stored, corpus, recipe, limit=None, products="float32")
+    facts["final_validation"] = validate(stored, corpus, recipe, limit=None, matmul_dtype="float32")
     write_model(model, out / "model", recipe.store, facts)
     if step > first_step:
         final = {key: facts[key] for key in ("step", "bases", "seconds", "parameters")}
@@ -502,64 +508,64 @@ def train(
 
 
 def check_recipe(recipe: Recipe, corpus: Corpus) -> None:
-    """Refuse a recipe that the corpus cannot serve, in one line."""
+    """Refuse a recipe that does not fit the corpus."""
     missing = sorted(set(recipe.mix) - set(corpus.training))
     if missing:
         raise InputError(
             f"mix: {', '.join(missing)} not in the corpus, which has {', '.join(corpus.training)}."
         )
     if recipe.target_group not in corpus.validation:
-        raise InputError(f"target_group: nothing of {recipe.target_group} is held out.")
+        raise InputError(f"target_group: {recipe.target_group} has no held-out sequences.")
     if recipe.batch_tokens % recipe.window_length:
         raise InputError(
-            f"batch_tokens: {recipe.batch_tokens} is no multiple of window_length "
+            f"batch_tokens: {recipe.batch_tokens} is not a multiple of window_length "
             f"{recipe.window_length}."
         )
 
 
 def refuse_another_run(recipe: Recipe, saved: dict[str, Any], out: Path) -> None:
-    """A run goes on with its own model and optimizer; what else has changed is said."""
+    """Refuse another model or optimizer than that of the existing run; print other changes."""
     ours = recipe.model_dump()
     changed = [key for key in ours if ours[key] != saved.get(key)]
     for key in ("model", "optimizer"):
         if key in changed:
             raise InputError(
-                f"{out / 'state.pt'}: made with {key} {saved.get(key)}, the recipe has "
+                f"{out / 'state.pt'}: made with {key} {saved.get(key)}, but the recipe has "
                 f"{ours[key]}; give another --out."
             )
     if changed:
-        print("changed since the state was saved:", ", ".join(changed))
+        print("keys changed since the state was saved:", ", ".join(changed))
 
 
 def write_line(log: Path, line: dict[str, Any], recipe: Recipe) -> None:
-    """Add a line to training.jsonl, and say it."""
+    """Add a line to training.jsonl, and print it."""
     with log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     left_s = (recipe.num_steps - line["step"]) * recipe.batch_tokens / line["bases_per_s"]
-    said = (
+    text = (
         f"step {line['step']:,} | {line['bases'] / 1e6:.1f} Mb | {line['bits_per_base']:.4f} "
         f"bits/base | norm {line['grad_norm']:.2f} | rate x {line['lr_scale']:.2f} | "
         f"{line['bases_per_s']:,} bases/s | {left_s / 60:.0f} min left"
     )
     if "validation" in line:
-        said += f" | held-out {recipe.target_group} {line['validation'][recipe.target_group]:.4f}"
-    print(said, flush=True)
+        text += f" | held-out {recipe.target_group} {line['validation'][recipe.target_group]:.4f}"
+    print(text, flush=True)
 
 
 def print_validation(bits: dict[str, float]) -> None:
-    """A line for each group."""
+    """Print a line for each group."""
     for group, value in bits.items():
         print(f"{group:24} {value:.4f} bits per base")
 
 
 def write_model(model: Evo2ForCausalLM, folder: Path, store: str, facts: dict[str, Any]) -> None:
-    """Write the model's folder with its tokenizer and training.json; it appears complete.
+    """Write the model with its tokenizer and training.json; the folder appears complete.
 
     Args:
-        model: The model; it keeps its weights.
+        model: The model, which is not changed.
         folder: The folder.
-        store: The dtype of the stored weights; poles, residues and frequencies stay float32.
-        facts: What training.json is to say.
+        store: Dtype of the stored weights; poles, residues and frequencies stay float32.
+        facts: Contents of training.json.
     """
     stored = Evo2ForCausalLM(model.config)
     stored.load_state_dict(model.state_dict())
@@ -580,7 +586,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Train a small Evo 2 model.")
     parser.add_argument("recipe", type=Path, help="YAML file")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder of prepare.py")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder that prepare.py wrote")
     parser.add_argument("--out", type=Path, help="folder of the run; required to train")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--threads", type=int, default=2)
@@ -597,7 +603,7 @@ def main() -> None:
         recipe, corpus = read_recipe(arguments.recipe, arguments.set), read_corpus(arguments.corpus)
         if arguments.validate_only:
             model = Evo2ForCausalLM.from_pretrained(arguments.validate_only, dtype=torch.float32)
-            print_validation(validate(model, corpus, recipe, limit=None, products="float32"))
+            print_validation(validate(model, corpus, recipe, limit=None, matmul_dtype="float32"))
             return
         if arguments.out is None:
             raise InputError("--out: missing; give the folder of the run.")

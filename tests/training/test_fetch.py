@@ -103,8 +103,8 @@ def test_another_version_and_a_lost_record_are_told(
     )
     assert fetch.run(tmp_path / "manifest.tsv", tmp_path / "out", url) == 2
     out = capsys.readouterr().out
-    assert "not as in the manifest: NC_000001.1" in out
-    assert "not as in the manifest: NC_000009.1" in out
+    assert "missing or different from the manifest: NC_000001.1" in out
+    assert "missing or different from the manifest: NC_000009.1" in out
 
 
 def test_the_manifest_is_whole() -> None:

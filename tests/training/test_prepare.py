@@ -105,7 +105,7 @@ def test_no_relative_of_a_held_out_sequence_is_trained_on(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "circular", "said"),
     [
-        (">a\nACGT\n>a\nACGT\n", [], "a comes twice"),
+        (">a\nACGT\n>a\nACGT\n", [], "a occurs twice"),
         ("", [], "no sequences"),
         (">a\nACGT\n", ["other"], "no file for other"),
     ],

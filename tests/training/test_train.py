@@ -1,4 +1,4 @@
-"""Training: what a batch is, and that a run is the same when it is run again or goes on."""
+"""Training: the batches, and that a repeated or continued run gives the same result."""
 
 import json
 import math
@@ -89,7 +89,7 @@ def test_the_model_is_written_for_from_pretrained(
 ) -> None:
     facts = run(recipe, corpus, tmp_path / "run")
     model = Evo2ForCausalLM.from_pretrained(tmp_path / "run" / "model", dtype=torch.float32)
-    bits = train.validate(model, corpus, recipe, limit=None, products="float32")
+    bits = train.validate(model, corpus, recipe, limit=None, matmul_dtype="float32")
     assert bits == facts["final_validation"]
     assert 0 < bits["random"] < math.log2(512)
 
@@ -180,7 +180,7 @@ def test_a_recipe_that_the_corpus_cannot_serve(corpus: Corpus, recipe: Recipe) -
     for update, said in (
         ({"mix": {"nowhere": 1.0}}, "nowhere not in the corpus"),
         ({"target_group": "nowhere"}, "nothing of nowhere"),
-        ({"batch_tokens": 100}, "no multiple"),
+        ({"batch_tokens": 100}, "not a multiple"),
     ):
         with pytest.raises(InputError, match=said):
             train.check_recipe(recipe.model_copy(update=update), corpus)
