@@ -1,29 +1,31 @@
-"""Rate of the scoring path, beside its own matrix products and the published implementation.
+"""Rate of the scoring path, compared with matrix multiplication and the published implementation.
 
-A window of so many bases, with a token before it, goes through `next_token_log_probs` as scoring
-runs it. In the same run, in turn with it:
+A window of random bases, with a token before it, goes through `next_token_log_probs` in the same
+way as in scoring. Two other cases run in turn with it:
 
-- the products: every linear map of the model and the output matrix (the latter in float32) on as
-  many rows, at most 16,384 at a time, into memory that is there already, and nothing else.
-  `of_products` is their time over ours, so 1 is a model whose every other operation costs nothing;
+- the matrix multiplications: every linear map of the model and the output matrix (the latter in
+  float32) on the same number of rows, at most 16,384 at a time, into allocated memory, without any
+  other operation. `of_matmul` is their time divided by the time of the model, so a model with the
+  value 1 spends no time on other operations;
 - with `--reference`, the published implementation with the same weights, from tokens to
-  log-probabilities. Float32 logits of a short window have to agree first; `reference_differs` is
-  by how much they do not, or says that there is none. It needs a package:
+  log-probabilities. The float32 logits of a short window must agree first; `reference_differs` is
+  their largest difference, or states that the reference is not installed. `speedup_over_reference`
+  is the time of the reference divided by the time of the model. The reference needs a package:
 
       pip install --no-deps --target build/vtx vtx==1.1.0 einops==0.8.1 rich
       python benchmarks/forward.py --reference build/vtx
 
-`gflop_per_s` counts the products alone, 2 for each weight and token. The second table says which
-part of the time goes where, from a run of its own: `products` are all linear maps; of the
-operators, `attention` and the MLP's `gates` their maps are taken out; `rest` is residual sums,
-embedding, cache and log-softmax.
+`gflop_per_s` counts the matrix multiplications only, 2 operations for each weight and token. The
+second table shows the share of the time for each part, from a separate run. `linear` is the time of
+all linear maps. The times of the operators, of `attention` and of the `gates` of the MLP do not
+include their linear maps. `rest` is residual sums, embedding, cache and log-softmax.
 
-With `--default-allocation` the C library gives freed memory back to the system, as it does where
-nobody asks it not to (`evo2_tasks/evo2/allocation.py`); that is also how the published
-implementation runs by itself.
+With `--default-allocation` the C library returns freed memory to the system, which is its default
+(see `evo2_tasks/evo2/allocation.py`) and the way in which the published implementation runs.
 
-`38m` is twelve layers of width 512; `7b-pair` two layers as wide as those of the 7B models. A
-window that would take longer than `--max-minutes` for one run is left out, and said so.
+`38m` has twelve layers of width 512; `7b-pair` has two layers as wide as those of the 7B models. A
+window for which one run would take longer than `--max-minutes` is left out; `left_out_s` is then
+its expected time.
 
     python benchmarks/forward.py
     python benchmarks/forward.py --quick
@@ -57,7 +59,7 @@ from evo2_tasks.evo2.layers import (
 from evo2_tasks.scoring.likelihood import SEGMENT_LENGTH, next_token_log_probs
 
 PARTS = (
-    (nn.Linear, "products"),
+    (nn.Linear, "linear"),
     (RMSNorm, "norms"),
     (MLP, "gates"),
     (ShortFilter, HYENA_SE),
@@ -66,9 +68,9 @@ PARTS = (
     (Attention, ATTENTION),
 )
 REST = "rest"
-PRODUCT_ROWS = 16_384  # enough for the full rate; all of a long window would not fit beside it
+MATMUL_ROWS = 16_384  # enough for the full rate; all rows of a long window may not fit in memory
 AGREEMENT_LENGTH = 256
-AGREEMENT = 2e-3  # of float32 logits
+AGREEMENT = 2e-3  # largest allowed difference of float32 logits
 
 
 class Shape(NamedTuple):
@@ -87,7 +89,7 @@ SHAPES = {
 
 
 def make_model(shape: Shape, dtype: torch.dtype) -> Evo2ForCausalLM:
-    """A model with random weights, its other sizes in the proportions of the 7B models."""
+    """A model with random weights. Its other sizes have the proportions of the 7B models."""
     sixteenth = shape.hidden_size // 16
     config = Evo2Config(
         hidden_size=shape.hidden_size,
@@ -103,23 +105,23 @@ def make_model(shape: Shape, dtype: torch.dtype) -> Evo2ForCausalLM:
 
 
 def make_window(length: int) -> Tensor:
-    """A token and random bases after it, so that `length` tokens go through the model."""
+    """One token followed by `length` random bases; `length` tokens go through the model."""
     bases = torch.tensor(list(b"ACGT"))[torch.randint(4, (1, length))]
     return torch.cat([torch.zeros(1, 1, dtype=torch.long), bases], dim=1)
 
 
 def linear_weights(model: Evo2ForCausalLM) -> Iterator[Tensor]:
-    """The matrices of the layers, as their parameters are named in a checkpoint."""
+    """The weight matrices of the layers."""
     for name, weight in model.model.layers.named_parameters():
         if name.endswith(".weight") and weight.ndim == 2:
             yield weight
 
 
-def make_products(model: Evo2ForCausalLM, window: int) -> Callable[[], None]:
-    """The products of a window: no bias, nothing read but the operands."""
+def make_matmuls(model: Evo2ForCausalLM, window: int) -> Callable[[], None]:
+    """A function that computes the matrix multiplications of a window, without bias."""
     weights = list(linear_weights(model))
     output = model.lm_head.weight.float()
-    rows = min(window, SEGMENT_LENGTH, PRODUCT_ROWS)
+    rows = min(window, SEGMENT_LENGTH, MATMUL_ROWS)
     inputs = torch.randn(rows * max(weight.shape[1] for weight in weights)).to(model.dtype)
     outputs = torch.empty(rows * max(weight.shape[0] for weight in weights), dtype=model.dtype)
     last = torch.randn(rows, output.shape[1])
@@ -141,7 +143,7 @@ def make_products(model: Evo2ForCausalLM, window: int) -> Callable[[], None]:
 
 
 class TimeSplit:
-    """Wall time by part of the model, each without the parts inside it."""
+    """Wall time of each part of the model, without the parts inside it."""
 
     def __init__(self, model: Evo2ForCausalLM) -> None:
         self.seconds: Counter[str] = Counter()
@@ -157,7 +159,7 @@ class TimeSplit:
                 ]
 
     def run(self, call: Callable[[], object]) -> dict[str, float]:
-        """Percent of the time of one call."""
+        """Run a function once; return the share of each part in percent."""
         self._since = time.perf_counter()
         call()
         self._charge()
@@ -186,11 +188,13 @@ class TimeSplit:
 
 @torch.inference_mode()
 def difference(model: Evo2ForCausalLM, reference: nn.Module) -> float:
-    """Largest difference of the logits of a short window."""
+    """Largest difference between the logits of both models for a short window."""
     input_ids = make_window(AGREEMENT_LENGTH)
     largest = (model(input_ids=input_ids).logits - reference(input_ids)[0].float()).abs().max()
     if model.dtype == torch.float32 and largest > AGREEMENT:
-        sys.exit(f"The reference's logits differ by {largest:.2g}: this is not the same model.")
+        sys.exit(
+            f"The logits of the reference differ by {largest:.2g}: the models are not the same."
+        )
     return float(largest)
 
 
@@ -198,11 +202,11 @@ def difference(model: Evo2ForCausalLM, reference: nn.Module) -> float:
 def measure(
     model: Evo2ForCausalLM, reference: nn.Module | None, window: int, *, repeats: int, most_s: float
 ) -> dict[str, Any]:
-    """One row: a window on the threads that are set."""
+    """Measure one window and return a row of the table."""
     input_ids = make_window(window)
     cases: dict[str, Callable[[], object]] = {
         "ours": lambda: next_token_log_probs(model, input_ids),
-        "products": make_products(model, window),
+        "matmul": make_matmuls(model, window),
     }
     if reference is not None:
         cases["reference"] = lambda: reference_log_probs(reference, input_ids)
@@ -211,14 +215,14 @@ def measure(
     num_weights = sum(weight.numel() for weight in linear_weights(model)) + output.numel()
     row: dict[str, Any] = {
         "forward_s": significant(seconds["ours"], 4),
-        "products_s": significant(seconds["products"], 4),
+        "matmul_s": significant(seconds["matmul"], 4),
         "tokens_per_s": significant(window / seconds["ours"]),
         "gflop_per_s": significant(2e-9 * num_weights * window / seconds["ours"]),
-        "of_products": round(seconds["products"] / seconds["ours"], 3),
+        "of_matmul": round(seconds["matmul"] / seconds["ours"], 3),
     }
     if reference is not None:
         row["reference_tokens_per_s"] = significant(window / seconds["reference"])
-        row["times_reference"] = significant(seconds["reference"] / seconds["ours"])
+        row["speedup_over_reference"] = significant(seconds["reference"] / seconds["ours"])
     row["percent"] = TimeSplit(model).run(cases["ours"])
     return row
 
@@ -226,7 +230,7 @@ def measure(
 def find_reference(
     args: argparse.Namespace, model: Evo2ForCausalLM
 ) -> tuple[nn.Module | None, object]:
-    """The published model, and what a row has to say of it: nothing, a difference, or why not."""
+    """The published model if it is requested, and the value of `reference_differs`."""
     if args.reference is None:
         return None, None
     try:
@@ -240,12 +244,12 @@ def find_reference(
 def measure_windows(
     model: Evo2ForCausalLM, reference: nn.Module | None, args: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """A row for each window on the threads that are set, shortest first."""
+    """Measure each window, shortest first, and yield its row of the table."""
     measured: dict[int, float] = {}
     most_s = 60 * args.max_minutes
     for window in sorted(args.windows):
         expected = expected_s(measured, window)
-        print(f"window {window}: about {expected:.0f} s a run", file=sys.stderr)
+        print(f"window {window}: about {expected:.0f} s per run", file=sys.stderr)
         if expected > most_s:
             yield {"window": window, "left_out_s": round(expected)}
             continue
@@ -259,7 +263,7 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for name in args.models:
         for dtype in args.dtypes:
-            # Not in inference mode, in which the model would not keep its expanded filters.
+            # Not in inference mode: the model would not keep its expanded filters.
             model = make_model(SHAPES[name], getattr(torch, dtype))
             reference, found = find_reference(args, model)
             for threads in args.threads:
@@ -291,20 +295,20 @@ def parse_arguments() -> argparse.Namespace:
         nargs="?",
         const="",
         metavar="FOLDER",
-        help="run the published implementation as well; FOLDER is where it was installed, if not "
-        "in this environment",
+        help="also run the published implementation; FOLDER is the folder of its installation, "
+        "if it is not in this environment",
     )
     parser.add_argument(
         "--reference-max-window",
         type=int,
         default=16_384,
-        help="longest window of the reference, which holds 64 bytes a channel and token in a "
-        "hyena_li layer several times over",
+        help="longest window for the reference, which needs a multiple of 64 bytes per channel and "
+        "token in a hyena_li layer",
     )
     parser.add_argument(
-        "--default-allocation", action="store_true", help="leave the C library as it is"
+        "--default-allocation", action="store_true", help="do not keep freed memory in the process"
     )
-    parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
+    parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
     args = parser.parse_args()
     if args.quick:
         args.models, args.windows, args.repeats = ["38m"], [256, 512], 2
@@ -318,7 +322,7 @@ def main() -> None:
     machine = describe_machine()
     rows = run(args)
     print_table([{name: row[name] for name in row if name != "percent"} for row in rows])
-    print("\npercent of forward_s")
+    print("\nshare of forward_s, percent")
     case = ("model", "dtype", "threads", "window")
     split = [row for row in rows if "percent" in row]
     print_table([{name: row[name] for name in case} | row["percent"] for row in split])

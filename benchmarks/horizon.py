@@ -1,9 +1,10 @@
-"""What a horizon does to the scores: rank correlation with the full ones, AUROC, and the price.
+"""Effect of a horizon on the scores: rank correlation with the full scores, AUROC, and cost.
 
-The labelled variants of a config are scored once in whole windows. A window that a horizon cuts is
-the beginning of the whole one, so its log-probabilities are too, and the scores of every horizon
-follow from one run: `spearman` with the full `llr`, `auroc` of the labels by `-llr`, and `windows`,
-the windows' worth of tokens to run for each allele and strand, as the alleles lie and by the plan.
+The labelled variants of a config are scored once in whole windows. A window that is cut by a
+horizon is the first part of the whole window, and so are its log-probabilities. The scores of all
+horizons therefore follow from one run. The columns are `spearman`, the correlation with the full
+`llr`; `auroc`, of `-llr` for the labels; and `windows`, the number of tokens to run for each allele
+and strand, in units of whole windows, as planned for these alleles.
 
     python benchmarks/horizon.py --figure docs/figures/horizon.svg
     python benchmarks/horizon.py --quick
@@ -44,7 +45,7 @@ from evo2_tasks.table.segments import Segments
 
 
 def place(config: RunConfig, folder: Path, scoring: str) -> tuple[list[WindowPair], list[Any]]:
-    """The windows of the config's only variant set, and each allele's label."""
+    """The windows of the only variant set of the config, and the label of each allele."""
     ((name, variant_set),) = config.variant_sets.items()
     split_step.split(config, variant_set=name, variants=None, out=folder)
     shard, windows, segments = (folder / f for f in ("1-of-1.parquet", "w.parquet", "s.parquet"))
@@ -64,7 +65,7 @@ def place(config: RunConfig, folder: Path, scoring: str) -> tuple[list[WindowPai
 
 
 def cut(pair: WindowPair, horizon: int) -> WindowPair:
-    """The pair as a horizon leaves it."""
+    """The pair, cut by a horizon."""
     end = pair.prefix + horizon
     ref_seq, alt_seq = pair.ref_seq[:end], pair.alt_seq[:end]
     return WindowPair(
@@ -75,7 +76,7 @@ def cut(pair: WindowPair, horizon: int) -> WindowPair:
 def score(
     pairs: Sequence[WindowPair], log_probs: Sequence[Any], horizon: int, num_rows: int
 ) -> np.ndarray[Any, Any]:
-    """`llr` of each row, the mean of its strands."""
+    """`llr` of each row: the mean of its strands."""
     values = np.zeros(num_rows)
     strands = len({pair.strand for pair in pairs})
     for pair, (ref, alt) in zip(pairs, log_probs, strict=True):
@@ -143,13 +144,13 @@ def measure(args: argparse.Namespace, placement: str) -> list[dict[str, Any]]:
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Rank correlation, AUROC and price against the horizon."""
+    """Draw rank correlation, AUROC and cost against the horizon."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     panels = figure.subplots(1, 3)
     for axes, name, label in zip(
         panels,
         ("spearman", "auroc", "windows"),
-        ("Spearman with the full llr", "AUROC", "windows for each allele and strand"),
+        ("Spearman with the full llr", "AUROC", "windows per allele and strand"),
         strict=True,
     ):
         for number, placement in enumerate(dict.fromkeys(row["placement"] for row in rows)):
@@ -182,7 +183,7 @@ def main() -> None:
     parser.add_argument("--placements", nargs="+", default=["centered", "tiled"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--figure", type=Path, metavar="SVG")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of some seconds")
+    parser.add_argument("--quick", action="store_true", help="a test run of some seconds")
     args = parser.parse_args()
     if args.quick:
         args.window = 512

@@ -1,8 +1,8 @@
 """How `llr` and `llr_aligned` of neutral indels depend on length: a table, a figure, one JSON line.
 
-The model is an order-4 Markov chain fitted to the human mitochondrial genome, the genome is drawn
-from that chain, and so are the inserted bases: no indel has an effect, and what is left is the
-scores' own behaviour. Run from the checkout: `python benchmarks/indel_length.py`.
+The model is an order-4 Markov chain fitted to the human mitochondrial genome. The genome and the
+inserted bases are drawn from that chain, so no indel has an effect, and the result is a property of
+the scores themselves. Run it in the checkout: `python benchmarks/indel_length.py`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from evo2_tasks.scoring.windows import WindowPair
 
 ORDER = 4
 LENGTHS = (1, 2, 3, 5, 10, 20, 35, 50, 75, 100)
-BLUE, ORANGE = "#0072b2", "#d55e00"  # told apart without red and green
+BLUE, ORANGE = "#0072b2", "#d55e00"  # can be distinguished without red and green
 
 
 class Chain:
@@ -44,7 +44,7 @@ class Chain:
         return text[len(start) :]
 
     def log_probs(self, window: str) -> np.ndarray:
-        """Log p of all tokens but the first; the first few know less than four bases."""
+        """Log p of all tokens except the first; the first few have fewer than four bases before."""
         uniform = dict.fromkeys("ACGT", float(np.log(0.25)))
         return np.array(
             [
@@ -70,11 +70,11 @@ def score_indel(
     ref, alt = ("", chain.extend(before, num, rng)) if insert else (after[:num], "")
     downstream = after if insert else after[num:]
     ref_seq, alt_seq = (before + ref + downstream)[:window], (before + alt + downstream)[:window]
-    shift = 0  # the first difference, where the inserted or deleted bases repeat what follows
+    shift = 0  # the first difference is later if the indel repeats the bases that follow
     while ref_seq[left + shift] == alt_seq[left + shift]:
         shift += 1
     pair = WindowPair(
-        0, "fwd", ref_seq.encode(), alt_seq.encode(), left + shift, len(ref), len(alt)
+        0, "forward", ref_seq.encode(), alt_seq.encode(), left + shift, len(ref), len(alt)
     )
     score = score_strand(pair, chain.log_probs(ref_seq), chain.log_probs(alt_seq), horizon=False)
     assert score is not None
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def draw(rows: list[dict[str, object]], figure_file: Path) -> None:
-    mpl.rcParams["svg.hashsalt"] = "evo2-tasks"  # the same bytes each time
+    mpl.rcParams["svg.hashsalt"] = "evo2-tasks"  # repeated runs write the same bytes
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
     for axis, kind in zip(axes, ("deletion", "insertion"), strict=True):
         of_kind = [row for row in rows if row["kind"] == kind]

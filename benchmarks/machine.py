@@ -1,4 +1,4 @@
-"""What the benchmarks of the model share: the machine, times taken in turn, the table."""
+"""Common parts of the benchmarks: the machine, times measured in turn, the table."""
 
 import datetime
 import math
@@ -16,11 +16,11 @@ from evo2_tasks.table.provenance import package_version
 
 CPUINFO = Path("/proc/cpuinfo")
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-LONG_RUN_S = 10.0  # a first run as long as this says enough to count
+LONG_RUN_S = 10.0  # a first run of at least this length is counted
 
 
 def describe_machine() -> dict[str, object]:
-    """What a number depends on beside the code, and the commit of the code."""
+    """The machine, the versions and the commit on which a result depends."""
     fields: dict[str, str] = {}
     if CPUINFO.exists():
         lines = [line.partition(":") for line in CPUINFO.read_text().splitlines()]
@@ -41,7 +41,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def _commit() -> str:
-    """The commit that is checked out, with a plus where the package differs from it."""
+    """The commit that is checked out, with a plus if the package has other changes."""
     checkout = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str:
@@ -60,13 +60,13 @@ def time_in_turn(
 ) -> dict[str, float]:
     """Median wall time of each case, in seconds.
 
-    The cases take turns, so that other work on the machine slows all of them. A first run of each,
-    which makes what later ones find, counts only where it is long.
+    The cases take turns, so that other programs on the machine slow down all of them. The first run
+    of a case, which may fill caches for later runs, counts only if it is long.
 
     Args:
         cases: What to run, by name.
         repeats: Turns after the first.
-        most_s: No turn begins once all together took this long.
+        most_s: No turn starts after this total time.
     """
     times: dict[str, list[float]] = {name: [] for name in cases}
     begun = time.perf_counter()
@@ -83,11 +83,11 @@ def time_in_turn(
 
 
 def expected_s(measured: Mapping[int, float], window: int) -> float:
-    """Time of a longer window, where some of it grows with the length and some with its square.
+    """Expected time of a longer window: a part that is linear in the length, and a quadratic part.
 
     Args:
         measured: Seconds of the windows so far, by their length.
-        window: The length that is asked for.
+        window: Length of the longer window.
     """
     if not measured:
         return 0.0
@@ -102,7 +102,7 @@ def expected_s(measured: Mapping[int, float], window: int) -> float:
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:
-    """The rows under their names; None shows as a dash."""
+    """Print the rows below the names of their columns; None is shown as a dash."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[_shown(row.get(name)) for name in names] for row in rows]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
@@ -117,5 +117,5 @@ def _shown(value: object) -> str:
 
 
 def significant(value: float, digits: int = 3) -> float:
-    """Rounded to what a measured time is good for."""
+    """Round to a number of significant digits; the default fits a measured time."""
     return float(f"{value:.{digits}g}")

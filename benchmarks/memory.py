@@ -1,14 +1,14 @@
-"""Peak memory and rate of long windows: flat but for the keys and values of attention.
+"""Peak memory and rate of long windows. Only keys and values of attention grow with the length.
 
-Each window goes through `next_token_log_probs` in a process of its own, as scoring runs it, in
-segments. `peak_mb` is the most that the process ever held in memory above what it held when the
-model was ready; `kv_mb` what the keys and values of attention take, by arithmetic. The figure
-shows both, and the rate.
+Each window goes through `next_token_log_probs` in segments, as in scoring, in a separate process.
+`peak_mb` is the peak memory of the process minus its memory when the model was ready; `kv_mb` is
+the computed size of the keys and values of attention. The figure shows both, and the rate.
 
-`mini` is a model of width 128 with one attention layer, `38m` twelve layers of width 512,
-`7b-pair` two layers as wide as those of the 7B models. A window that would take longer than
-`--max-minutes` is left out, and said so. Rows go to `--rows` as they are measured, and those that
-are there already are not measured again: the long windows may be a later run's.
+`mini` is a model of width 128 with one attention layer, `38m` has twelve layers of width 512, and
+`7b-pair` has two layers as wide as those of the 7B models. A window that would take longer than
+`--max-minutes` is left out; `left_out_s` is then its expected time. Each row is added to the file
+`--rows` when it is measured. Rows that are in the file are not measured again, so the long windows
+can be measured in a later run.
 
     python benchmarks/memory.py --figure docs/figures/memory.svg
     python benchmarks/memory.py --quick
@@ -42,14 +42,14 @@ WARM_UP_LENGTH = 64
 
 
 def peak_kb() -> int:
-    """The most that this process ever held, in units of 1,024 bytes."""
+    """Peak memory of this process, in units of 1,024 bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def measure_here(
     name: str, dtype: str, window: int, segment_length: int, threads: int
 ) -> dict[str, Any]:
-    """One window, in this process, which is to do nothing else."""
+    """Measure one window in this process, which must not run anything else."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     model = make_model(SHAPES[name], getattr(torch, dtype))
@@ -71,7 +71,7 @@ def measure_here(
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
-    """One window, in a process of its own."""
+    """Measure one window in a separate process."""
     command = [sys.executable, __file__, "--one", json.dumps(case)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     row: dict[str, Any] = json.loads(done.stdout)
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Memory and rate against the length of the window, a line for each model and dtype."""
+    """Draw memory and rate against window length, with a line for each model and dtype."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     memory, rate = figure.subplots(1, 2)
     cases = dict.fromkeys((row["model"], row["dtype"]) for row in rows)
@@ -129,7 +129,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.grid(alpha=0.3)
-    memory.legend(fontsize="small", title="dotted: keys and values alone", title_fontsize="small")
+    memory.legend(fontsize="small", title="dotted: keys and values only", title_fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
@@ -140,13 +140,15 @@ def main() -> None:
     )
     parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
-    parser.add_argument("--windows", type=int, nargs="+", help="for all models")
+    parser.add_argument("--windows", type=int, nargs="+", help="windows for all models")
     parser.add_argument("--segment-length", type=int, default=8192)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--max-minutes", type=float, default=60.0)
-    parser.add_argument("--rows", type=Path, metavar="JSONL", help="keep rows here, and go on")
+    parser.add_argument(
+        "--rows", type=Path, metavar="JSONL", help="file of rows, to continue later"
+    )
     parser.add_argument("--figure", type=Path, metavar="SVG")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
+    parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:

@@ -1,19 +1,24 @@
-"""Each operator beside its plain form and beside the matrix products of its layer.
+"""Time of each operator, compared with a plain form and with the matrix multiplications of a layer.
 
-`hyena_*` is the whole of a filter between its projections: featurizer, two gates, inner filter.
-`featurizer` is the first two of these alone, with an inner filter that does nothing; `attention` is
-what is left without its linear maps; `norm` one of a layer's two; `gate` the product inside the MLP
-of a layer that has no nonlinearity; `layer_*` a whole layer, products and all.
+The cases:
 
-The plain form is what one would write down first, on channels before tokens: featurizer and
-`hyena_se` by torch's depthwise convolution, `hyena_mr` by an FFT of twice the length, `hyena_li` by
-that FFT with a filter that is summed from all its exponentials at full length, as the published
-implementation does both. That of attention is torch's fused attention on the same turned queries
-and keys: no time that could be reached, but a floor. Both forms have to agree.
+- `hyena_*`: a whole filter between its projections: featurizer, two gates, inner filter;
+- `featurizer`: featurizer and gates only, with an inner filter that returns its input;
+- `attention`: attention without its linear maps;
+- `norm`: one of the two norms of a layer;
+- `gate`: the elementwise multiplication in the MLP of a layer without a nonlinearity;
+- `layer_*`: a whole layer, with its matrix multiplications.
 
-The products are the five of a layer, into memory that is there already: projections, output, and
-the three of the MLP; forward, and forward and backward to inputs and weights. `of_products` is an
-operator's time over theirs. Everything takes turns.
+The plain form is the most direct implementation, with channels before tokens: featurizer and
+`hyena_se` by torch's depthwise convolution, `hyena_mr` by an FFT of twice the length, and
+`hyena_li` by the same FFT with a filter that is the sum of all its exponentials at full length. The
+published implementation computes `hyena_mr` and `hyena_li` in this way. The plain form of attention
+is torch's fused attention on the same rotated queries and keys, which is a lower bound of the time.
+Both forms must agree.
+
+The matrix multiplications are the five of a layer, into allocated memory: projections, output, and
+the three of the MLP. They are timed forward, and forward and backward to inputs and weights.
+`of_matmul` is the time of an operator divided by theirs. All cases run in turn.
 
     python benchmarks/operators.py
     python benchmarks/operators.py --quick
@@ -38,35 +43,35 @@ from evo2_tasks.evo2.config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE
 from evo2_tasks.evo2.layers import HyenaFilter, rotate
 
 OPERATORS = [HYENA_SE, HYENA_MR, HYENA_LI, ATTENTION]
-# Largest difference of the two forms, as a part of the largest output.
+# Largest allowed difference of the two forms, as a share of the largest output.
 AGREEMENT = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
 Call = Callable[..., Tensor]
 
 
 class Case(NamedTuple):
-    """An operator and what it is compared with."""
+    """An operator and its plain form."""
 
     operator: str
     module: nn.Module
     call: Call
-    """Module and inputs to output."""
+    """Computes the output from the module and the inputs."""
     inputs: list[Tensor]
     plain: Call | None = None
-    """The same, from the module's weights."""
+    """Computes the same output in the plain form."""
     plain_inputs: list[Tensor] | None = None
-    """Where they are not `inputs`."""
+    """Inputs of the plain form, if they are not `inputs`."""
 
 
 class GatesAlone(HyenaFilter):
-    """A filter whose inner part does nothing."""
+    """A filter whose inner filter returns its input."""
 
     def convolve(self, u: Tensor, past_key_values: object) -> Tensor:
         return u
 
 
 def plain_fir(u: Tensor, taps: Tensor) -> Tensor:
-    """Depthwise convolution, the last tap for the present. (B, D, L), (D, 1, K) -> (B, D, L)."""
+    """Depthwise convolution, last tap for the current token. (B, D, L), (D, 1, K) -> (B, D, L)."""
     filtered = functional.conv1d(
         u.float(), taps.float(), padding=taps.shape[-1] - 1, groups=u.shape[1]
     )
@@ -74,7 +79,7 @@ def plain_fir(u: Tensor, taps: Tensor) -> Tensor:
 
 
 def plain_fft(u: Tensor, h: Tensor) -> Tensor:
-    """Causal convolution in float32, the first tap for the present. (B, D, L), (D, K)."""
+    """Causal convolution in float32, first tap for the current token. (B, D, L), (D, K)."""
     length = u.shape[-1]
     spectrum = torch.fft.rfft(h.float(), n=2 * length) * torch.fft.rfft(u.float(), n=2 * length)
     return torch.fft.irfft(spectrum, n=2 * length)[..., :length]
@@ -120,7 +125,7 @@ def plain_attention(_: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> 
 
 
 class Given(nn.Module):
-    """In the place of a linear map, the output that it would give."""
+    """A replacement for a linear map that returns a given output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,20 +180,20 @@ def make_cases(model: Evo2ForCausalLM, length: int) -> Iterator[Case]:
 
 
 def attention_case(attention: nn.Module, projected: Tensor, places: dict[str, Any]) -> Case:
-    """Attention between its linear maps, beside torch's on what it comes down to."""
+    """Attention without its linear maps, and torch's attention on rotated queries and keys."""
     alone: Any = copy.deepcopy(attention)
     alone.Wqkv = alone.out_proj = nn.Identity()
     qkv = projected.unflatten(-1, (-1, 3, alone.head_dim)).transpose(1, 2)  # (B, H, L, 3, d)
     query, key, value = qkv.unbind(3)
     cos, sin = alone.rotary_emb(places["position_ids"], projected.dtype)
-    turned = [rotate(query, cos, sin), rotate(key, cos, sin), value.contiguous()]
+    rotated = [rotate(query, cos, sin), rotate(key, cos, sin), value.contiguous()]
     return Case(
         ATTENTION,
         alone,
         lambda module, projected: module(projected, **places, past_key_values=None)[0],
         [projected],
         plain_attention,
-        turned,
+        rotated,
     )
 
 
@@ -207,8 +212,8 @@ def gate_case(mlp: nn.Module, hidden_states: Tensor, width: int) -> Case:
     return Case("gate", alone, call, inputs, lambda _, gate, up: gate * up)
 
 
-def make_products(weights: list[Tensor], length: int) -> tuple[Call, Call]:
-    """The products of a layer: forward, and forward and backward."""
+def make_matmuls(weights: list[Tensor], length: int) -> tuple[Call, Call]:
+    """The matrix multiplications of a layer: forward, and forward and backward."""
     operands = []
     for weight in weights:
         num_out, num_in = weight.shape
@@ -233,10 +238,10 @@ def make_products(weights: list[Tensor], length: int) -> tuple[Call, Call]:
 
 
 def make_passes(module: nn.Module, call: Call, inputs: list[Tensor]) -> tuple[Call, Call]:
-    """Forward as scoring runs it, and forward and backward as training does."""
+    """Forward as in scoring, and forward and backward as in training."""
     scored, trained = copy.deepcopy(module).eval(), copy.deepcopy(module).train()
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
-    wanted = [*leaves, *trained.parameters()]
+    differentiated = [*leaves, *trained.parameters()]
     grad = torch.randn_like(call(trained, *leaves))
 
     @torch.inference_mode()
@@ -245,14 +250,14 @@ def make_passes(module: nn.Module, call: Call, inputs: list[Tensor]) -> tuple[Ca
 
     def forward_backward() -> object:
         output = call(trained, *leaves)
-        return torch.autograd.grad(output, wanted, grad, allow_unused=True)
+        return torch.autograd.grad(output, differentiated, grad, allow_unused=True)
 
     return forward, forward_backward
 
 
-def measure(case: Case, products: tuple[Call, Call], *, repeats: int) -> dict[str, Any]:
-    """One row."""
-    passes = {"ms": make_passes(case.module, case.call, case.inputs), "products_ms": products}
+def measure(case: Case, matmuls: tuple[Call, Call], *, repeats: int) -> dict[str, Any]:
+    """Measure one case and return its row of the table."""
+    passes = {"ms": make_passes(case.module, case.call, case.inputs), "matmul_ms": matmuls}
     if case.plain is not None:
         plain_inputs = case.plain_inputs or case.inputs
         passes["plain_ms"] = make_passes(case.module, case.plain, plain_inputs)
@@ -271,11 +276,11 @@ def measure(case: Case, products: tuple[Call, Call], *, repeats: int) -> dict[st
     for direction in ("forward", "train"):
         ms = {
             name: 1000 * seconds[f"{direction}_{name}"]
-            for name in ("ms", "plain_ms", "products_ms")
+            for name in ("ms", "plain_ms", "matmul_ms")
             if name in passes
         }
         row |= {f"{direction}_{name}": significant(value) for name, value in ms.items()}
-        row[f"{direction}_of_products"] = significant(ms["ms"] / ms["products_ms"])
+        row[f"{direction}_of_matmul"] = significant(ms["ms"] / ms["matmul_ms"])
     return row
 
 
@@ -287,10 +292,10 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
         weights = [weight.detach() for weight in linear_weights(model)][:5]
         for length in args.lengths:
             torch.manual_seed(1)
-            products = make_products(weights, length)
+            matmuls = make_matmuls(weights, length)
             for case in make_cases(model, length):
                 print(f"{case.operator}, {dtype}, {length}", file=sys.stderr)
-                row = measure(case, products, repeats=args.repeats)
+                row = measure(case, matmuls, repeats=args.repeats)
                 rows.append({"operator": case.operator, "dtype": dtype, "length": length, **row})
     return rows
 
@@ -304,7 +309,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
+    parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
     args = parser.parse_args()
     if args.quick:
         args.width, args.lengths, args.repeats = 128, [1024], 2

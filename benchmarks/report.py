@@ -1,7 +1,7 @@
-"""Time and peak memory of the report, and the size of its page: a table and one last line of JSON.
+"""Time, peak memory and page size of the report: a table, and a last line of JSON.
 
-Makes tables of the asked sizes with scores of no model and runs the command as its own
-process. Run from the checkout: `python benchmarks/report.py`.
+The program makes tables of the given sizes with random scores, and runs the command `report` as a
+separate process. Run it in the checkout: `python benchmarks/report.py`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ KINDS = (("A", "G"), ("C", "T"), ("ACT", "A"), ("A", "AGG"), ("AC", "GT"))
 def make_rows(
     first: int, num_rows: int, *, total: int, num_contigs: int, rng: np.random.Generator
 ) -> pa.Table:
-    """Rows of a table in the order of contigs."""
+    """Rows of a table, sorted by contig."""
     kinds = rng.choice(len(KINDS), num_rows, p=[0.45, 0.43, 0.05, 0.05, 0.02])
     is_scored = rng.random(num_rows) < 0.97
     llr = rng.standard_t(4, num_rows) - 0.5
@@ -72,7 +72,7 @@ def make_rows(
 
 
 def write_results(folder: Path, *, alleles: int, num_contigs: int) -> None:
-    """A table, its run.json, and a config."""
+    """Write a table, its run.json, and a config."""
     signature = make_signature(
         reference_digest="SQ.abc", scoring={"window_length": 8192}, weights_digest="0" * 64,
         dtype="float32", fp8="off", prepend_bos=False,
@@ -94,7 +94,7 @@ def write_results(folder: Path, *, alleles: int, num_contigs: int) -> None:
 
 
 def measure(folder: Path, *, alleles: int) -> dict[str, object]:
-    """Run the command; its time, the largest memory it had, the size of the page."""
+    """Run the command; measure its time, its peak memory, and the size of the page."""
     page = folder / "report.html"
     command = [
         *(str(Path(sys.executable).with_name("evo2-tasks")), "report", "--variant-set", "v"),

@@ -1,26 +1,30 @@
-"""Alleles per second: two windows each, distinct windows once, and what sharing leaves to run.
+"""Alleles per second: two windows per allele, distinct windows once, and shared prefixes.
 
-Four sets of SNVs on random bases, one strand: *single*, far apart; *triple*, all three at a site;
-*clinical*, close together in stretches as coding variants are; *saturation*, every SNV of 1,000
-bases. Each is scored
+Four sets of SNVs on random bases are scored on one strand: *single*, far apart; *triple*, all three
+at a site; *clinical*, close together in stretches, like coding variants; *saturation*, every SNV of
+1,000 bases. Each set is scored in five ways (column `way`):
 
-- by `two`: a reference and an alternate window for each allele, as published code does it, though
+- `two`: a reference window and an alternate window for each allele, as in published programs, but
   in batches;
-- by `distinct`: the same, identical windows once;
-- by `shared`: what `score_part` runs for windows centred on the alleles;
-- by `tiled`, and by `horizon`: tiled windows, of which the second scores an eighth of the window.
+- `distinct`: the same, with identical windows run once;
+- `shared`: `score_part` with windows centred on the alleles;
+- `tiled`: `score_part` with tiled windows;
+- `horizon`: `score_part` with tiled windows and a horizon of an eighth of the window.
 
-`windows` is the number of windows' worth of tokens for each allele, of the whole set, by the plan.
-`alleles_per_s` is measured: for `two` and `distinct` by the time of a batch of whole windows, for
-the others on as many neighbouring alleles as `--window-budget` windows' worth of tokens are, trunks
-included. All of a model's times are from one process, and the ratios of a way that shares are to
-batches of whole windows right before and after it. `of_products` is the share of the time that
-the model's matrix products alone would take (see `forward.py`), `peak_mb` what the process held at
-most.
-With `--reference` the published implementation runs two whole windows for each (see
-`forward.py`): `times_reference` is against it in the same process, which keeps freed memory for
-ours and lets the reference profit; `times_alone` against it in a process of its own, as its users
-run it.
+`windows` is the planned number of tokens per allele for the whole set, in units of whole windows.
+`alleles_per_s` is measured. For `two` and `distinct` it follows from the time of a batch of whole
+windows. For the others it is measured on a number of neighbouring alleles that need the tokens of
+`--window-budget` windows, including the trunks. All times of a model are from one process.
+
+`speedup_over_two` and `speedup_over_distinct` compare a way with these two ways. The windows for
+the comparison are timed right before and after it. `of_matmul` is the time of the matrix
+multiplications alone divided by the time of the way (see `forward.py`), and `peak_mb` is the peak
+memory of the process.
+
+With `--reference` the published implementation runs two whole windows for each allele (see
+`forward.py`). `speedup_over_reference` compares with the reference in the same process, which keeps
+freed memory; this makes the reference faster too. `speedup_over_alone` compares with the reference
+in a separate process, as its users run it.
 
     python benchmarks/score.py --reference build/vtx
     python benchmarks/score.py --quick
@@ -41,7 +45,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from forward import SHAPES, find_reference, make_model, make_products, make_window
+from forward import SHAPES, find_reference, make_matmuls, make_model, make_window
 from machine import describe_machine, print_table, significant, time_in_turn
 from torch import Tensor
 from vtx_on_cpu import reference_log_probs
@@ -71,7 +75,7 @@ class Site(NamedTuple):
 
 
 def draw_sets(rng: random.Random, window: int) -> dict[str, list[Site]]:
-    """Where the alleles lie, from left to right."""
+    """The positions of the alleles, sorted."""
     far = range(window, NUM_BASES - window, 3 * window // 2)
     clinical, start = [], MIDDLE - 20_000
     while start < MIDDLE + 20_000:
@@ -112,7 +116,7 @@ def planned_tokens(pairs: Sequence[WindowPair], batch_tokens: int) -> int:
 
 
 def take_slice(pairs: Sequence[WindowPair], batch_tokens: int, budget: float) -> list[WindowPair]:
-    """As many neighbouring alleles as the budget of tokens allows, from the middle of the set."""
+    """Neighbouring alleles from the middle of the set, as many as the budget of tokens allows."""
     num = len(pairs)
     while num > 3 and planned_tokens(middle(pairs, num), batch_tokens) > budget:
         num = max(3, int(num * 0.8)) // 3 * 3
@@ -125,13 +129,13 @@ def middle(pairs: Sequence[WindowPair], num: int) -> list[WindowPair]:
 
 
 class Peak:
-    """Most memory that the process held since it was asked to watch."""
+    """Peak memory of the process since this object was made."""
 
     def __init__(self) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
     def megabytes(self) -> int:
-        """So far."""
+        """Peak memory so far, MB."""
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):
                 return round(int(line.split()[1]) * 1024 / 1e6)
@@ -139,7 +143,7 @@ class Peak:
 
 
 def ways(window: int) -> dict[str, WindowSettings]:
-    """Settings of each way that shares."""
+    """Window settings of each way that uses `score_part`."""
     return {
         "shared": WindowSettings(window_length=window),
         "tiled": WindowSettings(window_length=window, window_placement="tiled"),
@@ -156,13 +160,13 @@ def measure(
     genome: Reference,
     args: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of one model; `alone_s` is the reference's time of a window in its own process."""
+    """Rows of one model. `alone_s` is the time of the reference for a window in its own process."""
     window, batch_tokens = args.window, args.batch_tokens
     num_windows = max(1, batch_tokens // window)
     ids = torch.cat([make_window(window - 1) for _ in range(num_windows)])
     cases: dict[str, Callable[[], object]] = {
         "ours": lambda: next_token_log_probs(model, ids),
-        "products": make_products(model, num_windows * window),
+        "matmul": make_matmuls(model, num_windows * window),
     }
     if reference_model is not None:
         cases["reference"] = lambda: [
@@ -191,37 +195,37 @@ def measure(
                 "windows": round(windows, 3),
                 "alleles_per_s": rate,
                 "tokens_per_s": significant(window / seconds["ours"]),
-                "of_products": round(seconds["products"] / seconds["ours"], 2),
+                "of_matmul": round(seconds["matmul"] / seconds["ours"], 2),
             }
         for way, settings in ways(window).items():
             pairs = make_pairs(genome, sites, settings)
             some = take_slice(pairs, batch_tokens, args.window_budget * window)
             before = time_window(model, ids)
             tokens, taken, peak_mb = run(model, some, settings, batch_tokens)
-            beside = (before + time_window(model, ids)) / 2
+            window_s = (before + time_window(model, ids)) / 2
             rows[way] = {
                 "windows": round(planned_tokens(pairs, batch_tokens) / window / len(pairs), 3),
                 "alleles_per_s": len(some) / taken,
                 "tokens_per_s": significant(tokens / taken),
-                "of_products": round(seconds["products"] * tokens / window / taken, 2),
+                "of_matmul": round(seconds["matmul"] * tokens / window / taken, 2),
                 "alleles_measured": len(some),
                 "windows_measured": round(tokens / window / len(some), 3),
                 "peak_mb": peak_mb,
-                "window_s": beside,
+                "window_s": window_s,
             }
         for way, row in rows.items():
             rate, window_s = row["alleles_per_s"], row.pop("window_s", seconds["ours"])
             row["alleles_per_s"] = significant(rate)
             for yardstick, num in whole.items():
-                row[f"times_{yardstick}"] = significant(rate * num * window_s)
+                row[f"speedup_over_{yardstick}"] = significant(rate * num * window_s)
             for yardstick, ratio in published.items():
-                row[f"times_{yardstick}"] = significant(rate * 2 * window_s * ratio)
+                row[f"speedup_over_{yardstick}"] = significant(rate * 2 * window_s * ratio)
             yield {"set": name, "alleles": len(pairs), "way": way} | row
 
 
 @torch.inference_mode()
 def time_window(model: Evo2ForCausalLM, ids: Tensor) -> float:
-    """Seconds of a whole window in a batch of them."""
+    """Seconds for a whole window in a batch of windows."""
     started = time.perf_counter()
     next_token_log_probs(model, ids)
     return (time.perf_counter() - started) / len(ids)
@@ -230,7 +234,7 @@ def time_window(model: Evo2ForCausalLM, ids: Tensor) -> float:
 def run(
     model: Evo2ForCausalLM, pairs: Sequence[WindowPair], settings: WindowSettings, batch_tokens: int
 ) -> tuple[int, float, int]:
-    """Tokens, seconds and memory of scoring some alleles."""
+    """Score some alleles; return tokens, seconds and peak memory."""
     tokens: list[int] = []
     peak = Peak()
     started = time.perf_counter()
@@ -250,7 +254,7 @@ def run(
 
 
 def time_reference_alone(args: argparse.Namespace, name: str, dtype: str) -> float | None:
-    """Seconds of a window by the reference in a process of its own, with the allocation of C."""
+    """Seconds of the reference for a window, in a separate process with default allocation."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_time_reference, args, name, dtype).result()
 
@@ -267,7 +271,7 @@ def _time_reference(args: argparse.Namespace, name: str, dtype: str) -> float | 
 
 
 def make_genome(folder: str) -> Reference:
-    """Random bases."""
+    """A reference of random bases."""
     bases = random.Random(1).choices(BASES, k=NUM_BASES)
     path = Path(folder) / "c.fa"
     lines = [0, *range(80, NUM_BASES, 80), NUM_BASES]
@@ -288,11 +292,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument(
-        "--window-budget", type=float, default=16.0, help="windows' worth of tokens for a time"
+        "--window-budget", type=float, default=16.0, help="tokens for a measurement, in windows"
     )
     parser.add_argument("--sets", nargs="+", default=["single", "triple", "clinical", "saturation"])
     parser.add_argument("--reference", type=Path, nargs="?", const="", metavar="FOLDER")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
+    parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
     args = parser.parse_args()
     if args.quick:
         args.models, args.dtypes, args.window, args.repeats = ["mini"], ["float32"], 512, 1

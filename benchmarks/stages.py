@@ -1,7 +1,8 @@
-"""Rate and peak memory of split, windows and merge: a table and one last line of JSON.
+"""Rate and peak memory of split, windows and merge: a table, and a last line of JSON.
 
-Makes a random genome and a VCF of the asked size, runs each step as its own process, and lets a
-stub write the scores between them. Run from the checkout: `python benchmarks/stages.py`.
+The program makes a random genome and a VCF of the given size, runs each step as a separate process,
+and writes random scores between `windows` and `merge`. Run it in the checkout:
+`python benchmarks/stages.py`.
 """
 
 import argparse
@@ -34,7 +35,7 @@ BASES = np.frombuffer(b"ACGT", np.uint8)
 
 
 def write_inputs(folder: Path, *, alleles: int, megabases: int, window: int) -> None:
-    """A genome of ten contigs, and sorted SNVs, deletions and insertions on it."""
+    """Write a genome of ten contigs, and sorted SNVs, deletions and insertions on it."""
     rng = np.random.default_rng(1)
     choose = random.Random(1)
     length = megabases * 100_000
@@ -59,7 +60,7 @@ def write_inputs(folder: Path, *, alleles: int, megabases: int, window: int) -> 
 
 
 def write_scores(windows: Path, out: Path) -> None:
-    """Scores of no model, quickly, where a score is due."""
+    """Write random scores for the alleles that need a score."""
     signature = {**read_provenance(windows).signature, "weights": "stub", "dtype": "float32"}
     source = digest_file(windows)
     provenance = Provenance(signature, package_version(), model="stub", source=source)
@@ -77,7 +78,7 @@ def write_scores(windows: Path, out: Path) -> None:
 
 
 def measure(step: str, *arguments: str, alleles: int) -> dict[str, object]:
-    """Run a command; its wall time and the largest memory it had."""
+    """Run a command; measure its time and its peak memory."""
     command = [str(Path(sys.executable).with_name("evo2-tasks")), step, *arguments]
     started = time.monotonic()
     process = subprocess.Popen(command, stderr=subprocess.PIPE)

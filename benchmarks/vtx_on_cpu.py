@@ -1,8 +1,8 @@
-"""The published implementation, `vtx` 1.1.0, made to run on a CPU.
+"""The published implementation, `vtx` 1.1.0, adapted to run on a CPU.
 
-It is written for CUDA: Triton turns queries and keys, contexts choose a GPU. What stands in for
-those is in `_stand_in`, and changes none of the mathematics; everything else is the package's own.
-Transformer Engine and FlashAttention it does without by itself, where its config says so.
+It is written for CUDA: Triton rotates queries and keys, and contexts choose a GPU. `_stand_in`
+replaces these parts without a change of the mathematics. Everything else is the code of the
+package. Its config can turn off Transformer Engine and FlashAttention.
 
     pip install --no-deps --target build/vtx vtx==1.1.0 einops==0.8.1 rich
 """
@@ -24,15 +24,15 @@ from torch import Tensor, nn
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.evo2.published import published_name
 
-ROTARY = "vortex.ops.embedding.rotary"  # the one module that cannot do without Triton
+ROTARY = "vortex.ops.embedding.rotary"  # the only module that needs Triton
 
 
 def load_reference(model: Evo2ForCausalLM, folder: Path | None) -> nn.Module:
-    """The published model with the weights of ours, and its rounding of them.
+    """The published model with the weights of our model, rounded as the published code does.
 
     Args:
         model: Our model, in float32 or bfloat16.
-        folder: Where the package is installed, if not in the environment that runs.
+        folder: Folder of the installed package, if it is not in this environment.
 
     Raises:
         ImportError: The package is not installed.
@@ -64,9 +64,10 @@ def reference_log_probs(reference: nn.Module, input_ids: Tensor) -> Tensor:
 
 def _import_reference(folder: Path | None) -> tuple[Any, Any]:
     if folder is not None:
-        # Last: what the package needs and both have comes from the environment that runs.
+        # At the end: packages that are in both places are taken from this environment.
         sys.path.append(str(folder.resolve()))
-    # Its import sets up the root logger, unless that is done, and opens a log where it stands.
+    # The import sets up the root logger, unless it has handlers, and opens a log file in the
+    # current folder.
     logging.basicConfig(level=logging.WARNING)
     _stand_in()
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
@@ -77,11 +78,11 @@ def _import_reference(folder: Path | None) -> tuple[Any, Any]:
 
 
 def _stand_in() -> None:
-    """Put in the place of what needs CUDA what does the same, or nothing, on a CPU."""
+    """Replace the parts that need CUDA by CPU code, or by code without effect."""
     rotary = types.ModuleType(ROTARY)
     setattr(rotary, "apply_rotary", _apply_rotary)  # noqa: B010 # a module has no such attribute
     sys.modules[ROTARY] = rotary
-    # It asks for the GPU of a tensor that is on none, and for autocast there.
+    # The package selects the GPU of each tensor and uses autocast there, also for CPU tensors.
     cuda: Any = torch.cuda
     cuda.is_available = lambda: False
     cuda.device = lambda _: contextlib.nullcontext()
@@ -97,9 +98,9 @@ def _apply_rotary(
     inplace: bool = False,
     **_: object,
 ) -> Tensor:
-    """Turn pairs of channels, first half with second half. (B, L, heads, head_dim).
+    """Rotate pairs of channels, first half with second half. (B, L, heads, head_dim).
 
-    As Triton does it: in float32, rounded once, in place where that is asked for.
+    As in the Triton code, it computes in float32, rounds once, and works in place if requested.
     """
     assert not interleaved
     assert seqlen_offsets == 0
@@ -107,6 +108,6 @@ def _apply_rotary(
     cos, sin = cos[:length, None].float(), sin[:length, None].float()
     first, second = x[..., :half].float(), x[..., half : 2 * half].float()
     pairs = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
-    turned = x if inplace else x.clone()
-    turned[..., : 2 * half] = pairs
-    return turned
+    rotated = x if inplace else x.clone()
+    rotated[..., : 2 * half] = pairs
+    return rotated

@@ -1,9 +1,11 @@
-"""What the workflow itself costs beside the scoring: to plan the jobs, and for each shard.
+"""Cost of the workflow itself, without the scoring: to plan the jobs, and for each shard.
 
-- `dry_run_s`: `snakemake -n` from nothing, for so many shards in two scorings.
-- `per_shard_s`: the demo's first alleles with evo2-mini on one core, in few shards and in many; the
-  difference of the two runs over the difference of the shards. It is what a job costs that does
-  nothing: Snakemake, the start of Python and torch, loading the model, files.
+- `dry_run_s`: `snakemake -n` without earlier results, for the given number of shards in two
+  scorings.
+- `per_shard_s`: the first alleles of the demo are scored with evo2-mini on one core, in few shards
+  and in many. The value is the difference of the two times, divided by the difference of the
+  numbers of shards. It is the cost of a job without scoring: Snakemake, the start of Python and
+  torch, loading the model, and files.
 
     python benchmarks/workflow.py
     python benchmarks/workflow.py --quick
@@ -28,7 +30,7 @@ NUM_RECORDS = 24
 
 
 def write_config(folder: Path, *, shards: int, num_scorings: int) -> None:
-    """A config of its own in a folder of its own, with the first variants of the demo."""
+    """Write a config and the first variants of the demo to a folder."""
     with gzip.open(ROOT / "data/mitomap.vcf.gz", "rt") as file:
         lines = file.readlines()
     header = [line for line in lines if line.startswith("#")]
@@ -52,7 +54,7 @@ def write_config(folder: Path, *, shards: int, num_scorings: int) -> None:
 
 
 def run_snakemake(folder: Path, *options: str) -> float:
-    """Seconds of a run."""
+    """Run Snakemake and return the seconds that it took."""
     command = ["snakemake", "-s", str(ROOT / "workflow/Snakefile"), "--cores", "1", *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     started = time.perf_counter()
@@ -81,7 +83,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--few", type=int, default=2)
     parser.add_argument("--many", type=int, default=8)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
+    parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
     args = parser.parse_args()
     if args.quick:
         args.shards, args.few, args.many = [10], 1, 2
