@@ -179,7 +179,7 @@ def test_a_wrong_change_of_the_recipe_is_one_line(change: str, said: str) -> Non
 def test_a_recipe_that_the_corpus_cannot_serve(corpus: Corpus, recipe: Recipe) -> None:
     for update, said in (
         ({"mix": {"nowhere": 1.0}}, "nowhere not in the corpus"),
-        ({"target_group": "nowhere"}, "nothing of nowhere"),
+        ({"target_group": "nowhere"}, "nowhere has no held-out sequences"),
         ({"batch_tokens": 100}, "not a multiple"),
     ):
         with pytest.raises(InputError, match=said):
