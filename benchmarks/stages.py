@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
@@ -67,7 +68,7 @@ def write_scores(windows: Path, out: Path) -> None:
     schema = scores_schema()
     with write_table(out, schema, metadata=provenance.metadata()) as writer:
         for batch in read_rows(windows, ["record", "allele", "status"]):
-            due = np.array([status == "scored" for status in batch.column("status").to_pylist()])
+            due = np.array([status == TO_SCORE for status in batch.column("status").to_pylist()])
             values = np.random.default_rng(2).normal(size=batch.num_rows)
             numbers = pa.array(values, mask=~due)
             columns = [batch.column(i) for i in range(3)]
