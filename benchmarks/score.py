@@ -58,6 +58,7 @@ from evo2_tasks.genome.window_pairs import strand_sequences
 from evo2_tasks.genome.windows import WindowSettings, place_allele
 from evo2_tasks.scoring.likelihood import next_token_log_probs
 from evo2_tasks.scoring.passes import plan_passes
+from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.score import score_part, share_pairs
 from evo2_tasks.scoring.windows import WindowPair
 
@@ -238,17 +239,19 @@ def run(
     tokens: list[int] = []
     peak = Peak()
     started = time.perf_counter()
-    scores = score_part(
+    records = score_part(
         model,
         pairs,
+        [SUMS],
         batch_tokens=batch_tokens,
         horizon=settings.horizon is not None,
         prepend_bos=False,
         on_call=lambda _, num_tokens: tokens.append(num_tokens),
-        on_halving=lambda _: None,
     )
     taken = time.perf_counter() - started
-    if not all(score is not None and math.isfinite(score.llr or math.nan) for score in scores):
+    if not all(
+        score is not None and math.isfinite(score.llr or math.nan) for score in records.of(SUMS)
+    ):
         sys.exit("An allele has no score.")
     return sum(tokens), taken, peak.megabytes()
 

@@ -36,7 +36,9 @@ ROOMS = {
     "genome": room("genome", "errors", never=TORCH | FRONT),
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room("evo2", never=FRONT | {"pandas", "pyarrow", "pydantic", "pysam"}),
-    "scoring": room("scoring", "evo2", never=FRONT | {"pandas", "pyarrow", "pysam", "pathlib"}),
+    "scoring": room(
+        "scoring", "evo2", "genome", never=FRONT | {"pandas", "pyarrow", "pysam", "pathlib"}
+    ),
     "table": room("table", "errors", never=TORCH | FRONT),
     "evaluation": room("evaluation", "table", "errors", never=TORCH | FRONT),
     "config": room("config", "errors", "hub", never=HEAVY | FRONT),

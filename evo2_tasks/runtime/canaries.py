@@ -1,8 +1,9 @@
-"""A few fixed alleles that every shard scores, so that a device that computes wrong is noticed."""
+"""Canaries: a few fixed alleles that every shard scores, to find devices that compute wrong."""
 
 import random
 
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
 
@@ -24,18 +25,17 @@ def canary_pairs() -> list[WindowPair]:
 
 
 def score_canaries(model: Evo2ForCausalLM) -> list[float | None]:
-    """``llr`` of each canary, nats; None where the model gives no number.
+    """``llr`` of each canary, nats; None if it is not finite.
 
     Args:
-        model: The model, in eval mode on the device to look at.
+        model: The model, in eval mode, on the device to check.
     """
-    scores = score_part(
+    records = score_part(
         model,
         canary_pairs(),
+        [SUMS],
         batch_tokens=len(OFFSETS) * WINDOW_LENGTH,
         horizon=False,
         prepend_bos=False,
-        on_call=lambda _windows, _tokens: None,
-        on_halving=lambda _tokens: None,
     )
-    return [None if score is None else score.llr for score in scores]
+    return [None if score is None else score.llr for score in records.of(SUMS)]

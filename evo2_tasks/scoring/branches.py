@@ -1,36 +1,73 @@
-"""Run a pass: its trunks up to each fork, and from there the branches.
+"""Run one pass of the model: its trunks up to each fork, and from there the branches.
 
 R trunks, B rows, L tokens.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers.cache_utils import Cache
 
 from evo2_tasks.evo2.cache import fork_cache, new_cache
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.scoring.likelihood import BOS, log_probs_from, pad
-from evo2_tasks.scoring.passes import Pass, Window
+from evo2_tasks.scoring.passes import Pass
+
+
+def ignore(*_numbers: int) -> None:
+    """Do nothing: the default of callbacks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Branch(Generic[Window]):
-    """What the model says of a window: of its trunk up to the fork, and its own from there on.
+class Branch:
+    """The log-probabilities of a window that was run from a fork on.
 
     Attributes:
-        trunk: The window whose tokens it has before the fork.
-        fork: Predictions that it shares with it.
+        trunk: The window that has the same tokens before the fork.
+        fork: Number of predictions that it shares with the trunk.
         log_probs: Its own predictions, nats. (n - fork,)
     """
 
-    trunk: Window
+    trunk: bytes
     fork: int
     log_probs: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LogProbs:
+    """The log-probabilities of the predicted tokens of windows.
+
+    Attributes:
+        trunks: Those of windows that were run whole, nats.
+        branches: Those of windows that were run from a fork on.
+    """
+
+    trunks: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
+    branches: dict[bytes, Branch] = field(default_factory=dict)
+
+    def add(self, other: "LogProbs") -> None:
+        """Add the windows of another pass."""
+        self.trunks.update(other.trunks)
+        self.branches.update(other.branches)
+
+    def __contains__(self, window: bytes) -> bool:
+        """Whether a window has been run."""
+        return window in self.trunks or window in self.branches
+
+    def of(self, window: bytes) -> NDArray[np.float32]:
+        """Log-probabilities of all predicted tokens of a window, nats.
+
+        Raises:
+            KeyError: The window has not been run.
+        """
+        if window in self.trunks:
+            return self.trunks[window]
+        branch = self.branches[window]
+        return np.concatenate([self.trunks[branch.trunk][: branch.fork], branch.log_probs])
 
 
 def run_pass(
@@ -40,40 +77,37 @@ def run_pass(
     prepend_bos: bool,
     segment_length: int,
     offload: bool,
-    on_call: Callable[[int, int], None],
-) -> tuple[dict[bytes, NDArray[np.float32]], dict[bytes, Branch[bytes]]]:
+    on_call: Callable[[int, int], None] = ignore,
+) -> LogProbs:
     """Run the windows of a pass.
 
     Args:
         model: The model, in eval mode.
-        planned: The pass; a window is its tokens, without id 0 in front.
-        prepend_bos: Put id 0 before each window.
+        planned: The pass. A window is its tokens, without a beginning-of-sequence token.
+        prepend_bos: Put a beginning-of-sequence token (id 0) before each window.
         segment_length: More tokens than these go through the model in several calls.
         offload: Between calls, keep keys and values of attention in host memory.
-        on_call: Called with the windows that were finished and the tokens that were run.
+        on_call: Called after each call of the model with the number of windows that it finished
+            and the number of tokens that it ran.
 
     Returns:
-        Log-probabilities of the predicted tokens of each trunk, nats, and of each branch.
+        The log-probabilities of all windows of the pass.
     """
     bos = BOS if prepend_bos else b""
-    trunks = [bos + window for window in planned.trunks]
-    ids = pad(trunks, model.device)  # (R, L)
+    ids = pad([bos + window for window in planned.trunks], model.device)  # (R, L)
     last = planned.forks[-1].offset
-    before = np.empty((len(trunks), last), dtype=np.float32)
+    before = np.empty((len(ids), last), dtype=np.float32)
     cache = new_cache(model.config, window_length=last, offload=offload) if last else None
-    of_trunks: dict[bytes, NDArray[np.float32]] = {}
-    of_branches: dict[bytes, Branch[bytes]] = {}
+    done = LogProbs()
     start = 0
     with torch.inference_mode():
         for fork in planned.forks:
             end = fork.offset
             if end > start:
-                inputs, targets = ids[:, start:end], ids[:, start + 1 : end + 1]
-                log_probs = log_probs_from(
-                    model, inputs, targets, cache, segment_length=segment_length
+                before[:, start:end] = _run_trunks(
+                    model, ids, start, end, cache, segment_length=segment_length
                 )
-                before[:, start:end] = log_probs.cpu().numpy()
-                on_call(0, len(trunks) * (end - start))
+                on_call(0, len(ids) * (end - start))
                 start = end
             for call in fork.calls:
                 rows = run_branches(
@@ -87,11 +121,27 @@ def run_pass(
                 for row, own in zip(call, rows, strict=True):
                     trunk = planned.trunks[row.trunk]
                     if row.window == trunk:
-                        of_trunks[trunk] = np.concatenate([before[row.trunk], own])
+                        done.trunks[trunk] = np.concatenate([before[row.trunk], own])
                     else:
-                        of_branches[row.window] = Branch(trunk, end, own)
+                        done.branches[row.window] = Branch(trunk, end, own)
                 on_call(len(call), sum(row.length for row in call))
-    return of_trunks, of_branches
+    return done
+
+
+def _run_trunks(
+    model: Evo2ForCausalLM,
+    ids: Tensor,
+    start: int,
+    end: int,
+    cache: Cache | None,
+    *,
+    segment_length: int,
+) -> NDArray[np.float32]:
+    """Run the tokens of all trunks between two forks; give what they predict. (R, end - start)."""
+    inputs, targets = ids[:, start:end], ids[:, start + 1 : end + 1]
+    log_probs = log_probs_from(model, inputs, targets, cache, segment_length=segment_length)
+    values: NDArray[np.float32] = log_probs.cpu().numpy()
+    return values
 
 
 def run_branches(
@@ -103,13 +153,13 @@ def run_branches(
     segment_length: int,
     offload: bool,
 ) -> list[NDArray[np.float32]]:
-    """Run rows of tokens from where a cache stands, or from the start.
+    """Run rows of tokens that continue from a cache, or that have nothing before them.
 
     Args:
         model: The model.
         rows: Tokens of each row.
-        cache: The state of the trunks, which stays; None for rows from the start.
-        trunks: Which trunk each row goes on from.
+        cache: The state of the trunks, which is not changed; None for rows without a trunk.
+        trunks: Index of the trunk that each row continues.
         segment_length: More tokens than these go through the model in several calls.
         offload: Between calls, keep keys and values of attention in host memory.
 

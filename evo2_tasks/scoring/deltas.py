@@ -10,10 +10,10 @@ from evo2_tasks.scoring.windows import WindowPair
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the model says of one allele, on one strand or as the mean of two, in nats.
+    """The scores of one allele, on one strand or as the mean of two, in nats.
 
-    A value that does not exist is None. ``llr`` is negative where the alternate allele is less
-    likely than the reference.
+    A value that does not exist is None. ``llr`` is negative if the alternate allele is less likely
+    than the reference allele.
     """
 
     llr: float | None = None
@@ -27,6 +27,7 @@ class Score:
 
 
 SCORE_NAMES = tuple(field.name for field in fields(Score))
+"""The columns of scores, without a strand's suffix."""
 
 
 def score_strand(
@@ -38,20 +39,21 @@ def score_strand(
 ) -> Score | None:
     """Score one allele on one strand.
 
-    Sums run over per-token log-probabilities from the first difference on; the two windows are
-    aligned by genome after the allele. An indel's window of equal length holds, at its far end,
-    tokens that the other one lacks: ``llr_end``.
+    The sums run over the log-probabilities of tokens from the first difference on. After the
+    allele, the tokens of the two windows are aligned by their position in the genome. The two
+    windows have the same length, so for an indel one of them has tokens at its far end that the
+    other one lacks. They are summed in ``llr_end``.
 
     Args:
         pair: The two windows, of n tokens each.
         ref_log_probs: log p of each predicted token of the reference window, nats. The last n - 1
             tokens are predicted, or all n after a beginning-of-sequence token. (n - 1,) or (n,)
         alt_log_probs: The same for the alternate window.
-        horizon: Whether the windows were cut by a horizon; then the sums over whole windows do
-            not exist.
+        horizon: Whether a horizon cut the windows. If so, the sums over whole windows do not
+            exist.
 
     Returns:
-        The strand's score, or None where any predicted token's log-probability is not finite.
+        The strand's score, or None if the log-probability of any predicted token is not finite.
     """
     if not (np.isfinite(ref_log_probs).all() and np.isfinite(alt_log_probs).all()):
         return None
@@ -93,7 +95,7 @@ def average_strands(strands: list[Score]) -> Score:
         strands: One score for each strand.
 
     Returns:
-        Each value's mean; None where one strand lacks it.
+        The mean of each value; None if one strand lacks it.
     """
 
     def average(name: str) -> float | None:

@@ -1,18 +1,16 @@
-"""Score a part: run what its windows do not share, then score each allele from its windows."""
+"""Score a part: run its windows, shared tokens once, and make the read-outs of each pair."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
-from evo2_tasks.scoring.branches import Branch, run_pass
-from evo2_tasks.scoring.deltas import Score, score_strand
+from evo2_tasks.scoring.branches import LogProbs, ignore, run_pass
 from evo2_tasks.scoring.likelihood import SEGMENT_LENGTH
-from evo2_tasks.scoring.passes import plan_passes
+from evo2_tasks.scoring.passes import Pass, plan_passes
+from evo2_tasks.scoring.readouts import OUTPUTS, ReadOut, Records, WindowOutput
 from evo2_tasks.scoring.windows import WindowPair
 
 SHORTEST_SEGMENT = 64
@@ -31,99 +29,76 @@ class SharedPair(NamedTuple):
 def score_part(
     model: Evo2ForCausalLM,
     pairs: Sequence[WindowPair],
+    readouts: Sequence[ReadOut[Any]],
     *,
     batch_tokens: int,
     segment_length: int = SEGMENT_LENGTH,
     offload: bool = False,
     horizon: bool,
     prepend_bos: bool,
-    on_call: Callable[[int, int], None],
-    on_halving: Callable[[int], None],
-) -> list[Score | None]:
-    """Run the windows of a part, what they share once, and score each pair.
+    on_call: Callable[[int, int], None] = ignore,
+    on_halving: Callable[[int], None] = ignore,
+) -> Records:
+    """Run the windows of a part, and make the read-outs of each pair.
 
-    A pass for which the device has too little memory is planned again with half the budget.
+    If the device has too little memory for a pass, the rest is planned again with half the budget.
 
     Args:
         model: The model, in eval mode.
         pairs: Windows of some alleles and strands.
+        readouts: The read-outs to make.
         batch_tokens: Budget of tokens that go through the model at once, padding included.
-        segment_length: More tokens of a window than these go through in several calls.
+        segment_length: A window with more tokens than these goes through in several calls.
         offload: Between calls, keep keys and values of attention in host memory.
-        horizon: Whether the windows were cut by a horizon.
-        prepend_bos: Predict the first token of a window too, after id 0.
-        on_call: Called after each call with the windows that it finished and the tokens it ran.
-        on_halving: Called with the tokens that go through at once from here on, where the device
-            had too little memory for more.
+        horizon: Whether a horizon cut the windows.
+        prepend_bos: Predict the first token of a window too, after a beginning-of-sequence token.
+        on_call: Called after each call of the model with the number of windows that it finished
+            and the number of tokens that it ran.
+        on_halving: Called if the device had too little memory, with the number of tokens that go
+            through the model at once from then on.
 
     Returns:
-        The score of each pair, in order; None where a log-probability is not finite.
+        The records of each pair, in order.
 
     Raises:
+        ValueError: A read-out needs an output that a pass does not give.
         torch.OutOfMemoryError: Not even a short segment of one window fits.
     """
+    for readout in readouts:
+        if not readout.needs <= OUTPUTS:
+            missing = ", ".join(sorted(readout.needs - OUTPUTS))
+            raise ValueError(f"{readout.name} needs {missing}, which a pass does not give")
     shared = share_pairs(pairs, prepend_bos=prepend_bos)
-    trunks: dict[bytes, NDArray[np.float32]] = {}
-    branches: dict[bytes, Branch[bytes]] = {}
-    passes = deque(plan_passes(shared, batch_tokens))
-    while passes:
-        planned = passes.popleft()
-        fits = True
-        try:
-            of_trunks, of_branches = run_pass(
-                model,
-                planned,
-                prepend_bos=prepend_bos,
-                segment_length=segment_length,
-                offload=offload,
-                on_call=on_call,
-            )
-        except torch.OutOfMemoryError:
-            at_once = min(segment_length, planned.longest_row)
-            if not planned.largest_batch and at_once <= SHORTEST_SEGMENT:
-                raise
-            fits = False
-        if fits:
-            trunks |= of_trunks
-            branches |= of_branches
-            continue
-        # Outside of the handler, where the traceback no longer holds what did not fit.
-        if model.device.type != "cpu":
-            torch.accelerator.empty_cache()
-        if planned.largest_batch:
-            batch_tokens = planned.largest_batch // 2
-            left = [
-                pair
-                for pair in shared
-                if pair.ref not in trunks or not (pair.alt in trunks or pair.alt in branches)
-            ]
-            passes = deque(plan_passes(left, batch_tokens))
-            on_halving(batch_tokens)
-        else:
-            segment_length = at_once // 2
-            passes.appendleft(planned)
-            on_halving(segment_length)
-    return [
-        score_strand(
-            pair,
-            trunks[window.ref][: window.alt_length - 1],
-            join(window.alt, trunks, branches),
-            horizon=horizon,
-        )
-        for pair, window in zip(pairs, shared, strict=True)
-    ]
+    log_probs = _run_windows(
+        model,
+        shared,
+        batch_tokens=batch_tokens,
+        segment_length=segment_length,
+        offload=offload,
+        prepend_bos=prepend_bos,
+        on_call=on_call,
+        on_halving=on_halving,
+    )
+    records: dict[str, list[Any]] = {readout.name: [] for readout in readouts}
+    for pair, windows in zip(pairs, shared, strict=True):
+        ref = WindowOutput(log_probs.of(windows.ref)[: windows.alt_length - 1])
+        alt = WindowOutput(log_probs.of(windows.alt))
+        for readout in readouts:
+            records[readout.name].append(readout.read(pair, ref, alt, horizon=horizon))
+    return Records(records)
 
 
 def share_pairs(pairs: Iterable[WindowPair], *, prepend_bos: bool) -> list[SharedPair]:
-    """Say for each pair from where on its alternate window has to be run.
+    """Find for each pair the first token of its alternate window that has to be run.
 
-    Reference windows of which one begins with the other, as a horizon cuts them, are one.
+    A horizon cuts reference windows to different lengths. If one of them begins with another one,
+    the two are run as one.
     """
     pairs = list(pairs)
     longest: dict[bytes, bytes] = {}
     latest = b""
     for seq in sorted({pair.ref_seq for pair in pairs}, reverse=True):
-        if not latest.startswith(seq):  # what begins with it sorts right after it
+        if not latest.startswith(seq):  # in this order, a window follows those that begin with it
             latest = seq
         longest[seq] = latest
     bos = 1 if prepend_bos else 0
@@ -139,13 +114,73 @@ def share_pairs(pairs: Iterable[WindowPair], *, prepend_bos: bool) -> list[Share
     ]
 
 
-def join(
-    window: bytes,
-    trunks: Mapping[bytes, NDArray[np.float32]],
-    branches: Mapping[bytes, Branch[bytes]],
-) -> NDArray[np.float32]:
-    """Log-probabilities of all predicted tokens of a window, nats."""
-    if window in trunks:
-        return trunks[window]
-    branch = branches[window]
-    return np.concatenate([trunks[branch.trunk][: branch.fork], branch.log_probs])
+def _run_windows(
+    model: Evo2ForCausalLM,
+    shared: Sequence[SharedPair],
+    *,
+    batch_tokens: int,
+    segment_length: int,
+    offload: bool,
+    prepend_bos: bool,
+    on_call: Callable[[int, int], None],
+    on_halving: Callable[[int], None],
+) -> LogProbs:
+    """Run all windows of some pairs, in smaller batches or segments if memory is short."""
+    done = LogProbs()
+    passes = deque(plan_passes(shared, batch_tokens))
+    while passes:
+        planned = passes.popleft()
+        found = _try_pass(
+            model,
+            planned,
+            prepend_bos=prepend_bos,
+            segment_length=segment_length,
+            offload=offload,
+            on_call=on_call,
+        )
+        if found is not None:
+            done.add(found)
+            continue
+        # The traceback of the error is gone, and with it the tensors that did not fit.
+        if model.device.type != "cpu":
+            torch.accelerator.empty_cache()
+        if planned.largest_batch:
+            batch_tokens = planned.largest_batch // 2
+            left = [pair for pair in shared if pair.ref not in done.trunks or pair.alt not in done]
+            passes = deque(plan_passes(left, batch_tokens))
+            on_halving(batch_tokens)
+        else:
+            segment_length = min(segment_length, planned.longest_row) // 2
+            passes.appendleft(planned)
+            on_halving(segment_length)
+    return done
+
+
+def _try_pass(
+    model: Evo2ForCausalLM,
+    planned: Pass[bytes],
+    *,
+    prepend_bos: bool,
+    segment_length: int,
+    offload: bool,
+    on_call: Callable[[int, int], None],
+) -> LogProbs | None:
+    """Run a pass; None if the device has too little memory for it, but can run smaller ones.
+
+    Raises:
+        torch.OutOfMemoryError: Not even a short segment of one window fits.
+    """
+    try:
+        return run_pass(
+            model,
+            planned,
+            prepend_bos=prepend_bos,
+            segment_length=segment_length,
+            offload=offload,
+            on_call=on_call,
+        )
+    except torch.OutOfMemoryError:
+        is_short = min(segment_length, planned.longest_row) <= SHORTEST_SEGMENT
+        if is_short and not planned.largest_batch:
+            raise
+        return None

@@ -1,28 +1,30 @@
-"""What is to be scored: the two windows of one allele on one strand, and slices of many of them."""
+"""The two windows of one allele on one strand, and parts of many such pairs."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from evo2_tasks.genome.window_pairs import Strand
+
 
 class Sized(Protocol):
-    """What is cut into parts: a pair of windows that belongs to a row."""
+    """A pair of windows that belongs to a row, as far as cutting into parts needs it."""
 
     @property
     def row(self) -> int:
-        """Which allele of the shard it is."""
+        """Number of its allele in the shard, 0-based."""
 
     @property
     def ref(self) -> Hashable:
-        """What tells its reference window from others of that length."""
+        """The same for equal reference windows of one length, else different."""
 
     @property
     def length(self) -> int:
-        """Tokens of each window."""
+        """Number of tokens in each window."""
 
     @property
     def prefix(self) -> int:
-        """Tokens before the first difference."""
+        """Number of tokens before the first difference."""
 
 
 AnySized = TypeVar("AnySized", bound=Sized)
@@ -33,17 +35,17 @@ class WindowPair:
     """The reference and the alternate window of one allele on one strand, in reading direction.
 
     Attributes:
-        row: Which allele of the shard it is, 0-based.
-        strand: ``fwd`` or ``rev``.
+        row: Number of its allele in the shard, 0-based.
+        strand: The strand that both windows are read on, ``forward`` or ``reverse``.
         ref_seq: Upper-case bases of the reference window; each byte is a token.
         alt_seq: The same for the alternate window, of equal length.
-        prefix: Tokens before the first difference.
-        num_ref: Tokens of the trimmed reference allele; they start at ``prefix``.
-        num_alt: Tokens of the trimmed alternate allele; they start at ``prefix`` too.
+        prefix: Number of tokens before the first difference.
+        num_ref: Number of tokens of the trimmed reference allele, which start at ``prefix``.
+        num_alt: Number of tokens of the trimmed alternate allele, which start at ``prefix`` too.
     """
 
     row: int
-    strand: str
+    strand: Strand
     ref_seq: bytes
     alt_seq: bytes
     prefix: int
@@ -57,20 +59,20 @@ class WindowPair:
 
     @property
     def length(self) -> int:
-        """Tokens of each window."""
+        """Number of tokens in each window."""
         return len(self.ref_seq)
 
 
 def slice_parts(pairs: Iterable[AnySized], part_tokens: int) -> Iterator[list[AnySized]]:
-    """Cut a shard's pairs into parts of about ``part_tokens`` tokens to run.
+    """Cut a shard's pairs into parts of about ``part_tokens`` tokens each.
 
-    The cuts follow from the pairs alone, never from batches or time, and all pairs of one allele
-    are in one part: a later try sees the same parts. Each reference window counts once in a part,
-    each alternate one from its first difference on.
+    The cuts depend on the pairs alone, not on batches or time, so that a later job finds the same
+    parts. All pairs of one allele are in one part. Of a part's tokens, each reference window is
+    counted once, and each alternate window from its first difference on.
 
     Args:
         pairs: The pairs of a shard, those of one allele next to each other.
-        part_tokens: Tokens at which a part is closed; the last allele may pass it.
+        part_tokens: Number of tokens at which a part ends. Its last allele may exceed it.
 
     Yields:
         The pairs of each part, in order, never empty.

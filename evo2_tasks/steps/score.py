@@ -28,8 +28,9 @@ from evo2_tasks.runtime.models import (
     open_run_model,
     verify_model,
 )
-from evo2_tasks.scoring.deltas import SCORE_NAMES, Score
+from evo2_tasks.scoring.deltas import Score
 from evo2_tasks.scoring.finite import first_non_finite_module
+from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
 from evo2_tasks.table.pairs import digest_pairs, read_pairs, require_unscored
@@ -105,7 +106,7 @@ def score(
         verification = verify_model(settings.model, config.models[settings.model], loaded)
         canaries = score_canaries(loaded.model)
         scorer = PartScorer(loaded, settings, config.run, interruption)
-        store = PartStore(out, source, scorer.key(signature), SCORE_NAMES)
+        store = PartStore(out, source, scorer.key(signature), SUMS.columns)
         store.remove_stale()
         strands = STRANDS[settings.strands]
         parts: list[Mapping[str, Any]] = []
@@ -228,9 +229,10 @@ class PartScorer:
                 self._interruption.check()
 
         try:
-            scores = score_part(
+            records = score_part(
                 self._loaded.model,
                 part,
+                [SUMS],
                 batch_tokens=self._batch_tokens,
                 segment_length=self._segment_length,
                 offload=self._run.kv_cache == "offload",
@@ -246,6 +248,7 @@ class PartScorer:
                 f"models.{self._settings.model}: no window of {longest:,} tokens fits into the "
                 f"memory of {device}. Ask for a device with more, or set run.kv_cache: offload."
             ) from error
+        scores = records.of(SUMS)
         broken = [pair for pair, score in zip(part, scores, strict=True) if score is None]
         if broken and not self._has_explained:
             self._explain(broken[0])

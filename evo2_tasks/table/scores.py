@@ -8,7 +8,8 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import Strand
 from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
+from evo2_tasks.scoring.deltas import Score, average_strands
+from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.parquet import TableWriter, read_rows
 from evo2_tasks.table.schema import STRAND_SUFFIXES, scores_schema
@@ -17,8 +18,8 @@ ROWS_BEFORE_JUDGING = 100
 
 
 def dump_score(score: Score | None) -> tuple[float | None, ...]:
-    """The numbers of a score; none at all for one that is not finite."""
-    return tuple(getattr(score, name, None) for name in SCORE_NAMES)
+    """The values of a score, in the order of its columns; all None if it is not finite."""
+    return tuple(getattr(score, name, None) for name in SUMS.columns)
 
 
 def load_score(values: Sequence[float | None]) -> Score | None:
@@ -28,12 +29,12 @@ def load_score(values: Sequence[float | None]) -> Score | None:
 
 
 class ScoreRows:
-    """Writes a row of scores for each row of a windows file, in its order, part by part.
+    """Writes one row of scores for each row of a windows file, in the same order, part by part.
 
     Args:
-        windows_file: What ``windows`` wrote.
+        windows_file: The file that ``windows`` wrote.
         writer: The table of scores.
-        strands: The strands asked for.
+        strands: The strands that the scoring asks for.
     """
 
     def __init__(self, windows_file: Path, writer: TableWriter, strands: Sequence[Strand]) -> None:
@@ -48,7 +49,7 @@ class ScoreRows:
         )
 
     def write(self, pairs: Sequence[WindowPair], scores: Sequence[Score | None]) -> None:
-        """Write the rows up to the last one of a part."""
+        """Write the rows up to the last allele of a part."""
         found: dict[int, dict[str, Score | None]] = {}
         for pair, of_pair in zip(pairs, scores, strict=True):
             found.setdefault(pair.row, {})[pair.strand] = of_pair
@@ -57,10 +58,10 @@ class ScoreRows:
         self._write_up_to(pairs[-1].row, found)
 
     def require_finite(self, max_share: float) -> None:
-        """Make sure that the model gives numbers, once enough rows have been tried.
+        """Make sure that most scores are finite, once enough alleles have been scored.
 
         Raises:
-            InputError: More than this share of them is not finite.
+            InputError: More than this share of the alleles has a score that is not finite.
         """
         if self._num_tried >= ROWS_BEFORE_JUDGING and (
             self._num_broken > max_share * self._num_tried
@@ -68,12 +69,12 @@ class ScoreRows:
             raise InputError(
                 f"{shown_path(self._windows_file)}: {self._num_broken:,} of the first "
                 f"{self._num_tried:,} alleles have scores that are not finite, more than "
-                f"run.max_non_finite_share ({max_share:g}). The log names the first module that "
-                "was not; look at the checkpoint, the dtype and the device."
+                f"run.max_non_finite_share ({max_share:g}). The log names the first module whose "
+                "output was not finite. Check the checkpoint, the dtype and the device."
             )
 
     def finish(self) -> None:
-        """Write the rows that are left; none of them has a score."""
+        """Write the remaining rows, which have no score."""
         self._write_up_to(sys.maxsize, {})
 
     def _write_up_to(self, last: int, found: dict[int, dict[str, Score | None]]) -> None:
@@ -88,7 +89,7 @@ class ScoreRows:
             columns["status"].append(status)
             strands = {strand: by_strand.get(strand) or Score() for strand in STRAND_SUFFIXES}
             mean = average_strands([strands[strand] for strand in self._strands])
-            for name in SCORE_NAMES:
+            for name in SUMS.columns:
                 columns[name].append(getattr(mean, name))
                 for strand, suffix in STRAND_SUFFIXES.items():
                     columns[name + suffix].append(getattr(strands[strand], name))

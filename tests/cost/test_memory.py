@@ -12,6 +12,7 @@ from evo2_tasks.cost.memory import device_memory, suggest_batch_tokens
 from evo2_tasks.cost.shapes import RELEASE_SHAPES
 from evo2_tasks.evo2.placement import device_of, place_modules
 from evo2_tasks.runtime.canaries import score_canaries
+from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
 from tests.cost.build import OPERATORS, make_config, shape_of
@@ -37,12 +38,11 @@ def measure_peak(
         score_part(
             model,
             pairs,
+            [SUMS],
             batch_tokens=rows * (length + 2),  # both ends of a window, with the token before
             segment_length=segment_length,
             horizon=False,
             prepend_bos=False,
-            on_call=lambda *_: None,
-            on_halving=lambda _: None,
         )
     events = profiled.profiler.kineto_results.events()
     held = peak = 0

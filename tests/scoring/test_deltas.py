@@ -88,7 +88,7 @@ def test_scores_are_the_definitions_sums(
         return
     pair = WindowPair(
         0,
-        "fwd",
+        "forward",
         ref_hap[:length].encode(),
         alt_hap[:length].encode(),
         len(prefix),
@@ -111,7 +111,7 @@ def test_scores_are_the_definitions_sums(
 
 
 def test_a_horizon_leaves_no_sums_over_whole_windows() -> None:
-    pair = WindowPair(0, "fwd", b"ACGT", b"ACTT", 2, 1, 1)
+    pair = WindowPair(0, "forward", b"ACGT", b"ACTT", 2, 1, 1)
     log_probs = np.full(3, -1.0, np.float32)
     score = score_strand(pair, log_probs, log_probs - 1, horizon=True)
     assert score is not None
@@ -122,7 +122,7 @@ def test_a_horizon_leaves_no_sums_over_whole_windows() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", [0, 1, 2])
 def test_any_token_that_is_not_finite_spoils_the_strand(bad: float, where: int) -> None:
-    pair = WindowPair(0, "fwd", b"ACGT", b"ACTT", 2, 1, 1)
+    pair = WindowPair(0, "forward", b"ACGT", b"ACTT", 2, 1, 1)
     good = np.full(3, -1.0, np.float32)
     broken = good.copy()
     broken[where] = bad
@@ -143,7 +143,7 @@ def test_parts_keep_order_and_never_divide_an_allele(lengths: list[int], part_to
     pairs = [
         WindowPair(row, strand, b"A" * n, b"C" * n, 0, 1, 1)
         for row, n in enumerate(lengths)
-        for strand in ("fwd", "rev")
+        for strand in ("forward", "reverse")
     ]
     parts = list(slice_parts(pairs, part_tokens))
     assert [pair for part in parts for pair in part] == pairs

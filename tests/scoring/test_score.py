@@ -12,6 +12,7 @@ from evo2_tasks.runtime.canaries import canary_pairs, score_canaries
 from evo2_tasks.scoring.deltas import Score
 from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.likelihood import window_log_probs
+from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.score import SHORTEST_SEGMENT, score_part
 from evo2_tasks.scoring.windows import WindowPair
 
@@ -66,12 +67,13 @@ def test_a_score_does_not_depend_on_company(
     scores = score_part(
         small_model,
         pairs,
+        [SUMS],
         batch_tokens=batch_tokens,
         horizon=False,
         prepend_bos=False,
         on_call=lambda windows, tokens: run.append((windows, tokens)),
         on_halving=lambda _: pytest.fail("memory is not short"),
-    )
+    ).of(SUMS)
     distinct = {seq for pair in pairs for seq in (pair.ref_seq, pair.alt_seq)}
     assert sum(windows for windows, _ in run) == len(distinct) < 2 * len(pairs)
     assert sum(tokens for _, tokens in run) < sum(map(len, distinct))
@@ -91,12 +93,11 @@ def test_the_order_of_the_alleles_changes_no_number(small_model: Evo2ForCausalLM
         scores = score_part(
             small_model,
             some,
+            [SUMS],
             batch_tokens=128,
             horizon=False,
             prepend_bos=True,
-            on_call=lambda *_: None,
-            on_halving=lambda _: None,
-        )
+        ).of(SUMS)
         return {pair.row: score.llr for pair, score in zip(some, scores, strict=True) if score}
 
     assert score(pairs[::-1]) == pytest.approx(score(pairs), abs=SUM_TOLERANCE)
@@ -120,12 +121,13 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
         return score_part(
             small_model,
             pairs,
+            [SUMS],
             batch_tokens=600,
             horizon=False,
             prepend_bos=False,
             on_call=lambda windows, _: run.append(windows),
             on_halving=budgets.append,
-        )
+        ).of(SUMS)
 
     whole = score()
     assert not budgets

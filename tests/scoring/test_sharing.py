@@ -14,9 +14,10 @@ from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import strand_sequences
 from evo2_tasks.genome.windows import WindowSettings, place_allele
-from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, score_strand
+from evo2_tasks.scoring.deltas import Score, score_strand
 from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.passes import FORK_TOKENS, Pass, plan_passes
+from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.score import SharedPair, score_part, share_pairs
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
 
@@ -104,6 +105,7 @@ def shared_scores(
     scores = score_part(
         model,
         pairs,
+        [SUMS],
         batch_tokens=batch_tokens,
         segment_length=segment_length,
         offload=offload,
@@ -111,14 +113,14 @@ def shared_scores(
         prepend_bos=prepend_bos,
         on_call=lambda _, tokens: run.append(tokens),
         on_halving=lambda _: pytest.fail("memory is not short"),
-    )
+    ).of(SUMS)
     return scores, sum(run)
 
 
 def require_equal(pairs: list[WindowPair], ours: list[Score], plain: list[Score]) -> None:
     for pair, one, other in zip(pairs, ours, plain, strict=True):
         scored = len(pair.ref_seq) - pair.prefix
-        for name in SCORE_NAMES:
+        for name in SUMS.columns:
             expected = getattr(other, name)
             if expected is None:
                 assert getattr(one, name) is None
