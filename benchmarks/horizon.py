@@ -29,6 +29,7 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_split, resolve_windows
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.genome.window_pairs import STRANDS
@@ -47,12 +48,10 @@ from evo2_tasks.table.segments import Segments
 def place(config: RunConfig, folder: Path, scoring: str) -> tuple[list[WindowPair], list[Any]]:
     """The windows of the only variant set of the config, and the label of each allele."""
     ((name, variant_set),) = config.variant_sets.items()
-    split_step.split(config, variant_set=name, variants=None, out=folder)
+    split_step.split(resolve_split(config, name), variants=None, out=folder)
     shard, windows, segments = (folder / f for f in ("1-of-1.parquet", "w.parquet", "s.parquet"))
     windows_step.windows(
-        config,
-        variant_set=name,
-        scoring=scoring,
+        resolve_windows(config, name, scoring),
         shard=shard,
         split_file=folder / "split.json",
         out=windows,

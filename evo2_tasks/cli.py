@@ -1,36 +1,39 @@
-"""The command ``evo2-tasks``: one subcommand for each step, thin over :mod:`evo2_tasks.tasks`."""
+"""The command ``evo2-tasks``: options in, one call of a step or a command.
+
+Steps and commands are imported when they are called: some take seconds (torch), and some need an
+extra of the package.
+"""
 
 import json
 import logging
 import sys
 from collections.abc import Callable
-from itertools import chain
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import click
 
-from evo2_tasks.commands import plan as plan_command
-from evo2_tasks.commands import status as status_command
-from evo2_tasks.commands.show import show_table
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import (
+    ModelSettings,
+    resolve_evaluate,
+    resolve_merge,
+    resolve_model,
+    resolve_plan,
+    resolve_report,
+    resolve_score,
+    resolve_split,
+    resolve_windows,
+)
 from evo2_tasks.config.schema import Fp8Mode, ModelConfig, Release, RunConfig
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.schema import figures_schema
-from evo2_tasks.evaluation.text import describe_figures
-from evo2_tasks.exports.tsv import format_header, format_rows
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
-from evo2_tasks.layout import EXPORTS, METRICS, SPLIT, export_file
-from evo2_tasks.steps import export as export_step
-from evo2_tasks.steps import merge as merge_step
-from evo2_tasks.steps import split as split_step
-from evo2_tasks.steps import windows as windows_step
-from evo2_tasks.table.parquet import open_table, read_rows
-from evo2_tasks.table.query import find_rows
+from evo2_tasks.layout import EXPORTS
 
-EXIT_BAD_INPUT = 2
-# The extra of the package that brings what a command may miss.
-EXTRAS = {
+EXIT_BAD_INPUT: Final = 2
+# The extra of the package that brings a module which a command may lack.
+EXTRAS: Final = {
     "torch": "torch",
     "transformers": "torch",
     "safetensors": "torch",
@@ -42,23 +45,59 @@ EXTRAS = {
     "markupsafe": "evaluation",
 }
 
+STEPS, TABLES, MODELS, RUNS = "Workflow steps", "Tables", "Models", "Runs"
+GROUPS: Final = (RUNS, TABLES, MODELS, STEPS)
+
 PATH = click.Path(path_type=Path)
 
 logger = logging.getLogger("evo2_tasks")
 
 
+class Command(click.Command):
+    """A command of one of the groups, with an example in its help.
+
+    Args:
+        group: The heading under which `evo2-tasks --help` lists the command.
+        example: Command lines that show how it is called.
+    """
+
+    def __init__(self, *args: Any, group: str, example: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+        self.example = example
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example, line by line as it is."""
+        with formatter.section("Example"):
+            for line in self.example.splitlines():
+                formatter.write(f"  {line}\n")
+
+
 class CommandLine(click.Group):
-    """A group of commands that tells a user's mistake in one line."""
+    """A group of commands that reports a user's mistake in one line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands under the headings of their groups, no summary cut."""
+        for group in GROUPS:
+            rows = [
+                (name, command.get_short_help_str(limit=1000))
+                for name, command in self.commands.items()
+                if isinstance(command, Command) and command.group == group
+            ]
+            with formatter.section(group):
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; exit with 2 for what the user got wrong."""
+        """Run a command; exit with 2 for a user's mistake."""
         try:
             return super().invoke(ctx)
         except InputError as error:
             logger.error("%s", " ".join(str(error).split()))
             ctx.exit(EXIT_BAD_INPUT)
         except (Interrupted, KeyboardInterrupt):
-            logger.error("interrupted; run it again to go on from what is finished")
+            logger.error(
+                "interrupted; run the command again: it continues after the last finished part"
+            )
             ctx.exit(EXIT_INTERRUPTED)
         except ModuleNotFoundError as error:
             module = (error.name or "").partition(".")[0]
@@ -71,7 +110,7 @@ class CommandLine(click.Group):
                 EXTRAS[module],
             )
             ctx.exit(EXIT_BAD_INPUT)
-        except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        except BrokenPipeError:  # the program that reads our output, such as `head`, has ended
             sys.stderr.close()
             ctx.exit(0)
 
@@ -79,15 +118,15 @@ class CommandLine(click.Group):
 def read_config(_ctx: click.Context, _param: click.Parameter, value: Path) -> RunConfig:
     """Read and check the config that ``--config`` names; ``-`` is standard input.
 
-    A step needs some of the files that the config names, not all, and says which it misses.
+    A step needs only some of the files that the config names, and reports the one that it lacks.
     """
     return load_config(value, look_for_files=False)
 
 
 def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
-    """Write the log to the file that ``--log`` names, beside the terminal, after what it holds.
+    """Write the log to the file that ``--log`` names too, after what it holds.
 
-    An earlier try of the same job has said there why it ended.
+    The file may hold the log of an earlier attempt of the same job, which ends with its error.
     """
     if value is None:
         return
@@ -100,27 +139,58 @@ def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | Non
     logger.addHandler(handler)
 
 
+def load(module: str) -> Any:
+    """A module of a step or a command, ``steps.split`` for example."""
+    return import_module(f"evo2_tasks.{module}")
+
+
+def file_option(*names: str, **options: Any) -> Callable[..., Any]:
+    """An option that names a file."""
+    return click.option(*names, type=PATH, metavar="FILE", **options)
+
+
+def folder_option(*names: str, **options: Any) -> Callable[..., Any]:
+    """An option that names a folder."""
+    return click.option(*names, type=PATH, metavar="FOLDER", **options)
+
+
+def config_option(**options: Any) -> Callable[..., Any]:
+    """The option ``--config``, which hands a command the config that it names."""
+    return click.option(
+        "--config",
+        type=PATH,
+        callback=read_config,
+        metavar="FILE",
+        help="Config of the run; - reads it from standard input.",
+        **options,
+    )
+
+
 log_option = click.option(
     "--log",
     type=PATH,
     expose_value=False,
     is_eager=True,
     callback=add_log_file,
-    help="Write the log to this file too.",
+    metavar="FILE",
+    help="File to write the log to as well.",
 )
+variant_set_option = click.option(
+    "--variant-set", required=True, metavar="NAME", help="Name of the variant set in the config."
+)
+scoring_option = click.option(
+    "--scoring", required=True, metavar="NAME", help="Name of the scoring in the config."
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads of the model. Default: torch's."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def step(function: Callable[..., None]) -> Callable[..., None]:
     """Give a step of the workflow its options ``--config`` and ``--log``."""
-    function = click.option(
-        "--config",
-        type=PATH,
-        required=True,
-        callback=read_config,
-        metavar="FILE",
-        help="The run's config; - reads it from standard input.",
-    )(function)
-    return log_option(function)
+    with_config: Callable[..., None] = config_option(required=True)(function)
+    return log_option(with_config)
 
 
 @click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -128,8 +198,8 @@ def step(function: Callable[..., None]) -> Callable[..., None]:
 def main() -> None:
     """Variant effect scores from the DNA language model Evo 2.
 
-    The steps of the workflow are split, windows, score and merge; each can be run by hand on what
-    the one before it wrote.
+    `snakemake` runs the workflow steps. Each step can also be run by hand on the files that the
+    step before it wrote.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -138,283 +208,295 @@ def main() -> None:
     raise_on_sigterm()
 
 
-@main.command()
+@main.command(
+    cls=Command,
+    group=RUNS,
+    example="evo2-tasks plan --config config.yaml --device H100 --device-memory 80 --price 2.5",
+)
+@config_option(default=Path("config.yaml"), show_default=True)
+@file_option(
+    "--rates",
+    "rates_file",
+    help="File of measured rates (written by `measure`). Default: published rates.",
+)
 @click.option(
-    "--config",
-    type=PATH,
-    default=Path("config.yaml"),
+    "--device", help="Estimate for the device with this text in its name, for example A100."
+)
+@click.option(
+    "--device-memory",
+    "device_memory_gb",
+    type=float,
+    metavar="GB",
+    help="Memory of the device, to suggest batch_tokens for.",
+)
+@click.option("--price", type=float, help="Price of one hour of one device.")
+@click.option(
+    "--job-hours",
+    type=float,
+    default=2.0,
     show_default=True,
-    callback=read_config,
-    metavar="FILE",
-    help="The run's config; - reads it from standard input.",
+    help="Target length of one scoring job, in hours.",
 )
-@click.option("--rates", type=PATH, help="Rates that calibrate measured; else published ones.")
-@click.option("--device", help="Words of the name of the device to reckon with, A100 say.")
-@click.option("--device-memory", type=float, help="Its memory, GB, to suggest batch_tokens for.")
-@click.option("--price", type=float, help="Price of an hour of one device.")
-@click.option(
-    "--job-hours", type=float, default=2.0, show_default=True, help="Wanted length of a job."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(
-    config: RunConfig,
-    rates: Path | None,
-    device: str | None,
-    device_memory: float | None,
-    price: float | None,
-    job_hours: float,
-    as_json: bool,
-) -> None:
-    """Reckon what a run will take: alleles, windows, tokens, memory, time, price."""
-    bills = plan_command.plan(
-        config,
-        rates_file=rates,
-        device=device,
-        device_memory_gb=device_memory,
-        price=price,
-        job_hours=job_hours,
-    )
+@json_option
+def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
+    """Estimate alleles, windows, tokens, memory, time and price of a run."""
+    module = load("commands.plan")
+    estimates = module.plan(resolve_plan(config), **options)
     if as_json:
-        click.echo(json.dumps({"plan": bills}, indent=2))
+        click.echo(json.dumps({"plan": estimates}, indent=2))
     else:
-        for line in plan_command.describe_bills(bills):
+        for line in module.describe_estimates(estimates):
             click.echo(line)
 
 
-@main.command()
-@step
-@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
-@click.option("--variants", type=PATH, help="Read these variants instead; - is standard input.")
-@click.option("--out", type=PATH, required=True, help=f"Folder for the shards and {SPLIT}.")
-def split(config: RunConfig, variant_set: str, variants: Path | None, out: Path) -> None:
-    """Read the variants, one row per allele, and cut them into shards."""
-    split_step.split(config, variant_set=variant_set, variants=variants, out=out)
-
-
-@main.command()
-@step
-@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
-@click.option("--scoring", required=True, help="Name of the scoring in the config.")
-@click.option("--shard", type=PATH, required=True, help="A shard that split wrote.")
-@click.option("--split", "split_file", type=PATH, required=True, help=f"The {SPLIT}.")
-@click.option("--out", type=PATH, required=True, help="The alleles with their windows.")
-@click.option("--segments", "segments_file", type=PATH, required=True, help="The bases they need.")
-def windows(
-    config: RunConfig,
-    variant_set: str,
-    scoring: str,
-    shard: Path,
-    split_file: Path,
-    out: Path,
-    segments_file: Path,
-) -> None:
-    """Give each allele its window and its status, and collect the reference bases."""
-    windows_step.windows(
-        config,
-        variant_set=variant_set,
-        scoring=scoring,
-        shard=shard,
-        split_file=split_file,
-        out=out,
-        segments_file=segments_file,
-    )
-
-
-@main.command()
-@step
-@click.option("--scoring", required=True, help="Name of the scoring in the config.")
-@click.option("--windows", "windows_file", type=PATH, required=True, help="What windows wrote.")
-@click.option("--segments", "segments_file", type=PATH, required=True, help="Its reference bases.")
-@click.option("--out", type=PATH, required=True, help="The scores of the shard.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the model.")
-def score(
-    config: RunConfig,
-    scoring: str,
-    windows_file: Path,
-    segments_file: Path,
-    out: Path,
-    threads: int | None,
-) -> None:
-    """Run the model on each allele's reference and alternate windows."""
-    # Only this step needs torch, which takes seconds to import.
-    from evo2_tasks.steps import score as score_module  # noqa: PLC0415
-
-    score_module.score(
-        config,
-        scoring=scoring,
-        windows_file=windows_file,
-        segments_file=segments_file,
-        out=out,
-        threads=threads,
-    )
-
-
-@main.command()
-@step
-@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
-@click.option("--scoring", required=True, help="Name of the scoring in the config.")
-@click.option("--split", "split_file", type=PATH, required=True, help=f"The {SPLIT}.")
-@click.option("--windows", "windows_folder", type=PATH, required=True, help="Folder of windows.")
-@click.option("--scores", "scores_folder", type=PATH, required=True, help="Folder of scores.")
-@click.option("--out", type=PATH, required=True, help="The table.")
-@click.option("--run-json", type=PATH, required=True, help="What was run, where and how long.")
-def merge(
-    config: RunConfig,
-    variant_set: str,
-    scoring: str,
-    split_file: Path,
-    windows_folder: Path,
-    scores_folder: Path,
-    out: Path,
-    run_json: Path,
-) -> None:
-    """Combine the scores of all shards into one table, a row for each input allele."""
-    merge_step.merge(
-        config,
-        variant_set=variant_set,
-        scoring=scoring,
-        split_file=split_file,
-        windows_folder=windows_folder,
-        scores_folder=scores_folder,
-        out=out,
-        run_json=run_json,
-    )
-
-
-@main.command()
-@click.argument("table", type=PATH)
-@click.option("--to", type=click.Choice([*EXPORTS]), required=True, help="Format to write.")
-@click.option("--variants", type=PATH, help="For vcf: the file that was scored, if it has moved.")
-@click.option("--out", type=PATH, help="File to write; beside the table if not given.")
-@log_option
-def export(table: Path, to: str, variants: Path | None, out: Path | None) -> None:
-    """Write a table as VCF (the scored file with INFO fields added), as TSV or as bedGraph.
-
-    The bedGraph has the mean llr of the SNVs of each position.
-    """
-    export_step.export(table, to=to, variants=variants, out=out or export_file(table, to))
-
-
-@main.command()
-@click.argument("table", type=PATH)
-def show(table: Path) -> None:
-    """Print what a table is: provenance, rows by status and flag, first rows, figures."""
-    columns = figures_schema().names
-    with open_table(table) as file:
-        is_figures = file.schema_arrow.names == columns
-    figures = table if is_figures else table.with_name(METRICS)
-    if not is_figures:
-        for line in show_table(table):
-            click.echo(line)
-    if figures.exists():
-        click.echo("\nhow well the scores separate the labels, with intervals of 95 %")
-        rows = [row for batch in read_rows(figures, columns) for row in batch.to_pylist()]
-        for line in describe_figures(rows):
-            click.echo(f"  {line}")
-
-
-@main.command()
-@step
-@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
-@click.option("--table", type=PATH, required=True, help="The table that merge wrote.")
-@click.option("--out", type=PATH, required=True, help="The figures.")
-@click.option("--curves", "curves_file", type=PATH, required=True, help="Points of curves.")
-def evaluate(
-    config: RunConfig, variant_set: str, table: Path, out: Path, curves_file: Path
-) -> None:
-    """Measure how well the scores separate the labels of the variants."""
-    # Only this step needs scikit-learn and scipy, which take a second to import.
-    from evo2_tasks.steps import evaluate as evaluation_task  # noqa: PLC0415
-
-    evaluation_task.evaluate(
-        config, variant_set=variant_set, table=table, out=out, curves_file=curves_file
-    )
-
-
-@main.command()
-@step
-@click.option("--variant-set", required=True, help="Name of the variant set in the config.")
-@click.option("--results", type=PATH, required=True, help="Folder of the variant set's results.")
-@click.option("--out", type=PATH, required=True, help="The HTML page.")
-def report(config: RunConfig, variant_set: str, results: Path, out: Path) -> None:
-    """Write a page about a variant set: what was run, what came out, what it is worth."""
-    # Only this step needs plotly and jinja2, and the libraries of evaluate.
-    from evo2_tasks.steps import report as report_task  # noqa: PLC0415
-
-    report_task.report(config, variant_set=variant_set, results=results, out=out)
-
-
-@main.command()
+@main.command(cls=Command, group=RUNS, example="evo2-tasks status results")
 @click.argument("results", type=PATH, default=Path("results"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def status(results: Path, as_json: bool) -> None:
-    """Print how far a run has come: shards, alleles, rate, time left, failed jobs."""
-    statuses = status_command.read_status(results)
+    """Print the progress of a run: shards, alleles, rate, time left, failed jobs.
+
+    RESULTS is the folder that the config names as `output`.
+    """
+    module = load("commands.status")
+    statuses = module.read_status(results)
     if as_json:
         click.echo(json.dumps({"status": [one.as_json() for one in statuses]}, indent=2))
     else:
-        for line in status_command.describe_status(statuses):
+        for line in module.describe_status(statuses):
             click.echo(line)
 
 
-@main.command()
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks split --config config.yaml --variant-set mitomap --out shards",
+)
+@step
+@variant_set_option
+@file_option(
+    "--variants", help="Variants to read instead of those in the config; - is standard input."
+)
+@folder_option("--out", required=True, help="Folder for the shards to write.")
+def split(config: RunConfig, variant_set: str, **files: Any) -> None:
+    """Read the variants, one row per allele, and split them into shards."""
+    load("steps.split").split(resolve_split(config, variant_set), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks windows --config config.yaml --variant-set mitomap --scoring mini-512 \\\n"
+    "  --shard shards/1-of-4.parquet --split shards/split.json \\\n"
+    "  --out windows.parquet --segments segments.parquet",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option("--shard", required=True, help="Shard from `split`.")
+@file_option("--split", "split_file", required=True, help="The split.json from `split`.")
+@file_option("--out", required=True, help="File to write: the alleles with their windows.")
+@file_option(
+    "--segments",
+    "segments_file",
+    required=True,
+    help="File to write: the reference bases of the windows.",
+)
+def windows(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
+    """Give each allele its status and its windows, and collect the reference bases."""
+    load("steps.windows").windows(resolve_windows(config, variant_set, scoring), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks score --config config.yaml --scoring mini-512 \\\n"
+    "  --windows windows.parquet --segments segments.parquet --out scores.parquet",
+)
+@step
+@scoring_option
+@file_option(
+    "--windows", "windows_file", required=True, help="Alleles with their windows, from `windows`."
+)
+@file_option("--segments", "segments_file", required=True, help="Reference bases, from `windows`.")
+@file_option("--out", required=True, help="Scores of the shard to write.")
+@threads_option
+def score(config: RunConfig, scoring: str, **options: Any) -> None:
+    """Run the model on the reference and the alternate window of each allele."""
+    load("steps.score").score(resolve_score(config, scoring), **options)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge --config config.yaml --variant-set mitomap --scoring mini-512 \\\n"
+    "  --split shards/split.json --windows windows --scores scores \\\n"
+    "  --out scores.parquet --run-json run.json",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option("--split", "split_file", required=True, help="The split.json from `split`.")
+@folder_option(
+    "--windows", "windows_folder", required=True, help="Folder with the windows of all shards."
+)
+@folder_option(
+    "--scores", "scores_folder", required=True, help="Folder with the scores of all shards."
+)
+@file_option("--out", required=True, help="Table to write.")
+@file_option("--run-json", required=True, help="File to write: counts, devices, versions, times.")
+def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
+    """Combine the scores of all shards into one table with a row for each input allele."""
+    load("steps.merge").merge(resolve_merge(config, variant_set, scoring), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks export --to vcf results/mitomap/mini-512/scores.parquet",
+)
+@click.argument("table", type=PATH)
+@click.option("--to", type=click.Choice([*EXPORTS]), required=True, help="Format to write.")
+@file_option("--variants", help="For vcf: the scored file, if it has moved.")
+@file_option("--out", help="File to write. Default: next to the table.")
+@log_option
+def export(table: Path, to: str, **files: Any) -> None:
+    """Write a table as VCF, TSV or bedGraph.
+
+    The VCF is the scored file with INFO fields added. The bedGraph has the mean llr of the SNVs of
+    each position.
+    """
+    load("steps.export").export(table, to=to, **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks evaluate --config config.yaml --variant-set mitomap \\\n"
+    "  --table scores.parquet --out metrics.parquet --curves curves.parquet",
+)
+@step
+@variant_set_option
+@file_option("--table", required=True, help="Table from `merge`.")
+@file_option("--out", required=True, help="Metrics to write.")
+@file_option("--curves", "curves_file", required=True, help="File to write: points of the curves.")
+def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
+    """Measure how well the scores separate the labels of the variants."""
+    load("steps.evaluate").evaluate(resolve_evaluate(config, variant_set), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks report --config config.yaml --variant-set mitomap \\\n"
+    "  --results results/mitomap --out report.html",
+)
+@step
+@variant_set_option
+@folder_option("--results", required=True, help="Folder with the results of the variant set.")
+@file_option("--out", required=True, help="HTML page to write.")
+def report(config: RunConfig, variant_set: str, **files: Any) -> None:
+    """Write the HTML report of a variant set: settings, results, evaluation."""
+    load("steps.report").report(resolve_report(config, variant_set), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks fetch arcinstitute/evo2_7b@bda0089f92582d5baabf0f22d9fc85f3588f6b58",
+)
+@click.argument("checkpoint", metavar="OWNER/NAME@COMMIT")
+@file_option("--out", help="JSON file to write: folder and files of the model.")
+@log_option
+def fetch(checkpoint: str, out: Path | None) -> None:
+    """Download a model from a hub, check and convert it, and keep it for all jobs.
+
+    For a branch, or without a commit, the command prints the commit to use.
+    """
+    load("steps.fetch").fetch(checkpoint, out=out)
+
+
+@main.command(
+    cls=Command, group=TABLES, example="evo2-tasks show results/mitomap/mini-512/scores.parquet"
+)
+@click.argument("table", type=PATH)
+def show(table: Path) -> None:
+    """Print provenance, rows by status and flag, quantiles, first rows and metrics of a table."""
+    for line in load("commands.show").show(table):
+        click.echo(line)
+
+
+@main.command(
+    cls=Command,
+    group=TABLES,
+    example="evo2-tasks query scores.parquet chr17:43,044,295-43,045,000",
+)
 @click.argument("table", type=PATH)
 @click.argument("region")
 def query(table: Path, region: str) -> None:
-    """Print the rows of a region, as tab-separated text.
+    """Print the rows of a region as tab-separated text.
 
-    REGION is 1-based with both ends included, for example chr17:43,044,295-43,045,000.
+    REGION is 1-based and includes both ends, for example chr17:43,044,295-43,045,000.
     """
-    found = find_rows(table, region)
-    first = next(found, None)
-    with open_table(table) as file:
-        click.echo(format_header(file.schema_arrow))
-    for rows in chain([] if first is None else [first], found):
-        for line in format_rows(rows):
-            click.echo(line)
-
-
-@main.command()
-@step
-@click.option("--scoring", required=True, help="Name of the scoring in the config.")
-@click.option("--out", type=PATH, required=True, help="Table of rates; what it has is kept.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the model.")
-@click.option("--seconds", type=float, default=20.0, show_default=True, help="Time to measure.")
-def calibrate(
-    config: RunConfig, scoring: str, out: Path, threads: int | None, seconds: float
-) -> None:
-    """Measure how fast this device runs a scoring's model, for plan --rates."""
-    # The model needs torch, which takes seconds to import.
-    from evo2_tasks.commands import measure as calibrate_module  # noqa: PLC0415
-
-    calibrate_module.calibrate(config, scoring=scoring, out=out, threads=threads, seconds=seconds)
+    for line in load("commands.query").query(table, region):
+        click.echo(line)
 
 
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command on one checkpoint the options that a model has in a config."""
     options = [
         click.argument("checkpoint", type=PATH),
-        click.option("--model", type=click.Choice(get_args(Release)), help="Release that it is."),
-        click.option("--config", type=PATH, help="Published .yml description of one that is none."),
-        click.option("--dtype", type=click.Choice(["bfloat16", "float32"]), help="Of its weights."),
         click.option(
-            "--fp8", type=click.Choice(get_args(Fp8Mode)), help="How projections are computed."
+            "--model", type=click.Choice(get_args(Release)), help="Release that a .pt file is."
         ),
-        click.option("--allow-without-fp8", is_flag=True, help="Take off where FP8 is needed."),
-        click.option("--gpus", type=click.IntRange(min=0), default=1, help="0 for the CPU."),
-        click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the model."),
+        file_option(
+            "--config", help="The .yml config of a .pt file that is not a published release."
+        ),
+        click.option(
+            "--dtype",
+            type=click.Choice(["bfloat16", "float32"]),
+            help="Data type of the weights. Default: bfloat16 on a GPU, float32 on a CPU.",
+        ),
+        click.option(
+            "--fp8",
+            type=click.Choice(get_args(Fp8Mode)),
+            help="How the input projections are computed. Default: the checkpoint's own way.",
+        ),
+        click.option(
+            "--allow-without-fp8",
+            is_flag=True,
+            help="Allow fp8 off for a checkpoint that needs FP8 (scores are then near random).",
+        ),
+        click.option(
+            "--gpus",
+            type=click.IntRange(min=0),
+            default=1,
+            show_default=True,
+            help="Number of GPUs; 0 for the CPU.",
+        ),
+        threads_option,
     ]
     for option in reversed(options):
         function = option(function)
     return function
 
 
-@main.command()
+def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
+    """The model of a command's options."""
+    return resolve_model(command, command, ModelConfig(**options))
+
+
+@main.command(
+    cls=Command,
+    group=MODELS,
+    example="evo2-tasks verify /models/evo2_7b.pt\nevo2-tasks verify evo2-mini --gpus 0 --short",
+)
 @model_options
-@click.option("--expected", type=PATH, help="Figures to compare with in place of published ones.")
-@click.option("--write-expected", "out", type=PATH, help="Write this model's figures instead.")
-@click.option("--short", is_flag=True, help="Only what takes seconds; no checksums of files.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@file_option("--expected", help="File of values to compare with. Default: the published values.")
+@file_option(
+    "--write-expected", "out", help="Write this model's values to a file, to compare with later."
+)
+@click.option("--short", is_flag=True, help="Only checks that take seconds; no file checksums.")
+@json_option
 def verify(
     expected: Path | None,
     out: Path | None,
@@ -423,73 +505,91 @@ def verify(
     threads: int | None,
     **model: Any,
 ) -> None:
-    """Is this checkpoint, on this device and in this precision, the model that it should be?
+    """Check that a checkpoint gives the published (or given) values on this device.
 
-    Exits with 0 if its figures are within one of two bands, and with 2 if they are not or if there
-    are none to compare with.
+    The exit code is 0 if its values are within one of two bands. It is 2 if they are not, or if
+    there are no values to compare with.
     """
-    # Only the model needs torch, which takes seconds to import.
-    from evo2_tasks.commands import verify as verify_task  # noqa: PLC0415
-
-    settings = ModelConfig(**model)
+    module = load("commands.verify")
+    settings = read_model("verify", model)
     if out is not None:
         if expected is not None:
             raise InputError("verify: give --expected or --write-expected, not both.")
-        verify_task.write_expected(settings, out=out, short=short, threads=threads)
+        module.write_expected(settings, out=out, short=short, threads=threads)
         return
-    found = verify_task.verify(settings, expected_file=expected, short=short, threads=threads)
+    found = module.verify(settings, expected_file=expected, short=short, threads=threads)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        for line in verify_task.describe_verification(found):
+        for line in module.describe_verification(found):
             click.echo(line)
-    verify_task.require_verified(found)
+    module.require_verified(found)
 
 
-@main.command()
+@main.command(
+    cls=Command,
+    group=MODELS,
+    example="evo2-tasks doctor /models/evo2_7b.pt --out doctor.json",
+)
 @model_options
-@click.option("--out", type=PATH, required=True, help="JSON file to write.")
-@click.option("--quick", is_flag=True, help="Short windows, and no slow way of FP8: for a CPU.")
+@file_option("--out", required=True, help="JSON file to write.")
+@click.option("--quick", is_flag=True, help="Short windows and no slow FP8 mode: for a CPU.")
 def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
-    """Measure what a model does on this device, for somebody who has none like it.
+    """Write a report on how a model runs on this device, to send to somebody without such a device.
 
-    Versions, the device, verify's figures in every way of FP8, rates and memory, and whose rules
-    its FP8 products follow. The file holds no path, and no name of a machine or a user.
+    It holds versions, the device, the values of `verify` in every FP8 mode, rates, memory, and the
+    rounding of FP8 matrix multiplications. It holds no path, and no name of a machine or a user.
     """
-    # Only the model needs torch, which takes seconds to import.
-    from evo2_tasks.commands import doctor as doctor_task  # noqa: PLC0415
-
-    doctor_task.doctor(ModelConfig(**model), out=out, quick=quick, threads=threads)
-
-
-@main.command()
-@click.argument("checkpoint", metavar="OWNER/NAME@COMMIT")
-@click.option("--out", type=PATH, help="JSON file to write: where it is, and what its files are.")
-@log_option
-def fetch(checkpoint: str, out: Path | None) -> None:
-    """Get a model from a hub, check and convert it, and keep it for all jobs.
-
-    With a branch, or without a commit, it says which commit that is.
-    """
-    # To convert it needs torch, which takes seconds to import.
-    from evo2_tasks.steps import fetch as fetch_task  # noqa: PLC0415
-
-    fetch_task.fetch(checkpoint, out=out)
+    load("commands.doctor").doctor(
+        read_model("doctor", model), out=out, quick=quick, threads=threads
+    )
 
 
-@main.command()
+@main.command(
+    cls=Command,
+    group=MODELS,
+    example="evo2-tasks measure --config config.yaml --scoring mini-512 --out rates.json",
+)
+@step
+@scoring_option
+@file_option(
+    "--out", required=True, help="File of rates to add to. Rates that it already has are kept."
+)
+@threads_option
+@click.option(
+    "--seconds", type=float, default=20.0, show_default=True, help="Time to measure, in seconds."
+)
+def measure(config: RunConfig, scoring: str, **options: Any) -> None:
+    """Measure how many tokens per second this device runs, for `plan --rates`."""
+    load("commands.measure").measure(resolve_score(config, scoring), **options)
+
+
+@main.command(
+    cls=Command,
+    group=MODELS,
+    example="evo2-tasks convert /models/evo2_7b.pt /models/evo2_7b\n"
+    "evo2-tasks convert /models/evo2_7b copy.pt",
+)
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH)
 @click.option("--model", help="Release that a published file is, for example evo2_7b.")
-@click.option("--config", type=PATH, help="Published .yml description of a file that is none.")
+@file_option("--config", help="The .yml config of a .pt file that is not a published release.")
 @log_option
-def convert(source: Path, out: Path, model: str | None, config: Path | None) -> None:
-    """Convert a published checkpoint to a folder for from_pretrained, or the folder back.
+def convert(source: Path, out: Path, **options: Any) -> None:
+    """Convert a published checkpoint to a folder for `from_pretrained`, or a folder back.
 
-    SOURCE is a published .pt file (or its .part0) and OUT a folder, or SOURCE is such a folder
-    and OUT ends in .pt.
+    SOURCE is a published .pt file (or its .part0) and OUT a folder; or SOURCE is such a folder and
+    OUT ends in .pt.
     """
-    # Only the model needs torch, which takes seconds to import.
-    from evo2_tasks.commands import convert as convert_module  # noqa: PLC0415
+    load("commands.convert").convert(source, out, **options)
 
-    convert_module.convert(source, out, model=model, config=config)
+
+@main.command(
+    hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+)
+def calibrate() -> None:
+    """Refuse the former name of `measure`."""
+    raise InputError(
+        "calibrate: the command that measures the rates of a device is now `evo2-tasks measure`; "
+        "its options are the same."
+    )

@@ -3,19 +3,25 @@
 Snakemake calls these functions in every job, so they are cheap: arithmetic and file sizes.
 """
 
-import glob
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, cast
 
-from pydantic import BaseModel
-
-from evo2_tasks.config.resolve import checkpoint_path, model_dtype, scoring_settings
-from evo2_tasks.config.schema import ModelConfig, ReferenceConfig, RunConfig, dump_config
+from evo2_tasks.config.resolve import (
+    ModelSettings,
+    ScoreSettings,
+    checkpoint_files,
+    resolve_evaluate,
+    resolve_merge,
+    resolve_report,
+    resolve_score,
+    resolve_split,
+    resolve_windows,
+)
+from evo2_tasks.config.schema import ReferenceConfig, RunConfig, dump_config
 from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
@@ -115,8 +121,9 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, variant_set in sets.items()
         },
         checkpoint={
-            name: [] if scoring.model in hub else checkpoint_files(config.models[scoring.model])
+            name: [] if scoring.model in hub else list(map(str, checkpoint_files(model)))
             for name, scoring in config.scorings.items()
+            for model in [resolve_score(config, name).model]
         },
         fetched={
             name: [f"{MODELS}/{scoring.model}.json"] if scoring.model in hub else []
@@ -143,20 +150,11 @@ def _reference_files(reference: ReferenceConfig) -> list[str]:
     return [str(file) for file in files if file is not None]
 
 
-def checkpoint_files(model: ModelConfig) -> list[str]:
-    """The files of a checkpoint; none for one that comes with the package or has to be fetched."""
-    path = checkpoint_path(model)
-    on_hub = parse_hub_name(model.checkpoint)
-    if path != model.checkpoint and (on_hub is None or not path.exists()):
-        return []
-    files = [path]
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in CHECKPOINT_SUFFIXES)
-    elif path.suffix == ".part0":
-        files = sorted(path.parent.glob(f"{glob.escape(path.stem)}.part*"))
-    if model.config is not None:
-        files.append(model.config)
-    return [str(file) for file in files]
+class Slice(Protocol):
+    """The settings of a step, as `config.resolve` cuts them out of the config."""
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
 
 
 @dataclass(frozen=True)
@@ -182,62 +180,32 @@ class StepSettings:
 
 
 def step_settings(config: RunConfig) -> StepSettings:
-    """Cut the config into what each step depends on."""
-    sets, scorings = config.variant_sets, config.scorings
+    """The part of each step's slice of the config that runs the step again if it changes."""
+    sets = config.variant_sets
     return StepSettings(
-        split={
-            name: _dumped(
-                sets[name],
-                {"filters", "reference", "regions", "saturate"},
-                {
-                    "carry": sets[name].carried,
-                    # Its output is a folder, which looks the same with any number of shards.
-                    "shards": config.shards,
-                    # What lists and regions mean depends on the contigs that are found.
-                    "contig_aliases": config.references[sets[name].reference].contig_aliases,
-                },
-            )
-            for name in sets
-        },
+        split={name: _as_params(resolve_split(config, name)) for name in sets},
         windows={
             name: {
-                scoring: _dumped(
-                    config.references[variant_set.reference],
-                    {"circular_contigs", "contig_aliases"},
-                    scoring_settings(config, scoring),
-                )
+                scoring: _as_params(resolve_windows(config, name, scoring))
                 for scoring in variant_set.scorings
             }
             for name, variant_set in sets.items()
         },
-        score={
-            name: _dumped(
-                config.models[scoring.model],
-                {"checkpoint", "model", "config", "fp8", "allow_without_fp8"},
-                {
-                    "dtype": model_dtype(config.models[scoring.model]),
-                    **scoring_settings(config, name),
-                },
-            )
-            for name, scoring in scorings.items()
-        },
+        score={name: _as_params(resolve_score(config, name)) for name in config.scorings},
         merge={
             name: {
-                scoring: _dumped(
-                    variant_set, {"sort_by_position"}, {"model": scorings[scoring].model}
-                )
+                scoring: _as_params(resolve_merge(config, name, scoring))
                 for scoring in variant_set.scorings
             }
             for name, variant_set in sets.items()
         },
-        evaluate={name: _dumped(sets[name], {"labels", "groups", "baselines"}) for name in sets},
-        report={name: _dumped(sets[name], {"scorings"}) for name in sets},
+        evaluate={name: _as_params(resolve_evaluate(config, name)) for name in sets},
+        report={name: _as_params(resolve_report(config, name)) for name in sets},
     )
 
 
-def _dumped(section: BaseModel, keys: set[str], more: Mapping[str, object] | None = None) -> str:
-    values = section.model_dump(mode="json", include=keys) | dict(more or {})
-    return json.dumps(values, sort_keys=True)
+def _as_params(settings: Slice) -> str:
+    return json.dumps(settings.triggers(), sort_keys=True)
 
 
 class Jobs:
@@ -250,11 +218,10 @@ class Jobs:
     def __init__(self, config: RunConfig) -> None:
         self._config = dump_config(config)
         self._output = config.output
-        self._gpus = {
-            name: config.models[scoring.model].gpus for name, scoring in config.scorings.items()
-        }
-        self._score_mb = {name: _score_mb(config, name) for name in config.scorings}
-        self._seconds = {name: _seconds_per_allele(config, name) for name in config.scorings}
+        scorings = {name: resolve_score(config, name) for name in config.scorings}
+        self._gpus = {name: settings.model.gpus for name, settings in scorings.items()}
+        self._score_mb = {name: _score_mb(settings) for name, settings in scorings.items()}
+        self._seconds = {name: _seconds_per_allele(one) for name, one in scorings.items()}
         self._alleles: dict[str, float] = {}
 
     def config(self, wildcards: Wildcards, input: object) -> str:  # noqa: A002 - Snakemake's name
@@ -300,20 +267,19 @@ class Jobs:
         return CPU_STEP_MINUTES * attempt
 
 
-def _score_mb(config: RunConfig, name: str) -> int:
+def _score_mb(settings: ScoreSettings) -> int:
     """Host memory that a scoring's jobs ask for, MB."""
-    scoring = config.scorings[name]
-    model = config.models[scoring.model]
+    model, scoring, run = settings.model, settings.scoring, settings.run
     file_mb = _checkpoint_bytes(model) / 10**6
     if model.gpus:
-        # The file's pages count beside the tensors until the tensors are on the device.
+        # The file's pages count in addition to the tensors until the tensors are on the device.
         return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
     memory = device_memory(
-        _shape(scoring.model, model),
-        model_dtype(model),
+        _shape(model),
+        model.dtype,
         window_length=scoring.window_length,
-        batch_tokens=config.run.batch_tokens,
-        segment_length=config.run.segment_length,
+        batch_tokens=run.batch_tokens,
+        segment_length=run.segment_length,
         horizon=scoring.horizon,
         on_cpu=True,
     )
@@ -321,30 +287,29 @@ def _score_mb(config: RunConfig, name: str) -> int:
     return SNAKEMAKE_MB + math.ceil(MEMORY_MARGIN * (PROCESS_MB + file_mb + tensors_mb))
 
 
-def _checkpoint_bytes(model: ModelConfig) -> int:
-    """Bytes of a checkpoint, of one that has still to be fetched as far as they are known."""
-    files = [Path(file) for file in checkpoint_files(model)]
-    on_hub = parse_hub_name(model.checkpoint)
+def _checkpoint_bytes(model: ModelSettings) -> int:
+    """Bytes of a checkpoint, also of one that has to be fetched, as far as they are known."""
+    files = checkpoint_files(model)
+    on_hub = parse_hub_name(model.written)
     if on_hub is not None and not files:
         return sum(file.bytes or 0 for file in known_files(on_hub))
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _seconds_per_allele(config: RunConfig, name: str) -> float:
-    """Seconds that an allele takes on the device of the rate table, no window shared."""
-    scoring = config.scorings[name]
-    model = config.models[scoring.model]
-    rates = read_rates(PUBLISHED_RATES)  # of GPUs and a CPU, so there is one for any model
-    rate = cast(Rate, choose_rate(rates, scoring.model, None, gpus=model.gpus))
+def _seconds_per_allele(settings: ScoreSettings) -> float:
+    """Seconds for one allele on the device of the rate table, with no window shared."""
+    model, scoring = settings.model, settings.scoring
+    rates = read_rates(PUBLISHED_RATES)  # of GPUs and of a CPU, so any model has a rate
+    rate = cast(Rate, choose_rate(rates, model.name, None, gpus=model.gpus))
     windows = 3.0 if scoring.strands == "both" else 1.5  # the prefix once, and two ends
-    flops = _shape(scoring.model, model).flops_per_token(scoring.window_length)
+    flops = _shape(model).flops_per_token(scoring.window_length)
     return windows * scoring.window_length * flops / rate.flops_per_s
 
 
-def _shape(name: str, model: ModelConfig) -> ModelShape:
-    """A model's shape; that of the 7B where nothing tells it."""
+def _shape(model: ModelSettings) -> ModelShape:
+    """A model's shape; that of the 7B if no file states it."""
     try:
-        return read_shape(name, model)
+        return read_shape(model)
     except InputError:
-        # A file that is still to be made, or a broken one: `score` says which.
+        # A file that is still to be made, or a broken one: `score` reports which.
         return RELEASE_SHAPES["evo2_7b"]

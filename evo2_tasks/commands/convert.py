@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import torch  # noqa: F401 - before transformers, which warns on stderr where torch is missing
+
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.checkpoints import (
     convert_published,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evo2_tasks.commands.verify import arithmetic_of, load, release_of
-from evo2_tasks.config.schema import ModelConfig
+from evo2_tasks.config.resolve import ModelSettings
 from evo2_tasks.evo2.config import FP8_MODES
 from evo2_tasks.evo2.fp8 import PRODUCTS, round_to_e4m3
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
@@ -36,7 +36,7 @@ INNER_SIZES = (32, 4_096)  # products of a sum: one instruction, and many
 OUTER_SIZE = 64
 
 
-def doctor(settings: ModelConfig, *, out: Path, quick: bool, threads: int | None) -> None:
+def doctor(settings: ModelSettings, *, out: Path, quick: bool, threads: int | None) -> None:
     """Measure a model on this device: its figures in every way of FP8, its speed, its FP8 products.
 
     Args:
@@ -48,7 +48,7 @@ def doctor(settings: ModelConfig, *, out: Path, quick: bool, threads: int | None
     Raises:
         InputError: The checkpoint cannot be read or run, or the file not written.
     """
-    loaded = load("doctor", settings, threads)
+    loaded = load(settings, threads)
     model, release = loaded.model, release_of(settings)
     checks = figures_to_take(release, quick=quick)
     own_mode = model.config.fp8

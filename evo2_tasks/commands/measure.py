@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from evo2_tasks.config.resolve import find_scoring
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.resolve import ScoreSettings
 from evo2_tasks.cost.rates import Rate, read_rates
 from evo2_tasks.cost.shapes import read_shape
 from evo2_tasks.io.files import write_json
@@ -17,9 +16,7 @@ from evo2_tasks.runtime.devices import (
     describe_devices,
     device_class,
 )
-from evo2_tasks.runtime.models import (
-    open_run_model,
-)
+from evo2_tasks.runtime.models import open_model
 from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.table.provenance import (
     package_version,
@@ -28,39 +25,35 @@ from evo2_tasks.table.provenance import (
 logger = logging.getLogger(__name__)
 
 
-def calibrate(
-    config: RunConfig, *, scoring: str, out: Path, threads: int | None, seconds: float
-) -> None:
-    """Measure how many tokens per second go through a model on this device, and note it.
+def measure(settings: ScoreSettings, *, out: Path, threads: int | None, seconds: float) -> None:
+    """Measure how many tokens per second a model runs on this device, and add the rate to a file.
 
     Args:
-        config: The run's config.
-        scoring: Name of the scoring: its model and windows, in the run's batches.
-        out: Table of rates; a rate of the same model, windows and device is replaced.
+        settings: The scoring: its model and windows, in the run's batches.
+        out: File of rates; a rate of the same model, window length, device and threads is replaced.
         threads: CPU threads of the model; None leaves the choice to torch.
         seconds: Time to measure, after one batch to warm up.
 
     Raises:
-        InputError: The model cannot run as the config says, or the table is none.
+        InputError: The model cannot run as the config says, or the file does not hold rates.
     """
-    settings = find_scoring(config, scoring)
+    model, scoring, run = settings.model, settings.scoring, settings.run
     rates = read_rates(out) if out.exists() else []
     if threads is not None:
         torch.set_num_threads(threads)
-    model_config = config.models[settings.model]
-    loaded = open_run_model(config, settings.model)
-    length = settings.window_length
+    loaded = open_model(model, run.model_cache)
+    length = scoring.window_length
     rng = random.Random(1)  # noqa: S311 - no secret
-    num_windows = max(1, config.run.batch_tokens // length)
+    num_windows = max(1, run.batch_tokens // length)
     windows = [bytes(rng.choices(b"ACGT", k=length)) for _ in range(num_windows)]
 
     def run_batch() -> None:
         window_log_probs(
             loaded.model,
             windows,
-            prepend_bos=settings.prepend_bos,
-            segment_length=config.run.segment_length,
-            offload=config.run.kv_cache == "offload",
+            prepend_bos=scoring.prepend_bos,
+            segment_length=run.segment_length,
+            offload=run.kv_cache == "offload",
         )
 
     run_batch()
@@ -72,13 +65,13 @@ def calibrate(
     tokens_per_s = num_batches * num_windows * length / (time.monotonic() - started)
     rate = Rate(
         device=device_class(loaded.devices),
-        model=settings.model,
+        model=model.name,
         window_length=length,
         tokens_per_s=float(f"{tokens_per_s:.4g}"),
-        flops_per_token=read_shape(settings.model, model_config).flops_per_token(length),
+        flops_per_token=read_shape(model).flops_per_token(length),
         source=f"measured: evo2-tasks {package_version()}, torch {torch.__version__}, "
         f"{loaded.dtype}, {num_windows} windows at once",
-        threads=torch.get_num_threads() if model_config.gpus == 0 else None,
+        threads=torch.get_num_threads() if model.gpus == 0 else None,
     )
 
     def subject(one: Rate) -> tuple[object, ...]:
@@ -88,7 +81,7 @@ def calibrate(
     write_json(out, {"rates": [asdict(one) for one in [*kept, rate]]})
     logger.info(
         "%s, windows of %s: %s tokens/s on %s",
-        settings.model,
+        model.name,
         f"{length:,}",
         f"{tokens_per_s:,.0f}",
         describe_devices(loaded.devices),

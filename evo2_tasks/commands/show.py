@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from evo2_tasks.evaluation.schema import figures_schema
+from evo2_tasks.evaluation.text import describe_figures
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import open_table, read_rows
@@ -26,6 +28,30 @@ SHOWN_QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 _WIDEST: Final = 20
 """Characters of a cell; what is cut ends in an ellipsis."""
+
+
+def show(table: Path) -> Iterator[str]:
+    """Describe a table and, if it was evaluated, its metrics; or a file of metrics alone.
+
+    Args:
+        table: The result of ``merge``, or the metrics from ``evaluate``.
+
+    Yields:
+        Lines of text.
+
+    Raises:
+        InputError: The file is neither.
+    """
+    columns = figures_schema().names
+    with open_table(table) as file:
+        is_figures = file.schema_arrow.names == columns
+    figures = table if is_figures else table.with_name("figures.parquet")
+    if not is_figures:
+        yield from show_table(table)
+    if figures.exists():
+        yield "\nhow well the scores separate the labels, with intervals of 95 %"
+        rows = [row for batch in read_rows(figures, columns) for row in batch.to_pylist()]
+        yield from (f"  {line}" for line in describe_figures(rows))
 
 
 def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:

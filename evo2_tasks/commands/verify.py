@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from evo2_tasks.config.resolve import checkpoint_path
-from evo2_tasks.config.schema import ModelConfig
+from evo2_tasks.config.resolve import ModelSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.checkpoints import layer_digests, read_release
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
@@ -43,7 +42,7 @@ OWN_SHORT = 4  # sequences of the short form
 
 
 def verify(
-    settings: ModelConfig, *, expected_file: Path | None, short: bool, threads: int | None
+    settings: ModelSettings, *, expected_file: Path | None, short: bool, threads: int | None
 ) -> dict[str, Any]:
     """Load a checkpoint and compare it with figures that are known of it.
 
@@ -61,14 +60,14 @@ def verify(
         InputError: The checkpoint or the figures cannot be read; what is wrong with the files is
             said with it.
     """
-    checkpoint = checkpoint_path(settings)
+    checkpoint = settings.checkpoint
     expected = None if expected_file is None else read_expected(expected_file)
     files = weight_files(checkpoint)
     known = expected
     if known is None:
         known = read_published(settings.model or checkpoint.name.partition(".")[0])
     try:
-        loaded = load("verify", settings, threads)
+        loaded = load(settings, threads)
         release = release_of(settings)
     except InputError as error:
         told = list(differing_files(describe_files(files, hashed=False), known.files))
@@ -95,7 +94,7 @@ def verify(
     }
 
 
-def write_expected(settings: ModelConfig, *, out: Path, short: bool, threads: int | None) -> None:
+def write_expected(settings: ModelSettings, *, out: Path, short: bool, threads: int | None) -> None:
     """Measure a checkpoint that is known to be right, and note its figures for `verify`.
 
     Args:
@@ -107,7 +106,7 @@ def write_expected(settings: ModelConfig, *, out: Path, short: bool, threads: in
     Raises:
         InputError: The checkpoint cannot be read, or the file not written.
     """
-    loaded = load("verify", settings, threads)
+    loaded = load(settings, threads)
     measures = {"RNA variants": ("scores", "rna")}
     if not short:
         measures["four sequences"] = ("predictions", "prompts")
@@ -117,12 +116,12 @@ def write_expected(settings: ModelConfig, *, out: Path, short: bool, threads: in
     ]
     expected = Expected(
         name=out.name,
-        files=tuple(describe_files(weight_files(checkpoint_path(settings)), hashed=True)),
+        files=tuple(describe_files(weight_files(settings.checkpoint), hashed=True)),
         checks=tuple(checks),
         layers=tuple(layer_digests(loaded.model)),
     )
     write_json(out, dump_expected(expected))
-    logger.info("%s: figures of %s", out, settings.checkpoint)
+    logger.info("%s: values of %s", out, settings.written)
 
 
 def note_figures(
@@ -145,7 +144,7 @@ def note_figures(
     return replace(check, figures=figures, bands=bands)
 
 
-def load(command: str, settings: ModelConfig, threads: int | None) -> LoadedModel:
+def load(settings: ModelSettings, threads: int | None) -> LoadedModel:
     """Load the model of a command that has no run's config.
 
     Raises:
@@ -153,7 +152,7 @@ def load(command: str, settings: ModelConfig, threads: int | None) -> LoadedMode
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    return open_model(command, settings, None)
+    return open_model(settings, None)
 
 
 def arithmetic_of(model: Evo2ForCausalLM, dtype: str) -> Arithmetic:
@@ -161,14 +160,14 @@ def arithmetic_of(model: Evo2ForCausalLM, dtype: str) -> Arithmetic:
     return Arithmetic(dtype, model.config.fp8, device_class(devices_of(model)))
 
 
-def release_of(settings: ModelConfig) -> str | None:
+def release_of(settings: ModelSettings) -> str | None:
     """Which published model a checkpoint says it is.
 
     Raises:
         InputError: It cannot be read.
     """
     try:
-        return read_release(checkpoint_path(settings), model=settings.model, config=settings.config)
+        return read_release(settings.checkpoint, model=settings.model, config=settings.config)
     except ValueError as error:
         raise InputError(str(error)) from error
 

@@ -14,10 +14,10 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from evo2_tasks.config.resolve import (
-    checkpoint_path,
-    max_allele_length,
+    find_checkpoint,
+    resolve_max_allele_length,
+    resolve_window_step,
     unknown_name,
-    window_step,
 )
 from evo2_tasks.config.schema import (
     _SECTIONS,
@@ -253,13 +253,13 @@ def _impossible_label(key: str, label: LabelConfig) -> Iterator[tuple[str, str]]
 def _impossible_windows(scoring: ScoringConfig) -> Iterator[tuple[str, str]]:
     """Window settings with which a window would not hold its allele or its horizon."""
     window = scoring.window_length
-    step = window_step(scoring) if scoring.window_placement == "tiled" else 0
+    step = resolve_window_step(scoring) if scoring.window_placement == "tiled" else 0
     of_what = f"window_length {window}" + (f" and window_step {step}" if step else "")
     most = (window - step) // 2
     if scoring.horizon is not None and scoring.horizon > most:
         yield "horizon", f"{scoring.horizon} is too large; with {of_what} at most {most} fits"
     most = window - window // 2 - step // 2
-    longest = max_allele_length(scoring)
+    longest = resolve_max_allele_length(scoring)
     if longest > most:
         yield "max_allele_length", f"{longest} is too large; with {of_what} at most {most} fits"
 
@@ -273,7 +273,9 @@ def _missing_files(config: RunConfig) -> Iterator[tuple[str, str]]:
             )
     for name, model in config.models.items():
         if parse_hub_name(model.checkpoint) is None:
-            yield from _missing_checkpoint(f"models.{name}.checkpoint", checkpoint_path(model))
+            yield from _missing_checkpoint(
+                f"models.{name}.checkpoint", find_checkpoint(model.checkpoint)
+            )
         if model.config is not None:
             yield from _missing_file(f"models.{name}.config", model.config)
     for name, variant_set in config.variant_sets.items():

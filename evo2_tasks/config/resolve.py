@@ -1,12 +1,25 @@
-"""From the config to the settings that each step gets, defaults filled in."""
+"""From the config to the settings that each step gets, defaults filled in.
+
+Each step of the workflow gets one of these slices and nothing else of the config. The part of a
+slice that shapes what the step writes is also what Snakemake compares (``triggers``): a finished
+job runs again exactly if it has changed. Files are compared as inputs of the rules, not here.
+"""
 
 import difflib
+import glob
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from evo2_tasks.config.schema import (
+    FilterConfig,
+    Fp8Mode,
+    LabelConfig,
     ModelConfig,
+    Release,
     RunConfig,
+    RunSettings,
     ScoringConfig,
     Section,
     VariantSetConfig,
@@ -15,75 +28,409 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
 
 BUNDLED_CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+CHECKPOINT_SUFFIXES = (".json", ".safetensors")
 
 
-def find_variant_set(config: RunConfig, name: str) -> VariantSetConfig:
-    """A variant set by its name.
+@dataclass(frozen=True, slots=True)
+class ReferenceSettings:
+    """A reference genome, and where its index goes if the folder of the FASTA is read-only.
+
+    Attributes:
+        name: In the config.
+        fasta: The FASTA file.
+        circular_contigs: Contigs whose end joins their beginning, by their FASTA names.
+        contig_aliases: From names in variant files to FASTA names.
+        assembly_report: NCBI assembly report with more names, or None.
+        index_folder: Folder for the index where it cannot be written next to the FASTA.
+    """
+
+    name: str
+    fasta: Path
+    circular_contigs: tuple[str, ...]
+    contig_aliases: Mapping[str, str]
+    assembly_report: Path | None
+    index_folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringSettings:
+    """The settings of a scoring that shape its windows and scores; the signature records them.
+
+    The fields are those of the config's scoring. ``window_step`` is None for centered windows, and
+    ``min_context`` stays None if the config does not set it: its default follows the window, which
+    is shorter on a short circular contig.
+    """
+
+    window_length: int
+    window_placement: Literal["centered", "tiled"]
+    window_step: int | None
+    strands: Literal["both", "forward", "reverse"]
+    horizon: int | None
+    max_allele_length: int
+    max_n_share: float
+    min_context: int | None
+    prepend_bos: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """A checkpoint and how to run it.
+
+    Attributes:
+        where: What names the model, for messages: ``models.NAME``, or a command.
+        name: Of the model in the config.
+        written: The checkpoint as the user wrote it.
+        checkpoint: Where the checkpoint is: in the package, where `fetch` puts it, or as written.
+        model: The release that a published file is, or None.
+        config: The published ``.yml`` config of a file that is not a release, or None.
+        dtype: Data type of the weights.
+        fp8: How the input projections are computed; None for the checkpoint's own way.
+        allow_without_fp8: Whether ``fp8: off`` is accepted for a checkpoint that needs FP8.
+        gpus: Number of GPUs; 0 for the CPU.
+    """
+
+    where: str
+    name: str
+    written: Path
+    checkpoint: Path
+    model: Release | None
+    config: Path | None
+    dtype: Literal["bfloat16", "float32"]
+    fp8: Fp8Mode | None
+    allow_without_fp8: bool
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """What ``split`` needs.
+
+    Attributes:
+        variant_set: Name of the variant set.
+        variants: The file of variants; ``-`` is standard input.
+        reference: The reference of the set.
+        carried: INFO fields or columns that go along to the table.
+        numbers: Those of them that have to be numbers.
+        evaluated: Fields that evaluation reads, by the key of the set that names each.
+        filters: Which alleles to score.
+        regions: Regions to read through the file's index, or None for the whole file.
+        saturate: Changes to make at every position of a BED's regions.
+        shards: Number of shards.
+    """
+
+    variant_set: str
+    variants: Path
+    reference: ReferenceSettings
+    carried: tuple[str, ...]
+    numbers: frozenset[str]
+    evaluated: Mapping[str, str]
+    filters: FilterConfig
+    regions: tuple[str, ...] | None
+    saturate: tuple[Literal["snv", "deletion", "insertion", "codon"], ...]
+    shards: int
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {
+            "carry": self.carried,
+            # What lists and regions mean depends on the contigs that are found.
+            "contig_aliases": self.reference.contig_aliases,
+            "filters": self.filters.model_dump(mode="json"),
+            "reference": self.reference.name,
+            "regions": self.regions,
+            "saturate": self.saturate,
+            # Its output is a folder, which looks the same with any number of shards.
+            "shards": self.shards,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsSettings:
+    """What ``windows`` needs.
+
+    Attributes:
+        reference: The reference of the variant set.
+        scoring: The windows.
+        max_ref_mismatch_share: Share of REF mismatches above which the run stops.
+    """
+
+    reference: ReferenceSettings
+    scoring: ScoringSettings
+    max_ref_mismatch_share: float
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {
+            "circular_contigs": self.reference.circular_contigs,
+            "contig_aliases": self.reference.contig_aliases,
+            **asdict(self.scoring),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSettings:
+    """What ``score`` needs.
+
+    Attributes:
+        name: Of the scoring, for messages.
+        scoring: The windows and what is scored of them.
+        model: The model.
+        run: Settings of the work itself; they change no score.
+    """
+
+    name: str
+    scoring: ScoringSettings
+    model: ModelSettings
+    run: RunSettings
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        model = self.model
+        return {
+            "allow_without_fp8": model.allow_without_fp8,
+            "checkpoint": str(model.written),
+            "config": None if model.config is None else str(model.config),
+            "dtype": model.dtype,
+            "fp8": model.fp8,
+            "model": model.model,
+            **asdict(self.scoring),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSettings:
+    """What ``merge`` needs.
+
+    Attributes:
+        model: Name of the model in the config.
+        dtype: Data type of its weights.
+        sort_by_position: The reference whose contigs give the order of the rows; None keeps the
+            order of the input.
+        allow_mixed_devices: Whether shards of different kinds of devices become one table.
+    """
+
+    model: str
+    dtype: Literal["bfloat16", "float32"]
+    sort_by_position: ReferenceSettings | None
+    allow_mixed_devices: bool
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {"model": self.model, "sort_by_position": self.sort_by_position is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSettings:
+    """What ``evaluate`` needs.
+
+    Attributes:
+        variant_set: Name of the variant set, for messages.
+        labels: The labels by their fields.
+        groups: Fields whose values are evaluated one by one.
+        baselines: Fields of numbers to compare with, and their harmful end.
+    """
+
+    variant_set: str
+    labels: Mapping[str, LabelConfig]
+    groups: tuple[str, ...]
+    baselines: Mapping[str, Literal["low", "high"]]
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        labels = {name: label.model_dump(mode="json") for name, label in self.labels.items()}
+        return {"baselines": self.baselines, "groups": self.groups, "labels": labels}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What ``report`` needs.
+
+    Attributes:
+        variant_set: Name of the variant set.
+        scorings: Names of its scorings.
+        has_labels: Whether the set has been evaluated.
+    """
+
+    variant_set: str
+    scorings: tuple[str, ...]
+    has_labels: bool
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {"scorings": self.scorings}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedScoring:
+    """A scoring of a variant set as ``plan`` needs it: the slices of the steps that do the work."""
+
+    split: SplitSettings
+    windows: WindowsSettings
+    score: ScoreSettings
+
+
+def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
+    """The settings of ``split``.
 
     Raises:
-        InputError: The config has no variant set of that name.
+        InputError: The config has no such variant set.
     """
-    for key, what in unknown_name("--variant-set", name, "variant_sets", config.variant_sets):
-        raise InputError(f"config: {key}: {what}")
-    return config.variant_sets[name]
+    settings = _find_variant_set(config, variant_set)
+    return SplitSettings(
+        variant_set=variant_set,
+        variants=settings.variants,
+        reference=_resolve_reference(config, settings.reference),
+        carried=settings.carried,
+        numbers=settings.numbers,
+        evaluated=settings.evaluated,
+        filters=settings.filters,
+        regions=settings.regions,
+        saturate=settings.saturate,
+        shards=config.shards,
+    )
 
 
-def find_scoring(config: RunConfig, name: str) -> ScoringConfig:
-    """A scoring by its name.
+def resolve_windows(config: RunConfig, variant_set: str, scoring: str) -> WindowsSettings:
+    """The settings of ``windows``.
 
     Raises:
-        InputError: The config has no scoring of that name.
+        InputError: The config has no such variant set or scoring.
     """
-    for key, what in unknown_name("--scoring", name, "scorings", config.scorings):
-        raise InputError(f"config: {key}: {what}")
-    return config.scorings[name]
+    settings = _find_variant_set(config, variant_set)
+    return WindowsSettings(
+        reference=_resolve_reference(config, settings.reference),
+        scoring=resolve_scoring(_find_scoring(config, scoring)),
+        max_ref_mismatch_share=settings.max_ref_mismatch_share,
+    )
 
 
-def scoring_settings(config: RunConfig, scoring: str) -> dict[str, int | float | str | bool | None]:
-    """The settings of a scoring that shape its windows and scores, defaults resolved.
+def resolve_score(config: RunConfig, scoring: str) -> ScoreSettings:
+    """The settings of ``score``.
 
-    What a table's signature records and what tells whether a finished job is still valid.
+    Raises:
+        InputError: The config has no such scoring.
     """
-    settings = config.scorings[scoring]
-    tiled = settings.window_placement == "tiled"
-    return {
-        "window_length": settings.window_length,
-        "window_placement": settings.window_placement,
-        "window_step": window_step(settings) if tiled else None,
-        "strands": settings.strands,
-        "horizon": settings.horizon,
-        "max_allele_length": max_allele_length(settings),
-        "max_n_share": settings.max_n_share,
-        # Its default follows the window, which is shorter on a short circular contig.
-        "min_context": settings.min_context,
-        "prepend_bos": settings.prepend_bos,
-    }
+    settings = _find_scoring(config, scoring)
+    name = settings.model
+    return ScoreSettings(
+        name=scoring,
+        scoring=resolve_scoring(settings),
+        model=resolve_model(f"models.{name}", name, config.models[name]),
+        run=config.run,
+    )
 
 
-def model_dtype(model: ModelConfig) -> str:
-    """Number type of a model's weights, its default resolved."""
-    if model.dtype is not None:
-        return model.dtype
-    return "bfloat16" if model.gpus else "float32"
+def resolve_merge(config: RunConfig, variant_set: str, scoring: str) -> MergeSettings:
+    """The settings of ``merge``.
+
+    Raises:
+        InputError: The config has no such variant set or scoring.
+    """
+    settings = _find_variant_set(config, variant_set)
+    model = _find_scoring(config, scoring).model
+    order = _resolve_reference(config, settings.reference) if settings.sort_by_position else None
+    return MergeSettings(
+        model=model,
+        dtype=_resolve_dtype(config.models[model]),
+        sort_by_position=order,
+        allow_mixed_devices=config.run.allow_mixed_devices,
+    )
 
 
-def checkpoint_path(model: ModelConfig) -> Path:
-    """Where a model's checkpoint is: in the package, where `fetch` puts it, or as written."""
-    on_hub = parse_hub_name(model.checkpoint)
+def resolve_evaluate(config: RunConfig, variant_set: str) -> EvaluateSettings:
+    """The settings of ``evaluate``.
+
+    Raises:
+        InputError: The config has no such variant set.
+    """
+    settings = _find_variant_set(config, variant_set)
+    return EvaluateSettings(variant_set, settings.labels, settings.groups, settings.baselines)
+
+
+def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
+    """The settings of ``report``.
+
+    Raises:
+        InputError: The config has no such variant set.
+    """
+    settings = _find_variant_set(config, variant_set)
+    return ReportSettings(variant_set, settings.scorings, bool(settings.labels))
+
+
+def resolve_plan(config: RunConfig) -> list[PlannedScoring]:
+    """The settings of ``plan``: each scoring of each variant set."""
+    return [
+        PlannedScoring(
+            resolve_split(config, variant_set),
+            resolve_windows(config, variant_set, scoring),
+            resolve_score(config, scoring),
+        )
+        for variant_set, settings in config.variant_sets.items()
+        for scoring in settings.scorings
+    ]
+
+
+def resolve_model(where: str, name: str, model: ModelConfig) -> ModelSettings:
+    """The settings of a model.
+
+    Args:
+        where: What names it, for messages.
+        name: Of the model in the config.
+        model: As the config or the options of a command describe it.
+    """
+    return ModelSettings(
+        where=where,
+        name=name,
+        written=model.checkpoint,
+        checkpoint=find_checkpoint(model.checkpoint),
+        model=model.model,
+        config=model.config,
+        dtype=_resolve_dtype(model),
+        fp8=model.fp8,
+        allow_without_fp8=model.allow_without_fp8,
+        gpus=model.gpus,
+    )
+
+
+def find_checkpoint(written: Path) -> Path:
+    """Where a checkpoint is: in the package, where `fetch` puts it, or as written."""
+    on_hub = parse_hub_name(written)
     if on_hub is not None:
         return on_hub.folder
-    bundled = BUNDLED_CHECKPOINTS / model.checkpoint
-    is_name = len(model.checkpoint.parts) == 1
-    return bundled if is_name and bundled.is_dir() else model.checkpoint
+    bundled = BUNDLED_CHECKPOINTS / written
+    is_name = len(written.parts) == 1
+    return bundled if is_name and bundled.is_dir() else written
 
 
-def window_step(scoring: ScoringConfig) -> int:
-    """Bases from one tiled window to the next, its default resolved."""
+def checkpoint_files(model: ModelSettings) -> list[Path]:
+    """The files of a checkpoint; none for one that comes with the package or is to be fetched."""
+    path = model.checkpoint
+    if path != model.written and (parse_hub_name(model.written) is None or not path.exists()):
+        return []
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in CHECKPOINT_SUFFIXES)
+    elif path.suffix == ".part0":
+        files = sorted(path.parent.glob(f"{glob.escape(path.stem)}.part*"))
+    return files if model.config is None else [*files, model.config]
+
+
+def resolve_scoring(scoring: ScoringConfig) -> ScoringSettings:
+    """The settings of a scoring that shape its windows and scores."""
+    values: dict[str, Any] = scoring.model_dump(exclude={"model"})
+    tiled = scoring.window_placement == "tiled"
+    values["window_step"] = resolve_window_step(scoring) if tiled else None
+    values["max_allele_length"] = resolve_max_allele_length(scoring)
+    return ScoringSettings(**values)
+
+
+def resolve_window_step(scoring: ScoringConfig) -> int:
+    """Bases from one tiled window to the next."""
     return scoring.window_length // 4 if scoring.window_step is None else scoring.window_step
 
 
-def max_allele_length(scoring: ScoringConfig) -> int:
-    """Longest trimmed allele that is scored, its default resolved."""
+def resolve_max_allele_length(scoring: ScoringConfig) -> int:
+    """Longest trimmed allele that is scored, bases."""
     if scoring.max_allele_length is None:
         return scoring.window_length // 4
     return scoring.max_allele_length
@@ -96,4 +443,34 @@ def unknown_name(
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        yield key, f"no {name!r} under `{section}`; {hint}there: {', '.join(known)}"
+        yield key, f"`{section}` has no {name!r}; {hint}it has: {', '.join(known)}"
+
+
+def _find_variant_set(config: RunConfig, name: str) -> VariantSetConfig:
+    for key, problem in unknown_name("--variant-set", name, "variant_sets", config.variant_sets):
+        raise InputError(f"config: {key}: {problem}")
+    return config.variant_sets[name]
+
+
+def _find_scoring(config: RunConfig, name: str) -> ScoringConfig:
+    for key, problem in unknown_name("--scoring", name, "scorings", config.scorings):
+        raise InputError(f"config: {key}: {problem}")
+    return config.scorings[name]
+
+
+def _resolve_reference(config: RunConfig, name: str) -> ReferenceSettings:
+    reference = config.references[name]
+    return ReferenceSettings(
+        name=name,
+        fasta=reference.fasta,
+        circular_contigs=reference.circular_contigs,
+        contig_aliases=reference.contig_aliases,
+        assembly_report=reference.assembly_report,
+        index_folder=config.output,
+    )
+
+
+def _resolve_dtype(model: ModelConfig) -> Literal["bfloat16", "float32"]:
+    if model.dtype is not None:
+        return model.dtype
+    return "bfloat16" if model.gpus else "float32"

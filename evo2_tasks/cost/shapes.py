@@ -16,8 +16,7 @@ from typing import Any
 
 import yaml
 
-from evo2_tasks.config.resolve import checkpoint_path
-from evo2_tasks.config.schema import ModelConfig
+from evo2_tasks.config.resolve import ModelSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import find_release, parse_hub_name
 
@@ -183,14 +182,14 @@ RELEASE_SHAPES: Mapping[str, ModelShape] = {
 }
 
 
-def read_shape(name: str, model: ModelConfig) -> ModelShape:
+def read_shape(model: ModelSettings) -> ModelShape:
     """The shape of a model of the config, from its files of text or by the release that it is.
 
     Raises:
         InputError: No file tells it, and no release is named.
     """
-    path = checkpoint_path(model)
-    on_hub = parse_hub_name(model.checkpoint)
+    path = model.checkpoint
+    on_hub = parse_hub_name(model.written)
     published = find_release(on_hub.repository) if on_hub is not None else None
     release = published.model if published else model.model or path.name.partition(".")[0]
     if model.config is not None:
@@ -200,12 +199,12 @@ def read_shape(name: str, model: ModelConfig) -> ModelShape:
     file = path / "config.json"
     if on_hub is not None and not file.exists():
         raise InputError(
-            f"models.{name}: nothing tells the shape of {on_hub} before it is fetched. Run "
+            f"{model.where}: nothing tells the shape of {on_hub} before it is fetched. Run "
             f"`evo2-tasks fetch {on_hub}`."
         )
     if not file.exists():
         raise InputError(
-            f"models.{name}: {file} does not exist, so nothing tells the model's shape. Name the "
+            f"{model.where}: {file} does not exist, so nothing tells the model's shape. Name the "
             "release by `model`, or convert the checkpoint first."
         )
     return _shape_of(_read_mapping(file), file)

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from evo2_tasks.config.resolve import find_scoring, find_variant_set
-from evo2_tasks.config.schema import RunConfig, ScoringConfig
+from evo2_tasks.config.resolve import PlannedScoring, ScoringSettings
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.files import local_file
@@ -52,40 +51,42 @@ class Work:
     tokens: int = 0
 
 
-def count_work(config: RunConfig, variant_set: str, scoring: str) -> Work:
+def count_work(planned: PlannedScoring) -> Work:
     """Place all windows of a variant set and plan each part as the scorer does.
 
     Windows of one sequence at different places count as different here. In repeats a run may put
     windows together in another way, and take a few percent less or more.
     """
-    settings = find_variant_set(config, variant_set)
-    scoring_config = find_scoring(config, scoring)
-    window_settings = WindowSettings(**scoring_config.model_dump(exclude={"model"}))
-    reference = open_reference(config, settings.reference)
+    settings, run = planned.split, planned.score.run
+    scoring = planned.windows.scoring
+    window_settings = WindowSettings(**asdict(scoring))
+    reference = open_reference(settings.reference)
     work = Work(Counter())
     with local_file(settings.variants) as path:
-        source = open_variant_set(config, variant_set, path)
+        source = open_variant_set(settings, path)
         num_alleles = source.count().alleles
-        progress = Progress(f"{variant_set}, {scoring}", total=num_alleles, unit="alleles")
+        progress = Progress(
+            f"{settings.variant_set}, {planned.score.name}", total=num_alleles, unit="alleles"
+        )
 
         def pairs() -> Iterator[tuple[int, PairSize]]:
-            assigned = assign_shards(iter(source), num_alleles, config.shards)
+            assigned = assign_shards(iter(source), num_alleles, settings.shards)
             for row, (shard, variant) in enumerate(assigned):
                 placed = place_allele(variant, reference, window_settings)
                 work.by_status[placed.status] += 1
                 progress.add(1)
-                for pair in _sizes(row, placed, scoring_config):
+                for pair in _sizes(row, placed, scoring):
                     yield shard, pair
 
         with progress:
-            for part in _slice_shards(pairs(), config.run.part_tokens):
-                for planned in plan_passes(part, config.run.batch_tokens):
-                    work.windows += planned.num_windows
-                    work.tokens += planned.num_tokens
+            for part in _slice_shards(pairs(), run.part_tokens):
+                for one in plan_passes(part, run.batch_tokens):
+                    work.windows += one.num_windows
+                    work.tokens += one.num_tokens
     return work
 
 
-def _sizes(row: int, placed: PlacedAllele, scoring: ScoringConfig) -> Iterator[PairSize]:
+def _sizes(row: int, placed: PlacedAllele, scoring: ScoringSettings) -> Iterator[PairSize]:
     pair, sizes = placed.pair, placed.sizes
     if pair is None:
         return

@@ -1,10 +1,9 @@
-"""Opening the variants and the reference of a step, as its settings name them."""
+"""Opening what a step reads: variants and reference as the settings name them."""
 
 import logging
 from pathlib import Path
 
-from evo2_tasks.config.resolve import find_variant_set
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.resolve import ReferenceSettings, SplitSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
@@ -18,14 +17,17 @@ from evo2_tasks.genome.variants import (
 logger = logging.getLogger(__name__)
 
 
-def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> VariantSource:
-    """Open the variants of a set as the config says, from its file or from a copy of it.
+def open_variant_set(settings: SplitSettings, path: Path) -> VariantSource:
+    """Open the variants of a set, from its file or from a copy of it.
+
+    Args:
+        settings: The variant set.
+        path: The file to read.
 
     Raises:
         InputError: The file cannot be read, or lacks a field that evaluation needs.
     """
-    settings = find_variant_set(config, variant_set)
-    # If the reference is not needed, a bad file is reported before a whole genome is indexed.
+    # Where the reference is not needed, a bad file is reported before a whole genome is indexed.
     needs_reference = find_format(path, has_regions=bool(settings.saturate)) in WITHOUT_BASES
     source = open_variants(
         path,
@@ -38,27 +40,30 @@ def open_variant_set(config: RunConfig, variant_set: str, path: Path) -> Variant
         ),
         regions=settings.regions,
         saturate=settings.saturate,
-        reference=open_reference(config, settings.reference) if needs_reference else None,
+        reference=open_reference(settings.reference) if needs_reference else None,
     )
     undefined = {field.name for field in source.carry_fields if not field.is_defined}
     for key, name in settings.evaluated.items():
         if name in undefined:
             raise InputError(
-                f"variant_sets.{variant_set}.{key}: the header of {path} defines no INFO field "
-                f"{name!r}. Correct the name, or add its ##INFO line to the header."
+                f"variant_sets.{settings.variant_set}.{key}: the header of {path} defines no INFO "
+                f"field {name!r}. Correct the name, or add its ##INFO line to the header."
             )
     for name in sorted(undefined):
         logger.warning("%s: no INFO field %r in the header; it is carried as text", path, name)
     return source
 
 
-def open_reference(config: RunConfig, name: str) -> Reference:
-    """Open a reference; an index that cannot be written next to it goes to the results folder."""
-    settings = config.references[name]
+def open_reference(settings: ReferenceSettings) -> Reference:
+    """Open a reference; its index goes to the results if the folder of the FASTA is read-only.
+
+    Raises:
+        InputError: The FASTA, its index or the assembly report cannot be read.
+    """
     return Reference(
         settings.fasta,
         circular_contigs=settings.circular_contigs,
         contig_aliases=settings.contig_aliases,
         assembly_report=settings.assembly_report,
-        index_folder=config.output,
+        index_folder=settings.index_folder,
     )

@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from evo2_tasks.config.resolve import checkpoint_path, model_dtype
-from evo2_tasks.config.schema import ModelConfig, RunConfig
+from evo2_tasks.config.resolve import ModelSettings, checkpoint_files
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.checkpoints import (
@@ -22,7 +21,6 @@ from evo2_tasks.evo2.checkpoints import (
 )
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.hub import parse_hub_name
-from evo2_tasks.jobs import checkpoint_files
 from evo2_tasks.runtime.devices import (
     describe_devices,
     device_class,
@@ -57,33 +55,26 @@ class LoadedModel:
     load_s: float
 
 
-def open_run_model(config: RunConfig, name: str) -> LoadedModel:
-    """Load a model of a run's config; see `open_model`."""
-    return open_model(f"models.{name}", config.models[name], config.run.model_cache)
-
-
-def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedModel:
+def open_model(settings: ModelSettings, cache: Path | None) -> LoadedModel:
     """Load a model on the devices that it asks for.
 
     Args:
-        where: Who says so, for messages.
-        settings: The checkpoint, and how to run it.
-        cache: Folder on the node's own disk to copy the checkpoint to first; None leaves it.
+        settings: The checkpoint and how to run it.
+        cache: Folder on the node's own disk to copy the checkpoint to first; None for no copy.
 
     Raises:
         InputError: There are no such devices, the checkpoint cannot be read, or it needs FP8 and
             the config says off.
     """
     started = time.monotonic()
-    devices = find_devices(where, settings.gpus)
+    devices = find_devices(settings.where, settings.gpus)
     if settings.gpus == 0:
         keep_freed_memory()
-    dtype = model_dtype(settings)
     try:
         with local_checkpoint(settings, cache) as checkpoint:
             model = load_model(
                 checkpoint,
-                dtype=getattr(torch, dtype),
+                dtype=getattr(torch, settings.dtype),
                 devices=devices,
                 model=settings.model,
                 config=settings.config,
@@ -91,10 +82,11 @@ def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedM
                 allow_without_fp8=settings.allow_without_fp8,
             )
     except ValueError as error:
-        raise InputError(f"{where}: {error}") from error
+        raise InputError(f"{settings.where}: {error}") from error
     except torch.OutOfMemoryError as error:
         raise InputError(
-            f"{where}: the weights do not fit into the memory of {describe_devices(devices)}."
+            f"{settings.where}: the weights do not fit into the memory of "
+            f"{describe_devices(devices)}."
         ) from error
     fp8 = str(model.config.fp8)
     if fp8 == "off" and settings.allow_without_fp8:
@@ -103,9 +95,9 @@ def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedM
     load_s = time.monotonic() - started
     logger.info(
         "%s: %s parameters in %s, fp8 %s, on %s of %s, loaded in %.1f s; torch %s, driver %s",
-        where,
+        settings.where,
         f"{model.num_parameters():,}",
-        dtype,
+        settings.dtype,
         fp8,
         describe_devices(devices),
         platform.node(),
@@ -113,15 +105,14 @@ def open_model(where: str, settings: ModelConfig, cache: Path | None) -> LoadedM
         torch.__version__,
         driver_version() or "none",
     )
-    return LoadedModel(model, devices, dtype, fp8, weights, load_s)
+    return LoadedModel(model, devices, settings.dtype, fp8, weights, load_s)
 
 
-def verify_model(name: str, settings: ModelConfig, loaded: LoadedModel) -> dict[str, Any]:
+def verify_model(settings: ModelSettings, loaded: LoadedModel) -> dict[str, Any]:
     """Make sure, once for each kind of device, that a published model gives published figures.
 
     Args:
-        name: Of the model in the config.
-        settings: The checkpoint, and how to run it.
+        settings: The checkpoint and how to run it.
         loaded: The model.
 
     Returns:
@@ -130,7 +121,7 @@ def verify_model(name: str, settings: ModelConfig, loaded: LoadedModel) -> dict[
     Raises:
         InputError: It does not, and that was not allowed by ``allow_without_fp8``.
     """
-    model, checkpoint = loaded.model, checkpoint_path(settings)
+    model, checkpoint = loaded.model, settings.checkpoint
     verification, complaint = verify_once(
         model,
         Arithmetic(loaded.dtype, model.config.fp8, device_class(loaded.devices)),
@@ -140,22 +131,22 @@ def verify_model(name: str, settings: ModelConfig, loaded: LoadedModel) -> dict[
     )
     if complaint is not None:
         if not settings.allow_without_fp8:
-            raise InputError(f"models.{name}: {settings.checkpoint}: {complaint}")
-        logger.warning("models.%s: %s", name, complaint)
-    logger.info("%s: %s", name, verification["status"])
+            raise InputError(f"{settings.where}: {settings.written}: {complaint}")
+        logger.warning("%s: %s", settings.where, complaint)
+    logger.info("%s: %s", settings.name, verification["status"])
     return verification
 
 
 @contextmanager
-def local_checkpoint(settings: ModelConfig, cache: Path | None) -> Iterator[Path]:
+def local_checkpoint(settings: ModelSettings, cache: Path | None) -> Iterator[Path]:
     """Where to load a checkpoint from: the copy on this node if the run asks for one."""
-    path = checkpoint_path(settings)
-    if parse_hub_name(settings.checkpoint) is not None and not path.exists():
+    path = settings.checkpoint
+    if parse_hub_name(settings.written) is not None and not path.exists():
         raise ValueError(
-            f"{settings.checkpoint} is not in {path}. `evo2-tasks fetch` puts it there; HF_HOME "
+            f"{settings.written} is not in {path}. `evo2-tasks fetch` puts it there; HF_HOME "
             "has to be the same for all jobs."
         )
-    files = [Path(file) for file in checkpoint_files(settings)]
+    files = checkpoint_files(settings)
     if cache is None or not files or not all(file.is_file() for file in files):
         yield path
         return

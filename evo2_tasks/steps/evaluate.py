@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from evo2_tasks.config.resolve import find_variant_set
-from evo2_tasks.config.schema import REVIEW_STATUS, LabelConfig, RunConfig
+from evo2_tasks.config.resolve import EvaluateSettings
+from evo2_tasks.config.schema import REVIEW_STATUS, LabelConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.curves import Point, make_curves
 from evo2_tasks.evaluation.labels import read_labelled_rows
@@ -20,14 +20,11 @@ from evo2_tasks.table.parquet import write_table
 logger = logging.getLogger(__name__)
 
 
-def evaluate(
-    config: RunConfig, *, variant_set: str, table: Path, out: Path, curves_file: Path
-) -> None:
+def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file: Path) -> None:
     """Measure how well the scores of a table separate the labels of its variant set.
 
     Args:
-        config: The run's config.
-        variant_set: Name of the variant set; its `labels`, `groups` and `baselines` are used.
+        settings: Labels, groups and baselines of the variant set.
         table: The result of ``merge``.
         out: The figures.
         curves_file: Points of curves, for drawing.
@@ -35,11 +32,10 @@ def evaluate(
     Raises:
         InputError: The variant set has no labels, or the table lacks a column.
     """
-    settings = find_variant_set(config, variant_set)
     if not settings.labels:
         raise InputError(
-            f"variant_sets.{variant_set}: no `labels` to evaluate. Name the field of labels, for "
-            "example labels: {CLNSIG: {positive: [Pathogenic], negative: [Benign]}}"
+            f"variant_sets.{settings.variant_set}: no `labels` to evaluate. Name the field of "
+            "labels, for example labels: {CLNSIG: {positive: [Pathogenic], negative: [Benign]}}"
         )
     figures: list[Figure] = []
     points: list[Point] = []

@@ -4,8 +4,7 @@ import logging
 from itertools import pairwise
 from pathlib import Path
 
-from evo2_tasks.config.resolve import find_scoring, find_variant_set, model_dtype
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.resolve import MergeSettings
 from evo2_tasks.io.files import read_json, write_json
 from evo2_tasks.layout import shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
@@ -24,46 +23,42 @@ VARIANTS_KEYS = ("variants", "format", "records", "invalid", "filtered", "region
 
 
 def merge(
-    config: RunConfig,
+    settings: MergeSettings,
     *,
-    variant_set: str,
-    scoring: str,
     split_file: Path,
     windows_folder: Path,
     scores_folder: Path,
     out: Path,
     run_json: Path,
 ) -> None:
-    """Combine all shards into the table, and say in ``run.json`` what it took.
+    """Combine all shards into the table, and write ``run.json`` about the run.
 
-    What the scoring jobs kept to go on from is removed in the end.
+    At the end, the finished parts that the scoring jobs have kept are removed.
 
     Args:
-        config: The run's config.
-        variant_set: Name of the variant set.
-        scoring: Name of the scoring.
-        split_file: The ``split.json``, which says how many shards and alleles there are.
-        windows_folder: Folder of what ``windows`` wrote.
-        scores_folder: Folder of what ``score`` wrote.
+        settings: The order of the rows, and which devices may be mixed.
+        split_file: The ``split.json``, which states the numbers of shards and alleles.
+        windows_folder: Folder of the files that ``windows`` wrote.
+        scores_folder: Folder of the files that ``score`` wrote.
         out: The table.
         run_json: Counts, times, devices and versions.
 
     Raises:
         InputError: A shard is missing, or the shards do not fit together.
     """
-    settings = find_variant_set(config, variant_set)
-    read = read_json(split_file)
-    names = [shard_file(shard, read["shards"]) for shard in range(1, read["shards"] + 1)]
+    summary = read_json(split_file)
+    num_shards = summary["shards"]
+    names = [shard_file(shard, num_shards) for shard in range(1, num_shards + 1)]
     contig_order = None
-    if settings.sort_by_position:
-        contig_order = list(open_reference(config, settings.reference).contigs)
+    if settings.sort_by_position is not None:
+        contig_order = list(open_reference(settings.sort_by_position).contigs)
     shards = read_shards([shard_run_file(scores_folder / name) for name in names])
     scored = read_provenance(scores_folder / names[0]).signature
     require_equal_devices(
         shards,
-        dtype=model_dtype(config.models[find_scoring(config, scoring).model]),
+        dtype=settings.dtype,
         fp8=not str(scored.get("fp8", "off")).startswith("off"),
-        allow_mixed=config.run.allow_mixed_devices,
+        allow_mixed=settings.allow_mixed_devices,
     )
     for name in names:
         chain = [split_file.with_name(name), windows_folder / name, scores_folder / name]
@@ -73,10 +68,10 @@ def merge(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
         out,
-        expected_alleles=read["alleles"],
+        expected_alleles=summary["alleles"],
         contig_order=contig_order,
     )
-    variants = {key: read[key] for key in VARIANTS_KEYS}
+    variants = {key: summary[key] for key in VARIANTS_KEYS}
     stated = read_provenance(out)
     write_json(
         run_json,

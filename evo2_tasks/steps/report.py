@@ -3,19 +3,17 @@
 import logging
 from pathlib import Path
 
-from evo2_tasks.config.resolve import find_variant_set
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.resolve import ReportSettings
 from evo2_tasks.report.page import write_report
 
 logger = logging.getLogger(__name__)
 
 
-def report(config: RunConfig, *, variant_set: str, results: Path, out: Path) -> None:
+def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
     """Write the page about a variant set.
 
     Args:
-        config: The run's config.
-        variant_set: Name of the variant set.
+        settings: The variant set and its scorings.
         results: Folder of its results, with a folder for each scoring that holds the table and
             ``run.json``, and where the set has labels what ``evaluate`` wrote.
         out: The HTML file.
@@ -23,12 +21,11 @@ def report(config: RunConfig, *, variant_set: str, results: Path, out: Path) -> 
     Raises:
         InputError: A file is missing or broken, or the page cannot be written.
     """
-    settings = find_variant_set(config, variant_set)
     write_report(
         results,
         out,
-        variant_set=variant_set,
+        variant_set=settings.variant_set,
         scorings=settings.scorings,
-        has_labels=bool(settings.labels),
+        has_labels=settings.has_labels,
     )
     logger.info("%s: %.1f MB", out, out.stat().st_size / 1e6)

@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from evo2_tasks.config.resolve import find_scoring, scoring_settings
-from evo2_tasks.config.schema import RunConfig, RunSettings, ScoringConfig
+from evo2_tasks.config.resolve import ScoreSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.digests import digest_file
@@ -23,11 +23,7 @@ from evo2_tasks.runtime.devices import (
     describe_machine,
     device_class,
 )
-from evo2_tasks.runtime.models import (
-    LoadedModel,
-    open_run_model,
-    verify_model,
-)
+from evo2_tasks.runtime.models import LoadedModel, open_model, verify_model
 from evo2_tasks.scoring.deltas import Score
 from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.readouts import SUMS
@@ -53,9 +49,8 @@ logger = logging.getLogger(__name__)
 
 
 def score(
-    config: RunConfig,
+    settings: ScoreSettings,
     *,
-    scoring: str,
     windows_file: Path,
     segments_file: Path,
     out: Path,
@@ -67,12 +62,11 @@ def score(
     was killed goes on from there.
 
     Args:
-        config: The run's config.
-        scoring: Name of the scoring.
-        windows_file: What ``windows`` wrote.
-        segments_file: The reference bases that it wrote beside.
-        out: The scores, a row for each row of the windows file. A JSON file of the same stem says
-            where they were computed and what it took.
+        settings: The model, the windows and how the work is done.
+        windows_file: The shard with its windows, from ``windows``.
+        segments_file: The reference bases of these windows, from ``windows``.
+        out: The scores, one row for each row of the windows file. A JSON file of the same stem
+            states device, versions, time and memory.
         threads: CPU threads of the model; None leaves the choice to torch.
 
     Raises:
@@ -80,35 +74,36 @@ def score(
         Interrupted: The process was told to stop; all parts that were finished are kept.
     """
     started = time.monotonic()
-    settings = find_scoring(config, scoring)
     placed = read_provenance(windows_file).signature
-    asked = make_windows_signature(
-        reference_digest=str(placed.get("reference")), scoring=scoring_settings(config, scoring)
+    expected = make_windows_signature(
+        reference_digest=str(placed.get("reference")), scoring=asdict(settings.scoring)
     )
-    require_same_signature(windows_file, placed, Path(f"scorings.{scoring}"), asked)
+    require_same_signature(windows_file, placed, Path(f"scorings.{settings.name}"), expected)
     for batch in read_rows(windows_file, ["status"]):
         require_unscored(batch.column("status"), windows_file)
     segments = Segments(segments_file)
     if threads is not None:
         torch.set_num_threads(threads)
     with Interruption() as interruption:
-        loaded = open_run_model(config, settings.model)
+        loaded = open_model(settings.model, settings.run.model_cache)
         signature = make_signature(
-            reference_digest=asked["reference"],
-            scoring=asked["scoring"],
+            reference_digest=expected["reference"],
+            scoring=expected["scoring"],
             weights_digest=loaded.weights,
             dtype=loaded.dtype,
             fp8=loaded.fp8,
-            prepend_bos=settings.prepend_bos,
+            prepend_bos=settings.scoring.prepend_bos,
         )
         source = digest_file(windows_file)
-        provenance = Provenance(signature, package_version(), model=settings.model, source=source)
-        verification = verify_model(settings.model, config.models[settings.model], loaded)
+        provenance = Provenance(
+            signature, package_version(), model=settings.model.name, source=source
+        )
+        verification = verify_model(settings.model, loaded)
         canaries = score_canaries(loaded.model)
-        scorer = PartScorer(loaded, settings, config.run, interruption)
+        scorer = PartScorer(loaded, settings, interruption)
         store = PartStore(out, source, scorer.key(signature), SUMS.columns)
         store.remove_stale()
-        strands = STRANDS[settings.strands]
+        strands = STRANDS[settings.scoring.strands]
         parts: list[Mapping[str, Any]] = []
         digests: list[str] = []
         num_kept, kept_s = 0, 0.0
@@ -118,7 +113,7 @@ def score(
         ):
             rows = ScoreRows(windows_file, writer, strands)
             pairs = read_pairs(windows_file, segments, strands)
-            for number, part in enumerate(slice_parts(pairs, config.run.part_tokens)):
+            for number, part in enumerate(slice_parts(pairs, settings.run.part_tokens)):
                 digest = digest_pairs(part)
                 kept = store.read(number, digest)
                 if kept is None:
@@ -135,7 +130,7 @@ def score(
                 parts.append(stated)
                 digests.append(digest)
                 rows.write(part, scores)
-                rows.require_finite(config.run.max_non_finite_share)
+                rows.require_finite(settings.run.max_non_finite_share)
                 interruption.check()
             rows.finish()
             store.finish(digests)
@@ -154,7 +149,7 @@ def score(
                 "parts": len(parts),
                 "parts_kept": num_kept,
                 "batch_tokens": min(
-                    [config.run.batch_tokens, *(stated["batch_tokens"] for stated in parts)]
+                    [settings.run.batch_tokens, *(stated["batch_tokens"] for stated in parts)]
                 ),
                 "canaries": canaries,
                 "verification": verification,
@@ -175,24 +170,23 @@ class PartScorer:
 
     Args:
         loaded: The model.
-        settings: The scoring.
-        run: Settings of the work itself.
+        settings: The model, the windows and how the work is done.
         interruption: Asked between two batches.
     """
 
     def __init__(
         self,
         loaded: LoadedModel,
-        settings: ScoringConfig,
-        run: RunSettings,
+        settings: ScoreSettings,
         interruption: Interruption,
     ) -> None:
         self._loaded = loaded
-        self._settings = settings
-        self._run = run
+        self._model = settings.model
+        self._scoring = settings.scoring
+        self._run = settings.run
         self._interruption = interruption
-        self._batch_tokens = run.batch_tokens
-        self._segment_length = run.segment_length
+        self._batch_tokens = settings.run.batch_tokens
+        self._segment_length = settings.run.segment_length
         self._has_explained = False
 
     def key(self, signature: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,8 +230,8 @@ class PartScorer:
                 batch_tokens=self._batch_tokens,
                 segment_length=self._segment_length,
                 offload=self._run.kv_cache == "offload",
-                horizon=self._settings.horizon is not None,
-                prepend_bos=self._settings.prepend_bos,
+                horizon=self._scoring.horizon is not None,
+                prepend_bos=self._scoring.prepend_bos,
                 on_call=count_call,
                 on_halving=self._note_halving,
             )
@@ -245,7 +239,7 @@ class PartScorer:
             longest = max(len(pair.ref_seq) for pair in part)
             device = describe_devices(self._loaded.devices)
             raise InputError(
-                f"models.{self._settings.model}: no window of {longest:,} tokens fits into the "
+                f"{self._model.where}: no window of {longest:,} tokens fits into the "
                 f"memory of {device}. Ask for a device with more, or set run.kv_cache: offload."
             ) from error
         scores = records.of(SUMS)
@@ -278,7 +272,7 @@ class PartScorer:
             module = first_non_finite_module(
                 self._loaded.model,
                 seq,
-                prepend_bos=self._settings.prepend_bos,
+                prepend_bos=self._scoring.prepend_bos,
                 segment_length=self._segment_length,
             )
             if module is not None:

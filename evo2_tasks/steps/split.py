@@ -5,8 +5,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from evo2_tasks.config.resolve import find_variant_set
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.resolve import SplitSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.variants import (
     VariantSource,
@@ -29,40 +28,39 @@ from evo2_tasks.table.shards import assign_shards
 logger = logging.getLogger(__name__)
 
 
-def split(config: RunConfig, *, variant_set: str, variants: Path | None, out: Path) -> None:
-    """Read a variant set, one row per allele, and cut it into contiguous shards.
+def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
+    """Read a variant set, one row per allele, and split it into contiguous shards.
 
     Args:
-        config: The run's config.
-        variant_set: Name of the variant set.
-        variants: Read this file instead of the configured one; ``-`` is standard input.
+        settings: The variant set and its reference.
+        variants: File to read instead of the configured one; ``-`` is standard input.
         out: Folder for ``1-of-N.parquet`` to ``N-of-N.parquet`` and ``split.json``.
 
     Raises:
         InputError: The variants or the reference cannot be read.
     """
-    settings = find_variant_set(config, variant_set)
-    with local_file(settings.variants if variants is None else variants) as path:
-        source = open_variant_set(config, variant_set, path)
+    variants = settings.variants if variants is None else variants
+    with local_file(variants) as path:
+        source = open_variant_set(settings, path)
         num_alleles = source.count().alleles
         if num_alleles == 0:
             logger.warning("%s: no variants; the table will have no rows", path)
-        write_shards(source, out, num_alleles, config.shards)
+        write_shards(source, out, num_alleles, settings.shards)
         counts = source.counts
-    reference = open_reference(config, settings.reference)
+    reference = open_reference(settings.reference)
     write_json(
         out / SPLIT,
         {
-            "variants": str(settings.variants if variants is None else variants),
+            "variants": str(variants),
             "format": source.format,
             "alleles": counts.alleles,
             "records": counts.records,
             "invalid": counts.invalid,
             "filtered": counts.filtered,
-            "shards": config.shards,
+            "shards": settings.shards,
             "regions": settings.regions,
             "reference": {
-                "name": settings.reference,
+                "name": settings.reference.name,
                 "digest": reference.seqcol_digest(),
                 **describe_file(reference.path),
             },

@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from operator import attrgetter
 from pathlib import Path
 
-from evo2_tasks.config.resolve import find_scoring, find_variant_set, scoring_settings
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.resolve import WindowsSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.assembly import MismatchWatch
 from evo2_tasks.genome.reference import Reference
@@ -44,16 +43,18 @@ INTERVALS_AT_ONCE = 65_536
 
 KEYS = ("record", "allele", "contig", "pos", "ref", "alt")
 
+# Of a shard, in the order of the fields of `Variant`.
+COLUMNS = (*KEYS, "status")
+
 PLACEMENT = tuple(field.name for field in fields(PlacedAllele))
 
+read_keys = attrgetter(*KEYS)
 read_placement = attrgetter(*PLACEMENT)
 
 
 def windows(
-    config: RunConfig,
+    settings: WindowsSettings,
     *,
-    variant_set: str,
-    scoring: str,
     shard: Path,
     split_file: Path,
     out: Path,
@@ -62,11 +63,9 @@ def windows(
     """Give each allele of a shard its status and its windows.
 
     Args:
-        config: The run's config.
-        variant_set: Name of the variant set.
-        scoring: Name of the scoring.
-        shard: What ``split`` wrote.
-        split_file: The ``split.json`` that it wrote beside.
+        settings: The reference and the windows of the scoring.
+        shard: A shard that ``split`` wrote.
+        split_file: The ``split.json`` next to it.
         out: The rows of the shard with their windows.
         segments_file: The reference bases that the windows need, each once.
 
@@ -74,15 +73,13 @@ def windows(
         InputError: A file cannot be read, or the reference is of another assembly or not the one
             that ``split`` read.
     """
-    settings = find_variant_set(config, variant_set)
-    scoring_config = find_scoring(config, scoring)
-    read = read_json(split_file)
-    carry_fields = read_carry_fields(read["carry"])
-    reference = open_reference(config, settings.reference)
-    require_unchanged(reference, read["reference"], split_file)
-    window_settings = WindowSettings(**scoring_config.model_dump(exclude={"model"}))
+    summary = read_json(split_file)
+    carry_fields = read_carry_fields(summary["carry"])
+    reference = open_reference(settings.reference)
+    require_unchanged(reference, summary["reference"], split_file)
+    window_settings = WindowSettings(**asdict(settings.scoring))
     signature = make_windows_signature(
-        reference_digest=read["reference"]["digest"], scoring=scoring_settings(config, scoring)
+        reference_digest=summary["reference"]["digest"], scoring=asdict(settings.scoring)
     )
     source = digest_file(shard)
     provenance = Provenance(signature, package_version(), source=source)
@@ -96,11 +93,12 @@ def windows(
         Progress("windows", total=count_rows(shard), unit="alleles") as progress,
     ):
         rows = RowBuffer(writer, [*KEYS, *PLACEMENT, *carried], progress)
-        for batch in read_rows(shard, [*KEYS, "status", *carried]):
+        for batch in read_rows(shard, [*COLUMNS, *carried]):
             for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                variant = Variant(*values[:7])
+                record, allele, contig, pos, ref, alt, status, *of_variant = values
+                variant = Variant(record, allele, contig, pos, ref, alt, status, tuple(of_variant))
                 placed = place_allele(variant, reference, window_settings)
-                rows.add(*values[:6], *read_placement(placed), *values[7:])
+                rows.add(*read_keys(variant), *read_placement(placed), *variant.carried)
                 mismatches.add(placed.status)
                 statuses[placed.status] += 1
                 pair = placed.pair
@@ -120,15 +118,22 @@ def windows(
     warn_without_score(shard, statuses)
 
 
-def require_unchanged(reference: Reference, read: Mapping[str, object], split_file: Path) -> None:
+def require_unchanged(
+    reference: Reference, described: Mapping[str, object], split_file: Path
+) -> None:
     """Make sure that a reference has the sequences that ``split`` found in it.
 
+    Args:
+        reference: The reference as it is now.
+        described: What ``split.json`` states about it: size, time and digest.
+        split_file: The ``split.json``, for messages.
+
     Raises:
-        InputError: It has others.
+        InputError: It has other sequences.
     """
-    if all(read.get(key) == value for key, value in describe_file(reference.path).items()):
+    if all(described.get(key) == value for key, value in describe_file(reference.path).items()):
         return
-    if reference.seqcol_digest() != read["digest"]:
+    if reference.seqcol_digest() != described["digest"]:
         raise InputError(
             f"{shown_path(reference.path)} has other sequences than when {shown_path(split_file)} "
             "was written; run split again, or put the old file back."

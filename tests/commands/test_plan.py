@@ -12,6 +12,14 @@ from evo2_tasks.cli import main
 from evo2_tasks.commands import measure as measure_command
 from evo2_tasks.commands import plan as plan_command
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import (
+    resolve_merge,
+    resolve_model,
+    resolve_plan,
+    resolve_score,
+    resolve_split,
+    resolve_windows,
+)
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.cost.rates import Rate, read_rates
 from evo2_tasks.cost.shapes import read_shape
@@ -64,7 +72,7 @@ def write_config(folder: Path, **changes: object) -> RunConfig:
 
 def plan(config: RunConfig, **options: object) -> list[dict[str, object]]:
     given = {"rates_file": None, "device": None, "device_memory_gb": None, "price": None}
-    return plan_command.plan(config, **(given | {"job_hours": 2.0} | options))
+    return plan_command.plan(resolve_plan(config), **(given | {"job_hours": 2.0} | options))
 
 
 def test_the_alleles_of_regions_and_lists_are_counted(tmp_path: Path) -> None:
@@ -84,33 +92,28 @@ def test_the_alleles_of_regions_and_lists_are_counted(tmp_path: Path) -> None:
 def test_a_run_does_what_was_planned(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     bills = {bill["scoring"]: bill for bill in plan(config)}
-    split_step.split(config, variant_set="v", variants=None, out=tmp_path / "shards")
+    split_step.split(resolve_split(config, "v"), variants=None, out=tmp_path / "shards")
     for scoring, bill in bills.items():
         folder = tmp_path / scoring
         for shard in range(1, config.shards + 1):
             name = shard_file(shard, config.shards)
             windows, segments = folder / "windows" / name, folder / "segments" / name
             windows_step.windows(
-                config,
-                variant_set="v",
-                scoring=scoring,
+                resolve_windows(config, "v", scoring),
                 shard=tmp_path / "shards" / name,
                 split_file=tmp_path / "shards" / "split.json",
                 out=windows,
                 segments_file=segments,
             )
             score_step.score(
-                config,
-                scoring=scoring,
+                resolve_score(config, scoring),
                 windows_file=windows,
                 segments_file=segments,
                 out=folder / "scores" / name,
                 threads=1,
             )
         merge_step.merge(
-            config,
-            variant_set="v",
-            scoring=scoring,
+            resolve_merge(config, "v", scoring),
             split_file=tmp_path / "shards" / "split.json",
             windows_folder=folder / "windows",
             scores_folder=folder / "scores",
@@ -138,7 +141,7 @@ def test_time_and_price_follow_from_the_rate(tmp_path: Path) -> None:
     assert bill["hours"] == pytest.approx(bill["flops"] / 1e8 / 3600)
     assert bill["price"] == pytest.approx(3 * bill["hours"])
     assert bill["suggested_shards"] == pytest.approx(bill["hours"] / 1e-6, abs=1)
-    shape = read_shape("m", config.models["m"])
+    shape = read_shape(resolve_model("models.m", "m", config.models["m"]))
     assert bill["flops"] == bill["tokens"] * shape.flops_per_token(64)
 
 
@@ -146,7 +149,7 @@ def test_calibrate_measures_and_keeps_what_is_there(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     out = tmp_path / "rates.json"
     for scoring in ("centered", "centered", "tiled"):
-        measure_command.calibrate(config, scoring=scoring, out=out, threads=1, seconds=0.1)
+        measure_command.measure(resolve_score(config, scoring), out=out, threads=1, seconds=0.1)
     (rate,) = read_rates(out)
     assert rate.device.startswith("cpu ")
     assert rate.threads == 1

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ import yaml
 
 from evo2_tasks.config import resolve, schema
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import checkpoint_path, scoring_settings
+from evo2_tasks.config.resolve import find_checkpoint, resolve_scoring
 from evo2_tasks.config.schema import RunConfig, config_schema, dump_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.config import FP8_MODES
@@ -268,11 +269,11 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(reference="hg38"),
-            "config: variant_sets.calls.reference: no 'hg38' under `references`; there: genome",
+            "config: variant_sets.calls.reference: `references` has no 'hg38'; it has: genome",
         ),
         (
             lambda c: c["scorings"]["short"].update(model="big"),
-            "config: scorings.short.model: no 'big' under `models`; there: tiny",
+            "config: scorings.short.model: `models` has no 'big'; it has: tiny",
         ),
         (
             lambda c: c["models"]["tiny"].update(model="evo2_7b", config="model/config.json"),
@@ -421,7 +422,7 @@ def test_a_window_that_could_not_hold_its_allele_is_refused(
 
 
 def test_settings_of_a_scoring_have_their_defaults_resolved(minimal: dict[str, Any]) -> None:
-    assert scoring_settings(load_config(minimal), "short") == {
+    assert asdict(resolve_scoring(load_config(minimal).scorings["short"])) == {
         "window_length": 64,
         "window_placement": "centered",
         "window_step": None,
@@ -433,18 +434,20 @@ def test_settings_of_a_scoring_have_their_defaults_resolved(minimal: dict[str, A
         "prepend_bos": False,
     }
     tiled = load_config(scoring(minimal, window_placement="tiled", window_length=4096))
-    assert scoring_settings(tiled, "short")["window_step"] == 1024
+    assert resolve_scoring(tiled.scorings["short"]).window_step == 1024
     named = load_config(scoring(minimal, window_step=100, min_context=0, max_allele_length=1))
-    assert scoring_settings(named, "short")["window_step"] == 100
-    assert scoring_settings(named, "short")["min_context"] == 0
-    assert scoring_settings(named, "short")["max_allele_length"] == 1
+    assert resolve_scoring(named.scorings["short"]).window_step == 100
+    assert resolve_scoring(named.scorings["short"]).min_context == 0
+    assert resolve_scoring(named.scorings["short"]).max_allele_length == 1
     centered = load_config(scoring(minimal, window_placement="centered"))
-    assert scoring_settings(centered, "short")["window_step"] is None
+    assert resolve_scoring(centered.scorings["short"]).window_step is None
 
 
 def test_numbers_that_mean_the_same_dump_the_same(minimal: dict[str, Any]) -> None:
-    one = scoring_settings(load_config(scoring(minimal, max_n_share=1)), "short")
-    other = scoring_settings(load_config(scoring(minimal, max_n_share=1.0)), "short")
+    one = asdict(resolve_scoring(load_config(scoring(minimal, max_n_share=1)).scorings["short"]))
+    other = asdict(
+        resolve_scoring(load_config(scoring(minimal, max_n_share=1.0)).scorings["short"])
+    )
     assert json.dumps(one) == json.dumps(other)
 
 
@@ -481,9 +484,9 @@ def test_a_name_of_the_package_s_own_checkpoints_is_found_there(
     (bundled / "config.json").write_text("{}")
     monkeypatch.setattr(resolve, "BUNDLED_CHECKPOINTS", tmp_path / "package")
     minimal["models"]["tiny"]["checkpoint"] = "evo2-small"
-    assert checkpoint_path(load_config(minimal).models["tiny"]) == bundled
+    assert find_checkpoint(load_config(minimal).models["tiny"].checkpoint) == bundled
     minimal["models"]["tiny"]["checkpoint"] = "model"
-    assert checkpoint_path(load_config(minimal).models["tiny"]) == Path("model")
+    assert find_checkpoint(load_config(minimal).models["tiny"].checkpoint) == Path("model")
 
 
 # --- reading files
@@ -575,7 +578,7 @@ def test_release_names_are_those_of_the_presets() -> None:
 
 def test_importing_is_light() -> None:
     code = (
-        "import sys, evo2_tasks.config, evo2_tasks.plan;"
+        "import sys, evo2_tasks.config, evo2_tasks.jobs;"
         "print([m for m in ('numpy', 'pandas', 'pyarrow', 'pysam', 'torch', 'transformers')"
         " if m in sys.modules])"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from evo2_tasks.config.resolve import resolve_model
 from evo2_tasks.config.schema import ModelConfig
 from evo2_tasks.cost.rates import PUBLISHED_RATES, choose_rate, find_rate, read_rates
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, read_shape
@@ -13,7 +14,9 @@ from evo2_tasks.errors import InputError
 
 def test_published_rates_have_a_source_and_agree_with_the_shapes() -> None:
     rates = read_rates(PUBLISHED_RATES)
-    shapes = RELEASE_SHAPES | {"evo2-mini": read_shape("m", ModelConfig(checkpoint="evo2-mini"))}
+    shapes = RELEASE_SHAPES | {
+        "evo2-mini": read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint="evo2-mini")))
+    }
     for rate in rates:
         assert "http" in rate.source or "evo2-tasks measure" in rate.source
         flops = shapes[rate.model].flops_per_token(rate.window_length)

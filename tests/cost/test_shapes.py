@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
+from evo2_tasks.config.resolve import resolve_model
 from evo2_tasks.config.schema import ModelConfig
 from evo2_tasks.cost import shapes
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, read_shape
@@ -87,16 +88,16 @@ def test_bytes_of_weights_and_state(dtype: str) -> None:
 
 
 def test_a_shape_is_read_from_the_files_next_to_the_weights() -> None:
-    mini = read_shape("m", ModelConfig(checkpoint="evo2-mini"))
+    mini = read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint="evo2-mini")))
     assert mini.parameters == 3_231_168
     folder = GOLDEN / "tiny_7b_1m"
     published = ModelConfig(checkpoint=folder / "model.pt", config=folder / "config.yml")
     model = Evo2Config.from_published(yaml.safe_load((folder / "config.yml").read_text()))
-    assert read_shape("m", published) == shape_of(model)
+    assert read_shape(resolve_model("models.m", "m", published)) == shape_of(model)
     by_name = ModelConfig(checkpoint="weights/evo2_40b.pt.part0")
-    assert read_shape("m", by_name) == RELEASE_SHAPES["evo2_40b"]
+    assert read_shape(resolve_model("models.m", "m", by_name)) == RELEASE_SHAPES["evo2_40b"]
     named = ModelConfig(checkpoint="weights/mine.pt", model="evo2_7b")
-    assert read_shape("m", named) == RELEASE_SHAPES["evo2_7b"]
+    assert read_shape(resolve_model("models.m", "m", named)) == RELEASE_SHAPES["evo2_7b"]
 
 
 def test_the_shape_of_a_release_on_a_hub_is_known_before_it_is_fetched(
@@ -105,21 +106,24 @@ def test_the_shape_of_a_release_on_a_hub_is_known_before_it_is_fetched(
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     commit = "0123456789" * 4
     released = ModelConfig(checkpoint=Path(f"evo-design/evo-2-7b-8k-microviridae@{commit}"))
-    assert read_shape("m", released) == RELEASE_SHAPES["evo2_7b_microviridae"]
+    assert (
+        read_shape(resolve_model("models.m", "m", released))
+        == RELEASE_SHAPES["evo2_7b_microviridae"]
+    )
     other = ModelConfig(checkpoint=Path(f"lab/evo2@{commit}"))
     with pytest.raises(
         InputError, match=rf"models\.m: .* Run `evo2-tasks fetch lab/evo2@{commit}`"
     ):
-        read_shape("m", other)
+        read_shape(resolve_model("models.m", "m", other))
     folder = tmp_path / "evo2-tasks" / "lab--evo2" / commit
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"hidden_size": 1920}')
-    assert read_shape("m", other) == RELEASE_SHAPES["evo2_1b_base"]
+    assert read_shape(resolve_model("models.m", "m", other)) == RELEASE_SHAPES["evo2_1b_base"]
 
 
 def test_a_shape_that_no_file_states_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"models\.m: .*config\.json does not exist.*`model`"):
-        read_shape("m", ModelConfig(checkpoint=tmp_path))
+        read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint=tmp_path)))
     (tmp_path / "config.json").write_text('{"hidden_size": "many"}')
     with pytest.raises(InputError, match="is no description"):
-        read_shape("m", ModelConfig(checkpoint=tmp_path))
+        read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint=tmp_path)))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.genome.records import CarryField
 from evo2_tasks.steps import report as report_task
@@ -183,14 +184,13 @@ def write_page(folder: Path, scorings: Sequence[str] = ("one",), **variant_set: 
     if variant_set.get("labels"):
         for scoring in scorings:
             evaluate(
-                config,
-                variant_set="set",
+                resolve_evaluate(config, "set"),
                 table=folder / scoring / "scores.parquet",
                 out=folder / scoring / "figures.parquet",
                 curves_file=folder / scoring / "curves.parquet",
             )
     page = folder / "report.html"
-    report_task.report(config, variant_set="set", results=folder, out=page)
+    report_task.report(resolve_report(config, "set"), results=folder, out=page)
     return page
 
 

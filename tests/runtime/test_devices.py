@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from evo2_tasks import Evo2ForCausalLM, score_task
+from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.errors import InputError
 from evo2_tasks.runtime import devices as device
+from evo2_tasks.runtime import models
 from evo2_tasks.runtime.devices import describe_devices, device_class, find_devices
 from tests.steps.test_resume import Shard
 
@@ -60,6 +61,6 @@ def test_a_shard_on_several_devices_has_the_same_scores(
     small_model.save_pretrained(tmp_path / "model")
     shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=20)
     shard.score(tmp_path / "one.parquet")
-    monkeypatch.setattr(score_task, "find_devices", lambda *_: [CPU] * 2)
+    monkeypatch.setattr(models, "find_devices", lambda *_: [CPU] * 2)
     shard.score(tmp_path / "two.parquet")
     assert (tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_split, resolve_windows
 from evo2_tasks.layout import shard_file
 from evo2_tasks.steps import split as split_step
 from evo2_tasks.steps import windows as windows_step
@@ -54,13 +55,11 @@ class Run:
         }
         self.config_file.write_text(json.dumps(config))
         run_config = load_config(self.config_file)
-        split_step.split(run_config, variant_set="v", variants=None, out=folder / "shards")
+        split_step.split(resolve_split(run_config, "v"), variants=None, out=folder / "shards")
         for shard in range(1, NUM_SHARDS + 1):
             name = shard_file(shard, NUM_SHARDS)
             windows_step.windows(
-                run_config,
-                variant_set="v",
-                scoring="s",
+                resolve_windows(run_config, "v", "s"),
                 shard=folder / "shards" / name,
                 split_file=folder / "shards" / "split.json",
                 out=folder / "windows" / name,

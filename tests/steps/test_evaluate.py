@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_evaluate, resolve_split
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import curves_schema, figures_schema
 from evo2_tasks.steps.evaluate import evaluate
@@ -92,7 +93,7 @@ def measure(tmp_path: Path, variants: bytes, **settings: Any) -> pd.DataFrame:
     checked = load_config(config)
     table = run_steps(checked, tmp_path)
     out, curves = tmp_path / "figures.parquet", tmp_path / "curves.parquet"
-    evaluate(checked, variant_set="v", table=table, out=out, curves_file=curves)
+    evaluate(resolve_evaluate(checked, "v"), table=table, out=out, curves_file=curves)
     assert pq.read_schema(out).equals(figures_schema())
     assert pq.read_schema(curves).equals(curves_schema())
     return pd.read_parquet(out)
@@ -175,7 +176,7 @@ def test_a_field_that_evaluation_cannot_use_stops_the_first_step(
     config = write_config(tmp_path, make_clinvar()[0]).model_dump(mode="json")
     config["variant_sets"]["v"] |= {"labels": CLINVAR} | settings
     with pytest.raises(InputError, match=said):
-        split(load_config(config), variant_set="v", variants=None, out=tmp_path / "shards")
+        split(resolve_split(load_config(config), "v"), variants=None, out=tmp_path / "shards")
     assert not (tmp_path / "shards").exists()
 
 
@@ -184,7 +185,7 @@ def test_a_field_that_is_only_carried_may_lack_its_definition(
 ) -> None:
     config = write_config(tmp_path, make_clinvar(3)[0]).model_dump(mode="json")
     config["variant_sets"]["v"] |= {"carry": ["NEW"]}
-    split(load_config(config), variant_set="v", variants=None, out=tmp_path / "shards")
+    split(resolve_split(load_config(config), "v"), variants=None, out=tmp_path / "shards")
     assert "in.vcf: no INFO field 'NEW' in the header; it is carried as text" in caplog.text
 
 
@@ -199,8 +200,7 @@ def test_no_labels_is_one_line(tmp_path: Path) -> None:
     config = write_config(tmp_path, make_clinvar()[0])
     with pytest.raises(InputError, match="no `labels` to evaluate"):
         evaluate(
-            config,
-            variant_set="v",
+            resolve_evaluate(config, "v"),
             table=tmp_path / "t",
             out=tmp_path / "f",
             curves_file=tmp_path / "c",

@@ -18,6 +18,7 @@ import torch
 from huggingface_hub import constants, file_download
 
 from evo2_tasks import Evo2ForCausalLM, hub
+from evo2_tasks.config.resolve import resolve_model
 from evo2_tasks.config.schema import ModelConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.checkpoints import load_model, weights_digest
@@ -370,7 +371,7 @@ def test_the_workflow_fetches_and_its_jobs_need_no_network(
 
 
 def test_a_job_without_the_model_is_one_line(served: SmallHub) -> None:
-    model = ModelConfig(checkpoint=Path(NAME), gpus=0)
+    model = resolve_model("models.m", "m", ModelConfig(checkpoint=Path(NAME), gpus=0))
     with pytest.raises(ValueError, match=r"is not in \S+\. `evo2-tasks fetch` puts it there"):  # noqa: SIM117
         with local_checkpoint(model, None):
             pass

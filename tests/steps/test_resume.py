@@ -19,6 +19,7 @@ import torch
 
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_score, resolve_split, resolve_windows
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
@@ -51,11 +52,9 @@ class Shard:
         self.windows = folder / "windows.parquet"
         self.segments = folder / "segments.parquet"
         config = self.config()
-        split_step.split(config, variant_set="v", variants=None, out=folder)
+        split_step.split(resolve_split(config, "v"), variants=None, out=folder)
         windows_step.windows(
-            config,
-            variant_set="v",
-            scoring="s",
+            resolve_windows(config, "v", "s"),
             shard=folder / "1-of-1.parquet",
             split_file=folder / "split.json",
             out=self.windows,
@@ -84,8 +83,7 @@ class Shard:
     def score(self, out: Path, **run: object) -> dict[str, object]:
         """Score in this process; gives what the job states about itself."""
         score_step.score(
-            self.config(**run),
-            scoring="s",
+            resolve_score(self.config(**run), "s"),
             windows_file=self.windows,
             segments_file=self.segments,
             out=out,
@@ -417,18 +415,17 @@ def test_a_reference_that_changed_after_split_is_one_line(tmp_path: Path, checkp
     genome = tmp_path / "genome.fa"
     sequence = genome.read_text()
     arguments = {
-        "variant_set": "v",
-        "scoring": "s",
         "shard": tmp_path / "1-of-1.parquet",
         "split_file": tmp_path / "split.json",
         "segments_file": tmp_path / "other-segments.parquet",
     }
+    settings = resolve_windows(shard.config(), "v", "s")
     genome.write_text(sequence)  # the same, at another time
-    windows_step.windows(shard.config(), out=tmp_path / "again.parquet", **arguments)
+    windows_step.windows(settings, out=tmp_path / "again.parquet", **arguments)
     assert (tmp_path / "again.parquet").read_bytes() == shard.windows.read_bytes()
     genome.write_text(sequence[:-2] + {"A": "C"}.get(sequence[-2], "A") + sequence[-1])
     with pytest.raises(InputError, match=r"genome\.fa has other sequences.*run split again"):
-        windows_step.windows(shard.config(), out=tmp_path / "changed.parquet", **arguments)
+        windows_step.windows(settings, out=tmp_path / "changed.parquet", **arguments)
     assert not (tmp_path / "changed.parquet").exists()
 
 

@@ -14,13 +14,20 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evo2_tasks import Evo2ForCausalLM, score_task, tasks
+from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.commands.convert import convert
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_merge, resolve_score, resolve_split, resolve_windows
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2 import checkpoints
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import shard_file
+from evo2_tasks.steps import export as export_step
+from evo2_tasks.steps import merge as merge_step
+from evo2_tasks.steps import score as score_step
+from evo2_tasks.steps import split as split_step
+from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
 from evo2_tasks.table.schema import STATUSES, scores_schema
@@ -89,14 +96,12 @@ def write_stub_scores(windows: Path, out: Path) -> None:
 def run_steps(config: RunConfig, folder: Path, *, stub: bool = True) -> Path:
     """Split, windows, score and merge; gives the table."""
     shards, work = folder / "shards", folder / "s"
-    tasks.split(config, variant_set="v", variants=None, out=shards)
+    split_step.split(resolve_split(config, "v"), variants=None, out=shards)
     for shard in range(1, config.shards + 1):
         name = shard_file(shard, config.shards)
         windows, segments = work / "windows" / name, work / "windows" / f"{name}.segments"
-        tasks.windows(
-            config,
-            variant_set="v",
-            scoring="s",
+        windows_step.windows(
+            resolve_windows(config, "v", "s"),
             shard=shards / name,
             split_file=shards / "split.json",
             out=windows,
@@ -106,9 +111,8 @@ def run_steps(config: RunConfig, folder: Path, *, stub: bool = True) -> Path:
         if stub:
             write_stub_scores(windows, scores)
         else:
-            score_task.score(
-                config,
-                scoring="s",
+            score_step.score(
+                resolve_score(config, "s"),
                 windows_file=windows,
                 segments_file=segments,
                 out=scores,
@@ -119,10 +123,8 @@ def run_steps(config: RunConfig, folder: Path, *, stub: bool = True) -> Path:
 
 def merge(config: RunConfig, folder: Path) -> Path:
     work = folder / "s"
-    tasks.merge(
-        config,
-        variant_set="v",
-        scoring="s",
+    merge_step.merge(
+        resolve_merge(config, "v", "s"),
         split_file=folder / "shards" / "split.json",
         windows_folder=work / "windows",
         scores_folder=work / "scores",
@@ -279,9 +281,8 @@ def test_the_model_and_the_settings_stand_in_the_signature(
     )
     windows = tmp_path / "results" / "s" / "windows" / "1-of-1.parquet"
     with pytest.raises(InputError, match="window_length"):
-        score_task.score(
-            other,
-            scoring="s",
+        score_step.score(
+            resolve_score(other, "s"),
             windows_file=windows,
             segments_file=windows.with_suffix(".parquet.segments"),
             out=tmp_path / "other.parquet",
@@ -293,7 +294,7 @@ def test_the_model_and_the_settings_stand_in_the_signature(
 def test_a_published_file_scores_as_the_folder_that_it_converts_to(tmp_path: Path) -> None:
     golden = Path(__file__).parents[1] / "data" / "golden" / "tiny_7b_1m"
     folder = tmp_path / "converted"
-    score_task.convert(golden / "model.pt", folder, model=None, config=golden / "config.yml")
+    convert(golden / "model.pt", folder, model=None, config=golden / "config.yml")
     published = {"checkpoint": str(golden / "model.pt"), "config": str(golden / "config.yml")}
     text = HEADER + b"ring\t50\t.\tN\tG\nring\t60\t.\tA\tC,G,T,GG\nchr1\t9\t.\tC\tCA\n"
     tables = [
@@ -356,7 +357,7 @@ def test_another_model_runs_as_its_config_says(
 ) -> None:
     folder = tmp_path / "converted"
     checkpoint, yml = (Path(golden_release[key]) for key in ("checkpoint", "config"))
-    score_task.convert(checkpoint, folder, model=None, config=yml)
+    convert(checkpoint, folder, model=None, config=yml)
     for fp8 in ("ada", "off"):
         config_json = folder / "config.json"
         config_json.write_text(json.dumps({**json.loads(config_json.read_text()), "fp8": fp8}))
@@ -402,7 +403,7 @@ def test_a_run_without_any_score_says_so_at_each_step_and_ends_with_its_rows(
     said = "1-of-1.parquet: NO SCORE for any of 5 alleles: contig_not_found 5"
     assert f"{tmp_path / 'shards'}/{said}" in caplog.text
     assert f"{table}: NO SCORE for any of 5 alleles: contig_not_found 5" in caplog.text
-    assert f"contig 'NC_0001' was not found in {tmp_path / 'genome.fa'}, which has: " in caplog.text
+    assert f"contig 'NC_0001' is not found in {tmp_path / 'genome.fa'}, which has " in caplog.text
 
 
 @pytest.mark.parametrize("late", ["s/scores", "s/windows", "shards"])
@@ -437,9 +438,9 @@ def test_an_export_without_its_run_asks_for_the_variants(tmp_path: Path) -> None
     table.with_name("run.json").unlink()
     out = tmp_path / "out.vcf.gz"
     with pytest.raises(InputError, match="--variants"):
-        tasks.export(table, to="vcf", variants=None, out=out)
+        export_step.export(table, to="vcf", variants=None, out=out)
     assert not out.exists()
-    tasks.export(table, to="vcf", variants=tmp_path / "in.vcf", out=out)
+    export_step.export(table, to="vcf", variants=tmp_path / "in.vcf", out=out)
     assert out.exists()
 
 
@@ -493,7 +494,7 @@ def test_regions_are_scored_as_a_vcf_of_the_same_alleles(tmp_path: Path) -> None
             assert row[name] == other[name], row
 
     out = tmp_path / "sites.vcf.gz"
-    tasks.export(table, to="vcf", variants=None, out=out)
+    export_step.export(table, to="vcf", variants=None, out=out)
     with pysam.VariantFile(str(out)) as file:
         sites = [(r.chrom, r.pos, r.ref, alt) for r in file for alt in r.alts or ()]
     assert sites == [(row["contig"], row["pos"], row["ref"], row["alt"]) for row in rows]

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from evo2_tasks.cli import main
 from evo2_tasks.commands import verify as verify_task
 from evo2_tasks.commands.convert import convert
+from evo2_tasks.config.resolve import ModelSettings, resolve_model
 from evo2_tasks.config.schema import ModelConfig, Release
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import HubFile
@@ -243,9 +244,9 @@ class Checkpoint:
         change(entries)
         torch.save(entries, self.file)
 
-    def settings(self, **changes: Any) -> ModelConfig:
+    def settings(self, **changes: Any) -> ModelSettings:
         values = {"checkpoint": self.file, "config": self.yml, "gpus": 0, "fp8": "emulate"}
-        return ModelConfig(**(values | changes))
+        return resolve_model("verify", "verify", ModelConfig(**(values | changes)))
 
     def verify(self, *, short: bool = True, **changes: Any) -> dict[str, Any]:
         return verify_task.verify(
@@ -257,9 +258,10 @@ class Checkpoint:
 def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Figures of the golden checkpoint with FP8, as `write_expected` notes them."""
     file = tmp_path_factory.mktemp("figures") / "figures.json"
-    settings = ModelConfig(
+    model = ModelConfig(
         checkpoint=GOLDEN / "model.pt", config=GOLDEN / "config.yml", gpus=0, fp8="emulate"
     )
+    settings = resolve_model("verify", "verify", model)
     verify_task.write_expected(settings, out=file, short=True, threads=1)
     return file
 
@@ -379,7 +381,9 @@ def test_a_file_that_is_cut_short_is_caught(checkpoint: Checkpoint) -> None:
 def test_a_folder_whose_file_is_cut_short_is_caught(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     convert(checkpoint.file, folder, model=None, config=checkpoint.yml)
-    settings = ModelConfig(checkpoint=folder, gpus=0, fp8="emulate")
+    settings = resolve_model(
+        "verify", "verify", ModelConfig(checkpoint=folder, gpus=0, fp8="emulate")
+    )
     figures = tmp_path / "folder.json"
     verify_task.write_expected(settings, out=figures, short=True, threads=1)
     weights = folder / "model.safetensors"
@@ -482,8 +486,8 @@ def release(monkeypatch: pytest.MonkeyPatch, figures: Path) -> str:
 
 def verify_for_a_run(checkpoint: Checkpoint, **changes: Any) -> dict[str, Any]:
     settings = checkpoint.settings(**changes)
-    loaded = models.open_model("models.m", settings, None)
-    return models.verify_model("m", settings, loaded)
+    loaded = models.open_model(settings, None)
+    return models.verify_model(settings, loaded)
 
 
 @pytest.mark.usefixtures("release")

@@ -526,8 +526,8 @@ def recorded_triggers(folder: Path) -> dict[str, dict[str, Any]]:
 def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project) -> None:
     """If a change of the code changes the pinned file, users compute again: the changelog says so.
 
-    `python -m pytest tests/workflow/test_workflow.py -k pinned` writes the values found to the folder that
-    its message names; they become the pinned ones by a copy.
+    The failing test names a file with the values that it found; copied over the pinned file they
+    become the pinned ones.
     """
     project.config["variant_sets"]["b"]["exports"] = ["vcf", "tsv", "bedgraph"]
     project.config["variant_sets"]["a"]["saturate"] = ["snv"]
