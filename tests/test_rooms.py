@@ -65,7 +65,7 @@ ROOMS = {
     "layout": room("layout", never=HEAVY | FRONT),
     "hub": room("hub", "errors", never=HEAVY | FRONT),
     "io": room(
-        "bgzip digests files interruption lines progress words",
+        "bgzip digests files htslib interruption lines progress vcf_text words",
         "errors",
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
@@ -80,7 +80,7 @@ ROOMS = {
     ),
     "genome": room(
         "alleles assembly bcf bed carry contigs fasta records reference regions saturation"
-        " variant_lists variant_tables variants vcf windows",
+        " variant_lists variant_tables variants vcf window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,
@@ -101,7 +101,7 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "exports": room(
-        "bedgraph tsv vcf vcf_input vcf_lines",
+        "bedgraph tsv vcf vcf_header vcf_lines",
         "errors",
         "io",
         "layout",

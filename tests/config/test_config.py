@@ -260,8 +260,8 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(scorings=["shrot"]),
-            "config: variant_sets.calls.scorings[0]: no 'shrot' under `scorings`; did you mean"
-            " short? there: short",
+            "config: variant_sets.calls.scorings[0]: `scorings` has no 'shrot'; did you mean"
+            " short? it has: short",
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(scorings=[]),

@@ -396,8 +396,7 @@ def test_windows_of_an_earlier_version_are_one_line(tmp_path: Path, shard: Shard
     pq.write_table(table.set_column(index, field, pa.array(old, field.type)), path)
     with pytest.raises(InputError) as refused:
         score_step.score(
-            shard.config(),
-            scoring="s",
+            resolve_score(shard.config(), "s"),
             windows_file=path,
             segments_file=shard.segments,
             out=tmp_path / "scores.parquet",

@@ -403,7 +403,7 @@ def test_a_run_without_any_score_says_so_at_each_step_and_ends_with_its_rows(
     said = "1-of-1.parquet: NO SCORE for any of 5 alleles: contig_not_found 5"
     assert f"{tmp_path / 'shards'}/{said}" in caplog.text
     assert f"{table}: NO SCORE for any of 5 alleles: contig_not_found 5" in caplog.text
-    assert f"contig 'NC_0001' is not found in {tmp_path / 'genome.fa'}, which has " in caplog.text
+    assert f"contig 'NC_0001' was not found in {tmp_path / 'genome.fa'}, which has: " in caplog.text
 
 
 @pytest.mark.parametrize("late", ["s/scores", "s/windows", "shards"])

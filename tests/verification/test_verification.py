@@ -485,7 +485,7 @@ def release(monkeypatch: pytest.MonkeyPatch, figures: Path) -> str:
 
 
 def verify_for_a_run(checkpoint: Checkpoint, **changes: Any) -> dict[str, Any]:
-    settings = checkpoint.settings(**changes)
+    settings = replace(checkpoint.settings(**changes), where="models.m", name="m")
     loaded = models.open_model(settings, None)
     return models.verify_model(settings, loaded)
 
