@@ -86,7 +86,7 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "scoring": room(
-        "branches deltas finite likelihood passes reference score windows",
+        "branches deltas finite likelihood passes readouts reference score windows",
         "evo2",
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},
         with_torch="branches finite likelihood reference score",
