@@ -46,21 +46,6 @@ def room(files: str, *ours: str, never: set[str], with_torch: str = "") -> Room:
 
 # From the ground up. Every file of the package is in this table.
 ROOMS = {
-<<<<<<< HEAD
-    "genome": room("genome", "errors", never=TORCH | FRONT),
-    # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
-    "evo2": room("evo2", never=FRONT | {"pandas", "pyarrow", "pydantic", "pysam"}),
-    "scoring": room(
-        "scoring", "evo2", "genome", never=FRONT | {"pandas", "pyarrow", "pysam", "pathlib"}
-    ),
-    "table": room("table", "errors", never=TORCH | FRONT),
-    "evaluation": room("evaluation", "table", "errors", never=TORCH | FRONT),
-    "config": room("config", "errors", "hub", never=HEAVY | FRONT),
-    "cost": room("cost", "config", "errors", "hub", never=HEAVY | FRONT),
-    "hub": room("hub", never=HEAVY | FRONT),
-    "plan": room("plan", "config", "cost", "errors", "hub", never=HEAVY | FRONT),
-=======
->>>>>>> c787847 (Give every file of the package a rule of what it may import)
     "errors": room("errors", never=HEAVY | FRONT),
     "layout": room("layout", never=HEAVY | FRONT),
     "hub": room("hub", "errors", never=HEAVY | FRONT),
