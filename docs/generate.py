@@ -3,6 +3,7 @@
 - ``workflow/config.schema.json`` and the tables in ``docs/configuration.md``: from the models of
   `evo2_tasks.config`.
 - ``docs/columns.md`` (by ``columns.py``): from the columns of `evo2_tasks.table`.
+- ``docs/figures/data_flow.svg`` (by ``figures/data_flow.py``).
 - ``docs/cli.md`` (by ``commands.py``): from the commands of `evo2_tasks.cli`.
 - The tables in ``docs/evaluation.md``: from the columns of `evo2_tasks.evaluation`.
 - The tables in ``docs/published-models.md``: from the registry in `evo2_tasks.hub` and the
@@ -15,6 +16,7 @@ from typing import Any
 
 from columns import column_table, columns_page, meaning_table
 from commands import commands_page
+from figures.data_flow import draw
 
 from evo2_tasks.config.schema import config_schema
 from evo2_tasks.cost.memory import device_memory
@@ -249,6 +251,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "workflow" / "config.schema.json": config_schema() + "\n",
         ROOT / "docs" / "columns.md": columns_page(),
         ROOT / "docs" / "cli.md": commands_page(),
+        ROOT / "docs" / "figures" / "data_flow.svg": draw(),
         configuration: configuration_page(configuration.read_text(encoding="utf-8")),
         evaluation: evaluation_page(evaluation.read_text(encoding="utf-8")),
         published: published_models_page(published.read_text(encoding="utf-8")),
