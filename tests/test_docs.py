@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from evo2_tasks.cli import main
 from evo2_tasks.config.load import load_config
+from evo2_tasks.layout import EXPORTS, STEPS, Step
 from evo2_tasks.table.schema import FLAGS, SCORES_VERSION, STATUSES, final_schema
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +57,26 @@ def test_the_page_has_every_column_status_and_flag() -> None:
     assert f"`scores_version` is {SCORES_VERSION}." in page
 
 
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_each_file_of_a_results_folder_is_described(step: Step) -> None:
+    rows = [row for row in page_text("output.md").splitlines() if row.startswith("| `")]
+    files = [
+        output.format_map(Wildcards(export=export))
+        for output in step.outputs
+        for export in (EXPORTS.values() if "{export}" in output else [""])
+    ]
+    for file in files:
+        assert any(f"`{file}" in row and f"`{step.name}`" in row for row in rows), file
+    assert any(row.startswith(f"| `logs/{step.log}` |") for row in rows), step.log
+
+
+class Wildcards(dict[str, str]):
+    """Wildcards that have no value here stay as they are."""
+
+    def __missing__(self, name: str) -> str:
+        return f"{{{name}}}"
+
+
 def all_commands(
     group: click.Group, words: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, list[str]]]:
@@ -91,8 +113,44 @@ def test_each_documented_command_exists() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
-        if not link.startswith(("http:", "https:", "#")):
-            assert (page.parent / link.partition("#")[0]).exists(), link
+        if link.startswith(("http:", "https:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, link
+
+
+def slug(heading: str) -> str:
+    """The anchor that a web page of the repository gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_file_tree_in_the_readme_is_the_repository() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = page.partition("## What is where\n\n```\n")[2].partition("```")[0]
+    named, folder = set(), ""
+    for line in tree.splitlines():
+        name, remark = re.fullmatch(r"(?:  )?(\S+) +(\S.*)", line).groups()  # type: ignore[union-attr]
+        assert remark
+        folder = folder if line.startswith("  ") else name
+        path = folder + name if line.startswith("  ") else name
+        assert (ROOT / path).exists(), path
+        named.add(path)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    top = {re.match(r"[^/]+/?", file)[0] for file in listed}  # type: ignore[index]
+    rooms = {
+        re.match(r"evo2_tasks/[^/]+/?", file)[0]  # type: ignore[index]
+        for file in listed
+        if file.startswith("evo2_tasks/")
+    }
+    hidden = {".ci/", ".gitignore", ".pre-commit-config.yaml", "findings/"}
+    assert top - named == hidden & top
+    assert rooms - named == {"evo2_tasks/__init__.py", "evo2_tasks/py.typed"}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/configuration.md", "docs/evaluation.md"])

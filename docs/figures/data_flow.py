@@ -25,7 +25,13 @@ BOXES = {  # column, row, kind, title, lines
     "windows": (1, 1, "CPU step", "windows", ["status and window", "of each allele"]),
     "score": (2, 1, "GPU step", "score", ["Evo 2 on the ref and alt", "window, both strands"]),
     "merge": (3, 1, "CPU step", "merge", ["all shards in one table,", "in input order"]),
-    "table": (3, 2, "result", "scores.parquet", ["one row per input allele,", "run.json next to it"]),
+    "table": (
+        3,
+        2,
+        "result",
+        "scores.parquet",
+        ["one row per allele,", "run.json next to it"],
+    ),
     "evaluate": (2, 2, "CPU step", "evaluate", ["with labels:", "metrics.parquet"]),
     "report": (1, 2, "CPU step", "report", ["settings, scores, metrics"]),
     "page": (0, 2, "result", "report.html", ["one page, no network"]),
@@ -80,9 +86,7 @@ def draw_arrow(source: str, target: str) -> str:
         if from_column != to_column:  # slanted: not through the middle of the box
             side = 1 if to_x > from_x else -1
             from_x, to_x = from_x + side * WIDTH / 4, to_x - side * WIDTH / 4
-    return (
-        f'<line x1="{from_x}" y1="{from_y}" x2="{to_x}" y2="{to_y}" marker-end="url(#head)"/>'
-    )
+    return f'<line x1="{from_x}" y1="{from_y}" x2="{to_x}" y2="{to_y}" marker-end="url(#head)"/>'
 
 
 def draw_legend() -> list[str]:
@@ -122,4 +126,3 @@ def draw() -> str:
             "</svg>\n",
         ]
     )
-
