@@ -60,7 +60,7 @@ def describe_type(schema: Schema) -> str:
         case {"type": "array", "items": {"enum": _} as items}:
             return f"list of {describe_type(items)}"
         case {"type": "array"}:
-            return "list of texts"
+            return "list of text"
         case {"type": "boolean"}:
             return "`true`, `false`"
         case {"type": "integer", "minimum": least, "maximum": most}:
@@ -76,9 +76,9 @@ def describe_type(schema: Schema) -> str:
         case {"type": "string", "minLength": 1}:
             return "text"
         case {"type": "object", "additionalProperties": {"$ref": _}}:
-            return "section for each text"
+            return "section for each name"
         case {"type": "object", "additionalProperties": {"type": _} as value}:
-            return f"{describe_type(value)} for each text"
+            return f"{describe_type(value)} for each name"
         case {"type": "object"} | {"$ref": _}:
             return "section"
     raise ValueError(f"no words for the type {schema}")
