@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 
 import click
 
-from evo2_tasks.cli import main
+from evo2_tasks.cli import GROUPS, Command, main
 
 INTRO = """\
 # The command line
@@ -28,85 +27,56 @@ are listed here, so a step can also be run by hand on the files that another ste
 
 
 def commands_page() -> str:
-    """The page as Markdown: each command with usage, help, options and examples."""
+    """The page as Markdown: each command with its help, usage, options and example."""
     context = click.Context(main, info_name="evo2-tasks")
-    parts = [INTRO, *_overview(main, context), *_describe_group(main, context, level=2)]
-    return "\n".join(parts).rstrip() + "\n"
+    commands = {group: _commands_of(group) for group in GROUPS}
+    lines = [INTRO]
+    for group, members in commands.items():
+        lines += [f"| {group} | |", "| --- | --- |"]
+        lines += [
+            f"| [`{name}`](#{name}) | {command.get_short_help_str(limit=1000)} |"
+            for name, command in members.items()
+        ]
+        lines.append("")
+    for members in commands.values():
+        for name, command in members.items():
+            lines += _describe(command, click.Context(command, info_name=name, parent=context))
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def walk_commands(
-    group: click.Group, context: click.Context
-) -> Iterator[tuple[click.Command, click.Context]]:
-    """Each command below a group with its context, also those of inner groups."""
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if command is None or command.hidden:
-            continue
-        below = click.Context(command, info_name=name, parent=context)
-        if isinstance(command, click.Group):
-            yield from walk_commands(command, below)
-        else:
-            yield command, below
+def _commands_of(group: str) -> dict[str, Command]:
+    """The commands under a heading of the help, in the order of the help."""
+    return {
+        name: command
+        for name, command in main.commands.items()
+        if isinstance(command, Command) and command.group == group
+    }
 
 
-def _overview(group: click.Group, context: click.Context) -> list[str]:
-    rows = ["| command | what it does |", "| --- | --- |"]
-    for command, below in walk_commands(group, context):
-        link = _anchor(below)
-        rows.append(f"| [`{_name(below)}`](#{link}) | {command.get_short_help_str(limit=200)} |")
-    return [*rows, ""]
-
-
-def _describe_group(group: click.Group, context: click.Context, *, level: int) -> list[str]:
-    return [
-        line
-        for command, below in walk_commands(group, context)
-        for line in _describe_command(command, below, level=level)
-    ]
-
-
-def _describe_command(command: click.Command, context: click.Context, *, level: int) -> list[str]:
+def _describe(command: Command, context: click.Context) -> list[str]:
     usage = " ".join(command.collect_usage_pieces(context))
-    lines = [f"{'#' * level} `{_name(context)}`", ""]
-    lines += _paragraphs(command.help or "")
-    lines += ["```", f"{context.command_path} {usage}", "```", ""]
+    lines = [f"## `{context.info_name}`", "", *_paragraphs(command.help or "")]
+    lines += _block(f"{context.command_path} {usage}")
     found = [parameter.get_help_record(context) for parameter in command.params]
     records = [record for record in found if record is not None and record[1]]
     if records:
         lines += ["| option | meaning |", "| --- | --- |"]
         lines += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in records]
         lines.append("")
-    if command.epilog:
-        lines += _paragraphs(command.epilog)
-    return lines
+    return [*lines, "For example:", "", *_block(command.example)]
 
 
 def _paragraphs(text: str) -> list[str]:
-    """The paragraphs of a help text; click keeps the lines of one that begins with a ``BS``."""
+    """The paragraphs of a help text; a backspace marks one whose lines click keeps."""
     lines: list[str] = []
     for paragraph in inspect.cleandoc(text).partition("\f")[0].split("\n\n"):
-        if paragraph.startswith("\b\n"):
-            lines += _preformatted(paragraph.removeprefix("\b\n"))
-        else:
-            lines += [paragraph, ""]
+        kept = paragraph.startswith("\b\n")
+        lines += _block(paragraph.removeprefix("\b\n")) if kept else [paragraph, ""]
     return lines
 
 
-def _preformatted(paragraph: str) -> list[str]:
-    """Lines that keep their ends, as a block of code below the words that introduce it."""
-    first, *rest = paragraph.splitlines()
-    title = [first, ""] if first.endswith(":") and rest else []
-    block = inspect.cleandoc("\n" + "\n".join(rest if title else [first, *rest]))
-    return [*title, "```", block, "```", ""]
-
-
-def _name(context: click.Context) -> str:
-    """The words after ``evo2-tasks``."""
-    return context.command_path.partition(" ")[2]
-
-
-def _anchor(context: click.Context) -> str:
-    return _name(context).replace(" ", "-")
+def _block(text: str) -> list[str]:
+    return ["```", *text.splitlines(), "```", ""]
 
 
 def _cell(text: str) -> str:
