@@ -73,6 +73,7 @@ ROOMS = {
     "scoring": room(
         "branches deltas finite likelihood passes readouts reference score windows",
         "evo2",
+        "genome",
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},
         with_torch="branches finite likelihood reference score",
     ),
@@ -82,6 +83,7 @@ ROOMS = {
         "errors",
         "genome",
         "io",
+        "layout",
         "scoring",
         never=TORCH | FRONT,
     ),
