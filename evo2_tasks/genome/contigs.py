@@ -99,7 +99,7 @@ class ContigNames:
             names = ", ".join(sorted(candidates))
             self._log(
                 logging.WARNING,
-                "contig '%s' was not found: %s match it; map it to one in contig_aliases",
+                "contig '%s' was not found: several match (%s); map it to one in contig_aliases",
                 shown(contig),
                 shown(names),
             )

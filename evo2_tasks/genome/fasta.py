@@ -17,7 +17,7 @@ from evo2_tasks.io.bgzip import HEADER_BYTES, find_compression
 from evo2_tasks.io.lines import read_chunks
 from evo2_tasks.io.words import shown, shown_path
 
-# The characters that an index counts as bases. Besides letters these are rare symbols, as for gaps.
+# The characters that an index counts as bases: letters, and rare symbols such as those of gaps.
 _SYMBOLS = bytes(code for code in range(33, 127) if code != ord(">"))
 
 

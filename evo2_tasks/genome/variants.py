@@ -235,19 +235,10 @@ def open_variants(
     path = Path(path)
     file_format = find_format(path, has_regions=bool(saturate))
     filters = filters or Filters()
-    _check_use(path, file_format, saturate)
+    _check_saturate(path, file_format, saturate)
     reader: VariantReader
-    if file_format == "bcf":
-        reader = BcfReader(path, carry, regions)
-    elif regions is not None:
-        if file_format != "vcf" or find_compression(path) != "bgzip":
-            raise InputError(
-                f"{shown_path(path)}: regions need a VCF that is compressed with bgzip and "
-                f"indexed, or an indexed BCF; make one with: bgzip FILE, then: tabix -p vcf FILE.gz"
-            )
-        reader = VcfRegionReader(path, carry, regions)
-    elif file_format == "vcf":
-        reader = VcfReader(path, carry)
+    if regions is not None or file_format in ("vcf", "bcf"):
+        reader = _open_records(path, file_format, carry, regions)
     elif file_format in WITHOUT_BASES:
         if reference is None:
             raise ValueError("a list of variants and a BED file need a reference")
@@ -263,7 +254,23 @@ def open_variants(
     return VariantSource(path, file_format, reader, filters, numbers)
 
 
-def _check_use(path: Path, file_format: Format, saturate: Collection[Kind]) -> None:
+def _open_records(
+    path: Path, file_format: Format, carry: Sequence[str], regions: Sequence[str] | None
+) -> VariantReader:
+    """Open a VCF or BCF; other formats have no regions to read."""
+    if file_format == "bcf":
+        return BcfReader(path, carry, regions)
+    if regions is None:
+        return VcfReader(path, carry)
+    if file_format != "vcf" or find_compression(path) != "bgzip":
+        raise InputError(
+            f"{shown_path(path)}: regions need a VCF that is compressed with bgzip and indexed, "
+            f"or an indexed BCF; make one with: bgzip FILE, then: tabix -p vcf FILE.gz"
+        )
+    return VcfRegionReader(path, carry, regions)
+
+
+def _check_saturate(path: Path, file_format: Format, saturate: Collection[Kind]) -> None:
     """Make sure that ``saturate`` is set for a BED file, and for no other format."""
     if file_format == "bed" and not saturate:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Opening what a step reads: variants and reference as the settings name them."""
+"""Opening the variants and the reference of a step, as its settings name them."""
 
 import logging
 from pathlib import Path
@@ -13,6 +13,7 @@ from evo2_tasks.genome.variants import (
     find_format,
     open_variants,
 )
+from evo2_tasks.io.words import shown_path
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +47,14 @@ def open_variant_set(settings: SplitSettings, path: Path) -> VariantSource:
     for key, name in settings.evaluated.items():
         if name in undefined:
             raise InputError(
-                f"variant_sets.{settings.variant_set}.{key}: the header of {path} defines no INFO "
-                f"field {name!r}. Correct the name, or add its ##INFO line to the header."
+                f"variant_sets.{settings.variant_set}.{key}: the header of "
+                f"{shown_path(path)} defines no INFO field {name!r}. Correct the "
+                "name, or add its ##INFO line to the header."
             )
     for name in sorted(undefined):
-        logger.warning("%s: no INFO field %r in the header; it is carried as text", path, name)
+        logger.warning(
+            "%s: no INFO field %r in the header; it is carried as text", shown_path(path), name
+        )
     return source
 
 

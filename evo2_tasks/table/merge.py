@@ -237,10 +237,10 @@ def _at(rows: pa.RecordBatch, wrong: Any) -> str:
 
 
 def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _Shard) -> None:
-    """Make sure that two aligned pieces describe the same alleles, and hold what the status says.
+    """Make sure that two aligned pieces have the same alleles, and scores that fit their status.
 
     Raises:
-        InputError: They do not; it names the file and the first such row.
+        InputError: They do not match. The message names the files and the first such row.
     """
     for key in ("record", "allele"):
         differs = pc.not_equal(placed.column(key), scored.column(key))

@@ -49,7 +49,7 @@ def test_the_table_of_the_user_goes_before_the_rule() -> None:
     assert names.resolve("chr2") == "chr2"
 
 
-def test_a_table_that_leads_nowhere_is_an_error() -> None:
+def test_an_alias_of_an_unknown_sequence_is_an_error() -> None:
     with pytest.raises(InputError, match=r"maps 'one' to 'chr9', but g\.fa has no sequence"):
         ContigNames({"chr1": 1}, {"one": "chr9"}, source="g.fa")
 
@@ -104,13 +104,13 @@ def test_another_length_is_another_sequence(report: Path, caplog: pytest.LogCapt
     assert "'NC_012920.1' has 16569 bases, but 16571" in caplog.text
 
 
-def test_what_is_no_report_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_report_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("chr1\t1\n")
     with pytest.raises(InputError, match="this is not an NCBI assembly report"):
         ContigNames({"chr1": 1}, assembly_report=tmp_path / "a.txt")
 
 
-def test_each_contig_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_contig_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     names = ContigNames({"chr1": 1, "MT": 1, "chrM": 1})
     for _ in range(3):
@@ -119,7 +119,7 @@ def test_each_contig_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     messages = [record.getMessage() for record in caplog.records]
     assert messages == [
         "contig '1' is 'chr1' in the reference, by the rule for the prefix chr and for M, MT",
-        "contig 'M' was not found: MT, chrM match it; map it to one in contig_aliases",
+        "contig 'M' was not found: several match (MT, chrM); map it to one in contig_aliases",
         *(
             rf"contig '{name}' was not found in reference, which has: chr1, MT, chrM; map it to "
             "one in contig_aliases"

@@ -164,7 +164,7 @@ def test_names_must_be_utf8(tmp_path: Path) -> None:
     assert Reference(write(tmp_path, ">é\nACGT\n", "utf8.fa")).fetch("é", 1, 3) == "CG"
 
 
-def test_gzip_is_no_bgzip(tmp_path: Path) -> None:
+def test_gzip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="compressed with gzip; a FASTA must be plain or"):
         Reference(write(tmp_path, gzip.compress(BASE.encode()), "g.fa.gz"))
 
@@ -227,7 +227,7 @@ def test_an_index_that_is_there_is_used(tmp_path: Path) -> None:
         ("chrX\t800\t6\t8\t9\n", "is shorter than its index states"),
     ],
 )
-def test_an_index_that_is_none(tmp_path: Path, index: str, message: str) -> None:
+def test_a_file_that_is_not_an_index_is_an_error(tmp_path: Path, index: str, message: str) -> None:
     path = write(tmp_path, BASE)
     write(tmp_path, index, "g.fa.fai")
     with pytest.raises(InputError, match=message):

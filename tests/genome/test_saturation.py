@@ -156,7 +156,7 @@ def test_order_and_numbers_of_a_site(tmp_path: Path, reference: Reference) -> No
     assert found == [(number, *row) for number, row in enumerate(expected, start=1)]
 
 
-def test_a_base_that_is_none_has_four_rows_with_a_status(
+def test_a_base_other_than_acgt_has_four_rows_with_a_status(
     tmp_path: Path, reference: Reference
 ) -> None:
     at = GENOME["chr1"].index("NRY")

@@ -109,9 +109,7 @@ def test_columns_that_cannot_be_found(
 
 
 @pytest.mark.parametrize("delimiter", [";", "|", " "])
-def test_columns_that_stand_apart_by_something_else_are_said(
-    tmp_path: Path, delimiter: str
-) -> None:
+def test_other_delimiters_are_named_in_the_error(tmp_path: Path, delimiter: str) -> None:
     text = "chrom\tpos\tref\talt\n1\t5\tA\tC\n".replace("\t", delimiter)
     with pytest.raises(
         InputError, match=f"are separated by '[{delimiter}]'; expected tabs or commas"
@@ -119,7 +117,7 @@ def test_columns_that_stand_apart_by_something_else_are_said(
         open_variants(write(tmp_path, text))
 
 
-def test_text_where_a_number_has_to_be_is_said_when_counting(tmp_path: Path) -> None:
+def test_counting_refuses_text_in_a_field_of_numbers(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "chr\tpos\tref\talt\tn\tempty\tF\n1\t5\tA\tC\t1\t.\t0.5\nbad\n1\t5\tA\tC\t2\t\tLOF\n",

@@ -135,7 +135,7 @@ BARE = "c\t1\t.\tA\tC\n"
     ],
 )
 @pytest.mark.parametrize("compress", [False, True])
-def test_formats_are_told_by_content(
+def test_formats_are_recognised_by_content(
     tmp_path: Path, text: str, file_format: str, compress: bool
 ) -> None:
     data = gzip.compress(text.encode()) if compress else text.encode()

@@ -62,7 +62,7 @@ def test_a_table_without_scores_has_none():
 
 
 @pytest.mark.parametrize("value", [None, "3", True])
-def test_what_is_no_number_is_named(tmp_path: Path, value: object):
+def test_a_value_that_is_not_a_number_is_named(tmp_path: Path, value: object):
     side = write_side(tmp_path, "1-of-1", tokens_run=value)
     with pytest.raises(InputError, match=r"1-of-1\.json: tokens_run is not a number"):
         read_shards([side])

@@ -106,6 +106,6 @@ def test_carry_fields_are_read_from_json():
         [{"name": "AF", "type": "int", "is_list": 1, "description": ""}],
     ],
 )
-def test_what_is_no_carry_field_is_refused(items):
+def test_other_objects_than_carry_fields_are_refused(items):
     with pytest.raises(InputError, match="carry fields"):
         read_carry_fields(items)
