@@ -1,4 +1,4 @@
-"""The result as bedGraph: the mean ``llr`` of the substitutions of each base."""
+"""The table as bedGraph: the mean ``llr`` of the substitutions at each position."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _KEYS: Final = ("contig", "pos", "alt", _ROW)
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """Effects of neighbouring positions of a contig, K of them, in order.
+    """Effects of K positions of a contig, in order.
 
     Attributes:
-        contig: As the reference spells it.
-        starts: 0-based. (K,)
-        means: Mean ``llr`` of the position's substitutions, each counted once, nats. (K,)
+        contig: Name of the contig in the reference.
+        starts: Positions, 0-based. (K,)
+        means: Mean ``llr`` of the substitutions at each position, each counted once, nats. (K,)
     """
 
     contig: str
@@ -42,17 +42,18 @@ class Effects:
 
 
 def read_effects(table: Path, *, folder: Path) -> Iterator[Effects]:
-    """Read the mean effect at each position that has a scored substitution of its base.
+    """Read the mean effect at each position with a scored substitution of one base.
 
     Args:
-        table: The result of ``merge``.
-        folder: Where rows are sorted that do not fit in memory.
+        table: The table that ``merge`` wrote.
+        folder: Folder for the temporary files of the sort.
 
     Yields:
-        Contigs in the order of their names, byte by byte, as UCSC's tools want them.
+        Positions in order. The contigs are sorted by the bytes of their names, as UCSC's tools
+        require.
 
     Raises:
-        InputError: The file is no such table.
+        InputError: The file cannot be read, or is not such a table.
     """
     contigs = sorted(distinct_values(table, "reference_contig"))
     sorted_rows = sort_rows(_numbered(read_snvs(table, contigs)), _KEYS, folder=folder)
@@ -60,7 +61,7 @@ def read_effects(table: Path, *, folder: Path) -> Iterator[Effects]:
         numbers, pos, alt = (rows[name].to_numpy() for name in _KEYS[:3])
         is_new_place = np.append(True, (np.diff(numbers) != 0) | (np.diff(pos) != 0))
         is_new = is_new_place | np.append(True, np.diff(alt) != 0)
-        # Regions that overlap, or an SNV that is there twice.
+        # An SNV counts once, also if overlapping regions or the input have it twice.
         llr = np.where(is_new, rows["llr"].to_numpy(), 0.0)
         places = np.flatnonzero(is_new_place)
         means = np.add.reduceat(llr, places) / np.add.reduceat(is_new.astype(np.int64), places)
@@ -71,7 +72,7 @@ def read_effects(table: Path, *, folder: Path) -> Iterator[Effects]:
 
 
 def _numbered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Rows with their number, so that the keys of no two are equal."""
+    """Add the row number to each row, so that no two rows have the same sort key."""
     num_before = 0
     for rows in tables:
         numbers = np.arange(num_before, num_before + rows.num_rows)
@@ -80,7 +81,7 @@ def _numbered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _whole_positions(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Sorted rows in pieces that end between two positions; none is empty."""
+    """Cut sorted rows into non-empty pieces that end between two positions."""
     pending: pa.Table | None = None
     for table in tables:
         rows = table if pending is None else pa.concat_tables([pending, table])
@@ -96,11 +97,11 @@ def _whole_positions(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def write(table: Path, out: Path) -> int:
-    """Write the mean effect of each position as bedGraph, compressed by bgzip if named ``.gz``.
+    """Write the mean effect of each position as bedGraph, bgzip-compressed if named ``.gz``.
 
     Args:
-        table: The result of ``merge``.
-        out: The file to write, without headings, sorted by contig and position.
+        table: The table that ``merge`` wrote.
+        out: The file to write. It has no header lines and is sorted by contig and position.
 
     Returns:
         Number of positions.

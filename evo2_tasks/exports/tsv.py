@@ -1,15 +1,15 @@
-r"""The result as tab-separated text that no reader can misunderstand.
+r"""The table as tab-separated text that every reader reads in the same way.
 
-One line per row, a header line above them. Rules of a text cell:
+A header line, then one line per row. Rules for a cell with text:
 
 - Control characters and line separators are written as ``\t``, ``\n``, ``\r``, ``\x1f``,
   ``\u2028``, a backslash as ``\\``; in a list also ``;`` as ``\x3b``.
-- A cell that a spreadsheet would take for a formula, or a reader for a quoted one (it begins with
-  ``=``, ``+``, ``-``, ``@``, their full-width forms, ``"`` or ``'``), and a cell of no characters
-  begin with ``'``. One ``'`` at the start is thus to be taken off.
+- A ``'`` is put before a cell that a spreadsheet would read as a formula or a reader as quoted text
+  (it begins with ``=``, ``+``, ``-``, ``@``, their full-width forms, ``"`` or ``'``), and before an
+  empty text. A reader removes one ``'`` at the start of a cell.
 
-Null is an empty cell. The values of a list are joined by ``;``. Numbers are written with as many
-digits as it takes to read the same number again.
+Null is an empty cell. The values of a list are joined by ``;``. Numbers have as many digits as are
+needed to read the same number again.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _ESCAPED_IN_LIST: Final = re.compile(f"[{_CONTROL};]")
 _NAMES: Final = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 
 _SPECIAL: Final = rf"[\x00-\x1f\x7f-\x9f\x{{2028}}\x{{2029}}\\;]|^[{_LEADING}]|^$"
-"""What needs a closer look, as RE2 spells it; all other text is written as it is."""
+"""RE2 pattern of the texts that may have to be escaped; all others are written unchanged."""
 
 
 def escape_text(text: str, *, in_list: bool = False) -> str:
-    """A text cell, or one value of a list."""
+    """Escape a cell with text, or one value of a list."""
     pattern = _ESCAPED_IN_LIST if in_list else _ESCAPED
-    escaped = pattern.sub(lambda found: _escape_character(found[0]), text)
+    escaped = pattern.sub(lambda match: _escape_character(match[0]), text)
     return "'" + escaped if not escaped or escaped[0] in _LEADING else escaped
 
 
@@ -52,7 +52,7 @@ def _escape_character(character: str) -> str:
 
 
 def _escape_texts(texts: Any, *, in_list: bool = False) -> Any:
-    """Escape a column: only the values that need it are touched one by one."""
+    """Escape a column of texts; only the values that may need it are looked at one by one."""
     special = pc.fill_null(pc.match_substring_regex(texts, _SPECIAL), False)
     if not pc.any(special).as_py():
         return texts
@@ -61,7 +61,7 @@ def _escape_texts(texts: Any, *, in_list: bool = False) -> Any:
 
 
 def _spell(column: Any) -> Any:
-    """A column as cells."""
+    """The cells of a column."""
     kind = column.type
     if pa.types.is_list(kind):
         items = column.flatten()
@@ -79,7 +79,7 @@ def _spell(column: Any) -> Any:
 
 
 def _offsets(lists: Any) -> Any:
-    """Where each list begins among the flattened items; a null list is an empty one."""
+    """Start of each list among the flattened items; a null list counts as empty."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).cast(pa.int32())
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
 
@@ -90,13 +90,13 @@ def format_header(schema: pa.Schema) -> str:
 
 
 def format_rows(rows: pa.RecordBatch) -> list[str]:
-    """A line for each row."""
+    """One line per row, without line ends."""
     cells = [_spell(column) for column in rows.columns]
     return cast(list[str], pc.binary_join_element_wise(*cells, "\t").to_pylist())
 
 
 def write(table: Path, out: Path) -> int:
-    """Write a table as tab-separated text, UTF-8, compressed by bgzip if it is named ``.gz``.
+    """Write a table as tab-separated UTF-8 text, bgzip-compressed if the file is named ``.gz``.
 
     Args:
         table: A Parquet file.

@@ -1,4 +1,4 @@
-"""The result as VCF: the user's file with INFO fields added, or one made from the table alone."""
+"""The table as VCF: the scored VCF with INFO fields added, or a VCF made from the table alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from evo2_tasks.table.sorting import sort_rows
 logger = logging.getLogger(__name__)
 
 VCF_COLUMNS: Final = ("status", "flags", *SCORE_COLUMNS)
-"""Columns that become INFO fields."""
+"""Columns that become INFO fields by default."""
 
 _KEY_COLUMNS: Final = ("record", "allele", "contig", "pos", "ref", "alt")
 _EXPORTABLE: Final = {
@@ -39,18 +39,18 @@ _EXPORTABLE: Final = {
 _PREFIX: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_.]*")
 
 _MAX_TBI: Final = 2**29
-"""Last position that an index of the older kind, ``.tbi``, can hold."""
+"""Last position that a ``.tbi`` index can hold; beyond it the index is ``.csi``."""
 
 
 @dataclass(frozen=True, slots=True)
 class VcfExport:
-    """What an export did.
+    """What an export wrote.
 
     Attributes:
-        records: Lines written.
-        annotated: Of these, lines with rows in the table.
-        left_out: Lines that no VCF can hold; the table has them.
-        index: The index beside the file; None where the lines are not sorted.
+        records: Number of lines written.
+        annotated: Number of these lines that have rows in the table.
+        left_out: Number of lines that VCF does not allow; they are in the table only.
+        index: The index next to the file; None if there is none.
     """
 
     records: int
@@ -62,7 +62,7 @@ class VcfExport:
 def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
     """Write a table as VCF: the scored VCF or BCF with INFO fields added.
 
-    Variants from a file of another format become a VCF without samples, from the table alone.
+    If the scored file has another format, the VCF is made from the table alone, without samples.
 
     Args:
         table: The table from ``merge``.
@@ -108,23 +108,24 @@ def export_vcf(
 ) -> VcfExport:
     """Write a bgzip-compressed VCF with the table's columns as INFO fields.
 
-    All lines, headers and samples of the input are kept, byte by byte but for the line ends. Lines
-    that no VCF can hold are left out and said in the log. A line with fewer than eight columns, or
-    without some of its samples, is filled up with ``.``. An index is made if the lines are sorted.
+    All header lines, data lines and samples of the input are kept byte by byte, except for the
+    line ends. Lines that VCF does not allow are left out and logged. A line with fewer than eight
+    columns, or with too few samples, is completed with ``.``. An index is made if the lines are
+    sorted.
 
     Args:
-        table: The result of ``merge``.
+        table: The table that ``merge`` wrote.
         target: The file to write, named ``.gz``.
-        variants: The VCF or BCF that was scored; None, for input that was none, writes a VCF
-            without samples from the table alone.
-        is_part: Whether the table holds only some of the file's lines, those of ``regions``. The
-            other lines are kept as they are.
-        columns: Columns to add.
-        prefix: What their names begin with in the VCF. Fields of an earlier export with this
-            prefix are replaced.
+        variants: The VCF or BCF that was scored; None makes a VCF without samples from the table
+            alone.
+        is_part: Whether the table has only some of the file's lines, those of ``regions``. The
+            other lines are kept unchanged.
+        columns: Columns of the table to add.
+        prefix: Start of the names of the INFO fields. Fields of an earlier export with this prefix
+            are replaced.
 
     Returns:
-        What was written.
+        Counts of the written lines, and the index.
 
     Raises:
         InputError: The table was not made from these variants, or a file cannot be read or
@@ -132,9 +133,13 @@ def export_vcf(
     """
     added = _choose(columns)
     if not _PREFIX.fullmatch(prefix):
-        raise InputError(f"export: prefix {prefix!r} cannot begin the name of an INFO field.")
+        raise InputError(
+            f"export: prefix {prefix!r} cannot be the start of the name of an INFO field."
+        )
     if target.suffix != ".gz":
-        raise InputError(f"{shown_path(target)}: the VCF is compressed. Name it .vcf.gz.")
+        raise InputError(
+            f"{shown_path(target)}: the output is compressed; its name must end in .vcf.gz."
+        )
     require_other_file(target, table, *([variants] if variants else []))
     provenance = read_provenance(table)
     tally = Tally(variants or table)
@@ -163,7 +168,7 @@ def export_vcf(
             for line in chain(meta, [header.columns], lines):
                 out.write(line + b"\n")
         with writing(target):
-            for suffix in (".tbi", ".csi"):  # of another file of this name
+            for suffix in (".tbi", ".csi"):  # indexes of an earlier file with this name
                 _beside(target, suffix).unlink(missing_ok=True)
     return VcfExport(
         tally.records, tally.annotated, tally.left_out, _write_index(target, tally, meta)
@@ -183,7 +188,7 @@ def _choose(names: Sequence[str]) -> list[Column]:
 def _read_rows(
     table: Path, provenance: Provenance, columns: Sequence[Column], prefix: str, *, folder: Path
 ) -> Iterator[Row]:
-    """Rows in the order of the input, with INFO as VCF spells it."""
+    """Rows in the order of the input, with the INFO entries of each as VCF text."""
     names = [*_KEY_COLUMNS, *(column.name for column in columns)]
     tables: Iterator[pa.Table] = (
         pa.Table.from_batches([batch]) for batch in read_rows(table, names)
@@ -201,7 +206,7 @@ def _read_rows(
 
 
 def _spell(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values as VCF text: ``.`` for none, flags joined by ``&``, numbers to the last digit."""
+    """Values as VCF text: ``.`` for null, flags joined by ``&``, numbers with all their digits."""
     if pa.types.is_list(values.type):
         texts = pc.binary_join(values.cast(pa.list_(pa.string())), "&")
         return pc.if_else(pc.equal(texts, ""), ".", texts)
@@ -215,7 +220,7 @@ def _beside(target: Path, suffix: str) -> Path:
 def _write_index(target: Path, tally: Tally, meta: tuple[bytes, ...]) -> Path | None:
     if not tally.is_sorted:
         logger.warning(
-            "%s: not indexed, since the records are not sorted by contig and position.",
+            "%s: no index was made, because the records are not sorted by contig and position.",
             shown_path(target),
         )
         return None
@@ -229,6 +234,6 @@ def _write_index(target: Path, tally: Tally, meta: tuple[bytes, ...]) -> Path | 
                 str(target), preset="vcf", force=True, csi=is_long, index=str(temporary)
             )
     except OSError as error:
-        logger.warning("%s: not indexed: %s.", shown_path(target), first_line(error))
+        logger.warning("%s: no index was made: %s.", shown_path(target), first_line(error))
         return None
     return index

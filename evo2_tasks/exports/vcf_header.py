@@ -85,14 +85,14 @@ def repair_header(source: Path, header: VcfHeader, first_line: bytes | None) -> 
 def add_definitions(
     meta: Sequence[bytes], columns: Sequence[Column], provenance: Provenance, prefix: str
 ) -> tuple[bytes, ...]:
-    """Add the lines that define our INFO fields and name the model.
+    """Add the lines that define our INFO fields and state version, model and signature.
 
     Args:
         meta: Header lines that begin with ``##``. Lines of an earlier export with this prefix are
             left out.
         columns: The table's columns that become INFO fields.
-        provenance: Where the table comes from.
-        prefix: What the names of our INFO fields begin with.
+        provenance: Version, model and signature of the table.
+        prefix: Start of the names of our INFO fields.
     """
     values = {
         "version": provenance.version,

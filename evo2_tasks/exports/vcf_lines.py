@@ -1,4 +1,4 @@
-"""Data lines of the VCF export: the table's rows put on the lines that they came from."""
+"""Data lines of the VCF export: the lines of the input with the INFO of the table's rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ _CONTIG: Final = re.compile(rb'<[^\0,<>]+>|[^\0,<>"\[ ]([^\0,<>]*[^\0,<> ])?')
 
 
 def _bad_names(separator: str, end: str) -> re.Pattern[bytes]:
-    """Names that htslib cannot add to a header that lacks them, in a cell of several names."""
+    """A pattern for cells with a name that htslib cannot add to a header.
+
+    Args:
+        separator: What separates the names in the cell.
+        end: What ends a name, besides the separator.
+    """
     inside = f"[^{separator}{end}]*"
     wrong = f'[ "\\[]|{inside}[,<>]|{inside} (?:[{separator}{end}]|$)'
     return re.compile(f"(?:^|{separator})(?:{wrong})".encode())
@@ -33,32 +38,32 @@ _BAD_NAMES: Final = (
     (7, "INFO field", _bad_names(";", "=")),
     (8, "FORMAT field", _bad_names(":", "")),
 )
-"""Number of the column, what it names, and how a wrong name looks."""
+"""Number of the column, what its names are, and the pattern of a cell with a wrong name."""
 
 _ALLELE: Final = re.compile(r"[!-+\--~]+")  # printable and no comma
 
 _MAX_POS: Final = (2**31 - 1) * 2**32 + 2**31 - 1
-"""Last position that htslib reads."""
+"""Last position that htslib can read."""
 
 _NUM_LOGGED: Final = 10
 
 _NO_INFO: Final = (b".", b"")
 
 Row = tuple[int, int, str | None, int | None, str | None, str | None, str]
-"""record, allele, contig, pos, ref, alt, INFO as it is for this allele alone."""
+"""record, allele, contig, pos, ref, alt, and the INFO entries of this allele."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was written so far, and whether an index can be made of it.
+    """Counts the written lines, and keeps what is needed to make an index.
 
     Attributes:
-        source: Named in the log.
-        records: Lines written.
-        annotated: Of these, lines with rows in the table.
-        left_out: Lines that no VCF can hold.
-        is_sorted: Whether each contig's lines stand together, by position.
-        end: Largest end of a REF allele.
+        source: The file of variants, or the table, for messages.
+        records: Number of lines written.
+        annotated: Number of these lines that have rows in the table.
+        left_out: Number of lines that VCF does not allow.
+        is_sorted: Whether the lines of each contig are together and sorted by position.
+        end: Largest 1-based last position of a REF allele.
     """
 
     source: Path
@@ -71,7 +76,7 @@ class Tally:
     _last: tuple[bytes, int] = (b"", 0)
 
     def add(self, contig: bytes, pos: int, ref_length: int, *, is_annotated: bool) -> None:
-        """Count a line that is written."""
+        """Count a written line."""
         self.records += 1
         self.annotated += is_annotated
         self.end = max(self.end, pos + ref_length - 1)
@@ -83,7 +88,7 @@ class Tally:
         self._last = (contig, pos)
 
     def leave_out(self, place: str, reason: str) -> None:
-        """Count and report a line that is not written."""
+        """Count and log a line that is left out."""
         self.left_out += 1
         if self.left_out <= _NUM_LOGGED:
             logger.warning(
@@ -91,7 +96,7 @@ class Tally:
             )
 
     def report(self) -> None:
-        """Say how many lines were not written, if they were not reported one by one."""
+        """Log the number of lines that were left out, if there were too many to log each."""
         if self.left_out > _NUM_LOGGED:
             logger.warning(
                 "%s: %d records are left out of the VCF.", shown_path(self.source), self.left_out
@@ -109,17 +114,20 @@ def annotate_lines(
     keys: frozenset[bytes],
     is_part: bool,
 ) -> Iterator[bytes]:
-    """Add the rows' INFO to the lines that the rows were made from.
+    """Add the INFO entries of the rows to the lines that the rows were made from.
 
     Args:
-        lines: Data lines of the input and their numbers.
-        rows: Rows of the table, by record and allele.
-        tally: Counts what is done.
-        table: Named in errors.
-        num_samples: Sample columns that each line must have.
-        prefix: What the names of our INFO fields begin with.
-        keys: The names; fields of an earlier export are replaced.
-        is_part: Whether the table holds only some of the lines.
+        lines: Data lines of the input with their line numbers.
+        rows: Rows of the table, sorted by record and allele.
+        tally: Counts the lines.
+        table: The table, for messages.
+        num_samples: Number of sample columns that each line must have.
+        prefix: Start of the names of our INFO fields.
+        keys: The full names of our INFO fields. Existing fields of these names are replaced.
+        is_part: Whether the table has only some of the lines.
+
+    Yields:
+        Lines of the output, without line ends.
 
     Raises:
         InputError: The table was not made from these lines.
@@ -153,14 +161,14 @@ def annotate_lines(
 
 
 def _place(rows: Sequence[Row], number: int) -> str:
-    """A line as messages name it: by its record, which a part of a table may not hold."""
+    """How a message names a line: by its record, if the table has it, and its number."""
     return f"record {rows[0][0]} (line {number})" if rows else f"line {number}"
 
 
 def _other_table(table: Path, source: Path, number: int) -> InputError:
     return InputError(
-        f"{shown_path(source)}: line {number} is not the record that {shown_path(table)} has "
-        "there. Name the file that was scored."
+        f"{shown_path(source)}: line {number} is not the next record of {shown_path(table)}. Name "
+        "the file that was scored."
     )
 
 
@@ -206,7 +214,7 @@ def _why_no_vcf(data: DataLine | str, line: bytes) -> str:
 
 
 def _complete(cells: list[bytes], num_samples: int) -> None:
-    """Fill a line up to the columns that its header has."""
+    """Add missing columns, as many as the header has."""
     cells += [b"."] * (len(COLUMNS) - len(cells))
     if num_samples:
         samples = cells[8].split(b"\t") if len(cells) > 8 else [b"."]
@@ -223,7 +231,7 @@ def _other_info(info: bytes, keys: frozenset[bytes]) -> bytes:
 
 
 def _info(rows: Sequence[Row]) -> bytes:
-    """One entry per key, one value per ALT allele; a record without ALT has none to describe."""
+    """INFO entries with one value per ALT allele; empty for a record without ALT."""
     texts = [row[6] for row in rows if row[1] > 0]
     if len(texts) < 2:
         return "".join(texts).encode()
@@ -234,20 +242,23 @@ def _info(rows: Sequence[Row]) -> bytes:
 
 
 def make_lines(rows: Iterable[Row], tally: Tally) -> Iterator[bytes]:
-    """Lines made from the rows alone, without ID, QUAL, FILTER and samples.
+    """Make lines from the table alone, without ID, QUAL, FILTER and samples.
 
-    The neighbouring rows of a record that share position and REF share a line.
+    Consecutive rows of a record with the same position and REF become one line.
 
     Args:
-        rows: Rows of the table, by record and allele.
-        tally: Counts what is done.
+        rows: Rows of the table, sorted by record and allele.
+        tally: Counts the lines.
+
+    Yields:
+        Lines without line ends.
     """
     for (record, *_), rows_of_line in groupby(rows, key=itemgetter(0, 3, 4)):
         group = list(rows_of_line)
         _, _, contig, pos, ref, _, _ = group[0]
         alts = ["." if row[5] is None else row[5] for row in group]
         if contig is None or pos is None or ref is None:
-            tally.leave_out(f"record {record}", "it could not be read, or has no bases")
+            tally.leave_out(f"record {record}", "it could not be read or has no bases")
         elif not 0 <= pos <= _MAX_POS:
             tally.leave_out(f"record {record}", "its position is out of range")
         elif not (contig.isprintable() and is_vcf_contig(contig.encode())):

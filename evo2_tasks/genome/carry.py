@@ -1,4 +1,4 @@
-"""INFO fields and fixed columns that go along with the alleles, typed by the header."""
+"""INFO fields and fixed columns that are carried along with the alleles, typed by the header."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FLOAT = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)
 
 @dataclass(frozen=True, slots=True)
 class InfoField:
-    """A definition of an INFO field, as the header gives it."""
+    """The definition of an INFO field in the header."""
 
     id: str
     number: str
@@ -51,23 +51,25 @@ class InfoField:
 
     @property
     def spread(self) -> Literal["scalar", "list", "alt", "allele"]:
-        """How its values fall to the alleles."""
+        """How the values are assigned to the alleles."""
         return "scalar" if self.value_type == "bool" else _SPREADS.get(self.number, "list")
 
 
 class CarriedColumns:
     """The values of the carried fields, record by record.
 
-    A value of ``Number=A`` falls to its allele, one of ``Number=R`` to the allele of its number
-    (the reference's is left out), other lists go along whole. A value that is not of its type, or
-    a list that is not of its length, is null, and the log says so.
+    Each value of ``Number=A`` goes to its allele. Each value of ``Number=R`` goes to the allele of
+    its number, without the value of the reference allele. Other lists go to every allele as a
+    whole. A value that does not have the type of its field, or a list that does not have the right
+    length, is null and is logged.
 
     Args:
         source: Name of the file, for messages.
-        carry: Names: INFO fields, ``ID``, ``QUAL``, ``FILTER``, or ``INFO/ID`` where an INFO field
-            has the name of a column.
-        info: The definitions of the header; a field without one is text.
-        percent_encoded: Whether text values spell special characters as ``%3B`` (VCF 4.3).
+        carry: Names of INFO fields, ``ID``, ``QUAL``, ``FILTER``, or for example ``INFO/ID`` if an
+            INFO field has the name of a column.
+        info: The definitions in the header; a field without a definition is text.
+        percent_encoded: Whether text has special characters written as for example ``%3B``
+            (VCF 4.3).
     """
 
     def __init__(
@@ -121,11 +123,11 @@ class CarriedColumns:
         return list(zip(*columns, strict=True))
 
     def log_problems(self) -> None:
-        """Say how many values did not fit their definition, once per field, and count anew."""
+        """Log once per field how many values did not fit its definition, and reset the counts."""
         for name, (count, example) in self._problems.items():
             logger.warning(
-                "%s: carry: %d values of '%s' do not fit the header's definition and are null; "
-                "the first is '%s'",
+                "%s: carry: %d values of '%s' do not fit the definition in the header and are "
+                "null; the first is '%s'",
                 self._source,
                 count,
                 shown(name),
@@ -134,16 +136,16 @@ class CarriedColumns:
         self._problems.clear()
 
     def _find_items(self, info: bytes) -> dict[bytes, str]:
-        """The wanted items of an INFO column; of several with one key the first counts."""
-        found: dict[bytes, str] = {}
+        """The carried items of an INFO column; of several with one key the first counts."""
+        items: dict[bytes, str] = {}
         for item in info.split(b";"):
             key, _, value = item.partition(b"=")
-            if key in self._info and key not in found:
-                found[key] = decode(value)
-        return found
+            if key in self._info and key not in items:
+                items[key] = decode(value)
+        return items
 
     def _spread(self, field: InfoField, text: str | None, alts: Sequence[str]) -> Sequence[object]:
-        """One field's value for each allele; ``text`` is null where the record lacks the field."""
+        """A field's value for each allele; ``text`` is None if the record lacks the field."""
         if field.value_type == "bool":
             return (text is not None,) * len(alts)
         if text is None or text == ".":
@@ -176,7 +178,7 @@ class CarriedColumns:
 
 
 def parse_number(text: str, value_type: FieldType) -> int | float | None:
-    """A number in plain decimal notation; null if the text is none, or no integer of 64 bits."""
+    """A number in decimal notation; None if it is not a number of this type, or not 64-bit."""
     if value_type == "int" and _INTEGER.fullmatch(text):
         value = int(text)
         return value if -(2**63) <= value < 2**63 else None
@@ -185,5 +187,5 @@ def parse_number(text: str, value_type: FieldType) -> int | float | None:
     return None
 
 
-def _decode_percent(found: re.Match[str]) -> str:
-    return chr(int(found[1], 16))
+def _decode_percent(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16))

@@ -1,4 +1,4 @@
-"""The records that the readers of variant files produce, whatever the format."""
+"""The records that the readers of variant files produce, for every format."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ FieldType = Literal["string", "int", "float", "bool"]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One allele of one record: what becomes one row of the table.
+    """One allele of one record, which becomes one row of the table.
 
     Attributes:
-        record: 0-based number of the data line, row or BCF record among those read.
-        allele: 1-based as in GT, or among the alleles of a region; 0 where the record names no
+        record: 0-based number of the data line, row or BCF record, among those that were read.
+        allele: 1-based number as in GT, or among the alleles of a region; 0 if the record has no
             alternate allele or is invalid.
-        contig: Name as the input spells it; null in an invalid record, as all keys are.
+        contig: Name in the input. In an invalid record contig, pos, ref and alt are null.
         pos: 1-based position of the first base of ``ref``.
-        ref: Upper case if it is letters only, else as spelled; null in a row without an allele.
-        alt: One allele, spelled by the same rule.
-        status: Set only where reading decides it: ``invalid_record``, ``filtered``, or why a region
-            or a deletion of a length has no bases.
+        ref: Upper case if it has letters only, else as in the input; null in a row without an
+            allele.
+        alt: One alternate allele, written by the same rule.
+        status: Set only if reading decides it: ``invalid_record``, ``filtered``, or why a region or
+            a deletion with a length has no bases.
         carried: One value for each of the source's ``carry_fields``.
     """
 
@@ -45,13 +46,13 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What to leave out; a row that is left out keeps its place with the status ``filtered``.
+    """Which alleles to keep. The others keep their row, with the status ``filtered``.
 
     Attributes:
-        pass_only: Keep records whose FILTER is exactly ``PASS`` (``.``, not filtered, is not).
-        max_length: Keep alleles whose ``ref`` and ``alt``, as spelled, have at most so many bases.
-            Alleles that are not letters (``<DEL>``, ``*``) have no length and are kept.
-        contigs: Keep these contigs, as the input spells them.
+        pass_only: Keep records whose FILTER is exactly ``PASS``; ``.`` (not filtered) is not kept.
+        max_length: Keep alleles whose ``ref`` and ``alt`` in the input have at most this many
+            bases. Alleles that are not letters (``<DEL>``, ``*``) have no length and are kept.
+        contigs: Keep these contigs, by their names in the input.
     """
 
     pass_only: bool = False
@@ -61,14 +62,14 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class CarryField:
-    """A column or INFO field that goes along to the output.
+    """A column or INFO field of the input that is carried along to the output.
 
     Attributes:
-        name: As the user asked for it.
+        name: Name in the config.
         type: Type of a value, or of the values in a list.
         is_list: Whether each allele holds a list of values.
-        description: From the header of the file, empty if it has none.
-        is_defined: Whether the file says that there is such a field.
+        description: Description in the header of the file; empty if there is none.
+        is_defined: Whether the header of the file defines the field.
     """
 
     name: str
@@ -79,12 +80,12 @@ class CarryField:
 
 
 class Record(NamedTuple):
-    """A readable record: every field is there and ``pos`` is an integer.
+    """A record that can be read: it has all fields, and ``pos`` is an integer.
 
-    ``alts`` is ``(".",)`` where the record names no alternate allele. ``filters`` is the text of
-    FILTER, null where the record has none. ``carried`` holds one tuple for each of ``alts``, or is
-    empty if nothing is carried. A record of many alleles comes in pieces, of which all but the
-    first ``goes_on``.
+    ``alts`` is ``(".",)`` if the record has no alternate allele. ``filters`` is the text of FILTER,
+    or null if the record has none. ``carried`` has one tuple for each of ``alts``, or is empty if
+    nothing is carried. A record with many alleles comes in pieces; ``goes_on`` is true for all
+    pieces but the first.
     """
 
     contig: str
@@ -97,10 +98,10 @@ class Record(NamedTuple):
 
 
 class NoAllele(NamedTuple):
-    """What a record says of bases that the reference does not have: one row, allele 0.
+    """The part of a record that gives no allele, for example bases outside the reference.
 
-    It comes before the pieces of its record. ``status`` says what is wrong at ``pos``, ``carried``
-    is as in a row.
+    It becomes one row with allele 0, and comes before the pieces of its record. ``status`` is why
+    there is no allele at ``pos``; ``carried`` is as in a row.
     """
 
     contig: str
@@ -110,7 +111,7 @@ class NoAllele(NamedTuple):
 
 
 class InvalidRecord(NamedTuple):
-    """A record that cannot be read: why, and on which line of the file, from 1, if it has lines."""
+    """A record that cannot be read: the reason, and its line (from 1) if the file has lines."""
 
     reason: str
     line: int | None = None
@@ -118,7 +119,7 @@ class InvalidRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VariantCounts:
-    """What a pass over a source has read."""
+    """What one pass over a source has read."""
 
     records: int = 0
     alleles: int = 0

@@ -1,1 +1,1 @@
-"""Files, text lines, digests, words for messages, progress and interruption."""
+"""Files, digests, bgzip, text lines, VCF text, messages, progress and interruption."""

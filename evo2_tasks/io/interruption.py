@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT as a question that long work asks itself where it can stop.
+"""SIGTERM and SIGINT: long work stops at the next point where nothing is lost.
 
-SLURM sends SIGTERM before it kills a job: at its time limit, when another job preempts it, when a
-person cancels it.
+SLURM sends SIGTERM before it kills a job: at the job's time limit, when another job preempts it, or
+when a user cancels it.
 """
 
 import logging
@@ -20,14 +20,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(BaseException):
-    """The process was told to stop; what it has finished is kept, and a rerun goes on from there.
+    """The process received a signal to stop. Finished parts are kept, and a rerun continues there.
 
-    Not an ``Exception``, as KeyboardInterrupt is none: nothing that handles errors may catch it.
+    Like KeyboardInterrupt it is not an ``Exception``, so that no handler of errors catches it.
     """
 
 
 def raise_on_sigterm() -> None:
-    """Make SIGTERM end this process as Ctrl-C does, where it stands and with its files tidied."""
+    """Make SIGTERM end this process as Ctrl-C does: at once, and with temporary files removed."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise Interrupted
@@ -36,10 +36,11 @@ def raise_on_sigterm() -> None:
 
 
 class Interruption:
-    """Lets work end at a point of its own choice; use it as a context manager in the main thread.
+    """Lets work choose where it stops after a signal.
 
-    After a signal the work has ``GRACE_S`` seconds until it asks :meth:`check`; then the process
-    exits where it stands. All files appear by atomic rename, so that leaves nothing half-written.
+    Use it as a context manager in the main thread. After a signal the work has ``GRACE_S`` seconds
+    to call :meth:`check`. Then the process exits. All files appear by atomic rename, so no file is
+    left half-written.
     """
 
     def __init__(self) -> None:
@@ -47,8 +48,8 @@ class Interruption:
         self._awake, self._wake = -1, -1
 
     def __enter__(self) -> Self:
-        # The interpreter handles a signal between two of its instructions, and one of those may be
-        # a long product of matrices. The byte that it writes here at once reaches the thread.
+        # Python runs a signal's handler between two instructions, and one of these may be a long
+        # matrix multiplication. The byte that is written to this pipe reaches the thread at once.
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old_wake = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         self._old = {number: signal.signal(number, self._note) for number in SIGNALS}
@@ -69,10 +70,10 @@ class Interruption:
         os.close(self._wake)
 
     def check(self) -> None:
-        """Stop here if the process was told to.
+        """Stop here if the process has received a signal.
 
         Raises:
-            Interrupted: It was.
+            Interrupted: The process has received a signal.
         """
         if self._signal is not None:
             raise Interrupted(signal.Signals(self._signal).name)
@@ -81,15 +82,15 @@ class Interruption:
         self._signal = number
 
     def _watch(self) -> None:
-        """Exit, some seconds after a signal came and the work has not ended."""
-        told = False
-        while not told:
+        """Exit if the work has not ended some seconds after a signal."""
+        is_signalled = False
+        while not is_signalled:
             select.select([self._awake], [], [])
-            written = os.read(self._awake, 64)
-            told = any(number in SIGNALS for number in written)
-            if not written:  # the other end is closed: the work has ended
+            numbers = os.read(self._awake, 64)
+            is_signalled = any(number in SIGNALS for number in numbers)
+            if not numbers:  # the other end is closed: the work has ended
                 break
-        if told and not self._ended.wait(GRACE_S):
-            logger.error("interrupted in the middle of a batch; what is finished is kept")
+        if is_signalled and not self._ended.wait(GRACE_S):
+            logger.error("interrupted in the middle of a batch; finished parts are kept")
             os._exit(EXIT_INTERRUPTED)
         os.close(self._awake)

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then in the log."""
+"""Progress of long work: a bar on a terminal, and a line in the log at intervals."""
 
 import logging
 import time
@@ -13,11 +13,11 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
-    """Counts work done; use it as a context manager.
+    """Counts finished work and reports it; use it as a context manager.
 
     Args:
-        task: What is done, as the log says it.
-        total: How much there is to do.
+        task: Name of the work in the log.
+        total: Amount of all the work.
         unit: What is counted, in the plural.
     """
 
@@ -26,7 +26,7 @@ class Progress:
         self._total = total
         self._unit = unit
         self._done = self._skipped = 0
-        self._started = self._said = time.monotonic()
+        self._started = self._logged = time.monotonic()
         # disable=None: no bar where standard error is no terminal
         self._bar = tqdm(total=total, desc=task, unit=f" {unit}", unit_scale=True, disable=None)
 
@@ -42,17 +42,17 @@ class Progress:
         self._bar.close()
 
     def skip(self, amount: int) -> None:
-        """Count work that was there already; it says nothing about the rate."""
+        """Count work that was finished before this run; it does not change the rate."""
         self._skipped += amount
         self._bar.update(amount)
 
     def add(self, amount: int) -> None:
-        """Count work that has been done."""
+        """Count finished work."""
         self._done += amount
         self._bar.update(amount)
         now = time.monotonic()
-        if now - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = now
+        if now - self._logged >= SECONDS_BETWEEN_LINES:
+            self._logged = now
             rate = self._done / (now - self._started)
             done = self._done + self._skipped
             left = max(0, self._total - done) / rate if rate else 0.0

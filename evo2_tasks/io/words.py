@@ -1,4 +1,4 @@
-"""Text of users and of other libraries as one safe line of a message."""
+"""Paths, values and errors as one line of a message, without control characters."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LONG: Final = 4096
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, on one line."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return next((line for line in said.splitlines() if line.strip()), type(error).__name__)
+    """The first line of an error's message, or the error's type if there is no message."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return next((line for line in text.splitlines() if line.strip()), type(error).__name__)
 
 
 def shown(text: object, limit: int = 80) -> str:
