@@ -1,4 +1,4 @@
-"""The command ``doctor``: what a model does on this device, in one file to send to a stranger."""
+"""The command ``doctor``: a report on how a model runs on this device, to send to somebody."""
 
 import logging
 import math
@@ -23,43 +23,43 @@ from evo2_tasks.verification.expected import Check, Finding, read_published, sta
 
 logger = logging.getLogger(__name__)
 
-# Of what `describe_machine` says: nothing that tells whose machine it is.
+# Keys of `describe_machine` that go into the report: none that identifies the machine or its owner.
 MACHINE = (
     *("version", "python", "torch", "transformers", "driver", "device", "device_class"),
     *("cpu_capability", "threads"),
 )
 PEAKS = ("peak_memory_mb", "peak_device_memory_mb")
 WINDOW_LENGTHS, QUICK_LENGTHS = (8_192, 65_536), (512, 2_048)
-SECONDS, QUICK_SECONDS = 10.0, 1.0  # that a rate is measured for
+SECONDS, QUICK_SECONDS = 10.0, 1.0  # duration of the measurement of a rate
 QUICK_MODES = ("off", "emulate")
-INNER_SIZES = (32, 4_096)  # products of a sum: one instruction, and many
+INNER_SIZES = (32, 4_096)  # products in one sum: those of one instruction, and of many
 OUTER_SIZE = 64
 
 
 def doctor(settings: ModelSettings, *, out: Path, quick: bool, threads: int | None) -> None:
-    """Measure a model on this device: its figures in every way of FP8, its speed, its FP8 products.
+    """Measure a model on this device: values in each FP8 mode, speed, FP8 matrix multiplication.
 
     Args:
         settings: The checkpoint, and how to run it.
-        out: The JSON file to write. It holds no path, no name of a machine or a user.
-        quick: Whether to leave the slow ways of FP8, and to measure short windows for a second.
+        out: The JSON file to write. It has no paths, and no names of machines or users.
+        quick: Whether to leave out the slow FP8 modes, and to measure short windows for a second.
         threads: CPU threads of the model; None leaves the choice to torch.
 
     Raises:
-        InputError: The checkpoint cannot be read or run, or the file not written.
+        InputError: The checkpoint cannot be read or run, or the file cannot be written.
     """
     loaded = load(settings, threads)
     model, release = loaded.model, release_of(settings)
-    checks = figures_to_take(release, quick=quick)
+    checks = choose_checks(release, quick=quick)
     own_mode = model.config.fp8
-    figures = {}
+    values = {}
     for mode in QUICK_MODES if quick else FP8_MODES:
         if mode != "off" and not model.config.has_fp8_scales:
-            figures[mode] = {"not_run": "the checkpoint has no FP8 scales"}
+            values[mode] = {"not_run": "the checkpoint has no FP8 scales"}
             continue
         model.config.fp8 = mode
-        logger.info("figures, fp8 %s", mode)
-        figures[mode] = take_figures(model, checks, loaded.dtype, compared=release is not None)
+        logger.info("values, fp8 %s", mode)
+        values[mode] = take_values(model, checks, loaded.dtype, compared=release is not None)
     model.config.fp8 = own_mode
     lengths, seconds = (QUICK_LENGTHS, QUICK_SECONDS) if quick else (WINDOW_LENGTHS, SECONDS)
     rates = [measure_rate(model, length, seconds) for length in lengths]
@@ -74,28 +74,29 @@ def doctor(settings: ModelSettings, *, out: Path, quick: bool, threads: int | No
             "dtype": loaded.dtype,
             "fp8": own_mode,
             "load_s": round(loaded.load_s, 3),
-            "figures": figures,
+            "figures": values,
             "rates": rates,
             "fp8_products": compare_products(model.device),
         },
     )
-    logger.info("%s: to be sent to whoever asked for it", out)
+    logger.info("%s written; send it to the person who asked for it", out)
 
 
-def figures_to_take(release: str | None, *, quick: bool) -> list[Check]:
-    """The checks of a release, those in short form that have one, else all if there is time.
+def choose_checks(release: str | None, *, quick: bool) -> list[Check]:
+    """The checks of a release: their short forms, or all checks if there is no short form.
 
-    Of any other model it is what is published of the 1B, to be measured and not compared.
+    For a model that is not a release these are the checks of the 1B, which are then only measured.
+    With ``quick``, checks without a short form are left out.
     """
     checks = read_published(release or "evo2_1b_base").checks
     short = [check.shortened() for check in checks if check.num_short]
     return short if short or quick else list(checks)
 
 
-def take_figures(
+def take_values(
     model: Evo2ForCausalLM, checks: list[Check], dtype: str, *, compared: bool
 ) -> dict[str, Any]:
-    """Measure a model, and compare it with the figures if it is the model that they are of."""
+    """Measure a model, and compare it with the known values if they are those of this model."""
     started = time.monotonic()
     here = arithmetic_of(model, dtype)
     measured: dict[str, dict[str, list[float | None]]] = {}
@@ -116,10 +117,10 @@ def take_figures(
 
 
 def measure_rate(model: Evo2ForCausalLM, length: int, seconds: float) -> dict[str, Any]:
-    """How fast windows go through the model one by one, and the memory up to then."""
+    """Rate of the model for windows of one length, one at a time, and the peak memory so far."""
     rng = random.Random(1)  # noqa: S311 - no secret
     window = bytes(rng.choices(b"ACGT", k=length))
-    num_windows = -1  # the first is to warm up
+    num_windows = -1  # the first one warms up
     started = time.monotonic()
     try:
         while num_windows < 1 or time.monotonic() - started < seconds:
@@ -137,14 +138,15 @@ def measure_rate(model: Evo2ForCausalLM, length: int, seconds: float) -> dict[st
 
 
 def compare_products(device: torch.device) -> dict[str, Any]:
-    """Which of our rules the FP8 products of a device follow, counted by sums of equal bits.
+    """Compare the FP8 matrix multiplication of a device with each of our FP8 modes, bit by bit.
 
     Args:
-        device: Where to multiply, by ``torch._scaled_mm``.
+        device: The device that multiplies, with ``torch._scaled_mm``.
 
     Returns:
-        By products of a sum, and by torch's two ways of summing: how many sums are those of each
-        mode, of how many; or why there are none.
+        ``sums``, the number of sums of each multiplication, and for each number of products in a
+        sum and each of torch's two ways of summing, the number of sums that have the same bits in
+        each mode. Or ``not_run``, the reason why the device did not multiply.
     """
     generator = torch.Generator().manual_seed(1)
     counts: dict[str, Any] = {"sums": OUTER_SIZE**2}
@@ -158,7 +160,7 @@ def compare_products(device: torch.device) -> dict[str, Any]:
             try:
                 sums = _scaled_product(x, weight, device, is_fast=is_fast)
             except (RuntimeError, ValueError, NotImplementedError) as error:
-                # What it says may hold paths.
+                # The message of the error may have paths.
                 return {"not_run": f"torch._scaled_mm: {type(error).__name__}"}
             counts[f"{inner}, {name}"] = {
                 mode: int((sums == rule).sum()) for mode, rule in rules.items()
@@ -169,7 +171,7 @@ def compare_products(device: torch.device) -> dict[str, Any]:
 def _scaled_product(
     x: torch.Tensor, weight: torch.Tensor, device: torch.device, *, is_fast: bool
 ) -> torch.Tensor:
-    """Sums of E4M3 products by the device's own FP8, float32 on the CPU."""
+    """Matrix product of E4M3 numbers by the device's own FP8, as float32 on the CPU."""
     one = torch.ones((), device=device)
     return torch._scaled_mm(
         x.to(device, torch.float8_e4m3fn),

@@ -1,4 +1,4 @@
-"""The command ``verify``: is this checkpoint, on this device and in this precision, the model?"""
+"""The command ``verify``: whether a checkpoint gives its known values on this device."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -31,34 +31,35 @@ from evo2_tasks.verification.expected import (
 
 logger = logging.getLogger(__name__)
 
-# Widths of the bands of one's own figures, nats per token and share of tokens. The first: what
-# threads and devices change. The second: of the golden checkpoints with FP8, bfloat16 moves a score
-# by up to 0.047, a loss by 0.009 and an accuracy by 0.0014, and leaving FP8 off by 0.075 and 0.023.
+# Bands of the values of a user's own model, nats per token and share of tokens. The first of each
+# pair allows for other threads and devices. The second allows for another arithmetic: in the golden
+# checkpoints with FP8, bfloat16 changes a score by up to 0.047, a loss by 0.009 and an accuracy by
+# 0.0014, and FP8 off changes a score by 0.075 and a loss by 0.023.
 OWN_BANDS = {
     "float32": {"score": (1e-4, 0.05), "loss": (1e-4, 0.02), "accuracy": (5e-4, 0.01)},
     "bfloat16": {"score": (3e-3, 0.05), "loss": (1e-3, 0.02), "accuracy": (5e-4, 0.01)},
 }
-OWN_SHORT = 4  # sequences of the short form
+OWN_SHORT = 4  # number of sequences of the short form
 
 
 def verify(
     settings: ModelSettings, *, expected_file: Path | None, short: bool, threads: int | None
 ) -> dict[str, Any]:
-    """Load a checkpoint and compare it with figures that are known of it.
+    """Load a checkpoint and compare it with its known values.
 
     Args:
         settings: The checkpoint, and how to run it.
-        expected_file: Figures that `write_expected` wrote; None takes the published ones.
-        short: Whether to take the short form, and to leave checksums of files.
+        expected_file: File of values that `write_expected` wrote; None for the published values.
+        short: Whether to run the short form, without checksums of files.
         threads: CPU threads of the model; None leaves the choice to torch.
 
     Returns:
-        What was found: ``status``, ``of``, ``release``, the arithmetic, ``files``, ``findings``
-        and ``causes``.
+        The result: ``status``, ``of``, ``release``, the arithmetic, ``files``, ``findings``,
+        ``causes`` and ``complaint``.
 
     Raises:
-        InputError: The checkpoint or the figures cannot be read; what is wrong with the files is
-            said with it.
+        InputError: The checkpoint or the values cannot be read. The message also states how the
+            files differ from the known ones.
     """
     checkpoint = settings.checkpoint
     expected = None if expected_file is None else read_expected(expected_file)
@@ -70,9 +71,9 @@ def verify(
         loaded = load(settings, threads)
         release = release_of(settings)
     except InputError as error:
-        told = list(differing_files(describe_files(files, hashed=False), known.files))
+        causes = list(differing_files(describe_files(files, hashed=False), known.files))
         raise InputError(
-            f"{error} Likely: {'; or '.join(told)}." if told else str(error)
+            f"{error} Likely: {'; or '.join(causes)}." if causes else str(error)
         ) from error
     if expected is None:
         expected = read_published(release) if release else Expected("no published model", (), ())
@@ -95,23 +96,23 @@ def verify(
 
 
 def write_expected(settings: ModelSettings, *, out: Path, short: bool, threads: int | None) -> None:
-    """Measure a checkpoint that is known to be right, and note its figures for `verify`.
+    """Measure a checkpoint that is known to be right, and write its values for `verify`.
 
     Args:
         settings: The checkpoint, and how to run it.
         out: The file to write.
-        short: Whether to leave the long sequences.
+        short: Whether to leave out the long sequences.
         threads: CPU threads of the model; None leaves the choice to torch.
 
     Raises:
-        InputError: The checkpoint cannot be read, or the file not written.
+        InputError: The checkpoint cannot be read, or the file cannot be written.
     """
     loaded = load(settings, threads)
     measures = {"RNA variants": ("scores", "rna")}
     if not short:
         measures["four sequences"] = ("predictions", "prompts")
     checks = [
-        note_figures(loaded, name, measure_name, published_sequences()[sequences])
+        note_values(loaded, name, measure_name, published_sequences()[sequences])
         for name, (measure_name, sequences) in measures.items()
     ]
     expected = Expected(
@@ -121,13 +122,13 @@ def write_expected(settings: ModelSettings, *, out: Path, short: bool, threads: 
         layers=tuple(layer_digests(loaded.model)),
     )
     write_json(out, dump_expected(expected))
-    logger.info("%s: values of %s", out, settings.written)
+    logger.info("%s: values of %s written", out, settings.written)
 
 
-def note_figures(
+def note_values(
     loaded: LoadedModel, name: str, measure_name: str, sequences: tuple[str, ...]
 ) -> Check:
-    """A check whose figures are what the model gives now."""
+    """A check whose known values are those that the model gives now."""
     check = Check(
         name=name,
         measure=measure_name,
@@ -135,17 +136,17 @@ def note_figures(
         num_short=OWN_SHORT if measure_name == "scores" else 0,
         rounding="float32",
         arithmetic=arithmetic_of(loaded.model, loaded.dtype),
-        figures={},
+        values={},
         bands=OWN_BANDS[loaded.dtype],
         source="evo2-tasks verify --write-expected",
     )
-    figures = measure(loaded.model, check)
-    bands = {quantity: check.bands[quantity] for quantity in figures}
-    return replace(check, figures=figures, bands=bands)
+    values = measure(loaded.model, check)
+    bands = {quantity: check.bands[quantity] for quantity in values}
+    return replace(check, values=values, bands=bands)
 
 
 def load(settings: ModelSettings, threads: int | None) -> LoadedModel:
-    """Load the model of a command that has no run's config.
+    """Load the model of a command that has no config.
 
     Raises:
         InputError: It cannot run as the settings say.
@@ -156,12 +157,12 @@ def load(settings: ModelSettings, threads: int | None) -> LoadedModel:
 
 
 def arithmetic_of(model: Evo2ForCausalLM, dtype: str) -> Arithmetic:
-    """How a model computes."""
+    """The arithmetic that a model computes with."""
     return Arithmetic(dtype, model.config.fp8, device_class(devices_of(model)))
 
 
 def release_of(settings: ModelSettings) -> str | None:
-    """Which published model a checkpoint says it is.
+    """The published model that a checkpoint states to be; None if it is none of them.
 
     Raises:
         InputError: It cannot be read.
@@ -173,7 +174,7 @@ def release_of(settings: ModelSettings) -> str | None:
 
 
 def weight_files(checkpoint: Path) -> list[Path]:
-    """The files that hold a checkpoint's weights; none where there is no checkpoint."""
+    """The files with the weights of a checkpoint; empty if there is no checkpoint."""
     if checkpoint.is_dir():
         return sorted(checkpoint.glob("*.safetensors"))
     try:
@@ -183,7 +184,7 @@ def weight_files(checkpoint: Path) -> list[Path]:
 
 
 def describe_verification(found: Mapping[str, Any]) -> Iterator[str]:
-    """What `verify` found, as text."""
+    """The result of `verify`, as lines of text."""
     yield f"{found['of']}: {found['status']}"
     yield f"  {found['dtype']}, fp8 {found['fp8']}, on {found['device_class']}"
     for differing in found["files"]["differing"]:
@@ -200,20 +201,21 @@ def describe_verification(found: Mapping[str, Any]) -> Iterator[str]:
             )
             for one in found["findings"]
         ]
-        headers = ("check", "quantity", "away by", "same to", "other to", "met")
+        headers = ("check", "quantity", "difference", "same", "other", "band")
         yield tabulate(rows, headers=headers, disable_numparse=True, tablefmt="simple")
 
 
 def require_verified(found: Mapping[str, Any]) -> None:
-    """Make sure that a model is what it should be.
+    """Make sure that a model gives its known values.
 
     Raises:
-        InputError: It is not, or nothing is known of it.
+        InputError: It does not, or no values are known for it.
     """
     if found["status"] == NOT_VERIFIED:
         raise InputError(
-            "verify: not_verified: there are no figures to compare with. Write some where you "
-            "trust the model, --write-expected, and give them here by --expected."
+            "verify: not_verified: there are no values to compare with. Write values with "
+            "--write-expected on a machine where you trust the model, and pass that file here "
+            "with --expected."
         )
     if found["complaint"]:
         raise InputError(f"verify: {found['complaint']}")

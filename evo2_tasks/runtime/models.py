@@ -127,7 +127,7 @@ def verify_model(settings: ModelSettings, loaded: LoadedModel) -> dict[str, Any]
         Arithmetic(loaded.dtype, model.config.fp8, device_class(loaded.devices)),
         checkpoint=checkpoint,
         release=read_release(checkpoint, model=settings.model, config=settings.config),
-        weights=loaded.weights,
+        weights_digest=loaded.weights,
     )
     if complaint is not None:
         if not settings.allow_without_fp8:

@@ -1,4 +1,4 @@
-"""A model that is loaded, compared with the figures that it is known to give."""
+"""Comparison of a loaded model with its known values, and the search for causes of differences."""
 
 import logging
 import os
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of comparing a model with what is expected of it.
+    """The result of comparing a model with its expected values.
 
     Attributes:
-        of: Name of what it was compared with.
-        findings: One for each quantity.
-        causes: What it may be where something is outside both bands, the likeliest first.
+        of: Name of the model or file that the values come from.
+        findings: One for each quantity of each check.
+        causes: Possible causes if a quantity is outside both bands, the likeliest first.
     """
 
     of: str
@@ -51,22 +51,22 @@ class Comparison:
         return status_of(self.findings)
 
     def complaint(self) -> str:
-        """What is wrong and what it may be, as one line."""
-        told = [
+        """What is wrong and the possible causes, as one line."""
+        outside = [
             f"{one.check}, {one.quantity}: "
-            + ("not finite" if one.difference is None else f"{one.difference:.2g} away")
+            + ("not finite" if one.difference is None else f"difference {one.difference:.2g}")
             + f", at most {one.other:g} is allowed"
             for one in self.findings
             if one.band == "outside"
         ]
         return (
-            f"it does not give the figures of {self.of} ({'; '.join(told)}). "
+            f"it does not give the values of {self.of} ({'; '.join(outside)}). "
             f"Likely: {'; or '.join(self.causes)}."
         )
 
 
 def measure(model: Evo2ForCausalLM, check: Check) -> Mapping[str, Sequence[float]]:
-    """Measure what a check is of, by quantity."""
+    """Measure the quantities of a check. Returns the values of each one."""
     if check.measure == "scores":
         return {"score": mean_scores(model, check.sequences, check.rounding)}
     if check.measure == "predictions":
@@ -83,13 +83,14 @@ def compare(
     short: bool,
     files: Sequence[HubFile] = (),
 ) -> Comparison:
-    """Measure a model, compare it with what is expected, and look for the cause of what is not.
+    """Measure a model, compare it with its expected values, and look for causes of differences.
 
     Args:
         model: The model, in eval mode.
-        expected: What it is to give.
-        here: How it computes.
-        short: Whether to take the short form of those checks that have one, and leave the others.
+        expected: Its expected values.
+        here: The arithmetic that it computes with.
+        short: Whether to run the short form of the checks that have one, and to leave out the
+            other checks.
         files: The files that the model was loaded from.
     """
     checks = [check.shortened() for check in expected.checks if check.num_short]
@@ -105,8 +106,8 @@ def compare(
     if failed:
         causes = tuple(find_causes(model, expected, failed[0], here, files))
         causes = causes or (
-            "weights of another model, with layers in another order or damaged; or a device that "
-            "computes wrong",
+            "weights of another model, damaged weights, or layers in another order; or a device "
+            "that computes wrong",
         )
     return Comparison(expected.name, tuple(findings), causes)
 
@@ -118,32 +119,40 @@ def find_causes(
     here: Arithmetic,
     files: Sequence[HubFile],
 ) -> Iterator[str]:
-    """What may keep a model from giving a figure: what is seen, and what sets it right if changed.
+    """Possible causes of a failed check: differences from what is known, and changes that mend it.
 
     Args:
         model: The model.
-        expected: What was expected of it.
+        expected: Its expected values.
         failed: A check that it failed.
-        here: How it computes.
+        here: The arithmetic that it computes with.
         files: The files that it was loaded from.
+
+    Yields:
+        Phrases for a message, the likeliest cause first.
     """
     yield from differing_files(files, expected.files)
 
     def is_met_by(check: Check) -> bool:
-        elsewhere = replace(here, device_class="")  # so that either band will do
+        elsewhere = replace(here, device_class="")  # so that either band counts
         return all(one.band != "outside" for one in check.judge(measure(model, check), elsewhere))
 
     upper = tuple(sequence.upper() for sequence in failed.sequences)
     if upper != failed.sequences and is_met_by(replace(failed, sequences=upper)):
-        yield "the sequences are in lower case, which are other tokens: give them in upper case"
+        yield "the sequences are in lower case, which is other tokens: give them in upper case"
     mode = model.config.fp8
     if not model.config.has_fp8_scales:
         if failed.arithmetic.fp8 != "off":
             yield "FP8 is off, and the checkpoint has no FP8 scales: take the published file"
     else:
         for other, said in (
-            ("emulate", "FP8 is off" if mode == "off" else f"products are summed as on {mode}"),
-            ("off", "FP8 is on, for a model that was made without"),
+            (
+                "emulate",
+                "FP8 is off"
+                if mode == "off"
+                else f"FP8 matrix multiplications use the sums of {mode}",
+            ),
+            ("off", "FP8 is on, but the values were computed without it"),
         ):
             if other != mode:
                 model.config.fp8 = other
@@ -158,7 +167,7 @@ def find_causes(
 
 
 def differing_files(found: Sequence[HubFile], known: Sequence[HubFile]) -> Iterator[str]:
-    """Files that are not as they are known to be, each as a phrase; a renamed ``.pt`` too."""
+    """Phrases about files that differ from the known ones. A ``.pt`` may have another name."""
 
     def key(file: HubFile) -> str:
         return file.name[max(0, file.name.find(".pt")) :]
@@ -169,27 +178,27 @@ def differing_files(found: Sequence[HubFile], known: Sequence[HubFile]) -> Itera
         if one is None or one.bytes is None or file.bytes is None:
             continue
         if file.bytes < one.bytes:
-            yield f"{file.name} is cut short or another file: {file.bytes:,} bytes of {one.bytes:,}"
+            yield f"{file.name} is cut short or another file: {file.bytes:,} of {one.bytes:,} bytes"
         elif file.bytes > one.bytes:
-            yield f"{file.name} is another file: {file.bytes:,} bytes and not {one.bytes:,}"
+            yield f"{file.name} is another file: {file.bytes:,} bytes, expected {one.bytes:,}"
         elif None not in (one.sha256, file.sha256) and one.sha256 != file.sha256:
             yield f"{file.name} is another file: its SHA-256 is {file.sha256}"
 
 
 def differing_layers(found: Sequence[str], known: Sequence[str]) -> Iterator[str]:
-    """Layers whose tensors are not those that are known, as phrases."""
+    """Phrases about layers whose tensors differ from the known ones."""
     differing = [layer for layer, digest in enumerate(known) if found[layer] != digest]
     places = {digest: layer for layer, digest in enumerate(known)}
     moved = [layer for layer in differing if found[layer] in places]
     if moved:
-        yield f"layers {_listed(moved)} stand in another order"
+        yield f"layers {_listed(moved)} are in another order"
     changed = [layer for layer in differing if layer not in moved]
     if changed:
-        yield f"the weights of layers {_listed(changed)} are others"
+        yield f"the weights of layers {_listed(changed)} are different"
 
 
 def rounded_poles(model: Evo2ForCausalLM) -> list[int]:
-    """Layers whose poles, which are float32, have no digits that bfloat16 has not."""
+    """Layers whose poles, which should be float32, have only the digits of bfloat16."""
     poles = {
         layer: model.get_parameter(f"model.layers.{layer}.mixer.filter.log_poles")
         for layer, operator in enumerate(model.config.operators)
@@ -216,34 +225,36 @@ def verify_once(
     *,
     checkpoint: Path,
     release: str | None,
-    weights: str,
+    weights_digest: str,
 ) -> tuple[dict[str, Any], str | None]:
-    """The short form of comparing with what is published, unless that was done before.
+    """Compare a model with its published values in the short form, unless that was done before.
 
-    Where it was met it is kept beside the checkpoint, or in the user's cache where that folder
-    cannot be written to.
+    A result that is not a failure is kept next to the checkpoint, or in the user's cache if that
+    folder is not writable.
 
     Args:
         model: The model.
-        here: How it computes.
+        here: The arithmetic that it computes with.
         checkpoint: Where it was loaded from.
-        release: Which published model it says it is.
-        weights: Digest of its weights.
+        release: The published model that the checkpoint states to be; None if it is none of them.
+        weights_digest: Digest of its weights.
 
     Returns:
-        ``status``, ``of`` which release, ``differences`` by check and quantity and ``causes``; or
-        ``status`` and the ``reason`` why there is nothing to compare with. And what is wrong, as
-        one line.
+        The result, and what is wrong as one line (None if nothing is). The result has the keys
+        ``status``, ``of`` (the release), ``differences`` (by check and quantity) and, after a
+        failure, ``causes``. If there are no values to compare with, it has ``status`` and
+        ``reason``.
     """
     if release is None:
         return {"status": NOT_VERIFIED, "reason": "no published model"}, None
     expected = read_published(release)
     if not any(check.num_short for check in expected.checks):
-        told = "run evo2-tasks verify" if expected.checks else "none are published"
-        return {"status": NOT_VERIFIED, "reason": f"no short figures of {release}; {told}"}, None
+        advice = "run evo2-tasks verify" if expected.checks else "none are published"
+        reason = f"no values of {release} in the short form; {advice}"
+        return {"status": NOT_VERIFIED, "reason": reason}, None
     key = canonical_json(
         {
-            "weights": weights,
+            "weights": weights_digest,
             "torch": torch.__version__,
             "version": package_version(),
             **asdict(here),
@@ -251,13 +262,13 @@ def verify_once(
     )
     places = [
         checkpoint.with_name(f".{checkpoint.name}.verified.json"),
-        _user_cache() / f"{weights}.verified.json",
+        _user_cache() / f"{weights_digest}.verified.json",
     ]
     for place in places:
         if place.is_file() and key in (kept := read_json(place)):
             return dict(kept[key]), None
     comparison = compare(model, expected, here, short=True)
-    stated: dict[str, Any] = {
+    result: dict[str, Any] = {
         "status": comparison.status,
         "of": release,
         "differences": {
@@ -265,14 +276,20 @@ def verify_once(
         },
     }
     if comparison.causes:
-        return stated | {"causes": list(comparison.causes)}, comparison.complaint()
+        return result | {"causes": list(comparison.causes)}, comparison.complaint()
+    _keep(result, key, places)
+    return result, None
+
+
+def _keep(result: Mapping[str, Any], key: str, places: Sequence[Path]) -> None:
+    """Add a result to the file in the first place that is writable."""
     for place in places:
         try:
-            write_json(place, (read_json(place) if place.is_file() else {}) | {key: stated})
-            break
+            write_json(place, (read_json(place) if place.is_file() else {}) | {key: result})
         except InputError as error:
             logger.info("%s", error)
-    return stated, None
+        else:
+            return
 
 
 def _user_cache() -> Path:

@@ -1,6 +1,6 @@
-"""Figures that a model is known to give, and whether what it gave here agrees with them.
+"""Known values of a model, and the comparison of measured values with them.
 
-Without torch; `verify_task` runs the model.
+Does not import torch: `comparison.py` runs the model.
 """
 
 import csv
@@ -18,19 +18,19 @@ from evo2_tasks.hub import HubFile, published_releases
 from evo2_tasks.io.files import read_json
 from evo2_tasks.io.words import shown_path
 
-FIGURES = Path(__file__).parent / "published" / "figures.json"
+VALUES = Path(__file__).parent / "published" / "values.json"
 PROMPTS = Path(__file__).parent / "published" / "prompts.csv"
 
 Band = Literal["same", "other", "outside"]
 STATUSES = {"same": "same_arithmetic", "other": "other_arithmetic", "outside": "failed"}
 NOT_VERIFIED = "not_verified"
 MEASURES = {"scores": ("score",), "predictions": ("loss", "accuracy"), "logits": ("logit",)}
-"""What can be measured, with the quantities that come of it."""
+"""The measures, each with the quantities that it gives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """How numbers were made: two that were made alike are alike to the last digits."""
+    """How a model computes. Values of one arithmetic agree to the last digits."""
 
     dtype: str
     fp8: str
@@ -39,19 +39,22 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A measure of a model on some sequences, and what is known to come of it.
+    """A measure of a model on some sequences, and the values that are known for it.
 
     Attributes:
-        name: As the table says it.
+        name: Its name in the table of findings.
         measure: What is measured, a key of `MEASURES`.
-        sequences: What the model reads.
-        tokens: For ``logits``, which.
-        num_short: How many of the sequences, from the first, make the short form; 0 for none.
-        rounding: Of the logits, ``float32`` or, as the reference does, ``bfloat16``.
-        arithmetic: How the figures were made.
-        figures: By quantity: one for each value, or a single one for their mean.
-        bands: By quantity: how far from the figures the same arithmetic may be, and another one.
-        source: Where the figures are from.
+        sequences: The sequences that the model reads.
+        num_short: Number of sequences of the short form, from the first on; 0 if there is no short
+            form.
+        rounding: Data type that logits are rounded to: ``float32``, or ``bfloat16`` as in the
+            reference implementation.
+        arithmetic: The arithmetic that the known values were computed with.
+        values: The known values, by quantity: one for each measured value, or one for their mean.
+        bands: By quantity, the largest difference from the known values, first with the same
+            arithmetic and then with another one.
+        source: Where the known values come from.
+        tokens: For the measure ``logits``, the tokens, one byte each.
     """
 
     name: str
@@ -60,37 +63,37 @@ class Check:
     num_short: int
     rounding: str
     arithmetic: Arithmetic
-    figures: Mapping[str, float | Sequence[float]]
+    values: Mapping[str, float | Sequence[float]]
     bands: Mapping[str, tuple[float, float]]
     source: str
     tokens: str = ""
 
     def shortened(self) -> Self:
-        """The check on its first sequences alone."""
+        """The short form of the check: its first sequences alone."""
         cut = slice(self.num_short)
-        figures = {
-            quantity: figure if isinstance(figure, float) or self.tokens else figure[cut]
-            for quantity, figure in self.figures.items()
+        values = {
+            quantity: known if isinstance(known, float) or self.tokens else known[cut]
+            for quantity, known in self.values.items()
         }
-        return replace(self, sequences=self.sequences[cut], figures=figures)
+        return replace(self, sequences=self.sequences[cut], values=values)
 
     def judge(self, measured: Mapping[str, Sequence[float]], here: Arithmetic) -> "list[Finding]":
-        """Compare what was measured with the figures.
+        """Compare measured values with the known ones.
 
-        Figures that were made by the very arithmetic of this run leave no room for another one:
-        only the first band is left.
+        If the known values were computed with the arithmetic of this run, only the first band
+        applies.
 
         Args:
-            measured: Values by quantity.
-            here: How they were made.
+            measured: Measured values, by quantity.
+            here: The arithmetic that they were computed with.
         """
         findings = []
-        for quantity, figure in self.figures.items():
+        for quantity, known in self.values.items():
             values = measured[quantity]
-            if isinstance(figure, float):
-                difference = abs(fmean(values) - figure)
+            if isinstance(known, float):
+                difference = abs(fmean(values) - known)
             else:
-                difference = max(abs(a - b) for a, b in zip(values, figure, strict=True))
+                difference = max(abs(a - b) for a, b in zip(values, known, strict=True))
             is_finite = all(map(math.isfinite, values))
             same, other = self.bands[quantity]
             other = same if here == self.arithmetic else other
@@ -106,15 +109,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How far a quantity is from its figures.
+    """How far a quantity is from its known values.
 
     Attributes:
         check: Name of the check.
         quantity: What was measured.
-        difference: From a single figure, or the largest of several; None if it is not finite.
-        same: How large it may be by the same arithmetic.
-        other: How large it may be by another one, or by any that this run may be.
-        band: Which of the two it met.
+        difference: The largest difference from the known values; None if it is not finite.
+        same: The largest difference that is allowed with the same arithmetic.
+        other: The largest difference that is allowed with the arithmetic of this run.
+        band: The band that it is in, or ``outside``.
     """
 
     check: str
@@ -127,13 +130,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is known of a model.
+    """The known files, values and weights of a model.
 
     Attributes:
-        name: Of the model or of the file that says so.
-        files: Its files; none if that is not known.
-        checks: Its figures.
-        layers: Digest of the tensors of each layer in the dtype of the figures; empty if unknown.
+        name: Name of the model, or of the file that the values were read from.
+        files: Its files; empty if they are not known.
+        checks: Its checks, with their known values.
+        layers: Digest of the tensors of each layer, in the data type that the values were computed
+            with; empty if not known.
     """
 
     name: str
@@ -143,7 +147,7 @@ class Expected:
 
 
 def status_of(findings: Sequence[Finding]) -> str:
-    """The worst of the findings, as a word; ``not_verified`` where there are none."""
+    """The status of the worst finding; ``not_verified`` if there are no findings."""
     bands = {finding.band for finding in findings}
     worst = next((band for band in reversed(STATUSES) if band in bands), None)
     return NOT_VERIFIED if worst is None else STATUSES[worst]
@@ -151,16 +155,16 @@ def status_of(findings: Sequence[Finding]) -> str:
 
 @cache
 def published_sequences() -> dict[str, tuple[str, ...]]:
-    """The sequences that published figures are of, by name."""
+    """The sequences that values are published for, by name."""
     with PROMPTS.open(encoding="utf-8-sig", newline="") as file:
         prompts = tuple(row["Sequence"] for row in csv.DictReader(file))
-    sequences = json.loads(FIGURES.read_bytes())["sequences"]
+    sequences = json.loads(VALUES.read_bytes())["sequences"]
     return {"prompts": prompts} | {name: tuple(values) for name, values in sequences.items()}
 
 
 def read_published(release: str) -> Expected:
-    """What is published of a release; nothing of some."""
-    checks = json.loads(FIGURES.read_bytes())["releases"].get(release, [])
+    """What is published about a release. For some releases no values are published."""
+    checks = json.loads(VALUES.read_bytes())["releases"].get(release, [])
     files = [one.files for one in published_releases() if one.model == release]
     return Expected(
         name=release,
@@ -170,28 +174,28 @@ def read_published(release: str) -> Expected:
 
 
 def read_expected(file: Path) -> Expected:
-    """What ``verify --write-expected`` wrote.
+    """Read a file of ``verify --write-expected``.
 
     Raises:
-        InputError: It cannot be read or holds something else.
+        InputError: The file cannot be read, or has another content.
     """
-    values = read_json(file)
+    stored = read_json(file)
     try:
         return Expected(
             name=file.name,
-            files=tuple(HubFile(**known) for known in values["files"]),
-            checks=tuple(map(parse_check, values["checks"])),
-            layers=tuple(values["layers"]),
+            files=tuple(HubFile(**known) for known in stored["files"]),
+            checks=tuple(map(parse_check, stored["checks"])),
+            layers=tuple(stored["layers"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{shown_path(file)}: no figures to compare with ({type(error).__name__}: {error}). "
-            "Expected what `evo2-tasks verify --write-expected` writes."
+            f"{shown_path(file)}: not a file of expected values ({type(error).__name__}: {error}). "
+            "Give a file that `evo2-tasks verify --write-expected` wrote."
         ) from error
 
 
 def dump_expected(expected: Expected) -> dict[str, Any]:
-    """What `read_expected` reads, as JSON."""
+    """The JSON that `read_expected` reads."""
     return {
         "files": [asdict(file) for file in expected.files],
         "layers": list(expected.layers),
@@ -199,47 +203,49 @@ def dump_expected(expected: Expected) -> dict[str, Any]:
     }
 
 
-def parse_check(values: Mapping[str, Any]) -> Check:
-    """A check from its JSON.
+def parse_check(stored: Mapping[str, Any]) -> Check:
+    """A check from its JSON, where the known values have the key ``figures``.
 
     Raises:
-        KeyError, TypeError, ValueError: It is none.
+        KeyError, TypeError, ValueError: It is not the JSON of a check.
     """
     named = published_sequences()
-    sequences = values["sequences"]
+    name, sequences = stored["name"], stored["sequences"]
     sequences = named[sequences] if isinstance(sequences, str) else tuple(sequences)
-    quantities = MEASURES[values["measure"]]
-    figures = {
-        quantity: [*map(float, figure)] if isinstance(figure, list) else float(figure)
-        for quantity, figure in values["figures"].items()
+    quantities = MEASURES[stored["measure"]]
+    values = {
+        quantity: [*map(float, known)] if isinstance(known, list) else float(known)
+        for quantity, known in stored["figures"].items()
     }
     bands = {
-        quantity: (float(same), float(other)) for quantity, (same, other) in values["bands"].items()
+        quantity: (float(same), float(other)) for quantity, (same, other) in stored["bands"].items()
     }
-    num_values = len(values["tokens"]) if values["measure"] == "logits" else len(sequences)
-    if not sequences or not figures or not set(figures) <= set(quantities):
-        raise ValueError(f"{values['name']!r} has no sequences, or figures of what it is not")
-    for quantity, figure in figures.items():
-        if isinstance(figure, list) and len(figure) != num_values:
-            raise ValueError(f"{values['name']!r}: {len(figure)} figures for {num_values} values")
+    num_values = len(stored["tokens"]) if stored["measure"] == "logits" else len(sequences)
+    if not sequences:
+        raise ValueError(f"{name!r} has no sequences")
+    if not values or not set(values) <= set(quantities):
+        raise ValueError(f"{name!r}: expected values of {', '.join(quantities)}")
+    for quantity, known in values.items():
+        if isinstance(known, list) and len(known) != num_values:
+            raise ValueError(f"{name!r}: {len(known)} known values for {num_values} measured ones")
         if quantity not in bands:
-            raise ValueError(f"{values['name']!r}: {quantity} has no bands")
+            raise ValueError(f"{name!r}: {quantity} has no bands")
     return Check(
-        name=str(values["name"]),
-        measure=values["measure"],
+        name=str(name),
+        measure=stored["measure"],
         sequences=sequences,
-        num_short=int(values["num_short"]),
-        rounding=values["rounding"],
-        arithmetic=Arithmetic(values["dtype"], values["fp8"], values["device_class"]),
-        figures=figures,
+        num_short=int(stored["num_short"]),
+        rounding=stored["rounding"],
+        arithmetic=Arithmetic(stored["dtype"], stored["fp8"], stored["device_class"]),
+        values=values,
         bands=bands,
-        source=str(values["source"]),
-        tokens=values.get("tokens", ""),
+        source=str(stored["source"]),
+        tokens=stored.get("tokens", ""),
     )
 
 
 def dump_check(check: Check) -> dict[str, Any]:
-    """The JSON of a check; sequences that come with the package by their name."""
+    """The JSON of a check. Sequences that come with the package are stored by name."""
     named = {sequences: name for name, sequences in published_sequences().items()}
     return {
         "name": check.name,
@@ -249,7 +255,7 @@ def dump_check(check: Check) -> dict[str, Any]:
         "num_short": check.num_short,
         "rounding": check.rounding,
         **asdict(check.arithmetic),
-        "figures": dict(check.figures),
+        "figures": dict(check.values),
         "bands": {quantity: list(band) for quantity, band in check.bands.items()},
         "source": check.source,
     }

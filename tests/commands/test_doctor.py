@@ -1,4 +1,4 @@
-"""What a stranger sends back: figures, rates and products, and nothing about the stranger."""
+"""The report of a stranger's device: values, rates and sums, and nothing about the stranger."""
 
 import getpass
 import json
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from evo2_tasks.cli import main
 from evo2_tasks.commands import doctor as doctor_task
-from evo2_tasks.commands.doctor import compare_products, figures_to_take, measure_rate, take_figures
+from evo2_tasks.commands.doctor import compare_products, choose_checks, measure_rate, take_values
 from evo2_tasks.evo2.checkpoints import load_model
 from evo2_tasks.evo2.config import FP8_MODES
 from evo2_tasks.scoring.reference import mean_scores
@@ -54,11 +54,11 @@ def test_the_file_says_what_was_asked_for(sent: Path, model: Any) -> None:
     assert len(told["weights"]) == 64
     assert list(told["figures"]) == ["off", "emulate"]
     sequences = published_sequences()["rna"][:4]
-    for mode, figures in told["figures"].items():
-        assert figures["status"] == "not_verified"
+    for mode, values in told["figures"].items():
+        assert values["status"] == "not_verified"
         model.config.fp8 = mode
         expected = mean_scores(model, sequences, "bfloat16")
-        assert figures["measured"]["RNA variants"]["score"] == pytest.approx(expected, abs=1e-3)
+        assert values["measured"]["RNA variants"]["score"] == pytest.approx(expected, abs=1e-3)
     model.config.fp8 = "off"
     assert [rate["window_length"] for rate in told["rates"]] == [512, 2048]
     assert all(rate["tokens_per_s"] > 0 for rate in told["rates"])
@@ -105,25 +105,25 @@ def test_too_long_a_window_is_no_failure(model: Any, monkeypatch: pytest.MonkeyP
     assert measure_rate(model, 512, 1.0) == {"window_length": 512, "not_run": "out of memory"}
 
 
-def test_figures_are_compared_with_those_of_the_same_release(model: Any) -> None:
-    checks = figures_to_take("evo2_7b", quick=False)
+def test_values_are_compared_with_those_of_the_same_release(model: Any) -> None:
+    checks = choose_checks("evo2_7b", quick=False)
     assert [check.name for check in checks] == ["RNA variants", "logits after 16 bases"]
     assert len(checks[0].sequences) == 4
-    compared = take_figures(model, checks, "float32", compared=True)
+    compared = take_values(model, checks, "float32", compared=True)
     assert compared["status"] == "failed"
     assert [one["check"] for one in compared["findings"]] == [check.name for check in checks]
-    assert take_figures(model, checks, "float32", compared=False)["status"] == "not_verified"
-    long = figures_to_take("evo2_20b", quick=False)
+    assert take_values(model, checks, "float32", compared=False)["status"] == "not_verified"
+    long = choose_checks("evo2_20b", quick=False)
     assert long == list(read_published("evo2_20b").checks)
-    assert figures_to_take("evo2_20b", quick=True) == []
-    assert figures_to_take(None, quick=True)[0].name == "RNA variants"
+    assert choose_checks("evo2_20b", quick=True) == []
+    assert choose_checks(None, quick=True)[0].name == "RNA variants"
 
 
 def test_numbers_that_are_not_finite_are_told_as_none(model: Any) -> None:
     hook = model.model.norm.register_forward_hook(lambda _, __, output: output * torch.nan)
-    figures = take_figures(model, figures_to_take(None, quick=True), "float32", compared=False)
+    values = take_values(model, choose_checks(None, quick=True), "float32", compared=False)
     hook.remove()
-    assert figures["measured"]["RNA variants"]["score"] == [None] * 4
+    assert values["measured"]["RNA variants"]["score"] == [None] * 4
 
 
 def test_every_way_of_fp8_is_tried(

@@ -1,4 +1,4 @@
-"""Published figures, the bands around them, and what keeps a checkpoint from meeting them."""
+"""Published values, the bands around them, and what keeps a checkpoint from giving them."""
 
 import hashlib
 import io
@@ -54,7 +54,7 @@ def test_scores_of_the_aptamers_are_sums_of_bfloat16() -> None:
     """Of 81 tokens on two strands: 162 times a score is a multiple of 1/256, if typed right."""
     for release in ("evo2_1b_base", "evo2_7b"):
         check = read_published(release).checks[0]
-        scores = check.figures["score"]
+        scores = check.values["score"]
         assert isinstance(scores, list)
         assert len(scores) == len(check.sequences) == 50
         aptamers = [s for s, seq in zip(scores, check.sequences, strict=True) if len(seq) == 82]
@@ -67,12 +67,12 @@ def test_scores_of_the_aptamers_are_sums_of_bfloat16() -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_figures_of_each_release_can_be_read(release: str) -> None:
+def test_values_of_each_release_can_be_read(release: str) -> None:
     expected = read_published(release)
-    has_figures = release not in ("evo2_7b_262k", "evo2_7b_microviridae")
-    assert bool(expected.checks) == has_figures
+    has_values = release not in ("evo2_7b_262k", "evo2_7b_microviridae")
+    assert bool(expected.checks) == has_values
     for check in expected.checks:
-        assert set(check.figures) == set(check.bands)
+        assert set(check.values) == set(check.bands)
         assert all(0 < same < other for same, other in check.bands.values())
         assert check.source
         assert check.arithmetic.dtype == "bfloat16"
@@ -116,7 +116,7 @@ def make_check(**changes: Any) -> Check:
         num_short=2,
         rounding="float32",
         arithmetic=Arithmetic("bfloat16", "hopper", "H100"),
-        figures={"score": [-1.0, -2.0, -3.0]},
+        values={"score": [-1.0, -2.0, -3.0]},
         bands={"score": (0.01, 0.1)},
         source="made up",
     )
@@ -143,13 +143,13 @@ def test_the_largest_difference_tells_the_band(values: list[float], band: str) -
     json.dumps(finding.difference, allow_nan=False)
 
 
-def test_a_single_figure_is_of_the_mean() -> None:
-    check = make_check(figures={"score": -2.0})
+def test_a_single_known_value_is_of_the_mean() -> None:
+    check = make_check(values={"score": -2.0})
     [finding] = check.judge({"score": [-1.0, -2.0, -3.0]}, HERE)
     assert (finding.band, finding.difference) == ("same", 0)
 
 
-def test_the_very_arithmetic_of_the_figures_has_one_band() -> None:
+def test_the_very_arithmetic_of_the_known_values_has_one_band() -> None:
     check = make_check(arithmetic=HERE)
     values = {"score": [-1.0, -2.0, -3.05]}
     assert check.judge(values, HERE)[0].band == "outside"
@@ -160,7 +160,7 @@ def test_the_very_arithmetic_of_the_figures_has_one_band() -> None:
 
 def test_the_short_form_takes_the_first_sequences() -> None:
     short = make_check().shortened()
-    assert (short.sequences, short.figures["score"]) == (("ACGT", "ACGG"), [-1.0, -2.0])
+    assert (short.sequences, short.values["score"]) == (("ACGT", "ACGG"), [-1.0, -2.0])
     logits = read_published("evo2_7b").checks[1]
     assert logits.shortened() == logits
 
@@ -184,14 +184,14 @@ def test_files_are_known_by_size_and_checksum() -> None:
     assert differing("evo2_7b.pt", 100, "ab") == differing("renamed.pt", 100) == []
     assert differing("other.safetensors", 3) == differing("evo2_7b.pt.part1", 7) == []
     assert differing("evo2_7b.pt", 60) == [
-        "evo2_7b.pt is cut short or another file: 60 bytes of 100"
+        "evo2_7b.pt is cut short or another file: 60 of 100 bytes"
     ]
     assert "another file" in differing("evo2_7b.pt", 101)[0]
     assert "SHA-256" in differing("evo2_7b.pt", 100, "cd")[0]
     assert "cut short" in differing("evo2_7b.pt.part1", 6)[0]
 
 
-def test_expected_figures_there_and_back(tmp_path: Path) -> None:
+def test_expected_values_there_and_back(tmp_path: Path) -> None:
     expected = Expected(
         "e.json",
         (HubFile("model.pt", 3, "ab"),),
@@ -209,9 +209,9 @@ def test_expected_figures_there_and_back(tmp_path: Path) -> None:
         ({"measure": "mood"}, "mood"),
         ({"sequences": "proteins"}, "proteins"),
         ({"sequences": []}, "no sequences"),
-        ({"figures": {}}, "no sequences, or figures"),
-        ({"figures": {"score": [1.0]}}, "1 figures for 3 values"),
-        ({"figures": {"loss": 1.0}}, "figures of what it is not"),
+        ({"figures": {}}, "expected values of score"),
+        ({"figures": {"score": [1.0]}}, "1 known values for 3 measured ones"),
+        ({"figures": {"loss": 1.0}}, "expected values of score"),
         ({"bands": {}}, "score has no bands"),
         ({"bands": {"score": [1.0]}}, "unpack"),
         ({"figures": {"score": "many"}}, "many"),
@@ -224,7 +224,9 @@ def test_files_of_another_kind_are_one_clear_line(
     values["checks"][0] |= change
     file = tmp_path / "e.json"
     file.write_text(json.dumps(values))
-    with pytest.raises(InputError, match=rf"e\.json: no figures.*{named}.*--write-expected") as one:
+    with pytest.raises(
+        InputError, match=rf"e\.json: not a file of expected values.*{named}.*--write-expected"
+    ) as one:
         read_expected(file)
     assert "\n" not in str(one.value)
 
@@ -233,10 +235,10 @@ def test_files_of_another_kind_are_one_clear_line(
 
 
 class Checkpoint:
-    """A published file that is tampered with, and the figures of what it was before."""
+    """A published file that is tampered with, and the values of what it was before."""
 
-    def __init__(self, folder: Path, figures: Path) -> None:
-        self.file, self.figures, self.yml = folder / "model.pt", figures, GOLDEN / "config.yml"
+    def __init__(self, folder: Path, values: Path) -> None:
+        self.file, self.values, self.yml = folder / "model.pt", values, GOLDEN / "config.yml"
 
     def tamper(self, change: Callable[[dict[str, Any]], object]) -> None:
         with torch.serialization.safe_globals([io.BytesIO]):
@@ -250,14 +252,14 @@ class Checkpoint:
 
     def verify(self, *, short: bool = True, **changes: Any) -> dict[str, Any]:
         return verify_task.verify(
-            self.settings(**changes), expected_file=self.figures, short=short, threads=1
+            self.settings(**changes), expected_file=self.values, short=short, threads=1
         )
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Figures of the golden checkpoint with FP8, as `write_expected` notes them."""
-    file = tmp_path_factory.mktemp("figures") / "figures.json"
+def own_values(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Values of the golden checkpoint with FP8, as `write_expected` writes them."""
+    file = tmp_path_factory.mktemp("values") / "values.json"
     model = ModelConfig(
         checkpoint=GOLDEN / "model.pt", config=GOLDEN / "config.yml", gpus=0, fp8="emulate"
     )
@@ -267,8 +269,8 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path, figures: Path) -> Checkpoint:
-    made = Checkpoint(tmp_path, figures)
+def checkpoint(tmp_path: Path, own_values: Path) -> Checkpoint:
+    made = Checkpoint(tmp_path, own_values)
     made.file.write_bytes((GOLDEN / "model.pt").read_bytes())
     return made
 
@@ -306,9 +308,9 @@ def test_fp8_off_is_caught(checkpoint: Checkpoint) -> None:
 
 
 def test_fp8_on_for_a_model_made_without_is_caught(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    checkpoint.figures = tmp_path / "off.json"
+    checkpoint.values = tmp_path / "off.json"
     settings = checkpoint.settings(fp8="off")
-    verify_task.write_expected(settings, out=checkpoint.figures, short=True, threads=1)
+    verify_task.write_expected(settings, out=checkpoint.values, short=True, threads=1)
     assert "set fp8 to off" in causes_of(checkpoint.verify())
     assert checkpoint.verify(fp8="off")["status"] == "same_arithmetic"
 
@@ -336,12 +338,14 @@ def test_scales_that_only_some_layers_have_lost_are_caught(checkpoint: Checkpoin
 def test_sums_of_another_gpu_are_caught_where_they_matter(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    values = json.loads(checkpoint.figures.read_text())
+    values = json.loads(checkpoint.values.read_text())
     values["checks"][0]["bands"]["score"] = [1e-4, 1e-3]
-    checkpoint.figures = tmp_path / "narrow.json"
-    checkpoint.figures.write_text(json.dumps(values))
+    checkpoint.values = tmp_path / "narrow.json"
+    checkpoint.values.write_text(json.dumps(values))
     causes = causes_of(checkpoint.verify(fp8="hopper"))
-    assert causes.startswith("products are summed as on hopper: set fp8 to emulate")
+    assert causes.startswith(
+        "FP8 matrix multiplications use the sums of hopper: set fp8 to emulate"
+    )
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 4), (2, 6)])
@@ -355,7 +359,7 @@ def test_swapped_layers_are_caught(checkpoint: Checkpoint, one: int, other: int)
         entries |= moved
 
     checkpoint.tamper(swap)
-    assert f"layers {one}, {other} stand in another order" in causes_of(checkpoint.verify())
+    assert f"layers {one}, {other} are in another order" in causes_of(checkpoint.verify())
 
 
 def test_poles_rounded_to_bfloat16_are_caught(checkpoint: Checkpoint) -> None:
@@ -367,13 +371,13 @@ def test_poles_rounded_to_bfloat16_are_caught(checkpoint: Checkpoint) -> None:
     checkpoint.tamper(round_poles)
     causes = causes_of(checkpoint.verify())
     assert "the poles of layers 2, 6 are rounded to bfloat16" in causes
-    assert "the weights of layers 2, 6 are others" in causes
+    assert "the weights of layers 2, 6 are different" in causes
 
 
 def test_a_file_that_is_cut_short_is_caught(checkpoint: Checkpoint) -> None:
     data = checkpoint.file.read_bytes()
     checkpoint.file.write_bytes(data[:-1000])
-    told = f"model.pt is cut short or another file: {len(data) - 1000:,} bytes of {len(data):,}"
+    told = f"model.pt is cut short or another file: {len(data) - 1000:,} of {len(data):,} bytes"
     with pytest.raises(InputError, match=rf"incomplete.*Likely: {told}"):
         checkpoint.verify()
 
@@ -384,20 +388,20 @@ def test_a_folder_whose_file_is_cut_short_is_caught(checkpoint: Checkpoint, tmp_
     settings = resolve_model(
         "verify", "verify", ModelConfig(checkpoint=folder, gpus=0, fp8="emulate")
     )
-    figures = tmp_path / "folder.json"
-    verify_task.write_expected(settings, out=figures, short=True, threads=1)
+    values = tmp_path / "folder.json"
+    verify_task.write_expected(settings, out=values, short=True, threads=1)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"model\.safetensors.*damaged.*Likely: .* is cut short"):
-        verify_task.verify(settings, expected_file=figures, short=True, threads=1)
+        verify_task.verify(settings, expected_file=values, short=True, threads=1)
 
 
 def test_sequences_in_lower_case_are_caught(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    values = json.loads(checkpoint.figures.read_text())
+    values = json.loads(checkpoint.values.read_text())
     for check in values["checks"]:
         check["sequences"] = [one.lower() for one in published_sequences()[check["sequences"]]]
-    checkpoint.figures = tmp_path / "lower.json"
-    checkpoint.figures.write_text(json.dumps(values))
+    checkpoint.values = tmp_path / "lower.json"
+    checkpoint.values.write_text(json.dumps(values))
     assert causes_of(checkpoint.verify()).startswith("the sequences are in lower case")
 
 
@@ -405,7 +409,7 @@ def test_numbers_that_are_not_finite_are_caught(checkpoint: Checkpoint) -> None:
     checkpoint.tamper(lambda entries: entries["blocks.1.filter.D"].fill_(torch.nan))
     found = checkpoint.verify()
     assert "not finite" in found["complaint"]
-    assert "the weights of layers 1 are others" in causes_of(found)
+    assert "the weights of layers 1 are different" in causes_of(found)
 
 
 def test_a_device_that_computes_wrong_is_caught(
@@ -441,7 +445,7 @@ def test_the_command_exits_with_0_in_a_band_and_2_outside(
     checkpoint: Checkpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     arguments = ["verify", checkpoint.file, "--config", checkpoint.yml, "--gpus", 0, "--short"]
-    arguments += ["--expected", checkpoint.figures]
+    arguments += ["--expected", checkpoint.values]
     done = run(*arguments, "--fp8", "emulate")
     assert (done.exit_code, "same_arithmetic" in done.output) == (0, True)
     done = run(*arguments, "--fp8", "off", "--json")
@@ -452,14 +456,14 @@ def test_the_command_exits_with_0_in_a_band_and_2_outside(
     assert caplog.records[-1].getMessage() == f"verify: {found['complaint']}"
 
 
-def test_a_model_without_figures_is_never_a_pass(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_without_known_values_is_never_a_pass(caplog: pytest.LogCaptureFixture) -> None:
     done = run("verify", "evo2-mini", "--gpus", 0)
     assert done.exit_code == 2
     assert "not_verified" in done.output
     assert "not_verified" in caplog.records[-1].getMessage()
 
 
-def test_the_command_writes_the_figures_that_it_reads(
+def test_the_command_writes_the_values_that_it_reads(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.json"
@@ -476,9 +480,9 @@ def test_the_command_writes_the_figures_that_it_reads(
 
 
 @pytest.fixture
-def release(monkeypatch: pytest.MonkeyPatch, figures: Path) -> str:
-    """The golden checkpoint as if it were published, and its figures too."""
-    expected = read_expected(figures)
+def release(monkeypatch: pytest.MonkeyPatch, own_values: Path) -> str:
+    """The golden checkpoint as if it were published, and its values too."""
+    expected = read_expected(own_values)
     monkeypatch.setattr(models, "read_release", lambda *_, **__: "evo2_1b_base")
     monkeypatch.setattr(comparison, "read_published", lambda _: expected)
     return "evo2_1b_base"
@@ -506,8 +510,8 @@ def test_a_run_verifies_a_published_model_once(
 
 
 @pytest.mark.usefixtures("release")
-def test_a_run_stops_where_the_figures_are_not_met(checkpoint: Checkpoint) -> None:
-    with pytest.raises(InputError, match=r"^models\.m: .*does not give the figures.*FP8 is off"):
+def test_a_run_stops_if_the_values_differ(checkpoint: Checkpoint) -> None:
+    with pytest.raises(InputError, match=r"^models\.m: .*does not give the values.*FP8 is off"):
         verify_for_a_run(checkpoint, fp8="off")
     assert not checkpoint.file.with_name(".model.pt.verified.json").exists()
     allowed = verify_for_a_run(checkpoint, fp8="off", allow_without_fp8=True)
@@ -534,7 +538,7 @@ def test_what_was_found_goes_to_the_users_cache_where_the_folder_is_closed(
     assert verify_for_a_run(checkpoint) == found
 
 
-def test_a_model_without_figures_costs_nothing(
+def test_a_model_without_known_values_costs_nothing(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparison, "measure", None)
