@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from evo2_tasks.cli import main
 from evo2_tasks.commands import doctor as doctor_task
-from evo2_tasks.commands.doctor import compare_products, choose_checks, measure_rate, take_values
+from evo2_tasks.commands.doctor import choose_checks, compare_products, measure_rate, take_values
 from evo2_tasks.evo2.checkpoints import load_model
 from evo2_tasks.evo2.config import FP8_MODES
 from evo2_tasks.scoring.reference import mean_scores
