@@ -1,4 +1,4 @@
-# Measures how well the scores separate the labels, where a variant set has them.
+# Measures how well the scores separate the labels, if a variant set has labels.
 rule evaluate:
     input:
         table="<results>/{variant_set}/{scoring}/scores.parquet",

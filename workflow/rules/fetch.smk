@@ -1,4 +1,5 @@
-# Gets a model from a hub, once, on the machine where snakemake runs. No other step needs a network.
+# Downloads a model from a hub, once, on the machine where Snakemake runs. No other step needs a
+# network.
 rule fetch:
     output:
         stated="<results>/models/{model}.json",

@@ -38,6 +38,6 @@ rule merge:
         "printf '%s' {params.config:q} | evo2-tasks merge --config - --log {log:q}"
         " --variant-set {wildcards.variant_set:q} --scoring {wildcards.scoring:q}"
         " --split {input.shards:q}/split.json"
-        # The folders, not the files: a thousand shards would not fit on a command line.
+        # The folders, not their files: a command line cannot hold the paths of a thousand shards.
         " --windows {params.folder:q}/windows --scores {params.folder:q}/scores"
         " --out {output.table:q} --run-json {output.run:q}"

@@ -1,4 +1,4 @@
-# Writes the page about a variant set: what was run, what came out, what it is worth.
+# Writes the HTML report of a variant set: settings, results, evaluation.
 rule report:
     input:
         files=collect(

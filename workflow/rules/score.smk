@@ -1,4 +1,4 @@
-# Runs the model on the two windows of each allele of a shard. The one step that needs torch.
+# Runs the model on the two windows of each allele of a shard. Only this step and fetch need torch.
 rule score:
     input:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
@@ -16,7 +16,7 @@ rule score:
         "<benchmarks>/score/{variant_set}/{scoring}/{scatteritem}.tsv"
     conda:
         "../../envs/gpu.yaml"
-    # One thread scores the most per core: rather more shards at once than more threads in one.
+    # One thread scores the most alleles per core: run more shards at once, not more threads in one.
     threads: 1
     resources:
         gpu=jobs.gpu,

@@ -1,10 +1,11 @@
-# Reads the variants, one row per allele, and cuts them into shards of neighbouring rows.
+# Reads the variants, one row per allele, and splits them into shards of consecutive rows.
 rule split:
     input:
         variants=local(lookup("{variant_set}", within=inputs.variants)),
         reference=local(lookup("{variant_set}", within=inputs.reference)),
     output:
-        # The folder, not the files: Snakemake compares each file of each job with all of a rule's.
+        # The folder, not its files: Snakemake compares each output file of a job with all output
+        # files of its rule, which is slow for many shards.
         shards=directory("<results>/{variant_set}/shards"),
     log:
         "<logs>/split/{variant_set}.log",

@@ -1,4 +1,4 @@
-# Gives each allele its window and status, and collects the reference bases that the shard needs.
+# Gives each allele its window and status, and collects the reference bases of the windows.
 rule windows:
     input:
         shards="<results>/{variant_set}/shards",
