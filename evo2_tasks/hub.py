@@ -1,6 +1,6 @@
-"""Models on a hub: how the config names them, where they are kept, what is known of their files.
+"""Models on a hub: their names in the config, their folders, and the known facts about their files.
 
-Light, as Snakemake imports it in every job; `fetch_task` talks to the hub.
+Light, since Snakemake imports it in every job. Only `steps/fetch.py` connects to the hub.
 """
 
 import json
@@ -12,12 +12,12 @@ from pathlib import Path
 
 PUBLISHED_FILES = Path(__file__).parent / "checkpoints" / "published_files.json"
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-NUM_DIGITS = 40  # of a commit
+NUM_DIGITS = 40  # length of a commit
 
 
 @dataclass(frozen=True)
 class HubName:
-    """A model on a hub in one state: only a commit is the same files for ever."""
+    """A model on a hub at one commit, since the files of a branch or tag can change."""
 
     repository: str
     revision: str
@@ -27,7 +27,7 @@ class HubName:
 
     @property
     def folder(self) -> Path:
-        """Where the model is kept, ready to be loaded: beside what the hub's own client keeps."""
+        """Folder of the model, ready to load, next to the cache of the hub's own client."""
         cache_home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
         home = os.path.expandvars(os.environ.get("HF_HOME", f"{cache_home}/huggingface"))
         owner_and_name = self.repository.replace("/", "--")
@@ -36,7 +36,7 @@ class HubName:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a repository, with what is known of it."""
+    """A file of a repository; size and checksum are None if they are not known."""
 
     name: str
     bytes: int | None
@@ -45,7 +45,7 @@ class HubFile:
 
 @dataclass(frozen=True)
 class PublishedRelease:
-    """A release: where it is, and the files of the revision that is known."""
+    """A release: its repository, and the known revision with its files."""
 
     model: str
     repository: str
@@ -60,22 +60,22 @@ def parse_hub_name(text: str | Path) -> HubName | None:
 
 
 def explain_hub_name(text: str | Path) -> str | None:
-    """What a text lacks to be the name of a model on a hub; None if it is not meant as one."""
+    """How to complete a text to the name of a model on a hub; None if it does not look like one."""
     found = re.fullmatch(rf"({REPOSITORY})(@.*)?", str(text))
     if found is None:
         return None
     release = find_release(found[1])
     revision = release.revision if release else None
-    known = f"; known here is {found[1]}@{revision}" if revision else ""
+    known = f", for example {found[1]}@{revision}" if revision else ""
     return (
-        f"A model on a hub is named with its commit, owner/name@ and {NUM_DIGITS} digits, which "
-        f"`evo2-tasks fetch {found[1]}` looks up{known}"
+        f"Name a model on a hub by owner/name@ and the {NUM_DIGITS} digits of a commit{known}; "
+        f"`evo2-tasks fetch {found[1]}` prints the commit"
     )
 
 
 @cache
 def published_releases() -> tuple[PublishedRelease, ...]:
-    """The releases, with the sizes and checksums of their files where they are known."""
+    """The published releases, with sizes and checksums of their files as far as they are known."""
     releases = json.loads(PUBLISHED_FILES.read_bytes())["releases"]
     return tuple(
         PublishedRelease(
@@ -91,6 +91,6 @@ def find_release(repository: str) -> PublishedRelease | None:
 
 
 def known_files(name: HubName) -> tuple[HubFile, ...]:
-    """The files of a model whose sizes and checksums are known; none for any other revision."""
+    """The files of a model with known sizes and checksums; empty for any other revision."""
     release = find_release(name.repository)
     return release.files if release is not None and release.revision == name.revision else ()

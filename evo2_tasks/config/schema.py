@@ -1,4 +1,4 @@
-"""The keys of the config: what each one means and what it may be."""
+"""The keys of the config: their meaning and their allowed values."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ REVIEW_STATUS = "CLNREVSTAT"
 
 
 def _file_name(value: object) -> object:
-    """Refuse what cannot stand in a file name that Snakemake handles."""
+    """Refuse file names that Snakemake cannot handle."""
     if isinstance(value, str):
         if not value:
             raise PydanticCustomError("file_name", "expected a path, got an empty text")
@@ -45,7 +45,7 @@ def _unique(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _off(value: object) -> object:
-    """Take an ``off`` without quotes as what it says; YAML reads it as false."""
+    """Read ``off`` without quotes as text; YAML reads it as false."""
     return "off" if value is False else value
 
 
@@ -87,7 +87,7 @@ Release = Literal[
 
 
 class Section(BaseModel):
-    """A mapping of the config; its keys and their values are checked strictly."""
+    """A mapping of the config, with strict checks of its keys and values."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
@@ -95,42 +95,42 @@ class Section(BaseModel):
 
 
 class ReferenceConfig(Section):
-    """A genome: its sequences and how variant files may spell their names."""
+    """A genome: its sequences, and other names of its contigs."""
 
     fasta: FileName
-    """FASTA file, plain or bgzipped; an index is made where there is none."""
+    """FASTA file, plain or bgzipped. If it has no index, one is made."""
     circular_contigs: Texts = ()
-    """Contigs whose end joins their beginning, by their FASTA names."""
+    """FASTA names of the circular contigs."""
     contig_aliases: Mapping[Text, Text] = {}
-    """Contig names of variant files and the FASTA name that each one stands for."""
+    """Contig names in variant files, each with its FASTA name."""
     assembly_report: FileName | None = None
-    """NCBI assembly report, from which further names of the contigs are taken."""
+    """NCBI assembly report, which lists other names of the contigs."""
 
 
 class ModelConfig(Section):
-    """A model: where its weights are and what it needs."""
+    """A model: its weights, its precision and its devices."""
 
     checkpoint: FileName
     """Folder written by `save_pretrained` or `evo2-tasks convert`, a published `.pt` or
-    `.pt.part0` file, the name of a checkpoint that comes with the package, or a model on a hub,
-    `owner/name@` and the 40 digits of a commit, which is fetched before the first job."""
+    `.pt.part0` file, the name of a checkpoint that comes with the package, or a model on a hub
+    (`owner/name@` and the 40 digits of a commit), which is downloaded before the first job."""
     model: Release | None = None
-    """The release that a published `.pt` file is."""
+    """Name of the release, for a published `.pt` file."""
     config: FileName | None = None
-    """The published `.yml` description of a `.pt` file that is no release."""
+    """The `.yml` config of a `.pt` file that is not a published release."""
     dtype: Literal["bfloat16", "float32"] | None = None
-    """Number type of the weights; without it `bfloat16` on a GPU, `float32` on a CPU."""
+    """Data type of the weights. Default: `bfloat16` on a GPU, `float32` on a CPU."""
     fp8: Annotated[Fp8Mode, BeforeValidator(_off)] | None = None
-    """How the input projections are computed: in that number type (`off`), in FP8 with sums in
-    float32 (`emulate`), or with the sums of a kind of GPU, which is slow and for comparing. Without
-    it `emulate` for the published 1B, 20B and 40B, `off` for the published 7B, and for a folder
-    what its `config.json` says."""
+    """How the input projections are computed: in `dtype` (`off`), in FP8 with sums in float32
+    (`emulate`), or in FP8 with sums as on one kind of GPU (`hopper`, `ada`, `blackwell`), which is
+    slow and for comparison only. Default: `emulate` for the published 1B, 20B and 40B, `off` for
+    the published 7B, and for a folder the mode in its `config.json`."""
     allow_without_fp8: bool = False
-    """Whether `fp8: off` is taken for a checkpoint that needs FP8, whose scores are then near
+    """Whether to allow `fp8: off` for a checkpoint that needs FP8. Its scores are then near
     random."""
     gpus: Annotated[int, Field(ge=0)] = 1
-    """GPUs that a scoring job asks the scheduler for, each for a range of the model's layers; 0 for
-    a model that runs on CPUs."""
+    """GPUs of a scoring job; each one holds a range of the model's layers. 0 for a model that runs
+    on CPUs."""
 
 
 class ScoringConfig(Section):
@@ -139,59 +139,60 @@ class ScoringConfig(Section):
     model: Name
     """A name under `models`."""
     window_length: Annotated[int, Field(ge=MIN_WINDOW_LENGTH)] = 8192
-    """Bases of reference around an allele that the model reads."""
+    """Number of reference bases around an allele that the model reads."""
     window_placement: Literal["centered", "tiled"] = "centered"
     """`centered`: each allele in the middle of its own window. `tiled`: windows at multiples of
     `window_step`, shared by the alleles in their middle."""
     window_step: Annotated[int, Field(ge=1)] | None = None
-    """Bases from one tiled window to the next; without it a quarter of `window_length`."""
+    """Bases from one tiled window to the next. Default: a quarter of `window_length`."""
     strands: Literal["both", "forward", "reverse"] = "both"
-    """Strands to read; the score is their mean."""
+    """Strands that the model reads. The score is their mean."""
     horizon: Annotated[int, Field(ge=1)] | None = None
-    """Tokens scored from the first difference on; without it all up to the window's end."""
+    """Number of tokens to score from the first difference on. Default: all up to the end of the
+    window."""
     max_allele_length: Annotated[int, Field(ge=1)] | None = None
-    """Longest trimmed allele that is scored; without it a quarter of `window_length`."""
+    """Longest trimmed allele that is scored, in bases. Default: a quarter of `window_length`."""
     max_n_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
-    """Largest share of bases other than A, C, G, T in a window that is scored."""
+    """Largest allowed share of bases other than A, C, G, T in a window that is scored."""
     min_context: Annotated[int, Field(ge=0)] | None = None
-    """Tokens before or after the first difference below which a row is flagged; without it 512
-    or a quarter of `window_length`, whichever is less."""
+    """A row with fewer tokens before or after the first difference gets a flag. Default: 512 or a
+    quarter of `window_length`, whichever is less."""
     prepend_bos: bool = False
     """Begin each window with a beginning-of-sequence token, so that its first base is scored."""
 
 
 class FilterConfig(Section):
-    """What an allele has to be to be scored."""
+    """Conditions for an allele to be scored."""
 
     pass_only: bool = False
-    """Only records whose FILTER is PASS; `.`, no filter applied, is not PASS."""
+    """Only records whose FILTER is PASS. `.` (no filter applied) is not PASS."""
     contigs: SomeTexts | None = None
-    """Only these contigs, as the variant file spells them."""
+    """Only these contigs, by their names in the variant file."""
     max_allele_length: Annotated[int, Field(ge=1)] | None = None
-    """Only alleles whose REF and ALT, as they are spelled, have at most so many bases."""
+    """Only alleles whose REF and ALT, as written in the file, have at most this many bases."""
 
 
 class LabelConfig(Section):
-    """What a field of labels says: values of two kinds, or a number with a harmful end."""
+    """How to read a field of labels: two groups of values, or a number with a harmful end."""
 
     positive: SomeTexts | None = None
-    """Values that count as harmful. A field with several, joined by `/`, `|` or `,`, counts if one
-    of them does and none is negative."""
+    """Values that count as harmful. A field with several values, joined by `/`, `|` or `,`, counts
+    as harmful if at least one of them is listed here and none is listed under `negative`."""
     negative: SomeTexts | None = None
-    """Values to compare them with; variants with any other value are left out."""
+    """Values that count as not harmful. Variants with any other value are left out."""
     harmful: Literal["low", "high"] | None = None
-    """For a field of numbers (functional score, fitness, allele frequency): which end of them is
-    harmful."""
+    """For a field of numbers (functional score, fitness, allele frequency): whether low or high
+    values are harmful."""
     where: Mapping[Text, SomeTexts] = {}
     """Only variants with one of these values in a field: `{MC: [missense_variant]}`."""
     min_review_stars: Annotated[int, Field(ge=0, le=4)] | None = None
-    """Only variants with so many of ClinVar's review stars, by the field `CLNREVSTAT`."""
+    """Only variants with at least this many review stars in ClinVar, by the field `CLNREVSTAT`."""
     resample_by: Text | None = None
-    """Field whose variants are drawn as one for the intervals; without it the position."""
+    """Field whose values are the clusters of the bootstrap. Default: the position."""
 
 
 class VariantSetConfig(Section):
-    """A file of variants and what to do with it."""
+    """A file of variants, its scorings and its results."""
 
     variants: FileName
     """VCF (text, bgzip, gzip), BCF, a table (TSV, CSV, Parquet) of contig, pos, ref, alt, a list
@@ -199,35 +200,38 @@ class VariantSetConfig(Section):
     reference: Name
     """A name under `references`."""
     scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
-    """Names under `scorings`; each one writes its own table."""
+    """Names under `scorings`. Each scoring has its own table."""
     carry: Texts = ()
-    """INFO fields or columns that go along to the output table; those that `labels`, `groups` and
-    `baselines` name do so without being named here."""
+    """INFO fields or columns to copy to the table. The fields that `labels`, `groups` and
+    `baselines` name are always copied."""
     labels: Mapping[Text, LabelConfig] = {}
-    """INFO fields or columns that say what is known of a variant: how well the scores separate
-    it is evaluated."""
+    """INFO fields or columns with known effects of the variants. The run evaluates how well the
+    scores separate them."""
     groups: Texts = ()
-    """INFO fields or columns whose values (consequence, gene, locus) are evaluated one by one."""
+    """INFO fields or columns (consequence, gene, locus). Each of their values is evaluated
+    separately."""
     baselines: Mapping[Text, Literal["low", "high"]] = {}
-    """INFO fields or columns of numbers (CADD, phyloP) to compare with, and their harmful end."""
+    """INFO fields or columns of numbers (CADD, phyloP) to compare with the scores, and whether low
+    or high values are harmful."""
     filters: FilterConfig = FilterConfig()
-    """Which alleles to score; the others keep a row, with the status `filtered`."""
+    """Which alleles to score. The others have a row with the status `filtered`."""
     regions: SomeTexts | None = None
-    """Regions to read through the file's index (`chr1`, `chr1:1000-2000`); other records are
-    not read at all."""
+    """Regions to read, by the index of the file (`chr1`, `chr1:1000-2000`). Records outside of
+    them have no row."""
     max_ref_mismatch_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
-    """Share of alleles whose REF the reference does not have above which the run stops, since the
-    variants are of another assembly; looked at from the hundredth allele of a shard on."""
+    """The run stops if a larger share of alleles have a REF that does not match the reference,
+    because the variants are then from another assembly. Checked from the hundredth allele of a
+    shard on."""
     saturate: Annotated[
         tuple[Literal["snv", "deletion", "insertion", "codon"], ...], AfterValidator(_unique)
     ] = ()
-    """Changes to make at every position of the regions of a BED: each other base, the deletion of
-    the base, each base inserted after it, each other codon."""
+    """Variants to make at every position of the regions of a BED: `snv` (each other base),
+    `deletion` (of the base), `insertion` (of each base after it), `codon` (each other codon)."""
     sort_by_position: bool = False
-    """Whether the table is in the order of contigs and positions and not in input order."""
+    """Whether to sort the table by contig and position. Default: input order."""
     exports: Annotated[tuple[ExportFormat, ...], AfterValidator(_unique)] = ()
-    """Formats that the table is also written in: `vcf` (the input file with the scores as INFO
-    fields), `tsv`, `bedgraph` (the mean `llr` of the SNVs of each position)."""
+    """Other formats to write: `vcf` (the input file with the scores as INFO fields), `tsv`,
+    `bedgraph` (the mean `llr` of the SNVs of each position)."""
 
     @property
     def evaluated(self) -> dict[str, str]:
@@ -244,7 +248,7 @@ class VariantSetConfig(Section):
 
     @property
     def carried(self) -> tuple[str, ...]:
-        """Fields that go along to the table: those of `carry`, and those that evaluation reads."""
+        """Fields to copy to the table: those of `carry`, and those that evaluation reads."""
         return tuple(dict.fromkeys([*self.carry, *self.evaluated.values()]))
 
     @property
@@ -255,31 +259,32 @@ class VariantSetConfig(Section):
 
 
 class RunSettings(Section):
-    """Settings of the work itself."""
+    """Settings of the jobs, which change no score by more than its last bits."""
 
     batch_tokens: Annotated[int, Field(ge=1)] = 65_536
-    """Tokens that go through the model at once."""
+    """Number of tokens that go through the model at once."""
     segment_length: Annotated[int, Field(ge=1)] = 65_536
-    """Bases of a segment: a longer window goes through the model in segments, each from the state
-    that the one before left, so that memory grows only by the keys and values of attention."""
+    """Bases of a segment. A longer window goes through the model in segments, each of which
+    continues from the state after the one before. Memory then grows only by the keys and values of
+    attention."""
     kv_cache: Literal["device", "offload"] = "device"
-    """Where the keys and values of attention wait from segment to segment: on the device, or in
-    host memory (`offload`), which leaves those of one layer at a time on the device."""
+    """Where the keys and values of attention are kept between segments: on the device, or in host
+    memory (`offload`). With `offload`, the device holds those of one layer at a time."""
     part_tokens: Annotated[int, Field(ge=1)] = 1_048_576
-    """Tokens of a part, the slice of a shard within which identical windows are run once, and
-    which a killed job does not compute again."""
+    """Tokens of a part, a slice of a shard. Identical windows within a part are run once, and a
+    killed job does not compute its finished parts again."""
     max_non_finite_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
-    """Share of alleles without a finite score above which a job stops, since the model computes
-    no numbers; looked at from the hundredth allele of a shard on."""
+    """A job stops if a larger share of alleles have no finite score, because the model then gives
+    no valid numbers. Checked from the hundredth allele of a shard on."""
     model_cache: FileName | None = None
-    """Folder on the nodes' own disks, `/scratch` or `$TMPDIR` say, to which the first job on a node
-    copies the checkpoint, for all jobs there to load it from."""
+    """Folder on the local disk of each node, for example `/scratch` or `$TMPDIR`. The first job on
+    a node copies the checkpoint to it, and all jobs on that node load it from there."""
     allow_mixed_devices: bool = True
-    """Whether shards that ran on different kinds of devices become one table."""
+    """Whether to merge shards that ran on different kinds of devices."""
 
 
 class RunConfig(Section):
-    """A run: which variants are scored how, and where the tables go."""
+    """A run: variants, ways of scoring, and the folder of the results."""
 
     references: Annotated[Mapping[Name, ReferenceConfig], Field(min_length=1)]
     """Genomes by name."""
@@ -290,9 +295,10 @@ class RunConfig(Section):
     variant_sets: Annotated[Mapping[Name, VariantSetConfig], Field(min_length=1)]
     """Variant files by name."""
     shards: Annotated[int, Field(ge=1)] = 1
-    """Parts that each variant file is split into, each one job per scoring."""
+    """Number of shards of each variant file. Each shard is one job per scoring."""
     run: RunSettings = RunSettings()
-    """How the work is done; nothing here changes more than last bits or reruns a finished job."""
+    """Settings of the jobs. They change no score by more than its last bits, and do not run a
+    finished job again."""
     output: FileName = Path("results")
     """Folder of the results."""
 

@@ -471,8 +471,9 @@ def test_a_model_on_a_hub_without_its_commit_is_explained(
     message = error_of(minimal)
     assert message.startswith(f"config: models.tiny.checkpoint: {name} does not exist (looked in")
     assert message.endswith(
-        ". A model on a hub is named with its commit, owner/name@ and 40 digits, which "
-        f"`evo2-tasks fetch arcinstitute/evo2_7b` looks up; known here is {ON_HUB}"
+        ". Name a model on a hub by owner/name@ and the 40 digits of a commit, for example "
+        f"{ON_HUB}; "
+        "`evo2-tasks fetch arcinstitute/evo2_7b` prints the commit"
     )
 
 
