@@ -29,7 +29,7 @@ from evo2_tasks.config.resolve import (
 from evo2_tasks.config.schema import Fp8Mode, ModelConfig, Release, RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
-from evo2_tasks.layout import EXPORTS
+from evo2_tasks.layout import EXPORTS, SPLIT
 
 EXIT_BAD_INPUT: Final = 2
 # The extra of the package that brings a module which a command may lack.
@@ -293,7 +293,7 @@ def split(config: RunConfig, variant_set: str, **files: Any) -> None:
 @variant_set_option
 @scoring_option
 @file_option("--shard", required=True, help="Shard from `split`.")
-@file_option("--split", "split_file", required=True, help="The split.json from `split`.")
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
 @file_option("--out", required=True, help="File to write: the alleles with their windows.")
 @file_option(
     "--segments",
@@ -335,7 +335,7 @@ def score(config: RunConfig, scoring: str, **options: Any) -> None:
 @step
 @variant_set_option
 @scoring_option
-@file_option("--split", "split_file", required=True, help="The split.json from `split`.")
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
 @folder_option(
     "--windows", "windows_folder", required=True, help="Folder with the windows of all shards."
 )

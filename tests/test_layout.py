@@ -91,17 +91,19 @@ SPELLED = re.compile(
 FOLDERS = {LOGS, layout.BENCHMARKS, layout.MODELS, SHARDS, WINDOWS, SCORES}
 
 
-def docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
-    """Docstrings, of attributes too: strings that are statements."""
+def documentation(tree: ast.Module) -> Iterator[ast.AST]:
+    """Docstrings, of attributes too (strings that are statements), and examples of commands."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield node.value
+        if isinstance(node, ast.keyword) and node.arg == "example":
+            yield from ast.walk(node.value)
 
 
 def spelled_names(source: str) -> Iterator[tuple[int, str]]:
     """Line and text of strings that hold the name of a result, or join a folder of results."""
     tree = ast.parse(source)
-    aside = set(docstrings(tree))
+    aside = set(documentation(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in aside:
             found = SPELLED.search(node.value)
