@@ -10,8 +10,8 @@ and a recurrent state. It has four limits, and this module works around them:
   read the attributes that all versions have.
 - It does not know the length of a window in advance, and its offloading works with CUDA only.
   `WindowLayer` holds keys and values once, on the device or in host memory.
-- It continues in one way only. `fork_cache` makes states for several branches that continue from
-  the same tokens, and `BranchLayer` shares the keys and values among them.
+- It can be continued in one way only. `fork_cache` makes states for several branches that continue
+  from the same tokens, and `BranchLayer` shares the keys and values among them.
 """
 
 from typing import Any

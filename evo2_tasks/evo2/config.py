@@ -294,7 +294,9 @@ class Evo2Config(PreTrainedConfig):
         for key, (fixed, default) in _FIXED_KEYS.items():
             if published.get(key, default) != fixed:
                 given = repr(published[key]) if key in published else f"missing, so {default!r}"
-                raise ValueError(f"published config: {key} is {given}; supported is {fixed!r}.")
+                raise ValueError(
+                    f"published config: {key} is {given}; only {fixed!r} is supported."
+                )
         required = ("hidden_size", "num_layers", "num_attention_heads")
         missing = [key for key in required if key not in published]
         if missing:
