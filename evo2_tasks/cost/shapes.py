@@ -183,10 +183,10 @@ RELEASE_SHAPES: Mapping[str, ModelShape] = {
 
 
 def read_shape(model: ModelSettings) -> ModelShape:
-    """The shape of a model of the config, from its files of text or by the release that it is.
+    """The shape of a model, from its release or from its config file. Weights are not read.
 
     Raises:
-        InputError: No file tells it, and no release is named.
+        InputError: The model is not a known release, and its config file is missing or not valid.
     """
     path = model.checkpoint
     on_hub = parse_hub_name(model.written)
@@ -199,13 +199,13 @@ def read_shape(model: ModelSettings) -> ModelShape:
     file = path / "config.json"
     if on_hub is not None and not file.exists():
         raise InputError(
-            f"{model.where}: nothing tells the shape of {on_hub} before it is fetched. Run "
+            f"{model.where}: the shape of {on_hub} is not known before it is fetched. Run "
             f"`evo2-tasks fetch {on_hub}`."
         )
     if not file.exists():
         raise InputError(
-            f"{model.where}: {file} does not exist, so nothing tells the model's shape. Name the "
-            "release by `model`, or convert the checkpoint first."
+            f"{model.where}: {file} does not exist, so the shape of the model is not known. Name "
+            "its release by `model`, or convert the checkpoint first."
         )
     return _shape_of(_read_mapping(file), file)
 
@@ -216,7 +216,7 @@ def _read_mapping(file: Path) -> Mapping[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
-        raise InputError(f"{file}: expected the description of a model.")
+        raise InputError(f"{file}: expected the config of a model.")
     return values
 
 
@@ -236,7 +236,7 @@ def _shape_of(values: Mapping[str, Any], file: Path) -> ModelShape:
             raise TypeError("a number is missing")
         return ModelShape(operators=tuple(operators), **number)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file}: is no description of an Evo 2 model: {error}.") from error
+        raise InputError(f"{file}: not a config of an Evo 2 model: {error}.") from error
 
 
 def _published_shape(values: Mapping[str, Any]) -> ModelShape:

@@ -1,4 +1,4 @@
-"""Windows and tokens that a scoring will run, counted without the model."""
+"""Numbers of windows and tokens that a scoring will run, counted without the model."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterator
@@ -17,7 +17,16 @@ from evo2_tasks.table.shards import assign_shards
 
 
 class PairSize(NamedTuple):
-    """A pair of windows as far as planning needs it: where it belongs, and what is the same."""
+    """The properties of a pair of windows that planning needs, without its bases.
+
+    Attributes:
+        row: Row of the allele.
+        ref: Identity of the reference window; equal values mean the same tokens.
+        alt: Identity of the alternate window.
+        length: Tokens of each window, without the BOS token.
+        prefix: Tokens before the first difference, without the BOS token.
+        bos: 1 with a BOS token, else 0.
+    """
 
     row: int
     ref: Hashable
@@ -38,13 +47,13 @@ class PairSize(NamedTuple):
 
     @property
     def fork(self) -> int:
-        """Tokens of the alternate window that are not run again."""
+        """Tokens of the alternate window that are shared with the reference window."""
         return self.prefix + self.bos - 1
 
 
 @dataclass
 class Work:
-    """What a scoring of a variant set has to do."""
+    """The work of a scoring of a variant set: alleles by status, windows, and tokens."""
 
     by_status: Counter[str]
     windows: int = 0
@@ -52,10 +61,10 @@ class Work:
 
 
 def count_work(planned: PlannedScoring) -> Work:
-    """Place all windows of a variant set and plan each part as the scorer does.
+    """Place all windows of a variant set and plan each part in the same way as the scorer.
 
-    Windows of one sequence at different places count as different here. In repeats a run may put
-    windows together in another way, and take a few percent less or more.
+    Here, windows at different positions are different even if their sequences are equal. In repeats,
+    a run may therefore share other windows and need a few percent fewer or more tokens.
     """
     settings, run = planned.split, planned.score.run
     scoring = planned.windows.scoring
@@ -95,7 +104,7 @@ def _sizes(row: int, placed: PlacedAllele, scoring: ScoringSettings) -> Iterator
         if strand in sizes:
             length, prefix = sizes[strand]
             first = pair.start if strand == "forward" else pair.end
-            # Of two windows that begin in one place, the shorter is the beginning of the longer.
+            # Of two windows with the same start, the shorter one is the first part of the longer.
             window = (strand, pair.contig, first, pair.background)
             yield PairSize(row, window, (window, pair.edits), length, prefix, bos)
 

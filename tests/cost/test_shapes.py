@@ -125,5 +125,5 @@ def test_a_shape_that_no_file_states_is_an_error_of_one_line(tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"models\.m: .*config\.json does not exist.*`model`"):
         read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint=tmp_path)))
     (tmp_path / "config.json").write_text('{"hidden_size": "many"}')
-    with pytest.raises(InputError, match="is no description"):
+    with pytest.raises(InputError, match="not a config of an Evo 2 model"):
         read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint=tmp_path)))
