@@ -47,7 +47,7 @@ class PairSize(NamedTuple):
 
     @property
     def fork(self) -> int:
-        """Tokens of the alternate window that are shared with the reference window."""
+        """Tokens of the alternate window that are run only once, in the reference window."""
         return self.prefix + self.bos - 1
 
 
@@ -63,8 +63,8 @@ class Work:
 def count_work(planned: PlannedScoring) -> Work:
     """Place all windows of a variant set and plan each part in the same way as the scorer.
 
-    Here, windows at different positions are different even if their sequences are equal. In repeats,
-    a run may therefore share other windows and need a few percent fewer or more tokens.
+    Here, windows at different positions are different even if their sequences are equal. In
+    repeats, a run may therefore share other windows and need a few percent fewer or more tokens.
     """
     settings, run = planned.split, planned.score.run
     scoring = planned.windows.scoring
