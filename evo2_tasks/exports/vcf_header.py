@@ -95,20 +95,16 @@ def add_definitions(
         prefix: Start of the names of our INFO fields.
     """
     values = {
-        "version": provenance.version,
-        "model": provenance.model or "",
+        "version": shown_path(provenance.version),
+        "model": shown_path(provenance.model or ""),
         "signature": canonical_json(provenance.signature),
     }
-    own = [f"##{prefix}{key}={_one_line(value)}" for key, value in values.items()]
+    own = [f"##{prefix}{key}={value}" for key, value in values.items()]
     own += [_info_line(column, prefix) for column in columns]
     starts = tuple(line.split("=", 1)[0].encode() + b"=" for line in own[: len(values)])
     starts += tuple(f"##INFO=<ID={prefix}{column.name},".encode() for column in columns)
     kept = (line for line in meta if not line.startswith(starts))
     return (*kept, *(line.encode() for line in own))
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else ascii(text)
 
 
 def _info_line(column: Column, prefix: str) -> str:

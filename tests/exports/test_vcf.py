@@ -208,6 +208,14 @@ def test_latin_1_is_kept_as_bytes(tmp_path: Path):
     assert without_ours(text_of(target)) == content
 
 
+def test_alleles_in_two_encodings_are_matched(tmp_path: Path):
+    """The cell is not UTF-8, so both of its alleles are Latin-1, as in the table."""
+    content = (META + COLUMNS + "\n").encode() + b"chr1\t10\t.\tA\t\xe9,\xc3\xa9\t.\t.\t.\n"
+    done, target = export(tmp_path, content)
+    assert done.annotated == 1
+    assert without_ours(text_of(target)) == content
+
+
 @pytest.mark.parametrize(
     ("content", "repaired"),
     [

@@ -7,7 +7,6 @@ import pytest
 
 from evo2_tasks.genome.records import InvalidRecord, Record
 from evo2_tasks.genome.vcf import VcfReader
-from evo2_tasks.io.vcf_text import parse_position
 
 HEADER = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
@@ -89,30 +88,6 @@ def test_missing_header_lines_are_said(tmp_path: Path, caplog: pytest.LogCapture
     caplog.clear()
     read(tmp_path, HEADER + b"chr1\t5\t.\tA\tC\n")
     assert not caplog.text
-
-
-@pytest.mark.parametrize(
-    ("text", "pos"),
-    [
-        (b"0", 0),
-        (b"-5", -5),
-        (b"+5", 5),
-        (b"007", 7),
-        (b"9223372036854775807", 2**63 - 1),
-        (b"-9223372036854775808", -(2**63)),
-        (b"9223372036854775808", None),
-        (b"-9223372036854775809", None),
-        (b"0" * 5000 + b"7", 7),
-        (b"9" * 5000, None),
-        ("٣".encode(), None),
-        (b"1e3", None),
-        (b"0x10", None),
-        (b"--1", None),
-        (b"", None),
-    ],
-)
-def test_positions_are_integers_of_64_bits(text: bytes, pos: int | None) -> None:
-    assert parse_position(text) == pos
 
 
 INFO = (

@@ -1,0 +1,43 @@
+"""Paths, values and errors in messages."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evo2_tasks.io.words import first_line, shown, shown_path
+
+
+@given(st.text())
+def test_a_value_is_one_printable_line(text: str) -> None:
+    assert shown(text).isprintable()
+    assert shown_path(text).isprintable()
+
+
+def test_printable_text_is_kept() -> None:
+    assert shown("é 'a' \\ b") == "é 'a' \\ b"
+    assert shown(3) == "3"
+
+
+def test_a_long_value_is_cut_and_a_path_is_not() -> None:
+    assert shown("x" * 81) == "x" * 77 + "..."
+    assert shown("x" * 9, limit=8) == "xxxxx..."
+    assert shown_path(Path("x" * 200)) == "x" * 200
+
+
+def test_control_characters_are_escaped() -> None:
+    assert shown("a\nb\x1b[0m") == "a\\nb\\x1b[0m"
+    assert shown_path("a\udcff") == "a\\udcff"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (ValueError("\n first\nsecond"), " first"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_an_error_is_its_first_line(error: Exception, line: str) -> None:
+    assert first_line(error) == line
