@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from evo2_tasks.config.resolve import (
@@ -20,7 +18,7 @@ from evo2_tasks.config.resolve import (
     unknown_name,
 )
 from evo2_tasks.config.schema import (
-    _SECTIONS,
+    SECTIONS,
     FilterConfig,
     LabelConfig,
     RunConfig,
@@ -44,8 +42,8 @@ def load_config(
     Args:
         source: A YAML or JSON file (``-`` is standard input), or the mapping that was read from
             one.
-        files: The files that the mapping was read from: looked through for keys that stand twice,
-            of which a mapping keeps one.
+        files: The files that the mapping was read from. They are searched for keys that occur
+            twice, of which a mapping keeps only one.
         look_for_files: Whether the files that the config names have to exist already.
 
     Returns:
@@ -71,7 +69,7 @@ def load_config(
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """The safe YAML loader; a key that stands twice is an error, where YAML keeps the last one."""
+    """The safe YAML loader; a key that occurs twice is an error. YAML would keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -79,7 +77,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             if isinstance(key_node, yaml.ScalarNode):
                 if key_node.value in seen and key_node.value != "<<":
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                        None, None, f"the key {key_node.value!r} occurs twice", key_node.start_mark
                     )
                 seen.add(key_node.value)
         return super().construct_mapping(node, deep)
@@ -117,11 +115,11 @@ def _parse(data: object, name: str) -> RunConfig:
         _raise_first(name, (_explained(problem) for problem in problems))
         raise
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{name}: no plain mapping of texts: {_one_line(error)}") from error
+        raise InputError(f"{name}: not a mapping of keys to values: {_one_line(error)}") from error
 
 
 def _raise_first(name: str, problems: Iterable[tuple[str, str]]) -> None:
-    """Raise the first of the problems, each a key and what is wrong with it, as one line."""
+    """Raise the first of the problems as one line; each is a key and what is wrong with it."""
     lines = [f"{key}: {what}" if key else what for key, what in problems]
     if lines:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
@@ -150,7 +148,7 @@ _EXPLANATIONS = {
 
 
 def _explained(problem: ErrorDetails) -> tuple[str, str]:
-    """The key that a problem found by pydantic is about, and what is wrong, in our words."""
+    """The key of a problem that pydantic found, and a description of the problem."""
     *parents, last = loc = problem["loc"] or ("",)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(parents)
@@ -172,7 +170,7 @@ def _explained(problem: ErrorDetails) -> tuple[str, str]:
 
 
 def _known_keys(loc: Sequence[int | str]) -> list[str]:
-    """The keys that the section at this place may have."""
+    """The keys that the section at this place of the config may have."""
     match loc:
         case []:
             section: type[Section] = RunConfig
@@ -183,7 +181,7 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
         case ["variant_sets", _, "labels", _]:
             section = LabelConfig
         case [str(first), *_]:
-            section = _SECTIONS[first]
+            section = SECTIONS[first]
     return list(section.model_fields)
 
 
@@ -202,36 +200,42 @@ def _one_line(error: Exception) -> str:
 
 
 def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """Values that are well-formed one by one and do not go together."""
+    """Values that are valid by themselves but contradict each other."""
     for name, model in config.models.items():
         if model.model is not None and model.config is not None:
-            yield f"models.{name}.config", "stands beside `model`; name one of the two"
+            yield f"models.{name}.config", "cannot be combined with `model`; keep one of the two"
         for key in ("model", "config"):
             if parse_hub_name(model.checkpoint) and getattr(model, key) is not None:
                 yield (
                     f"models.{name}.{key}",
-                    "has no use: the files on the hub tell it; leave it out",
+                    "is not allowed for a model on a hub, whose files state it; remove the key",
                 )
     for name, scoring in config.scorings.items():
         if name in RESERVED_SCORINGS:
-            yield f"scorings.{name}", "the results folder has another use for this name"
+            yield (
+                f"scorings.{name}",
+                "this name is reserved in the results folder; choose another name",
+            )
         yield from unknown_name(f"scorings.{name}.model", scoring.model, "models", config.models)
         for key, what in _impossible_windows(scoring):
             yield f"scorings.{name}.{key}", what
     for name, variant_set in config.variant_sets.items():
         key = f"variant_sets.{name}"
         if name in RESERVED_SETS:
-            yield key, "the results folder has another use for this name"
+            yield key, "this name is reserved in the results folder; choose another name"
         yield from unknown_name(
             f"{key}.reference", variant_set.reference, "references", config.references
         )
         for field, label in variant_set.labels.items():
             yield from _impossible_label(f"{key}.labels.{field}", label)
         if variant_set.saturate and variant_set.regions is not None:
-            yield f"{key}.regions", "has no use beside `saturate`; its BED names the regions"
+            yield (
+                f"{key}.regions",
+                "cannot be combined with `saturate`, whose BED names the regions; remove the key",
+            )
         for option in ("groups", "baselines"):
             if getattr(variant_set, option) and not variant_set.labels:
-                yield f"{key}.{option}", "has no use without `labels`"
+                yield f"{key}.{option}", "needs `labels`, which the variant set does not have"
         for i, scoring_name in enumerate(variant_set.scorings):
             yield from unknown_name(
                 f"{key}.scorings[{i}]", scoring_name, "scorings", config.scorings
@@ -239,7 +243,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def _impossible_label(key: str, label: LabelConfig) -> Iterator[tuple[str, str]]:
-    """A label has two kinds of values or is a number."""
+    """A label that names neither two classes nor a harmful end, or both."""
     has_values = label.positive is not None and label.negative is not None
     if has_values == (label.harmful is not None) or (
         label.harmful and (label.positive or label.negative)
@@ -251,7 +255,7 @@ def _impossible_label(key: str, label: LabelConfig) -> Iterator[tuple[str, str]]
 
 
 def _impossible_windows(scoring: ScoringConfig) -> Iterator[tuple[str, str]]:
-    """Window settings with which a window would not hold its allele or its horizon."""
+    """Window settings for which a window could not contain its allele or its horizon."""
     window = scoring.window_length
     step = resolve_window_step(scoring) if scoring.window_placement == "tiled" else 0
     of_what = f"window_length {window}" + (f" and window_step {step}" if step else "")
@@ -300,6 +304,6 @@ def _missing_checkpoint(key: str, path: Path) -> Iterator[tuple[str, str]]:
             for where, what in _missing_file(key, path):
                 yield where, f"{what}. {hint}" if hint else what
         elif not (path / "config.json").is_file():
-            yield key, f"the folder {path} holds no config.json, so it is no checkpoint"
+            yield key, f"the folder {path} has no config.json, so it is not a checkpoint"
     except OSError as error:
         yield key, f"{path} cannot be read: {error.strerror}"

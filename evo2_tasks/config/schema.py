@@ -303,7 +303,7 @@ class RunConfig(Section):
     """Folder of the results."""
 
 
-_SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     "references": ReferenceConfig,
     "models": ModelConfig,
     "scorings": ScoringConfig,

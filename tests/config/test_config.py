@@ -176,7 +176,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(groups=["GENE"]),
-            "config: variant_sets.calls.groups: has no use without `labels`",
+            "config: variant_sets.calls.groups: needs `labels`",
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(baselines={"CADD": "up"}),
@@ -250,13 +250,13 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         *(
             (
                 lambda c, name=name: c["variant_sets"].update({name: c["variant_sets"]["calls"]}),
-                f"config: variant_sets.{name}: the results folder has another use for this name",
+                f"config: variant_sets.{name}: this name is reserved in the results folder",
             )
             for name in ("models", "logs")
         ),
         (
             lambda c: c["scorings"].update({"shards": c["scorings"]["short"]}),
-            "config: scorings.shards: the results folder has another use for this name",
+            "config: scorings.shards: this name is reserved in the results folder",
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(scorings=["shrot"]),
@@ -277,11 +277,11 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["models"]["tiny"].update(model="evo2_7b", config="model/config.json"),
-            "config: models.tiny.config: stands beside `model`; name one of the two",
+            "config: models.tiny.config: cannot be combined with `model`; keep one of the two",
         ),
         (
             lambda c: c["models"]["tiny"].update(checkpoint=ON_HUB, model="evo2_7b"),
-            "config: models.tiny.model: has no use: the files on the hub tell it; leave it out",
+            "config: models.tiny.model: is not allowed for a model on a hub, whose files state",
         ),
         (
             lambda c: c["models"]["tiny"].update(model="evo2_8b"),
@@ -301,7 +301,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(saturate=["snv"], regions=["1"]),
-            "config: variant_sets.calls.regions: has no use beside `saturate`; its BED names the",
+            "config: variant_sets.calls.regions: cannot be combined with `saturate`",
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(exports=["bed"]),
@@ -321,7 +321,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["models"]["tiny"].update(checkpoint="."),
-            "config: models.tiny.checkpoint: the folder . holds no config.json",
+            "config: models.tiny.checkpoint: the folder . has no config.json",
         ),
         (
             lambda c: c["models"]["tiny"].update(checkpoint="evo2_7b.pt"),
@@ -358,7 +358,7 @@ def test_what_is_no_mapping_is_refused(data: object) -> None:
 
 def test_a_mapping_that_holds_itself_is_refused(minimal: dict[str, Any]) -> None:
     minimal["run"] = minimal
-    assert "no plain mapping" in error_of(minimal)
+    assert "not a mapping of keys to values" in error_of(minimal)
 
 
 def scoring(minimal: dict[str, Any], **settings: object) -> dict[str, Any]:
@@ -510,7 +510,7 @@ def test_dates_and_windows_text_files_are_read(minimal: dict[str, Any]) -> None:
     ("content", "expected"),
     [
         (b"shards: 1\nshards: 2\n", "c.yaml: line 2, column 1: not valid YAML: the key 'shards'"),
-        (b"a: {b: 1, b: 2}", "c.yaml: line 1, column 11: not valid YAML: the key 'b' stands twice"),
+        (b"a: {b: 1, b: 2}", "c.yaml: line 1, column 11: not valid YAML: the key 'b' occurs twice"),
         (b"a: [1", "c.yaml: line 1, column 6: not valid YAML: expected ',' or ']'"),
         (b"\tx: 1", "c.yaml: line 1, column 1: not valid YAML: found character"),
         (b"a: !!python/object/apply:os.getcwd []", "c.yaml: line 1, column 4: not valid YAML: "),
@@ -546,7 +546,7 @@ def test_a_key_that_stands_twice_in_a_file_behind_a_mapping_is_refused(
     minimal: dict[str, Any],
 ) -> None:
     Path("c.yaml").write_text(yaml.safe_dump(minimal) + "shards: 2\nshards: 3\n")
-    with pytest.raises(InputError, match=r"^c\.yaml: line \d+, .* the key 'shards' stands twice"):
+    with pytest.raises(InputError, match=r"^c\.yaml: line \d+, .* the key 'shards' occurs twice"):
         load_config(minimal, files=["c.yaml"])
     Path("c.yaml").write_text(yaml.safe_dump(minimal))
     with pytest.raises(InputError, match=r"^c\.yaml: shards: 0 is too small"):

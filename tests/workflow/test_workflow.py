@@ -636,7 +636,7 @@ def test_a_key_that_stands_twice_is_one_line(project: Project) -> None:
     text = yaml.safe_dump(project.config) + "output: a\noutput: b\n"
     (project.folder / "config.yaml").write_text(text)
     output = project.snakemake("--snakefile", str(SNAKEFILE), "--dry-run", status=1)
-    assert "the key 'output' stands twice" in error_line(output)
+    assert "the key 'output' occurs twice" in error_line(output)
 
 
 # --- as part of another workflow
