@@ -1,6 +1,6 @@
-"""What the workflow asks of a config: its targets, what each step depends on, what a job needs.
+"""What the Snakefile takes from a config: targets, inputs, settings and resources of the jobs.
 
-Snakemake calls these functions in every job, so they are cheap: arithmetic and file sizes.
+Snakemake calls these functions in every job, so they are fast: arithmetic and file sizes only.
 """
 
 import json
@@ -31,43 +31,41 @@ from evo2_tasks.layout import EXPORTS, MODELS, REPORT, RUN, SHARDS, SPLIT, TABLE
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
-CHECKPOINT_SUFFIXES = (".json", ".safetensors")
-
 MOST_SHARDS = 1_000
 
-# What a job needs beside its own work: two Snakemakes run inside each allocation of a cluster.
+# Memory of two Snakemake processes, which run in each job of a cluster in addition to the command.
 SNAKEMAKE_MB = 300
 CPU_STEP_MB = 1_700
 CPU_STEP_MINUTES = 60
 SCORE_BASE_MB = 1_000  # Python and torch with CUDA
 DRIVER_MB = 3_000  # host memory that a GPU's driver takes
 MEMORY_MARGIN = 1.2
-SCORE_MINUTES = 240  # where nothing tells how much there is to do
-LEAST_SCORE_MINUTES = 30  # to load a large model over a slow file system
-# How much slower than the one of the rate table a device may be: an A100 without FP8 beside a
-# GH200, an old node beside a new one.
+SCORE_MINUTES = 240  # before `split` has counted the alleles
+LEAST_SCORE_MINUTES = 30  # to load a large model from a slow file system
+# How many times slower than the device of the rate table a device may be: an A100 without FP8
+# compared with a GH200, an old node with a new one.
 SLOWER = 6.0
 
 
 class Wildcards(Protocol):
-    """The wildcards of a job, as Snakemake hands them to a resource function."""
+    """The wildcards of a job, as Snakemake passes them to a resource function."""
 
     variant_set: str
     scoring: str
 
 
 def warnings(config: RunConfig) -> list[str]:
-    """What is allowed in a config and yet unwise, one line each."""
+    """Settings that are valid and probably a mistake, one line each."""
     if config.shards <= MOST_SHARDS:
         return []
     return [
-        f"shards is {config.shards:,}: above about {MOST_SHARDS:,} Snakemake takes minutes to plan "
-        "the jobs, and each loads the model anew. `evo2-tasks plan` suggests a number."
+        f"shards is {config.shards:,}: with more than about {MOST_SHARDS:,}, Snakemake takes "
+        "minutes to plan the jobs, and each job loads the model again. `evo2-tasks plan` suggests a number."
     ]
 
 
 def targets(config: RunConfig) -> list[str]:
-    """The files of a complete run, relative to the folder of the results."""
+    """The files of a complete run, relative to the results folder."""
     files = []
     for name, variant_set in config.variant_sets.items():
         for scoring in variant_set.scorings:
@@ -79,35 +77,36 @@ def targets(config: RunConfig) -> list[str]:
 
 
 def any_of(names: Iterable[str]) -> str:
-    """A regular expression for these names and nothing else, to constrain a wildcard."""
+    """A regular expression that matches these names only, to constrain a wildcard."""
     return "|".join(re.escape(name) for name in names)
 
 
 def export_formats() -> dict[str, str]:
-    """The format of each file that the rule ``export`` makes, by the name of the file."""
+    """The format of each file that the rule ``export`` writes, by file name."""
     return {file: name for name, file in EXPORTS.items()}
 
 
 @dataclass(frozen=True)
 class StepInputs:
-    """The files that the config names, as the rules' inputs: a newer one runs its steps again."""
+    """The inputs of rules that depend on the config. If one gets newer, its step runs again."""
 
     variants: dict[str, str]
-    """By variant set."""
+    """File of variants, by variant set."""
     reference: dict[str, list[str]]
-    """By variant set."""
+    """Files of the reference, by variant set."""
     checkpoint: dict[str, list[str]]
-    """By scoring."""
-    fetched: dict[str, list[str]]
-    """By scoring, what `fetch` says of a model on a hub, relative to the folder of the results."""
+    """Files of the checkpoint, by scoring; empty for a model on a hub."""
+    hub_files: dict[str, list[str]]
+    """File that ``fetch`` writes about a model on a hub, relative to the results folder, by
+    scoring; empty for any other model."""
     hub: dict[str, str]
-    """By model, the name on the hub of each one that has to be fetched."""
+    """Name of each model on a hub, by model."""
     report: dict[str, list[str]]
-    """By variant set, what other steps write, relative to the folder of the results."""
+    """Files that the report is made from, relative to the results folder, by variant set."""
 
 
 def step_inputs(config: RunConfig) -> StepInputs:
-    """List the files that each step reads and that its rule cannot name by wildcards."""
+    """The files that a step reads and that its rule cannot name by wildcards."""
     sets = config.variant_sets
     hub = {
         name: str(model.checkpoint)
@@ -125,7 +124,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, scoring in config.scorings.items()
             for model in [resolve_score(config, name).model]
         },
-        fetched={
+        hub_files={
             name: [f"{MODELS}/{scoring.model}.json"] if scoring.model in hub else []
             for name, scoring in config.scorings.items()
         },
@@ -134,11 +133,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
             name: [
                 f"{name}/{scoring}/{file}"
                 for scoring in variant_set.scorings
-                for file in [
-                    TABLE,
-                    RUN,
-                    *(_EVALUATION_FILES if variant_set.labels else []),
-                ]
+                for file in [TABLE, RUN, *(_EVALUATION_FILES if variant_set.labels else [])]
             ]
             for name, variant_set in sets.items()
         },
@@ -151,18 +146,18 @@ def _reference_files(reference: ReferenceConfig) -> list[str]:
 
 
 class Slice(Protocol):
-    """The settings of a step, as `config.resolve` cuts them out of the config."""
+    """The settings of a step, from `config/resolve.py`."""
 
     def triggers(self) -> dict[str, object]:
-        """What runs the step again if it changes."""
+        """The settings that run the step again if they change."""
 
 
 @dataclass(frozen=True)
 class StepSettings:
-    """The settings that shape what each step writes, as one line of JSON.
+    """The settings that the output of each step depends on, as one line of JSON.
 
-    The rules give them as ``params``, so that Snakemake runs a finished job again exactly if its
-    own slice of the config has changed.
+    The rules have them as ``params``, so that Snakemake runs a finished job again exactly if its
+    own part of the config has changed.
     """
 
     split: dict[str, str]
@@ -180,7 +175,7 @@ class StepSettings:
 
 
 def step_settings(config: RunConfig) -> StepSettings:
-    """The part of each step's slice of the config that runs the step again if it changes."""
+    """The settings of each step that run it again if they change."""
     sets = config.variant_sets
     return StepSettings(
         split={name: _as_params(resolve_split(config, name)) for name in sets},
@@ -209,10 +204,10 @@ def _as_params(settings: Slice) -> str:
 
 
 class Jobs:
-    """What the jobs of a run are given: the config, and what they ask of the machine.
+    """The config and the resources of the jobs of a run.
 
-    The methods are what Snakemake calls for a job's parameters and resources; memory and time
-    grow with each attempt.
+    Snakemake calls the methods for the ``params`` and ``resources`` of a job. Memory and time grow
+    with each attempt.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -227,13 +222,14 @@ class Jobs:
     def config(self, wildcards: Wildcards, input: object) -> str:  # noqa: A002 - Snakemake's name
         """The config that a command reads on standard input.
 
-        A parameter that asks for ``input`` counts as derived from it, so Snakemake does not
-        compare it: a change under ``run:`` or in another variant set runs no finished job again.
+        The argument ``input`` makes Snakemake treat this parameter as derived from the inputs and
+        not compare it, so a change under ``run:`` or in another variant set runs no finished job
+        again.
         """
         return self._config
 
     def gpu(self, wildcards: Wildcards) -> int | None:
-        """GPUs of a scoring job; None asks for nothing, where 0 would be a request for no GPU."""
+        """GPUs of a scoring job. None leaves the resource out; 0 would be a request for no GPU."""
         return self._gpus[wildcards.scoring] or None
 
     def score_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
@@ -241,7 +237,7 @@ class Jobs:
         return self._score_mb[wildcards.scoring] * attempt
 
     def score_runtime(self, wildcards: Wildcards, attempt: int) -> int:
-        """Time limit of a scoring job, minutes: by the alleles of a shard once they are counted."""
+        """Time limit of a scoring job, minutes, from the alleles of a shard if they are counted."""
         alleles = self._shard_alleles(wildcards.variant_set)
         if alleles is None:
             return SCORE_MINUTES * attempt
@@ -249,7 +245,7 @@ class Jobs:
         return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * alleles * seconds / 60)) * attempt
 
     def _shard_alleles(self, variant_set: str) -> float | None:
-        """Alleles of a shard, by what ``split`` counted; None before it has run."""
+        """Alleles of a shard as ``split`` counted them; None before ``split`` has run."""
         if variant_set not in self._alleles:
             try:
                 split = json.loads((self._output / variant_set / SHARDS / SPLIT).read_bytes())
@@ -268,7 +264,7 @@ class Jobs:
 
 
 def _score_mb(settings: ScoreSettings) -> int:
-    """Host memory that a scoring's jobs ask for, MB."""
+    """Host memory of a scoring job at the first attempt, MB."""
     model, scoring, run = settings.model, settings.scoring, settings.run
     file_mb = _checkpoint_bytes(model) / 10**6
     if model.gpus:
@@ -301,15 +297,15 @@ def _seconds_per_allele(settings: ScoreSettings) -> float:
     model, scoring = settings.model, settings.scoring
     rates = read_rates(PUBLISHED_RATES)  # of GPUs and of a CPU, so any model has a rate
     rate = cast(Rate, choose_rate(rates, model.name, None, gpus=model.gpus))
-    windows = 3.0 if scoring.strands == "both" else 1.5  # the prefix once, and two ends
+    windows = 3.0 if scoring.strands == "both" else 1.5  # per strand: the prefix once, and two ends
     flops = _shape(model).flops_per_token(scoring.window_length)
     return windows * scoring.window_length * flops / rate.flops_per_s
 
 
 def _shape(model: ModelSettings) -> ModelShape:
-    """A model's shape; that of the 7B if no file states it."""
+    """The shape of a model; the shape of the 7B if no file states it."""
     try:
         return read_shape(model)
     except InputError:
-        # A file that is still to be made, or a broken one: `score` reports which.
+        # The file does not exist yet, or it is broken; then `score` reports it.
         return RELEASE_SHAPES["evo2_7b"]

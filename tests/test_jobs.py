@@ -1,4 +1,4 @@
-"""What the workflow asks of a config, where it needs no Snakemake to be asked."""
+"""What the Snakefile takes from a config, tested without Snakemake."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_inputs_are_the_files_that_the_config_names(
     }
 
 
-def test_a_model_on_a_hub_is_an_input_by_what_fetch_says_of_it(
+def test_a_model_on_a_hub_is_an_input_by_the_file_that_fetch_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
@@ -100,7 +100,7 @@ def test_a_model_on_a_hub_is_an_input_by_what_fetch_says_of_it(
     )
     inputs = step_inputs(config)
     assert inputs.hub == {"seven": f"arcinstitute/evo2_7b@{commit}"}
-    assert inputs.fetched == {"with-seven": ["models/seven.json"], "with-file": []}
+    assert inputs.hub_files == {"with-seven": ["models/seven.json"], "with-file": []}
     assert inputs.checkpoint == {"with-seven": [], "with-file": ["one.pt"]}
     # Its size is known before it is there: a quarter more than 13,766,621,200 bytes.
     wildcards = SimpleNamespace(scoring="with-seven")
@@ -111,7 +111,7 @@ def test_a_model_on_a_hub_is_an_input_by_what_fetch_says_of_it(
     assert Jobs(config).score_mem_mb(wildcards, 1) == 4_300 + 10
 
 
-def test_a_report_is_made_from_all_that_its_scorings_left() -> None:
+def test_a_report_is_made_from_all_files_of_its_scorings() -> None:
     config = make_config(m={"checkpoint": "m"}, n={"checkpoint": "n"})
     plain = [f"v/with-{m}/{file}" for m in "mn" for file in ["scores.parquet", "run.json"]]
     assert step_inputs(config).report == {"v": plain}
@@ -178,7 +178,7 @@ def test_time_of_a_scoring_job_follows_from_its_alleles(
     assert jobs.score_runtime(small, 3) == 3 * jobs.score_runtime(small, 1)
 
 
-def test_more_shards_than_snakemake_takes_gladly_are_warned_of() -> None:
+def test_a_very_large_number_of_shards_gives_a_warning() -> None:
     config = make_config(m={"checkpoint": "m"})
     assert warnings(config) == []
     (line,) = warnings(config.model_copy(update={"shards": 5_000}))

@@ -1,4 +1,4 @@
-"""What `status` says of runs that are under way, done, and failed."""
+"""What `status` reports about runs in progress, finished runs and failed jobs."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
+def test_an_unfinished_shard_counts_by_its_parts(run: Path) -> None:
     (status,) = read_status(run / "results")
     assert (status.shards, status.shards_done, status.shards_running) == (2, 1, 1)
     one = json.loads((run / "results/v/s/scores/1-of-2.json").read_text())
@@ -69,7 +69,7 @@ def test_a_shard_under_way_counts_by_its_parts(run: Path) -> None:
     assert not status.is_merged
 
 
-def test_what_came_of_other_windows_does_not_count(run: Path) -> None:
+def test_scores_of_other_windows_do_not_count(run: Path) -> None:
     scoring = run / "results/v/s"
     (scoring / "run.json").write_text("{}")
     for windows in (scoring / "windows").iterdir():
@@ -135,7 +135,7 @@ def test_a_failed_job_before_the_split_is_named(tmp_path: Path) -> None:
     assert line.endswith("the hub does not answer")
 
 
-def test_a_job_that_was_killed_is_known_by_its_silence(run: Path) -> None:
+def test_a_killed_job_is_recognised_by_a_silent_log(run: Path) -> None:
     log = run / "results" / "logs" / "score" / "v" / "s" / "2-of-2.log"
     long_ago = time.time() - 3600
     os.utime(log, (long_ago, long_ago))

@@ -5,7 +5,7 @@ rule score:
         segments="<results>/{variant_set}/{scoring}/windows/{scatteritem}.segments.parquet",
         checkpoint=local(lookup("{scoring}", within=inputs.checkpoint)),
         fetched=collect(
-            "<results>/{file}", file=lookup("{scoring}", within=inputs.fetched)
+            "<results>/{file}", file=lookup("{scoring}", within=inputs.hub_files)
         ),
     output:
         scores="<results>/{variant_set}/{scoring}/scores/{scatteritem}.parquet",
