@@ -60,7 +60,8 @@ def warnings(config: RunConfig) -> list[str]:
         return []
     return [
         f"shards is {config.shards:,}: with more than about {MOST_SHARDS:,}, Snakemake takes "
-        "minutes to plan the jobs, and each job loads the model again. `evo2-tasks plan` suggests a number."
+        "minutes to plan the jobs, and each job loads the model again. `evo2-tasks plan` "
+        "suggests a number."
     ]
 
 

@@ -53,17 +53,17 @@ def merge(
     if settings.sort_by_position is not None:
         contig_order = list(open_reference(settings.sort_by_position).contigs)
     shards = read_shards([shard_run_file(scores_folder / name) for name in names])
-    scored = read_provenance(scores_folder / names[0]).signature
+    signature = read_provenance(scores_folder / names[0]).signature
     require_equal_devices(
         shards,
         dtype=settings.dtype,
-        fp8=not str(scored.get("fp8", "off")).startswith("off"),
+        fp8=not str(signature.get("fp8", "off")).startswith("off"),
         allow_mixed=settings.allow_mixed_devices,
     )
     for name in names:
         chain = [split_file.with_name(name), windows_folder / name, scores_folder / name]
-        for source, made in pairwise(chain):
-            require_source(made, read_provenance(made).source, source)
+        for source, result in pairwise(chain):
+            require_source(result, read_provenance(result).source, source)
     counts = merge_shards(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
@@ -72,12 +72,12 @@ def merge(
         contig_order=contig_order,
     )
     variants = {key: summary[key] for key in VARIANTS_KEYS}
-    stated = read_provenance(out)
+    provenance = read_provenance(out)
     write_json(
         run_json,
         {
-            "model": stated.model,
-            "signature": stated.signature,
+            "model": provenance.model,
+            "signature": provenance.signature,
             **summarize_run(counts, shards, variants=variants),
         },
     )
