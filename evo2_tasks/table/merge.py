@@ -133,16 +133,17 @@ def _pair_shards(windows: Sequence[Path], scores: Sequence[Path]) -> list[_Shard
 def _common_provenance(shards: Sequence[_Shard]) -> Provenance:
     """The common provenance of all scores; it must agree with the provenance of their windows."""
     first = shards[0].scores
-    all_scored = [read_provenance(shard.scores) for shard in shards]
-    for shard, scored in zip(shards, all_scored, strict=True):
-        require_same_signature(first, all_scored[0].signature, shard.scores, scored.signature)
-        placed = read_provenance(shard.windows).signature
-        known = {key: value for key, value in scored.signature.items() if key in placed}
-        require_same_signature(shard.windows, placed, shard.scores, known)
-    versions = sorted({scored.version for scored in all_scored})
-    models = sorted({scored.model for scored in all_scored if scored.model is not None})
+    provenances = [read_provenance(shard.scores) for shard in shards]
+    signature = provenances[0].signature
+    for shard, provenance in zip(shards, provenances, strict=True):
+        require_same_signature(first, signature, shard.scores, provenance.signature)
+        of_windows = read_provenance(shard.windows).signature
+        common = {key: value for key, value in provenance.signature.items() if key in of_windows}
+        require_same_signature(shard.windows, of_windows, shard.scores, common)
+    versions = sorted({provenance.version for provenance in provenances})
+    models = sorted({one.model for one in provenances if one.model is not None})
     return Provenance(
-        signature=all_scored[0].signature,
+        signature=signature,
         version=",".join(versions),
         model=",".join(models) or None,
     )
@@ -182,32 +183,33 @@ def _other_fields(source: Path, columns: Sequence[Column]) -> list[pa.Field]:
 
 def _join_shards(shards: Sequence[_Shard], schema: pa.Schema) -> Iterator[pa.Table]:
     last: tuple[int, int] = (-1, -1)
-    placed_names = [name for name in schema.names if name not in ALL_SCORE_COLUMNS]
+    window_names = [name for name in schema.names if name not in ALL_SCORE_COLUMNS]
     score_names = [column.name for column in SCORES_COLUMNS]
     for shard in shards:
-        pairs = _read_aligned(shard, placed_names, score_names)
-        for placed, scored in pairs:
-            last = _require_rising(placed, last, shard.windows)
-            _require_consistent(placed, scored, shard)
-            yield _join(placed, scored, schema)
+        pairs = _read_aligned(shard, window_names, score_names)
+        for window_rows, score_rows in pairs:
+            last = _require_rising(window_rows, last, shard.windows)
+            _require_same_alleles(window_rows, score_rows, shard)
+            _require_valid_scores(window_rows, score_rows, shard)
+            yield _join(window_rows, score_rows, schema)
 
 
 def _read_aligned(
-    shard: _Shard, placed_names: Sequence[str], score_names: Sequence[str]
+    shard: _Shard, window_names: Sequence[str], score_names: Sequence[str]
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """Read the two files in pieces with the same rows, also if their row groups differ."""
-    placed_batches = read_rows(shard.windows, placed_names)
-    scored_batches = read_rows(shard.scores, score_names)
-    placed, scored = next(placed_batches, None), next(scored_batches, None)
-    while placed is not None and scored is not None:
-        count = min(placed.num_rows, scored.num_rows)
-        yield placed.slice(0, count), scored.slice(0, count)
-        placed, scored = placed.slice(count), scored.slice(count)
-        placed = placed if placed.num_rows else next(placed_batches, None)
-        scored = scored if scored.num_rows else next(scored_batches, None)
-    if placed is not None or scored is not None:
+    window_batches = read_rows(shard.windows, window_names)
+    score_batches = read_rows(shard.scores, score_names)
+    window_rows, score_rows = next(window_batches, None), next(score_batches, None)
+    while window_rows is not None and score_rows is not None:
+        count = min(window_rows.num_rows, score_rows.num_rows)
+        yield window_rows.slice(0, count), score_rows.slice(0, count)
+        window_rows, score_rows = window_rows.slice(count), score_rows.slice(count)
+        window_rows = window_rows if window_rows.num_rows else next(window_batches, None)
+        score_rows = score_rows if score_rows.num_rows else next(score_batches, None)
+    if window_rows is not None or score_rows is not None:
         shorter, longer = shard.windows, shard.scores
-        if placed is not None:
+        if window_rows is not None:
             shorter, longer = longer, shorter
         raise InputError(
             f"{shown_path(shorter)} has fewer rows than {shown_path(longer)}. Score the shard "
@@ -231,65 +233,78 @@ def _require_rising(rows: pa.RecordBatch, last: tuple[int, int], source: Path) -
     return int(records[-1]), int(alleles[-1])
 
 
-def _at(rows: pa.RecordBatch, wrong: Any) -> str:
+def _name_row(rows: pa.RecordBatch, wrong: Any) -> str:
     row = pc.index(wrong, True).as_py()
     return f"record {rows.column('record')[row]}, allele {rows.column('allele')[row]}"
 
 
-def _require_consistent(placed: pa.RecordBatch, scored: pa.RecordBatch, shard: _Shard) -> None:
-    """Make sure that two aligned pieces have the same alleles, and scores that fit their status.
+def _require_same_alleles(
+    window_rows: pa.RecordBatch, score_rows: pa.RecordBatch, shard: _Shard
+) -> None:
+    """Make sure that two aligned pieces have the same alleles.
 
     Raises:
-        InputError: They do not match. The message names the files and the first such row.
+        InputError: They differ. The message names the files and the first such row.
     """
     for key in ("record", "allele"):
-        differs = pc.not_equal(placed.column(key), scored.column(key))
+        differs = pc.not_equal(window_rows.column(key), score_rows.column(key))
         if pc.any(differs).as_py():
             raise InputError(
                 f"{shown_path(shard.windows)} and {shown_path(shard.scores)} are not row-aligned: "
-                f"{_at(placed, differs)} is another allele in the second file. Name two files of "
-                "one shard."
+                f"{_name_row(window_rows, differs)} is another allele in the second file. Name two "
+                "files of one shard."
             )
-    before, after = placed.column("status"), scored.column("status")
+
+
+def _require_valid_scores(
+    window_rows: pa.RecordBatch, score_rows: pa.RecordBatch, shard: _Shard
+) -> None:
+    """Make sure that the statuses of two aligned pieces agree, and that the scores fit them.
+
+    Raises:
+        InputError: They do not. The message names the file and the first such row.
+    """
+    scores = shown_path(shard.scores)
+    before, after = window_rows.column("status"), score_rows.column("status")
     require_unscored(before, shard.windows)
-    scored_rows = pc.equal(after, "scored")
+    is_scored = pc.equal(after, "scored")
     unknown = pc.invert(pc.is_in(after, value_set=pa.array(STATUSES)))
     if pc.any(unknown).as_py():
         raise InputError(
-            f"{shown_path(shard.scores)}: {_at(scored, unknown)} has an unknown status. Score the "
-            "shard again with this version."
+            f"{scores}: {_name_row(score_rows, unknown)} has an unknown status. Score the shard "
+            "again with this version."
         )
     was_tried = pc.and_(
-        pc.equal(before, TO_SCORE), pc.or_(scored_rows, pc.equal(after, "non_finite"))
+        pc.equal(before, TO_SCORE), pc.or_(is_scored, pc.equal(after, "non_finite"))
     )
     changed = pc.invert(pc.or_(was_tried, pc.equal(before, after)))
     if pc.any(changed).as_py():
         raise InputError(
-            f"{shown_path(shard.windows)} and {shown_path(shard.scores)} disagree about the "
-            f"status of {_at(placed, changed)}. Score the shard again."
+            f"{shown_path(shard.windows)} and {scores} disagree about the status of "
+            f"{_name_row(window_rows, changed)}. Score the shard again."
         )
-    wrong = pc.xor(scored_rows, pc.is_valid(scored.column("llr")))
+    wrong = pc.xor(is_scored, pc.is_valid(score_rows.column("llr")))
     if pc.any(wrong).as_py():
         raise InputError(
-            f"{shown_path(shard.scores)}: {_at(scored, wrong)} is scored without an llr, or has an "
-            "llr without being scored. Score the shard again."
+            f"{scores}: {_name_row(score_rows, wrong)} is scored without an llr, or has an llr "
+            "without being scored. Score the shard again."
         )
     for name in ALL_SCORE_COLUMNS:
-        infinite = pc.invert(pc.is_finite(scored.column(name)))
+        infinite = pc.invert(pc.is_finite(score_rows.column(name)))
         if pc.any(infinite).as_py():
             raise InputError(
-                f"{shown_path(shard.scores)}: {name} of {_at(scored, infinite)} is not finite. "
-                "Score the shard again."
+                f"{scores}: {name} of {_name_row(score_rows, infinite)} is not finite. Score the "
+                "shard again."
             )
 
 
-def _join(placed: pa.RecordBatch, scored: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    is_scored = pc.equal(scored.column("status"), "scored")
+def _join(window_rows: pa.RecordBatch, score_rows: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    is_scored = pc.equal(score_rows.column("status"), "scored")
     no_flags = pa.scalar([], FLAG_LIST.type)
-    columns = {name: placed.column(name) for name in placed.schema.names}
-    columns |= {name: scored.column(name) for name in ALL_SCORE_COLUMNS}
-    columns["status"] = scored.column("status")
-    columns[FLAG_LIST.name] = pc.if_else(is_scored, placed.column(FLAG_LIST.name), no_flags)
+    columns = {name: window_rows.column(name) for name in window_rows.schema.names}
+    columns |= {name: score_rows.column(name) for name in ALL_SCORE_COLUMNS}
+    columns["status"] = score_rows.column("status")
+    columns[FLAG_LIST.name] = pc.if_else(is_scored, window_rows.column(FLAG_LIST.name), no_flags)
     return pa.table([columns[name] for name in schema.names], names=schema.names)
 
 
