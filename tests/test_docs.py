@@ -57,6 +57,14 @@ def test_the_page_has_every_column_status_and_flag() -> None:
     assert f"`scores_version` is {SCORES_VERSION}." in page
 
 
+def test_each_room_of_the_package_is_in_the_architecture() -> None:
+    files = {file.name for file in (ROOT / "evo2_tasks").iterdir() if file.suffix in ("", ".py")}
+    rooms = {f"{name}/" if "." not in name else name for name in files}
+    rooms -= {"__init__.py", "__pycache__/", "checkpoints/"}
+    table = page_text("architecture.md")
+    assert rooms == set(re.findall(r"^\| `([a-z0-9_]+(?:/|\.py))` \|", table, re.MULTILINE))
+
+
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_each_file_of_a_results_folder_is_described(step: Step) -> None:
     rows = [row for row in page_text("output.md").splitlines() if row.startswith("| `")]
@@ -66,7 +74,8 @@ def test_each_file_of_a_results_folder_is_described(step: Step) -> None:
         for export in (EXPORTS.values() if "{export}" in output else [""])
     ]
     for file in files:
-        assert any(f"`{file}" in row and f"`{step.name}`" in row for row in rows), file
+        described = [row for row in rows if re.search(rf"`{re.escape(file)}[`/]", row)]
+        assert any(f"`{step.name}`" in row for row in described), file
     assert any(row.startswith(f"| `logs/{step.log}` |") for row in rows), step.log
 
 
