@@ -32,7 +32,7 @@ _MOST_ALLELES: Mapping[Kind, int] = {"snv": 4, "deletion": 1, "insertion": 4, "c
 
 
 class _Site(NamedTuple):
-    """The alleles of one kind at one position, spelled as in VCF."""
+    """Alleles with the same position and REF, spelled as in VCF."""
 
     pos: int
     ref: str

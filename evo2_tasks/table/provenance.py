@@ -146,13 +146,13 @@ def read_provenance(source: Path) -> Provenance:
     )
 
 
-def require_source(made: Path, source_digest: str | None, source: Path) -> None:
+def require_source(target: Path, source_digest: str | None, source: Path) -> None:
     """Make sure that a file was made from the present version of its source.
 
     A job of an earlier run on a lost node may still be running, and may write its file at any time.
 
     Args:
-        made: The file, for messages.
+        target: The file, for messages.
         source_digest: The ``source`` of the file's `Provenance`.
         source: The file that it must have been made from.
 
@@ -161,7 +161,7 @@ def require_source(made: Path, source_digest: str | None, source: Path) -> None:
     """
     if source_digest != digest_file(source):
         raise InputError(
-            f"{shown_path(made)} was made from another version of {shown_path(source)}. A job of "
+            f"{shown_path(target)} was made from another version of {shown_path(source)}. A job of "
             "an earlier run may have written one of them late: make sure that no such job is "
             "running, delete the first file, and run again."
         )

@@ -395,15 +395,15 @@ def make_schema(columns: Iterable[Column], carry_fields: Sequence[CarryField] = 
             fields have the same name.
     """
     names: set[str] = set()
-    for carried in carry_fields:
-        if carried.name in OWN_NAMES:
+    for field in carry_fields:
+        if field.name in OWN_NAMES:
             raise InputError(
-                f"carry: {carried.name!r} is the name of one of the table's own columns. Leave it "
+                f"carry: {field.name!r} is the name of one of the table's own columns. Leave it "
                 "out of carry, or give it another name in the input."
             )
-        if carried.name in names:
-            raise InputError(f"carry: {carried.name!r} is named twice. Name each field once.")
-        names.add(carried.name)
+        if field.name in names:
+            raise InputError(f"carry: {field.name!r} is named twice. Name each field once.")
+        names.add(field.name)
     all_columns = (*columns, *map(_carried_column, carry_fields))
     return pa.schema([column.field() for column in all_columns])
 

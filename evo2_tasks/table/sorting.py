@@ -100,28 +100,29 @@ def _num_up_to(rows: pa.Table, keys: Sequence[str], bound: Sequence[int]) -> int
 
 
 def _merge_runs(runs: Sequence[Iterator[pa.Table]], keys: Sequence[str]) -> Iterator[pa.Table]:
-    held: dict[int, pa.Table] = {}
+    in_memory: dict[int, pa.Table] = {}
     waiting = dict(enumerate(runs))
     while True:
-        for number in [number for number in waiting if number not in held]:
+        for number in [number for number in waiting if number not in in_memory]:
             piece = next(waiting[number], None)
             if piece is None:
                 del waiting[number]
             else:
-                held[number] = piece
-        if not held:
+                in_memory[number] = piece
+        if not in_memory:
             return
         # The rows of a run that are still on disk come after its last row in memory. So all rows
         # up to the smallest of these last rows are in memory.
         bound = min(
-            tuple(int(column[-1]) for column in _columns(piece, keys)) for piece in held.values()
+            tuple(int(column[-1]) for column in _columns(piece, keys))
+            for piece in in_memory.values()
         )
         ready = []
-        for number, piece in list(held.items()):
+        for number, piece in list(in_memory.items()):
             count = _num_up_to(piece, keys, bound)
             ready.append(piece.slice(0, count))
             if count == piece.num_rows:
-                del held[number]
+                del in_memory[number]
             else:
-                held[number] = piece.slice(count)
+                in_memory[number] = piece.slice(count)
         yield _sorted(pa.concat_tables(ready), keys)
