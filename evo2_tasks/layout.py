@@ -30,41 +30,41 @@ LOGS: Final = "logs"
 BENCHMARKS: Final = "benchmarks"
 """Folder of Snakemake's benchmark files, in ``logs``."""
 MODELS: Final = "models"
-"""Folder of what ``fetch`` writes, in the results folder."""
+"""Folder of the files that ``fetch`` writes, in the results folder."""
 SHARDS: Final = "shards"
-"""Folder of what ``split`` writes, in the folder of a variant set."""
+"""Folder of the files that ``split`` writes, in the folder of a variant set."""
 WINDOWS: Final = "windows"
-"""Folder of what ``windows`` writes, in the folder of a scoring."""
+"""Folder of the files that ``windows`` writes, in the folder of a scoring."""
 SCORES: Final = "scores"
-"""Folder of what ``score`` writes, in the folder of a scoring."""
+"""Folder of the files that ``score`` writes, in the folder of a scoring."""
 
 ANY_SHARD: Final = "*-of-*"
 """Pattern for ``glob`` of the name of any shard, of any number of shards."""
 
 SPLIT: Final = "split.json"
-"""What ``split`` counted, in ``shards``."""
+"""Numbers of shards, records and alleles, in ``shards``."""
 TABLE: Final = "scores.parquet"
 """The table of a scoring."""
 RUN: Final = "run.json"
-"""Counts, times, devices and versions of a scoring, beside its table."""
+"""Counts, times, devices and versions of a scoring, next to its table."""
 METRICS: Final = "figures.parquet"
-"""How well the scores separate the labels, beside the table."""
+"""How well the scores separate the labels, next to the table."""
 CURVES: Final = "curves.parquet"
-"""Points of curves of the same."""
+"""Points of the curves in the report, next to the table."""
 REPORT: Final = "report.html"
 """The report, in the folder of a variant set."""
 
 TABLES: Final[Mapping[str, str]] = {TABLE: "merge", METRICS: "evaluate", CURVES: "evaluate"}
-"""The tables of a scoring, beside each other in its folder, and the step that writes each."""
+"""The tables in the folder of a scoring, and the step that writes each."""
 
 EXPORTS: Final[Mapping[str, str]] = {
     "vcf": "scores.vcf.gz",
     "tsv": "scores.tsv",
     "bedgraph": "scores.bedgraph.gz",
 }
-"""The formats of ``export``, and the file of each beside the table.
+"""The formats of ``export``, and the file of each, next to the table.
 
-A format has the name of its file in ``evo2_tasks/exports/``.
+The module ``evo2_tasks/exports/{format}.py`` writes it.
 """
 
 
@@ -77,7 +77,7 @@ class Step:
 
     Attributes:
         name: Its rule, its command, and the folder of its logs.
-        job: Pattern of what one of its jobs is for.
+        job: Pattern of what one job is for: a model, a variant set, a scoring, a shard, an export.
         outputs: Patterns of the files and folders that a job writes, in the results folder.
         has_benchmark: Whether Snakemake measures its jobs.
     """
@@ -171,10 +171,10 @@ def segments_file(windows: Path) -> Path:
 
 
 def shard_run_file(scores: Path) -> Path:
-    """The JSON file beside the scores of a shard, about the job that computed them."""
+    """The JSON file next to the scores of a shard, about the job that computed them."""
     return scores.with_suffix(".json")
 
 
 def export_file(table: Path, export: str) -> Path:
-    """Where an export of a table is written by default: beside it, under the table's own name."""
+    """The default file of an export: next to the table, with the table's name."""
     return table.with_suffix("".join(Path(EXPORTS[export]).suffixes))
