@@ -444,6 +444,11 @@ def test_an_export_without_its_run_asks_for_the_variants(tmp_path: Path) -> None
     assert out.exists()
 
 
+def test_only_the_vcf_takes_variants(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="format vcf"):
+        export_step.export(tmp_path / "scores.parquet", to="tsv", variants=tmp_path / "in.vcf")
+
+
 def of_regions(folder: Path, bed: str, **changes: object) -> RunConfig:
     """A config whose variants are every SNV and deletion of some regions."""
     config = write_config(folder, HEADER, **changes)
