@@ -82,8 +82,8 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
     if variants is None:
         if not source:
             raise InputError(
-                f"{shown_path(table)}: there is no {RUN} next to it, which names the scored file of "
-                "variants. Name that file with --variants."
+                f"{shown_path(table)}: there is no {RUN} next to it, which names the file of "
+                "scored variants. Name it with --variants."
             )
         variants = Path(source["variants"])
     is_vcf = source.get("format", "vcf") in ("vcf", "bcf")
