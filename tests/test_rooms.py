@@ -124,7 +124,7 @@ ROOMS = {
         with_torch="comparison",
     ),
     "runtime": room(
-        "canaries devices inputs models node_copies",
+        "canaries devices inputs models node_copies speed",
         "config",
         "errors",
         "evo2",
@@ -135,7 +135,7 @@ ROOMS = {
         "table",
         "verification",
         never=FRONT,
-        with_torch="canaries devices models",
+        with_torch="canaries devices models speed",
     ),
     "cost": room(
         "memory rates shapes tokens",

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import random
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from evo2_tasks.evo2.fp8 import PRODUCTS, round_to_e4m3
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.io.files import write_json
 from evo2_tasks.runtime.devices import describe_machine, devices_of
-from evo2_tasks.scoring.likelihood import window_log_probs
+from evo2_tasks.runtime.speed import measure_tokens_per_s, random_windows
 from evo2_tasks.verification.comparison import measure
 from evo2_tasks.verification.expected import Check, Finding, read_published, status_of
 
@@ -118,19 +117,12 @@ def take_values(
 
 def measure_rate(model: Evo2ForCausalLM, length: int, seconds: float) -> dict[str, Any]:
     """Rate of the model for windows of one length, one at a time, and the peak memory so far."""
-    rng = random.Random(1)  # noqa: S311 - no secret
-    window = bytes(rng.choices(b"ACGT", k=length))
-    num_windows = -1  # the first one warms up
-    started = time.monotonic()
     try:
-        while num_windows < 1 or time.monotonic() - started < seconds:
-            window_log_probs(model, [window], prepend_bos=False)
-            num_windows += 1
-            if num_windows == 0:
-                started = time.monotonic()
+        rate = measure_tokens_per_s(
+            model, random_windows(1, length), seconds=seconds, prepend_bos=False
+        )
     except torch.OutOfMemoryError:
         return {"window_length": length, "not_run": "out of memory"}
-    rate = num_windows * length / (time.monotonic() - started)
     logger.info("windows of %s: %s tokens/s", f"{length:,}", f"{rate:,.0f}")
     machine = describe_machine(devices_of(model))
     peaks = {key: machine[key] for key in PEAKS if key in machine}

@@ -1,8 +1,6 @@
 """The command ``measure``: how many tokens per second a device runs."""
 
 import logging
-import random
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from evo2_tasks.runtime.devices import (
     device_class,
 )
 from evo2_tasks.runtime.models import open_model
-from evo2_tasks.scoring.likelihood import window_log_probs
+from evo2_tasks.runtime.speed import measure_tokens_per_s, random_windows
 from evo2_tasks.table.provenance import (
     package_version,
 )
@@ -43,26 +41,15 @@ def measure(settings: ScoreSettings, *, out: Path, threads: int | None, seconds:
         torch.set_num_threads(threads)
     loaded = open_model(model, run.model_cache)
     length = scoring.window_length
-    rng = random.Random(1)  # noqa: S311 - no secret
-    num_windows = max(1, run.batch_tokens // length)
-    windows = [bytes(rng.choices(b"ACGT", k=length)) for _ in range(num_windows)]
-
-    def run_batch() -> None:
-        window_log_probs(
-            loaded.model,
-            windows,
-            prepend_bos=scoring.prepend_bos,
-            segment_length=run.segment_length,
-            offload=run.kv_cache == "offload",
-        )
-
-    run_batch()
-    started = time.monotonic()
-    num_batches = 0
-    while num_batches == 0 or time.monotonic() - started < seconds:
-        run_batch()
-        num_batches += 1
-    tokens_per_s = num_batches * num_windows * length / (time.monotonic() - started)
+    windows = random_windows(max(1, run.batch_tokens // length), length)
+    tokens_per_s = measure_tokens_per_s(
+        loaded.model,
+        windows,
+        seconds=seconds,
+        prepend_bos=scoring.prepend_bos,
+        segment_length=run.segment_length,
+        offload=run.kv_cache == "offload",
+    )
     rate = Rate(
         device=device_class(loaded.devices),
         model=model.name,
@@ -70,7 +57,7 @@ def measure(settings: ScoreSettings, *, out: Path, threads: int | None, seconds:
         tokens_per_s=float(f"{tokens_per_s:.4g}"),
         flops_per_token=read_shape(model).flops_per_token(length),
         source=f"measured: evo2-tasks {package_version()}, torch {torch.__version__}, "
-        f"{loaded.dtype}, {num_windows} windows at once",
+        f"{loaded.dtype}, {len(windows)} windows at once",
         threads=torch.get_num_threads() if model.gpus == 0 else None,
     )
 

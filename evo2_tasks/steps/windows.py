@@ -85,7 +85,7 @@ def windows(
     provenance = Provenance(signature, package_version(), source=source)
     mismatches = MismatchWatch(settings.max_ref_mismatch_share, reference.path)
     statuses: Counter[str] = Counter()
-    needed: dict[str, list[tuple[int, int]]] = {}
+    needed = NeededBases(reference)
     schema = windows_schema(carry_fields)
     carried = tuple(field.name for field in carry_fields)
     with (
@@ -101,21 +101,38 @@ def windows(
                 rows.add(*read_keys(variant), *read_placement(placed), *variant.carried)
                 mismatches.add(placed.status)
                 statuses[placed.status] += 1
-                pair = placed.pair
-                if pair is not None:
-                    intervals = needed.setdefault(pair.contig, [])
-                    intervals += needed_intervals(
-                        pair,
-                        {strand: size.length for strand, size in placed.sizes.items()},
-                        reference.contigs[pair.contig],
-                        reference.is_circular(pair.contig),
-                    )
-                    if len(intervals) >= INTERVALS_AT_ONCE:
-                        needed[pair.contig] = merge_intervals(intervals)
+                needed.add(placed)
         rows.flush()
         require_source(out, source, shard)
-    write_segments(reference, needed, segments_file)
+    write_segments(reference, needed.intervals, segments_file)
     warn_without_score(shard, statuses)
+
+
+class NeededBases:
+    """Collects which bases of a reference the windows of a shard read.
+
+    Attributes:
+        intervals: 0-based, half-open intervals by reference contig; they may overlap.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self.intervals: dict[str, list[tuple[int, int]]] = {}
+        self._reference = reference
+
+    def add(self, placed: PlacedAllele) -> None:
+        """Add the bases of an allele's windows, if it has windows."""
+        pair = placed.pair
+        if pair is None:
+            return
+        intervals = self.intervals.setdefault(pair.contig, [])
+        intervals += needed_intervals(
+            pair,
+            {strand: size.length for strand, size in placed.sizes.items()},
+            self._reference.contigs[pair.contig],
+            self._reference.is_circular(pair.contig),
+        )
+        if len(intervals) >= INTERVALS_AT_ONCE:
+            self.intervals[pair.contig] = merge_intervals(intervals)
 
 
 def require_unchanged(
