@@ -609,7 +609,7 @@ def test_a_missing_file_says_what_writes_it(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[]", "expected a JSON object"),
-        ("{", "is not JSON"),
+        ("{", "is not a JSON file"),
         ('{"shards": 1, "alleles": 20}', "no list of shards"),
         ('{"shards": [], "alleles": 7}', "of different runs"),
     ],
