@@ -15,6 +15,7 @@ from evo2_tasks.commands import doctor as doctor_task
 from evo2_tasks.commands.doctor import choose_checks, compare_products, measure_rate, take_values
 from evo2_tasks.evo2.checkpoints import load_model
 from evo2_tasks.evo2.config import FP8_MODES
+from evo2_tasks.runtime import speed
 from evo2_tasks.scoring.reference import mean_scores
 from evo2_tasks.verification.expected import published_sequences, read_published
 
@@ -101,7 +102,7 @@ def test_too_long_a_window_is_no_failure(model: Any, monkeypatch: pytest.MonkeyP
     def run_out(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(doctor_task, "window_log_probs", run_out)
+    monkeypatch.setattr(speed, "window_log_probs", run_out)
     assert measure_rate(model, 512, 1.0) == {"window_length": 512, "not_run": "out of memory"}
 
 
