@@ -68,7 +68,7 @@ def doctor(settings: ModelSettings, *, out: Path, quick: bool, threads: int | No
         {
             **{key: machine[key] for key in MACHINE},
             "release": release,
-            "weights": loaded.weights,
+            "weights": loaded.weights_digest,
             "parameters": model.num_parameters(),
             "dtype": loaded.dtype,
             "fp8": own_mode,

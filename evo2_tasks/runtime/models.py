@@ -28,6 +28,7 @@ from evo2_tasks.runtime.devices import (
     find_devices,
 )
 from evo2_tasks.runtime.node_copies import copied_to_node
+from evo2_tasks.table.provenance import FP8_OFF, FP8_OFF_ALLOWED
 from evo2_tasks.verification.comparison import verify_once
 from evo2_tasks.verification.expected import Arithmetic
 
@@ -36,35 +37,35 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in memory, and what a table says of it.
+    """A model in memory, and what its tables state about it.
 
     Attributes:
-        model: In eval mode, on its devices.
-        devices: Where it is, in the order of its layers.
-        dtype: Number type of its weights.
-        fp8: How its input projections are computed, and whether that had to be allowed.
-        weights: Digest of its tensors as they were loaded.
-        load_s: Seconds that it took to load.
+        model: The model, in eval mode, on its devices.
+        devices: Its devices, in the order of its layers.
+        dtype: Data type of its weights.
+        fp8: How its input projections are computed, one of `FP8_VALUES`.
+        weights_digest: SHA-256 of its tensors as they were loaded.
+        load_s: Seconds that loading took.
     """
 
     model: Evo2ForCausalLM
     devices: list[torch.device]
     dtype: str
     fp8: str
-    weights: str
+    weights_digest: str
     load_s: float
 
 
 def open_model(settings: ModelSettings, cache: Path | None) -> LoadedModel:
-    """Load a model on the devices that it asks for.
+    """Load a model on the devices that its settings ask for.
 
     Args:
         settings: The checkpoint and how to run it.
         cache: Folder on the node's own disk to copy the checkpoint to first; None for no copy.
 
     Raises:
-        InputError: There are no such devices, the checkpoint cannot be read, or it needs FP8 and
-            the config says off.
+        InputError: There are fewer devices, the checkpoint cannot be read, or it needs FP8 and the
+            settings turn it off.
     """
     started = time.monotonic()
     devices = find_devices(settings.where, settings.gpus)
@@ -89,9 +90,9 @@ def open_model(settings: ModelSettings, cache: Path | None) -> LoadedModel:
             f"{describe_devices(devices)}."
         ) from error
     fp8 = str(model.config.fp8)
-    if fp8 == "off" and settings.allow_without_fp8:
-        fp8 = "off (allow_without_fp8)"
-    weights = weights_digest(model)
+    if fp8 == FP8_OFF and settings.allow_without_fp8:
+        fp8 = FP8_OFF_ALLOWED
+    digest = weights_digest(model)
     load_s = time.monotonic() - started
     logger.info(
         "%s: %s parameters in %s, fp8 %s, on %s of %s, loaded in %.1f s; torch %s, driver %s",
@@ -105,21 +106,21 @@ def open_model(settings: ModelSettings, cache: Path | None) -> LoadedModel:
         torch.__version__,
         driver_version() or "none",
     )
-    return LoadedModel(model, devices, settings.dtype, fp8, weights, load_s)
+    return LoadedModel(model, devices, settings.dtype, fp8, digest, load_s)
 
 
 def verify_model(settings: ModelSettings, loaded: LoadedModel) -> dict[str, Any]:
-    """Make sure, once for each kind of device, that a published model gives published figures.
+    """Make sure, once for each kind of device, that a published model gives its published values.
 
     Args:
         settings: The checkpoint and how to run it.
         loaded: The model.
 
     Returns:
-        What was found; see `verify_once`.
+        The result; see `verify_once`.
 
     Raises:
-        InputError: It does not, and that was not allowed by ``allow_without_fp8``.
+        InputError: It does not, and ``allow_without_fp8`` is not set.
     """
     model, checkpoint = loaded.model, settings.checkpoint
     verification, complaint = verify_once(
@@ -127,7 +128,7 @@ def verify_model(settings: ModelSettings, loaded: LoadedModel) -> dict[str, Any]
         Arithmetic(loaded.dtype, model.config.fp8, device_class(loaded.devices)),
         checkpoint=checkpoint,
         release=read_release(checkpoint, model=settings.model, config=settings.config),
-        weights_digest=loaded.weights,
+        weights_digest=loaded.weights_digest,
     )
     if complaint is not None:
         if not settings.allow_without_fp8:
@@ -139,12 +140,12 @@ def verify_model(settings: ModelSettings, loaded: LoadedModel) -> dict[str, Any]
 
 @contextmanager
 def local_checkpoint(settings: ModelSettings, cache: Path | None) -> Iterator[Path]:
-    """Where to load a checkpoint from: the copy on this node if the run asks for one."""
+    """The place to load a checkpoint from: a copy on this node if the run asks for one."""
     path = settings.checkpoint
     if parse_hub_name(settings.written) is not None and not path.exists():
         raise ValueError(
-            f"{settings.written} is not in {path}. `evo2-tasks fetch` puts it there; HF_HOME "
-            "has to be the same for all jobs."
+            f"{settings.written} is not in {path}. Run `evo2-tasks fetch`, and set HF_HOME to the "
+            "same folder for all jobs."
         )
     files = checkpoint_files(settings)
     if cache is None or not files or not all(file.is_file() for file in files):

@@ -13,6 +13,7 @@ from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
     read_provenance,
     require_source,
+    uses_fp8,
 )
 from evo2_tasks.table.run import read_shards, require_equal_devices, summarize_run
 from evo2_tasks.table.statistics import warn_without_score
@@ -57,7 +58,7 @@ def merge(
     require_equal_devices(
         shards,
         dtype=settings.dtype,
-        fp8=not str(signature.get("fp8", "off")).startswith("off"),
+        fp8=uses_fp8(signature),
         allow_mixed=settings.allow_mixed_devices,
     )
     for name in names:

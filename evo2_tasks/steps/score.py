@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from evo2_tasks.runtime.devices import (
 from evo2_tasks.runtime.models import LoadedModel, open_model, verify_model
 from evo2_tasks.scoring.deltas import Score
 from evo2_tasks.scoring.finite import first_non_finite_module
-from evo2_tasks.scoring.readouts import SUMS
+from evo2_tasks.scoring.readouts import SUMS, Records
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
 from evo2_tasks.table.pairs import digest_pairs, read_pairs, require_unscored
@@ -58,8 +58,8 @@ def score(
 ) -> None:
     """Run the model on the windows of a shard.
 
-    Each finished part is kept in a folder beside the scores until ``merge`` has them: a job that
-    was killed goes on from there.
+    Each finished part is kept in a folder next to the scores until ``merge`` has written the table.
+    A job that was killed continues from these parts.
 
     Args:
         settings: The model, the windows and how the work is done.
@@ -70,26 +70,20 @@ def score(
         threads: CPU threads of the model; None leaves the choice to torch.
 
     Raises:
-        InputError: A file cannot be read, or the model cannot run as the config says.
-        Interrupted: The process was told to stop; all parts that were finished are kept.
+        InputError: A file cannot be read, or the model cannot run with these settings.
+        Interrupted: The process was told to stop. All finished parts are kept.
     """
     started = time.monotonic()
-    placed = read_provenance(windows_file).signature
-    expected = make_windows_signature(
-        reference_digest=str(placed.get("reference")), scoring=asdict(settings.scoring)
-    )
-    require_same_signature(windows_file, placed, Path(f"scorings.{settings.name}"), expected)
-    for batch in read_rows(windows_file, ["status"]):
-        require_unscored(batch.column("status"), windows_file)
+    placed = require_windows(settings, windows_file)
     segments = Segments(segments_file)
     if threads is not None:
         torch.set_num_threads(threads)
     with Interruption() as interruption:
         loaded = open_model(settings.model, settings.run.model_cache)
         signature = make_signature(
-            reference_digest=expected["reference"],
-            scoring=expected["scoring"],
-            weights_digest=loaded.weights,
+            reference_digest=placed["reference"],
+            scoring=placed["scoring"],
+            weights_digest=loaded.weights_digest,
             dtype=loaded.dtype,
             fp8=loaded.fp8,
             prepend_bos=settings.scoring.prepend_bos,
@@ -100,56 +94,33 @@ def score(
         )
         verification = verify_model(settings.model, loaded)
         canaries = score_canaries(loaded.model)
-        scorer = PartScorer(loaded, settings, interruption)
-        store = PartStore(out, source, scorer.key(signature), SUMS.columns)
+        key = part_key(settings, signature, loaded.devices)
+        store = PartStore(out, source, key, SUMS.columns)
         store.remove_stale()
         strands = STRANDS[settings.scoring.strands]
-        parts: list[Mapping[str, Any]] = []
-        digests: list[str] = []
-        num_kept, kept_s = 0, 0.0
         with (
             write_table(out, scores_schema(), metadata=provenance.metadata()) as writer,
             Progress("score", total=count_tokens(windows_file), unit="tokens") as progress,
         ):
-            rows = ScoreRows(windows_file, writer, strands)
-            pairs = read_pairs(windows_file, segments, strands)
-            for number, part in enumerate(slice_parts(pairs, settings.run.part_tokens)):
-                digest = digest_pairs(part)
-                kept = store.read(number, digest)
-                if kept is None:
-                    scores, stated = scorer.score(part, progress)
-                    store.write(number, digest, [dump_score(score) for score in scores], stated)
-                    # Windows that several alleles share are done for all of them.
-                    progress.add(stated["tokens"] - stated["tokens_run"])
-                else:
-                    values, stated = kept
-                    scores = [load_score(row) for row in values]
-                    num_kept += 1
-                    kept_s += stated["wall_s"]
-                    progress.skip(stated["tokens"])
-                parts.append(stated)
-                digests.append(digest)
-                rows.write(part, scores)
-                rows.require_finite(settings.run.max_non_finite_share)
-                interruption.check()
-            rows.finish()
-            store.finish(digests)
+            done = score_parts(
+                slice_parts(read_pairs(windows_file, segments, strands), settings.run.part_tokens),
+                PartScorer(loaded, settings, interruption),
+                store,
+                ScoreRows(windows_file, writer, strands),
+                progress,
+                interruption,
+                max_non_finite_share=settings.run.max_non_finite_share,
+            )
             require_source(out, source, windows_file)
         machine = describe_machine(loaded.devices)
         wall_s = time.monotonic() - started
         write_json(
             shard_run_file(out),
             {
-                "alleles_tried": sum(stated["alleles_tried"] for stated in parts),
-                "tokens": sum(stated["tokens"] for stated in parts),
-                "windows_run": sum(stated["windows_run"] for stated in parts),
-                "tokens_run": sum(stated["tokens_run"] for stated in parts),
-                "wall_s": round(wall_s + kept_s, 3),
-                "load_s": round(loaded.load_s, 3),
-                "parts": len(parts),
-                "parts_kept": num_kept,
-                "batch_tokens": min(
-                    [settings.run.batch_tokens, *(stated["batch_tokens"] for stated in parts)]
+                **done.as_json(
+                    wall_s=wall_s,
+                    load_s=loaded.load_s,
+                    batch_tokens=settings.run.batch_tokens,
                 ),
                 "canaries": canaries,
                 "verification": verification,
@@ -157,28 +128,143 @@ def score(
             },
         )
     logger.info(
-        "%d parts, %d of them from an earlier try; %.1f s, at most %s MB of memory",
-        len(parts),
-        num_kept,
+        "%d parts, %d of them from an earlier job; %.1f s, at most %s MB of memory",
+        len(done.parts),
+        done.num_kept,
         wall_s,
         f"{machine['peak_memory_mb']:,.0f}",
     )
 
 
+def require_windows(settings: ScoreSettings, windows_file: Path) -> Mapping[str, Any]:
+    """Make sure that a windows file was made with these settings and by this version.
+
+    Returns:
+        The signature of the windows.
+
+    Raises:
+        InputError: The file was made with other settings or by an earlier version.
+    """
+    placed = read_provenance(windows_file).signature
+    expected = make_windows_signature(
+        reference_digest=str(placed.get("reference")), scoring=asdict(settings.scoring)
+    )
+    require_same_signature(windows_file, placed, Path(f"scorings.{settings.name}"), expected)
+    for batch in read_rows(windows_file, ["status"]):
+        require_unscored(batch.column("status"), windows_file)
+    return expected
+
+
+def part_key(
+    settings: ScoreSettings, signature: Mapping[str, Any], devices: Sequence[torch.device]
+) -> dict[str, Any]:
+    """Everything that determines the values of a part, to the last bit."""
+    return {
+        "signature": dict(signature),
+        "part_tokens": settings.run.part_tokens,
+        "batch_tokens": settings.run.batch_tokens,
+        "segment_length": settings.run.segment_length,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device_class": device_class(devices),
+    }
+
+
+@dataclass(slots=True)
+class ShardWork:
+    """The work that was done for a shard.
+
+    Attributes:
+        parts: The statements of all parts; see `PartScorer.score`.
+        num_kept: Number of parts that an earlier job had finished.
+        kept_s: Seconds that earlier jobs took for these parts.
+    """
+
+    parts: list[Mapping[str, Any]] = field(default_factory=list)
+    num_kept: int = 0
+    kept_s: float = 0.0
+
+    def as_json(self, *, wall_s: float, load_s: float, batch_tokens: int) -> dict[str, Any]:
+        """Sums over the parts, for the JSON file of the shard.
+
+        Args:
+            wall_s: Seconds that this job took.
+            load_s: Seconds of these that it took to load the model.
+            batch_tokens: The setting; a part states a smaller number if memory was short.
+        """
+        summed = ("alleles_tried", "tokens", "windows_run", "tokens_run")
+        return {
+            **{name: sum(stated[name] for stated in self.parts) for name in summed},
+            "wall_s": round(wall_s + self.kept_s, 3),
+            "load_s": round(load_s, 3),
+            "parts": len(self.parts),
+            "parts_kept": self.num_kept,
+            "batch_tokens": min([batch_tokens, *(one["batch_tokens"] for one in self.parts)]),
+        }
+
+
+def score_parts(
+    parts: Iterable[list[WindowPair]],
+    scorer: "PartScorer",
+    store: PartStore,
+    rows: ScoreRows,
+    progress: Progress,
+    interruption: Interruption,
+    *,
+    max_non_finite_share: float,
+) -> ShardWork:
+    """Score the parts that no earlier job has finished, and write the rows of all parts.
+
+    Args:
+        parts: The pairs of windows of each part of the shard.
+        scorer: Runs the model.
+        store: The finished parts.
+        rows: The rows of scores.
+        progress: Counts the tokens of the shard.
+        interruption: Checked after each part.
+        max_non_finite_share: Largest share of alleles whose scores are not finite.
+
+    Raises:
+        InputError: Too many scores are not finite, or a file cannot be written.
+        Interrupted: The process was told to stop. All finished parts are kept.
+    """
+    done = ShardWork()
+    digests: list[str] = []
+    for number, part in enumerate(parts):
+        digest = digest_pairs(part)
+        kept = store.read(number, digest)
+        if kept is None:
+            scores, stated = scorer.score(part, progress)
+            store.write(number, digest, [dump_score(score) for score in scores], stated)
+            # Tokens that several windows share are run once, and count for each of them.
+            progress.add(stated["tokens"] - stated["tokens_run"])
+        else:
+            values, stated = kept
+            scores = [load_score(row) for row in values]
+            done.num_kept += 1
+            done.kept_s += stated["wall_s"]
+            progress.skip(stated["tokens"])
+        done.parts.append(stated)
+        digests.append(digest)
+        rows.write(part, scores)
+        rows.require_finite(max_non_finite_share)
+        interruption.check()
+    rows.finish()
+    store.finish(digests)
+    return done
+
+
 class PartScorer:
-    """Runs the parts of a shard through the model, and says what happens on the way.
+    """Runs the parts of a shard through the model, and logs what happens on the way.
 
     Args:
         loaded: The model.
         settings: The model, the windows and how the work is done.
-        interruption: Asked between two batches.
+        interruption: Checked between two calls of the model.
     """
 
     def __init__(
-        self,
-        loaded: LoadedModel,
-        settings: ScoreSettings,
-        interruption: Interruption,
+        self, loaded: LoadedModel, settings: ScoreSettings, interruption: Interruption
     ) -> None:
         self._loaded = loaded
         self._model = settings.model
@@ -189,22 +275,14 @@ class PartScorer:
         self._segment_length = settings.run.segment_length
         self._has_explained = False
 
-    def key(self, signature: Mapping[str, Any]) -> dict[str, Any]:
-        """What shapes the numbers of a part, to the last bit."""
-        return {
-            "signature": dict(signature),
-            "part_tokens": self._run.part_tokens,
-            "batch_tokens": self._run.batch_tokens,
-            "segment_length": self._run.segment_length,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "device_class": device_class(self._loaded.devices),
-        }
-
     def score(
         self, part: Sequence[WindowPair], progress: Progress
     ) -> tuple[list[Score | None], dict[str, Any]]:
-        """Score a part, and state what it took.
+        """Score a part.
+
+        Returns:
+            The scores of each pair, and a statement about the part: the numbers of alleles, tokens
+            and windows, time, and the batch size in the end.
 
         Raises:
             InputError: The device has too little memory for a single window.
@@ -219,30 +297,10 @@ class PartScorer:
             windows_run += num_windows_run
             tokens_run += num_tokens
             progress.add(num_tokens)
-            if windows_run < num_windows:  # a part that is finished is to be kept
+            if windows_run < num_windows:  # a finished part must be kept first
                 self._interruption.check()
 
-        try:
-            records = score_part(
-                self._loaded.model,
-                part,
-                [SUMS],
-                batch_tokens=self._batch_tokens,
-                segment_length=self._segment_length,
-                offload=self._run.kv_cache == "offload",
-                horizon=self._scoring.horizon is not None,
-                prepend_bos=self._scoring.prepend_bos,
-                on_call=count_call,
-                on_halving=self._note_halving,
-            )
-        except torch.OutOfMemoryError as error:
-            longest = max(len(pair.ref_seq) for pair in part)
-            device = describe_devices(self._loaded.devices)
-            raise InputError(
-                f"{self._model.where}: no window of {longest:,} tokens fits into the "
-                f"memory of {device}. Ask for a device with more, or set run.kv_cache: offload."
-            ) from error
-        scores = records.of(SUMS)
+        scores = self._run_part(part, count_call).of(SUMS)
         broken = [pair for pair, score in zip(part, scores, strict=True) if score is None]
         if broken and not self._has_explained:
             self._explain(broken[0])
@@ -255,18 +313,46 @@ class PartScorer:
             "batch_tokens": self._batch_tokens,
         }
 
+    def _run_part(self, part: Sequence[WindowPair], on_call: Callable[[int, int], None]) -> Records:
+        """Run the windows of a part.
+
+        Raises:
+            InputError: The device has too little memory for a single window.
+        """
+        try:
+            return score_part(
+                self._loaded.model,
+                part,
+                [SUMS],
+                batch_tokens=self._batch_tokens,
+                segment_length=self._segment_length,
+                offload=self._run.kv_cache == "offload",
+                horizon=self._scoring.horizon is not None,
+                prepend_bos=self._scoring.prepend_bos,
+                on_call=on_call,
+                on_halving=self._note_halving,
+            )
+        except torch.OutOfMemoryError as error:
+            longest = max(len(pair.ref_seq) for pair in part)
+            device = describe_devices(self._loaded.devices)
+            raise InputError(
+                f"{self._model.where}: a window of {longest:,} tokens does not fit into the "
+                f"memory of {device}. Ask for a device with more memory, or set run.kv_cache: "
+                "offload."
+            ) from error
+
     def _note_halving(self, tokens: int) -> None:
         self._batch_tokens = min(self._batch_tokens, tokens)
         # A window that is longer than this did not fit whole.
         self._segment_length = min(self._segment_length, tokens)
         logger.warning(
-            "%s: out of memory; %s tokens at once from here on",
+            "%s: out of memory; from now on at most %s tokens go through the model at once",
             describe_devices(self._loaded.devices),
             f"{tokens:,}",
         )
 
     def _explain(self, pair: WindowPair) -> None:
-        """Say once where the model begins to give numbers that are not finite."""
+        """Log, once for a shard, the first module whose output is not finite."""
         self._has_explained = True
         for seq in (pair.ref_seq, pair.alt_seq):
             module = first_non_finite_module(
@@ -277,7 +363,7 @@ class PartScorer:
             )
             if module is not None:
                 logger.warning(
-                    "row %d, %s strand: not finite, first in the output of %s",
+                    "row %d, %s strand: not finite; the first module with such an output is %s",
                     pair.row,
                     pair.strand,
                     module,

@@ -35,6 +35,12 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
 }
 """Keys of the Parquet metadata without their prefix, and their meanings."""
 
+FP8_OFF: Final = "off"
+FP8_OFF_ALLOWED: Final = "off (allow_without_fp8)"
+FP8_VALUES: Final = (FP8_OFF, FP8_OFF_ALLOWED, "emulate", "hopper", "ada", "blackwell")
+"""Values of the key ``fp8`` of a signature: the FP8 modes of the model, and ``off`` with
+``allow_without_fp8`` in the config."""
+
 
 def package_version() -> str:
     """Version of the installed package."""
@@ -80,6 +86,11 @@ def make_signature(
         "fp8": fp8,
         "prepend_bos": prepend_bos,
     }
+
+
+def uses_fp8(signature: Mapping[str, Any]) -> bool:
+    """Whether the scores of a signature were computed with FP8."""
+    return signature.get("fp8", FP8_OFF) not in (FP8_OFF, FP8_OFF_ALLOWED)
 
 
 def canonical_json(value: Mapping[str, Any]) -> str:

@@ -372,7 +372,7 @@ def test_the_workflow_fetches_and_its_jobs_need_no_network(
 
 def test_a_job_without_the_model_is_one_line(served: SmallHub) -> None:
     model = resolve_model("models.m", "m", ModelConfig(checkpoint=Path(NAME), gpus=0))
-    with pytest.raises(ValueError, match=r"is not in \S+\. `evo2-tasks fetch` puts it there"):  # noqa: SIM117
+    with pytest.raises(ValueError, match=r"is not in \S+\. Run `evo2-tasks fetch`"):  # noqa: SIM117
         with local_checkpoint(model, None):
             pass
 

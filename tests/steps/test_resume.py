@@ -475,7 +475,9 @@ def test_memory_for_not_even_one_window_is_one_line(
 
     monkeypatch.setattr("evo2_tasks.scoring.score.run_pass", fail)
     monkeypatch.setattr(score_step, "score_canaries", lambda _: [])
-    with pytest.raises(InputError, match=r"models\.m: no window of 96 tokens fits.*kv_cache"):
+    with pytest.raises(
+        InputError, match=r"models\.m: a window of 96 tokens does not fit.*kv_cache"
+    ):
         shard.score(tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 

@@ -8,12 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.evo2.config import FP8_MODES
 from evo2_tasks.table.provenance import (
+    FP8_OFF_ALLOWED,
+    FP8_VALUES,
     Provenance,
     canonical_json,
     differing_keys,
     read_provenance,
     require_same_signature,
+    uses_fp8,
 )
 from evo2_tasks.table.schema import SCORES_VERSION
 from tests.table.build import SCORING, make_row, signature, windows_signature, write_result
@@ -25,6 +29,13 @@ def test_equal_signatures_are_equal_text():
     assert canonical_json(one) == canonical_json(other)
     assert json.loads(canonical_json(one)) == one
     assert canonical_json({"name": "é\n"}) == r'{"name":"\u00e9\n"}'
+
+
+def test_the_values_of_fp8_are_the_modes_of_the_model_and_one_more():
+    assert set(FP8_VALUES) == {*FP8_MODES, FP8_OFF_ALLOWED}
+    without = [value for value in FP8_VALUES if not uses_fp8(signature(fp8=value))]
+    assert without == ["off", "off (allow_without_fp8)"]
+    assert not uses_fp8({})
 
 
 def test_the_signature_holds_what_shapes_a_score():
