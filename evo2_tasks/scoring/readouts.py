@@ -10,7 +10,8 @@ To add a read-out:
 2. Write a class with the members of `ReadOut`, and a constant with one instance of it.
 3. Add that constant to `READOUTS`.
 4. If it needs an output that `WindowOutput` does not have, for example the hidden states of a
-   layer, add a field there and its name to `OUTPUTS`, and fill it in `branches.run_pass`.
+   layer, add a field there and its name to `OUTPUTS`. `branches.run_pass` computes the output, and
+   `score.score_part` puts it into the field.
 5. Describe its columns in `table/schema.py`.
 """
 

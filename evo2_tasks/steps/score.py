@@ -175,7 +175,7 @@ class ShardWork:
     """The work that was done for a shard.
 
     Attributes:
-        parts: The statements of all parts; see `PartScorer.score`.
+        parts: The usage of each part; see `PartScorer.score`.
         num_kept: Number of parts that an earlier job had finished.
         kept_s: Seconds that earlier jobs took for these parts.
     """
@@ -190,11 +190,11 @@ class ShardWork:
         Args:
             wall_s: Seconds that this job took.
             load_s: Seconds of these that it took to load the model.
-            batch_tokens: The setting; a part states a smaller number if memory was short.
+            batch_tokens: The setting. The usage of a part has a smaller number if memory was short.
         """
         summed = ("alleles_tried", "tokens", "windows_run", "tokens_run")
         return {
-            **{name: sum(stated[name] for stated in self.parts) for name in summed},
+            **{name: sum(usage[name] for usage in self.parts) for name in summed},
             "wall_s": round(wall_s + self.kept_s, 3),
             "load_s": round(load_s, 3),
             "parts": len(self.parts),
@@ -234,17 +234,17 @@ def score_parts(
         digest = digest_pairs(part)
         kept = store.read(number, digest)
         if kept is None:
-            scores, stated = scorer.score(part, progress)
-            store.write(number, digest, [dump_score(score) for score in scores], stated)
+            scores, usage = scorer.score(part, progress)
+            store.write(number, digest, [dump_score(score) for score in scores], usage)
             # Tokens that several windows share are run once, and count for each of them.
-            progress.add(stated["tokens"] - stated["tokens_run"])
+            progress.add(usage["tokens"] - usage["tokens_run"])
         else:
-            values, stated = kept
+            values, usage = kept
             scores = [load_score(row) for row in values]
             done.num_kept += 1
-            done.kept_s += stated["wall_s"]
-            progress.skip(stated["tokens"])
-        done.parts.append(stated)
+            done.kept_s += usage["wall_s"]
+            progress.skip(usage["tokens"])
+        done.parts.append(usage)
         digests.append(digest)
         rows.write(part, scores)
         rows.require_finite(max_non_finite_share)
@@ -281,8 +281,8 @@ class PartScorer:
         """Score a part.
 
         Returns:
-            The scores of each pair, and a statement about the part: the numbers of alleles, tokens
-            and windows, time, and the batch size in the end.
+            The score of each pair, and the usage: the numbers of alleles, tokens and windows, the
+            time, and the batch size at the end.
 
         Raises:
             InputError: The device has too little memory for a single window.
