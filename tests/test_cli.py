@@ -1,7 +1,6 @@
 """The command line: exit codes, one line for a mistake, standard input, the log file."""
 
 import gzip
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 
 from evo2_tasks.cli import main
 from tests.evaluation.build import LABELS, make_columns, write_page, write_scoring
+from tests.project import write_project
 
 COMMAND = Path(sys.executable).with_name("evo2-tasks")
 VCF = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nc\t3\t.\tG\tA,T\nc\t4\t.\tT\t<DEL>\n"
@@ -19,29 +19,7 @@ VCF = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nc\t3\t.\tG\tA,T\nc\t4\t
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    (tmp_path / "g.fa").write_text(">c\nACGTACGT\n")
-    (tmp_path / "in.vcf").write_bytes(VCF)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}")
-    file = tmp_path / "config.json"
-    file.write_text(
-        json.dumps(
-            {
-                "references": {"g": {"fasta": str(tmp_path / "g.fa")}},
-                "models": {"m": {"checkpoint": str(tmp_path / "model"), "gpus": 0}},
-                "scorings": {"s": {"model": "m"}},
-                "variant_sets": {
-                    "v": {
-                        "variants": str(tmp_path / "in.vcf"),
-                        "reference": "g",
-                        "scorings": ["s"],
-                    }
-                },
-                "output": str(tmp_path / "results"),
-            }
-        )
-    )
-    return file
+    return write_project(tmp_path, genome={"c": "ACGTACGT"}, variants=VCF).config_file
 
 
 def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -135,7 +113,7 @@ def test_figures_are_shown_beside_their_table_and_alone(tmp_path: Path) -> None:
     assert b"KIND: auroc of llr: 0." in alone.stdout
     curves = run("show", table.with_name("curves.parquet"))
     assert curves.returncode == 2
-    assert b"Expected what `windows`, `score` or `merge` wrote" in curves.stderr
+    assert b"Expected a file that `windows`, `score` or `merge` wrote" in curves.stderr
     assert len(curves.stderr.splitlines()) == 1
 
 

@@ -21,21 +21,20 @@ from evo2_tasks.jobs import (
     warnings,
 )
 from evo2_tasks.layout import CURVES, METRICS
+from tests import project
 
 OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention"]
 
 
 def make_config(**models: dict[str, Any]) -> RunConfig:
-    scorings = {f"with-{name}": {"model": name} for name in models}
-    config = {
-        "references": {"r": {"fasta": "r.fa", "assembly_report": "r.txt"}},
-        "models": models,
-        "scorings": scorings,
-        "variant_sets": {
-            "v": {"variants": "v.vcf", "reference": "r", "scorings": list(scorings)},
-        },
-        "output": "out",
-    }
+    """A config with a scoring for each of these models."""
+    config = project.make_config(
+        reference={"fasta": "r.fa", "assembly_report": "r.txt"},
+        models=models,
+        scorings={f"with-{name}": {"model": name} for name in models},
+        variant_set={"variants": "v.vcf"},
+        output="out",
+    )
     return load_config(config, look_for_files=False)
 
 

@@ -19,6 +19,7 @@ from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, final_schema
+from tests import project
 from tests.table.build import signature
 
 Columns = dict[str, list[Any]]
@@ -165,17 +166,11 @@ def write_run(folder: Path, num_rows: int, **changes: Any) -> None:
 
 
 def make_config(scorings: Sequence[str], **variant_set: Any) -> RunConfig:
-    config = {
-        "references": {"r": {"fasta": "r.fa"}},
-        "models": {"m": {"checkpoint": "m", "gpus": 0}},
-        "scorings": {name: {"model": "m"} for name in scorings},
-        "variant_sets": {
-            "set": {
-                "variants": "in.vcf", "reference": "r", "scorings": list(scorings), **variant_set
-            }
-        },
-    }  # fmt: skip
-    return load_config(config, look_for_files=False)
+    """A config with these scorings and a variant set with these keys."""
+    parts = project.make_config(
+        scorings={name: {"model": "m"} for name in scorings}, variant_set=variant_set
+    )
+    return load_config(parts, look_for_files=False)
 
 
 def write_page(folder: Path, scorings: Sequence[str] = ("one",), **variant_set: Any) -> Path:
@@ -184,13 +179,13 @@ def write_page(folder: Path, scorings: Sequence[str] = ("one",), **variant_set: 
     if variant_set.get("labels"):
         for scoring in scorings:
             evaluate(
-                resolve_evaluate(config, "set"),
+                resolve_evaluate(config, "v"),
                 table=folder / scoring / "scores.parquet",
                 out=folder / scoring / "figures.parquet",
                 curves_file=folder / scoring / "curves.parquet",
             )
     page = folder / "report.html"
-    report_task.report(resolve_report(config, "set"), results=folder, out=page)
+    report_task.report(resolve_report(config, "v"), results=folder, out=page)
     return page
 
 

@@ -475,7 +475,7 @@ def test_the_policy_lets_the_two_scripts_run_and_nothing_else(page: Path) -> Non
 def test_the_same_results_give_the_same_page(folder: Path, page: Path) -> None:
     before = page.read_bytes()
     config = make_config(["one", "two"], **LABELS)
-    report_task.report(resolve_report(config, "set"), results=folder, out=folder / "again.html")
+    report_task.report(resolve_report(config, "v"), results=folder, out=folder / "again.html")
     assert (folder / "again.html").read_bytes() == before
 
 
@@ -591,7 +591,7 @@ def test_a_missing_file_says_what_writes_it(tmp_path: Path) -> None:
     config = make_config(["one"], **LABELS)
 
     def report() -> None:
-        report_task.report(resolve_report(config, "set"), results=tmp_path, out=tmp_path / "r.html")
+        report_task.report(resolve_report(config, "v"), results=tmp_path, out=tmp_path / "r.html")
 
     with pytest.raises(InputError, match=r"scores.parquet: does not exist. .* `merge`"):
         report()
@@ -633,4 +633,4 @@ def test_figures_of_another_schema_are_one_line(folder: Path, tmp_path: Path) ->
         (tmp_path / "one" / name).write_bytes((tmp_path / "one" / "scores.parquet").read_bytes())
     config = make_config(["one"], **LABELS)
     with pytest.raises(InputError, match="has no column 'label'"):
-        report_task.report(resolve_report(config, "set"), results=tmp_path, out=tmp_path / "r.html")
+        report_task.report(resolve_report(config, "v"), results=tmp_path, out=tmp_path / "r.html")
