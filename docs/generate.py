@@ -24,7 +24,7 @@ from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape
 from evo2_tasks.evaluation.schema import (
     CURVE_COLUMNS,
     CURVES,
-    FIGURE_COLUMNS,
+    METRIC_COLUMNS,
     METRICS,
     SUBSETS,
 )
@@ -129,16 +129,16 @@ def configuration_page(page: str) -> str:
 def evaluation_page(page: str) -> str:
     """The page with the columns of metrics and curves written again."""
     parts = [
-        ["### `figures.parquet`"],
-        column_table(FIGURE_COLUMNS),
+        ["### `metrics.parquet`"],
+        column_table(METRIC_COLUMNS),
         meaning_table("metric", METRICS),
         meaning_table("subset", SUBSETS),
         ["### `curves.parquet`"],
-        ["Points for drawing; intervals are of `llr` alone."],
+        ["Points of curves for plots. Only the curves of `llr` have intervals."],
         column_table(CURVE_COLUMNS),
         meaning_table("curve", CURVES),
     ]
-    return replace_between(page, "figures", "\n\n".join("\n".join(part) for part in parts) + "\n")
+    return replace_between(page, "metrics", "\n\n".join("\n".join(part) for part in parts) + "\n")
 
 
 def published_models_page(page: str) -> str:

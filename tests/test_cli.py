@@ -103,10 +103,10 @@ def test_no_table_is_one_line(tmp_path: Path) -> None:
     assert run("show", tmp_path / "missing.parquet").returncode == 2
 
 
-def test_figures_are_shown_beside_their_table_and_alone(tmp_path: Path) -> None:
+def test_metrics_are_shown_with_their_table_and_alone(tmp_path: Path) -> None:
     table = write_scoring(tmp_path / "one", make_columns(60))
     write_page(tmp_path, **LABELS)
-    both, alone = run("show", table), run("show", table.with_name("figures.parquet"))
+    both, alone = run("show", table), run("show", table.with_name("metrics.parquet"))
     assert both.returncode == alone.returncode == 0, alone.stderr
     assert alone.stdout in both.stdout
     assert b"KIND: positive: bad; negative: good\n" in alone.stdout

@@ -1,4 +1,4 @@
-"""The command ``show``: what a table is, and its rows, for people to read on a terminal."""
+"""The command ``show``: a table described for people who read it on a terminal."""
 
 from __future__ import annotations
 
@@ -10,48 +10,64 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from evo2_tasks.evaluation.schema import figures_schema
-from evo2_tasks.evaluation.text import describe_figures
+from evo2_tasks.evaluation.results import is_metrics_file, read_metrics
+from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import METRICS
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.provenance import read_provenance
-from evo2_tasks.table.schema import FINAL_COLUMNS
-from evo2_tasks.table.statistics import read_statistics
+from evo2_tasks.table.schema import carried_names
+from evo2_tasks.table.statistics import Distribution, read_statistics
 
-SHOWN_COLUMNS: Final = (
+ROW_COLUMNS: Final = (
     "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_aligned", "delta_score",
 )  # fmt: skip
-"""Columns of a row on a terminal; the file has more."""
+"""Columns of a row on the terminal; the file has more."""
 
-SHOWN_QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 _WIDEST: Final = 20
-"""Characters of a cell; what is cut ends in an ellipsis."""
+"""Most characters of a cell; a longer text ends in an ellipsis."""
 
 
-def show(table: Path) -> Iterator[str]:
-    """Describe a table and, if it was evaluated, its metrics; or a file of metrics alone.
+def show(file: Path) -> Iterator[str]:
+    """Describe a table of scores and the metrics in the same folder, or a file of metrics alone.
 
     Args:
-        table: The result of ``merge``, or the metrics from ``evaluate``.
+        file: The result of ``merge``, or the metrics that ``evaluate`` wrote.
 
     Yields:
         Lines of text.
 
     Raises:
-        InputError: The file is neither.
+        InputError: The file is missing, broken or another table.
     """
-    columns = figures_schema().names
-    with open_table(table) as file:
-        is_figures = file.schema_arrow.names == columns
-    figures = table if is_figures else table.with_name("figures.parquet")
-    if not is_figures:
-        yield from show_table(table)
-    if figures.exists():
-        yield "\nhow well the scores separate the labels, with intervals of 95 %"
-        rows = [row for batch in read_rows(figures, columns) for row in batch.to_pylist()]
-        yield from (f"  {line}" for line in describe_figures(rows))
+    if is_metrics_file(file):
+        yield from show_metrics(file)
+        return
+    yield from show_table(file)
+    metrics = file.with_name(METRICS)
+    if metrics.exists():
+        yield ""
+        yield from show_metrics(metrics)
+
+
+def show_metrics(file: Path) -> Iterator[str]:
+    """Describe the main metrics of a file that ``evaluate`` wrote.
+
+    Args:
+        file: The file of metrics.
+
+    Yields:
+        Lines of text.
+
+    Raises:
+        InputError: The file is missing, broken or another table.
+    """
+    yield "how well the scores separate the labels, with 95 % intervals"
+    for line in describe_metrics(read_metrics(file)):
+        yield f"  {line}"
 
 
 def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
@@ -65,15 +81,14 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
         Lines of text.
 
     Raises:
-        InputError: The file is no such table.
+        InputError: The file is missing, broken or another table.
     """
     provenance = read_provenance(table)
     statistics = read_statistics(table)
-    counts, llr = statistics.counts, statistics.llr
+    counts = statistics.counts
     with open_table(table) as file:
         num_row_groups = file.metadata.num_row_groups
-        own = {column.name for column in FINAL_COLUMNS}
-        carried = [name for name in file.schema_arrow.names if name not in own]
+        carried = carried_names(file.schema_arrow.names)
     yield shown_path(table)
     yield from _pairs(
         {
@@ -86,27 +101,20 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
         }
     )
     yield ""
-    yield from _counted("status", counts.by_status, counts.alleles)
+    yield from _format_counts("status", counts.by_status, counts.alleles)
     yield ""
-    yield from _counted("flag", counts.by_flag, counts.scored)
-    if llr.count:
+    yield from _format_counts("flag", counts.by_flag, counts.scored)
+    if statistics.llr.count:
         yield ""
-        yield "llr, nats, quantiles to 0.2 %"
-        yield from _pairs(
-            {
-                "least": f"{llr.minimum:.4g}",
-                **{f"{share:.0%}": f"{llr.quantile(share):.3g}" for share in SHOWN_QUANTILES},
-                "greatest": f"{llr.maximum:.4g}",
-            }
-        )
+        yield from _format_quantiles(statistics.llr)
     if first_rows and counts.alleles:
         yield ""
-        first = islice(read_rows(table, SHOWN_COLUMNS, batch_rows=first_rows), 1)
+        first = islice(read_rows(table, ROW_COLUMNS, batch_rows=first_rows), 1)
         yield from format_rows(first)
 
 
 def format_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
-    """Rows in columns, a header line above them; only ``SHOWN_COLUMNS``, long alleles cut.
+    """Format rows in aligned columns below a header line: ``ROW_COLUMNS``, long alleles cut.
 
     Args:
         batches: Rows of a table.
@@ -114,13 +122,13 @@ def format_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
     Yields:
         Lines of text.
     """
-    widths = [0] * len(SHOWN_COLUMNS)
-    header: list[tuple[str, ...]] = [SHOWN_COLUMNS]
+    widths = [0] * len(ROW_COLUMNS)
+    header: list[tuple[str, ...]] = [ROW_COLUMNS]
     for batch in batches:
-        columns = [map(_cell, batch.column(name).to_pylist()) for name in SHOWN_COLUMNS]
+        columns = [map(_cell, batch.column(name).to_pylist()) for name in ROW_COLUMNS]
         rows = [*header, *zip(*columns, strict=True)]
         header = []
-        # What is printed stays: later rows can only make a column wider.
+        # Earlier lines are printed already, so a column can only become wider.
         widths = [
             max(width, *map(len, cells))
             for width, cells in zip(widths, zip(*rows, strict=True), strict=True)
@@ -152,12 +160,23 @@ def _flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
     return flat
 
 
+def _format_quantiles(llr: Distribution) -> Iterator[str]:
+    yield "llr, nats (quantiles are accurate to 0.2 %)"
+    yield from _pairs(
+        {
+            "lowest": f"{llr.minimum:.4g}",
+            **{f"{share:.0%}": f"{llr.quantile(share):.3g}" for share in QUANTILES},
+            "highest": f"{llr.maximum:.4g}",
+        }
+    )
+
+
 def _pairs(values: Mapping[str, str]) -> Iterator[str]:
     width = max(map(len, values))
     return (f"  {key.ljust(width)}  {value}".rstrip() for key, value in values.items())
 
 
-def _counted(title: str, counts: Mapping[str, int], total: int) -> Iterator[str]:
+def _format_counts(title: str, counts: Mapping[str, int], total: int) -> Iterator[str]:
     yield f"rows by {title}"
     if not counts:
         yield "  none"

@@ -1,1 +1,1 @@
-"""What scores are worth on labelled variants. Knows no torch and no Snakemake."""
+"""How well scores separate labelled variants. Imports no torch and no Snakemake."""

@@ -1,11 +1,12 @@
 """Metrics with bootstrap intervals, differences of two scores, and coverage.
 
-A higher score means more pathogenic, so callers pass ``-llr``. NaN says that a row has no score:
-such rows are left out and counted, in a comparison of two scores those that lack either.
+A higher score means more pathogenic, so callers pass ``-llr``. A row without a score has NaN: such
+rows are left out and counted. A comparison of two scores leaves out the rows that lack either.
 
-Intervals are percentiles of a bootstrap that draws groups (positions, say), since neighbours are
-not independent. Draws that leave a metric undefined, with one class only say, are dropped and
-counted. What the data do not give is no error: a figure then holds the reason.
+Intervals are percentiles of a bootstrap that draws groups of rows (for example positions), because
+neighbouring variants are not independent. Draws for which a metric is undefined (for example
+because they contain one class only) are left out and counted. A metric that the data do not define
+is not an error: the result then states the reason.
 
 Shapes: B draws, N rows.
 """
@@ -33,17 +34,17 @@ from evo2_tasks.evaluation.metrics import (
     why_no_value,
 )
 
-BLOCK_NUMBERS: Final = 1 << 20  # weights at once: 8 MB, whatever the number of rows
+BLOCK_NUMBERS: Final = 1 << 20  # weights in memory at once: 8 MB for any number of rows
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How intervals are made.
+    """How intervals are computed.
 
     Attributes:
         num_resamples: Number of draws.
         seed: The same seed and groups give the same draws.
-        confidence: Share of the draws inside the interval.
+        confidence: Share of the draws that are inside the interval.
     """
 
     num_resamples: int = 2_000
@@ -63,24 +64,24 @@ DEFAULT_RESAMPLING: Final = Resampling()
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with its interval, or the reason why there is none.
+    """The value of a metric with its interval, or the reason why it is missing.
 
-    The interval is too narrow where a class has few groups (below about ten), and has no width
-    where a score separates the classes without error.
+    The interval is too narrow where a class has fewer than about ten groups. It has no width where
+    a score separates the classes without error.
 
     Attributes:
         metric: Name of the metric.
-        value: On all rows that have a score; null where it is undefined.
-        low: Lower end of the interval; null where there is none.
-        high: Its upper end.
-        num_rows: Rows that it rests on.
-        num_positive: Those that are positive; null where the target is a number.
-        num_negative: Those that are negative; the same.
-        num_unscored: Rows left out since they have no score, or no number as target.
-        num_groups: Groups that were drawn from.
-        num_resamples: Draws that the interval rests on.
-        num_dropped: Draws without one, with one class only say.
-        reason: Why there is no value or no interval, one line; empty where both are there.
+        value: The metric on all rows that have a score; None where it is undefined.
+        low: Lower end of the interval; None where there is no interval.
+        high: Upper end of the interval; None where there is no interval.
+        num_rows: Rows from which the value is computed.
+        num_positive: Positive rows among them; None where the target is a number.
+        num_negative: Negative rows among them; None where the target is a number.
+        num_unscored: Rows that are left out because they have no score, or no target number.
+        num_groups: Groups from which the bootstrap draws.
+        num_resamples: Draws from which the interval is computed.
+        num_dropped: Draws that are left out because the metric is undefined for them.
+        reason: Why the value or the interval is missing, one line; empty if neither is missing.
     """
 
     metric: str
@@ -98,7 +99,7 @@ class Estimate:
 
     @property
     def prevalence(self) -> float | None:
-        """Share of the rows that are positive: the average precision of a score without worth."""
+        """Share of the rows that are positive: the chance level of average precision."""
         if self.num_positive is None or not self.num_rows:
             return None
         return self.num_positive / self.num_rows
@@ -110,15 +111,16 @@ class Difference:
 
     Attributes:
         metric: Name of the metric.
-        value: First minus second; null where it is undefined.
-        low: Lower end of the interval, of differences on the same draws; null where there is none.
-        high: Its upper end.
-        first: The figure of the first score on these rows.
-        second: That of the second.
-        num_unscored: Rows left out since they lack one of the two.
-        num_resamples: Draws that the interval rests on.
-        num_dropped: Draws without a difference.
-        reason: Why there is no value or no interval, one line; empty where both are there.
+        value: First minus second; None where it is undefined.
+        low: Lower end of the interval of the difference, computed from the differences within
+            each draw; None where there is no interval.
+        high: Upper end of the interval; None where there is no interval.
+        first: The metric of the first score on these rows.
+        second: The metric of the second score on these rows.
+        num_unscored: Rows that are left out because they lack one of the two scores.
+        num_resamples: Draws from which the interval is computed.
+        num_dropped: Draws that are left out because the difference is undefined for them.
+        reason: Why the value or the interval is missing, one line; empty if neither is missing.
     """
 
     metric: str
@@ -135,15 +137,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many of the labelled rows have a score, and why the others have none.
+    """How many of the labelled rows have a score, and the statuses of the others.
 
     Attributes:
         num_positive: Positive rows.
         num_negative: Negative rows.
         num_positive_scored: Positive rows with a score.
         num_negative_scored: Negative rows with a score.
-        unscored_by_status: Number of rows without one by status, the most frequent first; empty
-            where no status was given.
+        unscored_by_status: Number of rows without a score by status, the most frequent first;
+            empty if no status was given.
     """
 
     num_positive: int
@@ -159,7 +161,7 @@ class Coverage:
         return self.num_positive + self.num_negative - num_scored
 
 
-# Figures with intervals.
+# Metrics with intervals.
 
 
 def estimate(
@@ -171,20 +173,20 @@ def estimate(
     strata: npt.ArrayLike | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> Estimate:
-    """A metric with its bootstrap interval.
+    """Compute a metric and its bootstrap interval.
 
     Args:
-        metric: ``AUROC``, ``AVERAGE_PRECISION``, ``SPEARMAN`` or what ``sensitivity_at`` gives.
-        target: True where a row is positive; for ``SPEARMAN`` numbers. (N,)
-        scores: Higher = more pathogenic, so ``-llr``; NaN where a row has none. (N,)
-        groups: What is drawn as one, by any values; None means each row for itself. (N,)
-        strata: For ``AUROC``: pairs are formed within a stratum only and pooled, each counting
-            alike. Rows of strata with one class only form none and are left out. (N,)
-        resampling: How the interval is made.
+        metric: ``AUROC``, ``AVERAGE_PRECISION``, ``SPEARMAN`` or a metric of ``sensitivity_at``.
+        target: True where a row is positive; for ``SPEARMAN`` a number. (N,)
+        scores: Higher = more pathogenic, so ``-llr``; NaN where a row has no score. (N,)
+        groups: Rows with the same value are drawn together; None draws each row alone. (N,)
+        strata: For ``AUROC``: only pairs of rows of the same stratum are compared; the pairs of all
+            strata are pooled with equal weight. Strata with one class are left out. (N,)
+        resampling: How the interval is computed.
 
     Raises:
-        ValueError: Arrays that do not fit, or strata for a metric that knows none. What the data do
-            not give is no error: ``reason`` says it.
+        ValueError: The arrays differ in length, or there are strata for another metric than
+            ``AUROC``. A metric that the data do not define is not an error: see ``reason``.
     """
     rows = _read_rows(metric, target, (scores,), groups, strata)
     statistics, (value,), reason = _prepare(metric, rows)
@@ -202,10 +204,10 @@ def compare(
     strata: npt.ArrayLike | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> Difference:
-    """A metric of the first score minus that of the second, on the same rows and the same draws.
+    """Compute a metric of the first score minus that of the second, on the same rows and draws.
 
-    Rows that lack one of the two scores are left out of both and counted. Arguments and errors as
-    in ``estimate``.
+    Rows that lack one of the two scores are left out and counted. Arguments and errors are those
+    of ``estimate``.
     """
     rows = _read_rows(metric, target, (first, second), groups, strata)
     statistics, (value_1, value_2), reason = _prepare(metric, rows)
@@ -229,15 +231,15 @@ def compare(
 def count_coverage(
     labels: npt.ArrayLike, scores: npt.ArrayLike, status: npt.ArrayLike | None = None
 ) -> Coverage:
-    """Count the labelled rows with a score, and those without by their status.
+    """Count the labelled rows with a score, and those without a score by their status.
 
     Args:
         labels: True where a row is positive. (N,)
-        scores: NaN where a row has none. (N,)
+        scores: NaN where a row has no score. (N,)
         status: Why a row has or lacks a score. (N,)
 
     Raises:
-        ValueError: Arrays that do not fit.
+        ValueError: The arrays differ in length.
     """
     target, values = read_labels(labels), read_numbers(scores)
     is_scored = ~np.isnan(values)
@@ -259,10 +261,10 @@ def count_coverage(
 
 
 def number_groups(column: npt.ArrayLike, *others: npt.ArrayLike) -> IntArray:
-    """One number for each distinct combination of values, ``contig`` and ``pos`` say.
+    """Number the distinct combinations of values, for example of ``contig`` and ``pos``.
 
     Raises:
-        ValueError: The columns do not have one length.
+        ValueError: The columns differ in length.
     """
     arrays = [np.asarray(column), *map(np.asarray, others)]
     require_one_length(*arrays)
@@ -273,16 +275,16 @@ def number_groups(column: npt.ArrayLike, *others: npt.ArrayLike) -> IntArray:
     return numbers.astype(np.int64)
 
 
-# How they are made.
+# How metrics and intervals are computed.
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows that a figure rests on, none of them NaN."""
+    """The rows from which a metric is computed, without NaN."""
 
     target: Any  # (N,)
     scores: tuple[FloatArray, ...]  # one or two, each (N,)
-    groups: IntArray  # 0, 1, 2 ... without a gap, (N,)
+    groups: IntArray  # 0, 1, 2 ... without gaps, (N,)
     strata: IntArray | None  # (N,)
     num_unscored: int
 
@@ -298,25 +300,26 @@ def _read_rows(
     groups: npt.ArrayLike | None,
     strata: npt.ArrayLike | None,
 ) -> _Rows:
-    """The rows with all scores, of strata those that form a pair."""
+    """The rows that have all scores; with strata, the rows of strata that have both classes."""
     if strata is not None and metric.name != AUROC.name:
         raise ValueError(f"strata: expected the metric {AUROC.name}, got {metric.name}.")
-    wanted: Any = read_labels(target) if metric.has_labels else read_numbers(target)
+    every_target: Any = read_labels(target) if metric.has_labels else read_numbers(target)
+    num_rows = len(every_target)
     values = [read_numbers(one) for one in scores]
-    drawn = np.arange(len(wanted)) if groups is None else number_groups(groups)
-    within = np.zeros(len(wanted), dtype=np.int64) if strata is None else number_groups(strata)
-    require_one_length(wanted, *values, drawn, within)
+    drawn = np.arange(num_rows) if groups is None else number_groups(groups)
+    within = np.zeros(num_rows, dtype=np.int64) if strata is None else number_groups(strata)
+    require_one_length(every_target, *values, drawn, within)
 
-    is_unscored = np.isnan(np.array([*values, wanted])).any(axis=0)
+    is_unscored = np.isnan(np.array([*values, every_target])).any(axis=0)
     keep = ~is_unscored
     if strata is not None:
-        has_both = np.ones(len(wanted) + 1, dtype=bool)
-        for of_class in (wanted, ~wanted):
+        has_both = np.ones(num_rows + 1, dtype=bool)
+        for of_class in (every_target, ~every_target):
             has_both &= np.bincount(within[keep & of_class], minlength=len(has_both)) > 0
         keep &= has_both[within]
-    require_finite(wanted[keep], *(one[keep] for one in values))
+    require_finite(every_target[keep], *(one[keep] for one in values))
     return _Rows(
-        target=wanted[keep],
+        target=every_target[keep],
         scores=tuple(one[keep] for one in values),
         groups=number_groups(drawn[keep]),
         strata=None if strata is None else within[keep],
@@ -327,7 +330,7 @@ def _read_rows(
 def _prepare(
     metric: Metric, rows: _Rows
 ) -> tuple[tuple[Statistic, ...], tuple[float | None, ...], str]:
-    """Statistic and value for each score, and the reason if there are none."""
+    """Statistic and value of each score; the reason if they are undefined."""
     reasons = [
         why_no_value(
             rows.target, scores, has_labels=metric.has_labels, in_strata=rows.strata is not None
@@ -346,12 +349,12 @@ def _prepare(
 
 
 def _why_no_interval(rows: _Rows, has_labels: bool) -> str:
-    """Groups of a class that are always drawn alike say nothing of what others would give."""
+    """The reason if all rows of a class are in one group: other groups could differ."""
     if not has_labels:
-        return "the scored rows are of one cluster: no interval" if rows.num_groups < 2 else ""
+        return "no interval: all scored rows are in one cluster" if rows.num_groups < 2 else ""
     for name, of_class in (("positive", rows.target), ("negative", ~rows.target)):
         if len(np.unique(rows.groups[of_class])) < 2:
-            return f"the {name} rows are of one cluster: no interval"
+            return f"no interval: all {name} rows are in one cluster"
     return ""
 
 
@@ -362,10 +365,10 @@ def _draw(
     resampling: Resampling,
     reason: str,
 ) -> tuple[FloatArray, str]:
-    """Values of all statistics on the same draws, and the reason if there are none."""
+    """Values of all statistics on the same draws; the reason if there are no values."""
     reason = reason or _why_no_interval(rows, metric.has_labels)
     if not resampling.num_resamples:
-        reason = reason or "no resamples were asked for: no interval"
+        reason = reason or "no interval: the number of resamples is 0"
     if reason:
         return np.empty((len(rows.scores), 0)), reason
     values = np.concatenate(
@@ -376,23 +379,25 @@ def _draw(
         axis=1,
     )
     if not np.isfinite(values).all(axis=0).any():
-        reason = f"undefined in all {resampling.num_resamples} resamples: no interval"
+        reason = f"no interval: the metric is undefined in all {resampling.num_resamples} resamples"
     return values, reason
 
 
 def draw_weights(groups: IntArray, resampling: Resampling) -> Iterator[FloatArray]:
-    """How often each row was drawn, in pieces of (B, N); the draws do not depend on the pieces.
+    """Draw groups, and give how often each row was drawn, in blocks of (B, N).
+
+    The draws do not depend on the size of the blocks.
 
     Args:
-        groups: Number of each row's group; rows of one are drawn together. (N,)
-        resampling: How many draws, and their seed.
+        groups: Number of each row's group; the rows of a group are drawn together. (N,)
+        resampling: Number of draws, and their seed.
     """
     _, groups = np.unique(groups, return_inverse=True)
     random = np.random.default_rng(resampling.seed)
     num_groups = int(groups.max()) + 1 if len(groups) else 0
-    piece = max(1, BLOCK_NUMBERS // max(len(groups), 1))
-    for start in range(0, resampling.num_resamples, piece):
-        counts = np.empty((min(piece, resampling.num_resamples - start), num_groups))
+    block = max(1, BLOCK_NUMBERS // max(len(groups), 1))
+    for start in range(0, resampling.num_resamples, block):
+        counts = np.empty((min(block, resampling.num_resamples - start), num_groups))
         for draw in counts:
             draw[:] = np.bincount(
                 random.integers(num_groups, size=num_groups), minlength=num_groups

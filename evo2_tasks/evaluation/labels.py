@@ -1,4 +1,4 @@
-"""The rows of a table that have a label, and what they are grouped and compared by."""
+"""The labelled rows of a table, with their scores, baselines and groups."""
 
 from __future__ import annotations
 
@@ -15,36 +15,38 @@ from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.metrics import FloatArray, IntArray
 from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import Text, read_floats, read_group_names, read_texts
+from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.table.parquet import open_table, read_rows
 
 KEYS: Final = ("contig", "pos", "ref", "alt", "status")
-SCORES: Final = ("llr", "llr_aligned", "llr_fwd", "llr_rev")
+STRAND_SCORES: Final = ("llr_fwd", "llr_rev")
+SCORES: Final = ("llr", "llr_aligned", *STRAND_SCORES)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
-    """The rows that have a label, N of them; all scores so that higher is more harmful.
+    """The N rows that have a label. All scores are oriented so that higher is more harmful.
 
-    Scores and baselines are of the same rows: those that have an ``llr``.
+    A row without an ``llr`` has NaN in all scores and baselines.
 
     Attributes:
-        label: What counts as a label.
+        label: The field of labels, and which of its values count.
         left_out: Rows of the table without a label, by reason.
-        why_none: Why there are no figures, of these labels; empty where there are.
-        target: True where a row is positive, or a number, the higher the more harmful. (N,)
+        why_no_metrics: Why the labels allow no metric; empty if they do.
+        target: True where a row is positive, or a number of which higher is more harmful. (N,)
         status: Why a row has or lacks a score. (N,)
         types: Type of the variant. (N,)
-        clusters: Number of what is drawn as one. (N,)
-        scores: The table's scores, those of one strand only where both were read; NaN where a row
-            has none. Each (N,)
-        baselines: The same of the baselines.
-        low_is_harmful: Scores and baselines whose sign was turned.
-        groups: Value by group column. Each (N,)
+        clusters: Number of the row's cluster; the rows of a cluster are drawn together. (N,)
+        scores: Scores of the table by name; those of single strands only if both strands have
+            scores. Each (N,)
+        baselines: Baselines by name. Each (N,)
+        low_is_harmful: Names of the scores and baselines whose sign is turned here.
+        groups: Values of the group columns by name. Each (N,)
     """
 
     label: LabelSettings
     left_out: Mapping[str, int]
-    why_none: str
+    why_no_metrics: str
     target: npt.NDArray[Any]
     status: Text
     types: Text
@@ -56,7 +58,7 @@ class LabelledRows:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the target is positive or negative, and no number."""
+        """Whether the target is positive or negative; otherwise it is a number."""
         return self.label.harmful is None
 
     def __len__(self) -> int:
@@ -75,80 +77,68 @@ def read_labelled_rows(
     Args:
         source: The result of ``merge``.
         label: The field of labels.
-        groups: Columns whose values are to be looked at one by one.
-        baselines: Columns of numbers to compare with, and their harmful end, ``low`` or ``high``.
+        groups: Columns whose values are evaluated one by one.
+        baselines: Columns of numbers to compare with, and which of their values are harmful:
+            ``low`` or ``high``.
 
     Returns:
-        The rows, in the order of the table; none where no row has a label.
+        The labelled rows, in the order of the table; N is 0 if no row has a label.
 
     Raises:
-        InputError: A column is missing, or is no number where one is expected.
+        InputError: A column is missing, or holds text where numbers are expected.
     """
     baselines = baselines or {}
     columns = list(dict.fromkeys([*KEYS, *SCORES, *label.fields, *groups, *baselines]))
-    with open_table(source, columns) as file:
-        schema = pa.schema([file.schema_arrow.field(name) for name in columns])
     selection = Selection(label, source)
-    kept, targets = [], []
-    for batch in read_rows(source, columns):
-        rows = pa.Table.from_batches([batch], schema)
-        keep, target = selection.choose(rows)
-        kept.append(rows.filter(pa.array(keep)))
-        targets.append(target)
-    table = pa.concat_tables(kept) if kept else schema.empty_table()
-    is_class = label.harmful is None
-    target = np.concatenate([*targets, np.empty(0, dtype=bool if is_class else np.float64)])
-    why_none = selection.explain(target)
-    if not why_none:
+    table, target = _select_rows(source, columns, selection)
+    why_no_metrics = selection.explain(target)
+    if not why_no_metrics:
         selection.warn_of_spelling()
     scores = {name: -read_floats(table[name], name, source) for name in SCORES}
-    both = all(np.isfinite(scores[name]).any() for name in ("llr_fwd", "llr_rev"))
     others = {
-        name: orient(read_floats(table[name], name, source), end) for name, end in baselines.items()
+        name: orient(read_floats(table[name], name, source), harmful)
+        for name, harmful in baselines.items()
     }
     for values in [*scores.values(), *others.values()]:
         values[np.isnan(scores["llr"])] = np.nan
+    if not all(np.isfinite(scores[name]).any() for name in STRAND_SCORES):
+        scores = {name: values for name, values in scores.items() if name not in STRAND_SCORES}
+    low_baselines = {name for name, harmful in baselines.items() if harmful == "low"}
+    alleles = zip(table["ref"].to_pylist(), table["alt"].to_pylist(), strict=True)
     return LabelledRows(
         label=label,
         left_out=selection.left_out,
-        why_none=why_none,
+        why_no_metrics=why_no_metrics,
         target=target,
         status=read_texts(table["status"]),
-        types=np.array(
-            [*map(variant_type, table["ref"].to_pylist(), table["alt"].to_pylist())], dtype=object
-        ),
-        clusters=number_groups(read_texts(table["contig"]), table["pos"].to_numpy())
-        if label.resample_by is None
-        else number_groups(read_texts(table[label.resample_by])),
-        scores={name: scores[name] for name in (SCORES if both else SCORES[:2])},
+        types=np.array([variant_type(ref, alt) for ref, alt in alleles], dtype=object),
+        clusters=_number_clusters(table, label),
+        scores=scores,
         baselines=others,
-        low_is_harmful=frozenset([*SCORES, *(name for name in others if baselines[name] == "low")]),
+        low_is_harmful=frozenset([*SCORES, *low_baselines]),
         groups={name: read_group_names(table[name]) for name in groups},
     )
 
 
-def variant_type(ref: str, alt: str) -> str:
-    """Type of an allele, by the lengths that are left without common ends.
+def _select_rows(
+    source: Path, columns: Sequence[str], selection: Selection
+) -> tuple[pa.Table, npt.NDArray[Any]]:
+    """Read the labelled rows, and the target of each of them."""
+    with open_table(source, columns) as file:
+        schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+    tables = [schema.empty_table()]
+    has_classes = selection.label.harmful is None
+    targets = [np.empty(0, dtype=bool if has_classes else np.float64)]
+    for batch in read_rows(source, columns):
+        rows = pa.Table.from_batches([batch], schema)
+        is_labelled, target = selection.choose(rows)
+        tables.append(rows.filter(pa.array(is_labelled)))
+        targets.append(target)
+    return pa.concat_tables(tables), np.concatenate(targets)
 
-    One that is not spelled in letters (``<DEL>``, a breakend, ``*``, ``.``) is ``symbolic``.
-    """
-    if not (ref + alt).isalpha():
-        return "symbolic"
-    num_common = 0
-    shorter = min(len(ref), len(alt))
-    while num_common < shorter and ref[-1 - num_common] == alt[-1 - num_common]:
-        num_common += 1
-    at = 0
-    while at < shorter - num_common and ref[at] == alt[at]:
-        at += 1
-    lengths = len(ref) - num_common - at, len(alt) - num_common - at
-    match lengths:
-        case (1, 1):
-            return "snv"
-        case (0, _):
-            return "insertion"
-        case (_, 0):
-            return "deletion"
-        case (r, a) if r == a:
-            return "mnv"
-    return "indel"
+
+def _number_clusters(table: pa.Table, label: LabelSettings) -> IntArray:
+    """Number the cluster of each row, (N,): its position, or its value of ``resample_by``."""
+    if label.resample_by is None:
+        return number_groups(read_texts(table["contig"]), table["pos"].to_numpy())
+    return number_groups(read_texts(table[label.resample_by]))

@@ -1,11 +1,11 @@
-"""How well scores separate labels: the figures, for all rows and for weighted ones.
+"""Metrics of how well scores separate labels or follow numbers, for plain and for weighted rows.
 
 A higher score means more pathogenic, and a label is true where a row is pathogenic. An ``llr`` has
 the other sign (below 0 means that alt is less likely), so callers pass ``-llr``.
 
-Figures of all rows come from scikit-learn and scipy. A bootstrap needs them for thousands of
-weightings of the same rows: a ``Statistic`` takes many at once. Weights are whole numbers, how
-often a row counts.
+Metrics of plain rows come from scikit-learn and scipy. A bootstrap needs a metric for thousands of
+weightings of the same rows: a ``Statistic`` computes many of them at once. A weight is a whole
+number: how often a row counts.
 
 Shapes: B weightings, N rows, K runs of equal scores, S strata.
 """
@@ -26,18 +26,18 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 NO_SCORE: Final = "no labelled row has a score"
 Statistic = Callable[[FloatArray], FloatArray]
-"""From the rows' weights (B, N) to a metric's values (B,), NaN where they leave it undefined."""
+"""Computes a metric's values (B,) from weights of the rows (B, N); NaN where it is undefined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure that compares scores with labels or with numbers.
+    """A metric that compares scores with labels or with numbers.
 
     Attributes:
-        name: As in tables.
-        has_labels: Whether the target is a label; else it is a number.
-        compute: From target and scores of all rows, none of them NaN, to the value.
-        prepare: From the same to the ``Statistic`` that gives the value for weighted rows.
+        name: Name of the metric in tables.
+        has_labels: Whether the target is a label; otherwise it is a number.
+        compute: Computes the value from target and scores of all rows, without NaN.
+        prepare: Makes the ``Statistic`` for the same target and scores.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Metric:
     prepare: Callable[[Any, FloatArray], Statistic]
 
 
-# The figures of all rows.
+# Metrics of plain rows.
 
 
 def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -56,17 +56,17 @@ def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
     Args:
         labels: True where a row is positive. (N,)
-        scores: Higher = more pathogenic, so ``-llr``; none may be NaN. (N,)
+        scores: Higher = more pathogenic, so ``-llr``; without NaN. (N,)
 
     Raises:
-        ValueError: One class only, or scores that are not finite.
+        ValueError: All rows are of one class, or a score is not finite.
     """
     target, values = _read_classes(labels, scores)
     return float(roc_auc_score(target, values))
 
 
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-    """Area under precision against recall as a step function; without worth it is the prevalence.
+    """Area under the precision-recall curve, a step function; its chance level is the prevalence.
 
     Arguments and errors as for ``auroc``.
     """
@@ -77,15 +77,15 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 def sensitivity_at_specificity(
     labels: npt.ArrayLike, scores: npt.ArrayLike, specificity: float
 ) -> float:
-    """Largest share of positive rows above a threshold with that share of negative ones below it.
+    """Largest share of positive rows above a threshold that keeps the specificity.
 
-    Thresholds lie between distinct scores: rows with equal scores stand together, none is split.
+    Thresholds are between distinct scores, so rows with equal scores are on the same side.
     Arguments and errors as for ``auroc``.
 
     Args:
         labels: True where a row is positive. (N,)
         scores: Higher = more pathogenic. (N,)
-        specificity: Least share of the negative rows below the threshold.
+        specificity: Share of the negative rows that must be below the threshold, at least.
     """
     target, values = _read_classes(labels, scores)
     false_rate, true_rate, _ = roc_curve(target, values, drop_intermediate=False)
@@ -96,7 +96,7 @@ def spearman(numbers: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Spearman's rank correlation, ties at their mean rank.
 
     Raises:
-        ValueError: Fewer than two rows, equal values throughout, or values that are not finite.
+        ValueError: There are fewer than two rows, all values are equal, or one is not finite.
     """
     target, values = read_numbers(numbers), read_numbers(scores)
     require_one_length(target, values)
@@ -107,7 +107,7 @@ def spearman(numbers: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     return float(spearmanr(target, values).statistic)
 
 
-# The same for weighted rows, many weightings at once.
+# The same metrics of weighted rows, for many weightings at once.
 
 
 class _Runs:
@@ -153,7 +153,7 @@ def _prepare_classes(
 def prepare_auroc(
     labels: BoolArray, scores: FloatArray, strata: IntArray | None = None
 ) -> Statistic:
-    """AUROC, of strata with the pairs within a stratum only, each pair counting alike."""
+    """AUROC; with strata only pairs within a stratum count, each with equal weight."""
     runs = _Runs(scores, strata)
     split = _prepare_classes(labels, runs)
     lengths = np.diff(runs.stratum_starts, append=len(runs.starts))
@@ -162,7 +162,7 @@ def prepare_auroc(
         positive, negative = split(weights)
         num_positive = runs.sum_by_stratum(positive)
         num_negative = runs.sum_by_stratum(negative)
-        # Weights are whole numbers: sums across the strata lose nothing.
+        # Weights are whole numbers, so cumulative sums across strata are exact.
         at_end = np.repeat(np.cumsum(num_negative, axis=1), lengths, axis=1)
         below = at_end - np.cumsum(negative, axis=1)
         won = (positive * (below + negative / 2)).sum(axis=1)
@@ -178,7 +178,7 @@ def _prepare_average_precision(labels: BoolArray, scores: FloatArray) -> Statist
         positive, negative = split(weights)
         num_true = np.cumsum(positive, axis=1)
         precision = _divide(num_true, num_true + np.cumsum(negative, axis=1))
-        # A run that no draw has reached yet has no precision, and no weight either.
+        # Before the first drawn row precision is undefined, but the weight is 0.
         summed = (positive * np.nan_to_num(precision)).sum(axis=1)
         value = _divide(summed, num_true[:, -1])
         value[negative.sum(axis=1) == 0] = np.nan
@@ -205,7 +205,7 @@ def _prepare_spearman(numbers: FloatArray, scores: FloatArray) -> Statistic:
     both = (_Runs(numbers), _Runs(scores))
 
     def compute(weights: FloatArray) -> FloatArray:
-        ranks = []  # mean ranks less their mean, twice (B, N)
+        ranks = []  # mean ranks minus their mean, twice (B, N)
         for runs in both:
             of_runs = runs.sum(weights)
             ranks.append((np.cumsum(of_runs, axis=1) - of_runs / 2)[:, runs.run_of_row])
@@ -243,13 +243,13 @@ def sensitivity_at(specificity: float) -> Metric:
     return Metric(f"sensitivity_at_{specificity:g}_specificity", True, compute, prepare)
 
 
-# What they have in common.
+# Checks that the metrics share.
 
 
 def why_no_value(
     target: Any, scores: FloatArray, *, has_labels: bool, in_strata: bool = False
 ) -> str:
-    """Why no metric is defined on these rows, none of them NaN; empty where it is."""
+    """Why metrics are undefined on these rows, which are without NaN; empty if they are defined."""
     if in_strata and not len(target):
         return "no group has scored rows of both classes"
     if not len(target):
@@ -261,36 +261,36 @@ def why_no_value(
     if has_labels:
         return ""
     if len(target) < 2:
-        return "one row only has a score"
+        return "only one row has a score"
     if (target == target[0]).all():
         return "all target numbers are equal"
     return "all scores are equal" if (scores == scores[0]).all() else ""
 
 
 def read_labels(labels: npt.ArrayLike) -> BoolArray:
-    """The labels as an array.
+    """Convert labels to an array.
 
     Raises:
-        ValueError: They are no row of booleans.
+        ValueError: They are not a one-dimensional array of booleans.
     """
     target = np.asarray(labels)
     if target.dtype != bool or target.ndim != 1:
         raise ValueError(
-            f"labels: expected one row of booleans, true = positive, got {target.dtype} of shape "
+            f"labels: expected a one-dimensional array of booleans, got {target.dtype} of shape "
             f"{target.shape}."
         )
     return target
 
 
 def read_numbers(numbers: npt.ArrayLike) -> FloatArray:
-    """Scores, or numbers as target, as an array.
+    """Convert scores, or target numbers, to an array.
 
     Raises:
-        ValueError: They are no row of numbers.
+        ValueError: They are not a one-dimensional array of numbers.
     """
     values = np.asarray(numbers, dtype=np.float64)
     if values.ndim != 1:
-        raise ValueError(f"scores: expected one row of numbers, got the shape {values.shape}.")
+        raise ValueError(f"scores: expected a one-dimensional array, got the shape {values.shape}.")
     return values
 
 
@@ -305,7 +305,7 @@ def _read_classes(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[BoolArr
 
 
 def require_one_length(*arrays: npt.NDArray[Any]) -> None:
-    """Make sure that arrays belong to the same rows.
+    """Check that arrays have the same length.
 
     Raises:
         ValueError: Their lengths differ.
@@ -316,17 +316,17 @@ def require_one_length(*arrays: npt.NDArray[Any]) -> None:
 
 
 def require_finite(*arrays: npt.NDArray[Any]) -> None:
-    """Make sure that nothing is NaN or infinite.
+    """Check that all numbers are finite.
 
     Raises:
-        ValueError: Something is.
+        ValueError: A number is NaN or infinite.
     """
     if not all(np.isfinite(array).all() for array in arrays):
-        raise ValueError("scores: expected finite numbers; NaN says that a row has no score.")
+        raise ValueError("scores: expected finite numbers, or NaN where a row has no score.")
 
 
 def _most_false(specificity: float) -> float:
-    """Share of the negative rows that may lie above the threshold, with room for rounding."""
+    """Share of the negative rows that may be above the threshold, with a margin for rounding."""
     return 1 - specificity + 1e-9
 
 

@@ -1,4 +1,4 @@
-"""The columns of what ``evaluate`` writes: figures, and the points of curves."""
+"""The columns of the two tables that ``evaluate`` writes: metrics and points of curves."""
 
 from __future__ import annotations
 
@@ -13,139 +13,180 @@ ALL, WITH, BY_TYPE, BY_GROUP, WITHIN = "all", "with", "type", "group", "within"
 SUBSETS: Final = MappingProxyType(
     {
         ALL: "all labelled rows",
-        WITH: "those that have a number in a baseline which only some of the scored rows have",
-        BY_TYPE: "those of one type of variant: `snv`, `mnv`, `insertion`, `deletion`, `indel`, "
-        "and `symbolic`: not spelled in bases (`<DEL>`, a breakend, `*`, `.`), never scored",
-        BY_GROUP: "those with one value in a column of `groups`",
-        WITHIN: "all, but pairs are formed within each value of a column of `groups` only, and "
-        "pooled",
+        WITH: "the rows with a value in a baseline that some of the scored rows lack",
+        BY_TYPE: "the rows of one type of variant: `snv`, `mnv`, `insertion`, `deletion`, `indel` "
+        "or `symbolic`; `symbolic` alleles are not spelled in bases (`<DEL>`, a breakend, `*`, "
+        "`.`) and never have a score",
+        BY_GROUP: "the rows with one value in a column of `groups`",
+        WITHIN: "all labelled rows, but only pairs of rows with the same value in a column of "
+        "`groups` are compared; the pairs of all values are pooled",
     }
 )
-"""What a figure is of, and what that means."""
+"""The subsets of rows on which a metric is computed, and what they contain."""
 
-SEQUENCE_FREE: Final = "sequence-free: "
-"""What the name of a group column as a baseline begins with."""
+_SEQUENCE_FREE: Final = "sequence-free: "
 
 FEWEST_ROWS: Final = 10
-"""Rows of each class, or in all for a number, below which an interval is too narrow to trust."""
+"""Rows (of each class, if there are classes) below which an interval is too narrow to trust."""
 
 STRAND_AGREEMENT: Final = "strand_agreement"
 METRICS: Final = MappingProxyType(
     {
         "auroc": "area under the ROC curve: the share of pairs of a positive and a negative row "
-        "in which the positive one is ranked as more harmful; without worth 0.5",
-        "average_precision": "area under precision against recall; without worth the prevalence",
+        "in which the positive row is ranked as more harmful; chance level 0.5",
+        "average_precision": "area under the precision-recall curve; its chance level is the "
+        "prevalence",
         "sensitivity_at_0.95_specificity": "share of the positive rows above a threshold that "
-        "0.95 of the negative ones are below; without worth 0.05",
-        "spearman": "Spearman's rank correlation with a number, both so that higher is more "
-        "harmful; without worth 0",
+        "0.95 of the negative rows are below; chance level 0.05",
+        "spearman": "Spearman's rank correlation with a number, both oriented so that higher is "
+        "more harmful; chance level 0",
         STRAND_AGREEMENT: "Spearman's rank correlation of `llr_fwd` and `llr_rev`",
     }
 )
-"""The metrics, and what they mean."""
+"""The metrics and their definitions."""
 
 _TEXT = pa.string()
 _COUNT = pa.int64()
 _NUMBER = pa.float64()
 
-FIGURE_COLUMNS: Final = (
+METRIC_COLUMNS: Final = (
     Column("label", _TEXT, "INFO field or column of the labels", nullable=False),
     Column(
         "definition",
         _TEXT,
-        "What counts as the label, in the words of the config: `positive: ...; negative: ...; "
+        "Which rows are labelled, in the words of the config: `positive: ...; negative: ...; "
         "where ...`",
         nullable=False,
     ),
     Column(
         "score",
         _TEXT,
-        "What is measured: a score column of the table, a baseline, or `sequence-free: ` and the "
-        "group column that alone predicts, cross-validated",
+        "The score that is evaluated: a score column of the table, a baseline, or "
+        "`sequence-free: ` and a group column, for the cross-validated prediction from that "
+        "column alone",
         nullable=False,
     ),
     Column(
         "minus",
         _TEXT,
-        "Score whose figure is subtracted, on the rows that have both; null where it is no "
-        "difference",
+        "For a difference of two scores: the score whose metric is subtracted, on the rows that "
+        "have both scores; null otherwise",
     ),
-    Column("metric", _TEXT, "A metric of the list below", nullable=False),
-    Column("subset", _TEXT, "A subset of the list below", nullable=False),
-    Column("column", _TEXT, "The group column, of `group` and `within`; the baseline, of `with`"),
-    Column("group", _TEXT, "Its value, of `group`; the type, of `type`"),
-    Column("value", _NUMBER, "The figure; null where the data do not give it"),
-    Column("low", _NUMBER, "Lower end of the 95 % interval; null where there is none"),
-    Column("high", _NUMBER, "Its upper end"),
-    Column("reason", _TEXT, "Why there is no value or no interval; empty else", nullable=False),
-    Column("num_rows", _COUNT, "Rows that it rests on", "rows", nullable=False),
-    Column("num_positive", _COUNT, "Those that are positive; null for numbers", "rows"),
-    Column("num_negative", _COUNT, "Those that are negative; null for numbers", "rows"),
-    Column("prevalence", _NUMBER, "Share of the positive ones; null for numbers"),
+    Column("metric", _TEXT, "Name of the metric, see the list below", nullable=False),
+    Column("subset", _TEXT, "Kind of the subset of rows, see the list below", nullable=False),
     Column(
-        "num_unscored", _COUNT, "Labelled rows left out, without a score", "rows", nullable=False
+        "column",
+        _TEXT,
+        "For the subsets `group` and `within`: the group column; for `with`: the baseline",
+    ),
+    Column(
+        "group",
+        _TEXT,
+        "For the subset `group`: the value of the group column; for `type`: the type of variant",
+    ),
+    Column("value", _NUMBER, "The metric, or the difference; null where the data do not define it"),
+    Column("low", _NUMBER, "Lower end of the 95 % interval; null where there is no interval"),
+    Column("high", _NUMBER, "Upper end of the 95 % interval; null where there is no interval"),
+    Column(
+        "reason",
+        _TEXT,
+        "Why the value or the interval is missing; empty if neither is missing",
+        nullable=False,
+    ),
+    Column("num_rows", _COUNT, "Rows from which the value is computed", "rows", nullable=False),
+    Column("num_positive", _COUNT, "Positive rows among them; null for a numeric label", "rows"),
+    Column("num_negative", _COUNT, "Negative rows among them; null for a numeric label", "rows"),
+    Column("prevalence", _NUMBER, "Share of the positive rows; null for a numeric label"),
+    Column(
+        "num_unscored",
+        _COUNT,
+        "Labelled rows that are left out because they have no score",
+        "rows",
+        nullable=False,
     ),
     Column(
         "unscored_by_status",
         pa.map_(_TEXT, _COUNT),
-        "Why they have none: rows by status; `scored` are those that lack the baseline",
+        "The rows without a score by their status; rows with status `scored` lack the baseline",
         "rows",
         nullable=False,
     ),
     Column(
         "num_clusters",
         _COUNT,
-        "Positions, or values of `resample_by`, drawn as one",
+        "Clusters that the bootstrap draws: positions, or values of `resample_by`",
         nullable=False,
     ),
-    Column("num_resamples", _COUNT, "Draws that the interval rests on", nullable=False),
-    Column("num_dropped", _COUNT, "Draws that left the figure undefined", nullable=False),
+    Column("num_resamples", _COUNT, "Draws from which the interval is computed", nullable=False),
+    Column(
+        "num_dropped",
+        _COUNT,
+        "Draws that are left out because the metric is undefined for them",
+        nullable=False,
+    ),
     Column(
         "left_out",
         pa.map_(_TEXT, _COUNT),
-        "Rows of the table without a label, by the first reason: `no value`, `another value`, "
-        "`positive and negative`, `where` and a field, `min_review_stars`",
+        "Rows of the table without a label, each counted under the first reason that applies: "
+        "`no value`, `another value`, `positive and negative`, `where` and a field, "
+        "`min_review_stars`",
         "rows",
         nullable=False,
     ),
 )
-"""``figures.parquet``: a row for each figure of a variant set and scoring."""
+"""Columns of ``metrics.parquet``: one row for each metric, score and subset of rows."""
 
 CURVES: Final = MappingProxyType(
     {
-        "roc": "`x` share of the negative rows above the threshold, `y` of the positive ones",
-        "precision_recall": "`x` recall, `y` precision",
-        "distribution": "`x` middle of a bin of the score, `y` share of the class inside",
-        "number": "`x` median of the score in a tenth of the rows, `y` median of the number, `low` "
-        "and `high` its quartiles",
+        "roc": "`x`: share of the negative rows above the threshold; `y`: share of the positive "
+        "rows above it",
+        "precision_recall": "`x`: recall; `y`: precision",
+        "distribution": "`x`: middle of a bin of the score; `y`: share of the class in the bin",
+        "number": "for a numeric label, a point for each tenth of the rows in the order of the "
+        "score: `x`: median of the score; `y`: median of the label; `low` and `high`: quartiles of "
+        "the label",
     }
 )
-"""The curves, and what their axes are; scores and numbers have the sign of the table."""
+"""The curves and their axes. Scores and numbers have the sign that they have in the table."""
 
 CURVE_COLUMNS: Final = (
     Column("label", _TEXT, "INFO field or column of the labels", nullable=False),
-    Column("score", _TEXT, "As in the figures", nullable=False),
-    Column("curve", _TEXT, "A curve of the list below", nullable=False),
-    Column("part", _TEXT, "`positive` or `negative`, of a distribution"),
-    Column("x", _NUMBER, "See the list", nullable=False),
-    Column("y", _NUMBER, "See the list; null where it is undefined"),
-    Column("low", _NUMBER, "Lower end of the 95 % interval of `y`; null where there is none"),
-    Column("high", _NUMBER, "Its upper end"),
+    Column("score", _TEXT, "The score that is evaluated, as in the metrics", nullable=False),
+    Column("curve", _TEXT, "Kind of the curve, see the list below", nullable=False),
+    Column("part", _TEXT, "For a distribution: `positive` or `negative`; null otherwise"),
+    Column("x", _NUMBER, "See the list below", nullable=False),
+    Column("y", _NUMBER, "See the list below; null where it is undefined"),
+    Column(
+        "low", _NUMBER, "Lower end of the 95 % interval of `y`; null where there is no interval"
+    ),
+    Column(
+        "high", _NUMBER, "Upper end of the 95 % interval of `y`; null where there is no interval"
+    ),
 )
-"""``curves.parquet``: points for drawing, in the order of ``x`` within a curve."""
+"""Columns of ``curves.parquet``: one row for each point, in the order of ``x`` within a curve."""
+
+
+def name_sequence_free(column: str) -> str:
+    """Name of the score that a group column alone predicts, without any sequence."""
+    return f"{_SEQUENCE_FREE}{column}"
+
+
+def is_sequence_free(score: str) -> bool:
+    """Whether a score is predicted from a group column alone."""
+    return score.startswith(_SEQUENCE_FREE)
 
 
 def is_small(num_rows: int, num_positive: int | None, num_negative: int | None) -> bool:
-    """Whether a figure rests on so few rows that its interval is too narrow to trust."""
+    """Whether a metric has so few rows that its interval is too narrow to trust."""
     counts = (
         [num_rows] if num_positive is None or num_negative is None else [num_positive, num_negative]
     )
     return min(counts) < FEWEST_ROWS
 
 
-def figures_schema() -> pa.Schema:
-    """Schema of ``figures.parquet``."""
-    return pa.schema([column.field() for column in FIGURE_COLUMNS])
+def metrics_schema() -> pa.Schema:
+    """Schema of ``metrics.parquet``."""
+    return pa.schema([column.field() for column in METRIC_COLUMNS])
 
 
 def curves_schema() -> pa.Schema:

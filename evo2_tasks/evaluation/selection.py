@@ -1,4 +1,4 @@
-"""Which rows of a table have a label, and what became of the others."""
+"""Which rows of a table have a label, and why the others have none."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 POSITIVE, NEGATIVE, NUMBER = "positive", "negative", "number"
 NO_VALUE, OTHER_VALUE, BOTH = "no value", "another value", "positive and negative"
 MIN_STARS: Final = "min_review_stars"
-MOST_TOLD: Final = 8
-"""Values of a field that a message lists, the most frequent first."""
+MOST_VALUES: Final = 8
+"""Most values of a field that a message lists; the most frequent come first."""
 
 MOST_CHARACTERS: Final = 60
-"""Of a value in a message."""
+"""Most characters of a value in a message."""
 
 REVIEW_STARS: Final = (
     ("practice_guideline", 4),
@@ -35,22 +35,22 @@ REVIEW_STARS: Final = (
     ("criteria_provided,_conflicting", 1),
     ("criteria_provided,_single_submitter", 1),
 )
-"""ClinVar's stars by what the review status holds, the most first; all others have none."""
+"""ClinVar's stars by a text in the review status, the most stars first; others have no star."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelSettings:
-    """A field of labels and what counts; the keys of a variant set's `labels`.
+    """A field of labels and which of its values count; the keys of a variant set's `labels`.
 
     Attributes:
         field: INFO field or column.
-        positive: Values that count as harmful; none for numbers.
-        negative: Values to compare them with; none for numbers.
-        harmful: For numbers, which end of them is harmful: ``low`` or ``high``.
-        where: Values of other fields, one of which a row must have.
+        positive: Values that count as harmful; empty for a numeric label.
+        negative: Values to compare them with; empty for a numeric label.
+        harmful: For a numeric label: which values are harmful, ``low`` or ``high``.
+        where: Accepted values of other fields; a row must have one of them in each field.
         review_status: Field of ClinVar's review status.
-        min_review_stars: Fewest stars of a row; None asks for none.
-        resample_by: Field whose rows are drawn as one; None is the position.
+        min_review_stars: Fewest stars of a row; None accepts all rows.
+        resample_by: Field whose values are the clusters of the bootstrap; None is the position.
     """
 
     field: str
@@ -64,31 +64,31 @@ class LabelSettings:
 
     @property
     def fields(self) -> list[str]:
-        """Columns that it reads."""
+        """Columns that are read for this label."""
         others = [self.review_status] if self.min_review_stars is not None else []
         others += [self.resample_by] if self.resample_by is not None else []
         return [self.field, *self.where, *others]
 
     @property
-    def wanted(self) -> dict[str, tuple[str, ...]]:
-        """The values that count, by kind; none for numbers."""
+    def values_by_kind(self) -> dict[str, tuple[str, ...]]:
+        """The values that count, by kind; empty for a numeric label."""
         return {} if self.harmful else {POSITIVE: self.positive, NEGATIVE: self.negative}
 
     @property
     def definition(self) -> str:
-        """All that it says, in one line and in the words of the config."""
-        told = [f"{kind}: {', '.join(values)}" for kind, values in self.wanted.items()]
-        told = told or [f"harmful: {self.harmful}"]
-        told += [f"where {name}: {', '.join(values)}" for name, values in self.where.items()]
+        """The settings in one line, in the words of the config."""
+        parts = [f"{kind}: {', '.join(values)}" for kind, values in self.values_by_kind.items()]
+        parts = parts or [f"harmful: {self.harmful}"]
+        parts += [f"where {name}: {', '.join(values)}" for name, values in self.where.items()]
         if self.min_review_stars is not None:
-            told.append(f"{MIN_STARS}: {self.min_review_stars}")
+            parts.append(f"{MIN_STARS}: {self.min_review_stars}")
         if self.resample_by is not None:
-            told.append(f"resample_by: {self.resample_by}")
-        return shown("; ".join(told), LONG)
+            parts.append(f"resample_by: {self.resample_by}")
+        return shown("; ".join(parts), LONG)
 
 
 def orient(numbers: FloatArray, harmful: str | None) -> FloatArray:
-    """Numbers so that higher is more harmful."""
+    """Orient numbers so that higher is more harmful."""
     return -numbers if harmful == "low" else numbers
 
 
@@ -99,37 +99,39 @@ def review_stars(status: str) -> int:
 
 @dataclasses.dataclass(slots=True)
 class Selection:
-    """Chooses the rows that have a label, and counts what became of the others.
+    """Chooses the rows that have a label, and counts the others by reason.
 
     Attributes:
-        label: What counts.
+        label: Which values count.
         source: The table, for messages.
-        num_rows: Rows seen.
-        left_out: Those without a label, by the first reason: ``NO_VALUE``, ``OTHER_VALUE``,
-            ``BOTH``, ``where`` and a field, ``MIN_STARS``.
+        num_rows: Rows seen so far.
+        left_out: Rows without a label, by the first reason that applies: ``NO_VALUE``,
+            ``OTHER_VALUE``, ``BOTH``, ``where`` and a field, ``MIN_STARS``.
     """
 
     label: LabelSettings
     source: Path
     num_rows: int = 0
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)
-    # Those of `left_out` that would have a label, by kind and reason.
-    _removed: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
-    _found: dict[str, Counter[str]] = dataclasses.field(default_factory=dict)  # values by field
-    _kinds: dict[str, str] = dataclasses.field(default_factory=dict)  # of each text seen
+    # Rows that have a label but are excluded by a restriction, by kind of label and reason.
+    _excluded: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+    # How often each value occurs, by field.
+    _values: dict[str, Counter[str]] = dataclasses.field(default_factory=dict)
+    # Kind of each text seen so far.
+    _kinds: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def choose(self, rows: pa.Table) -> tuple[BoolArray, npt.NDArray[Any]]:
-        """Which of some more rows have a label.
+        """Choose which of some more rows have a label.
 
         Args:
-            rows: With the columns of ``LabelSettings.fields``. N of them.
+            rows: N rows with the columns of ``LabelSettings.fields``.
 
         Returns:
-            Whether a row has a label (N,), and the target of those that do: true where it is
-            positive, or a number, the higher the more harmful.
+            Whether a row has a label (N,), and the target of the labelled rows: true where the
+            row is positive, or a number of which higher is more harmful.
 
         Raises:
-            InputError: The field is to be a number and is none.
+            InputError: The label should be a number, and the field holds text.
         """
         self.num_rows += rows.num_rows
         if self.label.harmful is None:
@@ -142,59 +144,60 @@ class Selection:
             target = orient(numbers, self.label.harmful)
         keep: BoolArray = np.isin(kinds, [POSITIVE, NEGATIVE, NUMBER])
         self.left_out.update(kinds[~keep].tolist())
-        for reason, fits in self._restrict(rows):
-            removed = kinds[keep & ~fits].tolist()
-            self._removed.update((kind, reason) for kind in removed)
-            self.left_out[reason] += len(removed)
-            keep &= fits
+        for reason, is_accepted in self._restrict(rows):
+            excluded = kinds[keep & ~is_accepted].tolist()
+            self._excluded.update((kind, reason) for kind in excluded)
+            self.left_out[reason] += len(excluded)
+            keep &= is_accepted
         return keep, target[keep]
 
     def explain(self, target: npt.NDArray[Any]) -> str:
-        """Why there are no figures, one line; empty where the labels allow them.
+        """Explain in one line why the labels allow no metric; empty if they do.
 
         Args:
-            target: Of all labelled rows. (N,)
+            target: Target of all labelled rows. (N,)
         """
         if not self.num_rows:
             return "the table has no rows"
-        wanted = self.label.wanted
+        by_kind = self.label.values_by_kind
         if not len(target):
-            values = [value for of_kind in wanted.values() for value in of_kind]
-            what = "a number" if not wanted else "a label" if self._removed else _any_of(values)
-            return self._explain("no row is labelled", what, [*wanted, NUMBER])
-        absent = {POSITIVE: not target.any(), NEGATIVE: target.all()} if wanted else {}
+            values = [value for of_kind in by_kind.values() for value in of_kind]
+            what = "a number" if not by_kind else "a label" if self._excluded else _any_of(values)
+            return self._explain("no row is labelled", what, [*by_kind, NUMBER])
+        absent = {POSITIVE: not target.any(), NEGATIVE: target.all()} if by_kind else {}
         return "; ".join(
-            self._explain(f"no labelled row is {kind}", _any_of(wanted[kind]), [kind])
+            self._explain(f"no labelled row is {kind}", _any_of(by_kind[kind]), [kind])
             for kind in absent
             if absent[kind]
         )
 
     def warn_of_spelling(self) -> None:
-        """Say which values no row has, where one of another case is there."""
-        wanted = [(self.label.field, values) for values in self.label.wanted.values()]
-        for name, values in [*wanted, *self.label.where.items()]:
-            for value, near in _other_case(values, self._found.get(name, Counter())):
+        """Warn of values that no row has, if rows have the same value in another case."""
+        labels = [(self.label.field, values) for values in self.label.values_by_kind.values()]
+        for name, values in [*labels, *self.label.where.items()]:
+            for value, near in _other_case(values, self._values.get(name, Counter())):
                 logger.warning(
-                    "%s: no row has %s in %s, but %s: upper and lower case count",
+                    "%s: no row has %s in %s, but some rows have %s: values are case-sensitive",
                     self.source, _short(value), shown(name), _short(near),
                 )  # fmt: skip
 
     def _read_kinds(self, rows: pa.Table) -> Text:
-        """Kind of each row, or the reason why it has none."""
+        """Kind of each row's label, or the reason why it has no label."""
         texts = self._count(self.label.field, rows)
+        by_kind = self.label.values_by_kind
         for text in {*texts} - {*self._kinds}:
             parts = split_parts(text)
-            kinds = [kind for kind, values in self.label.wanted.items() if parts & {*values}]
+            kinds = [kind for kind, values in by_kind.items() if parts & {*values}]
             none = OTHER_VALUE if text else NO_VALUE
             self._kinds[text] = BOTH if len(kinds) > 1 else next(iter(kinds), none)
         return np.array([self._kinds[text] for text in texts], dtype=object)
 
     def _restrict(self, rows: pa.Table) -> Iterator[tuple[str, BoolArray]]:
-        """What restricts the rows, and which of them it lets pass."""
+        """Each restriction of the config, and which rows it accepts."""
         for name, values in self.label.where.items():
             texts = self._count(name, rows)
-            fitting = {text for text in {*texts} if split_parts(text) & {*values}}
-            yield _where(name), np.array([text in fitting for text in texts], dtype=bool)
+            accepted = {text for text in {*texts} if split_parts(text) & {*values}}
+            yield _where(name), np.array([text in accepted for text in texts], dtype=bool)
         if self.label.min_review_stars is not None:
             texts = [read_text(value) for value in rows[self.label.review_status].to_pylist()]
             stars = {text: review_stars(text) for text in {*texts}}
@@ -202,37 +205,44 @@ class Selection:
             yield MIN_STARS, np.array(enough, dtype=bool)
 
     def _count(self, name: str, rows: pa.Table) -> list[str]:
-        """Values of a column as text; how often each occurs is kept for messages."""
+        """Values of a column as text; counts them for the messages."""
         texts = [read_text(value) for value in rows[name].to_pylist()]
-        self._found.setdefault(name, Counter()).update(texts)
+        self._values.setdefault(name, Counter()).update(texts)
         return texts
 
-    def _explain(self, said: str, what: str, kinds: Collection[str]) -> str:
-        """Why no row is left of those of some kinds, by what left them out."""
+    def _explain(self, problem: str, what: str, kinds: Collection[str]) -> str:
+        """Explain why no row with a label of these kinds is left."""
         name = shown(self.label.field)
         by_reason: Counter[str] = Counter()
-        for (kind, reason), number in self._removed.items():
+        for (kind, reason), number in self._excluded.items():
             by_reason[reason] += number if kind in kinds else 0
-        if not by_reason.total():
-            values = self._tell_values(self.label.field) if self.label.wanted else ""
-            return f"{said}: no row has {what} in {name}{values}"
-        told = " and ".join(f"{reason} left out {n:,}" for reason, n in by_reason.items() if n)
-        fields = [one for one in self.label.where if by_reason[_where(one)]]
-        values = "".join(map(self._tell_values, fields))
-        return f"{said}: of {by_reason.total():,} with {what} in {name}, {told}{values}"
+        total = by_reason.total()
+        if not total:
+            values = self._list_values(self.label.field) if self.label.values_by_kind else ""
+            return f"{problem}: no row has {what} in {name}{values}"
+        reasons = " and ".join(
+            f"'{reason}' leaves out {n:,}" for reason, n in by_reason.items() if n
+        )
+        fields = [field for field in self.label.where if by_reason[_where(field)]]
+        values = "".join(map(self._list_values, fields))
+        rows = "1 row" if total == 1 else f"{total:,} rows"
+        return f"{problem}: of {rows} with {what} in {name}, {reasons}{values}"
 
-    def _tell_values(self, name: str) -> str:
-        """The values that a field has, and one that differs from a wanted one by case alone."""
-        found = Counter(self._found[name])
-        del found[""]
-        if not found:
+    def _list_values(self, name: str) -> str:
+        """The values of a field, and the one that differs from a configured one by case alone."""
+        counts = Counter(self._values[name])
+        del counts[""]
+        if not counts:
             return f"; {shown(name)} has no value in any row"
-        told = [f"{_short(text)} ({number:,})" for text, number in found.most_common(MOST_TOLD)]
-        more = f" and {len(found) - MOST_TOLD:,} more" if len(found) > MOST_TOLD else ""
-        wanted = self.label.where.get(name) or [*self.label.positive, *self.label.negative]
-        near = [other for _, other in _other_case(wanted, found)]
-        hint = f": did you mean {_short(near[0])}? Upper and lower case count" if near else ""
-        return f"; {shown(name)} holds {', '.join(told)}{more}{hint}"
+        values = [
+            f"{_short(text)} ({number:,})" for text, number in counts.most_common(MOST_VALUES)
+        ]
+        num_more = len(counts) - len(values)
+        more = f" and {num_more:,} more" if num_more else ""
+        configured = self.label.where.get(name) or [*self.label.positive, *self.label.negative]
+        near = [other for _, other in _other_case(configured, counts)]
+        hint = f": did you mean {_short(near[0])}? Values are case-sensitive" if near else ""
+        return f"; the values of {shown(name)} are {', '.join(values)}{more}{hint}"
 
 
 def _where(name: str) -> str:
@@ -240,7 +250,7 @@ def _where(name: str) -> str:
 
 
 def _short(text: str) -> str:
-    return shown(text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…", LONG)
+    return shown(text, MOST_CHARACTERS)
 
 
 def _any_of(values: Iterable[str]) -> str:
@@ -248,10 +258,10 @@ def _any_of(values: Iterable[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _other_case(wanted: Iterable[str], found: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Wanted values that are not there, each with one that differs from it by case alone."""
-    parts = {part for text in found for part in split_parts(text)}
+def _other_case(configured: Iterable[str], counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Configured values that no row has, each with one that differs from it by case alone."""
+    parts = {part for text in counts for part in split_parts(text)}
     by_folded = {part.casefold(): part for part in sorted(parts)}
-    for value in wanted:
+    for value in configured:
         if value not in parts and value.casefold() in by_folded:
             yield value, by_folded[value.casefold()]

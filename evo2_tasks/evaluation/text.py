@@ -1,70 +1,72 @@
-"""Figures as lines of text, for the terminal and the log."""
+"""Metrics as lines of text, for the terminal and the log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from evo2_tasks.evaluation.schema import ALL, BY_TYPE, WITH, WITHIN, is_small
+from evo2_tasks.evaluation.results import MetricRow
+from evo2_tasks.evaluation.schema import ALL, BY_TYPE, WITH, WITHIN
 from evo2_tasks.io.words import LONG, shown
 
-TOLD_METRICS = ("auroc", "spearman")
-TOLD_SUBSETS = (ALL, WITH, WITHIN)
+MAIN_METRICS = ("auroc", "spearman")
+MAIN_SUBSETS = (ALL, WITH, WITHIN)
 
 
-def describe_figures(figures: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The figures to look at first: AUROC or Spearman of all rows, by type, and within groups.
+def describe_metrics(rows: Iterable[MetricRow]) -> Iterator[str]:
+    """The metrics to look at first: AUROC or Spearman of all rows, by type, and within groups.
 
-    Of figures without a value only the first with each reason is told.
+    Of the metrics that lack a value for the same reason, only the first is described.
 
     Args:
-        figures: Rows of ``figures.parquet``.
+        rows: Rows of ``metrics.parquet``.
 
     Yields:
         Lines of text.
     """
     label = None
     reasons: set[str] = set()
-    for figure in figures:
-        if figure["label"] != label:
-            label, reasons = figure["label"], set()
-            yield shown(f"{label}: {figure['definition']}", LONG)
-        is_told = figure["subset"] in TOLD_SUBSETS or (
-            figure["subset"] == BY_TYPE and figure["minus"] is None and figure["score"] == "llr"
-        )
-        is_known = figure["value"] is None and figure["reason"] in reasons
-        if figure["metric"] in TOLD_METRICS and is_told and not is_known:
-            reasons.add(figure["reason"])
-            score = figure["score"] + (f" minus {figure['minus']}" if figure["minus"] else "")
-            told = f"{figure['metric']} of {score}{_subset(figure)}: {_value(figure)}"
-            yield shown(f"{label}: {told}", LONG)
+    for row in rows:
+        if row.label != label:
+            label, reasons = row.label, set()
+            yield shown(f"{label}: {row.definition}", LONG)
+        is_repeated = row.value is None and row.reason in reasons
+        if _is_main(row) and not is_repeated:
+            reasons.add(row.reason)
+            score = row.score + (f" minus {row.minus}" if row.minus else "")
+            name = f"{row.metric} of {score}{_describe_subset(row)}"
+            yield shown(f"{label}: {name}: {format_value(row)}", LONG)
 
 
-def _subset(figure: Mapping[str, Any]) -> str:
-    """Which rows it is of, where that is not said by the scores that it names."""
-    if figure["subset"] == BY_TYPE:
-        return f", {figure['group']}"
-    if figure["column"] in (None, figure["score"], figure["minus"]):
+def _is_main(row: MetricRow) -> bool:
+    """Whether a metric is one of those to look at first."""
+    is_llr_of_type = row.subset == BY_TYPE and row.minus is None and row.score == "llr"
+    return row.metric in MAIN_METRICS and (row.subset in MAIN_SUBSETS or is_llr_of_type)
+
+
+def _describe_subset(row: MetricRow) -> str:
+    """The rows that a metric uses; empty for all rows, and where the scores' names state it."""
+    if row.subset == BY_TYPE:
+        return f", {row.group}"
+    if row.column in (None, row.score, row.minus):
         return ""
-    return f" {figure['subset']} {figure['column']}"
+    return f" {row.subset} {row.column}"
 
 
-def _value(figure: Mapping[str, Any]) -> str:
-    """A figure with its interval and what it rests on, or why there is none."""
-    counts = figure["num_rows"], figure["num_positive"], figure["num_negative"]
-    rests_on = (
-        f"{figure['num_rows']:,} rows"
-        if figure["num_positive"] is None
-        else f"{figure['num_positive']:,} against {figure['num_negative']:,}"
+def format_value(row: MetricRow) -> str:
+    """A metric's value, interval and number of rows, or the reason why it has no value."""
+    rows = (
+        f"{row.num_rows:,} rows"
+        if row.num_positive is None
+        else f"{row.num_positive:,} positive, {row.num_negative:,} negative"
     )
-    if figure["num_unscored"]:
-        rests_on += f", {figure['num_unscored']:,} without a score"
-    if figure["value"] is None:
-        return f"none, {rests_on}: {figure['reason']}"
-    sign = "+" if figure["minus"] else ""
-    value = f"{figure['value']:{sign}.3f}"
-    if figure["low"] is None:
-        return f"{value}, {rests_on}: {figure['reason']}"
-    if is_small(*counts):
-        rests_on += ": few, the interval is too narrow"
-    return f"{value} [{figure['low']:{sign}.3f}, {figure['high']:{sign}.3f}], {rests_on}"
+    if row.num_unscored:
+        rows += f", {row.num_unscored:,} without a score"
+    if row.value is None:
+        return f"no value, {rows}: {row.reason}"
+    sign = "+" if row.minus else ""
+    value = f"{row.value:{sign}.3f}"
+    if row.low is None or row.high is None:
+        return f"{value}, {rows}: {row.reason}"
+    if row.is_small:
+        rows += "; few rows, so the interval is too narrow"
+    return f"{value} [{row.low:{sign}.3f}, {row.high:{sign}.3f}], {rows}"

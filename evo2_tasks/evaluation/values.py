@@ -1,4 +1,4 @@
-"""Values of the columns that came along from the input: as text, by their parts, as numbers."""
+"""Values of the columns that are carried from the input: as text, by their parts, as numbers."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.metrics import FloatArray
 
 MISSING: Final = "."
-"""What stands for a value that is not there, as in VCF."""
+"""Text of a missing value, as in VCF."""
 
 Text = npt.NDArray[np.object_]
 
 
 def read_text(value: Any) -> str:
-    """A value as VCF has it, a flag as YAML has it; the empty text where there is none."""
+    """A value as VCF spells it, a flag as YAML spells it; a missing value is the empty text."""
     if isinstance(value, list):
-        return ",".join(read_text(one) for one in value)
+        return ",".join(read_text(item) for item in value)
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)
 
 
 def read_texts(column: pa.ChunkedArray) -> Text:
-    """A column as text; ``.`` where there is none."""
+    """A column as text; a missing value is ``.``."""
     return np.array([read_text(value) or MISSING for value in column.to_pylist()], dtype=object)
 
 
 def split_parts(text: str) -> set[str]:
-    """A text as it stands, and what it consists of: ``Benign/Likely_benign`` is both."""
+    """A text and its parts: ``Benign/Likely_benign`` has the parts Benign and Likely_benign."""
     return {text, *re.split(r"[/|,]", text)} - {""}
 
 
 def read_group_names(column: pa.ChunkedArray) -> Text:
-    """Names of groups: `SO:0001583|missense_variant` is the second of its two halves."""
+    """Names of groups, without accessions: ``SO:0001583|missense_variant`` is missense_variant."""
     return np.array([re.sub(r"SO:\d+\|", "", text) for text in read_texts(column)], dtype=object)
 
 
 def read_floats(column: pa.ChunkedArray, name: str, source: Path) -> FloatArray:
-    """A column of numbers as float64, NaN where there is none, or a list of several.
+    """A column of numbers as float64; NaN for a missing value and for a list of several numbers.
 
     Raises:
-        InputError: It holds something else.
+        InputError: The column holds text that is not a number.
     """
     kind = column.type
     if pa.types.is_list(kind):
@@ -62,8 +62,8 @@ def read_floats(column: pa.ChunkedArray, name: str, source: Path) -> FloatArray:
         numbers = column.cast(pa.float64(), safe=False)
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"{source}: column {name}: expected numbers, as `harmful` and `baselines` ask for: "
-            f"{error}"
+            f"{source}: column {name}: expected numbers, because the config names it under "
+            f"`harmful` or `baselines`: {error}"
         ) from error
     values: FloatArray = numbers.fill_null(float("nan")).to_numpy().astype(np.float64)
     values[np.isinf(values)] = np.nan

@@ -110,6 +110,32 @@ def trim(start: int, ref: str, alt: str) -> TrimmedAllele:
     return TrimmedAllele(start + left, ref[left:], alt[left:])
 
 
+def variant_type(ref: str, alt: str) -> str:
+    """Type of an allele, from the lengths of ref and alt without common bases at their ends.
+
+    Args:
+        ref: Bases of the reference.
+        alt: Bases instead of them, as in VCF.
+
+    Returns:
+        ``snv``, ``mnv``, ``insertion``, ``deletion`` or ``indel``; ``symbolic`` for an allele that
+        is not spelled in letters (``<DEL>``, a breakend, ``*``, ``.``).
+    """
+    if not (ref + alt).isalpha():
+        return "symbolic"
+    edit = trim(0, ref, alt) if ref != alt else Edit(0, "", "")
+    match len(edit.ref), len(edit.alt):
+        case (1, 1):
+            return "snv"
+        case (0, _):
+            return "insertion"
+        case (_, 0):
+            return "deletion"
+        case (num_ref, num_alt) if num_ref == num_alt:
+            return "mnv"
+    return "indel"
+
+
 def count_right_shift(fetch: Callable[[int, int], str], start: int, unit: str, limit: int) -> int:
     """By how many bases an inserted or deleted ``unit`` can move right.
 

@@ -1,1 +1,1 @@
-"""The page about a variant set: what was run, what came out, and what it is worth."""
+"""The HTML report of a variant set. Imports no torch and no Snakemake."""

@@ -1,4 +1,4 @@
-"""Bins with round limits: histograms, and pairs of numbers as points or as a density."""
+"""Histograms with round bin edges, and pairs of numbers as points or as a density."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import numpy.typing as npt
 from evo2_tasks.evaluation.metrics import spearman
 
 MOST_SAMPLED: Final = 200_000
-"""Pairs that a rank correlation and a density rest on; of more, every second, third and so on."""
+"""Most pairs used for a rank correlation and a density; of more pairs, every N-th is used."""
 
 MOST_POINTS: Final = 2_000
-"""Pairs that are drawn one by one; more are drawn as a density."""
+"""Most pairs that are drawn as points; more pairs are drawn as a density."""
 
 DENSITY_BINS: Final = 60
 DENSITY_SHARE: Final = 0.001
-"""Share of the pairs at either end of an axis that may lie outside a density."""
+"""Share of the pairs at either end of an axis that may be outside a density."""
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
 def round_width(least: float) -> float:
-    """The smallest of 1, 2, 5, 10, 20, 50 and so on, or 0.5, 0.2, ..., that is not below."""
+    """The smallest number of the form 1, 2 or 5 times a power of ten that is at least ``least``."""
     power = 10.0 ** math.floor(math.log10(least))
     steps = (step * power for step in (1, 2, 5, 10))
-    # What should be equal may differ in its last bit.
+    # Equal numbers may differ in the last bit.
     return next((step for step in steps if step >= least * (1 - 1e-9)), 10 * power)
 
 
 def round_edges(low: float, high: float, most_bins: int) -> FloatArray:
-    """Edges of bins of one round width that hold a range, 0 among them if it is inside."""
+    """Edges of bins of one round width that cover a range; 0 is an edge if it is inside."""
     if high <= low:
         margin = max(0.5, 0.01 * abs(low))
         low, high = low - margin, high + margin
@@ -44,37 +44,40 @@ def round_edges(low: float, high: float, most_bins: int) -> FloatArray:
     return edges
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Histogram:
     """Numbers counted in K bins, by category.
 
-    A number on an edge is in the bin above it, the last edge apart; what lies beyond is in the
-    outermost bin.
+    A number on an edge belongs to the bin above it (on the last edge, to the last bin). Numbers
+    beyond the edges are counted in the outermost bins.
 
     Attributes:
-        edges: Limits of the bins. (K + 1,)
-        counts: By category. Each (K,)
-        num_beyond: How many numbers lie below the first and above the last edge.
+        edges: Edges of the bins. (K + 1,)
+        counts: Counts by category. Each (K,)
+        num_below: Numbers below the first edge.
+        num_above: Numbers above the last edge.
     """
 
     edges: FloatArray
     counts: dict[str, IntArray] = field(default_factory=dict)
-    num_beyond: IntArray = field(default_factory=lambda: np.zeros(2, dtype=np.int64))
+    num_below: int = 0
+    num_above: int = 0
 
     def add(self, category: str, values: FloatArray) -> None:
-        """Count some more numbers."""
+        """Count more numbers."""
         num_bins = len(self.edges) - 1
         at = np.searchsorted(self.edges, values, side="right") - 1
         counts = self.counts.setdefault(category, np.zeros(num_bins, dtype=np.int64))
         counts += np.bincount(np.clip(at, 0, num_bins - 1), minlength=num_bins)
-        self.num_beyond[:] += (values < self.edges[0]).sum(), (values > self.edges[-1]).sum()
+        self.num_below += int((values < self.edges[0]).sum())
+        self.num_above += int((values > self.edges[-1]).sum())
 
     @property
     def total(self) -> IntArray:
-        """Counts of all categories together."""
+        """Counts of all categories together, (K,)."""
         zero = np.zeros(len(self.edges) - 1, dtype=np.int64)
-        summed: IntArray = np.sum([zero, *self.counts.values()], axis=0, dtype=np.int64)
-        return summed
+        total: IntArray = np.sum([zero, *self.counts.values()], axis=0, dtype=np.int64)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,9 @@ class Density:
     """Pairs counted in K times K bins; both axes have the same edges.
 
     Attributes:
-        edges: Limits of the bins. (K + 1,)
+        edges: Edges of the bins. (K + 1,)
         counts: Pairs, by the bin of y, then of x. (K, K)
-        num_outside: Pairs that lie in none.
+        num_outside: Pairs that are in no bin.
     """
 
     edges: FloatArray
@@ -94,22 +97,24 @@ class Density:
 
 @dataclass(frozen=True, slots=True)
 class PairSummary:
-    """How two numbers of the same rows go together.
+    """How two numbers of the same rows are related.
 
     Attributes:
         x: Name of the first number.
-        y: Name of the second one.
-        num_rows: Rows that have both.
-        num_sampled: Those that all else rests on.
+        y: Name of the second number.
+        num_rows: Rows that have both numbers.
+        step: One row in ``step`` is sampled.
+        num_sampled: Sampled rows, from which everything else is computed.
         spearman: Rank correlation; None where it is undefined.
-        reason: Why it is undefined; empty else.
-        points: x and y of each pair where they are few. (2, P)
-        density: The pairs in bins where they are many.
+        reason: Why the rank correlation is undefined; empty if it is defined.
+        points: x and y of each sampled pair, if there are few. (2, P)
+        density: The sampled pairs in bins, if there are many.
     """
 
     x: str
     y: str
     num_rows: int
+    step: int
     num_sampled: int
     spearman: float | None
     reason: str
@@ -118,12 +123,12 @@ class PairSummary:
 
 
 class PairSample:
-    """Takes every N-th pair, so that the sample is the same each time and never too large.
+    """Takes every N-th pair: the sample is the same each time, and never too large.
 
     Args:
         x: Name of the first number.
-        y: Name of the second one.
-        num_rows: How many pairs are going to come.
+        y: Name of the second number.
+        num_rows: Number of pairs that will be added.
     """
 
     def __init__(self, x: str, y: str, *, num_rows: int) -> None:
@@ -131,25 +136,26 @@ class PairSample:
         self._num_rows = num_rows
         self._step = max(1, math.ceil(num_rows / MOST_SAMPLED))
         self._num_seen = 0
-        self._taken: list[FloatArray] = []
+        self._sample: list[FloatArray] = []
 
     def add(self, x: FloatArray, y: FloatArray) -> None:
-        """See some more pairs."""
+        """Add more pairs."""
         start = -self._num_seen % self._step
-        self._taken.append(np.stack([x[start :: self._step], y[start :: self._step]]))
+        self._sample.append(np.stack([x[start :: self._step], y[start :: self._step]]))
         self._num_seen += len(x)
 
     def summarize(self) -> PairSummary | None:
-        """How they go together; None where there is no pair."""
+        """Summarize the pairs; None if there is no pair."""
         if not self._num_rows:
             return None
-        pairs = np.concatenate(self._taken, axis=1)
+        pairs = np.concatenate(self._sample, axis=1)
         reason = self._why_no_value(pairs)
         is_few = pairs.shape[1] <= MOST_POINTS
         return PairSummary(
             x=self.x,
             y=self.y,
             num_rows=self._num_rows,
+            step=self._step,
             num_sampled=pairs.shape[1],
             spearman=None if reason else spearman(*pairs),
             reason=reason,
@@ -158,12 +164,12 @@ class PairSample:
         )
 
     def _why_no_value(self, pairs: FloatArray) -> str:
-        """Why the pairs have no rank correlation; empty where they have one."""
+        """Why the pairs have no rank correlation; empty if they have one."""
         if pairs.shape[1] < 2:
-            return "one row only has both"
+            return "only one row has both numbers"
         for name, values in zip((self.x, self.y), pairs, strict=True):
             if (values == values[0]).all():
-                return f"all {name} are equal"
+                return f"all values of {name} are equal"
         return ""
 
 
@@ -174,5 +180,5 @@ def _density(pairs: FloatArray) -> Density:
         max(float(pairs.min()), low - margin), min(float(pairs.max()), high + margin), DENSITY_BINS
     )
     counts, _, _ = np.histogram2d(pairs[1], pairs[0], bins=[edges, edges])
-    whole = counts.astype(np.int64)
-    return Density(edges, whole, pairs.shape[1] - int(whole.sum()))
+    num_outside = pairs.shape[1] - int(counts.sum())
+    return Density(edges, counts.astype(np.int64), num_outside)

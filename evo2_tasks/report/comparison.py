@@ -1,87 +1,94 @@
-"""Which figures of labels stand together: under which names, in which order, of which rows."""
+"""Metrics of several scorings next to each other: the names of their scores, order, same rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
-from evo2_tasks.evaluation.schema import ALL, SEQUENCE_FREE
-from evo2_tasks.report.evidence import Curve, Figure
+from evo2_tasks.evaluation.results import Curve, MetricRow
+from evo2_tasks.evaluation.schema import ALL, is_sequence_free
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 
 MAIN_SCORE: Final = "llr"
 
 MAIN_METRICS: Final = {"auroc": 0.5, "spearman": 0.0}
-"""Metrics that are drawn as dots, and what a score that says nothing has."""
+"""Metrics that are drawn as dots, and the chance level of each."""
 
-Named = tuple[str, Figure]
-"""A figure and the name of its score on the page."""
+NamedMetric = tuple[str, MetricRow]
+"""A metric, and the name of its score in the report."""
 NamedCurve = tuple[str, Curve]
-"""A curve and the name of its score on the page."""
+"""A curve, and the name of its score in the report."""
 ScoreNames = Mapping[tuple[str, str], str]
-"""The name on the page by scoring and score."""
+"""The name in the report, by scoring and score."""
 
-One = TypeVar("One", Figure, Curve)
+_BASELINE_RANK: Final = 1
+_SEQUENCE_FREE_RANK: Final = 2
+_SCORE_RANKS: Final = {MAIN_SCORE: 0, "llr_aligned": 3, "llr_fwd": 4, "llr_rev": 5}
 
-
-def is_headline(figure: Figure) -> bool:
-    """Whether it is the one to know first of a label: ``llr`` on all rows."""
-    is_plain = figure.minus is None and figure.score == MAIN_SCORE
-    return is_plain and figure.subset == ALL and figure.metric in MAIN_METRICS
+Item = TypeVar("Item", MetricRow, Curve)
 
 
-def make_names(figures: Mapping[str, Sequence[Figure]]) -> ScoreNames:
-    """The names of all scores; of several scorings, their own name stands before it.
+def is_headline(row: MetricRow) -> bool:
+    """Whether a metric is the first to look at for its label: ``llr`` on all rows."""
+    is_llr = row.minus is None and row.score == MAIN_SCORE
+    return is_llr and row.subset == ALL and row.metric in MAIN_METRICS
 
-    A baseline has one name if its figures are alike in all scorings. They are not where the
-    scorings score different rows, since it is measured on the rows that have a score.
+
+def make_names(metrics: Mapping[str, Sequence[MetricRow]]) -> ScoreNames:
+    """Name all scores; if there are several scorings, a name begins with the scoring.
+
+    A baseline has one name if its metrics are the same in all scorings. They differ if the scorings
+    score different rows, because a baseline is evaluated on the rows that have a score.
 
     Args:
-        figures: By scoring, all of one label.
+        metrics: The metrics of one label, by scoring.
     """
-    of_score: dict[str, dict[str, list[Figure]]] = {}
-    for scoring, of_scoring in figures.items():
-        for figure in of_scoring:
-            of_score.setdefault(figure.score, {}).setdefault(scoring, []).append(figure)
+    by_score: dict[str, dict[str, list[MetricRow]]] = {}
+    for scoring, rows in metrics.items():
+        for row in rows:
+            by_score.setdefault(row.score, {}).setdefault(scoring, []).append(row)
     names = {}
-    for score, by_scoring in of_score.items():
+    for score, by_scoring in by_score.items():
         first, *others = by_scoring.values()
-        is_alike = score not in ALL_SCORE_COLUMNS and all(one == first for one in others)
+        is_same = score not in ALL_SCORE_COLUMNS and all(rows == first for rows in others)
         for scoring in by_scoring:
-            is_plain = len(figures) == 1 or is_alike
-            names[scoring, score] = score if is_plain else f"{scoring}: {score}"
+            is_short = len(metrics) == 1 or is_same
+            names[scoring, score] = score if is_short else f"{scoring}: {score}"
     return names
 
 
-def give_names(items: Mapping[str, Sequence[One]], names: ScoreNames) -> list[tuple[str, One]]:
-    """Figures or curves of all scorings with their names; what has one name in all comes once.
+def name_items(items: Mapping[str, Sequence[Item]], names: ScoreNames) -> list[tuple[str, Item]]:
+    """Metrics or curves of all scorings with the names of their scores, sorted by score.
 
-    ``llr`` of every scoring comes first, then baselines, what needs no sequence, ``llr_aligned``
-    and the strands.
+    ``llr`` of every scoring comes first, then baselines, sequence-free predictions,
+    ``llr_aligned`` and the strands. A score that has one name in all scorings comes once.
+
+    Args:
+        items: Metrics or curves of one label, by scoring.
+        names: The names of their scores.
     """
     owners: dict[str, str] = {}
     for (scoring, _), name in names.items():
         owners.setdefault(name, scoring)
     named = [
-        (names[scoring, one.score], one)
+        (names[scoring, item.score], item)
         for scoring, of_scoring in items.items()
-        for one in of_scoring
-        if owners[names[scoring, one.score]] == scoring
+        for item in of_scoring
+        if owners[names[scoring, item.score]] == scoring
     ]
-    return sorted(named, key=lambda one: _rank(one[1].score))
+    return sorted(named, key=lambda pair: _rank(pair[1].score))
 
 
 def _rank(score: str) -> int:
-    order = (MAIN_SCORE, "", SEQUENCE_FREE, "llr_aligned", "llr_fwd", "llr_rev")
-    kind = SEQUENCE_FREE if score.startswith(SEQUENCE_FREE) else score
-    return order.index(kind if kind in order else "")
+    default = _SEQUENCE_FREE_RANK if is_sequence_free(score) else _BASELINE_RANK
+    return _SCORE_RANKS.get(score, default)
 
 
-def keep_comparable(figures: Sequence[Figure]) -> list[Figure]:
-    """The figures that are of the same rows as that of ``llr``, in each subset.
+def keep_comparable(metrics: Sequence[MetricRow]) -> list[MetricRow]:
+    """In each subset, keep the metrics that use the same rows as that of ``llr``.
 
     Args:
-        figures: Of one scoring and label, no differences.
+        metrics: One metric of the scores of one scoring and label, without differences.
     """
-    num_rows = {one.place: one.num_rows for one in figures if one.score == MAIN_SCORE}
-    return [one for one in figures if one.num_rows == num_rows[one.place]]
+    num_rows = {row.place: row.num_rows for row in metrics if row.score == MAIN_SCORE}
+    return [row for row in metrics if row.num_rows == num_rows[row.place]]

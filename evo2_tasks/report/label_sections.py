@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from evo2_tasks.evaluation.results import Curve, MetricRow
 from evo2_tasks.evaluation.schema import (
     ALL,
     BY_GROUP,
@@ -14,110 +15,129 @@ from evo2_tasks.evaluation.schema import (
     WITH,
     WITHIN,
 )
-from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note
+from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note, Table
 from evo2_tasks.report.comparison import (
     MAIN_METRICS,
-    Named,
     NamedCurve,
-    give_names,
+    NamedMetric,
+    ScoreNames,
     is_headline,
     keep_comparable,
     make_names,
+    name_items,
 )
-from evo2_tasks.report.evidence import Curve, Evidence, Figure
+from evo2_tasks.report.evidence import Evidence
 from evo2_tasks.report.label_plots import (
     Looks,
+    assign_looks,
     plot_curves,
     plot_distribution,
     plot_dots,
     plot_number,
-    take_looks,
-    tell_rows,
 )
+from evo2_tasks.report.label_tables import tabulate_metrics
+from evo2_tasks.report.metric_words import METRIC_NAMES, PRECISION, describe_rows
 from evo2_tasks.report.style import Plot
-from evo2_tasks.report.tables import METRIC_NAMES, tabulate_figures
 from evo2_tasks.report.words import count, counted, listed, plot_text, printable
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 
 
 def show_labels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
-    """What the evaluation of each label gave, in figures and in tables."""
-    labels = list(dict.fromkeys(figure.label for one in evidence for figure in one.figures))
+    """The results of evaluating each label, as plots and tables."""
+    labels = list(dict.fromkeys(row.label for one in evidence for row in one.metrics))
     for label in labels:
         if len(labels) > 1:
             yield Heading(f"Label {printable(label)}")
         yield from _show_label(label, evidence, ids)
     if labels:
         yield Note(
-            "A higher score counts as more harmful, so llr is measured with its sign turned. "
-            "Intervals hold 95 % of the draws of a bootstrap that draws positions, or what "
-            "resample_by names, and not single variants, since neighbours are not independent. Few "
-            f"rows are fewer than {FEWEST_ROWS}, of a class where there are two: the interval is "
-            "too narrow then."
+            "A higher score counts as more harmful, so -llr is evaluated. Intervals are 95 % "
+            "intervals of a bootstrap. The bootstrap draws positions (or values of resample_by) "
+            "rather than single variants, because neighbouring variants are not independent. "
+            f"Few rows means fewer than {FEWEST_ROWS} rows (of one class, if there are classes): "
+            "the interval is then too narrow."
         )
 
 
 def _show_label(label: str, evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
-    figures = {
-        one.scoring: [figure for figure in one.figures if figure.label == label] for one in evidence
-    }
+    metrics = {one.scoring: [row for row in one.metrics if row.label == label] for one in evidence}
     curves = {
         one.scoring: [curve for curve in one.curves if curve.label == label] for one in evidence
     }
-    score_names = make_names(figures)
-    named = give_names(figures, score_names)
+    names = make_names(metrics)
+    named = name_items(metrics, names)
     headlines = {
-        scoring: figure for scoring, of in figures.items() for figure in of if is_headline(figure)
+        scoring: row for scoring, rows in metrics.items() for row in rows if is_headline(row)
     }
-    yield Note(_tell_label(next(iter(headlines.values())), evidence[0].num_rows))
-    why = {scoring: one.reason for scoring, one in headlines.items() if one.value is None}
-    for reason in dict.fromkeys(why.values()):
-        where = [scoring for scoring in why if why[scoring] == reason]
-        of = "" if len(where) == len(evidence) else f" of {listed(where)}"
-        told = f"{printable(label)} gives no figure{of}: {printable(reason, 1_000)}."
-        yield Note(told, is_warning=True)
-    looks = take_looks([one for one in named if one[1].minus is None])
-    for metric, without_worth in MAIN_METRICS.items():
-        comparable = give_names(
-            {
-                scoring: keep_comparable(
-                    [one for one in of_scoring if one.metric == metric and one.minus is None]
-                )
-                for scoring, of_scoring in figures.items()
-            },
-            score_names,
-        )
-        if any(figure.value is not None for _, figure in comparable):
-            title = f"{METRIC_NAMES[metric]} by score and group, {printable(label)}"
-            yield Grid([plot_dots(ids(), title, comparable, without_worth, looks)])
-    drawn = list(_plot_label_curves(named, give_names(curves, score_names), looks, ids))
-    if drawn:
-        yield Grid(drawn)
-    if len(why) < len(headlines):
+    yield Note(_describe_label(next(iter(headlines.values())), evidence[0].num_rows))
+    missing = {scoring: row.reason for scoring, row in headlines.items() if row.value is None}
+    yield from _warn_of_missing(label, missing, len(headlines))
+    looks = assign_looks([(name, row) for name, row in named if row.minus is None])
+    yield from _show_dots(label, metrics, names, looks, ids)
+    plots = list(_plot_label_curves(named, name_items(curves, names), looks, ids))
+    if plots:
+        yield Grid(plots)
+    if len(missing) < len(headlines):
         yield from _tabulate_label(label, named)
 
 
-def _tell_label(headline: Figure, num_rows: int) -> str:
-    """What counts as the label, and how many rows of the table have it."""
+def _describe_label(headline: MetricRow, num_rows: int) -> str:
+    """The definition of the label, and how many rows of the table have it."""
     num_labelled = headline.num_rows + headline.num_unscored
-    told = (
-        f"{printable(headline.label)}: {printable(headline.definition, 1_000)}. Of "
-        f"{counted(num_rows, 'row')} {count(num_labelled)} "
+    text = (
+        f"{printable(headline.label)}: {printable(headline.definition, 1_000)}. "
+        f"{count(num_labelled)} of {counted(num_rows, 'row')} "
         f"{'has' if num_labelled == 1 else 'have'} a label"
     )
     if headline.num_unscored:
-        told += f", {count(headline.num_rows)} of them a score"
+        text += f"; {count(headline.num_rows)} of these have a score"
     reasons = [f"{printable(reason)} {count(number)}" for reason, number in headline.left_out]
-    return f"{told}; left out: {', '.join(reasons)}." if reasons else f"{told}."
+    return f"{text}. Rows without a label: {', '.join(reasons)}." if reasons else f"{text}."
+
+
+def _warn_of_missing(label: str, missing: Mapping[str, str], num_scorings: int) -> Iterator[Block]:
+    """A warning for each reason why scorings have no metrics.
+
+    Args:
+        label: Name of the label.
+        missing: The reason by scoring.
+        num_scorings: Scorings of the variant set.
+    """
+    for reason in dict.fromkeys(missing.values()):
+        scorings = [scoring for scoring in missing if missing[scoring] == reason]
+        where = "" if len(scorings) == num_scorings else f" for {listed(scorings)}"
+        text = f"{printable(label)} has no metrics{where}: {printable(reason, 1_000)}."
+        yield Note(text, is_warning=True)
+
+
+def _show_dots(
+    label: str,
+    metrics: Mapping[str, Sequence[MetricRow]],
+    names: ScoreNames,
+    looks: Looks,
+    ids: FigureIds,
+) -> Iterator[Block]:
+    """A plot of each main metric by score and subset."""
+    for metric, chance_level in MAIN_METRICS.items():
+        comparable = {
+            scoring: keep_comparable(
+                [row for row in rows if row.metric == metric and row.minus is None]
+            )
+            for scoring, rows in metrics.items()
+        }
+        named = name_items(comparable, names)
+        if any(row.value is not None for _, row in named):
+            title = f"{METRIC_NAMES[metric]} by score and group, {printable(label)}"
+            yield Grid([plot_dots(ids(), title, named, chance_level, looks)])
 
 
 def _plot_label_curves(
-    figures: Sequence[Named], curves: Sequence[NamedCurve], looks: Looks, ids: FigureIds
+    metrics: Sequence[NamedMetric], curves: Sequence[NamedCurve], looks: Looks, ids: FigureIds
 ) -> Iterator[Plot]:
-    for kind, metric in (("roc", "auroc"), ("precision_recall", "average_precision")):
-        of_kind = [named for named in curves if named[1].curve == kind]
-        areas = [named for named in figures if named[1].metric == metric]
-        areas = [area for name, _ in of_kind if (area := _of_all_rows(areas, name))]
+    for kind, metric in (("roc", "auroc"), ("precision_recall", PRECISION)):
+        of_kind = [(name, curve) for name, curve in curves if curve.curve == kind]
+        areas = [(name, row) for name, row in metrics if row.metric == metric]
+        areas = [area for name, _ in of_kind if (area := _find_whole(areas, name))]
         if of_kind:
             yield plot_curves(ids(), kind, of_kind, areas, looks)
     by_name: dict[str, dict[str, Curve]] = {}
@@ -125,24 +145,24 @@ def _plot_label_curves(
         if curve.part is not None:
             by_name.setdefault(name, {})[curve.part] = curve
     for name, parts in by_name.items():
-        axis = _axis(next(iter(parts.values())).score)
-        caption = "Each class adds up to 100 %; the outermost bins hold what lies beyond."
-        whole = _of_all_rows(figures, name)
-        caption += f" {tell_rows(whole[1])}." if whole else ""
+        score = next(iter(parts.values())).score
+        caption = "Each class adds up to 100 %. The outermost bins include all values beyond them."
+        whole = _find_whole(metrics, name)
+        caption += f" {describe_rows(whole[1])}." if whole else ""
         title = f"{printable(name)} by label"
-        yield plot_distribution(ids(), title, parts, caption, axis)
+        yield plot_distribution(ids(), title, parts, caption, _axis(score))
     for name, curve in curves:
         if curve.curve == "number":
             title = f"{printable(curve.label)} by {printable(name)}"
             yield plot_number(ids(), title, curve, _axis(curve.score))
 
 
-def _of_all_rows(figures: Sequence[Named], name: str) -> Named | None:
-    """The figure of a score on all rows that have it."""
-    for other, figure in figures:
-        is_own = figure.subset == ALL or (figure.subset == WITH and figure.column == figure.score)
-        if other == name and figure.minus is None and is_own:
-            return other, figure
+def _find_whole(metrics: Sequence[NamedMetric], name: str) -> NamedMetric | None:
+    """The metric of a score on all rows that have the score."""
+    for other, row in metrics:
+        is_whole = row.subset == ALL or (row.subset == WITH and row.column == row.score)
+        if other == name and row.minus is None and is_whole:
+            return other, row
     return None
 
 
@@ -150,35 +170,36 @@ def _axis(score: str) -> str:
     return f"{score}, nats" if score in ALL_SCORE_COLUMNS else plot_text(score)
 
 
-def _tabulate_label(label: str, figures: Sequence[Named]) -> Iterator[Block]:
-    def choose(keep: Callable[[Figure], bool]) -> list[Named]:
-        return [named for named in figures if keep(named[1])]
+def _tabulate_label(label: str, metrics: Sequence[NamedMetric]) -> Iterator[Block]:
+    def choose(keep: Callable[[MetricRow], bool]) -> list[NamedMetric]:
+        return [(name, row) for name, row in metrics if keep(row)]
 
-    shown = printable(label)
-    everything = choose(
-        # That of the strands needs no label, and has a section of its own.
-        lambda f: f.subset == ALL and f.minus is None and f.metric != STRAND_AGREEMENT
+    # The agreement of the strands needs no label, and has a section of its own.
+    of_all = choose(
+        lambda row: row.subset == ALL and row.minus is None and row.metric != STRAND_AGREEMENT
     )
-    yield tabulate_figures(f"Figures of all rows with a label, {shown}", "", everything)
-    meanings = {
-        METRIC_NAMES[f.metric]: METRICS[f.metric] for _, f in everything if f.metric in METRICS
+    yield _tabulate("Metrics of all labelled rows", label, "", of_all)
+    definitions = {
+        METRIC_NAMES[row.metric]: METRICS[row.metric] for _, row in of_all if row.metric in METRICS
     }
-    if meanings:
-        told = "; ".join(f"{name}: {meaning}" for name, meaning in meanings.items())
-        yield Note(told.replace("`", "") + ".")
-    with_baseline = choose(lambda f: f.subset == WITH and f.minus is None)
+    if definitions:
+        text = "; ".join(f"{name}: {definition}" for name, definition in definitions.items())
+        yield Note(text.replace("`", "") + ".")
+    with_baseline = choose(lambda row: row.subset == WITH and row.minus is None)
     if with_baseline:
-        yield tabulate_figures(f"Where a baseline is known, {shown}", "rows", with_baseline)
-    by_type = choose(lambda f: f.subset == BY_TYPE and f.minus is None)
+        yield _tabulate("Metrics of the rows with a baseline", label, "rows", with_baseline)
+    by_type = choose(lambda row: row.subset == BY_TYPE and row.minus is None)
     if by_type:
-        yield tabulate_figures(f"By type of variant, {shown}", "type", by_type)
-    columns = dict.fromkeys(f.column for _, f in figures if f.subset in (BY_GROUP, WITHIN))
-    grouped = choose(lambda f: f.subset in (BY_GROUP, WITHIN) and f.minus is None)
-    for column in columns:
-        of_column = [named for named in grouped if named[1].column == column]
-        name = printable(column or "")
-        if of_column:
-            yield tabulate_figures(f"By {name}, {shown}", name, of_column)
-    differences = choose(lambda f: f.minus is not None)
+        yield _tabulate("Metrics by type of variant", label, "type", by_type)
+    by_group = choose(lambda row: row.subset in (BY_GROUP, WITHIN) and row.minus is None)
+    for column in dict.fromkeys(row.column for _, row in by_group):
+        of_column = [(name, row) for name, row in by_group if row.column == column]
+        head = printable(column or "")
+        yield _tabulate(f"Metrics by {head}", label, head, of_column)
+    differences = choose(lambda row: row.minus is not None)
     if differences:
-        yield tabulate_figures(f"Differences on the same variants, {shown}", "rows of", differences)
+        yield _tabulate("Differences between scores on the same rows", label, "rows", differences)
+
+
+def _tabulate(title: str, label: str, head: str, metrics: Sequence[NamedMetric]) -> Table:
+    return tabulate_metrics(f"{title}, {printable(label)}", head, metrics)

@@ -1,4 +1,4 @@
-"""The page about a variant set: one HTML file that needs nothing else, no network either."""
+"""The report of a variant set: one HTML file that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ POLICY: Final = (
 def write_report(
     results: Path, out: Path, *, variant_set: str, scorings: Sequence[str], has_labels: bool
 ) -> None:
-    """Write the page about a variant set.
+    """Write the report of a variant set.
 
     Args:
         results: Folder of the variant set, with a folder for each scoring.
         out: The HTML file.
-        variant_set: Its name.
-        scorings: Names of its scorings, in the order of the page.
-        has_labels: Whether they were evaluated.
+        variant_set: Name of the variant set.
+        scorings: Names of its scorings, in the order in which the report shows them.
+        has_labels: Whether the variant set has labels, so that its scorings were evaluated.
 
     Raises:
-        InputError: A file of a scoring is missing or broken, or the page cannot be written.
+        InputError: A file of a scoring is missing or broken, or the report cannot be written.
     """
     evidence = [
         read_evidence(results / scoring, scoring, has_labels=has_labels) for scoring in scorings
@@ -50,7 +50,7 @@ def write_report(
 
 
 def render_page(variant_set: str, evidence: Sequence[Evidence]) -> str:
-    """The page as text."""
+    """Render the report as HTML."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -59,10 +59,10 @@ def render_page(variant_set: str, evidence: Sequence[Evidence]) -> str:
         lstrip_blocks=True,
     )
     environment.globals["kind_of"] = lambda block: type(block).__name__
-    shown = sections.make_sections(evidence)
+    page_sections = sections.make_sections(evidence)
     plots = [
         plot.content()
-        for section in shown
+        for section in page_sections
         for block in section.blocks
         if isinstance(block, Grid)
         for plot in block.plots
@@ -75,8 +75,8 @@ def render_page(variant_set: str, evidence: Sequence[Evidence]) -> str:
         "scorings": [one.scoring for one in evidence],
         "tiles": sections.make_tiles(evidence),
         "alarms": sections.find_alarms(evidence),
-        "sections": shown,
-        "style": Markup(_read("report.css")),  # noqa: S704 - our own
+        "sections": page_sections,
+        "style": Markup(_read("report.css")),  # noqa: S704 - a file of this package
         "scripts": scripts,
         "plots": script_json(plots),
         "policy": POLICY.format(scripts=" ".join(map(_source, scripts))),
@@ -89,12 +89,12 @@ def _read(name: str) -> str:
 
 
 def _script(text: str) -> Markup:
-    """A script of ours or of plotly's as it stands in the page."""
-    # A browser reads other line ends as this one, and then takes the digest.
+    """A script of this package or of plotly, as the page contains it."""
+    # A browser normalizes line ends before it computes the digest.
     return Markup(text.replace("\r\n", "\n").replace("\r", "\n"))  # noqa: S704 - no data in it
 
 
 def _source(script: str) -> str:
-    """The source expression that lets this inline script run, and no other one."""
+    """The source expression of the policy that allows this inline script."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

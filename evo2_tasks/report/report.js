@@ -1,7 +1,7 @@
-// Draws the figures in the colours of the page, and makes tables sortable. No data stands here.
+// Draws the plots in the colours of the page, and makes tables sortable. It contains no data.
 "use strict";
 (() => {
-  // What a colour of a light page is on a dark one; keys are those of style.py.
+  // The colours of style.py, and the colour of each on a dark page.
   const DARK = {
     "#0072b2": "#4aa8e0", "#d55e00": "#f5894a", "#009e73": "#35c79d", "#cc79a7": "#e3a3c6",
     "#e69f00": "#f3bd4f", "#56b4e9": "#9ad6f7", "#1d2126": "#e4e6e3", "#5a626c": "#a0a8b0",
@@ -17,7 +17,7 @@
   const isCoarse = window.matchMedia("(pointer: coarse)");
   let printing = isPrint.matches;
 
-  // A copy of a figure whose colours, found by the name of their key, are those of a dark page.
+  // A copy of a plot with the colours of a dark page; the keys of colours end in "color".
   const recolor = (value, key = "") => {
     if (Array.isArray(value)) return value.map((one) => recolor(one, key));
     if (value && typeof value === "object") {
@@ -31,7 +31,7 @@
     const { data, layout } = !printing && isDark.matches ? recolor(plot) : structuredClone(plot);
     const width = element.clientWidth;
     layout.width = printing ? Math.min(width, PRINT_WIDTH) : width;
-    // A letter for each position: as large as the cells, which shrink with the page.
+    // Letters are as large as their cells, which shrink with the page.
     for (const trace of data) {
       if (trace.texttemplate) {
         trace.textfont.size = Math.min(12, (1.4 * (layout.width - 140)) / trace.x.length);

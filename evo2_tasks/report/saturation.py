@@ -1,4 +1,4 @@
-"""Stretches of which every substitution is scored, as a matrix of four bases by positions."""
+"""Stretches in which every substitution is scored, as a matrix of four bases by positions."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from evo2_tasks.table.snvs import read_snvs
 
 BASES: Final = "ACGT"
 STRETCH_POSITIONS: Final = 60
-"""Positions of a stretch; the last one of a region has half as many up to one and a half."""
+"""Positions of a stretch; the last stretch of a region has half to one and a half times as many."""
 
 MOST_STRETCHES: Final = 8
-"""Stretches that are kept, those with the lowest mean."""
+"""Most stretches that are kept: those with the lowest mean."""
 
 FEWEST_POSITIONS: Final = 10
 LARGEST_GAP: Final = 10
-"""Positions without a substitution that end a region."""
+"""Largest distance between neighbouring positions of a region."""
 
 _LEAST_SHARE: Final = 0.5
-"""Share of the positions that have all three substitutions; with less it is no saturation."""
+"""Least share of the positions with all three substitutions in a saturated stretch."""
 
 _FEWEST_ROWS: Final = math.ceil(_LEAST_SHARE * FEWEST_POSITIONS) * (len(BASES) - 1)
 _CUT_AT: Final = STRETCH_POSITIONS * 3 // 2
 _HEIGHT: Final = 270
 _OUTER_SHARE: Final = 0.01
-"""Share of the substitutions that may lie beyond the last colour."""
+"""Share of the substitutions that may be beyond the last colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class Stretch:
     """P neighbouring positions and their substitutions.
 
     Attributes:
-        contig: As the input spells it.
+        contig: Contig as the input spells it.
         first_pos: First position, 1-based.
-        bases: Of the reference, a blank where none is known.
-        llr: By the base that is put there, in the order of ``BASES``, nats; NaN where there is
-            none. (4, P)
+        bases: Bases of the reference, a blank where the base is unknown.
+        llr: ``llr`` by the alternate base, in the order of ``BASES``, nats; NaN where there is no
+            score. (4, P)
     """
 
     contig: str
@@ -59,12 +59,12 @@ class Stretch:
 
     @property
     def last_pos(self) -> int:
-        """Last position."""
+        """Last position, 1-based."""
         return self.first_pos + len(self.bases) - 1
 
     @property
     def means(self) -> FloatArray:
-        """Mean of each position, NaN where it has no substitution, (P,)."""
+        """Mean ``llr`` of each position, nats, (P,); NaN where no substitution is scored."""
         numbers = np.isfinite(self.llr).sum(axis=0)
         sums = np.nansum(self.llr, axis=0)
         means: FloatArray = np.where(numbers > 0, sums / np.maximum(numbers, 1), np.nan)
@@ -73,12 +73,12 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Saturation:
-    """What of a table is saturated.
+    """The saturated stretches of a table.
 
     Attributes:
-        stretches: Those with the lowest mean, in the order of the table.
-        num_stretches: All of them.
-        num_positions: Positions of all of them.
+        stretches: The stretches with the lowest mean, in the order of the table.
+        num_stretches: Number of all stretches.
+        num_positions: Positions of all stretches.
     """
 
     stretches: Sequence[Stretch]
@@ -89,14 +89,14 @@ class Saturation:
 def find_saturation(table: Path) -> Saturation:
     """Find the stretches of a table in which most positions have all three substitutions.
 
-    The rows have to be in the order of positions, as those of regions are; what is kept does not
-    grow with the table.
+    The rows must be sorted by position, as the rows of regions are. Memory does not grow with the
+    table.
 
     Args:
         table: The result of ``merge``.
 
     Raises:
-        InputError: The file is no such table.
+        InputError: The file is missing, broken or another table.
     """
     contigs = distinct_values(table, "contig")
     finder = _Finder(contigs)
@@ -105,39 +105,49 @@ def find_saturation(table: Path) -> Saturation:
     return finder.finish()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """A stretch that is kept so far, with its mean ``llr`` and its number in the table."""
+
+    mean: float
+    number: int
+    stretch: Stretch
+
+
 class _Finder:
-    """Cuts rows into stretches while they come."""
+    """Cuts rows into stretches while they are read."""
 
     def __init__(self, contigs: Sequence[str]) -> None:
         self._contigs = contigs
         self._pending: pa.Table | None = None
-        self._kept: list[tuple[float, int, Stretch]] = []
+        self._kept: list[_Kept] = []
         self._num_stretches = self._num_positions = 0
 
     def add(self, rows: pa.Table) -> None:
-        """Read some more rows."""
+        """Add more rows."""
         rows = rows if self._pending is None else pa.concat_tables([self._pending, rows])
         contig, pos = rows["contig"].to_numpy(), rows["pos"].to_numpy()
         is_end = (np.diff(contig) != 0) | (abs(np.diff(pos)) > LARGEST_GAP)
         starts = np.append(0, np.flatnonzero(is_end) + 1)
         sizes = np.diff(starts)
-        # Most tables hold nothing but rows far from each other, which are not looked at one by one.
+        # In most tables all rows are far from each other, and no region is large enough to look at.
         for region in np.flatnonzero(sizes >= _FEWEST_ROWS):
             self._cut(rows.slice(starts[region], sizes[region]), is_whole=True)
         self._pending = self._cut(rows.slice(starts[-1]), is_whole=False)
 
     def finish(self) -> Saturation:
-        """What was found."""
+        """The saturated stretches of all rows."""
         if self._pending is not None:
             self._cut(self._pending, is_whole=True)
-        kept = sorted(self._kept, key=lambda entry: entry[1])
-        return Saturation([entry[2] for entry in kept], self._num_stretches, self._num_positions)
+        kept = sorted(self._kept, key=lambda one: one.number)
+        stretches = [one.stretch for one in kept]
+        return Saturation(stretches, self._num_stretches, self._num_positions)
 
     def _cut(self, rows: pa.Table, *, is_whole: bool) -> pa.Table:
-        """Cut stretches off a region; gives the rest, none of it if the region is whole."""
+        """Cut stretches off a region; return the remaining rows, none if the region is whole."""
         if not rows.num_rows:
             return rows
-        # Codons change their bases in an order of their own.
+        # The substitutions of a codon are not sorted by position.
         rows = rows.take(np.argsort(rows["pos"].to_numpy(), kind="stable"))
         pos = rows["pos"].to_numpy()
         start = 0
@@ -151,17 +161,18 @@ class _Finder:
         return rows.slice(start)
 
     def _keep(self, rows: pa.Table) -> None:
-        """Keep a stretch if it is saturated, and one of the strongest so far."""
+        """Keep a stretch if it is saturated and among those with the lowest mean so far."""
         stretch = _make_stretch(rows, self._contigs)
         num_whole = int((np.isfinite(stretch.llr).sum(axis=0) == len(BASES) - 1).sum())
         num_positions = len(stretch.bases)
         if num_positions < FEWEST_POSITIONS or num_whole < _LEAST_SHARE * num_positions:
             return
         self._num_positions += num_positions
-        self._kept.append((float(np.nanmean(stretch.llr)), self._num_stretches, stretch))
+        mean = float(np.nanmean(stretch.llr))
+        self._kept.append(_Kept(mean, self._num_stretches, stretch))
         self._num_stretches += 1
         if len(self._kept) > MOST_STRETCHES:
-            self._kept.remove(max(self._kept, key=lambda entry: entry[:2]))
+            self._kept.remove(max(self._kept, key=lambda one: (one.mean, one.number)))
 
 
 def _make_stretch(rows: pa.Table, contigs: Sequence[str]) -> Stretch:
@@ -178,18 +189,18 @@ def _make_stretch(rows: pa.Table, contigs: Sequence[str]) -> Stretch:
 
 
 def color_span(stretches: Sequence[Stretch]) -> float:
-    """The ``llr`` at which colours end, on either side of 0; a few may lie beyond."""
+    """The absolute ``llr`` at which the colours end; a few substitutions may be beyond it."""
     values = np.concatenate([np.abs(one.llr[np.isfinite(one.llr)]) for one in stretches])
     return float(np.quantile(values, 1 - _OUTER_SHARE)) or 1.0
 
 
-def plot_stretch(name: str, stretch: Stretch, span: float, scoring: str) -> Plot:
-    """The substitutions of a stretch, their mean above and the sequence below.
+def plot_stretch(plot_id: str, stretch: Stretch, span: float, scoring: str) -> Plot:
+    """Plot the substitutions of a stretch, with their mean above and the sequence below.
 
     Args:
-        name: Id of the figure.
+        plot_id: Id of the plot.
         stretch: The stretch.
-        span: As `color_span` finds it for all stretches that are shown, for colours that compare.
+        span: The ``color_span`` of all stretches that are shown, for comparable colours.
         scoring: Name of the scoring.
     """
     positions = np.arange(stretch.first_pos, stretch.last_pos + 1)
@@ -211,11 +222,13 @@ def plot_stretch(name: str, stretch: Stretch, span: float, scoring: str) -> Plot
             for place, mean in zip(places, _or_none(stretch.means), strict=True)
         ],
     )  # fmt: skip
-    return Plot(name, _title(stretch, scoring), _tell(stretch, span), figure, _HEIGHT, is_wide=True)
+    return Plot(
+        plot_id, _title(stretch, scoring), _caption(stretch, span), figure, _HEIGHT, is_wide=True
+    )
 
 
 def _make_layout(stretch: Stretch) -> go.Layout:
-    """Means above, the matrix and the sequence below, over one axis of positions."""
+    """Means above, matrix and sequence below, with one axis of positions."""
     layout = make_layout(_HEIGHT, x="", y="", showlegend=False, bargap=0.15)
     means = layout.yaxis.to_plotly_json()
     means |= {"domain": [0.64, 1], "nticks": 4, "title": {**means["title"], "text": "mean llr"}}
@@ -235,7 +248,7 @@ def _make_layout(stretch: Stretch) -> go.Layout:
 
 
 def _places(stretch: Stretch, positions: IntArray) -> list[str]:
-    """The positions with their bases, as figures write them."""
+    """The positions with their bases, as text of the plot."""
     contig = plot_text(stretch.contig)
     pairs = zip(positions.tolist(), stretch.bases, strict=True)
     return [f"{contig}:{count(pos)} {base}" for pos, base in pairs]
@@ -264,7 +277,7 @@ def _matrix(stretch: Stretch, positions: IntArray, span: float) -> go.Heatmap:
 
 
 def _sequence(stretch: Stretch, positions: IntArray) -> go.Heatmap:
-    """The sequence in cells without a colour, whose letters shrink with the page."""
+    """The sequence as letters in cells without colour; the letters shrink with the page."""
     return go.Heatmap(
         x=positions.tolist(), y=[len(BASES)], z=[[0] * len(positions)],
         text=[list(stretch.bases)], texttemplate="%{text}", textfont={"color": INK},
@@ -277,21 +290,22 @@ def _title(stretch: Stretch, scoring: str) -> str:
     return f"Every substitution of {place}, {scoring}"
 
 
-def _tell(stretch: Stretch, span: float) -> str:
+def _caption(stretch: Stretch, span: float) -> str:
     means = stretch.means
     lowest, at = np.unravel_index(np.nanargmin(stretch.llr), stretch.llr.shape)
-    worst = int(np.nanargmin(means))
+    lowest_at = int(np.nanargmin(means))
     num_positions = int(np.isfinite(means).sum())
-    lowest_mean = f"{count(stretch.first_pos + worst)} {stretch.bases[worst]}"
+    lowest_mean = f"{count(stretch.first_pos + lowest_at)} {stretch.bases[lowest_at]}"
     lowest_llr = f"{count(stretch.first_pos + int(at))} {stretch.bases[at]}>{BASES[lowest]}"
     text = (
         f"{counted(num_positions, 'position')}, mean llr {_number(np.nanmean(stretch.llr))}. "
-        f"Lowest in the mean is {lowest_mean} ({_number(means[worst])}); the lowest of all is "
-        f"{lowest_llr} ({_number(stretch.llr[lowest, at])}). Dots are the bases of the reference."
+        f"The position with the lowest mean is {lowest_mean} ({_number(means[lowest_at])}). The "
+        f"lowest llr is that of {lowest_llr} ({_number(stretch.llr[lowest, at])}). Dots mark the "
+        "bases of the reference."
     )
     num_beyond = int((np.abs(stretch.llr) > span).sum())
     if num_beyond:
-        text += f" {counted(num_beyond, 'allele')} beyond the last colour."
+        text += f" Beyond the last colour: {counted(num_beyond, 'allele')}."
     return text
 
 

@@ -1,98 +1,99 @@
-"""The sections of the page: which tables and figures it has, in which order, with which words."""
+"""The sections of the report: their plots, tables and explanations, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import BY_TYPE
 from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note, Section, Tile
 from evo2_tasks.report.comparison import is_headline
-from evo2_tasks.report.evidence import Evidence, Figure
-from evo2_tasks.report.label_plots import tell_rows
+from evo2_tasks.report.evidence import Evidence
 from evo2_tasks.report.label_sections import show_labels
+from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
 from evo2_tasks.report.plots import contig_span, plot_contig, plot_histogram, plot_pairs, plot_types
+from evo2_tasks.report.run_tables import (
+    describe_mixed_devices,
+    tabulate_provenance,
+    tabulate_shards,
+)
 from evo2_tasks.report.saturation import color_span, plot_stretch
 from evo2_tasks.report.summary import QUANTILES
 from evo2_tasks.report.tables import (
-    METRIC_NAMES,
     tabulate_flags,
-    tabulate_provenance,
     tabulate_quantiles,
-    tabulate_shards,
     tabulate_status,
     tabulate_strongest,
-    tell_mixed_devices,
 )
 from evo2_tasks.report.words import count, counted, decimal, fixed, listed, printable, share
 
 MOST_PANELS: Final = 48
-"""Contigs that are drawn, of all scorings together."""
+"""Most contigs that are drawn, of all scorings together."""
 
 FEWEST_PANELS: Final = 4
+"""Contigs that are drawn for each scoring, however many scorings there are."""
 
 
 def make_tiles(evidence: Sequence[Evidence]) -> list[Tile]:
-    """The headline of each scoring: how well it separates labels, else its median."""
+    """Make the tile of each scoring: how well it separates labels, or else its median score."""
     return [_make_tile(one) for one in evidence]
 
 
 def _make_tile(one: Evidence) -> Tile:
     scored = f"{count(one.num_scored)} of {counted(one.num_rows, 'allele')} scored"
-    model = f"model {printable(one.provenance.model or 'unknown')}"
-    headline = [figure for figure in one.figures if is_headline(figure)]
-    if headline:
-        first, *others = headline
+    facts = [scored, f"model {printable(one.provenance.model or 'unknown')}"]
+    headlines = [row for row in one.metrics if is_headline(row)]
+    if headlines:
+        first, *others = headlines
         name = METRIC_NAMES[first.metric]
-        if first.value is None:
-            value, lines = "none", [f"no {name}: {printable(first.reason, 400)}"]
-        else:
-            value, lines = fixed(first.value), [_tell_interval(first)]
-        lines += [f"{printable(first.label)}: {tell_rows(first)}", *_tell_types(one, first)]
-        lines += [
-            f"{printable(f.label)}: {METRIC_NAMES[f.metric]} {fixed(f.value)}" for f in others
+        lines = [
+            f"no {name}: {printable(first.reason, 400)}"
+            if first.value is None
+            else _describe_interval(first),
+            f"{printable(first.label)}: {describe_rows(first)}",
+            *_describe_types(one, first),
+            *(
+                f"{printable(row.label)}: {METRIC_NAMES[row.metric]} {fixed(row.value)}"
+                for row in others
+            ),
         ]
         label = f"{name} of {printable(first.score)}"
-        return Tile(one.scoring, value, label, [*lines, scored, model])
+        return Tile(one.scoring, fixed(first.value), label, [*lines, *facts])
     if one.num_scored:
-        return Tile(
-            one.scoring, decimal(one.table.llr.quantile(0.5)), "median llr, nats", [scored, model]
-        )
-    return Tile(one.scoring, "0", "alleles scored", [scored, model])
+        return Tile(one.scoring, decimal(one.table.llr.quantile(0.5)), "median llr, nats", facts)
+    return Tile(one.scoring, "0", "alleles scored", facts)
 
 
-def _tell_types(one: Evidence, first: Figure) -> Iterator[str]:
-    """That a figure mixes types of variants, whose scores differ in size, and that of each."""
+def _describe_types(one: Evidence, headline: MetricRow) -> Iterator[str]:
+    """The metric of each type of variant, if the headline mixes types, whose scores differ."""
     types = [
-        figure
-        for figure in one.figures
-        if (figure.subset, figure.score, figure.minus) == (BY_TYPE, first.score, None)
-        and (figure.label, figure.metric) == (first.label, first.metric)
-        and figure.num_rows
+        row
+        for row in one.metrics
+        if (row.subset, row.score, row.minus) == (BY_TYPE, headline.score, None)
+        and (row.label, row.metric) == (headline.label, headline.metric)
+        and row.num_rows
     ]
-    if len(types) > 1 and first.value is not None:
-        told = [
-            f"{figure.group} {'none' if figure.value is None else fixed(figure.value)}"
-            for figure in types
-        ]
-        yield f"all types of variants together; {', '.join(told)}"
+    if len(types) > 1 and headline.value is not None:
+        values = [f"{row.group} {fixed(row.value)}" for row in types]
+        yield f"all types of variants together; by type: {', '.join(values)}"
 
 
-def _tell_interval(figure: Figure) -> str:
-    if figure.low is None or figure.high is None:
-        return printable(figure.reason, 200)
-    few = ", too narrow: few rows" if figure.is_small else ""
-    return f"95 % interval {fixed(figure.low)} to {fixed(figure.high)}{few}"
+def _describe_interval(row: MetricRow) -> str:
+    if row.low is None or row.high is None:
+        return printable(row.reason, 200)
+    few = " (too narrow: few rows)" if row.is_small else ""
+    return f"95 % interval {fixed(row.low)} to {fixed(row.high)}{few}"
 
 
 def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
-    """What has to be said loudly: scorings in which nothing is scored, different devices."""
+    """Find what the reader must not miss: scorings without any score, different devices."""
     alarms = []
     for one in evidence:
         if one.num_scored:
             continue
         if not one.num_rows:
-            alarms.append(f"{one.scoring}: there is nothing to score, the input has no alleles.")
+            alarms.append(f"{one.scoring}: the input has no alleles.")
             continue
         counts = one.table.counts.by_status
         reasons = listed([f"{name} {count(number)}" for name, number in counts.items()])
@@ -100,23 +101,23 @@ def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
             f"{one.scoring}: NOTHING IS SCORED. None of the {counted(one.num_rows, 'allele')} has "
             f"a score: {printable(reasons, 400)}."
         )
-    return [*alarms, *filter(None, map(tell_mixed_devices, evidence))]
+    return [*alarms, *filter(None, map(describe_mixed_devices, evidence))]
 
 
 def make_sections(evidence: Sequence[Evidence]) -> list[Section]:
-    """All sections that there is something to say in."""
+    """Make all sections that have content."""
     ids = FigureIds()
     sections = [
-        Section("alleles", "What became of each allele", _list_alleles(evidence)),
-        Section("labels", "How well scores separate labels", [*show_labels(evidence, ids)]),
+        Section("alleles", "Status of the alleles", _list_alleles(evidence)),
+        Section("labels", "How well the scores separate the labels", [*show_labels(evidence, ids)]),
         Section("scores", "Distribution of the scores", [*_show_scores(evidence, ids)]),
         Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, ids)]),
-        Section("saturation", "Every substitution", [*_show_saturation(evidence, ids)]),
+        Section("saturation", "Saturated regions", [*_show_saturation(evidence, ids)]),
         Section("strands", "Agreement of the strands", [*_show_strands(evidence, ids)]),
         Section("indels", "Insertions and deletions", [*_show_indels(evidence, ids)]),
-        Section("strongest", "The strongest alleles", [*_show_strongest(evidence)]),
-        Section("provenance", "What was run", [tabulate_provenance(evidence)]),
-        Section("cost", "Time and cost", [*_show_cost(evidence)]),
+        Section("strongest", "Alleles with the lowest scores", [*_show_strongest(evidence)]),
+        Section("provenance", "Settings and versions", [tabulate_provenance(evidence)]),
+        Section("cost", "Time and memory", [*_show_cost(evidence)]),
     ]
     return [section for section in sections if section.blocks]
 
@@ -124,17 +125,14 @@ def make_sections(evidence: Sequence[Evidence]) -> list[Section]:
 def _list_alleles(evidence: Sequence[Evidence]) -> list[Block]:
     blocks: list[Block] = [
         Note(
-            "Every allele of the input has one row. A row has a score exactly if its status is "
-            "scored; any other status says why it has none."
+            "The table has one row for each allele of the input. An allele has a score exactly if "
+            "its status is scored; any other status is the reason why it has no score."
         )
     ]
     status, flags = tabulate_status(evidence), tabulate_flags(evidence)
     blocks += [status] if status.rows else [Note("The input has no alleles.")]
     blocks.append(flags if flags.rows else Note("No scored allele has a flag."))
     return blocks
-
-
-# All scored variants.
 
 
 def _show_scores(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
@@ -148,7 +146,7 @@ def _show_scores(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block
     if plots:
         yield Note(
             "llr is the log-likelihood of the alternate allele minus that of the reference "
-            "allele, in nats: below 0 the model finds the alternate allele less likely."
+            "allele, in nats. Below 0, the model finds the alternate allele less likely."
         )
         yield Grid(plots)
         yield tabulate_quantiles(evidence, QUANTILES)
@@ -170,12 +168,12 @@ def _show_contigs(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Bloc
             [plot_contig(ids(), bins, span, one.scoring, is_alone=is_alone) for bins in contigs],
             is_dense=not is_alone,
         )
-        num_left_out = one.table.num_contigs - len(contigs)
-        if num_left_out:
+        num_hidden = one.table.num_contigs - len(contigs)
+        if num_hidden:
             elsewhere = one.num_scored - sum(bins.num_rows for bins in contigs)
             yield Note(
-                f"Left out: {counted(num_left_out, 'contig')} with fewer alleles, "
-                f"{counted(elsewhere, 'scored allele')} in all "
+                f"Not shown: {counted(num_hidden, 'contig')} with fewer alleles, which have "
+                f"{counted(elsewhere, 'scored allele')} in total "
                 f"({share(elsewhere, one.num_scored)})."
             )
 
@@ -189,15 +187,15 @@ def _show_saturation(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[B
             yield Heading(one.scoring)
         span = color_span(stretches)
         yield Note(
-            "Each base of a region and the three others in its place: orange where llr is below 0, "
-            "blue where it is above, and its mean for each position."
+            "The matrix shows the llr of every substitution in a stretch of positions: orange "
+            "below 0, blue above 0. The bars show the mean llr of each position."
         )
         yield Grid([plot_stretch(ids(), stretch, span, one.scoring) for stretch in stretches])
         if num_stretches > len(stretches):
             yield Note(
-                f"Shown are the {len(stretches)} stretches with the lowest mean llr, of "
-                f"{count(num_stretches)} with {count(one.saturation.num_positions)} positions in "
-                "all. The export bedgraph has the mean of every position."
+                f"The plots show the {len(stretches)} stretches with the lowest mean llr, out of "
+                f"{count(num_stretches)} stretches with {count(one.saturation.num_positions)} "
+                "positions in total. The bedGraph export has the mean of every position."
             )
 
 
@@ -213,8 +211,8 @@ def _show_strands(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Bloc
     ]  # fmt: skip
     if plots:
         yield Note(
-            "The same change, read once in each direction. Strands that disagree widely say that a "
-            "score is noise."
+            "Each allele is scored in both reading directions. If the two strands differ widely, "
+            "the score is noise."
         )
         yield Grid(plots)
     one_strand = [one.scoring for one in evidence if one.num_scored and one.table.strands is None]
@@ -226,17 +224,17 @@ def _show_indels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block
     plots = [
         plot_pairs(
             ids(), f"llr and llr_aligned, {one.scoring}", one.table.indels,
-            "allele of another length than its reference" if one.table.indels.num_rows == 1
-            else "alleles of another length than their reference",
+            "allele whose length differs from the reference" if one.table.indels.num_rows == 1
+            else "alleles whose length differs from the reference",
         )
         for one in evidence
         if one.table.indels is not None
     ]  # fmt: skip
     if plots:
         yield Note(
-            "The windows of an insertion or deletion end at different bases. llr counts the bases "
-            "that only one of them has, which is noise that grows with the length; llr_aligned "
-            "puts their expectation in their place."
+            "The two windows of an insertion or deletion end at different bases. llr includes the "
+            "bases that only one window has; they add noise that grows with the length of the "
+            "allele. llr_aligned replaces their contribution by its expected value."
         )
         yield Grid(plots)
 
@@ -249,10 +247,10 @@ def _show_cost(evidence: Sequence[Evidence]) -> Iterator[Block]:
     for one in evidence:
         wall_s, tokens = one.run.get("wall_s"), one.run.get("tokens_run")
         if isinstance(wall_s, int | float) and isinstance(tokens, int):
-            rate = f", {count(round(tokens / wall_s))} a second" if wall_s else ""
+            rate = f", {count(round(tokens / wall_s))} tokens per second" if wall_s else ""
             yield Note(
-                f"{one.scoring}: {_duration(wall_s)} of all jobs together, whether or not they ran "
-                f"at once; {count(tokens)} tokens{rate}."
+                f"{one.scoring}: {_duration(wall_s)}, summed over all scoring jobs (they may have "
+                f"run in parallel); {count(tokens)} tokens{rate}."
             )
         if one.shards:
             yield tabulate_shards(one)

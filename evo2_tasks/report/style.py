@@ -1,4 +1,4 @@
-"""What figures look like: colours, lines and markers that stay apart without colour, the layout."""
+"""The look of the plots: colours, lines and symbols that differ without colour too, the layout."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Final
 import numpy as np
 import plotly.graph_objects as go
 
-# Okabe and Ito's colours, which people who do not see red and green apart tell from each other.
-# report.js has a lighter one of each for a dark page.
+# Okabe and Ito's colours, which colour-blind people can distinguish. report.js maps each of them to
+# a lighter colour for dark pages.
 BLUE, VERMILION, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 ORANGE, SKY, INK, MUTED = "#e69f00", "#56b4e9", "#1d2126", "#5a626c"
 GRID, AXIS, PAPER = "#e6e5df", "#bdbbb2", "#ffffff"
 DENSITY: Final = ("#e3eef6", "#a9cfe6", "#56a3d0", "#1f6ea8", "#0b3c66")
 DIVERGING: Final = ("#8f3b00", "#e08a4b", "#f4f2ee", "#4292c6", "#08306b")
-"""From the lowest over 0 to the highest: orange and blue stay apart for everybody."""
+"""From the lowest number over 0 to the highest; colour-blind people can distinguish both ends."""
 
 CLEAR: Final = "rgba(0,0,0,0)"
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -24,7 +24,7 @@ FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', A
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """How one of several series is told from the others: never by colour alone."""
+    """The look of one of several series, which differs from the others not by colour alone."""
 
     color: str
     dash: str
@@ -32,11 +32,11 @@ class Series:
     fill: str
 
     def line(self, width: float = 2) -> dict[str, Any]:
-        """As a line."""
+        """Settings of a line in this look."""
         return {"color": self.color, "dash": self.dash, "width": width}
 
     def marker(self, size: float = 9) -> dict[str, Any]:
-        """As markers."""
+        """Settings of markers in this look."""
         return {"color": self.color, "symbol": self.symbol, "size": size}
 
 
@@ -49,20 +49,20 @@ SERIES: Final = (
     Series(SKY, "longdashdot", "x", "rgba(86,180,233,0.14)"),
     Series(MUTED, "4px 2px 1px 2px", "star", "rgba(90,98,108,0.14)"),
 )
-"""In the order in which series take them; there are no more series in a figure than these."""
+"""The looks in the order in which series get them; a plot has at most this many series."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A figure of the page.
+    """A plot of the report.
 
     Attributes:
-        name: Its id in the page.
-        title: What it shows, a few words.
-        caption: What is to be seen, in words and numbers, for those too who do not see it.
-        figure: What plotly draws.
-        height: In pixels.
-        is_wide: Whether it takes a whole row of the page.
+        name: Id of the plot in the page.
+        title: What the plot shows, in a few words.
+        caption: The content in words and numbers, also for readers who cannot see the plot.
+        figure: The figure that plotly draws.
+        height: Height in pixels.
+        is_wide: Whether the plot takes a whole row of the page.
     """
 
     name: str
@@ -87,7 +87,7 @@ def _plain(value: Any) -> Any:
 
 
 def make_layout(height: int, *, x: str, y: str, **more: Any) -> go.Layout:
-    """The layout that all figures have in common; ``more`` wins."""
+    """The layout that all plots share, with the settings of ``more``."""
     axis = {
         "gridcolor": GRID,
         "zerolinecolor": AXIS,
@@ -116,5 +116,5 @@ def make_layout(height: int, *, x: str, y: str, **more: Any) -> go.Layout:
 
 
 def rounded(values: Sequence[float] | np.ndarray[Any, Any]) -> list[float | None]:
-    """Numbers to five digits, which no screen shows more of; None where there is none."""
+    """Numbers rounded to five digits, enough for any screen; None for NaN."""
     return [float(f"{value:.5g}") if np.isfinite(value) else None for value in values]

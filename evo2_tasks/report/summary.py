@@ -1,7 +1,8 @@
-"""What a table of scores says, in numbers few enough for a page.
+"""Summary of a table of scores for the report.
 
-The table is read twice, piece by piece: first for its counts, extents and strongest rows, then for
-what needs to know them. What is kept grows with the number of contigs, not with that of rows.
+The table is read twice, piece by piece: first for counts, ranges and lowest scores, then for bins
+and samples, which depend on them. Memory grows with the number of contigs, not with the number of
+rows.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evo2_tasks.evaluation.labels import variant_type
+from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.report.bins import Histogram, PairSample, PairSummary, round_edges, round_width
 from evo2_tasks.table.parquet import open_table, read_rows
-from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS
+from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, carried_names
 from evo2_tasks.table.statistics import Counts, Distribution
 
 NUM_STRONGEST: Final = 50
@@ -29,7 +30,7 @@ MOST_CONTIGS: Final = 24
 CONTIG_BINS: Final = 240
 HISTOGRAM_BINS: Final = 60
 OUTER_SHARE: Final = 0.001
-"""Share of the rows at either end that a histogram puts into its outermost bin."""
+"""Share of the rows at either end that may be beyond the axis of a histogram."""
 
 QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TYPES: Final = ("snv", "mnv", "insertion", "deletion", "indel")
@@ -38,23 +39,22 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Row = Mapping[str, Any]
 
-_PAIRS: Final = (("llr_fwd", "llr_rev"), ("llr", "llr_aligned"))
-_FIRST_COLUMNS: Final = (
-    "status", "flags", "contig", "pos", "ref", "alt", "llr", "llr_aligned", "llr_fwd", "llr_rev",
-)  # fmt: skip
-_SECOND_COLUMNS: Final = _FIRST_COLUMNS[2:]
+_STRANDS: Final = ("llr_fwd", "llr_rev")
+_INDELS: Final = ("llr", "llr_aligned")
+_SECOND_COLUMNS: Final = ("contig", "pos", "ref", "alt", *_INDELS, *_STRANDS)
+_FIRST_COLUMNS: Final = ("status", "flags", *_SECOND_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class ContigBins:
-    """The ``llr`` along a contig, in bins of equal width. K of them hold a scored row.
+    """The ``llr`` along a contig in bins of equal width, K of which contain a scored row.
 
     Attributes:
-        contig: As the input spells it.
-        num_rows: Scored rows.
-        width: Positions in a bin.
+        contig: Contig as the input spells it.
+        num_rows: Scored rows of the contig.
+        width: Positions per bin.
         first_pos: First position of each bin, 1-based. (K,)
-        counts: Scored rows. (K,)
+        counts: Scored rows of each bin. (K,)
         means: Mean ``llr``, nats. (K,)
         minimums: Lowest ``llr``, nats. (K,)
     """
@@ -70,22 +70,22 @@ class ContigBins:
 
 @dataclass(frozen=True, slots=True)
 class TableSummary:
-    """What a table of scores says.
+    """Summary of a table of scores.
 
     Attributes:
-        counts: Rows, by status and by flag.
+        counts: Rows by status and by flag.
         by_type: Scored rows by type of variant.
         llr: Distribution of ``llr``, nats.
-        histogram: The same in bins, by type; None where nothing is scored.
-        contigs: Those with the most scored rows, in the order of the table.
-        num_contigs: All that have scored rows.
-        num_elsewhere: Scored rows on contigs that are left out.
-        strands: ``llr_fwd`` with ``llr_rev``; None where no row has both.
-        indels: ``llr`` with ``llr_aligned``, of rows whose alleles differ in length; None where
+        histogram: ``llr`` in bins, by type; None if no row is scored.
+        contigs: The contigs with the most scored rows, in the order of the table.
+        num_contigs: Number of all contigs with scored rows.
+        num_elsewhere: Scored rows on the other contigs.
+        strands: ``llr_fwd`` with ``llr_rev``; None if no row has both.
+        indels: ``llr`` with ``llr_aligned`` of the rows whose alleles differ in length; None if
             there are none.
         strongest: Rows with the lowest ``llr``, the lowest first.
         examples: The first rows of each status and of each flag.
-        carried: Names of the columns that came along from the input.
+        carried: Names of the columns that are carried from the input.
     """
 
     counts: Counts
@@ -103,28 +103,28 @@ class TableSummary:
 
 
 def summarize_table(table: Path) -> TableSummary:
-    """Read a table and summarize it, in bounded memory.
+    """Summarize a table in bounded memory.
 
     Args:
         table: The result of ``merge``.
 
     Raises:
-        InputError: The file is no such table.
+        InputError: The file is missing, broken or another table.
     """
     with open_table(table, [column.name for column in FINAL_COLUMNS]) as file:
-        own = {column.name for column in FINAL_COLUMNS}
-        carried = [name for name in file.schema_arrow.names if name not in own]
+        carried = carried_names(file.schema_arrow.names)
     first = _FirstPass()
     for batch in read_rows(table, _FIRST_COLUMNS):
         first.add(batch)
     second = _SecondPass(first)
     for batch in read_rows(table, _SECOND_COLUMNS):
         second.add(batch)
-    shown = [
+    columns = [
         "record", "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_fwd", "llr_rev",
+        *carried,
     ]  # fmt: skip
-    wanted = [*first.strongest_rows, *(row for rows in first.examples.values() for row in rows)]
-    rows = fetch_rows(table, wanted, [*shown, *carried])
+    numbers = [*first.strongest_rows, *(row for rows in first.examples.values() for row in rows)]
+    rows = fetch_rows(table, numbers, columns)
     contigs = second.contigs()
     return TableSummary(
         counts=first.counts,
@@ -143,11 +143,11 @@ def summarize_table(table: Path) -> TableSummary:
 
 
 def fetch_rows(table: Path, numbers: Iterable[int], columns: Sequence[str]) -> dict[int, Row]:
-    """Some rows of a table, by their number.
+    """Read some rows of a table by their number.
 
     Args:
-        table: A Parquet file; only the row groups that hold one of the rows are read.
-        numbers: Numbers of the rows, counted from 0.
+        table: A Parquet file; only row groups with one of the rows are read.
+        numbers: Numbers of the rows, 0-based.
         columns: The columns to read.
 
     Raises:
@@ -160,15 +160,15 @@ def fetch_rows(table: Path, numbers: Iterable[int], columns: Sequence[str]) -> d
     groups = np.unique(np.searchsorted(starts, wanted, side="right") - 1).tolist()
     if not groups:
         return {}
-    # Where the rows that are read stand in the table.
+    # The number in the table of each row that is read.
     places = np.concatenate([np.arange(starts[group], starts[group + 1]) for group in groups])
     rows: dict[int, Row] = {}
     num_read = 0
     for batch in read_rows(table, columns, row_groups=groups):
         here = places[num_read : num_read + batch.num_rows]
-        found = np.flatnonzero(np.isin(here, wanted))
-        taken = batch.take(pa.array(found)).to_pylist()
-        rows |= zip(here[found].tolist(), taken, strict=True)
+        inside = np.flatnonzero(np.isin(here, wanted))
+        values = batch.take(pa.array(inside)).to_pylist()
+        rows |= zip(here[inside].tolist(), values, strict=True)
         num_read += batch.num_rows
     return rows
 
@@ -179,7 +179,7 @@ def _row_group_rows(file: pq.ParquetFile, number: int) -> int:
 
 @dataclass(slots=True)
 class _Extent:
-    """What is known of a contig after the first reading; positions are 1-based."""
+    """The range of the scored rows of a contig; positions are 1-based."""
 
     num_rows: int
     first_pos: int
@@ -188,12 +188,14 @@ class _Extent:
 
 @dataclass(slots=True)
 class _FirstPass:
-    """Counts, extents, and the numbers of the rows to show."""
+    """Counts, ranges of contigs, and the numbers of the rows to show."""
 
     counts: Counts = field(default_factory=Counts)
     llr: Distribution = field(default_factory=Distribution)
     extents: dict[str, _Extent] = field(default_factory=dict)
-    num_pairs: dict[tuple[str, str], int] = field(default_factory=lambda: dict.fromkeys(_PAIRS, 0))
+    num_pairs: dict[tuple[str, str], int] = field(
+        default_factory=lambda: dict.fromkeys((_STRANDS, _INDELS), 0)
+    )
     examples: dict[str, list[int]] = field(default_factory=dict)
     _lowest: FloatArray = field(default_factory=lambda: np.empty(0))
     _lowest_rows: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -205,14 +207,14 @@ class _FirstPass:
         return rows
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Read some more rows."""
+        """Add more rows."""
         first_row = self.counts.alleles
         self.counts.add(batch)
         llr = _numbers(batch, "llr")
         is_scored = np.isfinite(llr)
         self.llr.add(llr[is_scored])
         self._add_extents(batch, is_scored)
-        for pair in _PAIRS:
+        for pair in self.num_pairs:
             self.num_pairs[pair] += int(_has_pair(batch, pair).sum())
         self._add_examples(batch, first_row)
         self._add_lowest(llr, is_scored, first_row)
@@ -265,13 +267,13 @@ class _FirstPass:
 
 
 class _SecondPass:
-    """Bins and samples, whose places the first reading has told."""
+    """Bins and samples, whose ranges are known from the first reading."""
 
     def __init__(self, first: _FirstPass) -> None:
         self.by_type: dict[str, int] = {}
         self.histogram = _empty_histogram(first.llr)
-        self.strands = PairSample(*_PAIRS[0], num_rows=first.num_pairs[_PAIRS[0]])
-        self.indels = PairSample(*_PAIRS[1], num_rows=first.num_pairs[_PAIRS[1]])
+        self.strands = PairSample(*_STRANDS, num_rows=first.num_pairs[_STRANDS])
+        self.indels = PairSample(*_INDELS, num_rows=first.num_pairs[_INDELS])
         by_size = sorted(first.extents, key=lambda name: -first.extents[name].num_rows)
         largest = set(by_size[:MOST_CONTIGS])
         self._extents = {name: one for name, one in first.extents.items() if name in largest}
@@ -289,7 +291,7 @@ class _SecondPass:
         self._minimums = np.full(self._starts[-1], np.inf)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Read some more rows."""
+        """Add more rows."""
         llr = _numbers(batch, "llr")
         is_scored = np.isfinite(llr)
         self._add_contigs(batch, llr, is_scored)
@@ -308,7 +310,7 @@ class _SecondPass:
     ) -> None:
         names, codes = _categories(batch, "contig")
         places = {name: place for place, name in enumerate(self._extents)}
-        # Of each category: where its bins start, how wide they are, and which is the first.
+        # For each contig of the batch: start of its bins, their width, number of the first one.
         table = np.full((len(names) + 1, 3), -1, dtype=np.int64)
         for code, name in enumerate(names):
             if name in places:
@@ -323,14 +325,14 @@ class _SecondPass:
         np.minimum.at(self._minimums, at, llr[inside])
 
     def contigs(self) -> list[ContigBins]:
-        """The bins of each contig that hold a row."""
-        found = []
+        """The bins of each contig that contain a row."""
+        contigs = []
         for place, (name, extent) in enumerate(self._extents.items()):
             width = self._width[name]
             of_contig = slice(self._starts[place], self._starts[place + 1])
             counts = self._counts[of_contig]
             used = np.flatnonzero(counts)
-            found.append(
+            contigs.append(
                 ContigBins(
                     contig=name,
                     num_rows=extent.num_rows,
@@ -341,11 +343,11 @@ class _SecondPass:
                     minimums=self._minimums[of_contig][used],
                 )
             )
-        return found
+        return contigs
 
 
 def _empty_histogram(llr: Distribution) -> Histogram | None:
-    """Bins that hold nearly all rows; a few far away do not make the others unreadable."""
+    """Bins for nearly all rows; a few extreme ones do not stretch the axis."""
     if not llr.count:
         return None
     low, high = llr.quantile(OUTER_SHARE), llr.quantile(1 - OUTER_SHARE)
@@ -370,7 +372,7 @@ def _types(batch: pa.RecordBatch, is_scored: npt.NDArray[np.bool_]) -> npt.NDArr
 
 
 def _has_pair(batch: pa.RecordBatch, pair: tuple[str, str]) -> npt.NDArray[np.bool_]:
-    """Rows that have both numbers; for ``llr_aligned`` those where it can differ from ``llr``."""
+    """Rows that have both numbers; for ``llr_aligned`` only rows where ``llr`` can differ."""
     both: npt.NDArray[np.bool_] = np.isfinite(_numbers(batch, pair[0])) & np.isfinite(
         _numbers(batch, pair[1])
     )
@@ -381,20 +383,20 @@ def _has_pair(batch: pa.RecordBatch, pair: tuple[str, str]) -> npt.NDArray[np.bo
 
 
 def _numbers(batch: pa.RecordBatch, name: str) -> FloatArray:
-    """A column of numbers, NaN where there is none."""
-    assert name in ALL_SCORE_COLUMNS  # noqa: S101 - the others are no numbers
+    """A column of numbers; NaN for a missing value."""
+    assert name in ALL_SCORE_COLUMNS  # noqa: S101 - other columns are not numbers
     values: FloatArray = batch.column(name).to_numpy(zero_copy_only=False)
     return values.astype(np.float64, copy=False)
 
 
 def _positions(batch: pa.RecordBatch) -> IntArray:
-    """The column ``pos``, 0 where there is none."""
+    """The column ``pos``; 0 for a missing value."""
     values: IntArray = pc.fill_null(batch.column("pos"), 0).to_numpy(zero_copy_only=False)
     return values
 
 
 def _categories(batch: pa.RecordBatch, name: str) -> tuple[list[str], IntArray]:
-    """The texts of a column, and the number of each row's text; -1 where it has none."""
+    """The distinct texts of a column, and the number of each row's text; -1 for a missing value."""
     return _encode(batch.column(name))
 
 

@@ -1,4 +1,4 @@
-"""Numbers and text from data as people read them: short, on one line, and without markup."""
+"""Numbers and texts from data for readers: short, on one line, and without markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_CHARACTERS: Final = 60
 MOST_BASES: Final = 24
 
 NOTHING: Final = "\N{EN DASH}"
-"""What stands where there is no value."""
+"""Text in place of a missing value."""
 
 MINUS: Final = "\N{MINUS SIGN}"
 
@@ -30,7 +30,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def decimal(value: float | None, digits: int = 3, *, zeros: bool = False) -> str:
-    """A number to some significant digits, zeros at its end if asked, with a true minus sign."""
+    """A number with some significant digits and a true minus sign; ``zeros`` keeps final zeros."""
     if value is None:
         return NOTHING
     is_large = 10**digits <= abs(value) < 1e15
@@ -39,14 +39,14 @@ def decimal(value: float | None, digits: int = 3, *, zeros: bool = False) -> str
 
 
 def fixed(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
-    """A number to some digits after the point, with a true minus sign."""
+    """A number with some digits after the point and a true minus sign."""
     if value is None:
         return NOTHING
     return f"{value:{'+' if sign else ''},.{digits}f}".replace("-", MINUS)
 
 
 def share(number: int, total: int) -> str:
-    """A part of a whole; never 0 % of something that is there, never 100 % of less than all."""
+    """A percentage; 0 % means exactly none, and 100 % means exactly all."""
     if not total:
         return NOTHING
     percent = 100 * number / total
@@ -57,24 +57,26 @@ def share(number: int, total: int) -> str:
     return f"{percent:.3g} %"
 
 
-def interval(
-    value: float | None, low: float | None, high: float | None, *, sign: bool = False
-) -> str:
-    """A figure and its interval: 0.873 [0.859, 0.891]."""
-    text = fixed(value, sign=sign)
+def format_interval(low: float | None, high: float | None, *, sign: bool = False) -> str:
+    """An interval: [0.859, 0.891]; empty if it is missing."""
     if low is None or high is None:
-        return text
-    return f"{text} [{fixed(low, sign=sign)}, {fixed(high, sign=sign)}]"
+        return ""
+    return f"[{fixed(low, sign=sign)}, {fixed(high, sign=sign)}]"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A value and its interval: 0.873 [0.859, 0.891]."""
+    return f"{fixed(value)} {format_interval(low, high)}".rstrip()
 
 
 def printable(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Text from data: what is invisible or turns the direction of reading is spelled out."""
+    """Text from data; characters that are invisible or change the text direction are escaped."""
     shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: most + 1])
     return shown if len(text) <= most else f"{shown[: most - 1]}…"
 
 
 def allele(text: str | None) -> str:
-    """An allele: a long one by its first bases and its length."""
+    """An allele; a long one is shown by its first bases and its length."""
     if text is None:
         return NOTHING
     if len(text) <= MOST_BASES:
@@ -83,7 +85,7 @@ def allele(text: str | None) -> str:
 
 
 def variant(row: Mapping[str, Any]) -> str:
-    """A row of a table by its variant, or by its record where there is none."""
+    """A row of a table as its variant, or as its record if it has no position."""
     if row["contig"] is None or row["pos"] is None:
         return f"record {row['record']}"
     place = f"{printable(row['contig'])}:{row['pos']}"
@@ -114,22 +116,22 @@ def listed(names: Sequence[str]) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """A name that a narrow column may break at its joints: missense_|variant,|intron_|variant."""
+    """A name that a narrow column may break: missense_|variant,|intron_|variant."""
     return Markup("<wbr>").join(re.split(r"(?<=[_,|/])", text))  # escapes each part
 
 
 def plot_text(text: str) -> str:
-    """Text from data for a figure, whose library reads tags and entities in it."""
+    """Text from data for a plot, escaped because plotly interprets tags and entities."""
     return html.escape(printable(text), quote=False)
 
 
 def code_marks(text: str) -> Markup:
-    """Text of our own, in which back quotes mark names: escaped, names as ``<code>``."""
+    """Text of this package in which back quotes mark names, as HTML with ``<code>``."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)))  # noqa: S704
 
 
 def script_json(value: Any) -> Markup:
-    """JSON for a ``<script>`` element: nothing in it can end the element or begin another one."""
+    """JSON for a ``<script>`` element, escaped so that it cannot end the element."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII: no U+2028 either
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,7 @@
-"""The step ``report``: apart, so that the others start without plotly and jinja2."""
+"""The step ``report``: the HTML report of a variant set.
+
+Only this module imports plotly and jinja2, so that the other steps start without them.
+"""
 
 import logging
 from pathlib import Path
@@ -10,16 +13,16 @@ logger = logging.getLogger(__name__)
 
 
 def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
-    """Write the page about a variant set.
+    """Write the HTML report of a variant set.
 
     Args:
         settings: The variant set and its scorings.
-        results: Folder of its results, with a folder for each scoring that holds the table and
-            ``run.json``, and where the set has labels what ``evaluate`` wrote.
+        results: Folder of the variant set, with a folder for each scoring. It contains the table
+            and ``run.json``, and the files of ``evaluate`` if the variant set has labels.
         out: The HTML file.
 
     Raises:
-        InputError: A file is missing or broken, or the page cannot be written.
+        InputError: A file is missing or broken, or the report cannot be written.
     """
     write_report(
         results,

@@ -431,3 +431,9 @@ def scores_schema() -> pa.Schema:
 def final_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
     """Schema of the result, which ``merge`` writes."""
     return make_schema(FINAL_COLUMNS, carry_fields)
+
+
+def carried_names(names: Iterable[str]) -> list[str]:
+    """Of the column names of a final table, those that are carried from the input, in order."""
+    own = {column.name for column in FINAL_COLUMNS}
+    return [name for name in names if name not in own]

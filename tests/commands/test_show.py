@@ -26,9 +26,9 @@ def test_a_table_is_described(tmp_path: Path):
         "too_long 1 1.0%",
         "scored 101 99.0%",
         "clipped 101 100.0%",
-        "least 0",
+        "lowest 0",
         "50% 50.1",
-        "greatest 100",
+        "highest 100",
     ):
         assert said in squeezed
     assert lines[-3].split()[:4] == ["contig", "pos", "ref", "alt"]

@@ -1,4 +1,4 @@
-"""Results of a variant set made by hand: tables, run.json, figures and the config that fits."""
+"""Results of a variant set made by hand: tables, run.json, metrics and a config for them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.genome.records import CarryField
+from evo2_tasks.layout import CURVES, METRICS
 from evo2_tasks.steps import report as report_task
 from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.table.parquet import write_table
@@ -181,8 +182,8 @@ def write_page(folder: Path, scorings: Sequence[str] = ("one",), **variant_set: 
             evaluate(
                 resolve_evaluate(config, "v"),
                 table=folder / scoring / "scores.parquet",
-                out=folder / scoring / "figures.parquet",
-                curves_file=folder / scoring / "curves.parquet",
+                out=folder / scoring / METRICS,
+                curves_file=folder / scoring / CURVES,
             )
     page = folder / "report.html"
     report_task.report(resolve_report(config, "v"), results=folder, out=page)

@@ -59,8 +59,8 @@ def delong_variance(labels: np.ndarray, *scores: np.ndarray) -> np.ndarray:
     return np.cov(of_positive) / labels.sum() + np.cov(of_negative) / (~labels).sum()
 
 
-def width(figure: Any) -> float:
-    return float(figure.high - figure.low)
+def width(result: Any) -> float:
+    return float(result.high - result.low)
 
 
 def test_the_interval_of_independent_rows_is_about_that_of_delong() -> None:
@@ -88,12 +88,12 @@ def test_intervals_cover_the_truth_at_their_rate_if_neighbours_are_drawn_togethe
         labels, scores, groups = make_neighbours(seed)
         for is_grouped in covered:
             drawn = groups if is_grouped else None
-            figure = estimate(
+            result = estimate(
                 AUROC, labels, scores, groups=drawn, resampling=Resampling(300, confidence=0.9)
             )
-            assert figure.low is not None
-            assert figure.high is not None
-            covered[is_grouped] += figure.low <= truth <= figure.high
+            assert result.low is not None
+            assert result.high is not None
+            covered[is_grouped] += result.low <= truth <= result.high
     # 250 binomial trials at 0.9 have a standard deviation of 0.019.
     assert 0.84 <= covered[True] / num <= 0.96
     assert covered[False] / num < 0.8  # each row for itself claims to know too much
@@ -116,25 +116,25 @@ def test_intervals_of_differences_cover_the_truth_at_their_rate() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_a_figure_says_what_it_rests_on(metric: Metric) -> None:
+def test_an_estimate_counts_its_rows_groups_and_draws(metric: Metric) -> None:
     labels, scores = make_rows(1)
     target = labels if metric.has_labels else labels + np.arange(200) / 1000
     scores[[3, 5, 8]] = np.nan
     groups = np.arange(200) // 2
-    figure = estimate(metric, target, scores, groups=groups, resampling=FEW)
+    result = estimate(metric, target, scores, groups=groups, resampling=FEW)
     keep = ~np.isnan(scores)
-    assert figure.value == metric.compute(target[keep], scores[keep])
-    assert figure.low is not None
-    assert figure.high is not None
-    assert figure.low < figure.value < figure.high
-    assert (figure.num_rows, figure.num_unscored, figure.num_groups) == (197, 3, 100)
-    assert (figure.num_resamples, figure.num_dropped, figure.reason) == (200, 0, "")
+    assert result.value == metric.compute(target[keep], scores[keep])
+    assert result.low is not None
+    assert result.high is not None
+    assert result.low < result.value < result.high
+    assert (result.num_rows, result.num_unscored, result.num_groups) == (197, 3, 100)
+    assert (result.num_resamples, result.num_dropped, result.reason) == (200, 0, "")
     if metric.has_labels:
-        assert figure.num_positive == labels[keep].sum()
-        assert figure.num_positive + figure.num_negative == 197
-        assert figure.prevalence == pytest.approx(labels[keep].mean())
+        assert result.num_positive == labels[keep].sum()
+        assert result.num_positive + result.num_negative == 197
+        assert result.prevalence == pytest.approx(labels[keep].mean())
     else:
-        assert figure.num_positive is figure.num_negative is figure.prevalence is None
+        assert result.num_positive is result.num_negative is result.prevalence is None
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -143,21 +143,21 @@ def test_draws_depend_on_the_seed_alone_and_not_on_their_pieces(
 ) -> None:
     labels, scores = make_rows(2)
     target = labels if metric.has_labels else labels + np.arange(200) / 1000
-    figure = estimate(metric, target, scores, resampling=FEW)
-    assert estimate(metric, target, scores, resampling=Resampling(200, seed=1)) != figure
+    result = estimate(metric, target, scores, resampling=FEW)
+    assert estimate(metric, target, scores, resampling=Resampling(200, seed=1)) != result
     monkeypatch.setattr(estimates, "BLOCK_NUMBERS", 1_000)
-    assert estimate(metric, target, scores, resampling=FEW) == figure
+    assert estimate(metric, target, scores, resampling=FEW) == result
 
 
 def test_the_order_of_rows_and_the_names_of_groups_do_not_count() -> None:
     labels, scores, groups = make_neighbours(1)
-    figure = estimate(AUROC, labels, scores, groups=groups, resampling=FEW)
+    result = estimate(AUROC, labels, scores, groups=groups, resampling=FEW)
     shuffled = np.random.default_rng(1).permutation(len(labels))
     names = np.array([f"site {group:04}" for group in groups])
     again = estimate(
         AUROC, labels[shuffled], scores[shuffled], groups=names[shuffled], resampling=FEW
     )
-    assert again == figure
+    assert again == result
 
 
 def test_a_wider_confidence_holds_the_narrower_one() -> None:
@@ -191,12 +191,12 @@ def test_pairs_within_strata_ignore_what_the_stratum_gives_away() -> None:
     strata = np.repeat(["coding", "tRNA", "control"], 200)
     labels = random.random(600) < np.select([strata == "tRNA", strata == "coding"], [0.5, 0.1], 0)
     composition = (strata == "tRNA") * 1.0
-    figure = estimate(AUROC, labels, composition, strata=strata, resampling=FEW)
-    assert (figure.value, figure.low, figure.high) == (0.5, 0.5, 0.5)
+    result = estimate(AUROC, labels, composition, strata=strata, resampling=FEW)
+    assert (result.value, result.low, result.high) == (0.5, 0.5, 0.5)
     assert auroc(labels, composition) > 0.7
     # The stratum without a positive row gives no pair, and is left out of the numbers.
-    assert figure.num_rows == 400
-    assert figure.num_groups == 400
+    assert result.num_rows == 400
+    assert result.num_groups == 400
     signal = labels + random.normal(size=600)
     difference = compare(AUROC, labels, signal, composition, strata=strata, resampling=FEW)
     assert difference.first == estimate(AUROC, labels, signal, strata=strata, resampling=FEW)
@@ -205,19 +205,19 @@ def test_pairs_within_strata_ignore_what_the_stratum_gives_away() -> None:
 
 def test_one_stratum_is_none() -> None:
     labels, scores = make_rows(1)
-    figure = estimate(AUROC, labels, scores, strata=np.zeros(200), resampling=FEW)
+    result = estimate(AUROC, labels, scores, strata=np.zeros(200), resampling=FEW)
     plain = estimate(AUROC, labels, scores, resampling=FEW)
-    assert figure.value == pytest.approx(plain.value)
-    assert (figure.low, figure.high) == (plain.low, plain.high)
+    assert result.value == pytest.approx(plain.value)
+    assert (result.low, result.high) == (plain.low, plain.high)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 @pytest.mark.parametrize("num", [0, 7])
 def test_nothing_scored_is_a_reason(metric: Metric, num: int) -> None:
     target = np.zeros(num, dtype=bool if metric.has_labels else float)
-    figure = estimate(metric, target, np.full(num, np.nan))
-    assert (figure.value, figure.low, figure.num_rows, figure.num_unscored) == (None, None, 0, num)
-    assert figure.reason == "no labelled row has a score"
+    result = estimate(metric, target, np.full(num, np.nan))
+    assert (result.value, result.low, result.num_rows, result.num_unscored) == (None, None, 0, num)
+    assert result.reason == "no labelled row has a score"
     difference = compare(metric, target, np.ones(num), np.full(num, np.nan))
     assert (difference.value, difference.low) == (None, None)
     assert difference.reason == "no labelled row has a score"
@@ -229,45 +229,45 @@ def test_nothing_scored_is_a_reason(metric: Metric, num: int) -> None:
 )
 def test_one_class_is_a_reason(labels: list[bool], reason: str) -> None:
     for metric in (AUROC, AVERAGE_PRECISION, sensitivity_at(0.9)):
-        figure = estimate(metric, labels, np.arange(6))
-        assert (figure.value, figure.low, figure.high, figure.reason) == (None, None, None, reason)
-        assert figure.num_positive == sum(labels)
+        result = estimate(metric, labels, np.arange(6))
+        assert (result.value, result.low, result.high, result.reason) == (None, None, None, reason)
+        assert result.num_positive == sum(labels)
     within = estimate(AUROC, labels, np.arange(6), strata=np.arange(6) // 2)
     assert within.reason == "no group has scored rows of both classes"
 
 
 def test_a_lone_positive_row_has_a_value_and_no_interval() -> None:
-    figure = estimate(AUROC, [True] + [False] * 9, np.arange(10.0))
-    assert (figure.value, figure.low, figure.high) == (0, None, None)
-    assert figure.reason == "the positive rows are of one cluster: no interval"
+    result = estimate(AUROC, [True] + [False] * 9, np.arange(10.0))
+    assert (result.value, result.low, result.high) == (0, None, None)
+    assert result.reason == "no interval: all positive rows are in one cluster"
 
 
 def test_ten_variants_have_an_interval_and_say_how_many_draws_had_one_class() -> None:
     labels = np.array([True, True] + [False] * 8)
-    figure = estimate(AUROC, labels, np.array([5, 3, 1, 2, 3, 4, 0, 1, 2, 2.0]))
-    assert figure.low is not None
-    assert figure.reason == ""
-    assert figure.num_resamples + figure.num_dropped == 2_000
+    result = estimate(AUROC, labels, np.array([5, 3, 1, 2, 3, 4, 0, 1, 2, 2.0]))
+    assert result.low is not None
+    assert result.reason == ""
+    assert result.num_resamples + result.num_dropped == 2_000
     # Neither of the two positive rows is drawn with probability 0.8 to the tenth, 0.107.
-    assert 160 < figure.num_dropped < 270
+    assert 160 < result.num_dropped < 270
 
 
 def test_ties_throughout_are_one_half() -> None:
     labels, _ = make_rows(1, 40)
-    figure = estimate(AUROC, labels, np.zeros(40), resampling=FEW)
-    assert (figure.value, figure.low, figure.high) == (0.5, 0.5, 0.5)
+    result = estimate(AUROC, labels, np.zeros(40), resampling=FEW)
+    assert (result.value, result.low, result.high) == (0.5, 0.5, 0.5)
 
 
 def test_no_draws_no_interval() -> None:
     labels, scores = make_rows(1)
-    figure = estimate(AUROC, labels, scores, resampling=Resampling(0))
-    assert figure.value == auroc(labels, scores)
-    assert (figure.low, figure.reason) == (None, "no resamples were asked for: no interval")
+    result = estimate(AUROC, labels, scores, resampling=Resampling(0))
+    assert result.value == auroc(labels, scores)
+    assert (result.low, result.reason) == (None, "no interval: the number of resamples is 0")
 
 
 def test_a_target_number_that_is_missing_counts_as_unscored() -> None:
-    figure = estimate(SPEARMAN, [1, 2, np.nan, 4], [1, 2, 3, 5], resampling=FEW)
-    assert (figure.value, figure.num_rows, figure.num_unscored) == (1, 3, 1)
+    result = estimate(SPEARMAN, [1, 2, np.nan, 4], [1, 2, 3, 5], resampling=FEW)
+    assert (result.value, result.num_rows, result.num_unscored) == (1, 3, 1)
 
 
 def test_arrays_that_do_not_fit_are_errors() -> None:

@@ -124,7 +124,7 @@ def test_tables_are_joined_by_variant_and_their_sign_is_turned(
     assert find(written, "mini-2k forward and reverse", "all", "spearman")["value"] == 1
 
 
-def test_baselines_that_need_no_training_have_their_known_figures(written: dict) -> None:
+def test_baselines_that_need_no_training_have_their_known_metrics(written: dict) -> None:
     assert find(written, LOCUS, "all")["value"] == pytest.approx(0.824, abs=0.0005)
     assert find(written, LOCUS, "within classes")["value"] == 0.5
     assert find(written, MITOTIP, "tRNA")["value"] == pytest.approx(0.983, abs=0.0005)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.labels import read_labelled_rows, variant_type
+from evo2_tasks.evaluation.labels import read_labelled_rows
 from evo2_tasks.evaluation.selection import LabelSettings, review_stars
 
 CLINVAR = LabelSettings(
@@ -151,9 +151,9 @@ def test_nothing_labelled_is_no_rows(tmp_path: Path) -> None:
     table = write(tmp_path / "t", [{"CLNSIG": ["Affects"], "CADD": 1.0}, {"CLNSIG": []}])
     rows = read_labelled_rows(table, CLINVAR, groups=["contig"], baselines={"CADD": "high"})
     assert len(rows) == 0
-    assert rows.why_none == (
+    assert rows.why_no_metrics == (
         "no row is labelled: no row has Pathogenic, Likely_pathogenic, Benign or Likely_benign in "
-        "CLNSIG; CLNSIG holds Affects (1)"
+        "CLNSIG; the values of CLNSIG are Affects (1)"
     )
     assert rows.left_out == {"another value": 1, "no value": 1}
 
@@ -192,9 +192,9 @@ def test_each_row_without_a_label_is_counted_once_by_its_first_reason(tmp_path: 
     }
     assert len(rows) + sum(rows.left_out.values()) == 7
     # The one that is positive has another consequence.
-    assert rows.why_none == (
-        "no labelled row is positive: of 1 with Pathogenic or Likely_pathogenic in CLNSIG, where "
-        "MC left out 1; MC holds missense (4), nonsense (3)"
+    assert rows.why_no_metrics == (
+        "no labelled row is positive: of 1 row with Pathogenic or Likely_pathogenic in CLNSIG, "
+        "'where MC' leaves out 1; the values of MC are missense (4), nonsense (3)"
     )
 
 
@@ -204,20 +204,21 @@ def test_each_row_without_a_label_is_counted_once_by_its_first_reason(tmp_path: 
         (
             {"MC": ("Missense",)},
             None,
-            "no row is labelled: of 3 with a label in CLNSIG, where MC left out 3; MC holds "
-            "missense (2), nonsense (1): did you mean missense? Upper and lower case count",
+            "no row is labelled: of 3 rows with a label in CLNSIG, 'where MC' leaves out 3; the "
+            "values of MC are missense (2), nonsense (1): did you mean missense? Values are "
+            "case-sensitive",
         ),
         (
             {"MC": ("nonsense",)},
             4,
-            "no row is labelled: of 3 with a label in CLNSIG, where MC left out 2 and "
-            "min_review_stars left out 1; MC holds missense (2), nonsense (1)",
+            "no row is labelled: of 3 rows with a label in CLNSIG, 'where MC' leaves out 2 and "
+            "'min_review_stars' leaves out 1; the values of MC are missense (2), nonsense (1)",
         ),
         (
             {"GENE": ("BRCA1",)},
             None,
-            "no row is labelled: of 3 with a label in CLNSIG, where GENE left out 3; GENE has no "
-            "value in any row",
+            "no row is labelled: of 3 rows with a label in CLNSIG, 'where GENE' leaves out 3; GENE "
+            "has no value in any row",
         ),
     ],
 )
@@ -232,7 +233,7 @@ def test_what_a_restriction_removed_is_said(
     label = LabelSettings(
         "CLNSIG", CLINVAR.positive, CLINVAR.negative, where=where, min_review_stars=stars
     )
-    assert read_labelled_rows(write(tmp_path / "t", rows), label).why_none == said
+    assert read_labelled_rows(write(tmp_path / "t", rows), label).why_no_metrics == said
 
 
 def test_values_of_another_case_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -240,36 +241,37 @@ def test_values_of_another_case_are_named(tmp_path: Path, caplog: pytest.LogCapt
     rows = [{"CLNSIG": ["pathogenic"]}, {"CLNSIG": ["pathogenic"]}, {"CLNSIG": ["Benign"]}, *many]
     found = read_labelled_rows(write(tmp_path / "t", rows), CLINVAR)
     assert len(found) == 1
-    assert found.why_none.startswith(
-        "no labelled row is positive: no row has Pathogenic or Likely_pathogenic in CLNSIG; CLNSIG "
-        "holds pathogenic (2), Benign (1), value_0 (1)"
+    assert found.why_no_metrics.startswith(
+        "no labelled row is positive: no row has Pathogenic or Likely_pathogenic in CLNSIG; the "
+        "values of CLNSIG are pathogenic (2), Benign (1), value_0 (1)"
     )
-    assert found.why_none.endswith(
-        "value_5 (1) and 14 more: did you mean pathogenic? Upper and lower case count"
+    assert found.why_no_metrics.endswith(
+        "value_5 (1) and 14 more: did you mean pathogenic? Values are case-sensitive"
     )
     assert not caplog.text  # once is enough
     rows.append({"CLNSIG": ["Likely_pathogenic"]})
-    assert not read_labelled_rows(write(tmp_path / "u", rows), CLINVAR).why_none
-    assert "no row has Pathogenic in CLNSIG, but pathogenic: upper and lower case" in caplog.text
+    assert not read_labelled_rows(write(tmp_path / "u", rows), CLINVAR).why_no_metrics
+    assert "no row has Pathogenic in CLNSIG, but some rows have pathogenic: values" in caplog.text
 
 
 def test_numbers_that_are_not_there_are_said(tmp_path: Path) -> None:
     label = LabelSettings("F", harmful="low", where={"MC": ("a",)})
     table = write(tmp_path / "t", [{"F": float("nan"), "MC": "a"}, {"F": None, "MC": "b"}])
-    assert read_labelled_rows(table, label).why_none == (
+    assert read_labelled_rows(table, label).why_no_metrics == (
         "no row is labelled: no row has a number in F"
     )
     table = write(tmp_path / "u", [{"F": 1.0, "MC": "b"}, {"F": None, "MC": "a"}])
-    assert read_labelled_rows(table, label).why_none == (
-        "no row is labelled: of 1 with a number in F, where MC left out 1; MC holds b (1), a (1)"
+    assert read_labelled_rows(table, label).why_no_metrics == (
+        "no row is labelled: of 1 row with a number in F, 'where MC' leaves out 1; the values "
+        "of MC are b (1), a (1)"
     )
 
 
 def test_messages_hold_no_control_characters(tmp_path: Path) -> None:
     table = write(tmp_path / "t", [{"CLNSIG": ["bad\n\x1b[31m"]}])
-    why_none = read_labelled_rows(table, CLINVAR).why_none
-    assert "bad\\n\\x1b" in why_none
-    assert why_none.isprintable()
+    why_no_metrics = read_labelled_rows(table, CLINVAR).why_no_metrics
+    assert "bad\\n\\x1b" in why_no_metrics
+    assert why_no_metrics.isprintable()
 
 
 def test_a_definition_says_all_that_counts() -> None:
@@ -314,24 +316,3 @@ def test_rows_are_drawn_by_position_or_by_a_field(tmp_path: Path) -> None:
 def test_one_strand_has_no_scores_of_strands(tmp_path: Path) -> None:
     table = write(tmp_path / "t", [{"CLNSIG": ["Benign"], "llr_rev": None}])
     assert set(read_labelled_rows(table, CLINVAR).scores) == {"llr", "llr_aligned"}
-
-
-@pytest.mark.parametrize(
-    ("ref", "alt", "kind"),
-    [
-        ("A", "C", "snv"),
-        ("TAG", "TCG", "snv"),
-        ("AC", "GT", "mnv"),
-        ("A", "AT", "insertion"),
-        ("AA", "AAA", "insertion"),
-        ("CTT", "C", "deletion"),
-        ("CAG", "TT", "indel"),
-        ("A", "<DEL>", "symbolic"),
-        ("A", "*", "symbolic"),
-        ("A", ".", "symbolic"),
-        ("A", "A]c:5]", "symbolic"),
-        ("A", "A.", "symbolic"),
-    ],
-)
-def test_types_are_of_what_changes(ref: str, alt: str, kind: str) -> None:
-    assert variant_type(ref, alt) == kind

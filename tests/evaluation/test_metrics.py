@@ -185,7 +185,7 @@ def test_a_score_without_worth_gives_one_half_and_the_prevalence() -> None:
         ([1, 0], [1.0, 2.0], "booleans"),
     ],
 )
-def test_what_gives_no_figure_is_said(labels: list, scores: list, message: str) -> None:
+def test_undefined_metrics_are_errors(labels: list, scores: list, message: str) -> None:
     for compute in (auroc, average_precision):
         with pytest.raises(ValueError, match=message):
             compute(labels, scores)
@@ -196,7 +196,7 @@ def test_no_correlation_with_a_constant_or_a_lone_row() -> None:
         spearman([1, 2, 3], [5, 5, 5])
     with pytest.raises(ValueError, match="all target numbers are equal"):
         spearman([1, 1, 1], [5, 6, 7])
-    with pytest.raises(ValueError, match="one row only"):
+    with pytest.raises(ValueError, match="only one row"):
         spearman([1], [5])
 
 

@@ -11,6 +11,7 @@ from evo2_tasks.genome.alleles import (
     rotate_left,
     text_status,
     trim,
+    variant_type,
 )
 
 
@@ -122,3 +123,24 @@ def test_shifts_are_those_of_one_base_at_a_time(
     shift = count_left_shift(fetch, position, unit, position)
     assert shift == position - here
     assert rotate_left(unit, shift) == "".join(moved)
+
+
+@pytest.mark.parametrize(
+    ("ref", "alt", "kind"),
+    [
+        ("A", "C", "snv"),
+        ("TAG", "TCG", "snv"),
+        ("AC", "GT", "mnv"),
+        ("A", "AT", "insertion"),
+        ("AA", "AAA", "insertion"),
+        ("CTT", "C", "deletion"),
+        ("CAG", "TT", "indel"),
+        ("A", "<DEL>", "symbolic"),
+        ("A", "*", "symbolic"),
+        ("A", ".", "symbolic"),
+        ("A", "A]c:5]", "symbolic"),
+        ("A", "A.", "symbolic"),
+    ],
+)
+def test_types_are_of_what_changes(ref: str, alt: str, kind: str) -> None:
+    assert variant_type(ref, alt) == kind

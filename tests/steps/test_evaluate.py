@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_evaluate, resolve_split
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.schema import curves_schema, figures_schema
+from evo2_tasks.evaluation.schema import curves_schema, metrics_schema
 from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.steps.split import split
 from tests.steps.test_steps import GENOME, run_steps, write_config
@@ -92,15 +92,15 @@ def measure(tmp_path: Path, variants: bytes, **settings: Any) -> pd.DataFrame:
     config["variant_sets"]["v"] |= settings
     checked = load_config(config)
     table = run_steps(checked, tmp_path)
-    out, curves = tmp_path / "figures.parquet", tmp_path / "curves.parquet"
+    out, curves = tmp_path / "metrics.parquet", tmp_path / "curves.parquet"
     evaluate(resolve_evaluate(checked, "v"), table=table, out=out, curves_file=curves)
-    assert pq.read_schema(out).equals(figures_schema())
+    assert pq.read_schema(out).equals(metrics_schema())
     assert pq.read_schema(curves).equals(curves_schema())
     return pd.read_parquet(out)
 
 
-def auroc(figures: pd.DataFrame, **wanted: str) -> pd.Series:
-    found = figures[(figures["metric"] == "auroc") & figures["minus"].isna()]
+def auroc(metrics: pd.DataFrame, **wanted: str) -> pd.Series:
+    found = metrics[(metrics["metric"] == "auroc") & metrics["minus"].isna()]
     for name, value in ({"score": "llr", "subset": "all"} | wanted).items():
         found = found[found[name] == value]
     assert len(found) == 1
@@ -109,13 +109,13 @@ def auroc(figures: pd.DataFrame, **wanted: str) -> pd.Series:
 
 def test_the_file_of_clinvar_needs_two_lines(tmp_path: Path) -> None:
     variants, rows = make_clinvar()
-    figures = measure(tmp_path, variants, labels=CLINVAR, groups=["MC"])
+    metrics = measure(tmp_path, variants, labels=CLINVAR, groups=["MC"])
     labelled = rows[rows["is_positive"].notna()]
     # The stand-in's scores are the number of the record.
     expected = roc_auc_score(labelled["is_positive"].astype(bool), -labelled["record"])
-    assert auroc(figures)["value"] == pytest.approx(expected)
-    assert auroc(figures)["num_rows"] == len(labelled)
-    groups = set(figures.loc[figures["subset"] == "group", "group"])
+    assert auroc(metrics)["value"] == pytest.approx(expected)
+    assert auroc(metrics)["num_rows"] == len(labelled)
+    groups = set(metrics.loc[metrics["subset"] == "group", "group"])
     assert groups == {
         "missense_variant",
         "synonymous_variant",
@@ -127,23 +127,23 @@ def test_the_file_of_clinvar_needs_two_lines(tmp_path: Path) -> None:
 def test_the_file_of_clinvar_is_restricted_by_consequence_and_stars(tmp_path: Path) -> None:
     variants, rows = make_clinvar()
     label = CLINVAR["CLNSIG"] | {"where": {"MC": ["missense_variant"]}, "min_review_stars": 2}
-    figures = measure(tmp_path, variants, labels={"CLNSIG": label}, baselines={"AF_EXAC": "low"})
+    metrics = measure(tmp_path, variants, labels={"CLNSIG": label}, baselines={"AF_EXAC": "low"})
     labelled = rows[
         rows["is_positive"].notna()
         & (rows["stars"] >= 2)
         & rows["consequence"].str.contains("missense")
     ]
-    found = auroc(figures)
+    found = auroc(metrics)
     assert found["num_rows"] == len(labelled) > 20
     assert found["num_positive"] == labelled["is_positive"].sum()
-    assert auroc(figures, score="AF_EXAC")["num_rows"] == len(labelled)
+    assert auroc(metrics, score="AF_EXAC")["num_rows"] == len(labelled)
 
 
 def test_two_labels_stand_in_one_file(tmp_path: Path) -> None:
     variants, _ = make_clinvar()
-    figures = measure(tmp_path, variants, labels=CLINVAR | {"AF_EXAC": {"harmful": "low"}})
-    assert set(figures["label"]) == {"CLNSIG", "AF_EXAC"}
-    of_number = figures[(figures["label"] == "AF_EXAC") & (figures["metric"] == "spearman")]
+    metrics = measure(tmp_path, variants, labels=CLINVAR | {"AF_EXAC": {"harmful": "low"}})
+    assert set(metrics["label"]) == {"CLNSIG", "AF_EXAC"}
+    of_number = metrics[(metrics["label"] == "AF_EXAC") & (metrics["metric"] == "spearman")]
     assert set(of_number.loc[of_number["subset"] == "all", "score"]) >= {"llr"}
 
 
@@ -192,8 +192,8 @@ def test_a_field_that_is_only_carried_may_lack_its_definition(
 def test_numbers_that_the_header_calls_text_are_numbers(tmp_path: Path) -> None:
     variants, _ = make_clinvar()
     text = variants.replace(b"ID=AF_EXAC,Number=1,Type=Float", b"ID=AF_EXAC,Number=.,Type=String")
-    figures = measure(tmp_path, text, labels=CLINVAR, baselines={"AF_EXAC": "low"})
-    assert auroc(figures, score="AF_EXAC")["num_rows"] > 100
+    metrics = measure(tmp_path, text, labels=CLINVAR, baselines={"AF_EXAC": "low"})
+    assert auroc(metrics, score="AF_EXAC")["num_rows"] > 100
 
 
 def test_no_labels_is_one_line(tmp_path: Path) -> None:

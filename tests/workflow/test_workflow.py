@@ -198,7 +198,7 @@ def from_windows(name: str, scoring: str) -> list[str]:
 
 
 def with_reports(jobs: list[str]) -> list[str]:
-    """The jobs, and the report of each variant set whose tables or figures they make, sorted."""
+    """The jobs, and the report of each variant set whose tables or metrics they make, sorted."""
     made = [re.match(r"(?:Merging the scores|Evaluating): (\w+),", job) for job in jobs]
     reports = {f"Writing the report of {found[1]}" for found in made if found}
     return sorted([*jobs, *reports])

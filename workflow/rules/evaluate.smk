@@ -3,7 +3,7 @@ rule evaluate:
     input:
         table="<results>/{variant_set}/{scoring}/scores.parquet",
     output:
-        figures="<results>/{variant_set}/{scoring}/figures.parquet",
+        metrics="<results>/{variant_set}/{scoring}/metrics.parquet",
         curves="<results>/{variant_set}/{scoring}/curves.parquet",
     log:
         "<logs>/evaluate/{variant_set}/{scoring}.log",
@@ -22,4 +22,4 @@ rule evaluate:
     shell:
         "printf '%s' {params.config:q} | evo2-tasks evaluate --config - --log {log:q}"
         " --variant-set {wildcards.variant_set:q} --table {input.table:q}"
-        " --out {output.figures:q} --curves {output.curves:q}"
+        " --out {output.metrics:q} --curves {output.curves:q}"

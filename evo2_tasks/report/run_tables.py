@@ -1,0 +1,148 @@
+"""Tables about the run: settings and versions, time and memory of each shard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from evo2_tasks.layout import RUN
+from evo2_tasks.report.blocks import LONG, NAME, NUMBER, TEXT, Cell, Table, number_cell
+from evo2_tasks.report.evidence import Evidence
+from evo2_tasks.report.words import NOTHING, count, counted, decimal, printable, value_text
+
+SIGNATURE_NAMES: Final = {
+    "weights": "digest of the weights (SHA-256)",
+    "reference": "digest of the reference (GA4GH seqcol)",
+    "dtype": "data type",
+    "fp8": "FP8",
+    "prepend_bos": "BOS token at the start of each window",
+    "scores_version": "version of the score definitions",
+}
+
+MOST_SHARDS: Final = 1_000
+MOST_VALUES: Final = 20
+"""Most distinct values of a fact that are listed; the most frequent come first."""
+
+
+def tabulate_provenance(evidence: Sequence[Evidence]) -> Table:
+    """Tabulate settings, versions and devices, with a column for each scoring."""
+    facts = [describe_run(one) for one in evidence]
+    names = dict.fromkeys(name for of_scoring in facts for name in of_scoring)
+    rows = [
+        [Cell(printable(name)), *(Cell(printable(fact.get(name, NOTHING), 200)) for fact in facts)]
+        for name in names
+    ]
+    columns = [("", NAME), *((one.scoring, LONG) for one in evidence)]
+    return Table("Settings and versions", columns, rows, is_sortable=False)
+
+
+def describe_run(one: Evidence) -> dict[str, str]:
+    """The settings, versions and devices of a scoring, by the name of each fact."""
+    signature = dict(one.provenance.signature)
+    scoring = signature.pop("scoring", {})
+    variants = one.run.get("variants") or {}
+    facts = {
+        "model": value_text(one.provenance.model),
+        "variants": value_text(variants.get("variants")),
+        "records of the input": _fact(variants.get("records")),
+        "regions": value_text(variants.get("regions") or "all"),
+    }
+    for key in [*SIGNATURE_NAMES, *signature]:
+        if key in signature:
+            facts[SIGNATURE_NAMES.get(key, key)] = _fact(signature[key])
+    if isinstance(scoring, Mapping):
+        facts |= {key: _fact(scoring[key]) for key in scoring if key not in signature}
+    facts["evo2-tasks"] = value_text(one.provenance.version)
+    for key, name in {
+        "device": "devices", "node": "nodes", "cpu_capability": "CPU capability",
+        "threads": "threads", "python": "python", "torch": "torch", "transformers": "transformers",
+    }.items():  # fmt: skip
+        facts[name] = _count_values(shard[key] for shard in one.shards if key in shard)
+    for key, name in {"windows_run": "windows run", "tokens_run": "tokens run"}.items():
+        facts[name] = _fact(one.run.get(key))
+    verification = one.run.get("verification")
+    if verification is not None:
+        facts |= _flatten("verification", verification)
+    return facts
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return count(value)
+    return value if isinstance(value, str) else value_text(value)
+
+
+def _flatten(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {name: _fact(value)}
+    facts: dict[str, str] = {}
+    for key, inner in value.items():
+        facts |= _flatten(f"{name}: {key}", inner)
+    return facts
+
+
+def _count_values(values: Iterable[Any]) -> str:
+    """The distinct values; if there are several, with the number of shards of each."""
+    counts = Counter(map(_fact, values))
+    if len(counts) == 1:
+        return next(iter(counts))
+    texts = [
+        f"{value} ({counted(number, 'shard')})" for value, number in counts.most_common(MOST_VALUES)
+    ]
+    if len(counts) > len(texts):
+        texts.append(f"{count(len(counts) - len(texts))} more")
+    return "; ".join(texts) or NOTHING
+
+
+def describe_mixed_devices(one: Evidence) -> str:
+    """Which kinds of device the shards ran on; empty if there is only one kind."""
+    devices = [shard["device_class"] for shard in one.shards if "device_class" in shard]
+    if len({str(device) for device in devices}) < 2:
+        return ""
+    kinds = printable(_count_values(devices), 200)
+    return (
+        f"{one.scoring}: the shards ran on different kinds of device: {kinds}. "
+        "Scores of different devices can differ within the documented tolerance."
+    )
+
+
+def tabulate_shards(one: Evidence) -> Table:
+    """Tabulate time and memory of each scoring job."""
+    has_device_memory = any("peak_device_memory_mb" in shard for shard in one.shards)
+    columns = [
+        ("shard", TEXT), ("device", TEXT), ("node", TEXT), ("seconds", NUMBER),
+        ("seconds for loading", NUMBER), ("windows", NUMBER), ("tokens", NUMBER),
+        ("tokens/s", NUMBER), ("peak memory, MB", NUMBER),
+        *([("peak device memory, MB", NUMBER)] if has_device_memory else []),
+    ]  # fmt: skip
+    keys = ["wall_s", "load_s", "windows_run", "tokens_run", "rate", "peak_memory_mb"]
+    keys += ["peak_device_memory_mb"] if has_device_memory else []
+    rows = []
+    for shard in one.shards[:MOST_SHARDS]:
+        values = dict(shard)
+        wall_s, tokens = (_as_number(shard.get(key)) for key in ("wall_s", "tokens_run"))
+        if wall_s and tokens is not None:
+            values["rate"] = tokens / wall_s
+        numbers = [_as_number(values.get(key)) for key in keys]
+        rows.append(
+            [
+                *(Cell(value_text(shard.get(key))) for key in ("shard", "device", "node")),
+                *(number_cell(number, _cost(number)) for number in numbers),
+            ]
+        )
+    num_more = len(one.shards) - len(rows)
+    return Table(
+        f"Time and memory by shard, {one.scoring}", columns, rows,
+        note=f"{RUN} lists {counted(num_more, 'more shard')}." if num_more else "",
+    )  # fmt: skip
+
+
+def _as_number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _cost(number: float | None) -> str:
+    if number is None:
+        return NOTHING
+    return count(round(number)) if abs(number) >= 100 else decimal(number)
