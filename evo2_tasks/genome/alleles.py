@@ -123,8 +123,8 @@ def variant_type(ref: str, alt: str) -> str:
     """
     if not (ref + alt).isalpha():
         return "symbolic"
-    edit = trim(0, ref, alt) if ref != alt else Edit(0, "", "")
-    match len(edit.ref), len(edit.alt):
+    changed = trim(0, ref, alt) if ref != alt else TrimmedAllele(0, "", "")
+    match len(changed.ref), len(changed.alt):
         case (1, 1):
             return "snv"
         case (0, _):

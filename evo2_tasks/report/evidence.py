@@ -73,8 +73,8 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
     for name, command in WRITERS.items():
         if not (folder / name).exists() and (has_labels or command != "evaluate"):
             raise InputError(
-                f"{shown_path(folder / name)}: does not exist. `{command}` writes it: run "
-                f"that for {scoring} first."
+                f"{shown_path(folder / name)}: does not exist. Run `{command}` for the "
+                f"scoring {scoring} first."
             )
     table = summarize_table(folder / TABLE)
     run = read_json(folder / RUN)

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from evo2_tasks.report.words import decimal
-from tests.evaluation.build import LABELS, make_columns, read_frame, without_scores, write_page, write_scoring
+from tests.evaluation.build import (
+    LABELS,
+    make_columns,
+    read_frame,
+    without_scores,
+    write_page,
+    write_scoring,
+)
 from tests.report.page import names_of, plots_of, read_page, rows_of
 
 
@@ -171,7 +178,10 @@ def test_the_label_is_described_with_the_rows_left_out(tmp_path: Path) -> None:
 def test_the_headline_lists_the_types_that_it_mixes(tmp_path: Path) -> None:
     columns = make_columns(600)
     write_scoring(tmp_path / "one", columns)
-    assert "all types of variants together; by type: snv 0." in read_page(write_page(tmp_path, **LABELS)).text()
+    assert (
+        "all types of variants together; by type: snv 0."
+        in read_page(write_page(tmp_path, **LABELS)).text()
+    )
     columns |= {"ref": ["A"] * 600, "alt": ["C"] * 600}
     write_scoring(tmp_path / "two", columns)
     assert "all types of" not in read_page(write_page(tmp_path, ["two"], **LABELS)).text()

@@ -11,11 +11,20 @@ from sklearn.metrics import roc_auc_score
 
 from evo2_tasks.config.resolve import resolve_report
 from evo2_tasks.errors import InputError
+from evo2_tasks.layout import CURVES, METRICS
 from evo2_tasks.report.words import fixed
 from evo2_tasks.steps import report as report_task
-from tests.evaluation.build import LABELS, make_columns, make_config, read_frame, without_scores, write_page, write_run, write_scoring
+from tests.evaluation.build import (
+    LABELS,
+    make_columns,
+    make_config,
+    read_frame,
+    without_scores,
+    write_page,
+    write_run,
+    write_scoring,
+)
 from tests.report.page import plots_of, read_page, rows_of
-from evo2_tasks.layout import CURVES, METRICS
 
 
 def test_the_headline_is_the_auroc_of_scikit_learn(folder: Path, page: Path) -> None:

@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def take(columns: Columns, keep: list[int]) -> Columns:
-    """Some of the rows, in this order, numbered anew."""
+    """Some of the rows, in this order, numbered again from 0."""
     taken = {name: [values[row] for row in keep] for name, values in columns.items()}
     return taken | {"record": list(range(len(keep)))}
 
@@ -139,7 +139,9 @@ def test_codons_are_as_good_as_substitutions(tmp_path: Path) -> None:
     ("name", "is_saturated"),
     [("all", True), ("most", True), ("fewer", False), ("short", False), ("apart", False)],
 )
-def test_what_is_no_saturation_is_not_shown(tmp_path: Path, name: str, is_saturated: bool) -> None:
+def test_regions_that_are_not_saturated_are_not_shown(
+    tmp_path: Path, name: str, is_saturated: bool
+) -> None:
     last = FEWEST_POSITIONS - 1 if name == "short" else 40
     columns = saturated_columns([("chr1", 1, last)])
     columns["llr"] = [-1.0] * len(columns["pos"])
@@ -161,12 +163,15 @@ def test_an_ordinary_table_has_no_stretch(tmp_path: Path) -> None:
     assert found == Saturation([], 0, 0)
 
 
-def test_the_page_shows_and_tells_them(tmp_path: Path) -> None:
+def test_the_page_shows_and_describes_them(tmp_path: Path) -> None:
     write_scoring(tmp_path / "one", saturated_columns([("chr1", 3_001, 3_700)]))
     page = write_page(tmp_path).read_text()
     section = re.findall(r'<section id="saturation".*?</section>', page, re.DOTALL)[0]
     assert section.count("<figure") == MOST_STRETCHES
-    assert "Shown are the 8 stretches with the lowest mean llr, of 12 with 700 positions" in section
+    assert (
+        "the 8 stretches with the lowest mean llr, out of 12 stretches with 700 positions"
+        in section
+    )
     frame = read_frame(tmp_path / "one" / "scores.parquet")
     captions = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", section)
     titles = re.findall(r"chr1:([\d,]+) to ([\d,]+), one</div>", section)
@@ -174,10 +179,12 @@ def test_the_page_shows_and_tells_them(tmp_path: Path) -> None:
         first, last = (int(end.replace(",", "")) for end in ends)
         rows = frame[frame["pos"].between(first, last)]
         lowest = rows.loc[rows["llr"].idxmin()]
-        told = f"{lowest['pos']:,} {lowest['ref']}&gt;{lowest['alt']} ({decimal(lowest['llr'])})"
-        assert f"the lowest of all is {told}" in caption
+        lowest_llr = (
+            f"{lowest['pos']:,} {lowest['ref']}&gt;{lowest['alt']} ({decimal(lowest['llr'])})"
+        )
+        assert f"The lowest llr is that of {lowest_llr}" in caption
         means = rows.groupby("pos")["llr"].mean()
-        assert f"Lowest in the mean is {means.idxmin():,} " in caption
+        assert f"The position with the lowest mean is {means.idxmin():,} " in caption
         assert caption.startswith(f"{last - first + 1} positions, mean llr ")
 
 
@@ -217,7 +224,7 @@ def as_deuteranope(color: str) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colours_of_the_two_signs_are_told_apart_by_everybody(scheme: str) -> None:
+def test_everybody_can_distinguish_the_colours_of_the_two_signs(scheme: str) -> None:
     script = (ROOT / "evo2_tasks/report/report.js").read_text()
     dark = dict(re.findall(r'"(#[0-9a-f]{6})": "(#[0-9a-f]{6})"', script))
     colors = list(DIVERGING) if scheme == "light" else [dark[color] for color in DIVERGING]

@@ -1,4 +1,4 @@
-"""What a table says in few numbers, against pandas on the whole table."""
+"""The summary of a table, against pandas on the whole table."""
 
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ def test_the_histogram_is_numpys(table: Path, summary: TableSummary) -> None:
     counts, _ = np.histogram(inside, histogram.edges)
     assert histogram.total.tolist() == counts.tolist()
     assert histogram.total.sum() == len(llr)
-    beyond = [(llr < histogram.edges[0]).sum(), (llr > histogram.edges[-1]).sum()]
-    assert histogram.num_beyond.tolist() == beyond
+    assert histogram.num_below == (llr < histogram.edges[0]).sum()
+    assert histogram.num_above == (llr > histogram.edges[-1]).sum()
 
 
 def test_bins_along_a_contig_are_those_of_pandas(table: Path, summary: TableSummary) -> None:
@@ -153,7 +153,7 @@ def test_numbers_on_an_edge_are_in_the_bin_above() -> None:
     histogram = Histogram(np.array([0.0, 1.0, 2.0]))
     histogram.add("a", np.array([0.0, 1.0, 2.0, 3.0, -1.0]))
     assert histogram.total.tolist() == [2, 3]
-    assert histogram.num_beyond.tolist() == [1, 1]
+    assert (histogram.num_below, histogram.num_above) == (1, 1)
 
 
 # --- tables at the edge
@@ -187,7 +187,7 @@ def test_equal_scores_keep_the_order_of_the_table(tmp_path: Path) -> None:
     assert summary.histogram.total.max() == 200
     assert summary.strands is not None
     assert summary.strands.spearman is None
-    assert summary.strands.reason == "all llr_fwd are equal"
+    assert summary.strands.reason == "all values of llr_fwd are equal"
 
 
 def test_one_strand_makes_no_pairs(tmp_path: Path) -> None:

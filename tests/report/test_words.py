@@ -11,11 +11,27 @@ import pytest
 
 from evo2_tasks.evaluation.results import read_metrics
 from evo2_tasks.evaluation.text import describe_metrics
-from evo2_tasks.report.words import allele, decimal, plot_text, printable, script_json, share, variant
 from evo2_tasks.genome.records import CarryField
-from tests.evaluation.build import CARRY, HOSTILE, LABELS, hostile_columns, make_columns, write_page, write_scoring
-from tests.report.page import read_page
 from evo2_tasks.layout import METRICS
+from evo2_tasks.report.words import (
+    allele,
+    decimal,
+    plot_text,
+    printable,
+    script_json,
+    share,
+    variant,
+)
+from tests.evaluation.build import (
+    CARRY,
+    HOSTILE,
+    LABELS,
+    hostile_columns,
+    make_columns,
+    write_page,
+    write_scoring,
+)
+from tests.report.page import read_page
 
 
 @pytest.fixture(scope="module")
