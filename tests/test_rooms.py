@@ -96,17 +96,19 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "evaluation": room(
-        "curves estimates labels measurements metrics schema selection text values",
+        "curves estimates labels measurements metrics results schema selection text values",
         "errors",
+        "genome",
         "io",
         "table",
         never=TORCH | FRONT,
     ),
     "report": room(
-        "bins blocks comparison evidence label_plots label_sections page plots saturation sections"
-        " style summary tables words",
+        "bins blocks comparison evidence label_plots label_sections label_tables metric_words page"
+        " plots run_tables saturation sections style summary tables words",
         "errors",
         "evaluation",
+        "genome",
         "io",
         "layout",
         "table",

@@ -46,7 +46,7 @@ def test_counts_by_status_are_those_of_the_tables(folder: Path, page: Path) -> N
     assert list(rows) == ["scored", "symbolic_allele", "ref_mismatch"]
     for status, row in rows.items():
         assert [row[1], row[3]] == [str(of_scoring[status]) for of_scoring in counts]
-    assert "the reference does not have REF at pos" in rows["ref_mismatch"][5]
+    assert "reference does not have REF at pos" in rows["ref_mismatch"][5]
     assert rows["ref_mismatch"][6].count(" A>G") <= rows["ref_mismatch"][6].count("chr") == 3
 
 
