@@ -454,7 +454,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--dtype",
             type=click.Choice(["bfloat16", "float32"]),
-            help="Data type of the weights. Default: bfloat16 on a GPU, float32 on a CPU.",
+            help="Data type of the weights. Default: bfloat16 on a GPU, else float32.",
         ),
         click.option(
             "--fp8",
@@ -469,9 +469,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--gpus",
             type=click.IntRange(min=0),
-            default=1,
-            show_default=True,
-            help="Number of GPUs; 0 for the CPU.",
+            help="Number of GPUs; 0 for the CPU. Default: 0 for evo2-mini, else 1.",
         ),
         threads_option,
     ]

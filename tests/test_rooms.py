@@ -54,7 +54,7 @@ ROOMS = {
         "errors",
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
-    "config": room("load resolve schema", "errors", "hub", "layout", never=HEAVY | FRONT),
+    "config": room("files load resolve schema", "errors", "hub", "layout", never=HEAVY | FRONT),
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room(
         "allocation cache checkpoints config folders fp8 layers modeling operators placement"

@@ -11,8 +11,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from evo2_tasks.config.files import file_problems
 from evo2_tasks.config.resolve import (
-    find_checkpoint,
     resolve_max_allele_length,
     resolve_window_step,
     unknown_name,
@@ -27,7 +27,7 @@ from evo2_tasks.config.schema import (
     Section,
 )
 from evo2_tasks.errors import InputError
-from evo2_tasks.hub import explain_hub_name, parse_hub_name
+from evo2_tasks.hub import parse_hub_name
 from evo2_tasks.layout import RESERVED_SCORINGS, RESERVED_SETS
 
 
@@ -64,7 +64,7 @@ def load_config(
     config = _parse(data, name)
     _raise_first(name, _contradictions(config))
     if look_for_files:
-        _raise_first(name, _missing_files(config))
+        _raise_first(name, file_problems(config))
     return config
 
 
@@ -266,44 +266,3 @@ def _impossible_windows(scoring: ScoringConfig) -> Iterator[tuple[str, str]]:
     longest = resolve_max_allele_length(scoring)
     if longest > most:
         yield "max_allele_length", f"{longest} is too large; with {of_what} at most {most} fits"
-
-
-def _missing_files(config: RunConfig) -> Iterator[tuple[str, str]]:
-    for name, reference in config.references.items():
-        yield from _missing_file(f"references.{name}.fasta", reference.fasta)
-        if reference.assembly_report is not None:
-            yield from _missing_file(
-                f"references.{name}.assembly_report", reference.assembly_report
-            )
-    for name, model in config.models.items():
-        if parse_hub_name(model.checkpoint) is None:
-            yield from _missing_checkpoint(
-                f"models.{name}.checkpoint", find_checkpoint(model.checkpoint)
-            )
-        if model.config is not None:
-            yield from _missing_file(f"models.{name}.config", model.config)
-    for name, variant_set in config.variant_sets.items():
-        yield from _missing_file(f"variant_sets.{name}.variants", variant_set.variants)
-
-
-def _missing_file(key: str, path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        if path.is_file():
-            return
-        what = "is a folder, expected a file" if path.is_dir() else "does not exist"
-    except OSError as error:
-        what = f"cannot be read: {error.strerror}"
-    where = "" if path.is_absolute() else f" (looked in {Path.cwd()}, where relative paths begin)"
-    yield key, f"{path} {what}{where}"
-
-
-def _missing_checkpoint(key: str, path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        if not path.is_dir():
-            hint = explain_hub_name(path)
-            for where, what in _missing_file(key, path):
-                yield where, f"{what}. {hint}" if hint else what
-        elif not (path / "config.json").is_file():
-            yield key, f"the folder {path} has no config.json, so it is not a checkpoint"
-    except OSError as error:
-        yield key, f"{path} cannot be read: {error.strerror}"

@@ -388,7 +388,7 @@ def resolve_model(where: str, name: str, model: ModelConfig) -> ModelSettings:
         dtype=_resolve_dtype(model),
         fp8=model.fp8,
         allow_without_fp8=model.allow_without_fp8,
-        gpus=model.gpus,
+        gpus=_resolve_gpus(model),
     )
 
 
@@ -397,9 +397,12 @@ def find_checkpoint(written: Path) -> Path:
     on_hub = parse_hub_name(written)
     if on_hub is not None:
         return on_hub.folder
-    bundled = BUNDLED_CHECKPOINTS / written
-    is_name = len(written.parts) == 1
-    return bundled if is_name and bundled.is_dir() else written
+    return BUNDLED_CHECKPOINTS / written if is_bundled(written) else written
+
+
+def is_bundled(written: Path) -> bool:
+    """Whether a checkpoint, as the user wrote it, is one that comes with the package."""
+    return len(written.parts) == 1 and (BUNDLED_CHECKPOINTS / written).is_dir()
 
 
 def checkpoint_files(model: ModelSettings) -> list[Path]:
@@ -473,4 +476,12 @@ def _resolve_reference(config: RunConfig, name: str) -> ReferenceSettings:
 def _resolve_dtype(model: ModelConfig) -> Literal["bfloat16", "float32"]:
     if model.dtype is not None:
         return model.dtype
-    return "bfloat16" if model.gpus else "float32"
+    if is_bundled(model.checkpoint):
+        return "float32"
+    return "bfloat16" if _resolve_gpus(model) else "float32"
+
+
+def _resolve_gpus(model: ModelConfig) -> int:
+    if model.gpus is not None:
+        return model.gpus
+    return 0 if is_bundled(model.checkpoint) else 1

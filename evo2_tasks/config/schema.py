@@ -119,7 +119,8 @@ class ModelConfig(Section):
     config: FileName | None = None
     """The `.yml` config of a `.pt` file that is not a published release."""
     dtype: Literal["bfloat16", "float32"] | None = None
-    """Data type of the weights. Default: `bfloat16` on a GPU, `float32` on a CPU."""
+    """Data type of the weights. Default: `bfloat16` on a GPU; `float32` on a CPU, and for a
+    checkpoint that comes with the package."""
     fp8: Annotated[Fp8Mode, BeforeValidator(_off)] | None = None
     """How the input projections are computed: in `dtype` (`off`), in FP8 with sums in float32
     (`emulate`), or in FP8 with sums as on one kind of GPU (`hopper`, `ada`, `blackwell`), which is
@@ -128,9 +129,9 @@ class ModelConfig(Section):
     allow_without_fp8: bool = False
     """Whether to allow `fp8: off` for a checkpoint that needs FP8. Its scores are then near
     random."""
-    gpus: Annotated[int, Field(ge=0)] = 1
-    """GPUs of a scoring job; each one holds a range of the model's layers. 0 for a model that runs
-    on CPUs."""
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """GPUs of a scoring job; each one holds a range of the model's layers. 0 runs the model on the
+    CPU. Default: 0 for a checkpoint that comes with the package, else 1."""
 
 
 class ScoringConfig(Section):

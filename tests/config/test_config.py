@@ -15,7 +15,7 @@ import yaml
 
 from evo2_tasks.config import resolve, schema
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import find_checkpoint, resolve_scoring
+from evo2_tasks.config.resolve import find_checkpoint, resolve_score, resolve_scoring
 from evo2_tasks.config.schema import RunConfig, config_schema, dump_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.config import FP8_MODES
@@ -62,7 +62,7 @@ def test_defaults_are_those_of_the_documentation(minimal: dict[str, Any]) -> Non
         "centered",
         "both",
     )
-    assert config.models["tiny"].gpus == 1
+    assert config.models["tiny"].gpus is None
     assert config.models["tiny"].dtype is None
     assert config.shards == 1
     assert config.run.batch_tokens == 65_536
@@ -593,3 +593,27 @@ def test_importing_is_light() -> None:
 
 def test_a_config_has_one_type() -> None:
     assert isinstance(load_config(MINIMAL, look_for_files=False), RunConfig)
+
+
+# --- defaults of a checkpoint that comes with the package
+
+
+@pytest.mark.parametrize(
+    ("model", "gpus", "dtype"),
+    [
+        ({"checkpoint": "evo2-mini"}, 0, "float32"),
+        ({"checkpoint": "evo2-mini", "gpus": 1}, 1, "float32"),
+        ({"checkpoint": "evo2-mini", "gpus": 1, "dtype": "bfloat16"}, 1, "bfloat16"),
+        ({"checkpoint": "folder/evo2-mini"}, 1, "bfloat16"),
+        ({"checkpoint": "other.pt"}, 1, "bfloat16"),
+        ({"checkpoint": "other.pt", "gpus": 0}, 0, "float32"),
+        ({"checkpoint": "other.pt", "gpus": 2, "dtype": "float32"}, 2, "float32"),
+    ],
+)
+def test_gpus_and_dtype_follow_the_checkpoint(
+    minimal: dict[str, Any], model: dict[str, Any], gpus: int, dtype: str
+) -> None:
+    minimal["models"]["tiny"] = model
+    config = load_config(minimal, look_for_files=False)
+    settings = resolve_score(config, "short").model
+    assert (settings.gpus, settings.dtype) == (gpus, dtype)

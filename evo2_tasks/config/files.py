@@ -1,0 +1,103 @@
+"""Whether the files that a config names can be used, as far as a glance at them shows."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from evo2_tasks.config.resolve import find_checkpoint
+from evo2_tasks.config.schema import ReferenceConfig, RunConfig
+from evo2_tasks.hub import explain_hub_name, parse_hub_name
+
+MOST_BYTES = 50_000_000
+"""A plain FASTA without an index is searched for its contigs up to this size."""
+
+
+def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong with the files that a config names: the key, and what is wrong."""
+    yield from _unusable_output(config.output)
+    for name, reference in config.references.items():
+        yield from _missing_file(f"references.{name}.fasta", reference.fasta)
+        if reference.assembly_report is not None:
+            yield from _missing_file(
+                f"references.{name}.assembly_report", reference.assembly_report
+            )
+        yield from _unknown_contigs(name, reference)
+    for name, model in config.models.items():
+        if parse_hub_name(model.checkpoint) is None:
+            yield from _missing_checkpoint(
+                f"models.{name}.checkpoint", find_checkpoint(model.checkpoint)
+            )
+        if model.config is not None:
+            yield from _missing_file(f"models.{name}.config", model.config)
+    for name, variant_set in config.variant_sets.items():
+        yield from _missing_file(f"variant_sets.{name}.variants", variant_set.variants)
+
+
+def _unusable_output(output: Path) -> Iterator[tuple[str, str]]:
+    """An output that is not a folder, or that this user cannot write to."""
+    try:
+        # The folder, or what it would be made in.
+        existing = next(path for path in (output, *output.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            yield "output", f"{existing} is a file, expected a folder; name another folder"
+        elif not os.access(existing, os.W_OK | os.X_OK):
+            yield "output", f"{existing} cannot be written to; name another folder"
+    except OSError as error:
+        yield "output", f"{output} cannot be used: {error.strerror}"
+
+
+def _unknown_contigs(name: str, reference: ReferenceConfig) -> Iterator[tuple[str, str]]:
+    """Circular contigs that the FASTA does not have, if its contigs are quickly found."""
+    if not reference.circular_contigs:
+        return
+    contigs = _find_contigs(reference.fasta)
+    for index, contig in enumerate(reference.circular_contigs):
+        if contigs and contig not in contigs:
+            near = difflib.get_close_matches(contig, contigs, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            first = ", ".join(contigs[:8]) + (", ..." if len(contigs) > 8 else "")
+            yield (
+                f"references.{name}.circular_contigs[{index}]",
+                f"{reference.fasta} has no sequence {contig!r}; {hint}it has: {first}",
+            )
+
+
+def _find_contigs(fasta: Path) -> list[str]:
+    """Names of a FASTA's sequences from its index, or from a small file itself; else none."""
+    index = fasta.with_name(fasta.name + ".fai")
+    try:
+        if index.is_file():
+            lines = index.read_bytes().splitlines()
+            return [line.partition(b"\t")[0].decode(errors="replace") for line in lines]
+        with fasta.open("rb") as file:
+            if file.read(1) != b">" or fasta.stat().st_size > MOST_BYTES:
+                return []
+            file.seek(0)
+            headers = (line[1:].split() for line in file if line.startswith(b">"))
+            return [words[0].decode(errors="replace") for words in headers if words]
+    except OSError:
+        return []  # `split` reports it, with the reason
+
+
+def _missing_file(key: str, path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        if path.is_file():
+            return
+        what = "is a folder, expected a file" if path.is_dir() else "does not exist"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    where = "" if path.is_absolute() else f" (looked in {Path.cwd()}, where relative paths begin)"
+    yield key, f"{path} {what}{where}"
+
+
+def _missing_checkpoint(key: str, path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        if not path.is_dir():
+            hint = explain_hub_name(path)
+            for where, what in _missing_file(key, path):
+                yield where, f"{what}. {hint}" if hint else what
+        elif not (path / "config.json").is_file():
+            yield key, f"the folder {path} has no config.json, so it is not a checkpoint"
+    except OSError as error:
+        yield key, f"{path} cannot be read: {error.strerror}"
