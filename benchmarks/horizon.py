@@ -29,11 +29,11 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_split, resolve_windows
+from evo2_tasks.config.resolve import resolve_score, resolve_split, resolve_windows
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.genome.window_pairs import STRANDS
-from evo2_tasks.runtime.models import open_run_model
+from evo2_tasks.runtime.models import open_model
 from evo2_tasks.scoring.deltas import score_strand
 from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.passes import plan_passes
@@ -58,7 +58,7 @@ def place(config: RunConfig, folder: Path, scoring: str) -> tuple[list[WindowPai
         segments_file=segments,
     )
     (label,) = variant_set.labels
-    strands = STRANDS[config.scoring(scoring).strands]
+    strands = STRANDS[config.scorings[scoring].strands]
     pairs = list(read_pairs(windows, Segments(segments), strands))
     return pairs, pq.read_table(shard)[label].to_pylist()
 
@@ -100,7 +100,7 @@ def measure(args: argparse.Namespace, placement: str) -> list[dict[str, Any]]:
     config = load_config(values)
     with tempfile.TemporaryDirectory() as folder:
         pairs, labels = place(config, Path(folder), scoring)
-    model = open_run_model(config, config.scoring(scoring).model).model
+    model = open_model(resolve_score(config, scoring).model, None).model
     if args.quick:
         pairs = [pair for pair in pairs if pair.row % 40 == 0]
     log_probs = [
