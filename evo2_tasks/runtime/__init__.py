@@ -1,1 +1,1 @@
-"""Opening what a step needs on this machine: models, devices, variants, references."""
+"""Open what a step needs on this machine: models, devices, variants, references."""

@@ -1,4 +1,4 @@
-"""The devices that a model runs on, and what a table says of them."""
+"""The devices that a model runs on, and their description in a table."""
 
 import os
 import platform
@@ -20,14 +20,14 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def find_devices(where: str, gpus: int) -> list[torch.device]:
-    """The devices that a model's ``gpus`` asks for.
+    """The devices for a model's ``gpus``.
 
     Args:
-        where: Who says so, for messages: ``models.NAME``, or a command.
-        gpus: How many are asked for.
+        where: What names the model, for messages: ``models.NAME``, or a command.
+        gpus: Number of GPUs; 0 for the CPU.
 
     Raises:
-        InputError: There are fewer.
+        InputError: There are fewer GPUs.
     """
     if gpus == 0:
         return [torch.device("cpu")]
@@ -35,21 +35,21 @@ def find_devices(where: str, gpus: int) -> list[torch.device]:
     found = 0 if device is None else torch.accelerator.device_count()
     if device is None or found < gpus:
         raise InputError(
-            f"{where}.gpus: {gpus} asked for, but torch {torch.__version__} sees "
-            f"{found or 'none'} on {platform.node()}. Ask the scheduler for as many, or set "
-            "gpus: 0 to run on the CPU."
+            f"{where}.gpus: {gpus} GPUs are required, but torch {torch.__version__} sees "
+            f"{found or 'none'} on {platform.node()}. Request as many GPUs from the scheduler, or "
+            "set gpus: 0 to run on the CPU."
         )
     return [torch.device(device.type, index) for index in range(gpus)]
 
 
 def describe_devices(devices: Sequence[torch.device]) -> str:
-    """The devices as people call them, equal ones counted."""
+    """The names of devices; equal ones are counted."""
     counts = Counter(map(_describe, devices))
     return " + ".join(f"{n} x {name}" if n > 1 else name for name, n in counts.items())
 
 
 def devices_of(model: torch.nn.Module) -> list[torch.device]:
-    """Where a model lies, in the order of its layers."""
+    """The devices of a model, in the order of its layers."""
     return list(dict.fromkeys(parameter.device for parameter in model.parameters()))
 
 
@@ -60,9 +60,9 @@ def _describe(device: torch.device) -> str:
 
 
 def device_class(devices: Sequence[torch.device]) -> str:
-    """The kind of devices: those of one kind compute the same numbers, bit for bit.
+    """The kind of devices. Devices of one kind compute the same numbers, bit for bit.
 
-    However many share a model, each layer runs whole on one of them.
+    The number of devices does not matter, because each layer runs as a whole on one device.
     """
     if devices[0].type == "cpu":
         return f"cpu {torch.backends.cpu.get_cpu_capability()}"
@@ -70,13 +70,13 @@ def device_class(devices: Sequence[torch.device]) -> str:
 
 
 def driver_version(nvidia_driver: Path = NVIDIA_DRIVER) -> str | None:
-    """Version of the GPU driver of this machine, by what the NVIDIA kernel module says of itself.
+    """Version of the GPU driver of this machine, from the NVIDIA kernel module.
 
     Args:
-        nvidia_driver: The file in which it says so; its first line ends in version and date.
+        nvidia_driver: The module's file, whose first line ends with version and date.
 
     Returns:
-        Such as ``550.54.15``; None where there is no such driver.
+        The version, for example ``550.54.15``; None if there is no such driver.
     """
     try:
         text = nvidia_driver.read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def driver_version(nvidia_driver: Path = NVIDIA_DRIVER) -> str | None:
 
 
 def describe_machine(devices: Sequence[torch.device]) -> dict[str, Any]:
-    """Where a shard ran: what may differ between two runs of one table."""
+    """The machine that a shard ran on: what may differ between two runs of one table."""
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     described = {
         "device": describe_devices(devices),

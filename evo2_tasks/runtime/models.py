@@ -1,4 +1,4 @@
-"""Opening a model: its devices, its checkpoint, and the comparison with published values."""
+"""Open a model: its devices, its checkpoint, and the comparison with published values."""
 
 import logging
 import platform

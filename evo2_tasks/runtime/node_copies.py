@@ -1,4 +1,4 @@
-"""A copy of a checkpoint on the disk of the node, made once for all jobs that run there."""
+"""A copy of a checkpoint on the local disk of a node, made once for all jobs on that node."""
 
 import fcntl
 import hashlib
@@ -21,20 +21,20 @@ CHECKSUMS = "checksums.json"
 
 @contextmanager
 def copied_to_node(files: Sequence[Path], cache: Path) -> Iterator[Path]:
-    """Copy files to the node's disk, unless another job has done so, and hold them there.
+    """Copy files to the node's disk unless another job has done so; keep them while they are read.
 
-    The first job on a node copies under a lock and reads the copy back to compare checksums; the
-    others wait for it. A new copy takes the place of copies that no job is reading.
+    The first job on a node copies the files under a lock, then reads the copies and compares their
+    checksums. Other jobs wait for it. A new copy replaces the copies that no job reads.
 
     Args:
         files: The files of a checkpoint.
-        cache: Folder on the node's disk; variables of the environment are filled in.
+        cache: Folder on the node's disk. Environment variables in it are expanded.
 
     Yields:
-        The folder with the copies, by their names.
+        The folder with the copies, under the names of the files.
 
     Raises:
-        InputError: They cannot be copied, or the copy is not what was copied.
+        InputError: The files cannot be copied, or a copy differs from its file.
     """
     root = Path(os.path.expandvars(cache)) / f"evo2-tasks-{os.getuid()}"
     if "$" in str(root):
@@ -55,13 +55,13 @@ def copied_to_node(files: Sequence[Path], cache: Path) -> Iterator[Path]:
     except OSError as error:
         where = shown_path(error.filename) if error.filename else shown_path(root)
         raise InputError(
-            f"run.model_cache: {where}: {first_line(error)}. Name a folder with room for the "
-            "checkpoint on the node's own disk, or leave the key out."
+            f"run.model_cache: {where}: {first_line(error)}. Name a folder on the node's own disk "
+            "with enough space for the checkpoint, or remove the key."
         ) from error
 
 
 def _key(files: Sequence[Path]) -> str:
-    """Tells this state of these files from any other."""
+    """A name for this state of these files: paths, sizes and times."""
     stats = [(file.resolve(), file.stat()) for file in files]
     states = [f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}" for path, stat in stats]
     return hashlib.sha256("\n".join(states).encode()).hexdigest()[:32]
@@ -72,7 +72,7 @@ def _lock_of(entry: Path) -> Path:
 
 
 def _is_whole(entry: Path, files: Sequence[Path]) -> bool:
-    """Whether a copy was finished and is still as long as it was."""
+    """Whether a copy is complete: it has checksums, and files of the right sizes."""
     if not (entry / CHECKSUMS).exists():
         return False
     sizes = {file.name: file.stat().st_size for file in files}
@@ -92,8 +92,8 @@ def _copy(files: Sequence[Path], entry: Path) -> None:
             checksums[file.name] = copy_file(file, copy)
             if digest_file(copy) != checksums[file.name]:
                 raise InputError(
-                    f"run.model_cache: {shown_path(copy)} is not what was copied from "
-                    f"{shown_path(file)}. Look at the node's disk."
+                    f"run.model_cache: {shown_path(copy)} differs from its source "
+                    f"{shown_path(file)}. Check the node's disk."
                 )
         write_json(temporary / CHECKSUMS, checksums)
         temporary.rename(entry)
@@ -104,7 +104,7 @@ def _copy(files: Sequence[Path], entry: Path) -> None:
 
 
 def _remove_unread(root: Path, *, keep: Path) -> None:
-    """Remove the copies, whole or not, that no job holds."""
+    """Remove the copies, complete or not, that no job has locked."""
     for lock in root.glob("*.lock"):
         if lock == _lock_of(keep):
             continue

@@ -1,1 +1,1 @@
-"""From windows as bytes to scores: which tokens to run, in which batches, what follows."""
+"""From windows as bytes to scores: which tokens to run, in which batches, and the read-outs."""

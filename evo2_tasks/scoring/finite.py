@@ -1,4 +1,4 @@
-"""Where in a model a number that is not finite comes from."""
+"""The search for the first module of a model whose output is not finite."""
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +14,16 @@ def first_non_finite_module(
     prepend_bos: bool,
     segment_length: int = SEGMENT_LENGTH,
 ) -> str | None:
-    """Run one window and find the module whose output is the first not to be finite.
+    """Run one window and find the first module whose output is not finite.
 
     Args:
         model: The model, in eval mode.
         window: The window's tokens.
-        prepend_bos: Put id 0 before the window.
+        prepend_bos: Put a beginning-of-sequence token (id 0) before the window.
         segment_length: Longer windows go through the model in segments of this many tokens.
 
     Returns:
-        Its name, ``model.layers.3 (hyena_se)`` say; None where all outputs are finite.
+        Its name, for example ``model.layers.3 (hyena_se)``; None if all outputs are finite.
     """
     found: list[str] = []
 

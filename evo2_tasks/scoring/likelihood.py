@@ -16,8 +16,8 @@ from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 
 BOS = bytes([0])
 PAD = bytes([1])
-SEGMENT_LENGTH = 65_536  # tokens of a window that go through the model in one call
-POSITIONS_PER_SLICE = 4096  # (4096, 512) logits in fp32 are 8 MB
+SEGMENT_LENGTH = 65_536  # number of tokens of a window that go through the model in one call
+POSITIONS_PER_SLICE = 4096  # (4096, 512) logits in float32 are 8 MB
 
 
 def window_log_probs(
@@ -28,15 +28,16 @@ def window_log_probs(
     segment_length: int = SEGMENT_LENGTH,
     offload: bool = False,
 ) -> list[NDArray[np.float32]]:
-    """Log-probability of each predicted token of each window, from one run of the model.
+    """Log-probability of each predicted token of each window, in one run of the model.
 
-    The model predicts token ``t + 1`` at position ``t``. Shorter windows are padded on the right,
-    which a causal model does not see; what it predicts for the padding is cut off.
+    The model predicts token ``t + 1`` at position ``t``. Shorter windows are padded on the right.
+    A causal model does not see padding on the right, and the predictions of padding are cut off.
 
     Args:
-        model: The model, in eval mode; the windows go to its device.
-        windows: Token strings of any lengths, at least one token each.
-        prepend_bos: Put id 0 before each window, so that its first token is predicted too.
+        model: The model, in eval mode.
+        windows: Token strings of any lengths, each of at least one token.
+        prepend_bos: Put a beginning-of-sequence token (id 0) before each window, so that its first
+            token is predicted too.
         segment_length: Longer windows go through the model in segments of this many tokens.
         offload: Between segments, keep keys and values of attention in host memory.
 
@@ -45,8 +46,8 @@ def window_log_probs(
         with ``prepend_bos``. (L - 1,) or (L,)
 
     Source:
-        Upstream evo2/scoring.py at 53f1959, logits_to_logprobs; ours takes the log-softmax in
-        fp32 and leaves no padding in a score.
+        Upstream evo2/scoring.py at 53f1959, logits_to_logprobs. Ours takes the log-softmax in
+        float32, and its scores contain no padding.
     """
     bos = BOS if prepend_bos else b""
     input_ids = pad([bos + window for window in windows], model.device)
@@ -76,21 +77,24 @@ def next_token_log_probs(
     segment_length: int = SEGMENT_LENGTH,
     offload: bool = False,
 ) -> Tensor:
-    """Log-probability of each token after the first, without ever holding all logits.
+    """Log-probability of each token after the first, without all logits in memory at once.
 
-    A longer window goes through in segments, each from the state that the one before left in the
-    cache; then only keys and values of attention grow with its length.
+    A window longer than a segment goes through the model in segments, each of which continues from
+    the cache of the one before. Then only the keys and values of attention grow with its length.
 
     Args:
         model: The model.
         input_ids: Tokens. (B, L)
-        segment_length: Tokens of a segment.
+        segment_length: Number of tokens in a segment.
         offload: Between segments, keep keys and values of attention in host memory.
 
     Returns:
         log p(input_ids[:, t + 1] | input_ids[:, : t + 1]), nats, float32. (B, L - 1)
     """
-    inputs, targets = input_ids[:, :-1], input_ids[:, 1:]  # (B, L - 1); the last predicts nothing
+    inputs, targets = (
+        input_ids[:, :-1],
+        input_ids[:, 1:],
+    )  # (B, L - 1); the last one predicts no token
     length = inputs.shape[1]
     cache = None
     if length > segment_length:
@@ -106,15 +110,15 @@ def log_probs_from(
     *,
     segment_length: int,
 ) -> Tensor:
-    """Run tokens, from the start or from where a cache stands, and read off what they predict.
+    """Run tokens, from the start or continuing from a cache, and take what they predict.
 
     Args:
         model: The model.
         inputs: Tokens. (B, L)
         targets: The token after each of them. (B, L)
-        cache: What came before; it goes on with the tokens. None where nothing came before and no
-            more than a segment is to come.
-        segment_length: Tokens that go through the model in one call.
+        cache: The state after the tokens before, which is updated. None if there are no tokens
+            before, and at most one segment to run.
+        segment_length: Number of tokens that go through the model in one call.
 
     Returns:
         Log-probability of each target, nats, float32. (B, L)
@@ -130,10 +134,10 @@ def log_probs_from(
 
 
 def target_log_probs(model: Evo2ForCausalLM, hidden_states: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability of one token at each position, from logits of a few positions at a time.
+    """Log-probability of one token at each position, with logits of a few positions at a time.
 
     Args:
-        model: The model, whose output matrix is needed.
+        model: The model, whose output matrix is used.
         hidden_states: Its last hidden states. (B, L, D)
         targets: The token of each position. (B, L)
 
@@ -141,10 +145,10 @@ def target_log_probs(model: Evo2ForCausalLM, hidden_states: Tensor, targets: Ten
         Nats, float32. (B, L)
     """
     positions = hidden_states.flatten(0, 1)
-    wanted = targets.flatten()
+    tokens = targets.flatten()
     log_probs = []
-    for start in range(0, len(wanted), POSITIONS_PER_SLICE):
+    for start in range(0, len(tokens), POSITIONS_PER_SLICE):
         here = slice(start, start + POSITIONS_PER_SLICE)
         logits = model.lm_head(positions[here])  # (positions, V)
-        log_probs.append(logits.gather(-1, wanted[here, None]).squeeze(-1) - logits.logsumexp(-1))
+        log_probs.append(logits.gather(-1, tokens[here, None]).squeeze(-1) - logits.logsumexp(-1))
     return torch.cat(log_probs).view(targets.shape)

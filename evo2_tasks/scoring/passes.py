@@ -1,20 +1,20 @@
-"""Which tokens to run: a reference window once, each alternate window from its fork on.
+"""Which tokens to run: each reference window once, each alternate window from its fork on.
 
-Before the first difference the two windows of an allele are the same tokens. So the reference
-window is a *trunk* that is run once; where an alternate window leaves it, the state of the model is
-forked, and the *branch* runs from there to its end. All alleles of a reference window share its
-trunk.
+The two windows of an allele have the same tokens before the first difference. So the reference
+window is run once, as a *trunk*. Where an alternate window leaves it, the state of the model is
+forked, and the rest of the alternate window is run from there, as a *branch*. All alleles of one
+reference window share its trunk.
 
-Cost model, in tokens. A trunk of n tokens costs n, a branch that forks at f costs n - f, and each
-place where a state is forked costs `FORK_TOKENS` beside: two more calls of the model, and copies
-of its state. Alleles that lie close together fork at the first one's place: each later one runs as
-many more tokens as it lies behind. Another fork is worth its price once those extra tokens together
-would pass it, which for alleles at even distances is the cheapest choice. Trunks of one length,
-with one fork each, go through the model together under the same rule.
+Cost model, in tokens. A trunk of n tokens costs n. A branch that forks at f costs n - f. Each place
+where a state is forked costs `FORK_TOKENS` more, for two more calls of the model and copies of its
+state. Alleles that are close together fork at the place of the first one, and each later one runs
+as many more tokens as it is behind the first. A new fork pays off once these extra tokens together
+exceed its cost. For alleles at even distances this is the cheapest choice. Trunks of one length
+with one fork each go through the model together, under the same rule.
 
-Memory: one state of the trunks and one of the branches live at a time. No call has more tokens than
-the budget, padding included, and what the trunks of a pass keep until their fork is at most half of
-it; a single row may be longer.
+Memory: at any time there is one state of the trunks and one of the branches. No call has more
+tokens than the budget, padding included. What the trunks of a pass keep until their fork is at most
+half of the budget. A single row may be longer than the budget.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -24,16 +24,16 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 FORK_TOKENS = 512
 
 Window = TypeVar("Window", bound=Hashable)
-"""What tells windows apart: their tokens, or for planning alone their place and edit."""
+"""The identity of a window: its tokens, or for planning alone its place and its edits."""
 AnyWindow_co = TypeVar("AnyWindow_co", bound=Hashable, covariant=True)
 
 
 class Pair(Protocol[AnyWindow_co]):
-    """The reference and the alternate window of an allele on a strand, as far as planning goes."""
+    """The reference and the alternate window of an allele on a strand, as planning sees them."""
 
     @property
     def ref(self) -> AnyWindow_co:
-        """The reference window, or the longer one that begins with it."""
+        """The reference window, or a longer one that begins with it."""
 
     @property
     def alt(self) -> AnyWindow_co:
@@ -41,15 +41,15 @@ class Pair(Protocol[AnyWindow_co]):
 
     @property
     def ref_length(self) -> int:
-        """Tokens of ``ref``; the longest counts."""
+        """Number of tokens of ``ref``. For equal ``ref`` of several pairs, the largest counts."""
 
     @property
     def alt_length(self) -> int:
-        """Tokens of ``alt``."""
+        """Number of tokens of ``alt``."""
 
     @property
     def fork(self) -> int:
-        """Tokens that need not run again for ``alt``: all before the last one they share."""
+        """Number of tokens that are not run again for ``alt``: all before the last common one."""
 
 
 class Row(NamedTuple, Generic[Window]):
@@ -57,8 +57,8 @@ class Row(NamedTuple, Generic[Window]):
 
     Attributes:
         trunk: Index of its trunk in the pass.
-        window: Which window it is, the trunk itself too.
-        length: Tokens from the fork on.
+        window: Its window, which may be the trunk itself.
+        length: Number of tokens from the fork on.
     """
 
     trunk: int
@@ -71,8 +71,8 @@ class Fork(Generic[Window]):
     """A place where branches leave the trunks.
 
     Attributes:
-        offset: Tokens of the trunks before it.
-        calls: Rows that go through the model at once, for each call.
+        offset: Number of tokens of the trunks before it.
+        calls: The rows of each call of the model.
     """
 
     offset: int
@@ -81,11 +81,11 @@ class Fork(Generic[Window]):
 
 @dataclass(frozen=True, slots=True)
 class Pass(Generic[Window]):
-    """Trunks of equal length that go through the model together, and all that leaves them.
+    """Trunks of equal length that go through the model together, with all their branches.
 
     Attributes:
         trunks: Reference windows.
-        forks: Where branches leave, by offset. The rest of each trunk is a row of the last one.
+        forks: The forks, sorted by offset. The rest of each trunk is a row of the last fork.
     """
 
     trunks: tuple[Window, ...]
@@ -93,27 +93,27 @@ class Pass(Generic[Window]):
 
     @property
     def num_windows(self) -> int:
-        """Windows of which something is run."""
+        """Number of windows that are run."""
         return sum(len(call) for fork in self.forks for call in fork.calls)
 
     @property
     def num_tokens(self) -> int:
-        """Tokens to run, padding not included."""
+        """Number of tokens to run, without padding."""
         rows = sum(row.length for fork in self.forks for call in fork.calls for row in call)
         return len(self.trunks) * self.forks[-1].offset + rows
 
     @property
     def largest_batch(self) -> int:
-        """Tokens of the largest call of several rows, padding included; 0 where each has one."""
+        """Tokens of the largest call with several rows, padding included; 0 if all have one row."""
         return max((rows * length for rows, length in self._calls() if rows > 1), default=0)
 
     @property
     def longest_row(self) -> int:
-        """Tokens of the longest row of a call."""
+        """Number of tokens of the longest row of a call."""
         return max(length for _, length in self._calls())
 
     def _calls(self) -> Iterator[tuple[int, int]]:
-        """Rows and their length, of each call."""
+        """The number of rows and their length, for each call."""
         start = 0
         for fork in self.forks:
             if fork.offset > start:
@@ -131,7 +131,7 @@ class _Branch(NamedTuple, Generic[Window]):
 
 @dataclass(slots=True)
 class _Trunk(Generic[Window]):
-    """A reference window with its branches, in groups that fork at one place each."""
+    """A reference window with its branches, grouped by the place of their fork."""
 
     window: Window
     length: int
@@ -139,7 +139,7 @@ class _Trunk(Generic[Window]):
 
     @property
     def offset(self) -> int:
-        """Where the first group forks."""
+        """The place where the first group forks."""
         return self.groups[0][0].fork if self.groups else 0
 
     @property
@@ -151,13 +151,13 @@ def plan_passes(pairs: Iterable[Pair[Window]], batch_tokens: int) -> list[Pass[W
     """Plan the cheapest way to run all windows of some pairs, each once.
 
     Args:
-        pairs: What is to be scored.
-        batch_tokens: Budget of tokens of a call, padding included; a row that is longer is a call
-            of its own.
+        pairs: The pairs to score.
+        batch_tokens: Budget of tokens of a call, padding included. A longer row has a call of its
+            own.
 
     Returns:
-        The passes, a function of the pairs in their order and of the budget alone. Together they
-        have never more tokens than all distinct windows.
+        The passes. They depend on the pairs, their order and the budget alone. Together they never
+        have more tokens than all distinct windows.
     """
     passes: list[Pass[Window]] = []
     alike: list[_Trunk[Window]] = []
@@ -172,13 +172,13 @@ def plan_passes(pairs: Iterable[Pair[Window]], batch_tokens: int) -> list[Pass[W
 
 
 def _find_trunks(pairs: Iterable[Pair[Window]]) -> list[_Trunk[Window]]:
-    """The distinct reference windows, each with the alternate windows first found there."""
+    """The distinct reference windows, each with the alternate windows first found with it."""
     pairs = list(pairs)
     lengths: dict[Window, int] = {}
     for pair in pairs:
         lengths[pair.ref] = max(pair.ref_length, lengths.get(pair.ref, 0))
     branches: dict[Window, dict[Window, _Branch[Window]]] = {window: {} for window in lengths}
-    seen = set(lengths)  # an alternate window that is the reference of another is run as such
+    seen = set(lengths)  # an alternate window that is also a reference window is a trunk
     for pair in pairs:
         if pair.alt not in seen:
             seen.add(pair.alt)
@@ -190,7 +190,7 @@ def _find_trunks(pairs: Iterable[Pair[Window]]) -> list[_Trunk[Window]]:
 
 
 def _group(branches: Iterable[_Branch[Window]]) -> list[list[_Branch[Window]]]:
-    """Put branches together that share a fork."""
+    """Group the branches that share a fork."""
     groups: list[list[_Branch[Window]]] = []
     num_extra = 0
     for branch in sorted(branches, key=lambda branch: branch.fork):
@@ -204,7 +204,7 @@ def _group(branches: Iterable[_Branch[Window]]) -> list[list[_Branch[Window]]]:
 
 
 def _batch(trunks: Sequence[_Trunk[Window]], batch_tokens: int) -> Iterator[list[_Trunk[Window]]]:
-    """Put trunks together that fork at one place, sorted by length and fork."""
+    """Group trunks that fork at one place. They are sorted by length and fork."""
     together: list[_Trunk[Window]] = []
     num_rows = num_extra = 0
     for trunk in trunks:
@@ -229,7 +229,7 @@ def _batch(trunks: Sequence[_Trunk[Window]], batch_tokens: int) -> Iterator[list
 
 
 def _make_pass(trunks: Sequence[_Trunk[Window]], batch_tokens: int) -> Pass[Window]:
-    """A pass of several trunks with one fork at most, or of one trunk with any number."""
+    """A pass of several trunks with at most one fork, or of one trunk with any number of forks."""
     offsets = [group[0].fork for group in trunks[0].groups] or [0]
     forks = []
     for number, offset in enumerate(offsets):
@@ -247,7 +247,7 @@ def _make_pass(trunks: Sequence[_Trunk[Window]], batch_tokens: int) -> Pass[Wind
 
 
 def _cut_calls(rows: Sequence[Row[Window]], batch_tokens: int) -> Iterator[tuple[Row[Window], ...]]:
-    """Cut the rows of a fork into calls within the budget, the shortest rows first."""
+    """Divide the rows of a fork into calls within the budget, the shortest rows first."""
     call: list[Row[Window]] = []
     for row in sorted(rows, key=lambda row: row.length):
         if call and (len(call) + 1) * row.length > batch_tokens:

@@ -1,6 +1,6 @@
-"""What the reference implementation prints of a model, computed as it does, to compare with.
+"""The outputs of the reference implementation, computed in the same way, for comparison.
 
-Its logits and log-softmax are bfloat16. Nothing else here is rounded so: scores are float32.
+Its logits and its log-softmax are bfloat16. This rounding is used nowhere else: scores are float32.
 
 L tokens, V vocabulary.
 """
@@ -20,12 +20,12 @@ _COMPLEMENT = bytes.maketrans(b"ACGTacgt", b"TGCAtgca")
 
 
 def mean_scores(model: Evo2ForCausalLM, sequences: Sequence[str], rounding: str) -> list[float]:
-    """Mean log-probability of a token but the first, the mean of both strands, of each sequence.
+    """Mean log-probability per token of each sequence, without its first token, over both strands.
 
     Args:
         model: The model, in eval mode.
-        sequences: Bases; those next to each other of equal length go through together.
-        rounding: Of logits and log-softmax, a key of `ROUNDINGS`.
+        sequences: Bases. Neighbouring sequences of equal length go through the model together.
+        rounding: Rounding of logits and log-softmax, a key of `ROUNDINGS`.
 
     Source:
         Upstream evo2/scoring.py at 53f1959, score_sequences_rc.
@@ -44,12 +44,12 @@ def mean_scores(model: Evo2ForCausalLM, sequences: Sequence[str], rounding: str)
 def predictions(
     model: Evo2ForCausalLM, sequences: Sequence[str], rounding: str
 ) -> dict[str, list[float]]:
-    """Cross-entropy (nats) and share of tokens that are the likeliest, of each sequence.
+    """Cross-entropy (nats) and accuracy (share of tokens predicted as the likeliest) of sequences.
 
     Args:
         model: The model, in eval mode.
-        sequences: Texts, one at a time.
-        rounding: Of logits and cross-entropy, a key of `ROUNDINGS`.
+        sequences: Texts, which go through the model one at a time.
+        rounding: Rounding of logits and cross-entropy, a key of `ROUNDINGS`.
 
     Source:
         Upstream evo2/test/test_evo2.py at 53f1959, test_forward_pass.
@@ -69,8 +69,8 @@ def last_logits(model: Evo2ForCausalLM, prompt: str, tokens: str, rounding: str)
     Args:
         model: The model, in eval mode.
         prompt: A text.
-        tokens: Which logits, a byte each.
-        rounding: Of the logits, a key of `ROUNDINGS`.
+        tokens: The tokens whose logits are returned, one byte each.
+        rounding: Rounding of the logits, a key of `ROUNDINGS`.
     """
     logits = _logits(model, _ids(model, [prompt.encode()]), rounding)[0, -1]
     return [float(logits[token]) for token in tokens.encode()]

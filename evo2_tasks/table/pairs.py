@@ -1,4 +1,4 @@
-"""The two windows of each allele and strand, read from a windows file."""
+"""The two windows of each allele and strand, from a windows file and its segments."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,19 @@ PLACEMENT_COLUMNS = tuple(PlacedAllele.__slots__)
 def read_pairs(
     windows_file: Path, segments: Segments, strands: Sequence[Strand]
 ) -> Iterator[WindowPair]:
-    """The windows of each allele and strand that is to be scored, in the order of the rows."""
+    """The windows of each allele and strand that can be scored.
+
+    Args:
+        windows_file: The alleles with their windows.
+        segments: The reference bases of the windows.
+        strands: The strands to read.
+
+    Yields:
+        Pairs of windows, in the order of the rows.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
     first_row = 0
     for batch in read_rows(windows_file, PLACEMENT_COLUMNS):
         columns = [batch.column(name).to_pylist() for name in PLACEMENT_COLUMNS]
@@ -59,7 +71,7 @@ def require_unscored(statuses: pa.Array, windows_file: Path) -> None:
 
 
 def digest_pairs(pairs: Sequence[WindowPair]) -> str:
-    """SHA-256 of the windows of a part and of where they belong."""
+    """SHA-256 of the windows of a part, and of their rows, strands and first differences."""
     digest = hashlib.sha256()
     for pair in pairs:
         place = (pair.row, pair.strand, pair.prefix, pair.num_ref, pair.num_alt, len(pair.ref_seq))

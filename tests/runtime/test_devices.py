@@ -30,7 +30,9 @@ def test_a_model_gets_as_many_devices_as_it_asks_for(gpus: list[torch.device]) -
     assert find_devices("models.m", 0) == [CPU]
     for number in (1, 2, 3):
         assert find_devices("models.m", number) == gpus[:number]
-    with pytest.raises(InputError, match=r"models\.m\.gpus: 4 asked for, but torch \S+ sees 3 on"):
+    with pytest.raises(
+        InputError, match=r"models\.m\.gpus: 4 GPUs are required, but torch \S+ sees 3 on"
+    ):
         find_devices("models.m", 4)
 
 

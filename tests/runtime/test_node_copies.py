@@ -93,7 +93,10 @@ def test_a_disk_that_lies_is_noticed(
     tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_cache, "digest_file", lambda _: "another digest")
-    with pytest.raises(InputError, match="not what was copied"), copied_to_node(files, tmp_path):
+    with (
+        pytest.raises(InputError, match="differs from its source"),
+        copied_to_node(files, tmp_path),
+    ):
         pass
     assert [path.suffix for path in next(tmp_path.glob("evo2-tasks-*")).iterdir()] == [".lock"]
 
