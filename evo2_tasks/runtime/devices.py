@@ -35,7 +35,7 @@ def find_devices(where: str, gpus: int) -> list[torch.device]:
     found = 0 if device is None else torch.accelerator.device_count()
     if device is None or found < gpus:
         raise InputError(
-            f"{where}.gpus: {gpus} GPUs are required, but torch {torch.__version__} sees "
+            f"{where}.gpus: {gpus} required, but torch {torch.__version__} sees "
             f"{found or 'none'} on {platform.node()}. Request as many GPUs from the scheduler, or "
             "set gpus: 0 to run on the CPU."
         )

@@ -30,15 +30,13 @@ def test_a_model_gets_as_many_devices_as_it_asks_for(gpus: list[torch.device]) -
     assert find_devices("models.m", 0) == [CPU]
     for number in (1, 2, 3):
         assert find_devices("models.m", number) == gpus[:number]
-    with pytest.raises(
-        InputError, match=r"models\.m\.gpus: 4 GPUs are required, but torch \S+ sees 3 on"
-    ):
+    with pytest.raises(InputError, match=r"models\.m\.gpus: 4 required, but torch \S+ sees 3 on"):
         find_devices("models.m", 4)
 
 
 def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
-    with pytest.raises(InputError, match=r"models\.m\.gpus: 1 asked for, .* sees none on"):
+    with pytest.raises(InputError, match=r"models\.m\.gpus: 1 required, .* sees none on"):
         find_devices("models.m", 1)
 
 
