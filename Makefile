@@ -1,6 +1,6 @@
 # make run     score the demo variants
 # make test    run the tests
-# Both do their own set-up, in .venv.
+# Both set up .venv first.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,13 +15,13 @@ help:
 	@echo 'make run    score the demo variants (config.yaml)'
 	@echo 'make test   run the tests'
 	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
-	@echo 'make crash-test  kill the steps at random moments, thirty rounds of it'
+	@echo 'make crash-test  kill the steps at random moments, in thirty rounds'
 	@echo 'make convert-test  convert a checkpoint of 8 GB; takes 20 GB of disk in /tmp'
 	@echo 'make lint   check format, style, types and the workflow'
 	@echo 'make fix    format the code, write the generated files'
-	@echo 'make setup  make .venv; the others do it by themselves'
-	@echo 'make lock   write constraints.txt anew'
-	@echo 'make clean  remove what set-up and runs wrote, but for the results'
+	@echo 'make setup  make .venv; the other targets do it too'
+	@echo 'make lock   write constraints.txt again'
+	@echo 'make clean  remove the files of set-up and runs, but not the results'
 
 setup: $(STAMP)
 
@@ -38,24 +38,24 @@ run: setup
 	@echo
 	@find results -name report.html -exec echo 'Report: {}' \;
 
-# Two processes share the work by files; torch in each keeps to one thread.
+# Two processes share the test files; torch uses one thread in each.
 test: setup
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'not slurm'
 
-# The workflow on a SLURM cluster that the tests start on this machine, which has to be Debian or
-# Ubuntu, as root; skipped elsewhere.
+# The workflow on a SLURM cluster that the tests start on this machine. Needs Debian or Ubuntu, and root;
+# skipped elsewhere.
 slurm-test: setup
 	pytest tests/slurm
 
-# Scorer and merge killed by SIGKILL at random moments, thirty rounds of it.
+# Kills score and merge with SIGKILL at random moments, in thirty rounds.
 crash-test: setup
 	CRASH_ROUNDS=30 pytest tests/steps/test_crash.py
 
-# Memory of converting and loading a checkpoint of 8 GB; make test takes one of 0.2 GB.
+# Memory of converting and loading a checkpoint of 8 GB; make test uses one of 0.2 GB.
 convert-test: setup
 	OMP_NUM_THREADS=1 CONVERT_GB=8 pytest -s tests/evo2/test_big_files.py
 
-# The tests that transformers has for its own language models, run on Evo 2. SUITE is a checkout of
+# Runs the tests of transformers for its own language models on Evo 2. SUITE is a checkout of
 # transformers at the installed version; without it they are skipped.
 transformers-suite: setup
 	$(if $(SUITE),$(BIN)/python -m pip install -qq httpx parameterized)
@@ -76,8 +76,8 @@ fix: setup
 	snakefmt workflow
 	$(BIN)/python docs/generate.py
 
-# The versions that are tested, from an environment made anew. The release of torch is chosen by
-# hand; what its CUDA build brings along is pinned by torch itself.
+# The tested versions, from a new environment. The release of torch is chosen by hand; torch itself pins
+# the packages of its CUDA build.
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
