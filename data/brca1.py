@@ -1,9 +1,9 @@
 """Make the BRCA1 variants of config.brca1.yaml from the supplement of their paper.
 
-The variants are 3,893 SNVs whose function was measured in cells by saturation genome editing (Findlay
-et al., Nature 562, 217, 2018). They may not be shipped here. Download Supplementary Table 1, an Excel
-file (``41586_2018_461_MOESM3_ESM.xlsx``), and the sequence of chromosome 17 of hg19. Then make the
-files that the config names:
+The variants are 3,893 SNVs whose function was measured in cells by saturation genome editing
+(Findlay et al., Nature 562, 217, 2018). They may not be shipped here. Download Supplementary
+Table 1, an Excel file (``41586_2018_461_MOESM3_ESM.xlsx``), and the sequence of chromosome 17 of
+hg19. Then make the files that the config names:
 
     curl -L -o data/findlay.xlsx https://static-content.springer.com/esm/\
 art%3A10.1038%2Fs41586-018-0461-z/MediaObjects/41586_2018_461_MOESM3_ESM.xlsx
