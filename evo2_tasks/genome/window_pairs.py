@@ -55,11 +55,6 @@ class Edit(NamedTuple):
         """Base after the last replaced one."""
         return self.start + self.num_ref
 
-    @property
-    def num_added(self) -> int:
-        """How many bases longer the sequence becomes; negative where it becomes shorter."""
-        return len(self.alt) - self.num_ref
-
 
 @dataclass(frozen=True, slots=True)
 class PlacedPair:
@@ -102,13 +97,11 @@ def common_length(pair: PlacedPair, strand: Strand, contig_length: int, circular
     num_bases = contig_length
     if not circular:
         num_bases = contig_length - pair.start if strand == "forward" else pair.end
-    return min(
-        pair.end - pair.start,
-        *(
-            num_bases + sum(edit.num_added for edit in edits)
-            for edits in _edits_of_windows(pair, strand, contig_length, circular)
-        ),
-    )
+    length = pair.end - pair.start
+    for edits in _edits_of_windows(pair, strand, contig_length, circular):
+        num_added = sum(len(alt) - num_ref for _, num_ref, alt in edits)
+        length = min(length, num_bases + num_added)
+    return length
 
 
 def strand_sequences(
@@ -169,14 +162,13 @@ def needed_intervals(
     Raises:
         ValueError: The edits overlap, or one reaches across the place where a strand begins.
     """
-    return merge_intervals(
-        interval
-        for strand, length in lengths.items()
-        for edits in _edits_of_windows(pair, strand, contig_length, circular)
-        for piece in _pieces(pair, edits, strand, length)
-        if not isinstance(piece, str)
-        for interval in _wrap(piece, contig_length, circular)
-    )
+    intervals: list[Interval] = []
+    for strand, length in lengths.items():
+        for edits in _edits_of_windows(pair, strand, contig_length, circular):
+            for piece in _pieces(pair, edits, strand, length):
+                if not isinstance(piece, str):
+                    intervals += _wrap(piece, contig_length, circular) if circular else (piece,)
+    return merge_intervals(intervals)
 
 
 def merge_intervals(intervals: Iterable[Interval], max_length: int | None = None) -> list[Interval]:
@@ -210,73 +202,89 @@ def _edits_of_windows(
     pair: PlacedPair, strand: Strand, contig_length: int, circular: bool
 ) -> tuple[list[Edit], list[Edit]]:
     """The edits that a strand can meet in each of its two windows, sorted by position."""
+    background = _find_edits(pair.background, pair, strand, contig_length, circular)
+    both = background + _find_edits(pair.edits, pair, strand, contig_length, circular)
+    if len(both) > 1:
+        background.sort(key=_position)
+        both.sort(key=_position)
+        for one, other in pairwise(both):
+            if other.start < one.end or _position(other) == _position(one):
+                raise ValueError(f"{one} and {other} change the same bases")
+    return background, both
 
-    def reachable(edits: Iterable[Edit]) -> list[Edit]:
-        found = (_find_edit(edit, pair, strand, contig_length, circular) for edit in edits)
-        return [edit for edit in found if edit is not None]
 
-    background = reachable(pair.background)
-    return _in_order(background), _in_order([*background, *reachable(pair.edits)])
+def _position(edit: Edit) -> Interval:
+    return edit.start, edit.end
 
 
-def _find_edit(
-    edit: Edit, pair: PlacedPair, strand: Strand, contig_length: int, circular: bool
-) -> Edit | None:
-    """An edit that a strand can meet, in coordinates that go on from those of the interval.
+def _find_edits(
+    edits: Iterable[Edit], pair: PlacedPair, strand: Strand, contig_length: int, circular: bool
+) -> list[Edit]:
+    """The edits that a strand can meet, in coordinates that go on from those of the interval.
 
-    None for an edit before the strand's first base in reading direction. A circular contig has no
-    such edit: what is outside of the interval comes last in reading direction.
+    Edits before the strand's first base in reading direction are left out. A circular contig has no
+    such edits: what is outside of the interval comes last in reading direction.
     """
-    if circular:
-        edit = edit._replace(start=pair.start + (edit.start - pair.start) % contig_length)
-        if strand == "reverse" and edit.start >= pair.end < edit.end:
-            edit = edit._replace(start=edit.start - contig_length)
-        first = pair.start if strand == "forward" else pair.end - contig_length
-        is_ahead, is_behind = first <= edit.start <= edit.end <= first + contig_length, False
-    elif strand == "forward":
-        is_ahead, is_behind = edit.start >= pair.start, edit.end <= pair.start
-    else:
-        is_ahead, is_behind = edit.end <= pair.end, edit.start >= pair.end
-    if not (is_ahead or is_behind):
-        raise ValueError(f"{edit} reaches across the place where the {strand} strand begins")
-    return edit if is_ahead else None
-
-
-def _in_order(edits: Sequence[Edit]) -> list[Edit]:
-    """Edits sorted by position, once it is sure that none meets another one."""
-    in_order = sorted(edits, key=lambda edit: (edit.start, edit.end))
-    for one, other in pairwise(in_order):
-        if other.start < one.end or (other.start, other.end) == (one.start, one.end):
-            raise ValueError(f"{one} and {other} change the same bases")
-    return in_order
+    found = []
+    for edit in edits:
+        start, num_ref, _ = edit
+        if circular:
+            start = pair.start + (start - pair.start) % contig_length
+            if strand == "reverse" and start >= pair.end < start + num_ref:
+                start -= contig_length
+            edit = edit._replace(start=start)
+        end = start + num_ref
+        if strand == "forward":
+            is_ahead, is_behind = start >= pair.start, end <= pair.start
+            is_whole = not circular or end <= pair.start + contig_length
+        else:
+            is_ahead, is_behind = end <= pair.end, start >= pair.end
+            is_whole = not circular or start >= pair.end - contig_length
+        if not (is_ahead or is_behind) or not is_whole:
+            raise ValueError(f"{edit} reaches across the place where the {strand} strand begins")
+        if is_ahead:
+            found.append(edit)
+    return found
 
 
 def _pieces(
     pair: PlacedPair, edits: Sequence[Edit], strand: Strand, length: int
 ) -> list[Interval | str]:
-    """What a window consists of, from left to right: intervals of the contig, and new bases."""
+    """The pieces of a window, from left to right: intervals of the contig, and new bases."""
     if strand == "forward":
-        return _read_on(pair.start, edits, length)
-    # Read from the right, as the mirror image of reading from the left.
-    mirrored = [Edit(-edit.end, edit.num_ref, edit.alt[::-1]) for edit in reversed(edits)]
-    return [
-        piece[::-1] if isinstance(piece, str) else (-piece[1], -piece[0])
-        for piece in reversed(_read_on(-pair.end, mirrored, length))
-    ]
+        return _read_right(pair.start, edits, length)
+    return _read_left(pair.end, edits, length)
 
 
-def _read_on(position: int, edits: Iterable[Edit], length: int) -> list[Interval | str]:
-    """The pieces that give ``length`` bases from ``position`` to the right."""
+def _read_right(position: int, edits: Sequence[Edit], length: int) -> list[Interval | str]:
+    """The pieces of the ``length`` bases from ``position`` to the right."""
     pieces: list[Interval | str] = []
-    for edit in edits:
-        num_before = min(edit.start - position, length)
-        alt = edit.alt[: length - num_before]
-        pieces += [(position, position + num_before), alt]
-        position = edit.end
-        length -= num_before + len(alt)
+    for start, num_ref, alt in edits:
+        num_before = min(start - position, length)
+        new = alt[: length - num_before]
+        pieces += [(position, position + num_before), new]
+        position = start + num_ref
+        length -= num_before + len(new)
         if not length:
             return pieces
-    return [*pieces, (position, position + length)]
+    pieces.append((position, position + length))
+    return pieces
+
+
+def _read_left(position: int, edits: Sequence[Edit], length: int) -> list[Interval | str]:
+    """The pieces of the ``length`` bases from ``position`` to the left, in order on the contig."""
+    pieces: list[Interval | str] = []
+    for start, num_ref, alt in reversed(edits):
+        num_after = min(position - start - num_ref, length)
+        new = alt[max(0, len(alt) - (length - num_after)) :]
+        pieces += [(position - num_after, position), new]
+        position = start
+        length -= num_after + len(new)
+        if not length:
+            break
+    pieces.append((position - length, position))
+    pieces.reverse()
+    return pieces
 
 
 def _wrap(interval: Interval, contig_length: int, circular: bool) -> list[Interval]:

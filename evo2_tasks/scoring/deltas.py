@@ -89,7 +89,7 @@ def score_strand(
 
 
 def average_strands(strands: list[Score]) -> Score:
-    """Average the scores of the strands that were asked for.
+    """Average the scores of the strands that the scoring asks for.
 
     Args:
         strands: One score for each strand.

@@ -88,30 +88,17 @@ def score(
             fp8=loaded.fp8,
             prepend_bos=settings.scoring.prepend_bos,
         )
-        source = digest_file(windows_file)
-        provenance = Provenance(
-            signature, package_version(), model=settings.model.name, source=source
-        )
         verification = verify_model(settings.model, loaded)
         canaries = score_canaries(loaded.model)
-        key = part_key(settings, signature, loaded.devices)
-        store = PartStore(out, source, key, SUMS.columns)
-        store.remove_stale()
-        strands = STRANDS[settings.scoring.strands]
-        with (
-            write_table(out, scores_schema(), metadata=provenance.metadata()) as writer,
-            Progress("score", total=count_tokens(windows_file), unit="tokens") as progress,
-        ):
-            done = score_parts(
-                slice_parts(read_pairs(windows_file, segments, strands), settings.run.part_tokens),
-                PartScorer(loaded, settings, interruption),
-                store,
-                ScoreRows(windows_file, writer, strands),
-                progress,
-                interruption,
-                max_non_finite_share=settings.run.max_non_finite_share,
-            )
-            require_source(out, source, windows_file)
+        done = write_scores(
+            settings,
+            signature,
+            windows_file,
+            segments,
+            out,
+            loaded=loaded,
+            interruption=interruption,
+        )
         machine = describe_machine(loaded.devices)
         wall_s = time.monotonic() - started
         write_json(
@@ -134,6 +121,55 @@ def score(
         wall_s,
         f"{machine['peak_memory_mb']:,.0f}",
     )
+
+
+def write_scores(
+    settings: ScoreSettings,
+    signature: Mapping[str, Any],
+    windows_file: Path,
+    segments: Segments,
+    out: Path,
+    *,
+    loaded: LoadedModel,
+    interruption: Interruption,
+) -> "ShardWork":
+    """Score all parts of a shard, and write the scores.
+
+    Args:
+        settings: The model, the windows and how the work is done.
+        signature: The signature of the scores.
+        windows_file: The shard with its windows.
+        segments: The reference bases of these windows.
+        out: The scores.
+        loaded: The model.
+        interruption: Checked between two calls of the model.
+
+    Raises:
+        InputError: Too many scores are not finite, or a file cannot be read or written.
+        Interrupted: The process was told to stop. All finished parts are kept.
+    """
+    source = digest_file(windows_file)
+    provenance = Provenance(signature, package_version(), model=settings.model.name, source=source)
+    key = part_key(settings, signature, loaded.devices)
+    store = PartStore(out, source, key, SUMS.columns)
+    store.remove_stale()
+    strands = STRANDS[settings.scoring.strands]
+    pairs = read_pairs(windows_file, segments, strands)
+    with (
+        write_table(out, scores_schema(), metadata=provenance.metadata()) as writer,
+        Progress("score", total=count_tokens(windows_file), unit="tokens") as progress,
+    ):
+        done = score_parts(
+            slice_parts(pairs, settings.run.part_tokens),
+            PartScorer(loaded, settings, interruption),
+            store,
+            ScoreRows(windows_file, writer, strands),
+            progress,
+            interruption,
+            max_non_finite_share=settings.run.max_non_finite_share,
+        )
+        require_source(out, source, windows_file)
+    return done
 
 
 def require_windows(settings: ScoreSettings, windows_file: Path) -> Mapping[str, Any]:

@@ -212,7 +212,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def describe_files(paths: Sequence[Path], *, hashed: bool) -> list[HubFile]:
-    """Size of each file, and its SHA-256 if asked."""
+    """Size of each file, and its SHA-256 if ``hashed``."""
     return [
         HubFile(path.name, path.stat().st_size, digest_file(path) if hashed else None)
         for path in paths
