@@ -64,7 +64,7 @@ ROOMS = {
         " published tokenizer",
     ),
     "genome": room(
-        "alleles assembly bcf bed carry contigs fasta records reference regions saturation"
+        "alleles assembly bcf bed carry contigs fasta letters records reference regions saturation"
         " variant_lists variant_tables variants vcf window_pairs windows",
         "errors",
         "io",

@@ -17,6 +17,13 @@ _BREAKEND = re.compile(r"[\[\]]|^\.[A-Za-z]+\Z|^[A-Za-z]+\.\Z")
 _SYMBOLIC = re.compile(r"<.*>", re.DOTALL)
 
 
+# The alphabetically first base of each IUPAC letter; N has none.
+_FIRST_BASES = {
+    "R": "A", "Y": "C", "S": "C", "W": "A", "K": "G", "M": "A", "B": "C", "D": "A", "H": "A",
+    "V": "A",
+}  # fmt: skip
+
+
 class TrimmedAllele(NamedTuple):
     """An allele without the bases that ref and alt share at their ends.
 
@@ -134,6 +141,28 @@ def variant_type(ref: str, alt: str) -> str:
         case (num_ref, num_alt) if num_ref == num_alt:
             return "mnv"
     return "indel"
+
+
+def resolve_iupac(bases: str, ref: str) -> list[int] | None:
+    """Where REF has the base that VCF writes for an IUPAC letter of the reference.
+
+    Args:
+        bases: Bases of the reference, upper case.
+        ref: REF at the same place and of the same length.
+
+    Returns:
+        The places where the two differ, from 0, if in each of them REF has the alphabetically first
+        base of the reference's letter; else None.
+
+    Source:
+        VCF 4.3, section 1.6.1, REF.
+    """
+    places = [
+        place for place, pair in enumerate(zip(bases, ref, strict=True)) if pair[0] != pair[1]
+    ]
+    if all(_FIRST_BASES.get(bases[place]) == ref[place] for place in places):
+        return places
+    return None
 
 
 def count_right_shift(fetch: Callable[[int, int], str], start: int, unit: str, limit: int) -> int:

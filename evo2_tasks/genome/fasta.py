@@ -40,6 +40,35 @@ class FastaEntry:
     line_width: int
 
 
+@dataclass(slots=True)
+class LetterCounts:
+    """How many letters of some kinds a sequence has, upper and lower case together.
+
+    Attributes:
+        acgt: A, C, G and T.
+        n: N.
+        t: T.
+        u: U.
+        other: All others.
+    """
+
+    acgt: int = 0
+    n: int = 0
+    t: int = 0
+    u: int = 0
+    other: int = 0
+
+    def add(self, bases: bytes) -> None:
+        """Count some upper-case bases."""
+        rest = bases.translate(None, b"ACGT")
+        num_n, num_u = rest.count(b"N"), rest.count(b"U")
+        self.acgt += len(bases) - len(rest)
+        self.t += bases.count(b"T")
+        self.n += num_n
+        self.u += num_u
+        self.other += len(rest) - num_n - num_u
+
+
 @dataclass(frozen=True, slots=True)
 class FastaSequence:
     """A sequence of a FASTA file that was read from end to end.
@@ -48,10 +77,12 @@ class FastaSequence:
         entry: The correct index entry of the sequence.
         digest: GA4GH refget digest of the sequence, ``SQ.`` and 32 characters. The standard allows
             letters only; other symbols are digested as they are.
+        letters: What it consists of.
     """
 
     entry: FastaEntry
     digest: str
+    letters: LetterCounts
 
 
 def read_fasta(path: Path) -> Iterator[FastaSequence]:
@@ -148,6 +179,12 @@ def _block_starts(path: Path) -> list[tuple[int, int]]:
             start += size
             starts.append((start, num_bases))
     return starts[:-2]  # the last two are the empty end block and the end of the file
+
+
+def digest_sequences(sequences: Sequence[FastaSequence]) -> str:
+    """The GA4GH digest of the collection of all sequences of a FASTA, in order."""
+    names = [sequence.entry.name for sequence in sequences]
+    return digest_collection(names, [sequence.digest for sequence in sequences])
 
 
 def digest_collection(names: Sequence[str], digests: Sequence[str]) -> str:
@@ -257,6 +294,7 @@ class _Sequence:
         self._width = 0
         self._end_width = 1
         self._sha512 = hashlib.sha512()
+        self._letters = LetterCounts()
 
     def add(self, piece: bytes) -> None:
         piece = self._held + piece
@@ -279,7 +317,9 @@ class _Sequence:
                 f"{shown_path(self._path)}: sequence '{shown(self._name)}', which begins in line "
                 f"{self._first_line}, contains {chr(wrong[0])!r}; expected letters only."
             )
-        self._sha512.update(bases.upper())
+        bases = bases.upper()
+        self._sha512.update(bases)
+        self._letters.add(bases)
         self._length += len(bases)
         self._num_bytes += len(body)
 
@@ -289,7 +329,8 @@ class _Sequence:
         width = self._width or self._length + 1
         bases = width - self._end_width
         entry = FastaEntry(self._name, self._length, self._offset, bases, width)
-        return FastaSequence(entry, "SQ." + _encode_digest(self._sha512.digest()))
+        digest = "SQ." + _encode_digest(self._sha512.digest())
+        return FastaSequence(entry, digest, self._letters)
 
     def _check_ends(self, body: bytes, end: bytes, place: int) -> None:
         """Make sure that every line of the sequence ends at the same place, and only there."""

@@ -18,7 +18,8 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.contigs import ContigNames
 from evo2_tasks.genome.fasta import (
     FastaEntry,
-    digest_collection,
+    FastaSequence,
+    digest_sequences,
     make_index,
     read_fasta,
     read_index,
@@ -119,7 +120,15 @@ class Reference:
         )
 
     def seqcol_digest(self) -> str:
-        """The GA4GH digest of the sequence collection, from one pass over the whole file.
+        """The GA4GH digest of the sequence collection; see :meth:`read_sequences`.
+
+        Raises:
+            InputError: The index belongs to another file, or the file is damaged.
+        """
+        return digest_sequences(self.read_sequences())
+
+    def read_sequences(self) -> list[FastaSequence]:
+        """Digest and composition of each sequence, from one pass over the whole file.
 
         The pass also checks that the index matches the file.
 
@@ -133,8 +142,7 @@ class Reference:
                 f"{shown_path(self.path)}: the index does not match the file, which was changed "
                 f"after it was indexed; delete the .fai (and .gzi), and new ones are made."
             )
-        names = [sequence.entry.name for sequence in sequences]
-        return digest_collection(names, [sequence.digest for sequence in sequences])
+        return sequences
 
     def _pieces(
         self, reference_contig: str, start: int, end: int

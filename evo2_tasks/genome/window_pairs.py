@@ -61,7 +61,8 @@ class PlacedPair:
     """An interval of the reference, and what is changed in the two windows that it gives.
 
     Edits may come in any order. Those of the background and the allele together must not overlap,
-    and none may reach across the place where a strand begins to read.
+    and none may reach across the place where a strand begins to read. One kind of overlap is
+    allowed: an edit of the allele may replace a base that the background has put there.
 
     Attributes:
         contig: Name of the reference contig.
@@ -203,14 +204,20 @@ def _edits_of_windows(
 ) -> tuple[list[Edit], list[Edit]]:
     """The edits that a strand can meet in each of its two windows, sorted by position."""
     background = _find_edits(pair.background, pair, strand, contig_length, circular)
-    both = background + _find_edits(pair.edits, pair, strand, contig_length, circular)
-    if len(both) > 1:
-        background.sort(key=_position)
-        both.sort(key=_position)
-        for one, other in pairwise(both):
+    edits = _find_edits(pair.edits, pair, strand, contig_length, circular)
+    both = [one for one in background if not any(_replaces(edit, one) for edit in edits)] + edits
+    background.sort(key=_position)
+    both.sort(key=_position)
+    for in_order in (background, both):
+        for one, other in pairwise(in_order):
             if other.start < one.end or _position(other) == _position(one):
                 raise ValueError(f"{one} and {other} change the same bases")
     return background, both
+
+
+def _replaces(edit: Edit, other: Edit) -> bool:
+    """Whether an edit replaces all bases of a substitution."""
+    return len(other.alt) == other.num_ref and edit.start <= other.start < other.end <= edit.end
 
 
 def _position(edit: Edit) -> Interval:

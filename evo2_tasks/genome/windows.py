@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -11,6 +11,7 @@ from evo2_tasks.genome.alleles import (
     TrimmedAllele,
     count_left_shift,
     count_right_shift,
+    resolve_iupac,
     rotate_left,
     text_status,
     trim,
@@ -100,6 +101,7 @@ class PlacedAllele:
         edit_start: First changed base of the trimmed, left-aligned allele, 0-based.
         edit_ref: Number of reference bases that the allele replaces.
         edit_alt: The bases that replace them.
+        background: Edits of both windows: bases of REF at IUPAC letters of the reference.
         length_fwd: Number of tokens in each of the two windows of the forward strand, after the
             cuts; null if the strand has no score.
         prefix_fwd: Number of tokens before the first difference on the forward strand; null if the
@@ -116,6 +118,7 @@ class PlacedAllele:
     edit_start: int | None = None
     edit_ref: int | None = None
     edit_alt: str | None = None
+    background: tuple[Edit, ...] = ()
     length_fwd: int | None = None
     prefix_fwd: int | None = None
     length_rev: int | None = None
@@ -130,7 +133,7 @@ class PlacedAllele:
             return None
         if first is None or num_ref is None or alt is None:
             return None
-        return PlacedPair(contig, start, end, (), (Edit(first, num_ref, alt),))
+        return PlacedPair(contig, start, end, self.background, (Edit(first, num_ref, alt),))
 
     @property
     def sizes(self) -> dict[Strand, WindowSize]:
@@ -153,15 +156,26 @@ class _Limits(NamedTuple):
 
 
 class _Contig(NamedTuple):
-    """A sequence of the reference."""
+    """A sequence of the reference, in which some IUPAC letters may be bases of REF."""
 
     reference: Reference
     name: str
     length: int
     circular: bool
+    background: tuple[Edit, ...] = ()
 
     def fetch(self, start: int, end: int) -> str:
-        return self.reference.fetch(self.name, start, end)
+        bases = self.reference.fetch(self.name, start, end)
+        for edit in self.background:
+            first = edit.start - start
+            # On a circular contig the range may pass the base several times.
+            places = (
+                range(first % self.length, len(bases), self.length) if self.circular else [first]
+            )
+            for place in places:
+                if 0 <= place < len(bases):
+                    bases = bases[:place] + edit.alt + bases[place + 1 :]
+        return bases
 
     def wrap(self, position: int) -> int:
         """The position, on a circular contig modulo its length."""
@@ -198,8 +212,15 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
     on = _Contig(reference, name, reference.contigs[name], reference.is_circular(name))
     if start < 0 or start + len(ref) > on.length:
         return PlacedAllele("position_out_of_range", reference_contig=name)
-    if on.fetch(start, start + len(ref)) != ref:
-        return PlacedAllele(_find_mismatch(on, start, ref, alt), reference_contig=name)
+    bases = on.fetch(start, start + len(ref))
+    if bases != ref:
+        resolved = resolve_iupac(bases, ref)
+        if resolved is None:
+            return PlacedAllele(_find_mismatch(on, start, ref, alt), reference_contig=name)
+        edits = (Edit(start + place, 1, ref[place]) for place in resolved)
+        end = trimmed.start + len(trimmed.ref)
+        # In the padding around the trimmed REF the reference keeps its letters.
+        on = on._replace(background=tuple(e for e in edits if trimmed.start <= e.start < end))
     limits = _contig_limits(settings, on)
     if max(len(trimmed.ref), len(trimmed.alt)) > limits.max_allele_length:
         return PlacedAllele("too_long", reference_contig=name)
@@ -244,7 +265,7 @@ def _lay_windows(
     """Left-align an allele whose REF matches the reference, and size the windows of each strand."""
     aligned, differs = _left_align(trimmed, contig)
     start, end = _find_window(aligned.start, contig, settings, limits)
-    pair = PlacedPair(contig.name, start, end, (), (aligned.edit,))
+    pair = PlacedPair(contig.name, start, end, contig.background, (aligned.edit,))
     num_other = contig.reference.count_non_acgt(contig.name, start, end)
     by_strand: dict[Strand, WindowSize] = {}
     flags: tuple[str, ...] = ()
@@ -264,7 +285,13 @@ def _lay_windows(
         by_strand = with_context
     if status == TO_SCORE:
         is_moved = aligned.start != contig.wrap(trimmed.start)
-        flags = _find_flags(by_strand.values(), settings, limits, num_other, is_alias, is_moved)
+        more = {
+            "n_in_window": num_other > 0,
+            "alias_contig": is_alias,
+            "iupac_ref": bool(contig.background),
+            "moved": is_moved,
+        }
+        flags = _find_flags(by_strand.values(), settings, limits, more)
     length_fwd, prefix_fwd = _cut(by_strand.get("forward"), settings.horizon)
     length_rev, prefix_rev = _cut(by_strand.get("reverse"), settings.horizon)
     return PlacedAllele(
@@ -276,6 +303,7 @@ def _lay_windows(
         aligned.start,
         len(aligned.ref),
         aligned.alt,
+        contig.background,
         length_fwd,
         prefix_fwd,
         length_rev,
@@ -346,19 +374,15 @@ def _find_flags(
     windows: Collection[WindowSize],
     settings: WindowSettings,
     limits: _Limits,
-    num_other: int,
-    is_alias: bool,
-    is_moved: bool,
+    more: Mapping[str, bool],
 ) -> tuple[str, ...]:
-    """The flags of an allele that can be scored."""
+    """The flags of an allele that can be scored: those of its windows, then the others."""
     min_downstream = limits.min_context if settings.horizon is None else settings.horizon
     flags = {
         "clipped": any(length < settings.window_length for length, _ in windows),
         "low_context": any(prefix < limits.min_context for _, prefix in windows),
         "low_downstream": any(length - prefix < min_downstream for length, prefix in windows),
-        "n_in_window": num_other > 0,
-        "alias_contig": is_alias,
-        "moved": is_moved,
+        **more,
     }
     return tuple(flag for flag, applies in flags.items() if applies)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from evo2_tasks.config.resolve import SplitSettings
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.fasta import digest_sequences
+from evo2_tasks.genome.letters import require_dna
 from evo2_tasks.genome.variants import (
     VariantSource,
 )
@@ -45,9 +47,12 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
         num_alleles = source.count().alleles
         if num_alleles == 0:
             logger.warning("%s: no variants; the table will have no rows", path)
-        write_shards(source, out, num_alleles, settings.shards)
+        contigs = write_shards(source, out, num_alleles, settings.shards)
         counts = source.counts
     reference = open_reference(settings.reference)
+    sequences = reference.read_sequences()
+    used_contigs = {name for contig in contigs if (name := reference.resolve(contig))}
+    require_dna(reference.path, sequences, used_contigs)
     write_json(
         out / SPLIT,
         {
@@ -61,7 +66,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
             "regions": settings.regions,
             "reference": {
                 "name": settings.reference.name,
-                "digest": reference.seqcol_digest(),
+                "digest": digest_sequences(sequences),
                 **describe_file(reference.path),
             },
             "carry": describe_carry_fields(source.carry_fields),
@@ -70,10 +75,17 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
 
 
-def write_shards(source: VariantSource, out: Path, num_alleles: int, num_shards: int) -> None:
-    """Write the shards, empty ones too."""
+def write_shards(
+    source: VariantSource, out: Path, num_alleles: int, num_shards: int
+) -> dict[str, None]:
+    """Write the shards, empty ones too.
+
+    Returns:
+        The contigs of the alleles, in order.
+    """
     schema = shard_schema(source.carry_fields)
     num_read = 0
+    contigs: dict[str, None] = {}
     with Progress("split", total=num_alleles, unit="alleles") as progress:
         assigned = groupby(assign_shards(iter(source), num_alleles, num_shards), itemgetter(0))
         group = next(assigned, None)
@@ -93,6 +105,8 @@ def write_shards(source: VariantSource, out: Path, num_alleles: int, num_shards:
                             *variant.carried,
                         )
                         num_read += 1
+                        if variant.contig is not None:
+                            contigs[variant.contig] = None
                     group = next(assigned, None)
                 rows.flush()
     if num_read != num_alleles:
@@ -100,3 +114,4 @@ def write_shards(source: VariantSource, out: Path, num_alleles: int, num_shards:
             f"{source.path}: it had {num_alleles:,} alleles when they were counted, and "
             f"{num_read:,} when they were read. Leave the file alone during a run."
         )
+    return contigs

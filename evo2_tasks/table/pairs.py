@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.window_pairs import Strand, strand_sequences
+from evo2_tasks.genome.window_pairs import Edit, Strand, strand_sequences
 from evo2_tasks.genome.windows import PlacedAllele
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.scoring.windows import WindowPair
@@ -38,7 +39,7 @@ def read_pairs(
     for batch in read_rows(windows_file, PLACEMENT_COLUMNS):
         columns = [batch.column(name).to_pylist() for name in PLACEMENT_COLUMNS]
         for row, values in enumerate(zip(*columns, strict=True), start=first_row):
-            placed = PlacedAllele(*values)
+            placed = _as_placed(dict(zip(PLACEMENT_COLUMNS, values, strict=True)))
             pair, sizes = placed.pair, placed.sizes
             if pair is None:
                 continue
@@ -51,6 +52,12 @@ def read_pairs(
                     )
                     yield WindowPair(row, strand, *sequences, prefix, edit.num_ref, len(edit.alt))
         first_row += batch.num_rows
+
+
+def _as_placed(row: dict[str, Any]) -> PlacedAllele:
+    """A row of a windows file."""
+    background = tuple(Edit(**edit) for edit in row.pop("background"))
+    return PlacedAllele(**row, background=background)
 
 
 def require_unscored(statuses: pa.Array, windows_file: Path) -> None:

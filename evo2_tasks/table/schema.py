@@ -61,6 +61,8 @@ FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "fewer than `horizon`) come from the first difference on",
         "n_in_window": "`window_start..window_end` contains a base other than A, C, G and T",
         "alias_contig": "`contig` and `reference_contig` are two names of one contig",
+        "iupac_ref": "the reference has an IUPAC letter where the trimmed REF has the first base "
+        "of that letter by the alphabet (VCF 4.3); the reference window has the base of REF there",
         "moved": "left-aligning moved the trimmed allele",
     }
 )
@@ -288,6 +290,16 @@ WINDOWS_COLUMNS: Final = (
     ),
     Column("edit_ref", pa.int32(), "Length of the trimmed ref allele", "bases"),
     Column("edit_alt", pa.string(), "Trimmed, left-aligned alt allele"),
+    Column(
+        "background",
+        list_type(
+            pa.struct([("start", pa.int64()), ("num_ref", pa.int32()), ("alt", pa.string())]),
+            nullable_items=False,
+        ),
+        "Edits of both windows (`num_ref` bases from the 0-based `start` are replaced by `alt`): "
+        "bases of REF at IUPAC letters of the reference",
+        nullable=False,
+    ),
     *_strand_columns("forward"),
     *_strand_columns("reverse"),
 )

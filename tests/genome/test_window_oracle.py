@@ -28,6 +28,10 @@ class Expected:
     strands: dict[str, tuple[str, str, int]] | None = None  # ref tokens, alt tokens, prefix
 
 
+# Written out from the table of IUPAC: the base of each letter that comes first in the alphabet.
+LEAST_BASE = dict(zip("RYSWKMBDHV", "ACCAGACAAA", strict=True))
+
+
 def expect(variant: Variant, genome: dict[str, str], circular: set[str], settings: WindowSettings):
     ref, alt, name = variant.ref, variant.alt, variant.contig
     if alt == ".":
@@ -57,9 +61,14 @@ def expect(variant: Variant, genome: dict[str, str], circular: set[str], setting
     first = variant.pos - 1
     if first < 0 or first + len(ref) > length:
         return Expected("position_out_of_range")
-    if sequence[first : first + len(ref)] != ref:
+    original = sequence
+    stands_for = {first + i for i, base in enumerate(ref) if sequence[first + i] != base}
+    if any(LEAST_BASE.get(sequence[i]) != ref[i - first] for i in stands_for):
         fits = first + len(alt) <= length and sequence[first : first + len(alt)] == alt
         return Expected("ref_alt_swapped" if fits and len(alt) >= len(ref) else "ref_mismatch")
+    stands_for &= set(range(p, p + len(r)))
+    for i in stands_for:
+        sequence = sequence[:i] + ref[i - first] + sequence[i + 1 :]
     window_length = min(settings.window_length, length) if is_circle else settings.window_length
     longest = window_length // 4
     if settings.max_allele_length is not None:
@@ -86,7 +95,7 @@ def expect(variant: Variant, genome: dict[str, str], circular: set[str], setting
     end = start + window_length
     if not is_circle:
         start, end = max(0, start), min(length, end)
-    window = "".join(sequence[i % length] for i in range(start, end))
+    window = "".join(original[i % length] for i in range(start, end))
     edit = (p, num_ref, new)
     num_other = sum(base not in "ACGT" for base in window)
     if num_other / len(window) > settings.max_n_share:
@@ -121,6 +130,8 @@ def expect(variant: Variant, genome: dict[str, str], circular: set[str], setting
         flags.add("low_downstream")
     if num_other:
         flags.add("n_in_window")
+    if stands_for:
+        flags.add("iupac_ref")
     if p != trimmed_p:
         flags.add("moved")
     return Expected("to_score", frozenset(flags), (start, end), edit, strands)

@@ -541,3 +541,12 @@ def test_hundred_thousand_alleles_all_come_back(tmp_path: Path) -> None:
     assert run["alleles"] == expected == pq.read_metadata(table).num_rows
     assert sum(run["by_status"].values()) == expected
     assert set(run["by_status"]) >= {"scored", "not_a_variant", "position_out_of_range"}
+
+
+def test_a_reference_of_rna_stops_split(tmp_path: Path) -> None:
+    config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\t.\t.\t.\n")
+    fasta = next(iter(config.references.values())).fasta
+    fasta.write_text(fasta.read_text().replace("T", "U").replace("t", "u"))
+    fasta.with_name(fasta.name + ".fai").unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"contig '\w+' is RNA: it has [\d,]+ U and 0 T"):
+        run_steps(config, tmp_path)

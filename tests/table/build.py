@@ -67,6 +67,7 @@ def make_row(record: int, allele: int = 1, status: str = "scored", **values: Any
         "edit_start": 99 + record,
         "edit_ref": 1,
         "edit_alt": "C",
+        "background": [],
     } | {f"{name}_{strand}": 5 for name in ("length", "prefix") for strand in ("fwd", "rev")}
     is_scored = status == "scored"
     row |= {name: seed.gauss(0, 3) if is_scored else None for name in ALL_SCORE_COLUMNS}

@@ -31,7 +31,8 @@ def test_the_lists_are_closed_and_ordered():
         "no_context", "non_finite", "scored",
     )  # fmt: skip
     assert FLAGS == (
-        "clipped", "low_context", "low_downstream", "n_in_window", "alias_contig", "moved",
+        "clipped", "low_context", "low_downstream", "n_in_window", "alias_contig", "iupac_ref",
+        "moved",
     )  # fmt: skip
 
 
