@@ -1,5 +1,7 @@
 """What all tests share."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
@@ -25,3 +27,11 @@ def small_model() -> Evo2ForCausalLM:
         initializer_range=0.3,
     )
     return Evo2ForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_model: Evo2ForCausalLM) -> Path:
+    """The small model in a folder that all tests share; one that changes it saves its own."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    small_model.save_pretrained(folder)
+    return folder

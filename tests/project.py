@@ -278,14 +278,6 @@ class Shard:
         (files,) = files_of_shards(self.config(), self.folder)
         return files
 
-    @property
-    def windows(self) -> Path:
-        return self.files.windows
-
-    @property
-    def segments(self) -> Path:
-        return self.files.segments
-
     def score(self, out: Path, **run: object) -> dict[str, object]:
         """Score in this process; gives what the job states about itself."""
         run_score(self.config(**run), replace(self.files, scores=out))
@@ -297,9 +289,9 @@ class Shard:
         config = self.folder / f"{out.stem}.config.json"
         config.write_text(self.config(**run).model_dump_json())
         command = [sys.executable, "-c", "from evo2_tasks.cli import main; main()", "score"]
-        command += ["--config", config, "--scoring"]
-        command += ["s", "--windows", self.windows, "--segments", self.segments, "--out", out]
-        command += ["--log", log, "--threads", "1"]
+        command += ["--config", config, "--scoring", "s", "--threads", "1"]
+        command += ["--windows", self.files.windows, "--segments", self.files.segments]
+        command += ["--out", out, "--log", log]
         return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 

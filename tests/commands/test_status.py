@@ -16,7 +16,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.interruption import Interrupted, Interruption
 from evo2_tasks.table.parts import parts_folder, read_usage
-from tests.steps.test_resume import Shard
+from tests.project import write_shard
 from tests.workflow.rules import read_rules
 
 
@@ -30,10 +30,10 @@ def run(tmp_path: Path) -> Path:
         (results / "v" / "s" / folder).mkdir(parents=True)
     (results / "v" / "shards").mkdir()
     (results / "v" / "shards" / "split.json").write_text('{"shards": 2, "alleles": 80}')
-    shard = Shard(tmp_path / "shard", Path("evo2-mini"), num_alleles=40)
+    shard = write_shard(tmp_path / "shard", Path("evo2-mini"), num_alleles=40)
     for number in (1, 2):
         windows = results / "v" / "s" / "windows" / f"{number}-of-2.parquet"
-        windows.write_bytes(shard.windows.read_bytes())
+        windows.write_bytes(shard.files.windows.read_bytes())
     shard.score(results / "v" / "s" / "scores" / "1-of-2.parquet")
     out = results / "v" / "s" / "scores" / "2-of-2.parquet"
     checks = iter(range(1, 1000))

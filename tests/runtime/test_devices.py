@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.errors import InputError
 from evo2_tasks.runtime import devices as device
 from evo2_tasks.runtime import models
 from evo2_tasks.runtime.devices import describe_devices, device_class, find_devices
-from tests.steps.test_resume import Shard
+from tests.project import write_shard
 
 CPU = torch.device("cpu")
 NAMES = {0: "NVIDIA H100", 1: "NVIDIA H100", 2: "NVIDIA A100"}
@@ -56,10 +55,9 @@ def test_peak_memory_is_that_of_the_fullest_device(
 
 
 def test_a_shard_on_several_devices_has_the_same_scores(
-    tmp_path: Path, small_model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_model.save_pretrained(tmp_path / "model")
-    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=20)
+    shard = write_shard(tmp_path / "shard", checkpoint, num_alleles=20)
     shard.score(tmp_path / "one.parquet")
     monkeypatch.setattr(models, "find_devices", lambda *_: [CPU] * 2)
     shard.score(tmp_path / "two.parquet")

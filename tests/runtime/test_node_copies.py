@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.errors import InputError
 from evo2_tasks.runtime import node_copies as model_cache
 from evo2_tasks.runtime.node_copies import CHECKSUMS, copied_to_node
-from tests.steps.test_resume import Shard
+from tests.project import write_shard
 
 
 @pytest.fixture
@@ -112,15 +111,14 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path, files: list[Path]) 
 
 
 def test_a_job_loads_the_copy(
-    tmp_path: Path, small_model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_model.save_pretrained(tmp_path / "model")
-    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=20)
+    shard = write_shard(tmp_path / "shard", checkpoint, num_alleles=20)
     shard.score(tmp_path / "plain.parquet")
     monkeypatch.setenv("NODE_DISK", str(tmp_path / "scratch"))
     shard.score(tmp_path / "cached.parquet", model_cache="$NODE_DISK")
     assert (tmp_path / "cached.parquet").read_bytes() == (tmp_path / "plain.parquet").read_bytes()
     (entry,) = entries(tmp_path / "scratch")
     copied = sorted(path.name for path in entry.iterdir())
-    saved = [path.name for path in (tmp_path / "model").iterdir() if path.suffix != ".py"]
+    saved = [path.name for path in checkpoint.iterdir() if path.suffix != ".py"]
     assert copied == sorted([CHECKSUMS, *saved])

@@ -9,13 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_evaluate, resolve_split
+from evo2_tasks.config.resolve import resolve_evaluate
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import curves_schema, metrics_schema
 from evo2_tasks.steps.evaluate import evaluate
-from evo2_tasks.steps.split import split
-from tests.steps.test_steps import GENOME, run_steps, write_config
+from tests.project import COLUMNS, Project, run_split, run_steps, write_project
 
 # The definitions of ClinVar's own file, spelled as there.
 CLINVAR_HEADER = """\
@@ -31,7 +29,6 @@ single variant; multiple values are separated by a vertical bar">
 symbol:gene id">
 ##INFO=<ID=MC,Number=.,Type=String,Description="comma separated list of molecular consequence in \
 the form of Sequence Ontology ID|molecular_consequence">
-#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO
 """
 SIGNIFICANCE = {
     "Pathogenic": True,
@@ -62,13 +59,22 @@ CLINVAR: dict[str, Any] = {
 }
 
 
+SEQUENCE = "".join(random.Random(11).choices("ACGT", k=900))
+
+
+def write_set(folder: Path, variants: bytes, **variant_set: Any) -> Project:
+    return write_project(
+        folder, genome={"chr1": SEQUENCE}, variants=variants, variant_set=variant_set
+    )
+
+
 def make_clinvar(num_records: int = 300) -> tuple[bytes, pd.DataFrame]:
     """A file, and what an evaluation of its records should go by."""
     generator = random.Random(6)
     lines, rows = [], []
     for record in range(num_records):
         pos = generator.randrange(100, 800)
-        ref = GENOME["chr1"][pos - 1]
+        ref = SEQUENCE[pos - 1]
         alt = generator.choice([base for base in "ACGT" if base != ref])
         significance, status = generator.choice([*SIGNIFICANCE]), generator.choice([*STARS])
         consequence = generator.choice(CONSEQUENCES)
@@ -84,16 +90,14 @@ def make_clinvar(num_records: int = 300) -> tuple[bytes, pd.DataFrame]:
                 "consequence": consequence if record % 7 else "",
             }
         )
-    return CLINVAR_HEADER.encode() + "".join(lines).encode(), pd.DataFrame(rows)
+    return (CLINVAR_HEADER + COLUMNS).encode() + "".join(lines).encode(), pd.DataFrame(rows)
 
 
 def measure(tmp_path: Path, variants: bytes, **settings: Any) -> pd.DataFrame:
-    config = write_config(tmp_path, variants).model_dump(mode="json")
-    config["variant_sets"]["v"] |= settings
-    checked = load_config(config)
-    table = run_steps(checked, tmp_path)
+    config = write_set(tmp_path, variants, **settings).load()
+    table = run_steps(config, tmp_path)
     out, curves = tmp_path / "metrics.parquet", tmp_path / "curves.parquet"
-    evaluate(resolve_evaluate(checked, "v"), table=table, out=out, curves_file=curves)
+    evaluate(resolve_evaluate(config, "v"), table=table, out=out, curves_file=curves)
     assert pq.read_schema(out).equals(metrics_schema())
     assert pq.read_schema(curves).equals(curves_schema())
     return pd.read_parquet(out)
@@ -173,19 +177,18 @@ def test_two_labels_stand_in_one_file(tmp_path: Path) -> None:
 def test_a_field_that_evaluation_cannot_use_stops_the_first_step(
     tmp_path: Path, settings: dict[str, Any], said: str
 ) -> None:
-    config = write_config(tmp_path, make_clinvar()[0]).model_dump(mode="json")
-    config["variant_sets"]["v"] |= {"labels": CLINVAR} | settings
+    settings = {"labels": CLINVAR} | settings
+    config = write_set(tmp_path, make_clinvar()[0], **settings).load()
     with pytest.raises(InputError, match=said):
-        split(resolve_split(load_config(config), "v"), variants=None, out=tmp_path / "shards")
+        run_split(config, tmp_path)
     assert not (tmp_path / "shards").exists()
 
 
 def test_a_field_that_is_only_carried_may_lack_its_definition(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = write_config(tmp_path, make_clinvar(3)[0]).model_dump(mode="json")
-    config["variant_sets"]["v"] |= {"carry": ["NEW"]}
-    split(resolve_split(load_config(config), "v"), variants=None, out=tmp_path / "shards")
+    config = write_set(tmp_path, make_clinvar(3)[0], carry=["NEW"]).load()
+    run_split(config, tmp_path)
     assert "in.vcf: no INFO field 'NEW' in the header; it is carried as text" in caplog.text
 
 
@@ -197,7 +200,7 @@ def test_numbers_that_the_header_calls_text_are_numbers(tmp_path: Path) -> None:
 
 
 def test_no_labels_is_one_line(tmp_path: Path) -> None:
-    config = write_config(tmp_path, make_clinvar()[0])
+    config = write_set(tmp_path, make_clinvar()[0]).load()
     with pytest.raises(InputError, match="no `labels` to evaluate"):
         evaluate(
             resolve_evaluate(config, "v"),

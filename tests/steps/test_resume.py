@@ -1,8 +1,7 @@
 """A scoring job that ends before its time: the next one goes on from what it finished."""
 
-import json
 import os
-import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,101 +17,19 @@ import pytest
 import torch
 
 from evo2_tasks import Evo2ForCausalLM
-from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_score, resolve_split, resolve_windows
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.resolve import resolve_score, resolve_windows
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, Interruption
 from evo2_tasks.steps import score as score_step
-from evo2_tasks.steps import split as split_step
 from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.parts import parts_folder, read_usage
-
-WINDOW_LENGTH = 96
-LETTERS = "ACGT"
-
-
-class Shard:
-    """A shard whose windows are placed, to be scored again and again."""
-
-    def __init__(self, folder: Path, checkpoint: Path, num_alleles: int) -> None:
-        self.folder = folder
-        self.checkpoint = checkpoint
-        folder.mkdir(exist_ok=True)
-        rng = random.Random(9)
-        sequence = "".join(rng.choices(LETTERS, k=4_000))
-        (folder / "genome.fa").write_text(f">c\n{sequence}\n")
-        lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
-        for pos in sorted(rng.sample(range(1, 4_001), num_alleles)):
-            ref = sequence[pos - 1]
-            alt = rng.choice([base for base in LETTERS if base != ref])
-            lines.append(f"c\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.")
-        (folder / "in.vcf").write_text("\n".join(lines) + "\n")
-        self.windows = folder / "windows.parquet"
-        self.segments = folder / "segments.parquet"
-        config = self.config()
-        split_step.split(resolve_split(config, "v"), variants=None, out=folder)
-        windows_step.windows(
-            resolve_windows(config, "v", "s"),
-            shard=folder / "1-of-1.parquet",
-            split_file=folder / "split.json",
-            out=self.windows,
-            segments_file=self.segments,
-        )
-
-    def config(self, **run: object) -> RunConfig:
-        settings = {"batch_tokens": 400, "part_tokens": 2_000} | run
-        return load_config(
-            {
-                "references": {"g": {"fasta": str(self.folder / "genome.fa")}},
-                "models": {"m": {"checkpoint": str(self.checkpoint), "gpus": 0}},
-                "scorings": {"s": {"model": "m", "window_length": WINDOW_LENGTH}},
-                "variant_sets": {
-                    "v": {
-                        "variants": str(self.folder / "in.vcf"),
-                        "reference": "g",
-                        "scorings": ["s"],
-                    }
-                },
-                "run": settings,
-            },
-            look_for_files=False,
-        )
-
-    def score(self, out: Path, **run: object) -> dict[str, object]:
-        """Score in this process; gives what the job states about itself."""
-        score_step.score(
-            resolve_score(self.config(**run), "s"),
-            windows_file=self.windows,
-            segments_file=self.segments,
-            out=out,
-            threads=1,
-        )
-        stated: dict[str, object] = json.loads(out.with_suffix(".json").read_text())
-        return stated
-
-    def start(self, out: Path, log: Path, **run: object) -> subprocess.Popen[bytes]:
-        """Score in a process of its own."""
-        config = self.folder / f"{out.stem}.config.json"
-        config.write_text(self.config(**run).model_dump_json())
-        command = [sys.executable, "-c", "from evo2_tasks.cli import main; main()", "score"]
-        command += ["--config", config, "--scoring"]
-        command += ["s", "--windows", self.windows, "--segments", self.segments, "--out", out]
-        command += ["--log", log, "--threads", "1"]
-        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory, small_model: Evo2ForCausalLM) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    small_model.save_pretrained(folder)
-    return folder
+from tests.project import SHARD_WINDOW_LENGTH, Shard, write_shard
 
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Shard:
-    return Shard(tmp_path_factory.mktemp("shard"), checkpoint, num_alleles=150)
+    return write_shard(tmp_path_factory.mktemp("shard"), checkpoint, num_alleles=150)
 
 
 @pytest.fixture
@@ -133,7 +50,7 @@ def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def read_parts(shard: Shard, out: Path) -> list[dict[str, Any]]:
-    return read_usage(parts_folder(out), digest_file(shard.windows))
+    return read_usage(parts_folder(out), digest_file(shard.files.windows))
 
 
 def files_of(folder: Path) -> list[str]:
@@ -272,10 +189,10 @@ def test_a_shard_of_other_arithmetic_goes_with_the_first_part(
 
 
 def test_parts_of_another_checkpoint_are_not_mixed_in(
-    tmp_path: Path, small_model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small_model.save_pretrained(tmp_path / "model")
-    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=60)
+    shutil.copytree(checkpoint, tmp_path / "model")
+    shard = write_shard(tmp_path / "shard", tmp_path / "model", num_alleles=60)
     out = tmp_path / "out.parquet"
     with monkeypatch.context() as patch:
         stop_at_batch(patch, 30)
@@ -373,22 +290,24 @@ def test_scores_of_windows_that_changed_meanwhile_are_not_written(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A job that was lost goes on with the old windows, and may end at any time."""
-    shard = Shard(tmp_path / "shard", checkpoint, num_alleles=20)
+    shard = write_shard(tmp_path / "shard", checkpoint, num_alleles=20)
     score_part = score_step.score_part
 
     def change_first(*args: object, **options: object) -> object:
-        pq.write_table(pq.read_table(shard.windows), tmp_path / "other.parquet")
-        (tmp_path / "other.parquet").replace(shard.windows)
+        pq.write_table(pq.read_table(shard.files.windows), tmp_path / "other.parquet")
+        (tmp_path / "other.parquet").replace(shard.files.windows)
         return score_part(*args, **options)
 
     monkeypatch.setattr(score_step, "score_part", change_first)
-    with pytest.raises(InputError, match=r"was made from another version of .*windows\.parquet\."):
+    with pytest.raises(
+        InputError, match=r"was made from another version of .*windows/1-of-1\.parquet\."
+    ):
         shard.score(tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 
 
 def test_windows_of_an_earlier_version_are_one_line(tmp_path: Path, shard: Shard) -> None:
-    table = pq.read_table(shard.windows)
+    table = pq.read_table(shard.files.windows)
     index = table.column_names.index("status")
     old = ["scored" if status == "to_score" else status for status in table["status"].to_pylist()]
     path = tmp_path / "windows.parquet"
@@ -398,7 +317,7 @@ def test_windows_of_an_earlier_version_are_one_line(tmp_path: Path, shard: Shard
         score_step.score(
             resolve_score(shard.config(), "s"),
             windows_file=path,
-            segments_file=shard.segments,
+            segments_file=shard.files.segments,
             out=tmp_path / "scores.parquet",
             threads=1,
         )
@@ -410,18 +329,18 @@ def test_windows_of_an_earlier_version_are_one_line(tmp_path: Path, shard: Shard
 
 
 def test_a_reference_that_changed_after_split_is_one_line(tmp_path: Path, checkpoint: Path) -> None:
-    shard = Shard(tmp_path, checkpoint, num_alleles=5)
+    shard = write_shard(tmp_path, checkpoint, num_alleles=5)
     genome = tmp_path / "genome.fa"
     sequence = genome.read_text()
     arguments = {
-        "shard": tmp_path / "1-of-1.parquet",
-        "split_file": tmp_path / "split.json",
+        "shard": shard.files.shard,
+        "split_file": tmp_path / "shards" / "split.json",
         "segments_file": tmp_path / "other-segments.parquet",
     }
     settings = resolve_windows(shard.config(), "v", "s")
     genome.write_text(sequence)  # the same, at another time
     windows_step.windows(settings, out=tmp_path / "again.parquet", **arguments)
-    assert (tmp_path / "again.parquet").read_bytes() == shard.windows.read_bytes()
+    assert (tmp_path / "again.parquet").read_bytes() == shard.files.windows.read_bytes()
     genome.write_text(sequence[:-2] + {"A": "C"}.get(sequence[-2], "A") + sequence[-1])
     with pytest.raises(InputError, match=r"genome\.fa has other sequences.*run split again"):
         windows_step.windows(settings, out=tmp_path / "changed.parquet", **arguments)
@@ -449,7 +368,7 @@ def test_memory_that_runs_short_is_said_and_costs_no_row(
     allocations: list[int] = []
 
     def fail_above(self: object, input_ids: torch.Tensor, **options: object) -> object:
-        if input_ids.shape[-1] < WINDOW_LENGTH:  # no canary
+        if input_ids.shape[-1] < SHARD_WINDOW_LENGTH:  # no canary
             allocations.append(input_ids.numel())
             if input_ids.numel() > 200:
                 raise torch.OutOfMemoryError("simulated")
@@ -483,14 +402,13 @@ def test_memory_for_not_even_one_window_is_one_line(
 
 
 def test_a_model_that_computes_no_numbers_stops_the_job(
-    tmp_path: Path, small_model: Evo2ForCausalLM, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    small_model.save_pretrained(tmp_path / "model")
-    broken = Evo2ForCausalLM.from_pretrained(tmp_path / "model")
+    broken = Evo2ForCausalLM.from_pretrained(checkpoint)
     with torch.no_grad():
         next(broken.model.layers[2].parameters()).fill_(torch.nan)
     broken.save_pretrained(tmp_path / "model")
-    shard = Shard(tmp_path / "shard", tmp_path / "model", num_alleles=130)
+    shard = write_shard(tmp_path / "shard", tmp_path / "model", num_alleles=130)
     with pytest.raises(InputError, match=r"of the first \d+ alleles.*max_non_finite_share"):
         shard.score(tmp_path / "out.parquet")
     assert "the first module with such an output is model.layers.2 (hyena_li)" in caplog.text

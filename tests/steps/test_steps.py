@@ -4,7 +4,9 @@ import json
 import random
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,23 +16,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.commands.convert import convert
-from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_merge, resolve_score, resolve_split, resolve_windows
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2 import checkpoints
-from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import shard_file
 from evo2_tasks.steps import export as export_step
-from evo2_tasks.steps import merge as merge_step
-from evo2_tasks.steps import score as score_step
-from evo2_tasks.steps import split as split_step
-from evo2_tasks.steps import windows as windows_step
-from evo2_tasks.table.parquet import read_rows, write_table
-from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
-from evo2_tasks.table.schema import STATUSES, scores_schema
+from evo2_tasks.table.provenance import read_provenance
+from evo2_tasks.table.schema import STATUSES
+from tests import project
+from tests.project import files_of_shards, run_merge, run_score, run_steps, write_project
 
 slow_fixtures = settings(
     max_examples=25,
@@ -45,96 +40,16 @@ GENOME = {
 }
 
 
-def write_config(folder: Path, variants: bytes, **changes: object) -> RunConfig:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "genome.fa").write_text("".join(f">{n}\n{s}\n" for n, s in GENOME.items()))
-    (folder / "in.vcf").write_bytes(variants)
-    (folder / "model").mkdir(exist_ok=True)
-    if not (folder / "model" / "config.json").exists():
-        (folder / "model" / "config.json").write_text("{}")
-    return load_config(
-        {
-            "references": {"g": {"fasta": str(folder / "genome.fa"), "circular_contigs": ["ring"]}},
-            "models": {"m": {"checkpoint": str(folder / "model"), "gpus": 0}},
-            "scorings": {"s": {"model": "m", "window_length": 64}},
-            "variant_sets": {
-                "v": {
-                    "variants": str(folder / "in.vcf"),
-                    "reference": "g",
-                    "scorings": ["s"],
-                    "max_ref_mismatch_share": 1,
-                }
-            },
-            "output": str(folder / "results"),
-            **changes,
-        }
-    )
+HEADER = project.HEADER.encode()
 
 
-def write_stub_scores(windows: Path, out: Path) -> None:
-    """Numbers that follow from the row alone, in the place of a model's."""
-    signature = {**read_provenance(windows).signature, "weights": "stub"}
-    source = digest_file(windows)
-    metadata = Provenance(signature, package_version(), model="stub", source=source).metadata()
-    schema = scores_schema()
-    with write_table(out, schema, metadata=metadata) as writer:
-        for batch in read_rows(windows, ["record", "allele", "status"]):
-            rows = batch.to_pydict()
-            rows["status"] = [
-                "scored" if status == "to_score" else status for status in rows["status"]
-            ]
-            numbers = [
-                record + allele / 8 if status == "scored" else None
-                for record, allele, status in zip(*rows.values(), strict=True)
-            ]
-            columns = [*rows.values(), *[numbers] * (len(schema.names) - 3)]
-            writer.write_columns(dict(zip(schema.names, columns, strict=True)))
-    side = {"windows_run": 0, "tokens_run": 0, "wall_s": 0}
-    out.with_suffix(".json").write_text(json.dumps(side))
+def write_config(folder: Path, variants: bytes, **parts: Any) -> RunConfig:
+    """A config for these variants, of which none stops the run."""
+    of_set = {"max_ref_mismatch_share": 1, **parts.pop("variant_set", {})}
+    parts = {"reference": {"circular_contigs": ["ring"]}, "variant_set": of_set, **parts}
+    return write_project(folder, genome=GENOME, variants=variants, **parts).load()
 
 
-def run_steps(config: RunConfig, folder: Path, *, stub: bool = True) -> Path:
-    """Split, windows, score and merge; gives the table."""
-    shards, work = folder / "shards", folder / "s"
-    split_step.split(resolve_split(config, "v"), variants=None, out=shards)
-    for shard in range(1, config.shards + 1):
-        name = shard_file(shard, config.shards)
-        windows, segments = work / "windows" / name, work / "windows" / f"{name}.segments"
-        windows_step.windows(
-            resolve_windows(config, "v", "s"),
-            shard=shards / name,
-            split_file=shards / "split.json",
-            out=windows,
-            segments_file=segments,
-        )
-        scores = work / "scores" / name
-        if stub:
-            write_stub_scores(windows, scores)
-        else:
-            score_step.score(
-                resolve_score(config, "s"),
-                windows_file=windows,
-                segments_file=segments,
-                out=scores,
-                threads=1,
-            )
-    return merge(config, folder)
-
-
-def merge(config: RunConfig, folder: Path) -> Path:
-    work = folder / "s"
-    merge_step.merge(
-        resolve_merge(config, "v", "s"),
-        split_file=folder / "shards" / "split.json",
-        windows_folder=work / "windows",
-        scores_folder=work / "scores",
-        out=work / "scores.parquet",
-        run_json=work / "run.json",
-    )
-    return work / "scores.parquet"
-
-
-HEADER = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 contigs = st.sampled_from(["chr1", "1", "ring", "short", "chr9", "<b>", "=1+1", "a/../b"])
 hostile = st.text(
     st.characters(exclude_characters="\t\n\r\0,", exclude_categories=("Cs",)), min_size=1
@@ -212,16 +127,9 @@ def test_any_bytes_end_in_rows_or_one_line(
         assert not list((folder / "results").rglob("*.parquet"))
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory, small_model: Evo2ForCausalLM) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    small_model.save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize("checkpoint", ["random", "evo2-mini"])
+@pytest.mark.parametrize("model", ["random", "evo2-mini"])
 def test_with_a_model_shards_and_budgets_change_no_number(
-    tmp_path: Path, model_folder: Path, checkpoint: str
+    tmp_path: Path, checkpoint: Path, model: str
 ) -> None:
     generator = random.Random(2)
     lines = []
@@ -231,15 +139,18 @@ def test_with_a_model_shards_and_budgets_change_no_number(
         ref = GENOME[contig][pos - 1 : pos - 1 + generator.randint(1, 3)]
         alt = "".join(generator.choices("ACGT", k=generator.randint(1, 3)))
         lines.append(f"{contig}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\n")
-    source = str(model_folder) if checkpoint == "random" else checkpoint
-    models = {"m": {"checkpoint": source, "gpus": 0}}
+    source = str(checkpoint) if model == "random" else model
     tables = []
     for name, shards, run in (
         ("one", 1, {"batch_tokens": 65_536}),
         ("many", 7, {"batch_tokens": 200, "part_tokens": 1_000}),
     ):
         config = write_config(
-            tmp_path, HEADER + "".join(lines).encode(), shards=shards, run=run, models=models
+            tmp_path,
+            HEADER + "".join(lines).encode(),
+            shards=shards,
+            run=run,
+            model={"checkpoint": source},
         )
         tables.append(pq.read_table(run_steps(config, tmp_path / name, stub=False)))
     one, many = tables
@@ -257,10 +168,10 @@ def test_with_a_model_shards_and_budgets_change_no_number(
 
 
 def test_the_model_and_the_settings_stand_in_the_signature(
-    tmp_path: Path, model_folder: Path
+    tmp_path: Path, checkpoint: Path
 ) -> None:
-    models = {"m": {"checkpoint": str(model_folder), "gpus": 0}}
-    config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\n", models=models)
+    model = {"checkpoint": str(checkpoint)}
+    config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\n", model=model)
     table = run_steps(config, tmp_path / "results", stub=False)
     provenance = read_provenance(table)
     assert provenance.model == "m"
@@ -273,21 +184,10 @@ def test_the_model_and_the_settings_stand_in_the_signature(
     split = json.loads((tmp_path / "results" / "shards" / "split.json").read_text())
     assert provenance.signature["reference"] == split["reference"]["digest"]
 
-    other = write_config(
-        tmp_path,
-        HEADER,
-        models=models,
-        scorings={"s": {"model": "m", "window_length": 65}},
-    )
-    windows = tmp_path / "results" / "s" / "windows" / "1-of-1.parquet"
+    other = write_config(tmp_path, HEADER, model=model, scoring={"window_length": 65})
+    (files,) = files_of_shards(other, tmp_path / "results")
     with pytest.raises(InputError, match="window_length"):
-        score_step.score(
-            resolve_score(other, "s"),
-            windows_file=windows,
-            segments_file=windows.with_suffix(".parquet.segments"),
-            out=tmp_path / "other.parquet",
-            threads=1,
-        )
+        run_score(other, replace(files, scores=tmp_path / "other.parquet"))
     assert not (tmp_path / "other.parquet").exists()
 
 
@@ -299,7 +199,7 @@ def test_a_published_file_scores_as_the_folder_that_it_converts_to(tmp_path: Pat
     text = HEADER + b"ring\t50\t.\tN\tG\nring\t60\t.\tA\tC,G,T,GG\nchr1\t9\t.\tC\tCA\n"
     tables = [
         run_steps(
-            write_config(tmp_path, text, models={"m": {"gpus": 0, **model}}),
+            write_config(tmp_path, text, model=model),
             tmp_path / name,
             stub=False,
         )
@@ -308,10 +208,10 @@ def test_a_published_file_scores_as_the_folder_that_it_converts_to(tmp_path: Pat
     assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
-def test_a_gpu_that_is_not_there_is_one_clear_line(tmp_path: Path, model_folder: Path) -> None:
+def test_a_gpu_that_is_not_there_is_one_clear_line(tmp_path: Path, checkpoint: Path) -> None:
     if torch.accelerator.is_available():
         pytest.skip("this machine has a GPU")
-    models = {"m": {"checkpoint": str(model_folder)}}
+    models = {"m": {"checkpoint": str(checkpoint)}}
     config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\n", models=models)
     with pytest.raises(InputError, match=r"models\.m\.gpus: 1 asked for"):
         run_steps(config, tmp_path / "results", stub=False)
@@ -333,8 +233,7 @@ def test_a_release_that_needs_fp8_has_it_and_is_refused_without(
     tmp_path: Path, golden_release: dict[str, str]
 ) -> None:
     def run_with(name: str, **model: object) -> Path:
-        models = {"m": {"gpus": 0, **golden_release, **model}}
-        config = write_config(tmp_path, HEADER + SNV, models=models)
+        config = write_config(tmp_path, HEADER + SNV, model=golden_release | model)
         return run_steps(config, tmp_path / name, stub=False)
 
     with pytest.raises(InputError, match=r"models\.m: .*near random.*allow_without_fp8"):
@@ -361,15 +260,14 @@ def test_another_model_runs_as_its_config_says(
     for fp8 in ("ada", "off"):
         config_json = folder / "config.json"
         config_json.write_text(json.dumps({**json.loads(config_json.read_text()), "fp8": fp8}))
-        models = {"m": {"checkpoint": str(folder), "gpus": 0}}
-        config = write_config(tmp_path, HEADER + SNV, models=models)
+        config = write_config(tmp_path, HEADER + SNV, model={"checkpoint": str(folder)})
         table = run_steps(config, tmp_path / fp8, stub=False)
         assert read_provenance(table).signature["fp8"] == fp8
 
 
-def test_fp8_without_scales_is_one_clear_line(tmp_path: Path, model_folder: Path) -> None:
-    models = {"m": {"checkpoint": str(model_folder), "gpus": 0, "fp8": "emulate"}}
-    config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\n", models=models)
+def test_fp8_without_scales_is_one_clear_line(tmp_path: Path, checkpoint: Path) -> None:
+    model = {"checkpoint": str(checkpoint), "fp8": "emulate"}
+    config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\n", model=model)
     with pytest.raises(InputError, match=r"models\.m: .*needs FP8 scales.*layer 0"):
         run_steps(config, tmp_path / "results", stub=False)
 
@@ -381,16 +279,10 @@ def test_variants_of_another_assembly_stop_the_run(tmp_path: Path) -> None:
         f"chr1\t{pos}\t.\t{wrong[sequence[pos - 1]]}\t{wrong[wrong[sequence[pos - 1]]]}\t.\t.\t.\n"
         for pos in range(1, 301)
     )
-    config = write_config(tmp_path, HEADER + lines.encode())
-    strict = config.model_copy(
-        update={
-            "variant_sets": {
-                "v": config.variant_sets["v"].model_copy(update={"max_ref_mismatch_share": 0.5})
-            }
-        }
-    )
+    limit = {"max_ref_mismatch_share": 0.5}
+    config = write_config(tmp_path, HEADER + lines.encode(), variant_set=limit)
     with pytest.raises(InputError, match=r"100 of the first 100 alleles.*another assembly"):
-        run_steps(strict, tmp_path / "results")
+        run_steps(config, tmp_path / "results")
 
 
 def test_a_run_without_any_score_says_so_at_each_step_and_ends_with_its_rows(
@@ -419,7 +311,7 @@ def test_a_file_that_an_earlier_run_wrote_late_is_not_merged(tmp_path: Path, lat
     name = shard_file(1, 1)
     (tmp_path / "one" / late / name).replace(tmp_path / "other" / late / name)
     with pytest.raises(InputError, match=r"was made from another version of .*"):
-        merge(config, tmp_path / "other")
+        run_merge(config, tmp_path / "other")
     assert table.read_bytes() == right
 
 
@@ -449,13 +341,15 @@ def test_only_the_vcf_takes_variants(tmp_path: Path) -> None:
         export_step.export(tmp_path / "scores.parquet", to="tsv", variants=tmp_path / "in.vcf")
 
 
-def of_regions(folder: Path, bed: str, **changes: object) -> RunConfig:
+def of_regions(folder: Path, bed: str, **parts: Any) -> RunConfig:
     """A config whose variants are every SNV and deletion of some regions."""
-    config = write_config(folder, HEADER, **changes)
+    of_set = {
+        "variants": str(folder / "in.bed"),
+        "saturate": ["snv", "deletion"],
+        "carry": ["name"],
+    }
     (folder / "in.bed").write_text(bed)
-    more = {"variants": folder / "in.bed", "saturate": ("snv", "deletion"), "carry": ("name",)}
-    variant_set = config.variant_sets["v"].model_copy(update=more)
-    return config.model_copy(update={"variant_sets": {"v": variant_set}})
+    return write_config(folder, HEADER, variant_set=of_set, **parts)
 
 
 def test_the_alleles_of_a_region_are_cut_into_shards(tmp_path: Path) -> None:
@@ -485,13 +379,13 @@ def test_the_alleles_of_a_region_are_cut_into_shards(tmp_path: Path) -> None:
 
 
 def test_regions_are_scored_as_a_vcf_of_the_same_alleles(tmp_path: Path) -> None:
-    models = {"m": {"checkpoint": "evo2-mini", "gpus": 0}}
-    config = of_regions(tmp_path, "chr1\t0\t12\nring\t330\t333\n", models=models)
+    model = {"checkpoint": "evo2-mini"}
+    config = of_regions(tmp_path, "chr1\t0\t12\nring\t330\t333\n", model=model)
     table = run_steps(config, tmp_path / "regions", stub=False)
     rows = pq.read_table(table).to_pylist()
     assert len(rows) == 4 * 15
     lines = [f"{row['contig']}\t{row['pos']}\t.\t{row['ref']}\t{row['alt']}\n" for row in rows]
-    vcf = write_config(tmp_path, HEADER + "".join(lines).encode(), models=models)
+    vcf = write_config(tmp_path, HEADER + "".join(lines).encode(), model=model)
     others = pq.read_table(run_steps(vcf, tmp_path / "vcf", stub=False)).to_pylist()
     # The same rows in the same order make the same batches, to the last bit.
     for row, other in zip(rows, others, strict=True):
@@ -507,15 +401,15 @@ def test_regions_are_scored_as_a_vcf_of_the_same_alleles(tmp_path: Path) -> None
 
 def test_a_list_is_scored_as_a_vcf_of_the_same_alleles(tmp_path: Path) -> None:
     sequence = GENOME["chr1"]
-    aliases = {"g": {"fasta": str(tmp_path / "genome.fa"), "contig_aliases": {"NC_1.1": "chr1"}}}
+    aliases = {"contig_aliases": {"NC_1.1": "chr1"}}
     vcf = [
         f"chr1\t101\t.\t{sequence[100]}\tTA\n",
         f"chr1\t200\t.\t{sequence[199:202]}\t{sequence[199]}\n",
     ]
-    config = write_config(tmp_path, HEADER + "".join(vcf).encode(), references=aliases)
+    config = write_config(tmp_path, HEADER + "".join(vcf).encode(), reference=aliases)
     expected = pq.read_table(run_steps(config, tmp_path / "vcf")).to_pylist()
     lines = f"# two\nchr1-101-{sequence[100]}-TA\nNC_1.1:200:2:\n"
-    config = write_config(tmp_path, lines.encode(), references=aliases)
+    config = write_config(tmp_path, lines.encode(), reference=aliases)
     found = pq.read_table(run_steps(config, tmp_path / "list")).to_pylist()
     assert [row["contig"] for row in found] == ["chr1", "NC_1.1"]
     assert "alias_contig" in found[1]["flags"]
