@@ -11,63 +11,40 @@ from click.testing import CliRunner
 from evo2_tasks.cli import main
 from evo2_tasks.commands import measure as measure_command
 from evo2_tasks.commands import plan as plan_command
-from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import (
-    resolve_merge,
-    resolve_model,
-    resolve_plan,
-    resolve_score,
-    resolve_split,
-    resolve_windows,
-)
+from evo2_tasks.config.resolve import resolve_model, resolve_plan, resolve_score
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.cost.rates import Rate, read_rates
 from evo2_tasks.cost.shapes import read_shape
-from evo2_tasks.layout import shard_file
-from evo2_tasks.steps import merge as merge_step
-from evo2_tasks.steps import score as score_step
-from evo2_tasks.steps import split as split_step
-from evo2_tasks.steps import windows as windows_step
+from tests.project import HEADER, Project, run_steps, write_project
 
 GENOME = {"line": 900, "ring": 350}
 
 
-def write_config(folder: Path, **changes: object) -> RunConfig:
+def write_run(folder: Path, **variant_set: object) -> Project:
+    """A run of two scorings, with these keys of the variant set."""
     rng = random.Random(4)
     genome = {name: "".join(rng.choices("ACGT", k=length)) for name, length in GENOME.items()}
-    (folder / "genome.fa").write_text("".join(f">{n}\n{s}\n" for n, s in genome.items()))
-    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    lines = [HEADER]
     for _ in range(90):
         contig = rng.choice(list(genome))
         pos = rng.randrange(1, GENOME[contig] + 1)
         ref = genome[contig][pos - 1 : pos - 1 + rng.randint(1, 3)]
         alts = {"".join(rng.choices("ACGT", k=rng.randint(1, 3))) for _ in range(rng.randint(1, 3))}
-        lines.append(f"{contig}\t{pos}\t.\t{ref}\t{','.join(sorted(alts))}\t.\t.\t.")
-    lines.append("line\t5\t.\tA\t<DEL>\t.\t.\t.")
-    (folder / "in.vcf").write_text("\n".join(lines) + "\n")
-    return load_config(
-        {
-            "references": {"g": {"fasta": str(folder / "genome.fa"), "circular_contigs": ["ring"]}},
-            "models": {"m": {"checkpoint": "evo2-mini", "gpus": 0}},
-            "scorings": {
-                "centered": {"model": "m", "window_length": 64},
-                "tiled": {"model": "m", "window_length": 64, "window_placement": "tiled",
-                          "strands": "forward", "max_allele_length": 8},
-            },
-            "variant_sets": {
-                "v": {
-                    "variants": str(folder / "in.vcf"),
-                    "reference": "g",
-                    "scorings": ["centered", "tiled"],
-                    "max_ref_mismatch_share": 1,
-                }
-            },
-            "shards": 3,
-            "run": {"part_tokens": 3_000, "batch_tokens": 2_048},
-            "output": str(folder / "results"),
-            **changes,
-        }
-    )  # fmt: skip
+        lines.append(f"{contig}\t{pos}\t.\t{ref}\t{','.join(sorted(alts))}\t.\t.\t.\n")
+    lines.append("line\t5\t.\tA\t<DEL>\t.\t.\t.\n")
+    centered = {"model": "m", "window_length": 64}
+    tiled = {"window_placement": "tiled", "strands": "forward", "max_allele_length": 8}
+    return write_project(
+        folder,
+        genome=genome,
+        variants="".join(lines),
+        reference={"circular_contigs": ["ring"]},
+        model={"checkpoint": "evo2-mini"},
+        scorings={"centered": centered, "tiled": centered | tiled},
+        variant_set={"max_ref_mismatch_share": 1, **variant_set},
+        shards=3,
+        run={"part_tokens": 3_000, "batch_tokens": 2_048},
+    )
 
 
 def plan(config: RunConfig, **options: object) -> list[dict[str, object]]:
@@ -76,51 +53,23 @@ def plan(config: RunConfig, **options: object) -> list[dict[str, object]]:
 
 
 def test_the_alleles_of_regions_and_lists_are_counted(tmp_path: Path) -> None:
-    config = write_config(tmp_path)
     (tmp_path / "in.bed").write_text("line\t100\t120\nring\t340\t360\nnowhere\t1\t2\n")
     (tmp_path / "in.txt").write_text("line-100-A-.\nline:100:A:A\nnowhere:1:A:C\n")
     for file, saturate, by_status in [
-        ("in.bed", ("snv",), {"to_score": 90, "position_out_of_range": 1, "contig_not_found": 1}),
-        ("in.txt", (), {"missing_allele": 1, "not_a_variant": 1, "contig_not_found": 1}),
+        ("in.bed", ["snv"], {"to_score": 90, "position_out_of_range": 1, "contig_not_found": 1}),
+        ("in.txt", [], {"missing_allele": 1, "not_a_variant": 1, "contig_not_found": 1}),
     ]:
-        more = {"variants": tmp_path / file, "saturate": saturate}
-        variant_set = config.variant_sets["v"].model_copy(update=more)
-        bills = plan(config.model_copy(update={"variant_sets": {"v": variant_set}}))
+        run = write_run(tmp_path, variants=str(tmp_path / file), saturate=saturate)
+        bills = plan(run.load())
         assert [bill["by_status"] for bill in bills] == [by_status] * 2
 
 
 def test_a_run_does_what_was_planned(tmp_path: Path) -> None:
-    config = write_config(tmp_path)
+    config = write_run(tmp_path).load()
     bills = {bill["scoring"]: bill for bill in plan(config)}
-    split_step.split(resolve_split(config, "v"), variants=None, out=tmp_path / "shards")
     for scoring, bill in bills.items():
-        folder = tmp_path / scoring
-        for shard in range(1, config.shards + 1):
-            name = shard_file(shard, config.shards)
-            windows, segments = folder / "windows" / name, folder / "segments" / name
-            windows_step.windows(
-                resolve_windows(config, "v", scoring),
-                shard=tmp_path / "shards" / name,
-                split_file=tmp_path / "shards" / "split.json",
-                out=windows,
-                segments_file=segments,
-            )
-            score_step.score(
-                resolve_score(config, scoring),
-                windows_file=windows,
-                segments_file=segments,
-                out=folder / "scores" / name,
-                threads=1,
-            )
-        merge_step.merge(
-            resolve_merge(config, "v", scoring),
-            split_file=tmp_path / "shards" / "split.json",
-            windows_folder=folder / "windows",
-            scores_folder=folder / "scores",
-            out=folder / "scores.parquet",
-            run_json=folder / "run.json",
-        )
-        run = json.loads((folder / "run.json").read_text())
+        table = run_steps(config, tmp_path, scoring, stub=False)
+        run = json.loads(table.with_name("run.json").read_text())
         done = {"to_score" if key == "scored" else key: n for key, n in run["by_status"].items()}
         assert bill["by_status"] == done
         assert bill["alleles"] == run["alleles"]
@@ -133,7 +82,7 @@ def test_a_run_does_what_was_planned(tmp_path: Path) -> None:
 
 
 def test_time_and_price_follow_from_the_rate(tmp_path: Path) -> None:
-    config = write_config(tmp_path)
+    config = write_run(tmp_path).load()
     rate = Rate("cpu of ours", "m", 64, tokens_per_s=100.0, flops_per_token=1e6, source="ours")
     rates = tmp_path / "rates.json"
     rates.write_text(json.dumps({"rates": [asdict(rate)]}))
@@ -146,7 +95,7 @@ def test_time_and_price_follow_from_the_rate(tmp_path: Path) -> None:
 
 
 def test_calibrate_measures_and_keeps_what_is_there(tmp_path: Path) -> None:
-    config = write_config(tmp_path)
+    config = write_run(tmp_path).load()
     out = tmp_path / "rates.json"
     for scoring in ("centered", "centered", "tiled"):
         measure_command.measure(resolve_score(config, scoring), out=out, threads=1, seconds=0.1)
@@ -159,9 +108,7 @@ def test_calibrate_measures_and_keeps_what_is_there(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_a_bill(tmp_path: Path) -> None:
-    write_config(tmp_path)
-    config = tmp_path / "config.json"
-    config.write_text(write_config(tmp_path).model_dump_json())
+    config = write_run(tmp_path).config_file
     text = CliRunner().invoke(main, ["plan", "--config", str(config), "--device-memory", "8"])
     assert text.exit_code == 0, text.output
     assert "symbolic_allele" in text.stdout

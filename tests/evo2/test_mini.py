@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +15,11 @@ from sklearn.metrics import roc_auc_score
 from evo2_tasks import Evo2ForCausalLM, Evo2Tokenizer
 from evo2_tasks.config import BUNDLED_CHECKPOINTS
 from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
+from tests.workflow.run import run_workflow
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = BUNDLED_CHECKPOINTS / "evo2-mini"
 EVALUATION = json.loads((ROOT / "training" / "figures" / "evaluation.json").read_text())
-TIME_LIMIT_S = 900
 WINDOW_LENGTH = 2048  # of the card's losses
 BITS_TOLERANCE = 1e-3  # bits per base; another CPU sums in another order
 AUROC_TOLERANCE = 2e-3
@@ -112,18 +109,7 @@ def test_it_separates_the_demo_variants_as_the_card_says(tmp_path: Path) -> None
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).write_bytes((ROOT / "data" / name).read_bytes())
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    command = ["-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        [sys.executable, *command, "--cores", "2"],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_workflow(tmp_path, cores=2)
     table = pq.read_table(tmp_path / "results/mitomap/mini-256/scores.parquet").to_pandas()
     auroc = roc_auc_score(table["LABEL"] == "pathogenic", -table["llr"])
     (in_card,) = [

@@ -1,6 +1,5 @@
 """The workflow on a real SLURM, which these tests start: same bytes, own GPUs, death and all."""
 
-import gzip
 import json
 import os
 import shutil
@@ -11,17 +10,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.project import write_demo
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 PROFILE = ROOT / "workflow" / "profiles"
-COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 NUM_ALLELES = 96
 TABLE = "results/v/s/scores.parquet"
 TIME_LIMIT_S = 600
@@ -92,23 +91,8 @@ class Project:
         command = folder / "bin" / "evo2-tasks"
         command.write_text(COMMAND.format(python=sys.executable, folder=str(folder)))
         command.chmod(command.stat().st_mode | stat.S_IXUSR)
-        variants = folder / "in.vcf"
-        with gzip.open(ROOT / "data" / "mitomap.vcf.gz", "rt") as demo:
-            header = list(takewhile(lambda line: line.startswith("##"), demo))
-            variants.write_text("".join([header[0], COLUMNS, *islice(demo, NUM_ALLELES)]))
-        self.config = {
-            "references": {
-                "rCRS": {"fasta": str(ROOT / "data" / "rCRS.fa"), "circular_contigs": ["MT"]}
-            },
-            "models": {"evo2-mini": {"checkpoint": "evo2-mini", "gpus": 0}},
-            "scorings": {"s": {"model": "evo2-mini", "window_length": 256}},
-            "variant_sets": {
-                "v": {"variants": str(variants), "reference": "rCRS", "scorings": ["s"]}
-            },
-            "shards": shards,
-            "run": {"batch_tokens": 1_024, "part_tokens": 2_048},
-        }
-        (folder / "config.json").write_text(json.dumps(self.config))
+        run = {"batch_tokens": 1_024, "part_tokens": 2_048}
+        write_demo(folder, NUM_ALLELES, shards=shards, run=run)
 
     @property
     def table(self) -> Path:

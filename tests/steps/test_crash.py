@@ -3,31 +3,25 @@
 CRASH_ROUNDS=30 pytest tests/steps/test_crash.py
 """
 
-import gzip
 import json
 import os
 import random
 import subprocess
 import sys
 import time
-from itertools import islice, takewhile
 from pathlib import Path
 
 import pytest
 
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_split, resolve_windows
 from evo2_tasks.layout import shard_file
-from evo2_tasks.steps import split as split_step
-from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.parts import parts_folder
+from tests.project import files_of_shards, run_split, run_windows, write_demo
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
-ROOT = Path(__file__).parents[2]
 MAIN = "from evo2_tasks.cli import main; main()"
 NUM_SHARDS = 2
 NUM_ALLELES = 50
-COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 MOST_KILLS = 40
 
 
@@ -36,50 +30,26 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config_file = folder / "config.json"
-        variants = folder / "in.vcf"
-        with gzip.open(ROOT / "data" / "mitomap.vcf.gz", "rt") as demo:
-            header = list(takewhile(lambda line: line.startswith("##"), demo))
-            variants.write_text("".join([header[0], COLUMNS, *islice(demo, NUM_ALLELES)]))
-        config = {
-            "references": {
-                "rCRS": {"fasta": str(ROOT / "data" / "rCRS.fa"), "circular_contigs": ["MT"]}
-            },
-            "models": {"evo2-mini": {"checkpoint": "evo2-mini", "gpus": 0}},
-            "scorings": {"s": {"model": "evo2-mini", "window_length": 256}},
-            "variant_sets": {
-                "v": {"variants": str(variants), "reference": "rCRS", "scorings": ["s"]}
-            },
-            "shards": NUM_SHARDS,
-            "run": {"batch_tokens": 2_048, "part_tokens": 4_096},
-        }
-        self.config_file.write_text(json.dumps(config))
-        run_config = load_config(self.config_file)
-        split_step.split(resolve_split(run_config, "v"), variants=None, out=folder / "shards")
-        for shard in range(1, NUM_SHARDS + 1):
-            name = shard_file(shard, NUM_SHARDS)
-            windows_step.windows(
-                resolve_windows(run_config, "v", "s"),
-                shard=folder / "shards" / name,
-                split_file=folder / "shards" / "split.json",
-                out=folder / "windows" / name,
-                segments_file=folder / "segments" / name,
-            )
+        run = {"batch_tokens": 2_048, "part_tokens": 4_096}
+        self.config_file = write_demo(folder, NUM_ALLELES, shards=NUM_SHARDS, run=run)
+        config = load_config(self.config_file)
+        run_split(config, folder)
+        run_windows(config, folder)
+        self.files = files_of_shards(config, folder)
 
     def score(self, shard: int, out: Path) -> list[str]:
-        name = shard_file(shard, NUM_SHARDS)
+        files = self.files[shard - 1]
         return [
             *("score", "--config", str(self.config_file), "--scoring", "s", "--threads", "1"),
-            *("--windows", str(self.folder / "windows" / name)),
-            *("--segments", str(self.folder / "segments" / name)),
-            *("--out", str(out / "scores" / name)),
+            *("--windows", str(files.windows), "--segments", str(files.segments)),
+            *("--out", str(out / "scores" / files.scores.name)),
         ]
 
     def merge(self, out: Path) -> list[str]:
         return [
             *("merge", "--config", str(self.config_file), "--variant-set", "v", "--scoring", "s"),
             *("--split", str(self.folder / "shards" / "split.json")),
-            *("--windows", str(self.folder / "windows"), "--scores", str(out / "scores")),
+            *("--windows", str(self.files[0].windows.parent), "--scores", str(out / "scores")),
             *("--out", str(out / "scores.parquet"), "--run-json", str(out / "run.json")),
         ]
 

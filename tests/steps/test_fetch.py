@@ -27,9 +27,10 @@ from evo2_tasks.hub import HubFile, HubName, explain_hub_name, parse_hub_name, p
 from evo2_tasks.runtime.models import local_checkpoint
 from evo2_tasks.steps import fetch as fetch_task
 from evo2_tasks.steps.fetch import fetch
+from tests.project import HEADER, write_project
 from tests.steps.small_hub import COMMIT, OTHER_COMMIT, TOKEN, SmallHub, small_hub
+from tests.workflow.run import run_workflow
 
-SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "tiny_7b_1m"
 NAME = f"lab/evo2-tiny@{COMMIT}"
 MODEL = (GOLDEN / "model.pt").read_bytes()
@@ -315,39 +316,20 @@ def test_without_a_network_a_line_says_what_to_put_where(
 # --- the workflow
 
 
-def run_workflow(folder: Path, checkpoint: str, variables: dict[str, str]) -> Path:
+def score_one(folder: Path, checkpoint: str, variables: dict[str, str]) -> Path:
     """Score one variant with a real Snakemake and real commands; give the table."""
-    folder.mkdir(exist_ok=True)
     bases = "".join(random.Random(1).choices("ACGT", k=200))
-    (folder / "genome.fa").write_text(f">c\n{bases}\n")
     alt = "A" if bases[99] != "A" else "C"
-    record = f"c\t100\t.\t{bases[99]}\t{alt}\t.\t.\t."
-    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
-    (folder / "in.vcf").write_text(f"##fileformat=VCFv4.2\n{columns}\n{record}\n")
-    model = {"checkpoint": checkpoint, "gpus": 0}
+    variants = f"{HEADER}c\t100\t.\t{bases[99]}\t{alt}\t.\t.\t.\n"
+    model = {"checkpoint": checkpoint}
     if checkpoint.endswith(".pt"):
         model["config"] = str(GOLDEN / "config.yml")
-    config = {
-        "references": {"g": {"fasta": "genome.fa"}},
-        "models": {"m": model},
-        "scorings": {"s": {"model": "m", "window_length": 64}},
-        "variant_sets": {"v": {"variants": "in.vcf", "reference": "g", "scorings": ["s"]}},
-    }
-    (folder / "config.yaml").write_text(json.dumps(config))
+    project = write_project(folder, genome={"c": bases}, variants=variants, model=model)
     table = folder / "results" / "v" / "s" / "scores.parquet"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "snakemake", "--cores", "1", "--nocolor"),
-            *("--snakefile", str(SNAKEFILE), str(table.relative_to(folder))),
-        ],
-        cwd=folder,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+    run_workflow(
+        *(folder, str(table.relative_to(folder)), "--configfile", str(project.config_file)),
+        variables=variables,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     return table
 
 
@@ -355,9 +337,9 @@ def run_workflow(folder: Path, checkpoint: str, variables: dict[str, str]) -> Pa
 def test_the_workflow_fetches_and_its_jobs_need_no_network(
     served: SmallHub, tmp_path: Path
 ) -> None:
-    of_path = run_workflow(tmp_path / "path", str(GOLDEN / "model.pt"), {})
+    of_path = score_one(tmp_path / "path", str(GOLDEN / "model.pt"), {})
     online = {"HF_ENDPOINT": served.endpoint, "HF_HUB_OFFLINE": "0"}
-    of_hub = run_workflow(tmp_path / "hub", NAME, online)
+    of_hub = score_one(tmp_path / "hub", NAME, online)
     assert of_hub.read_bytes() == of_path.read_bytes()
     stated = json.loads((tmp_path / "hub" / "results" / "models" / "m.json").read_text())
     assert stated["checkpoint"] == NAME
@@ -365,7 +347,7 @@ def test_the_workflow_fetches_and_its_jobs_need_no_network(
     # Another project finds the model where the first one has put it.
     served.asked.clear()
     offline = {"HF_ENDPOINT": served.endpoint, "HF_HUB_OFFLINE": "1"}
-    again = run_workflow(tmp_path / "again", NAME, offline)
+    again = score_one(tmp_path / "again", NAME, offline)
     assert again.read_bytes() == of_path.read_bytes()
     assert not served.asked
 

@@ -6,7 +6,6 @@ strings, every window goes through the model alone and whole, and the sums are w
 
 import json
 import math
-import os
 import random
 import re
 import subprocess
@@ -21,6 +20,8 @@ import torch
 import yaml
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM, Evo2Tokenizer
+from tests import project
+from tests.workflow.run import run_workflow
 
 ROOT = Path(__file__).parents[2]
 TIME_LIMIT_S = 600
@@ -272,52 +273,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     header = (
         "##fileformat=VCFv4.3\n"
         '##INFO=<ID=AC,Number=A,Type=Integer,Description="Allele count">\n'
-        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        f"{project.COLUMNS}"
     )
-    (folder / "calls.vcf").write_text(header + "\n".join([*lines, BAD_LINE]) + "\n")
-    run = {
-        "references": {
-            "genome": {"fasta": "genome.fa", "circular_contigs": sorted(CIRCULAR)},
-        },
-        "models": {"tiny": {"checkpoint": "model", "gpus": 0}},
-        "scorings": {"both": {"model": "tiny", "window_length": WINDOW_LENGTH}},
-        "variant_sets": {
-            "calls": {
-                "variants": "calls.vcf",
-                "reference": "genome",
-                "scorings": ["both"],
-                "carry": ["AC"],
-                "exports": ["vcf", "tsv"],
-            },
-        },
-        "shards": 2,
-        "run": {"batch_tokens": 1000},
-    }
+    (folder / "in.vcf").write_text(header + "\n".join([*lines, BAD_LINE]) + "\n")
+    run = project.make_config(
+        reference={"circular_contigs": sorted(CIRCULAR)},
+        scoring={"window_length": WINDOW_LENGTH},
+        variant_set={"carry": ["AC"], "exports": ["vcf", "tsv"]},
+        shards=2,
+        run={"batch_tokens": 1000},
+    )
     (folder / "config.yaml").write_text(yaml.safe_dump(run))
-    snakemake(folder)
+    run_workflow(folder, cores=2)
     return folder
-
-
-def snakemake(folder: Path, *arguments: str) -> str:
-    snakefile = str(ROOT / "workflow" / "Snakefile")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--cores", "2"]
-    done = subprocess.run(
-        [*command, "--nocolor", *arguments],
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def table(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "results/calls/both/scores.parquet")
+    return pd.read_parquet(folder / "results/v/s/scores.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -375,7 +348,7 @@ def test_two_spellings_of_one_deletion_score_the_same(table: pd.DataFrame) -> No
 
 
 def test_run_json_counts_what_the_table_holds(folder: Path, table: pd.DataFrame) -> None:
-    run: dict[str, Any] = json.loads((folder / "results/calls/both/run.json").read_text())
+    run: dict[str, Any] = json.loads((folder / "results/v/s/run.json").read_text())
     assert run["alleles"] == len(table)
     counts = {status: n for status, n in run["by_status"].items() if n}
     assert counts == table.status.astype(str).value_counts().to_dict()
@@ -385,7 +358,7 @@ def test_run_json_counts_what_the_table_holds(folder: Path, table: pd.DataFrame)
 
 def test_carried_fields_and_exports_are_there(folder: Path, table: pd.DataFrame) -> None:
     assert (table.AC.dropna() == 3).all()
-    results = folder / "results" / "calls" / "both"
+    results = folder / "results" / "v" / "s"
     assert (results / "scores.vcf.gz").exists()
     assert len((results / "scores.tsv").read_text().splitlines()) == len(table) + 1
 
@@ -396,14 +369,14 @@ def test_python_examples_of_the_documentation_run(folder: Path, page: str) -> No
     examples = [block for block in blocks if "scores.parquet" in block]
     assert examples
     for example in examples:
-        code = re.sub(r"results/[\w-]+/[\w-]+/", f"{folder}/results/calls/both/", example)
+        code = re.sub(r"results/[\w-]+/[\w-]+/", f"{folder}/results/v/s/", example)
         subprocess.run([sys.executable, "-c", code], check=True, timeout=TIME_LIMIT_S)
 
 
 def test_a_second_run_has_nothing_to_do(folder: Path) -> None:
-    assert "Nothing to be done" in snakemake(folder)
+    assert "Nothing to be done" in run_workflow(folder, cores=2)
 
 
 def test_the_report_can_be_made(folder: Path) -> None:
-    snakemake(folder, "--report", "report.zip")
+    run_workflow(folder, "--report", "report.zip", cores=2)
     assert (folder / "report.zip").stat().st_size > 0

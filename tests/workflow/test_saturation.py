@@ -1,9 +1,6 @@
 """A real run of the workflow on regions of the demo genome with the model of the package."""
 
 import gzip
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,58 +8,38 @@ import pysam
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-FASTA = ROOT / "data" / "rCRS.fa"
-TIME_LIMIT_S = 600
+from tests.project import DATA, make_config
+from tests.workflow.run import run_workflow
+
+FASTA = DATA / "rCRS.fa"
 # A piece of the tRNA of leucine, and the end of the circle with three positions too many.
 BED = "track name=x\nMT\t3239\t3254\tMT-TL1\nMT\t16566\t16572\tend\nchrUn\t5\t9\n"
-
-
-def snakemake(folder: Path, *arguments: str) -> str:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile"),
-         "--cores", "1", "--nocolor", *arguments],
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     (folder / "regions.bed.gz").write_bytes(gzip.compress(BED.encode()))
-    config = {
-        "references": {"rCRS": {"fasta": str(FASTA), "circular_contigs": ["MT"]}},
-        "models": {"evo2-mini": {"checkpoint": "evo2-mini", "gpus": 0}},
-        "scorings": {"mini": {"model": "evo2-mini", "window_length": 64}},
-        "variant_sets": {
-            "regions": {
-                "variants": "regions.bed.gz",
-                "saturate": ["snv", "insertion"],
-                "reference": "rCRS",
-                "scorings": ["mini"],
-                "carry": ["name"],
-                "exports": ["bedgraph", "vcf"],
-            }
+    config = make_config(
+        reference={"fasta": str(FASTA), "circular_contigs": ["MT"]},
+        model={"checkpoint": "evo2-mini"},
+        variant_set={
+            "variants": "regions.bed.gz",
+            "saturate": ["snv", "insertion"],
+            "carry": ["name"],
+            "exports": ["bedgraph", "vcf"],
         },
-        "shards": 2,
-        "run": {"batch_tokens": 4096},
-    }
+        shards=2,
+        run={"batch_tokens": 4096},
+    )
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    snakemake(folder)
+    run_workflow(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def table(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "results" / "regions" / "mini" / "scores.parquet")
+    return pd.read_parquet(folder / "results" / "v" / "s" / "scores.parquet")
 
 
 def test_every_change_has_its_row_and_its_score(table: pd.DataFrame) -> None:
@@ -91,7 +68,7 @@ def test_every_change_has_its_row_and_its_score(table: pd.DataFrame) -> None:
 
 
 def test_the_bedgraph_is_the_mean_of_the_snvs(folder: Path, table: pd.DataFrame) -> None:
-    file = folder / "results" / "regions" / "mini" / "scores.bedgraph.gz"
+    file = folder / "results" / "v" / "s" / "scores.bedgraph.gz"
     found = pd.read_csv(file, sep="\t", names=["contig", "start", "end", "mean"])
     snvs = table[(table["status"] == "scored") & (table["alt"].str.len() == 1)]
     means = snvs.groupby("pos")["llr"].mean()
@@ -102,16 +79,16 @@ def test_the_bedgraph_is_the_mean_of_the_snvs(folder: Path, table: pd.DataFrame)
 
 
 def test_the_vcf_has_what_was_made(folder: Path, table: pd.DataFrame) -> None:
-    with pysam.VariantFile(str(folder / "results" / "regions" / "mini" / "scores.vcf.gz")) as file:
+    with pysam.VariantFile(str(folder / "results" / "v" / "s" / "scores.vcf.gz")) as file:
         found = [(r.pos, r.ref, alt) for r in file for alt in r.alts or ()]
     scored = table[table["status"] == "scored"]
     assert found == list(zip(scored["pos"], scored["ref"], scored["alt"], strict=True))
 
 
 def test_the_report_shows_the_matrix(folder: Path) -> None:
-    page = (folder / "results" / "regions" / "report.html").read_text()
-    assert "Every substitution of MT:3,240 to 3,254, mini" in page
+    page = (folder / "results" / "v" / "report.html").read_text()
+    assert "Every substitution of MT:3,240 to 3,254, s" in page
 
 
 def test_a_second_run_has_nothing_to_do(folder: Path) -> None:
-    assert "Nothing to be done" in snakemake(folder)
+    assert "Nothing to be done" in run_workflow(folder)

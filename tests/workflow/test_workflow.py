@@ -11,7 +11,6 @@ import json
 import os
 import re
 import stat
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -22,10 +21,9 @@ import pytest
 import yaml
 
 from evo2_tasks.config.load import load_config
+from tests.workflow.run import SNAKEFILE, run_snakemake
 
 ROOT = Path(__file__).parents[2]
-SNAKEFILE = ROOT / "workflow" / "Snakefile"
-TIME_LIMIT_S = 300
 NO_CONFIG = ("export", "fetch")
 
 STAND_IN = """#!{python} -SE
@@ -105,19 +103,9 @@ class Project:
         """Run Snakemake and return what it printed."""
         if config is not None:
             (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
-        path = os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]])
-        done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor", *arguments],
-            cwd=self.folder,
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=TIME_LIMIT_S,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        assert done.returncode == status, output
-        return output
+        arguments = ("--cores", "2", *arguments)
+        commands = self.folder / "bin"
+        return run_snakemake(self.folder, *arguments, commands=commands, status=status)
 
     def run(self, *arguments: str) -> str:
         return self.snakemake("--snakefile", str(SNAKEFILE), *arguments, config=self.config)
