@@ -213,7 +213,7 @@ def test_a_gpu_that_is_not_there_is_one_clear_line(tmp_path: Path, checkpoint: P
         pytest.skip("this machine has a GPU")
     models = {"m": {"checkpoint": str(checkpoint)}}
     config = write_config(tmp_path, HEADER + b"ring\t5\t.\tA\tC\n", models=models)
-    with pytest.raises(InputError, match=r"models\.m\.gpus: 1 asked for"):
+    with pytest.raises(InputError, match=r"models\.m\.gpus: 1 required"):
         run_steps(config, tmp_path / "results", stub=False)
 
 
