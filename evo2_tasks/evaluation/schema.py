@@ -32,8 +32,8 @@ FEWEST_ROWS: Final = 10
 STRAND_AGREEMENT: Final = "strand_agreement"
 METRICS: Final = MappingProxyType(
     {
-        "auroc": "area under the ROC curve: the share of pairs of a positive and a negative row "
-        "in which the positive row is ranked as more harmful; chance level 0.5",
+        "auroc": "share of pairs of a positive and a negative row in which the positive row is "
+        "ranked as more harmful (the area under the ROC curve); chance level 0.5",
         "average_precision": "area under the precision-recall curve; its chance level is the "
         "prevalence",
         "sensitivity_at_0.95_specificity": "share of the positive rows above a threshold that "

@@ -146,7 +146,7 @@ def _plot_label_curves(
             by_name.setdefault(name, {})[curve.part] = curve
     for name, parts in by_name.items():
         score = next(iter(parts.values())).score
-        caption = "Each class adds up to 100 %. The outermost bins include all values beyond them."
+        caption = "Each class adds up to 100 %. The outermost bins include values beyond the axis."
         whole = _find_whole(metrics, name)
         caption += f" {describe_rows(whole[1])}." if whole else ""
         title = f"{printable(name)} by label"
@@ -183,7 +183,7 @@ def _tabulate_label(label: str, metrics: Sequence[NamedMetric]) -> Iterator[Bloc
         METRIC_NAMES[row.metric]: METRICS[row.metric] for _, row in of_all if row.metric in METRICS
     }
     if definitions:
-        text = "; ".join(f"{name}: {definition}" for name, definition in definitions.items())
+        text = ". ".join(f"{name}: {definition}" for name, definition in definitions.items())
         yield Note(text.replace("`", "") + ".")
     with_baseline = choose(lambda row: row.subset == WITH and row.minus is None)
     if with_baseline:
