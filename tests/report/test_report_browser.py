@@ -248,6 +248,6 @@ def test_tables_of_figures_fit_a_screen_and_their_rows_are_low(
 
 def test_without_scripts_words_and_tables_are_there(browser: Any, pages: dict[str, Path]) -> None:
     with Visit(browser, pages["labelled"], java_script_enabled=False) as visit:
-        assert visit.tab.locator("noscript").inner_text().startswith("The figures are drawn by")
+        assert visit.tab.locator("noscript").inner_text().startswith("The plots need JavaScript")
         assert visit.count("table") > 5
         assert visit.count("th button") == 0
