@@ -66,7 +66,7 @@ class Case(NamedTuple):
 class GatesAlone(HyenaFilter):
     """A filter whose inner filter returns its input."""
 
-    def convolve(self, u: Tensor, past_key_values: object) -> Tensor:
+    def convolve(self, u: Tensor, cache: object) -> Tensor:
         return u
 
 
@@ -174,7 +174,7 @@ def make_cases(model: Evo2ForCausalLM, length: int) -> Iterator[Case]:
         yield Case(
             f"layer_{operator}",
             layer,
-            lambda module, hidden_states: module(hidden_states, **places, past_key_values=None),
+            lambda module, hidden_states: module(hidden_states, **places, cache=None),
             [hidden_states],
         )
 
@@ -190,7 +190,7 @@ def attention_case(attention: nn.Module, projected: Tensor, places: dict[str, An
     return Case(
         ATTENTION,
         alone,
-        lambda module, projected: module(projected, **places, past_key_values=None)[0],
+        lambda module, projected: module(projected, **places, cache=None)[0],
         [projected],
         plain_attention,
         rotated,

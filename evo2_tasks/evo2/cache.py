@@ -36,6 +36,11 @@ class AttentionFreeCache(DynamicCache):
         """Number of tokens that went through the model so far."""
         return self.num_tokens
 
+    @property
+    def is_linear(self) -> list[bool]:
+        """False for each layer: `generate` asks no cache of linear layers alone for its length."""
+        return [False] * len(self.layers)
+
     def reset(self) -> None:
         """Delete all states and set the count to 0."""
         super().reset()

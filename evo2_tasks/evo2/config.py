@@ -103,7 +103,7 @@ class Evo2Config(PreTrainedConfig):
     """
 
     model_type = "evo2"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache", "past_key_values"]
     default_theta = 10_000.0
     # One state for the featurizer and one for the inner filter, in each layer of the stock cache.
     number_of_conv_states: ClassVar[int] = 2

@@ -23,6 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from .cache import convolution_state, recurrent_state
 from .config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE, Evo2Config
 from .fp8 import fp8_linear
+from .keywords import check_keywords, one_cache
 from .operators import (
     CHUNK_LENGTH,
     ModalFilter,
@@ -243,7 +244,7 @@ class Attention(nn.Module):
         position_ids: Tensor,
         attention_mask: Tensor | None,
         is_token: Tensor | None,
-        past_key_values: Cache | None,
+        cache: Cache | None,
         is_continued: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
@@ -256,8 +257,8 @@ class Attention(nn.Module):
         query, key, value = qkv.transpose(1, 2).unbind(3)  # 3 x (B, H, L, d)
         cos, sin = self.rotary_emb(position_ids, hidden_states.dtype)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        if past_key_values is not None:
-            key, value = past_key_values.update(key, value, self.layer_idx)
+        if cache is not None:
+            key, value = cache.update(key, value, self.layer_idx)
         if is_continued:
             attended = attend_after_cache(query, key, value, self.scaling)
             return self.out_proj(attended.flatten(2)), None
@@ -280,27 +281,25 @@ class HyenaFilter(nn.Module):
         channels, taps = 3 * config.hidden_size, config.featurizer_length
         self.short_filter_weight = nn.Parameter(torch.empty(channels, 1, taps))
 
-    def forward(self, projected: Tensor, past_key_values: Cache | None) -> Tensor:
+    def forward(self, projected: Tensor, cache: Cache | None) -> Tensor:
         """Featurize, gate, filter, gate. (B, L, 3D) -> (B, L, D)."""
         taps = self.short_filter_weight.squeeze(1)
-        featurized = self.run_fir(projected, taps, past_key_values, FEATURIZER_STATE)
+        featurized = self.run_fir(projected, taps, cache, FEATURIZER_STATE)
         x2, x1, v = featurized.unflatten(-1, (-1, 3)).unbind(-1)  # 3 x (B, L, D)
-        gated: Tensor = x2 * self.convolve(x1 * v, past_key_values)
+        gated: Tensor = x2 * self.convolve(x1 * v, cache)
         return gated
 
-    def convolve(self, u: Tensor, past_key_values: Cache | None) -> Tensor:
+    def convolve(self, u: Tensor, cache: Cache | None) -> Tensor:
         """The inner filter. (B, L, D) -> (B, L, D)."""
         raise NotImplementedError
 
-    def run_fir(
-        self, u: Tensor, taps: Tensor, past_key_values: Cache | None, state_idx: int
-    ) -> Tensor:
+    def run_fir(self, u: Tensor, taps: Tensor, cache: Cache | None, state_idx: int) -> Tensor:
         """`causal_fir` with its state in the cache."""
-        if past_key_values is None:
+        if cache is None:
             return causal_fir(u, taps, None)[0]
-        state = convolution_state(past_key_values, self.layer_idx, state_idx)
+        state = convolution_state(cache, self.layer_idx, state_idx)
         filtered, state = causal_fir(u, taps, state)
-        past_key_values.update_conv_state(state, self.layer_idx, state_idx)
+        cache.update_conv_state(state, self.layer_idx, state_idx)
         return filtered
 
     def expand_groups(self, h: Tensor) -> Tensor:
@@ -315,9 +314,9 @@ class ShortFilter(HyenaFilter):
         super().__init__(config, layer_idx)
         self.h = nn.Parameter(torch.empty(config.hyena_se_groups, 1, config.hyena_se_length))
 
-    def convolve(self, u: Tensor, past_key_values: Cache | None) -> Tensor:
+    def convolve(self, u: Tensor, cache: Cache | None) -> Tensor:
         """The inner filter. (B, L, D) -> (B, L, D)."""
-        return self.run_fir(u, self.expand_groups(self.h), past_key_values, FILTER_STATE)
+        return self.run_fir(u, self.expand_groups(self.h), cache, FILTER_STATE)
 
 
 class MediumFilter(HyenaFilter):
@@ -328,11 +327,11 @@ class MediumFilter(HyenaFilter):
         self.h = nn.Parameter(torch.empty(config.hyena_mr_groups, 1, config.hyena_mr_length))
         self.D = nn.Parameter(torch.empty(config.hidden_size))
 
-    def convolve(self, u: Tensor, past_key_values: Cache | None) -> Tensor:
+    def convolve(self, u: Tensor, cache: Cache | None) -> Tensor:
         """The inner filter, rounded once after the skip is added. (B, L, D) -> (B, L, D)."""
         wide = widened(u)
         taps = self.expand_groups(self.h).flip(1)
-        filtered = self.run_fir(wide, taps, past_key_values, FILTER_STATE)
+        filtered = self.run_fir(wide, taps, cache, FILTER_STATE)
         return torch.addcmul(filtered, self.D.to(wide.dtype), wide).to(u.dtype)
 
 
@@ -349,14 +348,14 @@ class LongFilter(KeepsFloat32, HyenaFilter):
         self.D = nn.Parameter(torch.empty(config.hidden_size))
         self._expanded: tuple[Tensor, Tensor, tuple[int, int], ModalFilter] | None = None
 
-    def convolve(self, u: Tensor, past_key_values: Cache | None) -> Tensor:
+    def convolve(self, u: Tensor, cache: Cache | None) -> Tensor:
         """The inner filter, rounded before the skip is added. (B, L, D) -> (B, L, D)."""
         state = None
-        if past_key_values is not None:
-            state = recurrent_state(past_key_values, self.layer_idx)
+        if cache is not None:
+            state = recurrent_state(cache, self.layer_idx)
         filtered, state = modal_filter(widened(u), self.expand(u.shape[1]), state)
-        if past_key_values is not None:
-            past_key_values.update_recurrent_state(state, self.layer_idx)
+        if cache is not None:
+            cache.update_recurrent_state(state, self.layer_idx)
         return filtered.to(u.dtype) + self.D.to(u.dtype) * u
 
     def expand(self, length: int) -> ModalFilter:
@@ -433,14 +432,14 @@ class Hyena(nn.Module):
         hidden_states: Tensor,
         *,
         is_token: Tensor | None,
-        past_key_values: Cache | None,
+        cache: Cache | None,
         **_: Any,
     ) -> tuple[Tensor, None]:
         """(B, L, D) -> (B, L, D). Where `is_token` (B, L) is False, the input is set to zero."""
         projected = self.projections(hidden_states)
         if is_token is not None:
             projected = projected.masked_fill(~is_token[..., None], 0)
-        return self.out_filter_dense(self.filter(projected, past_key_values)), None
+        return self.out_filter_dense(self.filter(projected, cache)), None
 
 
 class Evo2Layer(GradientCheckpointingLayer):
@@ -454,9 +453,29 @@ class Evo2Layer(GradientCheckpointingLayer):
         self.post_norm = RMSNorm(config.hidden_size, config.norm_eps)
         self.mlp = MLP(config, layer_idx)
 
-    def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
-        mixed, _ = self.mixer(self.pre_norm(hidden_states), **kwargs)
+    def forward(
+        self,
+        hidden_states: Tensor,
+        *,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        is_token: Tensor | None = None,
+        cache: Cache | None = None,
+        past_key_values: Cache | None = None,
+        is_continued: bool = False,
+        **kwargs: Any,
+    ) -> Tensor:
+        """(B, L, D) -> (B, L, D); see `Attention.forward` for the arguments."""
+        check_keywords(self, kwargs)
+        mixed, _ = self.mixer(
+            self.pre_norm(hidden_states),
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            is_token=is_token,
+            cache=one_cache(cache, past_key_values),
+            is_continued=is_continued,
+            **kwargs,
+        )
         hidden_states = hidden_states + mixed
         fed_forward: Tensor = self.mlp(self.post_norm(hidden_states))
         return hidden_states + fed_forward

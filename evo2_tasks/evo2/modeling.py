@@ -3,6 +3,7 @@
 B batch, L tokens, D channels, V vocabulary.
 """
 
+import functools
 import math
 from typing import Any, ClassVar, Unpack
 
@@ -20,6 +21,14 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .cache import AttentionFreeCache, new_cache
 from .config import ATTENTION, Evo2Config
+from .keywords import (
+    CACHE_NAME,
+    CACHE_NAMES,
+    LOSS_KEYWORDS,
+    check_keywords,
+    one_cache,
+    rename_cache,
+)
 from .layers import (
     Attention,
     Evo2Layer,
@@ -44,7 +53,7 @@ class Evo2PreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["Evo2Layer"]
-    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
+    _skip_keys_device_placement: ClassVar[list[str]] = list(CACHE_NAMES)
     _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["log_poles", "residues", "inv_freq"]
     _supports_flash_attn = True
     _supports_sdpa = True
@@ -162,9 +171,11 @@ class Evo2Model(Evo2PreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | dict[str, Tensor | None] | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        *,
+        past_key_values: Cache | None = None,
         **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc] # transformers is half typed
     ) -> BaseModelOutputWithPast:
         """Run tokens, from the start of a sequence or from the state of a cache.
@@ -174,35 +185,41 @@ class Evo2Model(Evo2PreTrainedModel):
             attention_mask: 1 for tokens, 0 for padding, cached tokens included.
                 (B, cached + L) Custom 4-D masks affect the attention layers only.
             position_ids: Positions, counted from the first token by default. (B or 1, L)
-            past_key_values: The cache of an earlier call; it is updated.
+            cache: The cache of an earlier call; it is updated.
             inputs_embeds: Embeddings instead of `input_ids`. (B, L, D)
             use_cache: Whether to return a cache.
-            **kwargs: As in transformers.
+            past_key_values: The name of `cache` in transformers before 5.24.
+            **kwargs: As in transformers; unknown keywords are refused.
 
         Raises:
+            TypeError: A keyword is not known, or the cache is given by both names.
             ValueError: Both or none of `input_ids` and `inputs_embeds` are given, the mask does
-                not cover the tokens, or the cache was made for another model.
+                not cover the tokens, the cache was made for another model, or a keyword requests
+                packed sequences.
         """
+        check_keywords(self, kwargs)
+        cache = one_cache(cache, past_key_values)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
-        if use_cache and past_key_values is None:
-            past_key_values = new_cache(self.config)
-        if past_key_values is not None and len(past_key_values.layers) < len(self.layers):
+        if use_cache and cache is None:
+            cache = new_cache(self.config)
+        if cache is not None and len(cache.layers) < len(self.layers):
             raise ValueError(
-                "past_key_values was not made for the layers of this model: make it with "
+                "The cache was not made for the layers of this model: make it with "
                 "DynamicCache(config=model.config)."
             )
 
-        masks = self._prepare_masks(inputs_embeds, attention_mask, position_ids, past_key_values)
+        masks = self._prepare_masks(inputs_embeds, attention_mask, position_ids, cache)
         hidden_states = inputs_embeds
         for layer in self.layers:
-            hidden_states = layer(hidden_states, **masks, past_key_values=past_key_values, **kwargs)
-        if isinstance(past_key_values, AttentionFreeCache):
-            past_key_values.num_tokens += inputs_embeds.shape[1]
+            # transformers removes the cache, by its name, from the call of a checkpointed layer.
+            hidden_states = layer(hidden_states, **masks, **{CACHE_NAME: cache}, **kwargs)
+        if isinstance(cache, AttentionFreeCache):
+            cache.num_tokens += inputs_embeds.shape[1]
         return BaseModelOutputWithPast(
-            last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values
+            last_hidden_state=self.norm(hidden_states), **{CACHE_NAME: cache}
         )
 
     def _prepare_masks(
@@ -210,7 +227,7 @@ class Evo2Model(Evo2PreTrainedModel):
         inputs_embeds: Tensor,
         attention_mask: Tensor | dict[str, Tensor | None] | None,
         position_ids: Tensor | None,
-        past_key_values: Cache | None,
+        cache: Cache | None,
     ) -> dict[str, Any]:
         """Positions and padding, in the form that the layers need.
 
@@ -224,8 +241,8 @@ class Evo2Model(Evo2PreTrainedModel):
         given_positions = position_ids
         has_attention = ATTENTION in self.config.operators
         num_cached = 0
-        if has_attention and past_key_values is not None:
-            num_cached = past_key_values.get_seq_length()
+        if has_attention and cache is not None:
+            num_cached = cache.get_seq_length()
         is_token = None
         if isinstance(attention_mask, dict):  # prepared by `generate`
             is_token = attention_mask.get("conv", attention_mask.get("linear_attention"))
@@ -249,28 +266,28 @@ class Evo2Model(Evo2PreTrainedModel):
             position_ids = torch.arange(length, device=inputs_embeds.device) + num_cached
             position_ids = position_ids[None]
         prepared = {"is_token": is_token, "position_ids": position_ids}
-        if self._needs_no_mask(attention_mask, length, past_key_values):
+        if self._needs_no_mask(attention_mask, length, cache):
             return {"attention_mask": None, "is_continued": True, **prepared}
         causal_mask = create_causal_mask(
             config=self.config,
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            **{CACHE_NAME: cache},
             position_ids=given_positions,
         )
         return {"attention_mask": causal_mask, **prepared}
 
     def _needs_no_mask(
-        self, attention_mask: Tensor | None, length: int, past_key_values: Cache | None
+        self, attention_mask: Tensor | None, length: int, cache: Cache | None
     ) -> bool:
         """Whether several tokens continue a cache that has no padding and no unused space."""
         if (
             length == 1
-            or past_key_values is None
+            or cache is None
             or self.config._attn_implementation != "sdpa"
             or torch.compiler.is_compiling()
-            or any(isinstance(layer, StaticLayer) for layer in past_key_values.layers)
-            or past_key_values.get_seq_length() == 0
+            or any(isinstance(layer, StaticLayer) for layer in cache.layers)
+            or cache.get_seq_length() == 0
         ):
             return False
         if attention_mask is None:
@@ -300,11 +317,13 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | dict[str, Tensor | None] | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        *,
+        past_key_values: Cache | None = None,
         **kwargs: Unpack[TransformersKwargs],  # type: ignore[misc] # transformers is half typed
     ) -> CausalLMOutputWithPast:
         """Predict the next token at each position; see `Evo2Model.forward`.
@@ -313,25 +332,27 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
             input_ids: Tokens. (B, L)
             attention_mask: 1 for tokens, 0 for padding, cached tokens included.
             position_ids: Positions, counted from the first token by default.
-            past_key_values: The cache of an earlier call; it is updated.
+            cache: The cache of an earlier call; it is updated.
             inputs_embeds: Embeddings instead of `input_ids`. (B, L, D)
             labels: Tokens to predict, usually `input_ids`; -100 is left out of the loss. (B, L)
             use_cache: Whether to return a cache.
             logits_to_keep: Number of last positions to compute logits for, or the positions
                 themselves; 0 means all.
-            **kwargs: As in transformers.
+            past_key_values: The name of `cache` in transformers before 5.24.
+            **kwargs: As in transformers, with those of its loss; unknown keywords are refused.
 
         Returns:
             Logits in float32, (B, L, V), and the mean loss if there are labels.
         """
+        check_keywords(self, kwargs, LOSS_KEYWORDS)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=one_cache(cache, past_key_values),
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
-            **kwargs,
+            **{name: value for name, value in kwargs.items() if name not in LOSS_KEYWORDS},
         )
         positions = logits_to_keep
         if isinstance(logits_to_keep, int):
@@ -345,7 +366,7 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            **{CACHE_NAME: getattr(outputs, CACHE_NAME)},
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
@@ -356,15 +377,24 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
         resized.__class__ = OutputMatrix
         return resized
 
+    @functools.wraps(GenerationMixin.generate)
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """Generate tokens; see `GenerationMixin.generate`. The cache has either of its names."""
+        return super().generate(*args, **rename_cache(kwargs))
+
+    @functools.wraps(GenerationMixin.prepare_inputs_for_generation)
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
+        """The arguments of the next `forward`, from those of `generate`."""
+        return super().prepare_inputs_for_generation(*args, **rename_cache(kwargs))
+
     def _prepare_cache_for_generation(
         self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> None:
-        given = model_kwargs.get("past_key_values")
         if (
             ATTENTION not in self.config.operators
-            and given is None
+            and model_kwargs.get(CACHE_NAME) is None
             and generation_config.use_cache is not False
         ):
-            model_kwargs["past_key_values"] = new_cache(self.config)
+            model_kwargs[CACHE_NAME] = new_cache(self.config)
             return
         super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)

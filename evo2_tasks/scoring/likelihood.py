@@ -126,9 +126,7 @@ def log_probs_from(
     log_probs = torch.empty(targets.shape, dtype=torch.float32, device=targets.device)
     for start in range(0, inputs.shape[1], segment_length):
         here = slice(start, start + segment_length)
-        outputs = model.model(
-            input_ids=inputs[:, here], past_key_values=cache, use_cache=cache is not None
-        )
+        outputs = model.model(input_ids=inputs[:, here], cache=cache, use_cache=cache is not None)
         log_probs[:, here] = target_log_probs(model, outputs.last_hidden_state, targets[:, here])
     return log_probs
 

@@ -11,6 +11,7 @@ from transformers import AttentionInterface
 from transformers.utils import is_flash_attn_2_available
 
 from evo2_tasks import Evo2ForCausalLM, Evo2Model
+from evo2_tasks.evo2.keywords import CACHE_NAME
 
 OPERATORS = ["hyena_se", "attention", "hyena_mr", "attention", "hyena_li"]
 
@@ -105,7 +106,7 @@ def test_outputs_come_as_a_tuple_too(eager: Evo2ForCausalLM) -> None:
     with torch.inference_mode():
         output = eager(input_ids, **arguments)
         as_tuple = eager(input_ids, return_dict=False, **arguments)
-    assert list(output) == ["loss", "logits", "past_key_values", "hidden_states", "attentions"]
+    assert list(output) == ["loss", "logits", CACHE_NAME, "hidden_states", "attentions"]
     assert len(as_tuple) == 5
     assert torch.equal(as_tuple[1], output.logits)
 

@@ -173,6 +173,6 @@ def test_the_segments_of_a_window_share_one_cache(model: Evo2ForCausalLM) -> Non
     hook.remove()
     *cut, whole = seen
     assert [call["input_ids"].shape[1] for call in seen] == [10, 10, 10, 30]
-    assert all(call["past_key_values"] is cut[0]["past_key_values"] for call in cut)
-    assert isinstance(cut[0]["past_key_values"], DynamicCache)
-    assert whole["past_key_values"] is None
+    assert all(call["cache"] is cut[0]["cache"] for call in cut)
+    assert isinstance(cut[0]["cache"], DynamicCache)
+    assert whole["cache"] is None
