@@ -155,7 +155,9 @@ def write_on(
     )
     with torch.inference_mode():
         written = model.generate(
-            tokens, attention_mask=torch.ones_like(tokens), generation_config=config
+            tokens,  # type: ignore[arg-type] # `wraps` of generate hides its `self`
+            attention_mask=torch.ones_like(tokens),
+            generation_config=config,
         )
     return list(written[:, len(prompt) :].numpy())
 

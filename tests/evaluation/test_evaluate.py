@@ -149,7 +149,7 @@ def test_the_page_has_a_line_for_each_window_and_baseline(written: dict, folder:
     text = (folder / "out" / "evaluation.md").read_text()
     assert text.index("| 512 | both |") < text.index("| 2,048 | both |")
     assert "52 of them pathogenic" in text
-    assert "tRNA 34 against 62, coding 18 against 645" in text
+    assert "tRNA 34 and 62, coding 18 and 645" in text
     for line in ("| locus class | 0.824 [", "| MitoTIP | 0.983 [", "| within classes | 2,048 | +"):
         assert line in text
     for name in ("roc.svg", "auroc_by_window.svg"):

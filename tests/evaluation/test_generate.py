@@ -134,7 +134,7 @@ def test_a_table_is_printed(
     generate.main()
     first = capsys.readouterr().out
     assert "Held-out genome two of mito_mammals, 2 samples, prompts of 40 bases" in first
-    assert first.count("| truth | ") == first.count("| shuffled | ") == 2
+    assert first.count("| genome | ") == first.count("| generated and shuffled | ") == 2
     assert "| 1.000 | 7.00 |" in first
     generate.main()
     assert capsys.readouterr().out == first
