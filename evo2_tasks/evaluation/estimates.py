@@ -351,10 +351,10 @@ def _prepare(
 def _why_no_interval(rows: _Rows, has_labels: bool) -> str:
     """The reason if all rows of a class are in one group: other groups could differ."""
     if not has_labels:
-        return "no interval: all scored rows are in one cluster" if rows.num_groups < 2 else ""
+        return "no interval: the scored rows are one cluster" if rows.num_groups < 2 else ""
     for name, of_class in (("positive", rows.target), ("negative", ~rows.target)):
         if len(np.unique(rows.groups[of_class])) < 2:
-            return f"no interval: all {name} rows are in one cluster"
+            return f"no interval: the {name}s are one cluster"
     return ""
 
 

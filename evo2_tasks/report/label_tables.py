@@ -44,7 +44,7 @@ def tabulate_metrics(caption: str, head: str, metrics: Sequence[NamedMetric]) ->
         columns += [("prevalence", NUMBER)] if metric == PRECISION else []
     columns += [("positive", NUMBER), ("negative", NUMBER)] if has_classes else [("rows", NUMBER)]
     columns = [*([(head, NAME)] if head else []), *columns]
-    columns += [("remarks", LONG)] if any(remarks) else []
+    columns += [("unscored rows; remarks", LONG)] if any(remarks) else []
     body = []
     for ((subset, score), by_metric), remark in zip(rows.items(), remarks, strict=True):
         first = next(iter(by_metric.values()))
@@ -102,7 +102,7 @@ def _make_remark(by_metric: Mapping[str, MetricRow]) -> str:
     remarks = []
     if unscored:
         statuses = [f"{count(number)} {printable(name)}" for name, number in unscored.items()]
-        remarks.append(f"unscored: {', '.join(statuses)}")
+        remarks.append(", ".join(statuses))
     if num_without_baseline:
         remarks.append(f"without the baseline: {count(num_without_baseline)}")
     names_by_reason: dict[str, list[str]] = {}

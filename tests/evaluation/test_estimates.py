@@ -239,7 +239,7 @@ def test_one_class_is_a_reason(labels: list[bool], reason: str) -> None:
 def test_a_lone_positive_row_has_a_value_and_no_interval() -> None:
     result = estimate(AUROC, [True] + [False] * 9, np.arange(10.0))
     assert (result.value, result.low, result.high) == (0, None, None)
-    assert result.reason == "no interval: all positive rows are in one cluster"
+    assert result.reason == "no interval: the positives are one cluster"
 
 
 def test_ten_variants_have_an_interval_and_say_how_many_draws_had_one_class() -> None:

@@ -243,7 +243,7 @@ def test_tables_of_figures_fit_a_screen_and_their_rows_are_low(
         )
         assert len(tables) >= 4
         assert [one["hidden"] for one in tables] == [0] * len(tables)
-        assert max(height for one in tables for height in one["rows"]) <= 96  # four lines
+        assert max(height for one in tables for height in one["rows"]) <= 72  # three lines
 
 
 def test_without_scripts_words_and_tables_are_there(browser: Any, pages: dict[str, Path]) -> None:
