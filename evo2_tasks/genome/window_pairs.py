@@ -56,8 +56,7 @@ class Edit(NamedTuple):
         return self.start + self.num_ref
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedPair:
+class PlacedPair(NamedTuple):
     """An interval of the reference, and what is changed in the two windows that it gives.
 
     Edits may come in any order. Those of the background and the allele together must not overlap,
@@ -100,8 +99,11 @@ def common_length(pair: PlacedPair, strand: Strand, contig_length: int, circular
         num_bases = contig_length - pair.start if strand == "forward" else pair.end
     length = pair.end - pair.start
     for edits in _edits_of_windows(pair, strand, contig_length, circular):
-        num_added = sum(len(alt) - num_ref for _, num_ref, alt in edits)
-        length = min(length, num_bases + num_added)
+        num_left = num_bases
+        for _, num_ref, alt in edits:
+            num_left += len(alt) - num_ref
+        if num_left < length:
+            length = num_left
     return length
 
 
@@ -203,8 +205,10 @@ def _edits_of_windows(
     pair: PlacedPair, strand: Strand, contig_length: int, circular: bool
 ) -> tuple[list[Edit], list[Edit]]:
     """The edits that a strand can meet in each of its two windows, sorted by position."""
-    background = _find_edits(pair.background, pair, strand, contig_length, circular)
     edits = _find_edits(pair.edits, pair, strand, contig_length, circular)
+    if not pair.background and len(edits) < 2:
+        return [], edits
+    background = _find_edits(pair.background, pair, strand, contig_length, circular)
     both = [one for one in background if not any(_replaces(edit, one) for edit in edits)] + edits
     background.sort(key=_position)
     both.sort(key=_position)

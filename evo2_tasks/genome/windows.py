@@ -285,13 +285,11 @@ def _lay_windows(
         by_strand = with_context
     if status == TO_SCORE:
         is_moved = aligned.start != contig.wrap(trimmed.start)
-        more = {
-            "n_in_window": num_other > 0,
-            "alias_contig": is_alias,
-            "iupac_ref": bool(contig.background),
-            "moved": is_moved,
-        }
-        flags = _find_flags(by_strand.values(), settings, limits, more)
+        flags = _find_window_flags(by_strand.values(), settings, limits)
+        flags += ("n_in_window",) if num_other else ()
+        flags += ("alias_contig",) if is_alias else ()
+        flags += ("iupac_ref",) if contig.background else ()
+        flags += ("moved",) if is_moved else ()
     length_fwd, prefix_fwd = _cut(by_strand.get("forward"), settings.horizon)
     length_rev, prefix_rev = _cut(by_strand.get("reverse"), settings.horizon)
     return PlacedAllele(
@@ -370,20 +368,19 @@ def _size_windows(
     return WindowSize(length, prefix)
 
 
-def _find_flags(
-    windows: Collection[WindowSize],
-    settings: WindowSettings,
-    limits: _Limits,
-    more: Mapping[str, bool],
+def _find_window_flags(
+    windows: Collection[WindowSize], settings: WindowSettings, limits: _Limits
 ) -> tuple[str, ...]:
-    """The flags of an allele that can be scored: those of its windows, then the others."""
+    """The flags that say how much the windows of an allele read."""
     min_downstream = limits.min_context if settings.horizon is None else settings.horizon
-    flags = {
-        "clipped": any(length < settings.window_length for length, _ in windows),
-        "low_context": any(prefix < limits.min_context for _, prefix in windows),
-        "low_downstream": any(length - prefix < min_downstream for length, prefix in windows),
-        **more,
-    }
+    clipped = low_context = low_downstream = False
+    for length, prefix in windows:
+        clipped |= length < settings.window_length
+        low_context |= prefix < limits.min_context
+        low_downstream |= length - prefix < min_downstream
+    if not (clipped or low_context or low_downstream):
+        return ()
+    flags = {"clipped": clipped, "low_context": low_context, "low_downstream": low_downstream}
     return tuple(flag for flag, applies in flags.items() if applies)
 
 
