@@ -10,6 +10,7 @@ from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, s
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
 from evo2_tasks.cost.shapes import ModelShape, read_shape
 from evo2_tasks.cost.tokens import Work, count_work
+from evo2_tasks.genome.windows import TO_SCORE
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -137,7 +138,8 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"{estimate['variant_set']}, {estimate['scoring']} ({estimate['model']})"
         yield f"  alleles                 {estimate['alleles']:,}"
         for status, number in estimate["by_status"].items():
-            yield f"    {status:<22}{number:,}"
+            name = "can be scored" if status == TO_SCORE else status
+            yield f"    {name:<22}{number:,}"
         yield f"  windows                 {estimate['windows']:,}, distinct within a part"
         yield f"  tokens                  {estimate['tokens']:,}"
         yield f"  operations              {estimate['flops']:.3g} FLOP"

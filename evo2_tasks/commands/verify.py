@@ -162,7 +162,7 @@ def arithmetic_of(model: Evo2ForCausalLM, dtype: str) -> Arithmetic:
 
 
 def release_of(settings: ModelSettings) -> str | None:
-    """The published model that a checkpoint states to be; None if it is none of them.
+    """The name of the published model that a checkpoint states; None without such a name.
 
     Raises:
         InputError: It cannot be read.

@@ -56,7 +56,7 @@ def fetch(checkpoint: str, *, out: Path | None) -> None:
         out: A JSON file to write: name, folder, and the files by size and SHA-256.
 
     Raises:
-        InputError: It is no such name, cannot be had, or is not what it should be.
+        InputError: The name is not valid, or the model cannot be downloaded or fails its checks.
     """
     name = parse_hub_name(checkpoint)
     if name is None:
@@ -165,7 +165,7 @@ def download(name: HubName, file: HubFile) -> Path:
     """A file of a model, from the client's cache if it is there.
 
     Raises:
-        InputError: It cannot be had, or has another size.
+        InputError: It cannot be downloaded, or has another size.
     """
     size = "" if file.bytes is None else f", {file.bytes / 1e9:,.1f} GB"
     logger.info("%s: %s%s", name, file.name, size)
@@ -205,4 +205,4 @@ def explained(name: HubName, advice: str) -> Iterator[None]:
         raise InputError(f"{name}: {hub}/{repository} has no such commit.") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, XetDownloadError) as error:
         reason = first_line(error.__cause__ or error).rstrip(".")
-        raise InputError(f"{name}: cannot be had from {hub}: {reason}. {advice}") from error
+        raise InputError(f"{name}: cannot be downloaded from {hub}: {reason}. {advice}") from error

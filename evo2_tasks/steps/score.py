@@ -71,7 +71,7 @@ def score(
 
     Raises:
         InputError: A file cannot be read, or the model cannot run with these settings.
-        Interrupted: The process was told to stop. All finished parts are kept.
+        Interrupted: The process received a signal to stop. All finished parts are kept.
     """
     started = time.monotonic()
     placed = require_windows(settings, windows_file)
@@ -146,7 +146,7 @@ def write_scores(
 
     Raises:
         InputError: Too many scores are not finite, or a file cannot be read or written.
-        Interrupted: The process was told to stop. All finished parts are kept.
+        Interrupted: The process received a signal to stop. All finished parts are kept.
     """
     source = digest_file(windows_file)
     provenance = Provenance(signature, package_version(), model=settings.model.name, source=source)
@@ -262,7 +262,7 @@ def score_parts(
 
     Raises:
         InputError: Too many scores are not finite, or a file cannot be written.
-        Interrupted: The process was told to stop. All finished parts are kept.
+        Interrupted: The process received a signal to stop. All finished parts are kept.
     """
     done = ShardWork()
     digests: list[str] = []
@@ -322,7 +322,7 @@ class PartScorer:
 
         Raises:
             InputError: The device has too little memory for a single window.
-            Interrupted: The process was told to stop.
+            Interrupted: The process received a signal to stop.
         """
         started = time.monotonic()
         num_windows = len({seq for pair in part for seq in (pair.ref_seq, pair.alt_seq)})

@@ -236,7 +236,7 @@ def verify_once(
         model: The model.
         here: The arithmetic that it computes with.
         checkpoint: Where it was loaded from.
-        release: The published model that the checkpoint states to be; None if it is none of them.
+        release: Name of the published model that the checkpoint states, or None.
         weights_digest: Digest of its weights.
 
     Returns:

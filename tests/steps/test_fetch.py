@@ -1,4 +1,4 @@
-"""A model from a hub: fetched once, checked, converted, and one line where it cannot be had."""
+"""A model from a hub: fetched once, checked and converted; one line if the download fails."""
 
 import fcntl
 import hashlib
@@ -169,7 +169,7 @@ def test_a_connection_that_breaks_for_good_is_one_line_and_the_next_try_goes_on(
     served.repositories["lab/evo2-tiny"] = {"model.yml": DESCRIPTION, **parts}
     served.breaks = [len(DESCRIPTION), HALF, *[100] * 7]
     message = error_of()
-    assert "cannot be had from http://127.0.0.1" in message
+    assert "cannot be downloaded from http://127.0.0.1" in message
     assert "/model.pt.part1 where there is a network, put it at" in message
     served.asked.clear()
     served.breaks.clear()
