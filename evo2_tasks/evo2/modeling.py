@@ -379,8 +379,25 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
 
     @functools.wraps(GenerationMixin.generate)
     def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """Generate tokens; see `GenerationMixin.generate`. The cache has either of its names."""
-        return super().generate(*args, **rename_cache(kwargs))
+        """Generate tokens; see `GenerationMixin.generate`. The cache has either of its names.
+
+        Raises:
+            ValueError: The model has no attention, and the cache does not count its tokens.
+        """
+        renamed = rename_cache(kwargs)
+        cache = renamed.get(CACHE_NAME)
+        if (
+            cache is not None
+            and ATTENTION not in self.config.operators
+            and not isinstance(cache, AttentionFreeCache)
+        ):
+            # transformers 5.24 would run the tokens before the cache's end a second time.
+            raise ValueError(
+                f"This model has no attention, so a {type(cache).__name__} does not know how many "
+                "tokens went through it. Make the cache with evo2_tasks.evo2.cache.new_cache, or "
+                "use the cache that an earlier call returned."
+            )
+        return super().generate(*args, **renamed)
 
     @functools.wraps(GenerationMixin.prepare_inputs_for_generation)
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import DynamicCache
 
-from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks import Evo2Config, Evo2ForCausalLM
 from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.keywords import CACHE_NAMES, LOSS_KEYWORDS, PASSED_KEYWORDS
 
@@ -50,3 +51,42 @@ def test_generate_continues_from_its_own_cache(small_model: Evo2ForCausalLM) -> 
     for _ in range(6):
         ids = torch.cat([ids, small_model(ids).logits[:, -1:].argmax(-1)], dim=1)
     assert generated.tolist() == ids.tolist()
+
+
+@pytest.fixture(scope="module")
+def without_attention() -> Evo2ForCausalLM:
+    torch.manual_seed(5)
+    config = Evo2Config(
+        hidden_size=16,
+        intermediate_size=24,
+        num_attention_heads=2,
+        operators=["hyena_se", "hyena_mr", "hyena_li"],
+        hyena_se_groups=4,
+        hyena_mr_groups=4,
+        initializer_range=0.3,
+    )
+    return Evo2ForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("name", CACHE_NAMES)
+def test_a_cache_that_cannot_count_its_tokens_is_refused(
+    without_attention: Evo2ForCausalLM, name: str
+) -> None:
+    """With the stock cache, transformers 5.24 ran the whole sequence again: wrong DNA."""
+    stock = DynamicCache(config=without_attention.config)
+    without_attention(IDS[:, :5], **{name: stock}, use_cache=True)
+    with pytest.raises(ValueError, match="does not know how many tokens went through it"):
+        without_attention.generate(IDS, max_new_tokens=3, do_sample=False, **{name: stock})
+
+
+@pytest.mark.parametrize("name", CACHE_NAMES)
+@pytest.mark.parametrize("has_attention", [False, True])
+def test_generate_continues_a_cache_as_if_there_were_none(
+    small_model: Evo2ForCausalLM, without_attention: Evo2ForCausalLM, name: str, has_attention: bool
+) -> None:
+    model = small_model if has_attention else without_attention
+    expected = model.generate(IDS, max_new_tokens=5, do_sample=False, use_cache=False)
+    cache = new_cache(model.config)
+    model(IDS[:, :5], **{name: cache}, use_cache=True)
+    found = model.generate(IDS, max_new_tokens=5, do_sample=False, **{name: cache})
+    assert found.tolist() == expected.tolist()
