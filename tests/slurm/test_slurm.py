@@ -104,6 +104,12 @@ class Project:
         lines = (self.folder / "calls").read_text().splitlines()
         return Counter(line.split()[0] for line in lines)
 
+    @property
+    def run_id(self) -> str:
+        """The name that Snakemake gives to the jobs of its first run here."""
+        said = (self.folder / "snakemake.log").read_text()
+        return said.partition("SLURM run ID: ")[2].split()[0]
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         path = os.pathsep.join(
             [str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
@@ -176,9 +182,17 @@ def wait_until(holds: Callable[[], bool], seconds: float = 240) -> None:
         time.sleep(0.2)
 
 
-def queue() -> str:
-    listed = ["squeue", "--noheader", "--states", "PD,R,CG"]
+def queue(run_id: str) -> str:
+    """The jobs of a Snakemake run that have not ended; those of other runs do not matter."""
+    listed = ["squeue", "--noheader", "--states", "PD,R,CG", "--name", run_id]
     return subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+
+
+def wait_for_no_job(run_id: str, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while jobs := queue(run_id):
+        assert time.monotonic() < end, f"jobs that have not ended:\n{jobs}"
+        time.sleep(0.2)
 
 
 def test_a_run_on_slurm_gives_the_bytes_of_a_local_run(
@@ -239,7 +253,7 @@ def test_ctrl_c_leaves_no_job_and_no_lock(tmp_path: Path, cluster: None, local: 
     wait_until(lambda: len(list((project.folder / "waiting").iterdir())) == 2)
     snakemake.send_signal(signal.SIGINT)
     assert snakemake.wait(timeout=60) != 0
-    wait_until(lambda: not queue(), 30)
+    wait_for_no_job(project.run_id)
     assert not list(project.folder.glob(".snakemake/locks/*"))
     project.run(*project.slurm())
     assert sorted(shard["parts_kept"] for shard in project.shards()) == [3, 3]
@@ -256,11 +270,9 @@ def test_after_snakemake_was_killed_its_jobs_are_cancelled_by_name(
     wait_until(lambda: len(list((project.folder / "waiting").iterdir())) == 2)
     snakemake.kill()
     snakemake.wait()
-    said = (project.folder / "snakemake.log").read_text()
-    run_id = said.partition("SLURM run ID: ")[2].split()[0]
-    assert queue(), "they go on without it"
-    subprocess.run(["scancel", "--name", run_id], check=True)
-    wait_until(lambda: not queue(), 30)
+    assert queue(project.run_id), "they go on without it"
+    subprocess.run(["scancel", "--name", project.run_id], check=True)
+    wait_for_no_job(project.run_id)
     project.run("--unlock")
     project.run(*project.slurm())
     assert sorted(shard["parts_kept"] for shard in project.shards()) == [3, 3]
