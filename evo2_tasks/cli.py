@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, TextIO, get_args
 
 import click
 
@@ -251,14 +251,23 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
 
 @main.command(cls=Command, group=RUNS, example="evo2-tasks status results")
 @click.argument("results", type=PATH, default=Path("results"))
+@click.option(
+    "--failed",
+    "failed",
+    type=click.File(),
+    metavar="FILE",
+    help="File with the logs of all failed jobs, one a line, of a run that has ended; - reads it "
+    "from standard input. Default: failed jobs are found by what their logs say.",
+)
 @json_option
-def status(results: Path, as_json: bool) -> None:
+def status(results: Path, failed: TextIO | None, as_json: bool) -> None:
     """Print the progress of a run: shards, alleles, rate, time left, failed jobs.
 
     RESULTS is the folder that the config names as `output`.
     """
     module = load("commands.status")
-    statuses = module.read_status(results)
+    logs = None if failed is None else [Path(line) for line in failed.read().splitlines()]
+    statuses = module.read_status(results, failed=logs)
     if as_json:
         click.echo(json.dumps({"status": [one.as_json() for one in statuses]}, indent=2))
     else:

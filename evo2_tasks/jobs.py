@@ -1,11 +1,17 @@
 """What the Snakefile takes from a config: targets, inputs, settings and resources of the jobs.
 
-Snakemake calls these functions in every job, so they are fast: arithmetic and file sizes only.
+Also how a run's messages look: without the config in them, and with the status at the end of a
+failed run. Snakemake calls these functions in every job, so they are fast: arithmetic and file
+sizes only.
 """
 
 import json
+import logging
 import math
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -262,6 +268,49 @@ class Jobs:
     def runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a job of any other step, minutes."""
         return CPU_STEP_MINUTES * attempt
+
+
+class Messages(logging.Filter):
+    """Snakemake's messages about the jobs of a run: shortened, and read for the jobs that failed.
+
+    The Snakefile adds it to Snakemake's logger.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self._config = shlex.quote(dump_config(config))
+        self._output = config.output
+        self._failed: dict[object, str] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten an error, and note the log of a job that failed; every message is shown.
+
+        The whole config is part of each command, so Snakemake prints it twice for each failed job.
+        """
+        message = vars(record)
+        if record.levelno >= logging.ERROR:
+            for name in ("msg", "shellcmd"):
+                if isinstance(message.get(name), str):
+                    message[name] = message[name].replace(self._config, "CONFIG")
+        match getattr(message.get("event"), "value", None):
+            case "job_error" if message["log"]:
+                self._failed[message["jobid"]] = message["log"][0]
+            case "job_finished":  # also one that failed before, and was tried again
+                self._failed.pop(message["job_id"], None)
+        return True
+
+    def print_status(self) -> None:
+        """Print what `evo2-tasks status` says about the run, in which no job is running now."""
+        print(file=sys.stderr)
+        arguments = ["status", "--failed", "-", "--", str(self._output)]
+        main = "from evo2_tasks.cli import main; main(prog_name='evo2-tasks')"
+        subprocess.run(
+            [sys.executable, "-c", main, *arguments],
+            input="".join(f"{log}\n" for log in self._failed.values()),
+            stdout=sys.stderr,
+            text=True,
+            check=False,
+        )
 
 
 def _score_mb(settings: ScoreSettings) -> int:

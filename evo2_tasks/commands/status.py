@@ -90,22 +90,31 @@ class ScoringStatus:
         }
 
 
-def read_status(results: Path) -> list[ScoringStatus]:
+def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[ScoringStatus]:
     """Read the progress of each scoring.
 
     Failed jobs of a whole variant set have an entry without a scoring, and failed jobs of the
-    whole run (``fetch``) have one without a variant set.
+    whole run (``fetch``, and commands that did not start) have one without a variant set.
 
     Args:
         results: Folder of the results, with the logs.
+        failed: Logs of the jobs that failed, of a run that has ended. None takes the jobs whose
+            log ends in an error.
 
     Raises:
         InputError: There are no results in the folder.
     """
-    logs = results / LOGS
+    logs = _Logs(
+        results / LOGS,
+        failed=None if failed is None else frozenset(log.absolute() for log in failed),
+    )
     names = {split.parent.parent.name for split in results.glob(f"*/{SHARDS}/{SPLIT}")}
-    names |= {log.stem for log in logs.glob(fill(STEPS["split"].log))}
-    statuses = [*_read_failed(logs)]
+    names |= {
+        log.stem
+        for log in logs.folder.glob(fill(STEPS["split"].log))
+        if logs.failed is None or logs.has_failed(log)
+    }
+    statuses = _failures_only("", [*logs.not_started(), *logs.failures()])
     for name in sorted(names):
         statuses += _read_set(results / name, logs)
     if not statuses:
@@ -116,27 +125,76 @@ def read_status(results: Path) -> list[ScoringStatus]:
     return statuses
 
 
-def _read_failed(logs: Path, **names: str) -> Iterator[ScoringStatus]:
+def _failures_only(variant_set: str, failures: list[Failure]) -> list[ScoringStatus]:
     """An entry for the failed jobs that belong to no scoring, if there are any."""
-    failures = _find_failures(_find_logs(logs, **names))
-    if failures:
-        yield ScoringStatus(names.get("variant_set", ""), scoring="", shards=0, failures=failures)
+    return [ScoringStatus(variant_set, "", shards=0, failures=failures)] if failures else []
 
 
-def _read_set(folder: Path, logs: Path) -> Iterator[ScoringStatus]:
-    failed = list(_read_failed(logs, variant_set=folder.name))
+@dataclass(frozen=True)
+class _Logs:
+    """The logs of a run.
+
+    Attributes:
+        folder: Their folder.
+        failed: Logs of all failed jobs, of a run that has ended; None if that is not known.
+    """
+
+    folder: Path
+    failed: frozenset[Path] | None
+
+    def find(self, **names: str) -> Iterator[Path]:
+        """Logs of the jobs that belong to a scoring, a variant set or the run.
+
+        Without the logs of ``score``, of which only unfinished shards count.
+
+        Args:
+            names: The variant set and the scoring; the variant set alone; or nothing.
+        """
+        for step in STEPS.values():
+            owner = {name for name in ("variant_set", "scoring") if f"{{{name}}}" in step.job}
+            if owner == set(names) and step.name != "score":
+                yield from sorted(self.folder.glob(fill(step.log, **names)))
+
+    def failures(self, **names: str) -> list[Failure]:
+        """The failed jobs among those that :meth:`find` finds."""
+        return [_make_failure(log) for log in self.find(**names) if self.has_failed(log)]
+
+    def not_started(self) -> list[Failure]:
+        """Failed jobs without a log: their command was not found, for example."""
+        return [_make_failure(log) for log in sorted(self.failed or ()) if not log.exists()]
+
+    def has_failed(self, log: Path) -> bool:
+        """Whether a job has failed: it is known, or its log ends in an error."""
+        if self.failed is not None:
+            return log.absolute() in self.failed
+        return ERROR in _last_line(log)
+
+    def is_running(self, log: Path) -> bool:
+        """Whether a job has written to its log lately and has not failed."""
+        try:
+            silence = time.time() - log.stat().st_mtime
+        except OSError:
+            return False
+        return self.failed is None and silence < SECONDS_OF_SILENCE and not self.has_failed(log)
+
+
+def _read_set(folder: Path, logs: _Logs) -> Iterator[ScoringStatus]:
+    failed = _failures_only(folder.name, logs.failures(variant_set=folder.name))
     split = folder / SHARDS / SPLIT
     if not split.exists():
         yield from failed or [ScoringStatus(folder.name, scoring="", shards=0)]
         return
     yield from failed
-    # A finished scoring may have no windows any more; one that has just begun has no scores yet.
-    for scoring in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if (scoring / WINDOWS).exists() or (scoring / SCORES).exists():
-            yield _read_scoring(scoring, read_json(split), logs)
+    # A finished scoring may have no windows any more, one that has just begun has no scores yet,
+    # and one whose first job failed has no folder.
+    scorings = {path.parent for name in (WINDOWS, SCORES) for path in folder.glob(f"*/{name}/")}
+    of_windows = logs.folder.glob(fill(STEPS["windows"].log, variant_set=folder.name))
+    scorings |= {folder / log.parent.name for log in of_windows if logs.has_failed(log)}
+    for scoring in sorted(scorings):
+        yield _read_scoring(scoring, read_json(split), logs)
 
 
-def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringStatus:
+def _read_scoring(folder: Path, split: dict[str, Any], logs: _Logs) -> ScoringStatus:
     names = {"variant_set": folder.parent.name, "scoring": folder.name}
     status = ScoringStatus(
         folder.parent.name, folder.name, shards=split["shards"], alleles=split["alleles"]
@@ -160,7 +218,8 @@ def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringSta
             parts = [] if source is None else read_usage(parts_folder(scores), source)
             status.alleles_done += sum(part["alleles_tried"] for part in parts)
             name = shard_name(shard, status.shards)
-            _add_job(status, logs / STEPS["score"].log.format(**names, shard=name))
+            log = logs.folder / STEPS["score"].log.format(**names, shard=name)
+            _add_job(status, log, logs)
         for part in parts:
             status.alleles_tried += part.get("alleles_tried", 0)
             status.tokens_done += part.get("tokens", 0)
@@ -173,20 +232,19 @@ def _read_scoring(folder: Path, split: dict[str, Any], logs: Path) -> ScoringSta
     run = folder / RUN
     is_whole = status.shards_done == status.shards
     status.is_merged = is_whole and run.exists() and run.stat().st_mtime >= newest
-    status.failures += _find_failures(_find_logs(logs, **names))
+    status.failures += logs.failures(**names)
     return status
 
 
-def _add_job(status: ScoringStatus, log: Path) -> None:
+def _add_job(status: ScoringStatus, log: Path, logs: _Logs) -> None:
     """Count the job of a shard that is not scored yet: as running, or as failed.
 
     A running job writes to its log regularly, so a silent job was killed.
     """
-    line = _last_line(log)
-    if _is_running(log):
+    if logs.is_running(log):
         status.shards_running += 1
-    elif line:
-        status.failures.append(_make_failure(log, line))
+    elif logs.has_failed(log) or (logs.failed is None and _last_line(log)):
+        status.failures.append(_make_failure(log))
 
 
 def _is_done(scores: Path, source: str | None) -> bool:
@@ -204,37 +262,13 @@ def _last_line(log: Path) -> str:
     return ""
 
 
-def _is_running(log: Path) -> bool:
-    """Whether a job has written to its log lately and has not failed."""
-    try:
-        silence = time.time() - log.stat().st_mtime
-    except OSError:
-        return False
-    return silence < SECONDS_OF_SILENCE and ERROR not in _last_line(log)
-
-
-def _find_logs(logs: Path, **names: str) -> Iterator[Path]:
-    """Logs of the jobs that belong to a scoring, a variant set or the run.
-
-    Without the logs of ``score``, of which only unfinished shards count.
-
-    Args:
-        logs: Folder of the logs.
-        names: The variant set and the scoring; the variant set alone; or nothing.
-    """
-    for step in STEPS.values():
-        owner = {name for name in ("variant_set", "scoring") if f"{{{name}}}" in step.job}
-        if owner == set(names) and step.name != "score":
-            yield from sorted(logs.glob(fill(step.log, **names)))
-
-
-def _find_failures(logs: Iterable[Path]) -> list[Failure]:
-    """Jobs whose log ends in an error."""
-    lines = ((log, _last_line(log)) for log in logs)
-    return [_make_failure(log, line) for log, line in lines if ERROR in line]
-
-
-def _make_failure(log: Path, line: str) -> Failure:
+def _make_failure(log: Path) -> Failure:
+    """A failed job. A log that does not end in an error is that of a job that was killed."""
+    line = _last_line(log)
+    if not line:
+        line = "is empty: the command did not start, or was killed at once"
+    elif ERROR not in line:
+        line = f"killed without an error message, after: {line}"
     return Failure(shown_path(log), shown(line, LONG))
 
 

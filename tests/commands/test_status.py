@@ -157,3 +157,57 @@ def test_the_command_prints_a_table_and_json(run: Path) -> None:
 def test_a_folder_without_a_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"split\.json"):
         read_status(tmp_path)
+
+
+# --- a run that has ended, whose failed jobs are known
+
+
+def read_ended(run: Path, *failed: str) -> tuple[str, ...]:
+    """The lines below the table of a run of which Snakemake knows the failed jobs."""
+    given = "".join(f"{log}\n" for log in failed)
+    done = CliRunner().invoke(main, ["status", str(run / "results"), "--failed", "-"], input=given)
+    assert done.exit_code == 0, done.output
+    return tuple(line for line in done.stdout.splitlines() if ".log: " in line)
+
+
+def test_no_job_of_a_run_that_has_ended_is_running(run: Path) -> None:
+    log = run / "results/logs/score/v/s/2-of-2.log"
+    (status,) = read_status(run / "results", failed=[log])
+    assert (status.shards_running, len(status.failures)) == (0, 1)
+    (status,) = read_status(run / "results", failed=[])
+    assert (status.shards_running, len(status.failures)) == (0, 0)
+
+
+@pytest.mark.parametrize("log", LOGS.values(), ids=LOGS.keys())
+def test_a_killed_job_of_each_rule_is_named_once(run: Path, log: str) -> None:
+    names = {"variant_set": "v", "scoring": "s", "shard": "2-of-2", "model": "m"}
+    path = run / "results" / "logs" / log.format(**names, export="scores.tsv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("2026-01-01 00:00:00,000 INFO half of it\n")
+    (line,) = read_ended(run, str(path))
+    assert line == (
+        f"{path}: killed without an error message, after: 2026-01-01 00:00:00,000 INFO half of it"
+    )
+
+
+@pytest.mark.parametrize("log", LOGS.values(), ids=LOGS.keys())
+def test_a_job_that_never_began_is_named_once(run: Path, log: str) -> None:
+    names = {"variant_set": "v", "scoring": "s", "shard": "1-of-2", "model": "m"}
+    path = run / "results" / "logs" / log.format(**names, export="scores.tsv")
+    path.unlink(missing_ok=True)
+    (line,) = read_ended(run, str(path))
+    assert line.startswith(f"{path}: is empty: the command did not start")
+
+
+def test_an_error_of_an_earlier_run_is_not_named(run: Path) -> None:
+    old = run / "results/logs/split/w.log"
+    old.parent.mkdir()
+    old.write_text("2026-01-01 00:00:00,000 ERROR in.vcf: cannot be read\n")
+    assert read_ended(run) == ()
+    assert [status.variant_set for status in read_status(run / "results", failed=[])] == ["v"]
+
+
+def test_logs_are_found_by_a_relative_path(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run)
+    (line,) = read_ended(run, "results/logs/score/v/s/2-of-2.log")
+    assert "half of it" in line
