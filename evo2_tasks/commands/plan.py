@@ -1,5 +1,6 @@
 """The command ``plan``: what a run will take, before it runs. Without torch."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
 from evo2_tasks.cost.shapes import ModelShape, read_shape
 from evo2_tasks.cost.tokens import Work, count_work
 from evo2_tasks.genome.windows import TO_SCORE
+
+logger = logging.getLogger(__name__)
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -46,12 +49,18 @@ def plan(
     rates = read_rates(rates_file or PUBLISHED_RATES)
     shapes = {one.score.model.name: read_shape(one.score.model) for one in scorings}
     estimates = []
+    warned: set[str] = set()
     for one in scorings:
         model, shape = one.score.model, shapes[one.score.model.name]
+        work = count_work(one)
+        for warning in work.warnings:
+            if warning not in warned:  # once for all scorings of a set
+                logger.warning("%s", warning)
+        warned.update(work.warnings)
         estimate: dict[str, Any] = {
             "variant_set": one.split.variant_set,
             "scoring": one.score.name,
-            **estimate_work(one.score, shape, count_work(one)),
+            **estimate_work(one.score, shape, work),
         }
         if device_memory_gb is not None:
             estimate["suggested_batch_tokens"] = suggest_batch_tokens(

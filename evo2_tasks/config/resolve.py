@@ -116,6 +116,7 @@ class SplitSettings:
         regions: Regions to read through the file's index, or None for the whole file.
         saturate: Changes to make at every position of a BED's regions.
         shards: Number of shards.
+        max_ref_mismatch_share: Share of REF mismatches above which the run stops.
     """
 
     variant_set: str
@@ -128,6 +129,7 @@ class SplitSettings:
     regions: tuple[str, ...] | None
     saturate: tuple[Literal["snv", "deletion", "insertion", "codon"], ...]
     shards: int
+    max_ref_mismatch_share: float
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
@@ -151,12 +153,10 @@ class WindowsSettings:
     Attributes:
         reference: The reference of the variant set.
         scoring: The windows.
-        max_ref_mismatch_share: Share of REF mismatches above which the run stops.
     """
 
     reference: ReferenceSettings
     scoring: ScoringSettings
-    max_ref_mismatch_share: float
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
@@ -287,6 +287,7 @@ def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
         regions=settings.regions,
         saturate=settings.saturate,
         shards=config.shards,
+        max_ref_mismatch_share=settings.max_ref_mismatch_share,
     )
 
 
@@ -300,7 +301,6 @@ def resolve_windows(config: RunConfig, variant_set: str, scoring: str) -> Window
     return WindowsSettings(
         reference=_resolve_reference(config, settings.reference),
         scoring=resolve_scoring(_find_scoring(config, scoring)),
-        max_ref_mismatch_share=settings.max_ref_mismatch_share,
     )
 
 

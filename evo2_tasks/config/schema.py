@@ -221,8 +221,8 @@ class VariantSetConfig(Section):
     them have no row."""
     max_ref_mismatch_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     """The run stops if a larger share of alleles have a REF that does not match the reference,
-    because the variants are then from another assembly. Checked from the hundredth allele of a
-    shard on."""
+    because the variants are then from another assembly. Counted over the whole set, from ten
+    alleles on."""
     saturate: Annotated[
         tuple[Literal["snv", "deletion", "insertion", "codon"], ...], AfterValidator(_unique)
     ] = ()

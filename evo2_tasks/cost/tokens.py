@@ -2,10 +2,16 @@
 
 from collections import Counter
 from collections.abc import Hashable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from evo2_tasks.config.resolve import PlannedScoring, ScoringSettings
+from evo2_tasks.genome.assembly import (
+    RefMatches,
+    check_header,
+    describe_contradictions,
+    find_mismatch_problem,
+)
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.files import local_file
@@ -53,11 +59,19 @@ class PairSize(NamedTuple):
 
 @dataclass
 class Work:
-    """The work of a scoring of a variant set: alleles by status, windows, and tokens."""
+    """The work of a scoring of a variant set: alleles by status, windows, and tokens.
+
+    Attributes:
+        by_status: Alleles by their status before the model runs.
+        windows: Windows to run.
+        tokens: Tokens to run.
+        warnings: Why the variants may be from another assembly than the reference.
+    """
 
     by_status: Counter[str]
     windows: int = 0
     tokens: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 def count_work(planned: PlannedScoring) -> Work:
@@ -71,6 +85,7 @@ def count_work(planned: PlannedScoring) -> Work:
     window_settings = WindowSettings(**asdict(scoring))
     reference = open_reference(settings.reference)
     work = Work(Counter())
+    used_contigs: set[str | None] = set()
     with local_file(settings.variants) as path:
         source = open_variant_set(settings, path)
         num_alleles = source.count().alleles
@@ -83,6 +98,7 @@ def count_work(planned: PlannedScoring) -> Work:
             for row, (shard, variant) in enumerate(assigned):
                 placed = place_allele(variant, reference, window_settings)
                 work.by_status[placed.status] += 1
+                used_contigs.add(placed.reference_contig)
                 progress.add(1)
                 for pair in _sizes(row, placed, scoring):
                     yield shard, pair
@@ -92,6 +108,12 @@ def count_work(planned: PlannedScoring) -> Work:
                 for one in plan_passes(part, run.batch_tokens):
                     work.windows += one.num_windows
                     work.tokens += one.num_tokens
+        header = check_header(source.read_header(), reference, used_contigs)
+    matches = RefMatches.count(work.by_status)
+    # Without the MD5 checksums, for which the whole reference would have to be read.
+    work.warnings = describe_contradictions(header, settings.variants, reference, (), matches)
+    problem = find_mismatch_problem(matches, settings.max_ref_mismatch_share, reference, header)
+    work.warnings += [] if problem is None else [f"{problem} The run will stop in `split`."]
     return work
 
 

@@ -1,57 +1,269 @@
-"""Stopping a run early if its variants are from another assembly than the reference."""
+"""Whether variants and reference are of one assembly: by REF alleles and by the VCF header."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from evo2_tasks.errors import InputError
-from evo2_tasks.genome.windows import TO_SCORE
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.genome.contigs import bare_name
+from evo2_tasks.genome.known_assemblies import find_names, identify, is_chromosome
+from evo2_tasks.genome.windows import REF_MISMATCHES, TO_SCORE
+from evo2_tasks.io.lines import decode
+from evo2_tasks.io.words import shown, shown_path
 
-MIN_COMPARED = 100
+if TYPE_CHECKING:
+    from pathlib import Path
 
-# On another assembly, three of four REF bases do not match. In a third of these cases the ALT base
-# is in their place, so both kinds of mismatch count.
-_MISMATCHES = frozenset({"ref_alt_swapped", "ref_mismatch"})
+    from evo2_tasks.genome.fasta import FastaSequence
+    from evo2_tasks.genome.reference import Reference
+    from evo2_tasks.io.vcf_text import VcfHeader
+
+MIN_COMPARED: Final = 10
+"""A few bad records in a tiny file never end a run."""
+
 # The statuses of alleles whose REF was compared with the reference.
-_COMPARED = _MISMATCHES | {"too_long", "too_many_n", "no_context", TO_SCORE}
+_COMPARED: Final = REF_MISMATCHES | {"too_long", "too_many_n", "no_context", TO_SCORE}
+
+_MOST_EXAMPLES: Final = 3
+# Some programs write these where they do not know the length.
+_PLACEHOLDERS: Final = frozenset({0, 2**31 - 1})
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+_NAMES_ASSEMBLY: Final = re.compile(rb"##(reference|assembly|genome[_-]?build)=", re.IGNORECASE)
 
 
-class MismatchWatch:
-    """Stops a run in which too many REF alleles do not match the reference.
+@dataclass(slots=True)
+class RefMatches:
+    """How many REF alleles match the reference.
 
-    The share is checked from the hundredth compared allele on, so that a few bad records in a small
-    file never end a run.
-
-    Args:
-        max_share: Largest allowed share of ``ref_mismatch`` and ``ref_alt_swapped`` among the
-            alleles whose REF was compared.
-        fasta: The reference, for the message.
+    Attributes:
+        compared: Alleles whose REF was compared with the reference.
+        mismatches: Those of them whose REF is not there.
     """
 
-    def __init__(self, max_share: float, fasta: Path) -> None:
-        self._max_share = max_share
-        self._fasta = fasta
-        self.num_compared = 0
-        self.num_mismatches = 0
+    compared: int = 0
+    mismatches: int = 0
 
-    def add(self, status: str) -> None:
-        """Count one allele by its status.
+    @classmethod
+    def count(cls, by_status: Mapping[str, int]) -> RefMatches:
+        """Count alleles by the status that :func:`place_allele` gave them."""
+        return cls(
+            sum(by_status.get(status, 0) for status in _COMPARED),
+            sum(by_status.get(status, 0) for status in REF_MISMATCHES),
+        )
 
-        Raises:
-            InputError: The share is now above the limit.
-        """
-        if status not in _COMPARED:
-            return
-        self.num_compared += 1
-        if status not in _MISMATCHES:
-            return
-        self.num_mismatches += 1
-        share = self.num_mismatches / self.num_compared
-        if self.num_compared >= MIN_COMPARED and share > self._max_share:
-            raise InputError(
-                f"{shown_path(self._fasta)}: {self.num_mismatches:,} of the first "
-                f"{self.num_compared:,} alleles ({share:.0%}) have a REF that does not match this "
-                f"reference: the variants are from another assembly. Give the reference of that "
-                f"assembly, or raise max_ref_mismatch_share ({self._max_share:g})."
-            )
+    def add(self, is_match: bool | None) -> None:
+        """Count an allele; None is an allele whose REF was not compared."""
+        if is_match is not None:
+            self.compared += 1
+            self.mismatches += not is_match
+
+
+@dataclass(slots=True)
+class HeaderCheck:
+    """The contigs of a VCF header compared with those of the reference.
+
+    Only contigs that both have are compared.
+
+    Attributes:
+        num_lengths: Contigs whose length the header states.
+        num_other: Those of them whose length in the reference is another one.
+        num_used: Those of ``num_other`` that have variants.
+        num_parts: Those of ``num_other`` that are less than half as long in the reference.
+        examples: Some of ``num_other``, as text.
+        lengths: Name without ``chr`` and stated length of each chromosome of the header.
+        md5s: MD5 checksums that the header states, by name in the reference. Only of contigs whose
+            length does not differ.
+        named: The assemblies that the header names in words.
+    """
+
+    num_lengths: int = 0
+    num_other: int = 0
+    num_used: int = 0
+    num_parts: int = 0
+    examples: list[str] = field(default_factory=list)
+    lengths: list[tuple[str, int]] = field(default_factory=list)
+    md5s: dict[str, str] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
+
+    def add_length(self, name: str, stated: int, actual: int, *, is_used: bool) -> bool:
+        """Compare the length of one contig; returns whether it is the same."""
+        self.num_lengths += 1
+        if stated == actual:
+            return True
+        self.num_other += 1
+        self.num_used += is_used
+        self.num_parts += 2 * actual < stated
+        if len(self.examples) < _MOST_EXAMPLES:
+            self.examples.append(f"{shown(name)}: {stated:,} and {actual:,}")
+        return False
+
+
+def check_header(
+    header: VcfHeader, reference: Reference, used_contigs: Collection[str | None]
+) -> HeaderCheck:
+    """Compare what a VCF header states about its contigs with the reference.
+
+    Args:
+        header: The header of the variants.
+        reference: Their reference.
+        used_contigs: Names in the reference of the contigs that have variants; None is ignored.
+    """
+    check = HeaderCheck()
+    for line in header.meta:
+        if _NAMES_ASSEMBLY.match(line):
+            check.named.update(find_names(decode(line)))
+    for attributes in header.definitions("contig"):
+        stated = {key.lower(): value for key, value in attributes.items()}
+        check.named.update(find_names(stated.get("assembly", "")))
+        contig = attributes.get("ID", "")
+        length = _parse_length(stated.get("length", ""))
+        if length is not None and is_chromosome(bare_name(contig)):
+            check.lengths.append((bare_name(contig), length))
+        name = reference.find(contig)
+        if name is None:
+            continue
+        if length is not None and not check.add_length(
+            name, length, reference.contigs[name], is_used=name in used_contigs
+        ):
+            continue
+        md5 = stated.get("md5", stated.get("m5", "")).lower()
+        if _MD5.fullmatch(md5):
+            check.md5s[name] = md5
+    return check
+
+
+def _parse_length(text: str) -> int | None:
+    """A stated length; None if it is not a number, or stands for an unknown length."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        return None
+    length = int(text)
+    return None if length in _PLACEHOLDERS else length
+
+
+def describe_contradictions(
+    check: HeaderCheck,
+    variants: Path,
+    reference: Reference,
+    sequences: Sequence[FastaSequence],
+    matches: RefMatches,
+) -> list[str]:
+    """Warnings for a VCF header that contradicts the reference, one line each.
+
+    Args:
+        check: Result of :func:`check_header`.
+        variants: The file of variants.
+        reference: Its reference.
+        sequences: The sequences of the reference, with the MD5 of those in ``check.md5s``.
+        matches: How many REF alleles match, to help the reader to judge.
+    """
+    file, fasta = shown_path(variants), shown_path(reference.path)
+    problems = []
+    if check.num_other:
+        more = "; ..." if check.num_other > len(check.examples) else ""
+        unused = "" if check.num_used else " No variant is on them."
+        problems.append(
+            f"{check.num_other:,} of {check.num_lengths:,} contigs have another length in the "
+            f"header than in {fasta} ({'; '.join(check.examples)}{more}).{unused}"
+            f"{_describe_assemblies(check, reference)}"
+        )
+    elif _is_another_assembly(check, reference):
+        problems.append(f"the header contradicts {fasta}.{_describe_assemblies(check, reference)}")
+    other = [
+        sequence.entry.name
+        for sequence in sequences
+        if sequence.md5 is not None and check.md5s.get(sequence.entry.name) != sequence.md5
+    ]
+    if other:
+        more = ", ..." if len(other) > _MOST_EXAMPLES else ""
+        problems.append(
+            f"{len(other):,} of {len(check.md5s):,} contigs have another MD5 checksum in the "
+            f"header than in {fasta} ({shown(', '.join(other[:_MOST_EXAMPLES]))}{more}): their "
+            f"bases differ."
+        )
+    return [f"{file}: {problem}{_describe_matches(matches)}" for problem in problems]
+
+
+def find_mismatch_problem(
+    matches: RefMatches, max_share: float, reference: Reference, check: HeaderCheck
+) -> str | None:
+    """Why a run has to stop: too many REF alleles do not match the reference.
+
+    Args:
+        matches: How many REF alleles of the whole variant set match.
+        max_share: Largest allowed share of mismatches.
+        reference: The reference, for the message.
+        check: What the header states, to name its assembly.
+
+    Returns:
+        One line, or None if the run may go on. It always may with fewer than ``MIN_COMPARED``
+        compared alleles.
+    """
+    if matches.compared < MIN_COMPARED:
+        return None
+    share = matches.mismatches / matches.compared
+    if share <= max_share:
+        return None
+    return (
+        f"{shown_path(reference.path)}: {matches.mismatches:,} of {matches.compared:,} alleles "
+        f"({share:.0%}) have a REF that does not match this reference: the variants are from "
+        f"another assembly.{_describe_assemblies(check, reference)} Give the reference of that "
+        f"assembly, or raise max_ref_mismatch_share ({max_share:g})."
+    )
+
+
+def _of_header(check: HeaderCheck) -> tuple[str, ...]:
+    """The assemblies that the variants can be of, by the lengths and names in the header.
+
+    Lengths count more than names: after a liftover, the name of the old assembly may still be in
+    the header.
+    """
+    by_lengths = identify(check.lengths)
+    if not by_lengths:
+        return tuple(sorted(check.named))
+    return tuple(name for name in by_lengths if name in check.named) or by_lengths
+
+
+def _of_reference(reference: Reference) -> tuple[str, ...]:
+    """The assemblies that the reference can be, by the lengths of its chromosomes."""
+    return identify((bare_name(name), length) for name, length in reference.contigs.items())
+
+
+def _is_another_assembly(check: HeaderCheck, reference: Reference) -> bool:
+    of_header, of_reference = _of_header(check), _of_reference(reference)
+    return bool(of_header and of_reference) and {*of_header}.isdisjoint(of_reference)
+
+
+def _describe_assemblies(check: HeaderCheck, reference: Reference) -> str:
+    """Which assemblies header and reference are likely of, as far as they can be recognised."""
+    if check.num_other and check.num_parts == check.num_other:
+        return (
+            " The FASTA may have only a part of each; positions must then count from the start of "
+            "the part."
+        )
+    texts = []
+    if of_header := _of_header(check):
+        texts.append(f"the header is that of {_join(of_header)}")
+    if of_reference := _of_reference(reference):
+        texts.append(f"the contig lengths of the FASTA are those of {_join(of_reference)}")
+    text = ", and ".join(texts)
+    return f" {text[0].upper()}{text[1:]}." if text else ""
+
+
+def _describe_matches(matches: RefMatches) -> str:
+    counts = ""
+    if matches.compared:
+        counts = (
+            f" {matches.mismatches:,} of {matches.compared:,} REF alleles do not match the "
+            f"reference."
+        )
+    return (
+        f"{counts} If the variants are from another assembly, give the FASTA of that assembly, or "
+        f"lift the variants over."
+    )
+
+
+def _join(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 MAX_LOGGED = 200
 MAX_REMEMBERED = 100_000
+MAX_LISTED = 100
 
 # Columns of an NCBI assembly report with a name of the row's sequence. Assigned-Molecule is a name
 # only if the sequence is the whole molecule: unplaced scaffolds are assigned to a molecule as well.
@@ -66,7 +68,7 @@ class ContigNames:
                 )
         self._by_rule: dict[str, set[str]] = {}
         for name in lengths:
-            self._by_rule.setdefault(_bare_name(name), set()).add(name)
+            self._by_rule.setdefault(bare_name(name), set()).add(name)
         self._by_report = (
             {} if assembly_report is None else _read_report(assembly_report, lengths, source)
         )
@@ -76,62 +78,60 @@ class ContigNames:
         try:
             return self._resolved[contig]
         except KeyError:
-            name = self._find(contig)
+            name = self.find(contig)
+        if name != contig and self._num_logged < MAX_LOGGED:
+            self._num_logged += 1
+            self._log_name(contig)
         if len(self._resolved) < MAX_REMEMBERED:
             self._resolved[contig] = name
         return name
 
-    def _find(self, contig: str) -> str | None:
+    def find(self, contig: str) -> str | None:
+        """Like :meth:`resolve`, without a message: for contigs that may have no variants."""
         if contig in self._lengths:
             return contig
         if contig in self._aliases:
-            alias = self._aliases[contig]
-            self._log(
-                logging.INFO,
+            return self._aliases[contig]
+        candidates = self._candidates(contig)
+        return next(iter(candidates)) if len(candidates) == 1 else None
+
+    def _candidates(self, contig: str) -> set[str]:
+        """The sequences that the assembly report and the rule lead to."""
+        return self._by_report.get(contig, set()) | self._by_rule.get(bare_name(contig), set())
+
+    def _log_name(self, contig: str) -> None:
+        """Log how a contig was found under another name, or why it was not found."""
+        if contig in self._aliases:
+            logger.info(
                 "contig '%s' is '%s' in the reference, by contig_aliases",
                 shown(contig),
-                shown(alias),
+                shown(self._aliases[contig]),
             )
-            return alias
-        by_report = self._by_report.get(contig, set())
-        candidates = by_report | self._by_rule.get(_bare_name(contig), set())
+            return
+        candidates = self._candidates(contig)
         if len(candidates) > 1:
-            names = ", ".join(sorted(candidates))
-            self._log(
-                logging.WARNING,
+            logger.warning(
                 "contig '%s' was not found: several match (%s); map it to one in contig_aliases",
                 shown(contig),
-                shown(names),
+                shown(", ".join(sorted(candidates))),
             )
-            return None
+            return
         if not candidates:
-            self._log(
-                logging.WARNING,
+            names = ", ".join(islice(self._lengths, MAX_LISTED))
+            logger.warning(
                 "contig '%s' was not found in %s, which has: %s; map it to one in contig_aliases",
                 shown(contig),
                 self._source,
-                shown(", ".join(self._lengths)),
+                shown(names),
             )
-            return None
-        (name,) = candidates
+            return
+        by_report = self._by_report.get(contig)
         how = "the assembly report" if by_report else "the rule for the prefix chr and for M, MT"
-        self._log(
-            logging.INFO,
-            "contig '%s' is '%s' in the reference, by %s",
-            shown(contig),
-            shown(name),
-            how,
-        )
-        return name
-
-    def _log(self, level: int, message: str, *arguments: str) -> None:
-        """Log a message about one contig; after ``MAX_LOGGED`` messages, do nothing."""
-        self._num_logged += 1
-        if self._num_logged <= MAX_LOGGED:
-            logger.log(level, message, *arguments)
+        (name,) = candidates
+        logger.info("contig '%s' is '%s' in the reference, by %s", shown(contig), shown(name), how)
 
 
-def _bare_name(name: str) -> str:
+def bare_name(name: str) -> str:
     """A name without the prefix ``chr``; ``M`` becomes ``MT``."""
     bare = name[3:] if name[:3].lower() == "chr" and len(name) > 3 else name
     return "MT" if bare in _MITOCHONDRIA else bare

@@ -7,7 +7,8 @@ import hashlib
 import json
 import struct
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import chain
 from pathlib import Path
@@ -78,15 +79,22 @@ class FastaSequence:
         digest: GA4GH refget digest of the sequence, ``SQ.`` and 32 characters. The standard allows
             letters only; other symbols are digested as they are.
         letters: What it consists of.
+        md5: MD5 checksum of the sequence in upper case, as in SAM and VCF headers; None if it was
+            not asked for.
     """
 
     entry: FastaEntry
     digest: str
     letters: LetterCounts
+    md5: str | None
 
 
-def read_fasta(path: Path) -> Iterator[FastaSequence]:
+def read_fasta(path: Path, md5_of: Collection[str] = ()) -> Iterator[FastaSequence]:
     """Read a whole FASTA file once, in bounded memory.
+
+    Args:
+        path: The file.
+        md5_of: Names of the sequences whose MD5 checksum is computed too.
 
     Raises:
         InputError: The file is not FASTA, two sequences have the same name, or the lines of a
@@ -98,7 +106,7 @@ def read_fasta(path: Path) -> Iterator[FastaSequence]:
             f"with bgzip. Convert it with: gunzip FILE.gz, then: bgzip FILE"
         )
     names: set[str] = set()
-    for sequence in _scan(path):
+    for sequence in _scan(path, md5_of):
         name = sequence.entry.name
         if name in names:
             raise InputError(
@@ -130,7 +138,7 @@ def read_index(path: Path, fasta: Path) -> list[FastaEntry]:
         entries.append(FastaEntry(name, *map(int, cells[1:5])))
     names = [entry.name for entry in entries]
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, number in Counter(names).items() if number > 1)
         raise InputError(
             f"{shown_path(fasta)}: several sequences are named '{shown(twice)}'; rename or remove "
             f"all but one."
@@ -235,7 +243,7 @@ def _decode_name(raw: bytes, path: Path) -> str:
     return name
 
 
-def _scan(path: Path) -> Iterator[FastaSequence]:
+def _scan(path: Path, md5_of: Collection[str]) -> Iterator[FastaSequence]:
     current: _Sequence | None = None
     header: bytes | None = None  # the start of a header line whose end has not been read yet
     at_line_start = True
@@ -249,7 +257,8 @@ def _scan(path: Path) -> Iterator[FastaSequence]:
                 header += chunk[start:end]
                 if header.endswith(b"\n"):
                     name = _header_name(header, path)
-                    current = _Sequence(path, name, chunk_offset + end, line_number + 1)
+                    first = chunk_offset + end
+                    current = _Sequence(path, name, first, line_number + 1, name in md5_of)
                     header = None
             elif at_line_start and chunk.startswith(b">", start):
                 if current is not None:
@@ -270,7 +279,8 @@ def _scan(path: Path) -> Iterator[FastaSequence]:
             start = end
         chunk_offset += len(chunk)
     if header is not None:
-        current = _Sequence(path, _header_name(header, path), chunk_offset, line_number)
+        name = _header_name(header, path)
+        current = _Sequence(path, name, chunk_offset, line_number, name in md5_of)
     if current is not None:
         yield current.finish()
 
@@ -283,7 +293,9 @@ def _header_name(header: bytes, path: Path) -> str:
 class _Sequence:
     """A sequence while its lines are read piece by piece."""
 
-    def __init__(self, path: Path, name: str, offset: int, first_line: int) -> None:
+    def __init__(
+        self, path: Path, name: str, offset: int, first_line: int, needs_md5: bool
+    ) -> None:
         self._path = path
         self._name = name
         self._offset = offset
@@ -294,6 +306,7 @@ class _Sequence:
         self._width = 0
         self._end_width = 1
         self._sha512 = hashlib.sha512()
+        self._md5 = hashlib.md5(usedforsecurity=False) if needs_md5 else None
         self._letters = LetterCounts()
 
     def add(self, piece: bytes) -> None:
@@ -319,6 +332,8 @@ class _Sequence:
             )
         bases = bases.upper()
         self._sha512.update(bases)
+        if self._md5 is not None:
+            self._md5.update(bases)
         self._letters.add(bases)
         self._length += len(bases)
         self._num_bytes += len(body)
@@ -330,7 +345,8 @@ class _Sequence:
         bases = width - self._end_width
         entry = FastaEntry(self._name, self._length, self._offset, bases, width)
         digest = "SQ." + _encode_digest(self._sha512.digest())
-        return FastaSequence(entry, digest, self._letters)
+        md5 = None if self._md5 is None else self._md5.hexdigest()
+        return FastaSequence(entry, digest, self._letters, md5)
 
     def _check_ends(self, body: bytes, end: bytes, place: int) -> None:
         """Make sure that every line of the sequence ends at the same place, and only there."""

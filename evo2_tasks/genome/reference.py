@@ -6,7 +6,7 @@ import hashlib
 import logging
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -91,6 +91,10 @@ class Reference:
         """The name in this file of a variant's contig; null if the contig is not found."""
         return self._names.resolve(contig)
 
+    def find(self, contig: str) -> str | None:
+        """Like :meth:`resolve`, without a message: for contigs that may have no variants."""
+        return self._names.find(contig)
+
     def is_circular(self, reference_contig: str) -> bool:
         """Whether a sequence is circular."""
         return reference_contig in self._circular
@@ -127,15 +131,18 @@ class Reference:
         """
         return digest_sequences(self.read_sequences())
 
-    def read_sequences(self) -> list[FastaSequence]:
+    def read_sequences(self, md5_of: Collection[str] = ()) -> list[FastaSequence]:
         """Digest and composition of each sequence, from one pass over the whole file.
 
         The pass also checks that the index matches the file.
 
+        Args:
+            md5_of: Names of the sequences whose MD5 checksum is computed too.
+
         Raises:
             InputError: The index belongs to another file, or the file is damaged.
         """
-        sequences = list(read_fasta(self.path))
+        sequences = list(read_fasta(self.path, md5_of))
         correct = [_comparable(sequence.entry) for sequence in sequences]
         if correct != [_comparable(entry) for entry in self._entries]:
             raise InputError(

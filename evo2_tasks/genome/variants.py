@@ -32,7 +32,14 @@ from evo2_tasks.genome.variant_tables import (
 from evo2_tasks.genome.vcf import VcfReader
 from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.lines import drop_mark, read_start
-from evo2_tasks.io.vcf_text import BCF_MAGIC, COLUMNS, NUM_KEYS, looks_like_data
+from evo2_tasks.io.vcf_text import (
+    BCF_MAGIC,
+    COLUMNS,
+    NUM_KEYS,
+    VcfHeader,
+    looks_like_data,
+    read_vcf,
+)
 from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
@@ -170,6 +177,12 @@ class VariantSource:
                     for values in record.carried:
                         self._require_number(name, values[place], num_records - 1)
         return VariantCounts(num_records, num_alleles, num_invalid)
+
+    def read_header(self) -> VcfHeader:
+        """The header lines of a VCF or BCF; none for other formats."""
+        if self.format in ("vcf", "bcf"):
+            return read_vcf(self.path, samples=False)[0]
+        return VcfHeader((), None)
 
     def _make_rows(
         self, record: Record | NoAllele | InvalidRecord, index: int, num_before: int

@@ -27,6 +27,13 @@ DEFAULT_MIN_CONTEXT = 512
 TO_SCORE = "to_score"
 """Status of an allele that can be scored, before the model has run."""
 
+REF_MISMATCHES = frozenset({"ref_alt_swapped", "ref_mismatch"})
+"""Statuses of alleles whose REF is not in the reference.
+
+On another assembly, three of four REF bases do not match. In a third of these cases the ALT base is
+in their place, so both statuses count as mismatches.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowSettings:
@@ -182,6 +189,13 @@ class _Contig(NamedTuple):
         return position % self.length if self.circular else position
 
 
+class _Located(NamedTuple):
+    """An allele whose REF is in the reference."""
+
+    trimmed: TrimmedAllele
+    contig: _Contig
+
+
 def place_allele(variant: Variant, reference: Reference, settings: WindowSettings) -> PlacedAllele:
     """Find the status of an allele, and place its windows.
 
@@ -194,6 +208,30 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
         The allele with the first status that applies, in the order of the closed list, or
         ``to_score`` if none of them applies.
     """
+    located = _locate(variant, reference)
+    if isinstance(located, PlacedAllele):
+        return located
+    trimmed, on = located
+    limits = _contig_limits(settings, on)
+    if max(len(trimmed.ref), len(trimmed.alt)) > limits.max_allele_length:
+        return PlacedAllele("too_long", reference_contig=on.name)
+    return _lay_windows(trimmed, on, settings, limits, is_alias=variant.contig != on.name)
+
+
+def compare_ref(variant: Variant, reference: Reference) -> bool | None:
+    """Whether REF of an allele is in the reference; None if REF cannot be compared.
+
+    REF is compared for alleles that :func:`place_allele` gives a status from ``ref_alt_swapped``
+    on, in the order of the closed list.
+    """
+    located = _locate(variant, reference)
+    if isinstance(located, PlacedAllele):
+        return False if located.status in REF_MISMATCHES else None
+    return True
+
+
+def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
+    """Trim an allele and compare its REF with the reference; if that fails, give its status."""
     contig, ref, alt = variant.contig, variant.ref, variant.alt
     if contig is None:
         return PlacedAllele("invalid_record")
@@ -221,10 +259,7 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
         end = trimmed.start + len(trimmed.ref)
         # In the padding around the trimmed REF the reference keeps its letters.
         on = on._replace(background=tuple(e for e in edits if trimmed.start <= e.start < end))
-    limits = _contig_limits(settings, on)
-    if max(len(trimmed.ref), len(trimmed.alt)) > limits.max_allele_length:
-        return PlacedAllele("too_long", reference_contig=name)
-    return _lay_windows(trimmed, on, settings, limits, is_alias=contig != name)
+    return _Located(trimmed, on)
 
 
 def _find_mismatch(contig: _Contig, start: int, ref: str, alt: str) -> str:

@@ -95,6 +95,12 @@ def _count_values(values: Iterable[Any]) -> str:
     return "; ".join(texts) or NOTHING
 
 
+def describe_warnings(one: Evidence) -> list[str]:
+    """What ``split`` found wrong with the variants, as ``run.json`` states it."""
+    warnings = one.run.get("warnings")
+    return [printable(warning, 1_000) for warning in warnings] if warnings else []
+
+
 def describe_mixed_devices(one: Evidence) -> str:
     """Which kinds of device the shards ran on; empty if there is only one kind."""
     devices = [shard["device_class"] for shard in one.shards if "device_class" in shard]

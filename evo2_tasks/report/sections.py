@@ -15,6 +15,7 @@ from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
 from evo2_tasks.report.plots import contig_span, plot_contig, plot_histogram, plot_pairs, plot_types
 from evo2_tasks.report.run_tables import (
     describe_mixed_devices,
+    describe_warnings,
     tabulate_provenance,
     tabulate_shards,
 )
@@ -87,7 +88,7 @@ def _describe_interval(row: MetricRow) -> str:
 
 
 def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
-    """Find what the reader must not miss: scorings without any score, different devices."""
+    """Find what the reader must not miss: no score at all, another assembly, mixed devices."""
     alarms = []
     for one in evidence:
         if one.num_scored:
@@ -101,7 +102,8 @@ def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
             f"{one.scoring}: NOTHING IS SCORED. None of the {counted(one.num_rows, 'allele')} has "
             f"a score: {printable(reasons, 400)}."
         )
-    return [*alarms, *filter(None, map(describe_mixed_devices, evidence))]
+    warnings = dict.fromkeys(warning for one in evidence for warning in describe_warnings(one))
+    return [*alarms, *warnings, *filter(None, map(describe_mixed_devices, evidence))]
 
 
 def make_sections(evidence: Sequence[Evidence]) -> list[Section]:

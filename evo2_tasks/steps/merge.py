@@ -79,7 +79,9 @@ def merge(
         {
             "model": provenance.model,
             "signature": provenance.signature,
-            **summarize_run(counts, shards, variants=variants),
+            **summarize_run(
+                counts, shards, variants=variants, warnings=summary.get("warnings", [])
+            ),
         },
     )
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())

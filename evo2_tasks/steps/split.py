@@ -1,17 +1,27 @@
 """The step ``split``: the variants of a set, one row per allele, cut into shards."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 from evo2_tasks.config.resolve import SplitSettings
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.assembly import (
+    RefMatches,
+    check_header,
+    describe_contradictions,
+    find_mismatch_problem,
+)
 from evo2_tasks.genome.fasta import digest_sequences
 from evo2_tasks.genome.letters import require_dna
+from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
     VariantSource,
 )
+from evo2_tasks.genome.windows import compare_ref
 from evo2_tasks.io.digests import describe_file
 from evo2_tasks.io.files import local_file, write_json
 from evo2_tasks.io.progress import Progress
@@ -39,7 +49,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
         out: Folder for ``1-of-N.parquet`` to ``N-of-N.parquet`` and ``split.json``.
 
     Raises:
-        InputError: The variants or the reference cannot be read.
+        InputError: The variants or the reference cannot be read, or they are not of one assembly.
     """
     variants = settings.variants if variants is None else variants
     with local_file(variants) as path:
@@ -47,12 +57,21 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
         num_alleles = source.count().alleles
         if num_alleles == 0:
             logger.warning("%s: no variants; the table will have no rows", path)
-        contigs = write_shards(source, out, num_alleles, settings.shards)
-        counts = source.counts
-    reference = open_reference(settings.reference)
-    sequences = reference.read_sequences()
-    used_contigs = {name for contig in contigs if (name := reference.resolve(contig))}
-    require_dna(reference.path, sequences, used_contigs)
+        reference = open_reference(settings.reference)
+        with removing_shards(out, settings.shards):
+            contigs, matches = write_shards(source, out, num_alleles, settings.shards, reference)
+            counts = source.counts
+            used_contigs = {name for contig in contigs if (name := reference.resolve(contig))}
+            header = check_header(source.read_header(), reference, used_contigs)
+            sequences = reference.read_sequences(header.md5s)
+            require_dna(reference.path, sequences, used_contigs)
+            warnings = describe_contradictions(header, variants, reference, sequences, matches)
+            for warning in warnings:
+                logger.warning("%s", warning)
+            limit = settings.max_ref_mismatch_share
+            problem = find_mismatch_problem(matches, limit, reference, header)
+            if problem is not None:
+                raise InputError(problem)
     write_json(
         out / SPLIT,
         {
@@ -62,6 +81,9 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
             "records": counts.records,
             "invalid": counts.invalid,
             "filtered": counts.filtered,
+            "ref_compared": matches.compared,
+            "ref_mismatches": matches.mismatches,
+            "warnings": warnings,
             "shards": settings.shards,
             "regions": settings.regions,
             "reference": {
@@ -75,17 +97,29 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
 
 
+@contextmanager
+def removing_shards(out: Path, num_shards: int) -> Iterator[None]:
+    """Remove the shards if the body finds that they must not be used."""
+    try:
+        yield
+    except InputError:
+        for shard in range(1, num_shards + 1):
+            (out / shard_file(shard, num_shards)).unlink(missing_ok=True)
+        raise
+
+
 def write_shards(
-    source: VariantSource, out: Path, num_alleles: int, num_shards: int
-) -> dict[str, None]:
-    """Write the shards, empty ones too.
+    source: VariantSource, out: Path, num_alleles: int, num_shards: int, reference: Reference
+) -> tuple[dict[str, None], RefMatches]:
+    """Write the shards, empty ones too, and compare each REF allele with the reference.
 
     Returns:
-        The contigs of the alleles, in order.
+        The contigs of the alleles, in order, and how many REF alleles match.
     """
     schema = shard_schema(source.carry_fields)
     num_read = 0
     contigs: dict[str, None] = {}
+    matches = RefMatches()
     with Progress("split", total=num_alleles, unit="alleles") as progress:
         assigned = groupby(assign_shards(iter(source), num_alleles, num_shards), itemgetter(0))
         group = next(assigned, None)
@@ -104,6 +138,7 @@ def write_shards(
                             variant.status,
                             *variant.carried,
                         )
+                        matches.add(compare_ref(variant, reference))
                         num_read += 1
                         if variant.contig is not None:
                             contigs[variant.contig] = None
@@ -114,4 +149,4 @@ def write_shards(
             f"{source.path}: it had {num_alleles:,} alleles when they were counted, and "
             f"{num_read:,} when they were read. Leave the file alone during a run."
         )
-    return contigs
+    return contigs, matches

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from evo2_tasks.config.resolve import WindowsSettings
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.assembly import MismatchWatch
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
     Variant,
@@ -70,8 +69,7 @@ def windows(
         segments_file: The reference bases that the windows need, each once.
 
     Raises:
-        InputError: A file cannot be read, or the reference is of another assembly or not the one
-            that ``split`` read.
+        InputError: A file cannot be read, or the reference is not the one that ``split`` read.
     """
     summary = read_json(split_file)
     carry_fields = read_carry_fields(summary["carry"])
@@ -83,7 +81,6 @@ def windows(
     )
     source = digest_file(shard)
     provenance = Provenance(signature, package_version(), source=source)
-    mismatches = MismatchWatch(settings.max_ref_mismatch_share, reference.path)
     statuses: Counter[str] = Counter()
     needed = NeededBases(reference)
     schema = windows_schema(carry_fields)
@@ -99,7 +96,6 @@ def windows(
                 variant = Variant(record, allele, contig, pos, ref, alt, status, tuple(of_variant))
                 placed = place_allele(variant, reference, window_settings)
                 rows.add(*read_keys(variant), *read_placement(placed), *variant.carried)
-                mismatches.add(placed.status)
                 statuses[placed.status] += 1
                 needed.add(placed)
         rows.flush()

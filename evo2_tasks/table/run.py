@@ -19,6 +19,8 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "by_status": "number of rows with each status that occurs",
     "by_flag": "number of rows with each flag that occurs",
     "variants": "the input: its file and its counts of records and alleles",
+    "warnings": "how the header of the variants contradicts the reference (contig lengths, MD5 "
+    "checksums, the name of the assembly), one line each",
     "windows_run": "number of windows that went through the model",
     "tokens_run": "number of tokens that went through the model",
     "wall_s": "sum of the run times of all scoring jobs, in seconds",
@@ -107,6 +109,7 @@ def summarize_run(
     shards: Sequence[Mapping[str, Any]],
     *,
     variants: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Content of ``run.json``.
 
@@ -114,6 +117,7 @@ def summarize_run(
         counts: Counts of the table's rows.
         shards: Result of :func:`read_shards`.
         variants: The input and its counts, as in ``split.json``.
+        warnings: What ``split`` found wrong with the input, one line each.
 
     Returns:
         Counts of the table, sums over the shards (``wall_s`` is the sum of the run times of all
@@ -126,6 +130,7 @@ def summarize_run(
         "by_status": dict(counts.by_status),
         "by_flag": dict(counts.by_flag),
         "variants": dict(variants or {}),
+        "warnings": list(warnings),
         **sums,
         "verification": _verification(shards),
         "devices": _count_devices(shards),

@@ -52,6 +52,24 @@ def plan(config: RunConfig, **options: object) -> list[dict[str, object]]:
     return plan_command.plan(resolve_plan(config), **(given | {"job_hours": 2.0} | options))
 
 
+def test_another_assembly_is_one_warning_for_all_scorings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = "##fileformat=VCFv4.2\n##contig=<ID=line,length=901>\n" + HEADER.split("\n", 1)[1]
+    project = write_run(tmp_path, max_ref_mismatch_share=0.5)
+    genome = "".join(project.genome.read_text().split("\n")[1])
+    lines = "".join(
+        f"line\t{pos}\t.\t{'C' if genome[pos - 1] == 'A' else 'A'}\tG\t.\t.\t.\n"
+        for pos in range(50, 70)
+    )
+    project.variants.write_text(header + lines)
+    assert len(plan(project.load())) == 2
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len([text for text in said if "(line: 901 and 900)" in text]) == 1
+    assert len([text for text in said if "20 of 20 alleles (100%)" in text]) == 1
+    assert len([text for text in said if "The run will stop in `split`." in text]) == 1
+
+
 def test_the_alleles_of_regions_and_lists_are_counted(tmp_path: Path) -> None:
     (tmp_path / "in.bed").write_text("line\t100\t120\nring\t340\t360\nnowhere\t1\t2\n")
     (tmp_path / "in.txt").write_text("line-100-A-.\nline:100:A:A\nnowhere:1:A:C\n")

@@ -2,14 +2,11 @@
 
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from evo2_tasks.errors import InputError
-from evo2_tasks.genome.assembly import MismatchWatch
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import merge_intervals, reverse_complement, strand_sequences
@@ -184,38 +181,3 @@ def test_an_allele_without_windows_has_no_pair(genome: Reference) -> None:
     placed = place(genome, "line", 100, base, "ACGT".replace(base, "")[0], one)
     assert placed.pair is not None
     assert set(placed.sizes) == {"forward"}
-
-
-def test_too_many_mismatches_stop_a_run_early(tmp_path: Path) -> None:
-    watch = MismatchWatch(0.3, tmp_path / "g.fa")
-    for _ in range(1000):
-        watch.add("contig_not_found")
-        watch.add("symbolic_allele")
-    for _ in range(99):
-        watch.add("ref_mismatch")
-    with pytest.raises(InputError, match=r": 100 of the first 100 alleles \(100%\)") as error:
-        watch.add("ref_mismatch")
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_an_unrelated_reference_stops_a_run_at_the_default_share(tmp_path: Path, seed: int) -> None:
-    rng = random.Random(seed)
-    watch = MismatchWatch(0.5, tmp_path / "g.fa")
-
-    def add_alleles() -> None:
-        for _ in range(300):
-            ref, alt = rng.sample("ACGT", 2)
-            there = rng.choice("ACGT")
-            is_ref, is_alt = there == ref, there == alt
-            watch.add("to_score" if is_ref else "ref_alt_swapped" if is_alt else "ref_mismatch")
-
-    with pytest.raises(InputError, match=r"of the first 10\d alleles"):
-        add_alleles()
-
-
-def test_a_few_mismatches_stop_nothing(tmp_path: Path) -> None:
-    watch = MismatchWatch(0.3, tmp_path / "g.fa")
-    for number in range(10_000):
-        watch.add("ref_mismatch" if number % 10 >= 7 else "to_score")
-    assert (watch.num_compared, watch.num_mismatches) == (10_000, 3_000)

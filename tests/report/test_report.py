@@ -88,6 +88,16 @@ def test_verification_and_mixed_devices_are_shown(tmp_path: Path) -> None:
     assert rows["devices"] == "cpu (1 threads)"
 
 
+def test_a_warning_of_split_is_shown_once_for_all_scorings(tmp_path: Path) -> None:
+    said = "in.vcf: 1 of 1 contigs have another length <b> in the header than in g.fa."
+    for scoring in ("one", "two"):
+        write_scoring(tmp_path / scoring, make_columns(20))
+        run = json.loads((tmp_path / scoring / "run.json").read_text())
+        (tmp_path / scoring / "run.json").write_text(json.dumps({**run, "warnings": [said]}))
+    page = write_page(tmp_path, ["one", "two"])
+    assert read_page(page).text().count(said) == 1
+
+
 def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
     columns = make_columns(60)
     columns["alt"] = ["T"] * 60

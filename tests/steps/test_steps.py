@@ -281,8 +281,9 @@ def test_variants_of_another_assembly_stop_the_run(tmp_path: Path) -> None:
     )
     limit = {"max_ref_mismatch_share": 0.5}
     config = write_config(tmp_path, HEADER + lines.encode(), variant_set=limit)
-    with pytest.raises(InputError, match=r"100 of the first 100 alleles.*another assembly"):
+    with pytest.raises(InputError, match=r"300 of 300 alleles.*another assembly"):
         run_steps(config, tmp_path / "results")
+    assert not list((tmp_path / "results").rglob("*.parquet"))
 
 
 def test_a_run_without_any_score_says_so_at_each_step_and_ends_with_its_rows(
