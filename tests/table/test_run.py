@@ -22,12 +22,14 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
     names = ["10-of-10", "2-of-10", "1-of-10"]
     sides = [write_side(tmp_path, name, peak_memory=len(name)) for name in names]
     counts = Counts(5, {"too_long": 1, "scored": 4}, {"clipped": 2})
-    assert summarize_run(counts, read_shards(sides), variants={"records": 4}) == {
+    run = summarize_run(counts, read_shards(sides), variants={"records": 4}, warnings=["hm"])
+    assert run == {
         "alleles": 5,
         "scored": 4,
         "by_status": {"too_long": 1, "scored": 4},
         "by_flag": {"clipped": 2},
         "variants": {"records": 4},
+        "warnings": ["hm"],
         "windows_run": 9,
         "tokens_run": 300,
         "wall_s": 4.5,
