@@ -38,14 +38,15 @@ scored = table[table["status"] == "scored"].sort_values("llr")
 clipped = table[[("clipped" in flags) for flags in table["flags"]]]
 ```
 
-pandas turns whole numbers into floats in a column that has a null, for example in `pos` if a row is
-an `invalid_record`. `pandas.read_parquet(..., dtype_backend="pyarrow")` keeps them whole.
+In a column that has a null, pandas turns whole numbers into floats, for example in `pos` if a row
+is an `invalid_record`. `pandas.read_parquet(..., dtype_backend="pyarrow")` keeps whole numbers. In
+R, use `arrow::read_parquet("results/mitomap/mini-512/scores.parquet")`.
 
 Rows are in the order of the input, or sorted by position if the config sets `sort_by_position`
 (contigs as in the reference, then `pos`). Join them to the input by (`record`, `allele`), or by
 (`contig`, `pos`, `ref`, `alt`). The meaning and unit of a column are also in the metadata of its
-Arrow field. Columns and INFO fields that `carry:` names follow at the end, typed by the header of
-the input. The words are explained in the [glossary](glossary.md).
+Arrow field. The last columns are the INFO fields and columns that `carry:` names, with the types
+that the header of the input defines. The [glossary](glossary.md) explains the words.
 
 ## The result
 """
@@ -53,7 +54,8 @@ the input. The words are explained in the [glossary](glossary.md).
 _STATUS_INTRO: Final = """
 ## Status
 
-If several apply, a row has the first of this list. A row has an `llr` exactly if it is `scored`.
+If several statuses apply, a row has the first of them in this list. A row has an `llr` exactly if
+it is `scored`.
 
 A run in which no row is `scored` still ends normally, with its table and exit code 0, and warns:
 `windows` and `merge` log `NO SCORE`, and the report begins with it.
@@ -75,7 +77,7 @@ The Parquet key-value metadata has these keys. `evo2-tasks show scores.parquet` 
 """
 
 _RUN_INTRO: Final = """
-What may differ between two runs of the same scores is in `run.json`, next to the table:
+`run.json`, next to the table, has what may differ between two runs with the same scores:
 """
 
 _VERSION_RULE: Final = f"""
@@ -106,13 +108,13 @@ their values are replaced. Numbers have all their digits; programs that store th
 32 bits read about seven of them.
 
 - A record without ALT (`.`) has no allele to annotate and gets no field.
-- Lines that no VCF reader accepts are left out and named in the log: those with the status
+- Lines that are not valid VCF are left out and named in the log: lines with the status
   `invalid_record`, with POS below 0, with a contig, filter or INFO name that VCF forbids, or with a
   NUL character. Their rows are in the table. The cells of samples are not changed.
 - A line with fewer than eight columns, or with fewer samples than the header, is filled up with
   `.`. Line ends become `\\n`. A missing `##fileformat` or `#CHROM` line is added. Comment lines
   that begin with a single `#` are dropped.
-- If the table was made with `regions`, the other records are kept without these fields.
+- If the table was made with `regions`, records outside of them are kept without these fields.
 - Sorted output is indexed (`.tbi`, or `.csi` for contigs above 512 Mb). Unsorted output is not
   indexed, and the log states this.
 - If the input was not a VCF, the export is a VCF without samples, made from the table alone.
@@ -120,19 +122,19 @@ their values are replaced. Numbers have all their digits; programs that store th
 ## TSV
 
 `evo2-tasks export scores.parquet --to tsv` writes one line per row below a line of column names.
-Null is an empty cell, the values of a list are joined by `;`, and numbers have all their digits. In
-text
+Null is an empty cell, the values of a list are joined by `;`, and numbers have all their digits.
+Rules for text:
 
-- control characters and line separators are written as `\\t`, `\\n`, `\\r`, `\\x1f`, `\\u2028`, a
-  backslash as `\\\\`, and in lists a semicolon as `\\x3b`;
-- a cell that begins with `=`, `+`, `-`, `@` (or their full-width forms), `"` or `'`, and an empty
+- Control characters and line separators are written as `\\t`, `\\n`, `\\r`, `\\x1f`, `\\u2028`, a
+  backslash as `\\\\`, and in lists a semicolon as `\\x3b`.
+- A cell that begins with `=`, `+`, `-`, `@` (or their full-width forms), `"` or `'`, and an empty
   text, gets a leading `'`, so that no spreadsheet runs it as a formula and no reader takes it for a
   quoted cell. To get the original text back, remove one leading `'`.
 
 ## Files between the steps
 
-What one step writes and the next one reads, for those who run the steps by hand. All files of a
-results folder are listed in [output.md](output.md).
+These are the files that one step writes and the next one reads, for users who run the steps by
+hand. [output.md](output.md) lists all files of a results folder.
 """
 
 

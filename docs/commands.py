@@ -14,14 +14,14 @@ INTRO = """\
 <!-- Made by `python docs/generate.py`; a test compares. -->
 
 `evo2-tasks COMMAND --help` prints the same text. The workflow calls the steps with the options that
-are listed here, so a step can also be run by hand on the files that another step wrote
+are listed here. So you can also run a step by hand, on the files that another step wrote
 ([the files](output.md)).
 
 | exit code | meaning |
 | --- | --- |
 | 0 | success |
 | 1 | a bug in `evo2-tasks`; a traceback is printed |
-| 2 | wrong input or config; one line names the problem, the place and the remedy |
+| 2 | wrong input or config; one line states the problem, where it is, and what to do |
 | 75 | interrupted (SIGTERM or Ctrl-C); the same command continues after the last finished part |
 """
 

@@ -150,7 +150,7 @@ def published_models_page(page: str) -> str:
 def file_table() -> str:
     """The releases: what is known of their files, and their shapes."""
     rows = [
-        "| release | parameters | layers, of attention | width | file | GB | name on the hub |",
+        "| release | parameters | layers (attention) | width | file | GB | name on the hub |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for release in published_releases():
@@ -160,7 +160,7 @@ def file_table() -> str:
         cells = [
             f"`{release.model}`",
             f"{shape.parameters / 1e9:.2f} billion",
-            f"{shape.num_layers}, {shape.num_attention}",
+            f"{shape.num_layers} ({shape.num_attention})",
             f"{shape.hidden_size:,}",
             files or f"`{release.model}.pt`",
             f"{gigabytes:.1f}" if files else "not known",

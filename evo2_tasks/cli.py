@@ -182,7 +182,9 @@ scoring_option = click.option(
     "--scoring", required=True, metavar="NAME", help="Name of the scoring in the config."
 )
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads of the model. Default: torch's."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of the model. Default: torch decides.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -227,7 +229,7 @@ def main() -> None:
     "device_memory_gb",
     type=float,
     metavar="GB",
-    help="Memory of the device, to suggest batch_tokens for.",
+    help="Memory of the device. The plan then suggests batch_tokens.",
 )
 @click.option("--price", type=float, help="Price of one hour of one device.")
 @click.option(
@@ -285,7 +287,7 @@ def status(results: Path, failed: TextIO | None, as_json: bool) -> None:
 @file_option(
     "--variants", help="Variants to read instead of those in the config; - is standard input."
 )
-@folder_option("--out", required=True, help="Folder for the shards to write.")
+@folder_option("--out", required=True, help="Folder to write: the shards.")
 def split(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Read the variants, one row per allele, and split them into shards."""
     load("steps.split").split(resolve_split(config, variant_set), **files)
@@ -327,7 +329,7 @@ def windows(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> 
     "--windows", "windows_file", required=True, help="Alleles with their windows, from `windows`."
 )
 @file_option("--segments", "segments_file", required=True, help="Reference bases, from `windows`.")
-@file_option("--out", required=True, help="Scores of the shard to write.")
+@file_option("--out", required=True, help="File to write: the scores of the shard.")
 @threads_option
 def score(config: RunConfig, scoring: str, **options: Any) -> None:
     """Run the model on the reference and the alternate window of each allele."""
@@ -351,7 +353,7 @@ def score(config: RunConfig, scoring: str, **options: Any) -> None:
 @folder_option(
     "--scores", "scores_folder", required=True, help="Folder with the scores of all shards."
 )
-@file_option("--out", required=True, help="Table to write.")
+@file_option("--out", required=True, help="File to write: the table.")
 @file_option("--run-json", required=True, help="File to write: counts, devices, versions, times.")
 def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Combine the scores of all shards into one table with a row for each input allele."""
@@ -386,8 +388,10 @@ def export(table: Path, to: str, **files: Any) -> None:
 @step
 @variant_set_option
 @file_option("--table", required=True, help="Table from `merge`.")
-@file_option("--out", required=True, help="Metrics to write.")
-@file_option("--curves", "curves_file", required=True, help="File to write: points of the curves.")
+@file_option("--out", required=True, help="File to write: the metrics.")
+@file_option(
+    "--curves", "curves_file", required=True, help="File to write: the points of the curves."
+)
 def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Measure how well the scores separate the labels of the variants."""
     load("steps.evaluate").evaluate(resolve_evaluate(config, variant_set), **files)
@@ -402,7 +406,7 @@ def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
 @step
 @variant_set_option
 @folder_option("--results", required=True, help="Folder with the results of the variant set.")
-@file_option("--out", required=True, help="HTML page to write.")
+@file_option("--out", required=True, help="File to write: the HTML page.")
 def report(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Write the HTML report of a variant set: settings, results, evaluation."""
     load("steps.report").report(resolve_report(config, variant_set), **files)
@@ -414,12 +418,12 @@ def report(config: RunConfig, variant_set: str, **files: Any) -> None:
     example="evo2-tasks fetch arcinstitute/evo2_7b@bda0089f92582d5baabf0f22d9fc85f3588f6b58",
 )
 @click.argument("checkpoint", metavar="OWNER/NAME@COMMIT")
-@file_option("--out", help="JSON file to write: folder and files of the model.")
+@file_option("--out", help="JSON file to write: the folder and the files of the model.")
 @log_option
 def fetch(checkpoint: str, out: Path | None) -> None:
     """Download a model from a hub, check and convert it, and keep it for all jobs.
 
-    For a branch, or without a commit, the command prints the commit to use.
+    If COMMIT is the name of a branch or missing, the command only prints the commit to use.
     """
     load("steps.fetch").fetch(checkpoint, out=out)
 
@@ -455,7 +459,9 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.argument("checkpoint", type=PATH),
         click.option(
-            "--model", type=click.Choice(get_args(Release)), help="Release that a .pt file is."
+            "--model",
+            type=click.Choice(get_args(Release)),
+            help="Name of the release, for a published .pt file.",
         ),
         file_option(
             "--config", help="The .yml config of a .pt file that is not a published release."
@@ -468,7 +474,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--fp8",
             type=click.Choice(get_args(Fp8Mode)),
-            help="How the input projections are computed. Default: the checkpoint's own way.",
+            help="How the input projections are computed. Default: the mode of the checkpoint.",
         ),
         click.option(
             "--allow-without-fp8",
@@ -500,9 +506,13 @@ def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
 @model_options
 @file_option("--expected", help="File of values to compare with. Default: the published values.")
 @file_option(
-    "--write-expected", "out", help="Write this model's values to a file, to compare with later."
+    "--write-expected",
+    "out",
+    help="Write the values of this model to a file, for later comparisons.",
 )
-@click.option("--short", is_flag=True, help="Only checks that take seconds; no file checksums.")
+@click.option(
+    "--short", is_flag=True, help="Run only checks that take seconds, and no checksums of files."
+)
 @json_option
 def verify(
     expected: Path | None,
@@ -514,8 +524,8 @@ def verify(
 ) -> None:
     """Check that a checkpoint gives the published (or given) values on this device.
 
-    The exit code is 0 if its values are within one of two bands. It is 2 if they are not, or if
-    there are no values to compare with.
+    The exit code is 0 if all values are within one of two bands of allowed differences. It is 2
+    if a value is outside both bands, or if there are no values to compare with.
     """
     module = load("commands.verify")
     settings = read_model("verify", model)
@@ -540,12 +550,13 @@ def verify(
 )
 @model_options
 @file_option("--out", required=True, help="JSON file to write.")
-@click.option("--quick", is_flag=True, help="Short windows and no slow FP8 mode: for a CPU.")
+@click.option("--quick", is_flag=True, help="Run short windows and no slow FP8 mode; for a CPU.")
 def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
     """Write a report on how a model runs on this device, to send to somebody without such a device.
 
-    It holds versions, the device, the values of `verify` in every FP8 mode, rates, memory, and the
-    rounding of FP8 matrix multiplications. It holds no path, and no name of a machine or a user.
+    The report has versions, the device, the values of `verify` in every FP8 mode, rates, memory,
+    and the rounding of FP8 matrix multiplications. It has no paths, and no names of machines or
+    users.
     """
     load("commands.doctor").doctor(
         read_model("doctor", model), out=out, quick=quick, threads=threads
@@ -579,14 +590,14 @@ def measure(config: RunConfig, scoring: str, **options: Any) -> None:
 )
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--model", help="Release that a published file is, for example evo2_7b.")
+@click.option("--model", help="Name of the release of a published .pt file, for example evo2_7b.")
 @file_option("--config", help="The .yml config of a .pt file that is not a published release.")
 @log_option
 def convert(source: Path, out: Path, **options: Any) -> None:
     """Convert a published checkpoint to a folder for `from_pretrained`, or a folder back.
 
-    SOURCE is a published .pt file (or its .part0) and OUT a folder; or SOURCE is such a folder and
-    OUT ends in .pt.
+    Either SOURCE is a published .pt file (or its .part0) and OUT is a folder, or SOURCE is such a
+    folder and the name of OUT ends in .pt.
     """
     load("commands.convert").convert(source, out, **options)
 

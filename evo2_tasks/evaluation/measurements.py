@@ -154,7 +154,7 @@ def split_rows(rows: LabelledRows) -> list[Subset]:
         by_size = Counter(values.tolist()).most_common()
         if len(by_size) > MOST_GROUPS:
             logger.info(
-                "%s: %d values; only the %d with the most rows are evaluated one by one",
+                "%s: %d values; only the %d with the most rows are evaluated",
                 column,
                 len(by_size),
                 MOST_GROUPS,

@@ -504,7 +504,7 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
     shapes = {name: stored.shape for name, stored in tensors.items()}
     mismatches = find_mismatches(shapes, expected_shapes(config))
     if mismatches:
-        raise ValueError(f"{folder}: not a checkpoint of its config. {'; '.join(mismatches)}.")
+        raise ValueError(f"{folder}: the tensors do not match the config. {'; '.join(mismatches)}.")
     return tensors
 
 

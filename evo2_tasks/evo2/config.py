@@ -148,7 +148,7 @@ class Evo2Config(PreTrainedConfig):
             self.num_hidden_layers = len(self.operators)
         unknown = sorted(set(self.operators) - set(LAYER_TYPES))
         if unknown:
-            raise ValueError(f"operators: {unknown} unknown; there are {list(LAYER_TYPES)}.")
+            raise ValueError(f"operators: {unknown} unknown; expected {list(LAYER_TYPES)}.")
         derived = [LAYER_TYPES[operator] for operator in self.operators]
         # transformers 5.16 and 5.17 call a convolution linear attention, also in saved configs.
         older = ["linear_attention" if kind == "conv" else kind for kind in derived]
@@ -175,7 +175,7 @@ class Evo2Config(PreTrainedConfig):
         for name in ("norm_eps", "initializer_range"):
             value = getattr(self, name)
             if not _is_number(value) or value < 0:
-                raise ValueError(f"{name}: {value!r} is not a number from 0 up.")
+                raise ValueError(f"{name}: {value!r} is not a number of at least 0.")
         for name in ("fp8_projections", "tie_word_embeddings", "use_cache"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}: {getattr(self, name)!r} is neither true nor false.")
@@ -202,8 +202,7 @@ class Evo2Config(PreTrainedConfig):
         rope_type = self.rope_parameters.get("rope_type")
         if rope_type not in _ROPE_NUMBERS:
             raise ValueError(
-                f"rope_parameters: rope_type {rope_type!r} unknown; there are "
-                f"{list(_ROPE_NUMBERS)}."
+                f"rope_parameters: rope_type {rope_type!r} unknown; expected {list(_ROPE_NUMBERS)}."
             )
         for name in _ROPE_NUMBERS[rope_type]:
             value = self.rope_parameters.get(name)
@@ -217,7 +216,7 @@ class Evo2Config(PreTrainedConfig):
             ValueError: There is no such mode, or the scales do not fit the layers.
         """
         if self.fp8 not in FP8_MODES:
-            raise ValueError(f"fp8: {self.fp8!r} unknown; there are {', '.join(FP8_MODES)}.")
+            raise ValueError(f"fp8: {self.fp8!r} unknown; expected {', '.join(FP8_MODES)}.")
         if self.fp8_scales is None:
             return
         if not isinstance(self.fp8_scales, list) or len(self.fp8_scales) != self.num_hidden_layers:
@@ -229,7 +228,7 @@ class Evo2Config(PreTrainedConfig):
                 and all(_is_number(scale) and scale > 0 for scale in scales)
             ):
                 raise ValueError(
-                    f"fp8_scales: {scales!r} of layer {layer_idx} are not 3 numbers > 0."
+                    f"fp8_scales: {scales!r} of layer {layer_idx} are not three numbers above 0."
                 )
 
     @property
@@ -278,7 +277,7 @@ class Evo2Config(PreTrainedConfig):
             ValueError: There is no such release.
         """
         if name not in PRESETS:
-            raise ValueError(f"model {name!r} unknown; there are {', '.join(PRESETS)}.")
+            raise ValueError(f"model {name!r} unknown; expected {', '.join(PRESETS)}.")
         return cls(**{**PRESETS[name], **kwargs})
 
     @classmethod

@@ -74,7 +74,7 @@ def fp8_linear(
         Transformer Engine's Linear at inference: static scales per tensor, format E4M3.
     """
     if mode not in PRODUCTS:
-        raise ValueError(f"fp8: {mode!r} unknown; there are off, {', '.join(PRODUCTS)}.")
+        raise ValueError(f"fp8: {mode!r} unknown; expected off, {', '.join(PRODUCTS)}.")
     output: Tensor = _Fp8Linear.apply(hidden_states, weight, scales, mode)
     return output
 

@@ -293,7 +293,8 @@ def match_published(
     """
     mismatches = published_mismatches(file, config)
     if mismatches:
-        raise ValueError(f"{file.path}: not a checkpoint of this config. {'; '.join(mismatches)}.")
+        found = "; ".join(mismatches)
+        raise ValueError(f"{file.path}: the tensors do not match the config. {found}.")
     tensors = {}
     for name in expected_shapes(config):
         entry = file.entries[published_name(name)]

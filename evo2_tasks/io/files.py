@@ -59,7 +59,7 @@ def open_file(path: Path) -> BinaryIO:
     if path.is_dir():
         raise InputError(f"{shown_path(path)}: is a folder, expected a file.")
     if path.exists() and not path.is_file():
-        raise InputError(f"{shown_path(path)}: is not a regular file; copy it to one first.")
+        raise InputError(f"{shown_path(path)}: is not a regular file; copy it into one first.")
     try:
         return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a path with NUL

@@ -134,7 +134,10 @@ def verify_model(settings: ModelSettings, loaded: LoadedModel) -> dict[str, Any]
         if not settings.allow_without_fp8:
             raise InputError(f"{settings.where}: {settings.written}: {complaint}")
         logger.warning("%s: %s", settings.where, complaint)
-    logger.info("%s: %s", settings.name, verification["status"])
+    reason = f" ({verification['reason']})" if "reason" in verification else ""
+    logger.info(
+        "%s: comparison with published values: %s%s", settings.name, verification["status"], reason
+    )
     return verification
 
 

@@ -132,14 +132,14 @@ def list_files(name: HubName) -> Sequence[HubFile]:
     stems = {match[1] for file in there if (match := CHECKPOINT.fullmatch(file.name))}
     if len(stems) > 1:
         raise InputError(
-            f"{name}: holds several checkpoints: {', '.join(sorted(stems))}. Download the one that "
-            "is wanted, and name its path."
+            f"{name}: has several checkpoints: {', '.join(sorted(stems))}. Download one of "
+            "them, and name its path."
         )
     if stems:
         description = f"{stems.pop()}.yml"  # as `convert` writes it beside a file that it makes
         return [f for f in there if CHECKPOINT.fullmatch(f.name) or f.name == description]
     if not any(file.name.endswith(".safetensors") for file in there):
-        raise InputError(f"{name}: holds no model: no .pt file, and no .safetensors file.")
+        raise InputError(f"{name}: has no model: no .pt file, and no .safetensors file.")
     return [file for file in there if FOLDER_FILE.fullmatch(file.name)]
 
 
@@ -189,17 +189,17 @@ def download(name: HubName, file: HubFile) -> Path:
 def explained(name: HubName, advice: str) -> Iterator[None]:
     """Turn what the hub's client says into one line, which ends in how to do without the hub."""
     hub, repository = constants.ENDPOINT, name.repository
-    token = "give the hub your token by `hf auth login` or HF_TOKEN"  # noqa: S105 # no secret
+    token = "log in with `hf auth login`, or set HF_TOKEN"  # noqa: S105 # no secret
     try:
         yield
     except GatedRepoError as error:
         raise InputError(
-            f"{name}: is given to those who have agreed to its terms. Agree at {hub}/{repository}, "
-            f"and {token}."
+            f"{name}: can be downloaded only by users who accept its terms. Accept them at "
+            f"{hub}/{repository}, and {token}."
         ) from error
     except RepositoryNotFoundError as error:
         raise InputError(
-            f"{name}: {hub} has no such repository, or shows it only to some. In that case {token}."
+            f"{name}: {hub} has no such repository, or it is private. If it is private, {token}."
         ) from error
     except RevisionNotFoundError as error:
         raise InputError(f"{name}: {hub}/{repository} has no such commit.") from error

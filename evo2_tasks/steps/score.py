@@ -399,7 +399,7 @@ class PartScorer:
             )
             if module is not None:
                 logger.warning(
-                    "row %d, %s strand: not finite; the first module with such an output is %s",
+                    "row %d, %s strand: the output is not finite; the first such module is %s",
                     pair.row,
                     pair.strand,
                     module,

@@ -147,6 +147,6 @@ def write_shards(
     if num_read != num_alleles:
         raise InputError(
             f"{source.path}: it had {num_alleles:,} alleles when they were counted, and "
-            f"{num_read:,} when they were read. Leave the file alone during a run."
+            f"{num_read:,} when they were read. Do not change the file during a run."
         )
     return contigs, matches

@@ -382,7 +382,7 @@ def test_a_model_without_scales_is_refused(make_model: Any, make_config: Any) ->
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"fp8": "float8"}, "'float8' unknown; there are off, emulate"),
+        ({"fp8": "float8"}, "'float8' unknown; expected off, emulate"),
         ({"fp8_scales": [[1.0, 1.0, 1.0]]}, "not a list with 4 layers"),
         ({"fp8_scales": [None, None, None, [1.0, 1.0]]}, "layer 3"),
         ({"fp8_scales": [None, [1.0, 1.0, 0.0], None, None]}, "layer 1"),

@@ -147,7 +147,7 @@ def test_a_release_is_what_its_repository_says_whatever_lies_beside_it(served: S
     release = published_releases()[1]
     served.repositories[release.repository] = served.repositories["lab/evo2-tiny"]
     message = error_of(f"{release.repository}@{COMMIT}")
-    assert "not a checkpoint of this config. missing: blocks." in message
+    assert "the tensors do not match the config. missing: blocks." in message
 
 
 # --- what does not come at once
@@ -242,9 +242,9 @@ def test_a_wrong_size_is_one_line(served: SmallHub, monkeypatch: pytest.MonkeyPa
 def test_what_is_no_model_is_one_line(served: SmallHub) -> None:
     files = served.repositories["lab/evo2-tiny"]
     files["other.pt"] = MODEL
-    assert "holds several checkpoints: model, other." in error_of()
+    assert "has several checkpoints: model, other." in error_of()
     del files["other.pt"], files["model.pt"]
-    assert "holds no model" in error_of()
+    assert "has no model" in error_of()
     files["model.pt"] = b"PK nothing"
     assert "not a checkpoint in the format of torch.save" in error_of()
     del files["model.pt"]
@@ -267,7 +267,7 @@ def test_a_missing_revision_is_one_line(served: SmallHub) -> None:
 
 
 def test_a_missing_repository_is_one_line(served: SmallHub) -> None:
-    assert "has no such repository, or shows it only to some" in error_of(f"lab/other@{COMMIT}")
+    assert "has no such repository, or it is private" in error_of(f"lab/other@{COMMIT}")
 
 
 def test_a_gated_model_comes_with_a_token(
@@ -275,7 +275,7 @@ def test_a_gated_model_comes_with_a_token(
 ) -> None:
     served.gated.add("lab/evo2-tiny")
     message = error_of()
-    assert f"Agree at {served.endpoint}/lab/evo2-tiny" in message
+    assert f"Accept them at {served.endpoint}/lab/evo2-tiny" in message
     assert "HF_TOKEN" in message
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     fetch(NAME, out=None)
