@@ -93,8 +93,7 @@ class WindowSize(NamedTuple):
     prefix: int
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedAllele:
+class PlacedAllele(NamedTuple):
     """An allele with its status, and with its windows if it has any.
 
     Attributes:

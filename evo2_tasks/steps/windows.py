@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
 
@@ -45,10 +45,7 @@ KEYS = ("record", "allele", "contig", "pos", "ref", "alt")
 # Of a shard, in the order of the fields of `Variant`.
 COLUMNS = (*KEYS, "status")
 
-PLACEMENT = tuple(field.name for field in fields(PlacedAllele))
-
 read_keys = attrgetter(*KEYS)
-read_placement = attrgetter(*PLACEMENT)
 
 
 def windows(
@@ -89,13 +86,13 @@ def windows(
         write_table(out, schema, metadata=provenance.metadata()) as writer,
         Progress("windows", total=count_rows(shard), unit="alleles") as progress,
     ):
-        rows = RowBuffer(writer, [*KEYS, *PLACEMENT, *carried], progress)
+        rows = RowBuffer(writer, [*KEYS, *PlacedAllele._fields, *carried], progress)
         for batch in read_rows(shard, [*COLUMNS, *carried]):
             for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 record, allele, contig, pos, ref, alt, status, *of_variant = values
                 variant = Variant(record, allele, contig, pos, ref, alt, status, tuple(of_variant))
                 placed = place_allele(variant, reference, window_settings)
-                rows.add(*read_keys(variant), *read_placement(placed), *variant.carried)
+                rows.add(*read_keys(variant), *placed, *variant.carried)
                 statuses[placed.status] += 1
                 needed.add(placed)
         rows.flush()

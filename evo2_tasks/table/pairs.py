@@ -16,7 +16,7 @@ from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.parquet import read_rows
 from evo2_tasks.table.segments import Segments
 
-PLACEMENT_COLUMNS = tuple(PlacedAllele.__slots__)
+PLACEMENT_COLUMNS = PlacedAllele._fields
 
 
 def read_pairs(

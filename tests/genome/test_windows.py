@@ -75,7 +75,7 @@ def test_spellings_of_one_haplotype_have_one_window(
     after = bases[start + num_ref : start + num_ref + right]
     padded = place(genome, name, start - left, before + ref + after, before + alt + after, chosen)
     flags = {"moved"}
-    assert replace(padded, flags=()) == replace(plain, flags=())
+    assert padded._replace(flags=()) == plain._replace(flags=())
     assert set(padded.flags) - flags == set(plain.flags) - flags
 
 
