@@ -28,7 +28,7 @@ from evo2_tasks.evaluation.schema import (
     METRICS,
     SUBSETS,
 )
-from evo2_tasks.genome.variant_tables import FILTER_NAMES, KEY_NAMES
+from evo2_tasks.genome.columns import FILTER_NAMES, KEY_NAMES
 from evo2_tasks.hub import published_releases
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +38,7 @@ SECTIONS = {
     "models": "ModelConfig",
     "scorings": "ScoringConfig",
     "variant_sets": "VariantSetConfig",
+    "columns": "ColumnsConfig",
     "filters": "FilterConfig",
     "labels": "LabelConfig",
     "run": "RunSettings",

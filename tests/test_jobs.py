@@ -17,6 +17,7 @@ from evo2_tasks.jobs import (
     Jobs,
     any_of,
     step_inputs,
+    step_settings,
     targets,
     warnings,
 )
@@ -49,6 +50,22 @@ def test_targets_are_a_table_and_its_exports_for_each_scoring_and_a_report_for_e
         "v/with-m/scores.tsv",
         "v/with-m/scores.vcf.gz",
     ]
+
+
+def test_columns_run_split_again_only_if_they_are_set() -> None:
+    def split_settings(**keys: Any) -> dict[str, Any]:
+        config = project.make_config(
+            reference={"fasta": "r.fa"},
+            models={"m": {"checkpoint": "m"}},
+            scorings={"s": {"model": "m"}},
+            variant_set={"variants": "v.tsv", **keys},
+            output="out",
+        )
+        settings = step_settings(load_config(config, look_for_files=False)).split["v"]
+        return dict(json.loads(settings))
+
+    assert "columns" not in split_settings() | split_settings(columns={})
+    assert split_settings(columns={"pos": "p"}) == split_settings() | {"columns": {"pos": "p"}}
 
 
 def test_a_constraint_matches_the_names_and_nothing_else() -> None:

@@ -64,8 +64,9 @@ ROOMS = {
         " placement published tokenizer",
     ),
     "genome": room(
-        "alleles assembly bcf bed carry contigs fasta known_assemblies letters records reference"
-        " regions saturation variant_lists variant_tables variants vcf window_pairs windows",
+        "alleles assembly bcf bed carry columns contigs fasta foreign_formats formats"
+        " interval_lists known_assemblies letters records reference regions saturation"
+        " variant_lists variant_tables variants vcf window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,

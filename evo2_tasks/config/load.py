@@ -19,6 +19,7 @@ from evo2_tasks.config.resolve import (
 )
 from evo2_tasks.config.schema import (
     SECTIONS,
+    ColumnsConfig,
     FilterConfig,
     LabelConfig,
     RunConfig,
@@ -178,6 +179,8 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
             section = RunSettings
         case ["variant_sets", _, "filters"]:
             section = FilterConfig
+        case ["variant_sets", _, "columns"]:
+            section = ColumnsConfig
         case ["variant_sets", _, "labels", _]:
             section = LabelConfig
         case [str(first), *_]:
@@ -228,6 +231,16 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         )
         for field, label in variant_set.labels.items():
             yield from _impossible_label(f"{key}.labels.{field}", label)
+        columns = variant_set.columns.named
+        for role, column in columns.items():
+            first = next(other for other, name in columns.items() if name == column)
+            if first != role:
+                yield f"{key}.columns.{role}", f"{column!r} is also the column of {first}"
+        if variant_set.saturate and columns:
+            yield (
+                f"{key}.columns",
+                "cannot be combined with `saturate`, which reads a BED; remove the key",
+            )
         if variant_set.saturate and variant_set.regions is not None:
             yield (
                 f"{key}.regions",

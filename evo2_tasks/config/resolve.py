@@ -109,6 +109,7 @@ class SplitSettings:
         variant_set: Name of the variant set.
         variants: The file of variants; ``-`` is standard input.
         reference: The reference of the set.
+        columns: Names of columns of a table, by role: contig, pos, ref and alt.
         carried: INFO fields or columns that go along to the table.
         numbers: Those of them that have to be numbers.
         evaluated: Fields that evaluation reads, by the key of the set that names each.
@@ -122,6 +123,7 @@ class SplitSettings:
     variant_set: str
     variants: Path
     reference: ReferenceSettings
+    columns: Mapping[str, str]
     carried: tuple[str, ...]
     numbers: frozenset[str]
     evaluated: Mapping[str, str]
@@ -134,6 +136,8 @@ class SplitSettings:
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
         return {
+            # Only if it is set: a config without the key has the triggers that it had before.
+            **({"columns": self.columns} if self.columns else {}),
             "carry": self.carried,
             # What lists and regions mean depends on the contigs that are found.
             "contig_aliases": self.reference.contig_aliases,
@@ -280,6 +284,7 @@ def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
         variant_set=variant_set,
         variants=settings.variants,
         reference=_resolve_reference(config, settings.reference),
+        columns=settings.columns.named,
         carried=settings.carried,
         numbers=settings.numbers,
         evaluated=settings.evaluated,

@@ -192,16 +192,37 @@ class LabelConfig(Section):
     """Field whose values are the clusters of the bootstrap. Default: the position."""
 
 
+class ColumnsConfig(Section):
+    """Columns of a table (TSV, CSV, Parquet) whose names are not the usual ones, or not unique."""
+
+    contig: Text | None = None
+    """Column of the contig."""
+    pos: Text | None = None
+    """Column of the position, which counts from 1."""
+    ref: Text | None = None
+    """Column of the bases of the reference."""
+    alt: Text | None = None
+    """Column of the alternate alleles."""
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The columns that the config names, by role."""
+        return {role: name for role, name in self if name is not None}
+
+
 class VariantSetConfig(Section):
     """A file of variants, its scorings and its results."""
 
     variants: FileName
     """VCF (text, bgzip, gzip), BCF, a table (TSV, CSV, Parquet) of contig, pos, ref, alt, a list
-    (`17-43045712-A-G`, `17:43045712:A:G` or SPDI), or with `saturate` a BED."""
+    (`17-43045712-A-G`, `17:43045712:A:G` or SPDI), or with `saturate` a BED or an interval list."""
     reference: Name
     """A name under `references`."""
     scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
     """Names under `scorings`. Each scoring has its own table."""
+    columns: ColumnsConfig = ColumnsConfig()
+    """Columns of a table by their names, for example `{pos: grch38_pos}`. Default: the column with
+    one of the usual names."""
     carry: Texts = ()
     """INFO fields or columns to copy to the table. The fields that `labels`, `groups` and
     `baselines` name are always copied."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,40 @@ CARRY_FIELDS = {
 }
 """The columns of a BED file that can be carried along, in their order from the fourth on."""
 
+STRANDS = (b"+", b"-", b".", b"*", b"")
+"""What the sixth column may hold. ``*`` is Bioconductor's spelling of no strand."""
+
 _HEADINGS = (b"track", b"browser")
-_THICK, _BLOCKS = slice(6, 8), slice(9, 12)
+_HEADER_NAMES = (
+    {"chrom", "chr", "chromosome", "contig", "seqnames", "seqname", "seqid"},
+    {"start", "chromstart", "chrom_start", "chr_start"},
+    {"end", "stop", "chromend", "chrom_end", "chr_end"},
+)
+_STRAND, _THICK, _BLOCKS = 5, slice(6, 8), slice(9, 12)
 
 Interval = tuple[int, int]
 """Start and end on a contig, 0-based and half-open."""
+
+
+@dataclass(frozen=True, slots=True)
+class BedLayout:
+    """Which of the optional columns of a BED file have the meaning that BED gives them.
+
+    Many files have columns of their own after the third or the sixth column, for example
+    narrowPeak. A meaning holds if it fits at least half of the lines that have the columns. A line
+    that it does not fit is then a bad line.
+
+    Attributes:
+        has_header: Whether the first data line names the columns.
+        has_strand: Whether the sixth column is the strand.
+        has_thick: Whether the seventh and eighth are thickStart and thickEnd.
+        has_blocks: Whether the tenth to twelfth are blockCount, blockSizes and blockStarts.
+    """
+
+    has_header: bool = False
+    has_strand: bool = True
+    has_thick: bool = True
+    has_blocks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +63,8 @@ class Feature:
         start: Start of the region, 0-based.
         end: End of the region, 0-based and exclusive.
         blocks: Parts of the region in the order of the contig, for example exons. If the line has
-            fewer than twelve columns, the whole region is the only block.
-        thick: The coding part. If the line has fewer than eight columns, this is the whole region.
+            no such columns, the whole region is the only block.
+        thick: The coding part. If the line has no such columns, this is the whole region.
         strand: ``+``, ``-``, or ``.`` if the line has no strand.
         texts: Name, score and strand as in the line; null where a column is missing or ``.``.
     """
@@ -51,13 +80,51 @@ class Feature:
 
 def read_features(path: Path) -> Iterator[Feature | InvalidRecord]:
     """Read a BED file (plain, gzip or bgzip); headings, comments and blank lines are skipped."""
+    layout = find_layout(line for _, line in _data_lines(path))
+    for index, (number, line) in enumerate(_data_lines(path)):
+        if index == 0 and layout.has_header:
+            continue
+        try:
+            yield parse_feature(line, layout)
+        except ValueError as error:
+            yield InvalidRecord(str(error), number)
+
+
+def find_layout(lines: Iterable[bytes]) -> BedLayout:
+    """Find out from all data lines what the optional columns of a BED file are."""
+    has_header = False
+    strands, thicks, blocks = ([0, 0] for _ in range(3))
+    for index, line in enumerate(lines):
+        cells = _split(line)
+        has_header = has_header or (index == 0 and is_header(line))
+        if len(cells) <= _STRAND or not looks_like_feature(line):
+            continue
+        start, end = _parse_interval(cells[1:3], "")
+        strands[cells[_STRAND] in STRANDS] += 1
+        if len(cells) >= _THICK.stop:
+            thicks[_is_thick(start, end, cells)] += 1
+        if len(cells) >= _BLOCKS.stop:
+            blocks[_is_blocked(start, end, cells)] += 1
+    has_thick = thicks[1] >= thicks[0]
+    return BedLayout(
+        has_header=has_header,
+        has_strand=strands[1] >= strands[0],
+        has_thick=has_thick,
+        has_blocks=has_thick and blocks[1] >= blocks[0],
+    )
+
+
+def is_header(line: bytes) -> bool:
+    """Whether a line names the columns, for example ``chrom start end``."""
+    names = [decode(cell).strip('"').lstrip("#").lower() for cell in _split(line)[:3]]
+    return len(names) == 3 and all(map(set.__contains__, _HEADER_NAMES, names))
+
+
+def _data_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(read_lines(path), start=1):
         kept = drop_mark(line) if number == 1 else line
         if is_data(kept):
-            try:
-                yield parse_feature(kept)
-            except ValueError as error:
-                yield InvalidRecord(str(error), number)
+            yield number, kept
 
 
 def is_data(line: bytes) -> bool:
@@ -75,11 +142,12 @@ def looks_like_feature(line: bytes) -> bool:
     return True
 
 
-def parse_feature(line: bytes) -> Feature:
+def parse_feature(line: bytes, layout: BedLayout = BedLayout()) -> Feature:
     """Read a data line.
 
     Args:
         line: Without its line end. Columns are separated by tabs, or by spaces if there is no tab.
+        layout: What the optional columns are.
 
     Raises:
         ValueError: The line cannot be read; the message is the reason.
@@ -89,16 +157,21 @@ def parse_feature(line: bytes) -> Feature:
         raise ValueError("expected at least three columns: chrom, chromStart and chromEnd")
     start, end = _parse_interval(cells[1:3], "chromStart and chromEnd")
     if start == end:
-        raise ValueError("chromStart and chromEnd are equal, so the region has no bases")
+        raise ValueError(
+            "chromStart and chromEnd are equal, so the region has no bases; BED counts from 0, "
+            "and the end of one base is its start + 1"
+        )
     texts = tuple(_text(cells, column) for column in range(3, 3 + len(CARRY_FIELDS)))
-    strand = texts[-1] or "."
-    if strand not in ("+", "-", "."):
-        raise ValueError(f"strand is '{shown(strand)}', expected +, - or .")
+    strand = "."
+    if layout.has_strand and len(cells) > _STRAND:
+        if cells[_STRAND] not in STRANDS:
+            raise ValueError(f"strand is '{shown(decode(cells[_STRAND]))}', expected +, - or .")
+        strand = decode(cells[_STRAND]) if cells[_STRAND] in (b"+", b"-") else "."
     thick: Interval = (start, end)
     blocks: tuple[Interval, ...] = (thick,)
-    if len(cells) >= _THICK.stop:
+    if layout.has_thick and len(cells) >= _THICK.stop:
         thick = _parse_interval(cells[_THICK], "thickStart and thickEnd")
-    if len(cells) >= _BLOCKS.stop:
+    if layout.has_blocks and len(cells) >= _BLOCKS.stop:
         blocks = _parse_blocks(start, end, cells[_BLOCKS])
     return Feature(decode(cells[0]), start, end, blocks, thick, strand, texts)
 
@@ -110,6 +183,23 @@ def _split(line: bytes) -> list[bytes]:
 def _text(cells: Sequence[bytes], column: int) -> str | None:
     text = decode(cells[column]) if column < len(cells) else ""
     return None if text in ("", ".") else text
+
+
+def _is_thick(start: int, end: int, cells: Sequence[bytes]) -> bool:
+    """Whether a line has a coding part in its region, or the zeros that stand for none."""
+    try:
+        first, last = _parse_interval(cells[_THICK], "")
+    except ValueError:
+        return False
+    return start <= first <= last <= end or first == last == 0
+
+
+def _is_blocked(start: int, end: int, cells: Sequence[bytes]) -> bool:
+    try:
+        _parse_blocks(start, end, cells[_BLOCKS])
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_interval(cells: Sequence[bytes], names: str) -> Interval:
@@ -140,7 +230,6 @@ def _parse_blocks(start: int, end: int, cells: Sequence[bytes]) -> tuple[Interva
     ):
         raise ValueError(
             "blockCount, blockSizes and blockStarts do not describe sorted, separate blocks from "
-            "chromStart to chromEnd; if these columns hold something else, remove all columns "
-            "after strand"
+            "chromStart to chromEnd"
         )
     return blocks

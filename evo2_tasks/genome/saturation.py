@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -52,13 +52,19 @@ class SaturationReader:
         carry: Columns to carry along, of ``name``, ``score`` and ``strand``.
         kinds: Kinds of alleles to make.
         reference: The reference that the regions refer to.
+        read_regions: Reads the regions of the file; an interval list has a reader of its own.
 
     Raises:
         InputError: ``carry`` names a column that BED does not have.
     """
 
     def __init__(
-        self, path: Path, carry: Sequence[str], kinds: Collection[Kind], reference: Reference
+        self,
+        path: Path,
+        carry: Sequence[str],
+        kinds: Collection[Kind],
+        reference: Reference,
+        read_regions: Callable[[Path], Iterator[Feature | InvalidRecord]] = read_features,
     ) -> None:
         for name in carry:
             if name not in CARRY_FIELDS:
@@ -71,12 +77,13 @@ class SaturationReader:
         self._columns = [list(CARRY_FIELDS).index(name) for name in carry]
         self._kinds = frozenset(kinds)
         self._reference = reference
+        self._read_regions = read_regions
         self._num_split_codons = 0
 
     def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
         """The alleles in the order of the file; each region is one record."""
         self._num_split_codons = 0
-        for feature in read_features(self.path):
+        for feature in self._read_regions(self.path):
             if isinstance(feature, InvalidRecord):
                 yield feature
             else:

@@ -1,20 +1,32 @@
-"""Lists of variants: ``chr-pos-ref-alt``, ``chr:pos:ref:alt`` or SPDI, one on a line."""
+"""Lists of variants: ``chr-pos-ref-alt``, ``chr:pos:ref:alt`` or SPDI, one on a line.
+
+A list may have more columns, for example the gene, and a header. Whether a comma begins the next
+allele or the next column is decided over the whole list.
+"""
 
 from __future__ import annotations
 
+import csv
+import difflib
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.foreign_formats import explain_entry
 from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record
+from evo2_tasks.genome.variant_tables import NULL_TEXTS
 from evo2_tasks.io.lines import decode, drop_mark, read_lines
 from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference
+
+logger = logging.getLogger(__name__)
 
 SEPARATORS = "-:"
 MAX_START = 2**63 - 1
@@ -24,6 +36,40 @@ MAX_START = 2**63 - 1
 _ACCESSION = re.compile(r"[A-Z]{2}_[A-Z]*[0-9]+\.[0-9]+")
 _BASES_OR_NONE = re.compile(r"[A-Za-z]*")
 _ALLELES = re.compile(r"[A-Za-z,.*]+")
+_PLAIN_BASES = re.compile(r"[ACGT]+", re.IGNORECASE)
+
+
+# A cell that can hold a variant at all; most cells of other columns fail this quickly.
+_POSITION = re.compile(r"[-:]\+?[0-9]+[-:]")
+_COMMENT = re.compile(r"[ \t]+#.*")
+_NUMBER = re.compile(r"[+-]?[0-9]+")
+_HEADER_WORD = re.compile(
+    r"\W*([a-z0-9]+[_ .-])*(variants?|ids?|snps?|snvs?|spdi|hgvs|alleles?|mutations?|names?"
+    r"|markers?|keys?|loc(us|i)|coordinates?)([_ .-][a-z0-9]+)*\W*",
+    re.IGNORECASE,
+)
+_DELIMITERS = ("\t", ",", " ")
+
+
+class ListLayout(NamedTuple):
+    """Where the variants of a list are.
+
+    Attributes:
+        header: Number of the line with the names of the columns; 0 if there is none.
+        names: The names of the columns; empty if there is no header.
+        delimiter: Tab, comma, or a blank for any number of blanks; empty if the list has one
+            column.
+        column: Index of the column of the variants.
+        num_lines: Number of lines with data.
+        num_fitting: How many of them have a variant there.
+    """
+
+    header: int
+    names: tuple[str, ...]
+    delimiter: str
+    column: int
+    num_lines: int
+    num_fitting: int
 
 
 class VariantListReader:
@@ -35,44 +81,241 @@ class VariantListReader:
 
     Args:
         path: The file.
-        carry: Must be empty, because a list has no columns.
+        carry: Columns to carry along, as text. They need a header.
         reference: The reference that the variants refer to.
 
     Raises:
-        InputError: ``carry`` is not empty.
+        InputError: A column of ``carry`` is not in the header, or several columns hold variants.
     """
 
-    carry_fields: tuple[CarryField, ...] = ()
-
     def __init__(self, path: Path, carry: Sequence[str], reference: Reference) -> None:
-        if carry:
-            raise InputError(
-                f"{shown_path(path)}: carry names '{shown(carry[0])}', but a list of variants has "
-                f"no columns. Remove it from carry, or use a table with a header."
-            )
         self.path = path
         self._reference = reference
+        try:
+            self._layout = find_layout(_data_lines(path))
+        except ValueError as error:
+            raise InputError(f"{shown_path(path)}: {error}") from error
+        self._carried = [self._find_column(name) for name in carry]
+        self.carry_fields = tuple(CarryField(name, "string") for name in carry)
+        if self._layout.delimiter and not self._layout.header:
+            logger.warning(
+                "%s: the first column is read as the variant; further columns are not read, "
+                "neither as alleles nor to carry. To carry them, add a header.",
+                shown_path(path),
+            )
 
     def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
         """The lines in the order of the file; blank lines and comments (``#``) are skipped."""
-        for number, line in enumerate(read_lines(self.path), start=1):
-            text = decode(drop_mark(line) if number == 1 else line).strip(" \t")
-            if text and not text.startswith("#"):
-                record = _parse(text, self._reference)
-                yield InvalidRecord(record, number) if isinstance(record, str) else record
+        layout = self._layout
+        for number, text in _data_lines(self.path):
+            if number == layout.header:
+                continue
+            cells = split_cells(text, layout.delimiter)
+            if cells is None:
+                yield InvalidRecord("a quoted field has no closing quote", number)
+                continue
+            if layout.header and len(cells) > len(layout.names) and any(cells[len(layout.names) :]):
+                reason = f"{len(cells)} columns, but the header has {len(layout.names)}"
+                yield InvalidRecord(reason, number)
+                continue
+            cells += [""] * (max(layout.column + 1, len(layout.names)) - len(cells))
+            record = _parse(cells[layout.column].strip(" \t"), self._reference)
+            carried = tuple(_as_carried(cells[column]) for column in self._carried)
+            if isinstance(record, str):
+                yield InvalidRecord(record, number)
+            elif isinstance(record, Record):
+                yield record._replace(carried=(carried,) * len(record.alts) if carried else ())
+            else:
+                yield record._replace(carried=carried)
 
     def log_problems(self) -> None:
-        """Do nothing: a list has no carried values that could have problems."""
+        """Do nothing: carried columns are text, which always fits."""
+
+    def _find_column(self, name: str) -> int:
+        names = self._layout.names
+        if names.count(name) == 1:
+            return names.index(name)
+        problem = "the list has no header that names columns. Add one, for example: variant,gene"
+        if names:
+            by_lower = {other.lower(): other for other in names}
+            near = difflib.get_close_matches(name.lower(), by_lower, n=3)
+            hint = " or ".join(by_lower[one] for one in near)
+            problem = (
+                f"the list has {'more than one' if name in names else 'no'} column of that name"
+                f"{f'; did you mean {shown(hint)}?' if near and name not in names else '.'} The "
+                f"columns are: {shown(', '.join(names), 400)}"
+            )
+        raise InputError(f"{shown_path(self.path)}: carry: '{shown(name)}': {problem}.")
 
 
-def looks_like_variant(line: bytes) -> bool:
-    """Whether a line is a variant in one of the forms that a list may use."""
-    fields = _split(decode(line).strip(" \t"))
-    if len(fields) != 4 or parse_position(fields[1].encode()) is None:
+def find_layout(lines: Iterable[tuple[int, str]]) -> ListLayout:
+    """Find the column of the variants, over all lines together.
+
+    Args:
+        lines: The data lines with their numbers, without comments.
+
+    Raises:
+        ValueError: Several columns hold variants.
+    """
+    first: tuple[int, str] | None = None
+    num_lines = num_whole = 0
+    num_with = Counter[str]()
+    fitting = Counter[tuple[str, int]]()
+    first_fits = False
+    alleles = _CommaCounts()
+    for line in lines:
+        found, is_whole = _find_variants(line[1])
+        if first is None:
+            first, first_fits = line, bool(found) or is_whole
+            if not first_fits:
+                continue
+        num_lines += 1
+        num_whole += is_whole
+        num_with.update(delimiter for delimiter in _DELIMITERS if delimiter in line[1])
+        fitting.update(found)
+        if (",", 0) in found:
+            alleles.add(line[1])
+    if first is None:
+        return ListLayout(0, (), "", 0, 0, 0)
+    number, text = first
+    if not first_fits and num_lines:
+        for delimiter in _DELIMITERS:
+            names = split_cells(text, delimiter) if delimiter in text else None
+            columns = [c for (d, c), n in fitting.items() if d == delimiter and 2 * n >= num_lines]
+            is_used = 2 * num_with[delimiter] >= num_lines
+            is_header = names is not None and not any(map(_NUMBER.fullmatch, names))
+            if is_used and is_header and names and len(names) > max(columns, default=len(names)):
+                return _with_header(number, names, delimiter, columns, num_lines, fitting)
+        if num_whole and len(text) <= 80 and _HEADER_WORD.fullmatch(text):
+            return ListLayout(number, (text.strip('"'),), "", 0, num_lines, num_whole)
+    num_lines += not first_fits
+    for delimiter in _DELIMITERS:
+        is_used = 2 * num_with[delimiter] >= num_lines
+        num_first = fitting[delimiter, 0]
+        if delimiter == ",":
+            is_used = is_used and alleles.are_columns(num_lines)
+        elif num_first <= num_whole:
+            is_used = False
+        if is_used and 2 * num_first >= num_lines:
+            return ListLayout(0, (), delimiter, 0, num_lines, num_first)
+    return ListLayout(0, (), "", 0, num_lines, num_whole)
+
+
+def split_cells(text: str, delimiter: str) -> list[str] | None:
+    """The cells of a line; None if the quotes of a cell are not closed properly."""
+    if not delimiter:
+        is_quoted = len(text) > 1 and text[0] == text[-1] == '"' and text.count('"') == 2
+        return [text[1:-1] if is_quoted else text]
+    if delimiter == " ":
+        return text.split()
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return None
+
+
+def looks_like_variant(text: str) -> bool:
+    """Whether a text is a variant in one of the forms that a list may use."""
+    if _POSITION.search(text) is None or len(text.split()) != 1:
+        return False
+    fields = _split(text)
+    if len(fields) != 4 or not fields[0] or parse_position(fields[1].encode()) is None:
         return False
     return bool(_ALLELES.fullmatch(fields[2]) and _ALLELES.fullmatch(fields[3])) or (
         _ACCESSION.fullmatch(fields[0]) is not None
     )
+
+
+def strip_comment(line: bytes) -> str:
+    """The text of a line, without a comment behind its variant."""
+    text = decode(line).strip(" \t")
+    if "#" in text:
+        entry = _COMMENT.sub("", text, count=1)
+        if looks_like_variant(entry):
+            return entry
+    return text
+
+
+class _CommaCounts:
+    """Whether what follows a comma is the next allele or the next column."""
+
+    def __init__(self) -> None:
+        self._num = self._num_implausible = 0
+        self._endings: set[str] = set()
+
+    def add(self, text: str) -> None:
+        """Count a line whose first cell is a variant."""
+        cells = split_cells(text, ",") or [text]
+        if len(cells) > 1:
+            ref = _split(cells[0])[2]
+            self._num += 1
+            self._num_implausible += not all(_may_be_alt(cell, ref) for cell in cells[1:])
+            if len(self._endings) < 2:
+                self._endings.add(",".join(cells[1:]))
+
+    def are_columns(self, num_lines: int) -> bool:
+        """Whether most of it cannot be alleles, or is one longer text on all lines (a gene)."""
+        is_everywhere = self._num == num_lines
+        is_same = len(self._endings) == 1 and any(len(ending) > 1 for ending in self._endings)
+        least = self._num - (1 if is_everywhere else 0)
+        return 2 * self._num_implausible > least or (is_everywhere and is_same and num_lines > 1)
+
+
+def _may_be_alt(text: str, ref: str) -> bool:
+    """Whether a text may be an ALT of this REF: one base, as many as REF, or an indel as in VCF."""
+    if text in ("*", "."):
+        return True
+    if not _PLAIN_BASES.fullmatch(text):
+        return False
+    return len(text) in (1, len(ref)) or text[0].upper() == ref[:1].upper()
+
+
+def _find_variants(text: str) -> tuple[list[tuple[str, int]], bool]:
+    """The cells of a line that are variants, by delimiter and column, and whether the line is."""
+    if _POSITION.search(text) is None:
+        return [], False
+    found = []
+    for delimiter in _DELIMITERS:
+        cells = split_cells(text, delimiter) or []
+        found += [
+            (delimiter, column)
+            for column, cell in enumerate(cells)
+            if looks_like_variant(cell.strip(" \t"))
+        ]
+    return found, looks_like_variant((split_cells(text, "") or [text])[0])
+
+
+def _with_header(
+    number: int,
+    names: Sequence[str],
+    delimiter: str,
+    columns: Sequence[int],
+    num_lines: int,
+    fitting: Mapping[tuple[str, int], int],
+) -> ListLayout:
+    bare = tuple(name.strip(" \t").removeprefix("#") for name in names)
+    if len(columns) > 1:
+        listed = ", ".join(bare[column] for column in sorted(columns))
+        raise ValueError(
+            f"line {number}: several columns hold variants ({shown(listed, 200)}). Keep one of them"
+        )
+    return ListLayout(
+        number, bare, delimiter, columns[0], num_lines, fitting[delimiter, columns[0]]
+    )
+
+
+def _data_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank and not comments, with their numbers."""
+    for number, line in enumerate(read_lines(path), start=1):
+        text = strip_comment(drop_mark(line) if number == 1 else line)
+        if text and not text.startswith("#"):
+            yield number, text
+
+
+def _as_carried(text: str) -> str | None:
+    return None if text in NULL_TEXTS else text
 
 
 def _split(text: str) -> list[str]:
@@ -84,6 +327,9 @@ def _parse(text: str, reference: Reference) -> Record | NoAllele | str:
     """Read a line; returns the reason as text if the line cannot be read."""
     fields = _split(text)
     if len(fields) < 4 or not fields[0] or len(text.split()) > 1:
+        explanation = explain_entry(text)
+        if explanation is not None:
+            return f"'{shown(text)}' looks like {explanation}"
         return f"the line is '{shown(text)}', expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI"
     contig, pos_text, ref, alt = fields
     pos = parse_position(pos_text.encode())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,42 +12,18 @@ import pyarrow.parquet as pq
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.carry import parse_number
+from evo2_tasks.genome.columns import KEY_NAMES, NO_COLUMNS, find_columns, has_keys
 from evo2_tasks.genome.records import CarryField, FieldType, InvalidRecord, Record
 from evo2_tasks.io.files import open_file
 from evo2_tasks.io.lines import decode, drop_mark, read_lines
 from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown, shown_path
 
-# Accepted names of the columns, in upper or lower case; the first column may have a "#" before it.
-KEY_NAMES: Mapping[str, tuple[str, ...]] = {
-    "contig": ("contig", "chrom", "chr", "chromosome"),
-    "pos": ("pos", "position"),
-    "ref": ("ref", "reference", "ref_allele", "reference_allele"),
-    "alt": ("alt", "alternate", "alternative", "alt_allele", "alternate_allele"),
-}
-FILTER_NAMES = ("filter",)
 NULL_TEXTS = frozenset({"", ".", "NA"})
 
 _BATCH_ROWS = 16_384
 _TYPE_ORDER: tuple[FieldType, ...] = ("int", "float", "bool", "string")
 _BOOLS = {"true": True, "false": False}
-
-
-@dataclass(frozen=True, slots=True)
-class TableColumns:
-    """The columns of a table that are read, as indices.
-
-    Attributes:
-        num_columns: Number of columns of the table.
-        keys: Columns of contig, pos, ref and alt, in this order.
-        filters: Column of FILTER; null if the table has none.
-        carried: Columns to carry along, in the order of ``carry``.
-    """
-
-    num_columns: int
-    keys: tuple[int, ...]
-    filters: int | None
-    carried: tuple[int, ...]
 
 
 class TextTableReader:
@@ -61,17 +36,22 @@ class TextTableReader:
     Args:
         path: The file.
         carry: Columns to carry along.
+        columns: Names of the columns of contig, pos, ref and alt that are not the usual ones.
 
     Raises:
         InputError: A column is missing or occurs more than once.
     """
 
-    def __init__(self, path: Path, carry: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, carry: Sequence[str] = (), columns: Mapping[str, str] = NO_COLUMNS
+    ) -> None:
         self.path = path
-        _, header = next(_table_lines(path))
+        self._named = columns
+        number, header = next(_table_lines(path, columns))
         self._delimiter = find_delimiter(header)
         names = split_header(header)
-        self._columns = find_columns(names, carry, path)
+        where = f"{shown_path(path)}: line {number}"
+        self._columns = find_columns(names, carry, columns, where)
         self.has_filters = self._columns.filters is not None
         types = self._find_types()
         self.carry_fields = tuple(map(CarryField, carry, types))
@@ -101,7 +81,7 @@ class TextTableReader:
         """Do nothing: the types were found from the values, so all values fit."""
 
     def _rows(self) -> Iterator[tuple[int, bytes]]:
-        rows = _table_lines(self.path)
+        rows = _table_lines(self.path, self._named)
         next(rows)
         return rows
 
@@ -139,17 +119,20 @@ class ParquetReader:
         path: The file.
         carry: Columns to carry along. Numbers, truth values, texts and lists of these keep their
             type; values of any other type become text.
+        columns: Names of the columns of contig, pos, ref and alt that are not the usual ones.
 
     Raises:
         InputError: The file is not Parquet, or a column is missing or occurs more than once.
     """
 
-    def __init__(self, path: Path, carry: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, carry: Sequence[str] = (), columns: Mapping[str, str] = NO_COLUMNS
+    ) -> None:
         self.path = path
         with _open_parquet(path) as file:
             schema = file.schema_arrow
         self._names = list(schema.names)
-        self._columns = find_columns(self._names, carry, path)
+        self._columns = find_columns(self._names, carry, columns, shown_path(path))
         self.has_filters = self._columns.filters is not None
         self.carry_fields = tuple(
             _arrow_field(name, schema.field(column).type)
@@ -183,65 +166,20 @@ def find_delimiter(header: bytes) -> str:
 def split_header(header: bytes) -> list[str]:
     """The names of the columns, the first without its ``#``."""
     names = [name.strip().strip('"') for name in decode(header).split(find_delimiter(header))]
-    return [names[0].lstrip("#"), *names[1:]]
+    return [names[0].lstrip("# "), *names[1:]]
 
 
-def find_wrong_delimiter(header: bytes) -> str:
-    """The delimiter of a table header that is delimited by neither tabs nor commas; else ''."""
-    for delimiter in (";", "|", " "):
-        if is_table_header(b"\t".join(header.split(delimiter.encode()))):
-            return delimiter
-    return ""
-
-
-def is_table_header(line: bytes) -> bool:
+def is_table_header(line: bytes, columns: Mapping[str, str] = NO_COLUMNS) -> bool:
     """Whether a line names all columns that a table of variants needs."""
-    lowered = {name.lower() for name in split_header(line)}
-    return all(lowered.intersection(names) for names in KEY_NAMES.values())
+    return has_keys(split_header(line), columns)
 
 
-def find_columns(names: Sequence[str], carry: Sequence[str], path: Path) -> TableColumns:
-    """Find the columns by their names.
-
-    Raises:
-        InputError: A needed or carried column is missing or occurs more than once.
-    """
-    keys = []
-    for key, aliases in KEY_NAMES.items():
-        matches = [i for i, name in enumerate(names) if name.lower() in aliases]
-        if len(matches) != 1:
-            problem = f"several {key} columns" if matches else f"no {key} column"
-            raise InputError(
-                f"{shown_path(path)}: the table has {problem}; expected exactly one that is named "
-                f"{' or '.join(aliases)} (upper or lower case). Rename the columns."
-            )
-        keys += matches
-    filters = [i for i, name in enumerate(names) if name.lower() in FILTER_NAMES]
-    carried = []
-    for name in carry:
-        matches = [i for i, candidate in enumerate(names) if candidate == name]
-        if len(matches) != 1 or list(carry).count(name) != 1:
-            problem = "is named twice in the config; name it once"
-            if not matches:
-                problem = "is named in the config, but is not in the table"
-            elif len(matches) > 1:
-                problem = "is in the table more than once; rename all but one"
-            raise InputError(
-                f"{shown_path(path)}: column '{shown(name)}' {problem}. The columns are: "
-                f"{shown(', '.join(names), 400)}."
-            )
-        carried += matches
-    return TableColumns(
-        len(names), tuple(keys), filters[0] if len(filters) == 1 else None, tuple(carried)
-    )
-
-
-def _table_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _table_lines(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, bytes]]:
     """The header and the rows with their line numbers; blank lines and lines above are skipped."""
     in_table = False
     for number, line in enumerate(read_lines(path), start=1):
         kept = drop_mark(line) if number == 1 else line
-        in_table = in_table or is_table_header(kept)
+        in_table = in_table or is_table_header(kept, columns)
         if in_table and kept.strip(b" \t"):
             yield number, kept
 

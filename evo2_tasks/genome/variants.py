@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.alleles import is_other_contig, split_alleles
 from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
-from evo2_tasks.genome.bed import is_data, looks_like_feature
 from evo2_tasks.genome.carry import parse_number
+from evo2_tasks.genome.columns import NO_COLUMNS
+from evo2_tasks.genome.formats import REGION_FORMATS, WITHOUT_BASES, Format, find_format
+from evo2_tasks.genome.interval_lists import read_intervals
 from evo2_tasks.genome.records import (
     CarryField,
     Filters,
@@ -22,24 +24,11 @@ from evo2_tasks.genome.records import (
     VariantCounts,
 )
 from evo2_tasks.genome.saturation import Kind, SaturationReader
-from evo2_tasks.genome.variant_lists import VariantListReader, looks_like_variant
-from evo2_tasks.genome.variant_tables import (
-    ParquetReader,
-    TextTableReader,
-    find_wrong_delimiter,
-    is_table_header,
-)
+from evo2_tasks.genome.variant_lists import VariantListReader
+from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader
 from evo2_tasks.genome.vcf import VcfReader
 from evo2_tasks.io.bgzip import find_compression
-from evo2_tasks.io.lines import drop_mark, read_start
-from evo2_tasks.io.vcf_text import (
-    BCF_MAGIC,
-    COLUMNS,
-    NUM_KEYS,
-    VcfHeader,
-    looks_like_data,
-    read_vcf,
-)
+from evo2_tasks.io.vcf_text import VcfHeader, read_vcf
 from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
@@ -58,42 +47,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed"]
-
-WITHOUT_BASES = frozenset[Format]({"list", "bed"})
-"""Formats that can only be read with the reference, because they do not state all bases."""
-
 MAX_LOGGED_INVALID = 1_000
-
-_BINARY_MAGIC = {
-    b"BAM\1": "a BAM file",
-    b"CRAM": "a CRAM file",
-    b"PK\3\4": "a zip archive",
-    b"\xfd7zXZ": "an xz file",
-    b"BZh": "a bzip2 file",
-    b"\x28\xb5\x2f\xfd": "a zstd file",
-    b"\x89HDF": "an HDF5 file",
-    b"TBI\1": "a tabix index",
-    b"CSI\1": "a csi index",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
-}
-
-
-_TEXT_MARKS = {
-    b">": "FASTA",
-    b"@": "FASTQ or SAM",
-    b"##gff": "GFF",
-    b"{": "JSON",
-    b"<": "HTML or XML",
-}
-
-
-_WITHOUT_HEADER: Mapping[Format, Callable[[bytes], bool]] = {
-    "vcf": looks_like_data,
-    "list": looks_like_variant,
-    "bed": looks_like_feature,
-}
 
 
 class VariantReader(Protocol):
@@ -141,7 +95,7 @@ class VariantSource:
         ]
 
     def __iter__(self) -> Iterator[Variant]:
-        num_records = num_alleles = num_invalid = num_filtered = num_before = 0
+        num_records = num_alleles = num_invalid = num_filtered = num_before = num_dashes = 0
         for record in self._reader.records():
             if not _goes_on(record):
                 num_records += 1
@@ -149,6 +103,8 @@ class VariantSource:
             if isinstance(record, InvalidRecord):
                 num_invalid += 1
                 self._log_invalid(record, num_records - 1, num_invalid)
+            elif isinstance(record, Record):
+                num_dashes += record.ref == "-" or "-" in record.alts
             for variant in self._make_rows(record, num_records - 1, num_before):
                 num_alleles += 1
                 num_filtered += variant.status == "filtered"
@@ -159,6 +115,12 @@ class VariantSource:
             logger.warning(
                 "%s: %d records in total cannot be read", shown_path(self.path), num_invalid
             )
+        if num_dashes:
+            logger.warning(
+                "%s: records with '-' as an allele, as in ANNOVAR and MAF: %d. They have no score; "
+                "write both alleles with the base before them, as in VCF",
+                shown_path(self.path), num_dashes,
+            )  # fmt: skip
         self._reader.log_problems()
 
     def count(self) -> VariantCounts:
@@ -223,11 +185,13 @@ def open_variants(
     filters: Filters | None = None,
     regions: Sequence[str] | None = None,
     saturate: Collection[Kind] = (),
+    columns: Mapping[str, str] = NO_COLUMNS,
     reference: Reference | None = None,
 ) -> VariantSource:
     """Open a file of variants, recognised by its content.
 
-    The file is a VCF, a BCF, a table (TSV, CSV, Parquet), a list, or, with ``saturate``, a BED.
+    The file is a VCF, a BCF, a table (TSV, CSV, Parquet), a list, or, with ``saturate``, a BED or
+    an interval list.
 
     Args:
         path: The file. Text may be plain, gzip or bgzip.
@@ -237,8 +201,10 @@ def open_variants(
         regions: Read only records that overlap these (``chr1:1,001-2,000``, 1-based), each once,
             through the index of a bgzipped VCF or a BCF. ``record`` then counts the records that
             were read.
-        saturate: Kinds of alleles to make in the regions of a BED.
-        reference: The reference of the variants. A list and a BED need it.
+        saturate: Kinds of alleles to make in the regions of a BED or an interval list.
+        columns: Names of the columns of a table, by role: contig, pos, ref and alt. Default: the
+            usual names.
+        reference: The reference of the variants. A list, a BED and an interval list need it.
 
     Raises:
         InputError: The file cannot be read at all. Iterating raises it as well, for example for
@@ -246,9 +212,10 @@ def open_variants(
         ValueError: The file needs a reference, and there is none.
     """
     path = Path(path)
-    file_format = find_format(path, has_regions=bool(saturate))
+    file_format = find_format(path, has_regions=bool(saturate), columns=columns)
     filters = filters or Filters()
     _check_saturate(path, file_format, saturate)
+    _check_columns(path, file_format, columns)
     reader: VariantReader
     if regions is not None or file_format in ("vcf", "bcf"):
         reader = _open_records(path, file_format, carry, regions)
@@ -257,12 +224,14 @@ def open_variants(
             raise ValueError("a list of variants and a BED file need a reference")
         if file_format == "bed":
             reader = SaturationReader(path, carry, saturate, reference)
+        elif file_format == "intervals":
+            reader = SaturationReader(path, carry, saturate, reference, read_intervals)
         else:
             reader = VariantListReader(path, carry, reference)
         _check_filters(path, filters, has_filters=False)
     else:
         table_reader = ParquetReader if file_format == "parquet" else TextTableReader
-        reader = table = table_reader(path, carry)
+        reader = table = table_reader(path, carry, columns)
         _check_filters(path, filters, has_filters=table.has_filters)
     return VariantSource(path, file_format, reader, filters, numbers)
 
@@ -284,16 +253,25 @@ def _open_records(
 
 
 def _check_saturate(path: Path, file_format: Format, saturate: Collection[Kind]) -> None:
-    """Make sure that ``saturate`` is set for a BED file, and for no other format."""
-    if file_format == "bed" and not saturate:
+    """Make sure that ``saturate`` is set for a file of regions, and for no other format."""
+    if file_format in REGION_FORMATS and not saturate:
         raise InputError(
-            f"{shown_path(path)}: this is BED, which lists regions, not variants. Name the kinds "
-            f"of alleles to make in them, for example: saturate: [snv]"
+            f"{shown_path(path)}: this is {REGION_FORMATS[file_format]}, which lists regions, not "
+            f"variants. Name the kinds of alleles to make in them, for example: saturate: [snv]"
         )
-    if file_format != "bed" and saturate:
+    if file_format not in REGION_FORMATS and saturate:
         raise InputError(
             f"{shown_path(path)}: saturate needs the regions of a BED file, but this is "
             f"{file_format}. Remove saturate, or name a BED file."
+        )
+
+
+def _check_columns(path: Path, file_format: Format, columns: Mapping[str, str]) -> None:
+    """Make sure that ``columns`` is set for a table only."""
+    if columns and file_format not in ("table", "parquet"):
+        raise InputError(
+            f"{shown_path(path)}: columns names the columns of a table (TSV, CSV, Parquet), but "
+            f"this is {file_format}. Remove columns."
         )
 
 
@@ -311,62 +289,3 @@ def _goes_on(record: Record | NoAllele | InvalidRecord) -> bool:
 
 def _count_alleles(record: Record | NoAllele | InvalidRecord) -> int:
     return len(record.alts) if isinstance(record, Record) else 0
-
-
-def find_format(path: Path, *, has_regions: bool = False) -> Format:
-    """Recognise the format of a file by its content.
-
-    Args:
-        path: The file.
-        has_regions: Whether the file is expected to be BED. One line of BED is then enough.
-
-    Raises:
-        InputError: The format cannot be read; the message states what the file looks like.
-    """
-    start = read_start(path)
-    if start.startswith(BCF_MAGIC):
-        return "bcf"
-    if start.startswith(b"PAR1"):
-        return "parquet"
-    if not start:
-        raise InputError(f"{shown_path(path)}: the file is empty; expected variants.")
-    for magic, name in _BINARY_MAGIC.items():
-        if start.startswith(magic):
-            raise InputError(f"{shown_path(path)}: this is {name}, expected variants.")
-    lines = [line.rstrip(b"\r") for line in drop_mark(start).split(b"\n")]
-    text_format = _find_text_format([line for line in lines if line.strip(b" \t")])
-    if text_format is not None:
-        return text_format
-    if has_regions and any(map(looks_like_feature, lines)):
-        return "bed"
-    delimiter = find_wrong_delimiter(lines[0])
-    if delimiter:
-        raise InputError(
-            f"{shown_path(path)}: line 1: the columns are separated by '{delimiter}'; expected "
-            f"tabs or commas. Save the table again with one of these."
-        )
-    guess = next((name for mark, name in _TEXT_MARKS.items() if lines[0].startswith(mark)), "")
-    raise InputError(
-        f"{shown_path(path)}: line 1: '{shown(lines[0][:60].decode('latin-1'))}': "
-        f"{f'this looks like {guess}; ' if guess else ''}expected VCF, BCF, Parquet, a table with "
-        f"tabs or commas whose header names the columns contig, pos, ref and alt, a list of "
-        f"chr-pos-ref-alt, or BED."
-    )
-
-
-def _find_text_format(lines: Sequence[bytes]) -> Format | None:
-    """Recognise VCF and tables by their header, and other formats by at least half of the lines."""
-    for line in lines:
-        if line.startswith(b"##fileformat=VCF"):
-            return "vcf"
-        if is_table_header(line):
-            names = tuple(line.upper().split(b"\t")[:NUM_KEYS])
-            return "vcf" if names == COLUMNS[:NUM_KEYS] else "table"
-        if not line.startswith(b"#"):
-            break
-    data = [line for line in lines if is_data(line)]
-    for file_format, looks_right in _WITHOUT_HEADER.items():
-        num_fitting = sum(map(looks_right, data))
-        if num_fitting and 2 * num_fitting >= len(data):
-            return file_format
-    return None

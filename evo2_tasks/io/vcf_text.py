@@ -143,7 +143,9 @@ def parse_data_line(line: bytes) -> DataLine | str:
     # The columns after INFO are not split: there may be a hundred thousand samples.
     cells = line.split(b"\t", len(COLUMNS))
     if len(cells) < NUM_KEYS:
-        return f"{len(cells)} columns, expected {NUM_KEYS} or more"
+        has_blanks = len(line.split()) >= NUM_KEYS
+        hint = "; there are blanks between the columns where tabs are expected"
+        return f"{len(cells)} columns, expected {NUM_KEYS} or more{hint if has_blanks else ''}"
     keys = cells[:NUM_KEYS]
     if not all(keys):
         return f"column {decode(COLUMNS[keys.index(b'')]).removeprefix('#')} is empty"

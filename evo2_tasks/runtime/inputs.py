@@ -29,7 +29,7 @@ def open_variant_set(settings: SplitSettings, path: Path) -> VariantSource:
         InputError: The file cannot be read, or lacks a field that evaluation needs.
     """
     # Where the reference is not needed, a bad file is reported before a whole genome is indexed.
-    needs_reference = find_format(path, has_regions=bool(settings.saturate)) in WITHOUT_BASES
+    file_format = find_format(path, has_regions=bool(settings.saturate), columns=settings.columns)
     source = open_variants(
         path,
         carry=settings.carried,
@@ -41,7 +41,8 @@ def open_variant_set(settings: SplitSettings, path: Path) -> VariantSource:
         ),
         regions=settings.regions,
         saturate=settings.saturate,
-        reference=open_reference(settings.reference) if needs_reference else None,
+        columns=settings.columns,
+        reference=open_reference(settings.reference) if file_format in WITHOUT_BASES else None,
     )
     undefined = {field.name for field in source.carry_fields if not field.is_defined}
     for key, name in settings.evaluated.items():

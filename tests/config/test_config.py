@@ -155,6 +155,23 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             "config: variant_sets.calls.filters.pass: unknown key; did you mean pass_only?",
         ),
         (
+            lambda c: c["variant_sets"]["calls"].update(columns={"posi": "x"}),
+            "config: variant_sets.calls.columns.posi: unknown key; did you mean pos?"
+            " allowed here: contig, pos, ref, alt",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(columns={"pos": 5}),
+            "config: variant_sets.calls.columns.pos: expected a text, got 5",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(columns={"ref": "A2", "alt": "A2"}),
+            "config: variant_sets.calls.columns.alt: 'A2' is also the column of ref",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(columns={"pos": "p"}, saturate=["snv"]),
+            "config: variant_sets.calls.columns: cannot be combined with `saturate`",
+        ),
+        (
             lambda c: c["variant_sets"]["calls"].update(labels={"L": {"positives": ["a"]}}),
             "config: variant_sets.calls.labels.L.positives: unknown key; did you mean positive?",
         ),

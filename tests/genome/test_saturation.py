@@ -332,7 +332,9 @@ BAD_LINES = {
 def test_a_bad_line_costs_one_row(
     tmp_path: Path, reference: Reference, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bed = "".join(f"chr2\t3\t4\n{line}\n" for line in BAD_LINES)
+    # Most lines with twelve columns are BED, so the others are bad and not of columns of their own.
+    good = "chr2\t3\t8\tx\t0\t+\t3\t8\t0\t2\t1,1\t0,4"
+    bed = "".join(f"{good}\n{line}\n" for line in BAD_LINES)
     source = saturate(tmp_path, bed, ["snv"], reference)
     rows = list(source)
     assert source.counts.invalid == len(BAD_LINES)

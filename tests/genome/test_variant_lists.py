@@ -245,7 +245,7 @@ def test_every_line_is_a_row(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"carry": ["gene"]}, "a list of variants has no columns. Remove it from carry"),
+        ({"carry": ["gene"]}, "the list has no header that names columns. Add one, for"),
         ({"filters": Filters(pass_only=True)}, "pass_only needs a column named filter"),
         ({"saturate": ["snv"]}, "saturate needs the regions of a BED file, but this is list"),
         ({"regions": ["chr1"]}, "regions need a VCF"),

@@ -90,7 +90,8 @@ def test_keys_can_be_carried_too(tmp_path: Path) -> None:
         (
             "chr\tcontig\tpos\tref\talt",
             [],
-            "the table has several contig columns; expected exactly one",
+            r"line 1: the table has several columns for contig \(chr, contig\)\. Name the right "
+            r"ones in the variant set, for example columns: \{contig: chr\}",
         ),
         ("chr\tpos\tref\talt\tx\tx", ["x"], "column 'x' is in the table more than once"),
         ("chr\tpos\tref\talt\tx", ["x", "x"], "column 'x' is named twice in the config"),
@@ -170,7 +171,7 @@ def test_parquet_types(tmp_path: Path) -> None:
 def test_a_parquet_file_without_the_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"contig": ["1"], "pos": [1], "ref": ["A"]}), tmp_path / "a")
     with pytest.raises(
-        InputError, match="the table has no alt column; expected exactly one that is named alt or"
+        InputError, match=r"the table has no column for alt \(expected name: alt or alternate"
     ):
         open_variants(tmp_path / "a")
 

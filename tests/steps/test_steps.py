@@ -419,6 +419,18 @@ def test_a_list_is_scored_as_a_vcf_of_the_same_alleles(tmp_path: Path) -> None:
         assert [one[name] for name in names] == [other[name] for name in names]
 
 
+def test_a_table_with_named_columns_is_scored_as_a_vcf_of_the_same_alleles(tmp_path: Path) -> None:
+    bases = GENOME["chr1"]
+    vcf = f"chr1\t101\t.\t{bases[100]}\tTA\nchr1\t200\t.\t{bases[199]}\t{bases[199]}C\n"
+    config = write_config(tmp_path, HEADER + vcf.encode())
+    expected = pq.read_table(run_steps(config, tmp_path / "vcf")).drop_columns(["record"])
+    table = "chr\thg19_pos\tpos38\tref\talt\n"
+    table += f"chr1\t1\t101\t{bases[100]}\tTA\nchr1\t2\t200\t{bases[199]}\t{bases[199]}C\n"
+    config = write_config(tmp_path, table.encode(), variant_set={"columns": {"pos": "pos38"}})
+    found = pq.read_table(run_steps(config, tmp_path / "table")).drop_columns(["record"])
+    assert found.to_pylist() == expected.to_pylist()
+
+
 def test_hundred_thousand_alleles_all_come_back(tmp_path: Path) -> None:
     generator = random.Random(4)
     text = [HEADER.decode()]

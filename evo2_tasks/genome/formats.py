@@ -1,0 +1,409 @@
+"""Recognising the format of a file of variants or regions by its content.
+
+A file is read only as a format that it is: a header of a table is never data, and a file of another
+format is refused with one line that says what it is and what to do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.bed import is_data, is_header, looks_like_feature
+from evo2_tasks.genome.columns import (
+    KEY_NAMES,
+    NO_COLUMNS,
+    find_columns,
+    looks_like_header,
+    possible_columns,
+)
+from evo2_tasks.genome.foreign_formats import (
+    BINARY_MAGIC,
+    explain_entries,
+    explain_lines,
+    explain_mark,
+    explain_table,
+)
+from evo2_tasks.genome.interval_lists import HEADER_LINES, looks_like_region, parse_interval
+from evo2_tasks.genome.variant_lists import (
+    ListLayout,
+    find_layout,
+    looks_like_variant,
+    strip_comment,
+)
+from evo2_tasks.genome.variant_tables import is_table_header, split_header
+from evo2_tasks.io.lines import decode, drop_mark, read_lines, read_start
+from evo2_tasks.io.vcf_text import BCF_MAGIC, COLUMNS, NUM_KEYS, looks_like_data
+from evo2_tasks.io.words import shown, shown_path
+
+Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed", "intervals"]
+
+REGION_FORMATS: Mapping[Format, str] = {"bed": "BED", "intervals": "an interval list"}
+"""Formats that list regions, in words."""
+
+WITHOUT_BASES = frozenset[Format]({"list", *REGION_FORMATS})
+"""Formats that can only be read with the reference, because they do not state all bases."""
+
+SAMPLE_BYTES = 1 << 16
+"""Data lines are looked at up to this size, and at least `SAMPLE_LINES` of them."""
+SAMPLE_LINES = 10
+
+_EXPECTED = (
+    "expected VCF, BCF, Parquet, a table with tabs or commas whose header names the columns "
+    "contig, pos, ref and alt, a list of chr-pos-ref-alt, or BED"
+)
+_BLANKS = (
+    "the columns are separated by ' '; expected {expected}. Write the file again, for example: sed "
+    "-E '/^##/! s/^ +//; /^##/! s/ +/\\t/g' FILE > NEW"
+)
+
+_DELIMITERS: tuple[bytes | None, ...] = (b"\t", b",", b";", b"|", None)
+
+Line = tuple[int, bytes]
+"""A line with its number, from 1."""
+
+
+@dataclass
+class Sample:
+    """The lines of a text file that show its format.
+
+    Attributes:
+        path: The file.
+        first: The first line that is not blank.
+        is_vcf: Whether a line states that this is VCF.
+        header: The first line that names all columns of a table of variants; None if there is none.
+        comment: The last line with ``#`` before the data.
+        has_sam_header: Whether the data follow a header as in SAM and Picard's interval lists.
+        data: The first data lines, without headings of genome browsers.
+    """
+
+    path: Path
+    first: Line | None = None
+    is_vcf: bool = False
+    header: Line | None = None
+    comment: Line | None = None
+    has_sam_header: bool = False
+    data: list[Line] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The text of the data lines."""
+        return [line for _, line in self.data]
+
+    def error(self, line: Line, problem: str) -> InputError:
+        """An error about a line, which is quoted."""
+        number, text = line
+        quoted = shown(decode(text[:60]))
+        return InputError(f"{shown_path(self.path)}: line {number}: '{quoted}': {problem}.")
+
+
+def find_format(
+    path: Path, *, has_regions: bool = False, columns: Mapping[str, str] = NO_COLUMNS
+) -> Format:
+    """Recognise the format of a file by its content.
+
+    Args:
+        path: The file.
+        has_regions: Whether the file is expected to list regions. One line of BED is then enough.
+        columns: Names of the columns of a table, by role, as the config has them.
+
+    Raises:
+        InputError: The format cannot be read; the message states what the file looks like and how
+            to convert it.
+    """
+    start = read_start(path)
+    if start.startswith(BCF_MAGIC):
+        return "bcf"
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    if not start:
+        raise InputError(f"{shown_path(path)}: the file is empty; expected variants.")
+    for magic, name in BINARY_MAGIC.items():
+        if start.startswith(magic):
+            raise InputError(f"{shown_path(path)}: this is {name}; expected variants.")
+    sample = read_sample(path, columns)
+    if sample.is_vcf:
+        _require_vcf_columns(sample)
+        return "vcf"
+    if sample.header is not None:
+        names = tuple(sample.header[1].upper().split(b"\t")[:NUM_KEYS])
+        return "vcf" if names == COLUMNS[:NUM_KEYS] and not columns else "table"
+    if columns:
+        _refuse_columns(sample, columns)
+    found = _find_regions(sample) if has_regions else _find_variants(sample)
+    if found is None:
+        raise _explain_unknown(sample)
+    return found
+
+
+def read_sample(path: Path, columns: Mapping[str, str]) -> Sample:
+    """Read the comments and the first data lines of a text file, however long the comments are."""
+    sample = Sample(path)
+    num_bytes = 0
+    for number, raw in enumerate(read_lines(path), start=1):
+        line = drop_mark(raw) if number == 1 else raw
+        if not line.strip(b" \t"):
+            continue
+        sample.first = sample.first or (number, line)
+        if sample.header is None and not sample.is_vcf and not sample.data:
+            sample.is_vcf = line.startswith(b"##fileformat=VCF")
+            if not sample.is_vcf and is_table_header(line, columns):
+                sample.header = (number, line)
+                continue
+        if line.startswith(b"#"):
+            sample.comment = sample.comment if sample.data else (number, line)
+        elif line.startswith(HEADER_LINES) and not sample.data:
+            sample.has_sam_header = True
+        elif is_data(line):
+            sample.data.append((number, line))
+            num_bytes += len(line)
+            if num_bytes >= SAMPLE_BYTES and len(sample.data) >= SAMPLE_LINES:
+                break
+    return sample
+
+
+def _find_variants(sample: Sample) -> Format | None:
+    """Recognise a list, or VCF without a header; refuse a table whose columns are not clear."""
+    layout = _list_layout(sample)
+    header = _find_header(sample)
+    if header is not None and not _is_header_of_list(layout, header[1]):
+        if _names_regions(header[1]) and _most(sample, looks_like_feature):
+            return "bed"
+        _refuse_header(sample, *header)
+    if layout.num_fitting and 2 * layout.num_fitting >= layout.num_lines:
+        return "list"
+    if _most(sample, looks_like_region) or _is_interval_list(sample):
+        return "intervals"
+    _refuse_foreign(sample)
+    if _most(sample, looks_like_data):
+        return "vcf"
+    if _most(sample, looks_like_feature):
+        return "bed"
+    return None
+
+
+def _find_regions(sample: Sample) -> Format | None:
+    """Recognise a file of regions. Of a format of variants, the caller says what is wrong."""
+    if _most(sample, looks_like_region) or _is_interval_list(sample):
+        return "intervals"
+    if _most(sample, looks_like_data) and not _most(sample, looks_like_feature):
+        return "vcf"
+    if _most(sample, lambda line: looks_like_variant(strip_comment(line))):
+        return "list"
+    _refuse_foreign(sample)
+    _refuse_closed_ends(sample)
+    if _most(sample, looks_like_data):
+        return "vcf"
+    return "bed" if any(map(looks_like_feature, sample.lines)) else None
+
+
+def _most(sample: Sample, looks_right: Callable[[bytes], bool]) -> bool:
+    """Whether at least half of the data lines look like those of a format."""
+    num_fitting = sum(map(looks_right, sample.lines))
+    return bool(num_fitting) and 2 * num_fitting >= len(sample.data)
+
+
+def _is_interval_list(sample: Sample) -> bool:
+    """Whether lines after a header as in SAM are intervals; those of SAM are not."""
+    return sample.has_sam_header and any(map(_looks_like_interval, sample.lines))
+
+
+def _looks_like_interval(line: bytes) -> bool:
+    try:
+        parse_interval(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _list_layout(sample: Sample) -> ListLayout:
+    lines = [(number, text) for number, line in sample.data if (text := strip_comment(line))]
+    try:
+        return find_layout(lines)
+    except ValueError as error:
+        raise InputError(f"{shown_path(sample.path)}: {error}.") from error
+
+
+def _find_header(sample: Sample) -> tuple[Line, list[str], str] | None:
+    """A line that looks like the header of a table, its names and its delimiter; else None.
+
+    It is the first data line, or the comment above it that has as many columns.
+    """
+    candidates = [(line, sample.lines[1:], False) for line in sample.data[:1]]
+    if sample.comment is not None and not sample.comment[1].startswith(b"##"):
+        candidates.append((sample.comment, sample.lines, True))
+    for line, rows, is_comment in candidates:
+        for delimiter in _DELIMITERS:
+            if delimiter is None and any(b"\t" in one for one in (line[1], *rows)):
+                continue
+            if delimiter is not None and delimiter not in line[1]:
+                continue
+            names = _split_names(line[1], delimiter)
+            cells = [[decode(cell).strip('"') for cell in row.split(delimiter)] for row in rows]
+            if is_comment or delimiter is None:
+                widths = Counter(map(len, cells)).most_common(1)
+                if len(names) < 3 or (widths and len(names) != widths[0][0]):
+                    continue
+            if looks_like_header(names, cells) or explain_table(names):
+                return line, names, "" if delimiter is None else decode(delimiter)
+    return None
+
+
+def _split_names(line: bytes, delimiter: bytes | None) -> list[str]:
+    if delimiter == b"\t" or (delimiter == b"," and b"\t" not in line):
+        return split_header(line)
+    names = [decode(name).strip(' \t"') for name in line.split(delimiter)]
+    return [names[0].lstrip("#"), *names[1:]]
+
+
+def _is_header_of_list(layout: ListLayout, names: Sequence[str]) -> bool:
+    """Whether the header is of a list: it does not have columns of contig and position too."""
+    if not layout.header or 2 * layout.num_fitting < layout.num_lines:
+        return False
+    possible = possible_columns(names)
+    lowered = {name.lower() for name in names}
+    return not all(
+        possible[role] or lowered.intersection(KEY_NAMES[role]) for role in ("contig", "pos")
+    )
+
+
+def _names_regions(names: Sequence[str]) -> bool:
+    """Whether a header has the columns of BED and none for alleles."""
+    possible = possible_columns(names)
+    return is_header("\t".join(names).encode()) and not (possible["ref"] or possible["alt"])
+
+
+def _refuse_header(sample: Sample, line: Line, names: Sequence[str], delimiter: str) -> None:
+    """Say which columns a table lacks, or that its columns are not separated as they should be."""
+    where = f"{shown_path(sample.path)}: line {line[0]}"
+    if not delimiter:
+        raise InputError(f"{where}: {_BLANKS.format(expected='tabs or commas')}.")
+    if delimiter not in "\t,":
+        raise InputError(
+            f"{where}: the columns are separated by '{delimiter}'; expected tabs or commas. Save "
+            f"the table again with one of these."
+        )
+    explanation = explain_table(names)
+    if explanation is not None:
+        raise InputError(f"{where}: this looks like {explanation}.")
+    find_columns(names, (), NO_COLUMNS, where)
+
+
+def _refuse_columns(sample: Sample, columns: Mapping[str, str]) -> None:
+    """Say why the columns that the config names are not found."""
+    header = _find_header(sample)
+    if header is not None and header[2] in ("\t", ","):
+        find_columns(header[1], (), columns, f"{shown_path(sample.path)}: line {header[0][0]}")
+    if header is not None:
+        _refuse_header(sample, *header)
+    line = sample.data[0] if sample.data else sample.first
+    assert line is not None  # noqa: S101 - the file is not empty
+    raise sample.error(
+        line, "columns names the columns of a table, but this line is not a header with names"
+    )
+
+
+def _refuse_foreign(sample: Sample) -> None:
+    """Refuse what fits BED, VCF or nothing, but is of another format."""
+    explanation = explain_lines(sample.lines)
+    if explanation is not None:
+        raise sample.error(sample.data[0], f"this looks like {explanation}")
+    rows = [b"\t".join(line.split()) for line in sample.lines if b"\t" not in line]
+    if 2 * sum(map(looks_like_data, rows)) > len(sample.data):
+        raise sample.error(sample.data[0], _BLANKS.format(expected="tabs, as VCF has them"))
+
+
+def _refuse_closed_ends(sample: Sample) -> None:
+    """Refuse regions with a column of lengths that shows that they count from 1."""
+    if not sample.data or not is_header(sample.data[0][1]):
+        return
+    delimiter = b"\t" if b"\t" in sample.data[0][1] else None
+    names = [cell.strip(b'"').lower() for cell in sample.data[0][1].split(delimiter)]
+    column = next((names.index(name) for name in (b"width", b"length") if name in names), None)
+    rows = [line.split(delimiter) for line in sample.lines[1:]]
+    if column is None:
+        return
+    closed = [
+        row
+        for row in rows
+        if len(row) > column
+        and all(cell.isdigit() for cell in (row[1], row[2], row[column]))
+        and int(row[column]) == int(row[2]) - int(row[1]) + 1
+    ]
+    if closed and 2 * len(closed) >= len(rows):
+        raise sample.error(
+            sample.data[0],
+            "the lengths show that the positions count from 1, but BED counts from 0. Subtract 1 "
+            "from the starts: awk -v OFS='\\t' 'NR > 1 {print $1, $2 - 1, $3}' FILE > NEW.bed",
+        )
+
+
+def _require_vcf_columns(sample: Sample) -> None:
+    """Refuse a VCF with blanks for tabs, or whose #CHROM line has its columns in another order."""
+    if sample.data and not any(b"\t" in line for line in sample.lines):
+        rows = [b"\t".join(line.split()) for line in sample.lines]
+        if 2 * sum(map(looks_like_data, rows)) >= len(rows):
+            raise sample.error(sample.data[0], _BLANKS.format(expected="tabs, as VCF has them"))
+    if sample.comment is None or not sample.comment[1].upper().startswith(COLUMNS[0]):
+        return
+    text = decode(sample.comment[1]).lower()
+    names = (text.split("\t") if "\t" in text else text.split())[: len(COLUMNS)]
+    names[0] = names[0].removeprefix("#")
+    for role, place in (("contig", 0), ("pos", 1), ("ref", 3), ("alt", 4)):
+        found = [i for i, name in enumerate(names) if name in KEY_NAMES[role]]
+        if found and place not in found:
+            raise sample.error(
+                sample.comment,
+                "the columns of a VCF are #CHROM, POS, ID, REF and ALT in this order. Put them "
+                "into this order, or make a table: remove the lines that begin with ##",
+            )
+
+
+def _explain_unknown(sample: Sample) -> InputError:
+    """What a file looks like that is of no format; the message names the first line that is odd."""
+    if sample.first is None:
+        return InputError(f"{shown_path(sample.path)}: the file has no lines but blank ones.")
+    if sample.has_sam_header and not sample.data:
+        return sample.error(sample.first, "this is the header of SAM or of an interval list alone")
+    for line in (sample.first, *sample.data[:1]):
+        mark = explain_mark(line[1])
+        if mark is not None:
+            return sample.error(line, f"this looks like {mark}; {_EXPECTED}")
+    entries = explain_entries(sample.lines)
+    if entries is not None:
+        return sample.error(sample.data[0], f"this looks like {entries}")
+    for line in sample.data[1:]:
+        if is_table_header(line[1]):
+            return sample.error(
+                line,
+                "this is the header of a table. Remove the lines above it, or begin them with #",
+            )
+    for delimiter in (b",", b";", b"|"):
+        tabbed = [line.replace(delimiter, b"\t") for line in sample.lines if delimiter in line]
+        fitting = find_layout((number, decode(line)) for number, line in enumerate(tabbed))
+        num_regions = sum(map(looks_like_feature, tabbed))
+        if 2 * max(fitting.num_fitting, num_regions) > len(sample.data):
+            return sample.error(
+                sample.data[0],
+                f"the columns are separated by '{decode(delimiter)}'; expected tabs. Save the file "
+                f"again with tabs",
+            )
+    formats = {
+        "VCF": looks_like_data,
+        "a list of chr-pos-ref-alt": lambda line: looks_like_variant(strip_comment(line)),
+        "BED": looks_like_feature,
+    }
+    name, looks_right = max(formats.items(), key=lambda one: sum(map(one[1], sample.lines)))
+    num_fitting = sum(map(looks_right, sample.lines))
+    if not num_fitting:
+        return sample.error(sample.data[0] if sample.data else sample.first, _EXPECTED)
+    odd = next(line for line in sample.data if not looks_right(line[1]))
+    return sample.error(
+        odd,
+        f"this line is not as in {name}, but {num_fitting} of the first {len(sample.data)} lines "
+        f"are. Correct the others, or begin them with #: at least half must be right",
+    )
