@@ -258,8 +258,8 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
     "failed",
     type=click.File(),
     metavar="FILE",
-    help="File with the logs of all failed jobs, one a line, of a run that has ended; - reads it "
-    "from standard input. Default: failed jobs are found by what their logs say.",
+    help="For a run that has ended: file that lists the logs of all failed jobs, one per line; - "
+    "reads it from standard input. Default: failed jobs are recognised by their logs.",
 )
 @json_option
 def status(results: Path, failed: TextIO | None, as_json: bool) -> None:
