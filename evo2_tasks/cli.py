@@ -245,7 +245,8 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
     module = load("commands.plan")
     estimates = module.plan(resolve_plan(config), **options)
     if as_json:
-        click.echo(json.dumps({"plan": estimates}, indent=2))
+        total = module.add_up(estimates)
+        click.echo(json.dumps({"plan": estimates, "total": total}, indent=2))
     else:
         for line in module.describe_estimates(estimates):
             click.echo(line)
@@ -368,7 +369,10 @@ def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
 @click.argument("table", type=PATH)
 @click.option("--to", type=click.Choice([*EXPORTS]), required=True, help="Format to write.")
 @file_option("--variants", help="For vcf: the scored file, if it has moved.")
-@file_option("--out", help="File to write. Default: next to the table.")
+@file_option(
+    "--out",
+    help="File to write; - writes text to standard output. Default: next to the table.",
+)
 @log_option
 def export(table: Path, to: str, **files: Any) -> None:
     """Write a table as VCF, TSV or bedGraph.
@@ -586,18 +590,22 @@ def measure(config: RunConfig, scoring: str, **options: Any) -> None:
     cls=Command,
     group=MODELS,
     example="evo2-tasks convert /models/evo2_7b.pt /models/evo2_7b\n"
-    "evo2-tasks convert /models/evo2_7b copy.pt",
+    "evo2-tasks convert /models/evo2_7b copy.pt\nevo2-tasks convert evo2-mini mini.pt",
 )
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH)
 @click.option("--model", help="Name of the release of a published .pt file, for example evo2_7b.")
-@file_option("--config", help="The .yml config of a .pt file that is not a published release.")
+@file_option(
+    "--config",
+    help="The .yml config of a .pt file that is not a published release. Default: the .yml of the "
+    "same name next to it, as this command writes it.",
+)
 @log_option
 def convert(source: Path, out: Path, **options: Any) -> None:
     """Convert a published checkpoint to a folder for `from_pretrained`, or a folder back.
 
     Either SOURCE is a published .pt file (or its .part0) and OUT is a folder, or SOURCE is such a
-    folder and the name of OUT ends in .pt.
+    folder, or evo2-mini, and the name of OUT ends in .pt.
     """
     load("commands.convert").convert(source, out, **options)
 

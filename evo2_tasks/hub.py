@@ -59,18 +59,47 @@ def parse_hub_name(text: str | Path) -> HubName | None:
     return HubName(found[1], found[2]) if found else None
 
 
-def explain_hub_name(text: str | Path) -> str | None:
-    """How to complete a text to the name of a model on a hub; None if it does not look like one."""
-    found = re.fullmatch(rf"({REPOSITORY})(@.*)?", str(text))
-    if found is None:
+def explain_checkpoint(text: str | Path) -> str | None:
+    """What to write in place of a checkpoint that does not exist.
+
+    Args:
+        text: The checkpoint as the user wrote it: a path, ``owner/name``, or the name of a model.
+
+    Returns:
+        A sentence without its full stop; None for a path that says nothing about a model.
+    """
+    path, spelled = Path(text), _spelling(Path(text).name)
+    in_package = [folder.parent.name for folder in PUBLISHED_FILES.parent.glob("*/config.json")]
+    for name in in_package:
+        if spelled == _spelling(name):
+            return f"Write `{name}` for the model that comes with the package"
+    is_file = path.suffix.startswith((".pt", ".part"))
+    on_hub = None if is_file else re.fullmatch(rf"({REPOSITORY})(@.*)?", str(text))
+    release = next((one for one in published_releases() if _spelling(one.model) == spelled), None)
+    repository = release.repository if release else on_hub[1] if on_hub else None
+    release = release or (find_release(repository) if repository else None)
+    if release is not None and release.revision is not None:
+        return (
+            f"{release.model} is published on a hub: write "
+            f"`{release.repository}@{release.revision}`, which is downloaded before the first job "
+            "(or by `evo2-tasks fetch`), or the path of the file that you have downloaded"
+        )
+    if repository is not None:
+        return (
+            f"Name a model on a hub by owner/name@ and the {NUM_DIGITS} digits of a commit; "
+            f"`evo2-tasks fetch {repository}` prints the commit"
+        )
+    if is_file or len(path.parts) != 1:
         return None
-    release = find_release(found[1])
-    revision = release.revision if release else None
-    known = f", for example {found[1]}@{revision}" if revision else ""
+    known = [*in_package, *(one.model for one in published_releases())]
     return (
-        f"Name a model on a hub by owner/name@ and the {NUM_DIGITS} digits of a commit{known}; "
-        f"`evo2-tasks fetch {found[1]}` prints the commit"
+        f"Write a path, owner/name@commit of a hub, or one of the known models: {', '.join(known)}"
     )
+
+
+def _spelling(name: str) -> str:
+    """A name without what people spell in several ways: case, separators, the ending of a file."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"\.pt(\.part\d+)?$", "", name.lower()))
 
 
 @cache

@@ -180,6 +180,7 @@ ROOMS = {
         "evo2",
         "exports",
         "genome",
+        "hub",
         "io",
         "layout",
         "runtime",

@@ -80,6 +80,25 @@ def plan(
     return estimates
 
 
+def add_up(estimates: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The estimates of a whole run: the sums of those of its scorings.
+
+    Returns:
+        Alleles to score, windows, tokens and operations; and, if a rate is known for each scoring,
+        hours on GPUs and on CPUs, and the price if there is one.
+    """
+    total: dict[str, Any] = {
+        "alleles": sum(one["by_status"].get(TO_SCORE, 0) for one in estimates),
+        **{key: sum(one[key] for one in estimates) for key in ("windows", "tokens", "flops")},
+    }
+    if all("hours" in one for one in estimates):
+        total["gpu_hours"] = sum(one["hours"] for one in estimates if one["gpus"])
+        total["cpu_hours"] = sum(one["hours"] for one in estimates if not one["gpus"])
+    if all("price" in one for one in estimates):
+        total["price"] = sum(one["price"] for one in estimates)
+    return total
+
+
 def estimate_work(settings: ScoreSettings, shape: ModelShape, work: Work) -> dict[str, Any]:
     """Operations and memory of a scoring."""
     model, scoring, run = settings.model, settings.scoring, settings.run
@@ -179,6 +198,22 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"  shards                  {estimate['suggested_shards']:,} (suggested)"
         if "price" in estimate:
             yield f"  price                   {estimate['price']:,.2f}"
+    if len(estimates) > 1:
+        total = add_up(estimates)
+        yield f"total of {len(estimates)} scorings"
+        yield f"  alleles to score        {total['alleles']:,}"
+        yield f"  windows                 {total['windows']:,}"
+        yield f"  tokens                  {total['tokens']:,}"
+        yield f"  operations              {total['flops']:.3g} FLOP"
+        times = [
+            f"{_hours(total[key])} of one {device}"
+            for key, device in (("gpu_hours", "GPU"), ("cpu_hours", "CPU"))
+            if total.get(key)
+        ]
+        unknown = "unknown: no rate is known for some of the scorings"
+        yield f"  time                    {', '.join(times) or unknown}"
+        if "price" in total:
+            yield f"  price                   {total['price']:,.2f}"
 
 
 def _mb(megabytes: float) -> str:

@@ -1,12 +1,16 @@
 """The command ``query``: the rows of a region of a table, as text."""
 
+import logging
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 from evo2_tasks.exports.tsv import format_header, format_rows
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.table.parquet import open_table
 from evo2_tasks.table.query import find_rows
+
+logger = logging.getLogger(__name__)
 
 
 def query(table: Path, region: str) -> Iterator[str]:
@@ -26,5 +30,7 @@ def query(table: Path, region: str) -> Iterator[str]:
     first = next(batches, None)
     with open_table(table) as file:
         yield format_header(file.schema_arrow)
+    if first is None:
+        logger.info("%s: no rows in %s", shown_path(table), shown(region))
     for rows in chain([] if first is None else [first], batches):
         yield from format_rows(rows)

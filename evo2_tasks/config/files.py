@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evo2_tasks.config.resolve import find_checkpoint
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig
-from evo2_tasks.hub import explain_hub_name, parse_hub_name
+from evo2_tasks.hub import explain_checkpoint, parse_hub_name
 
 MOST_BYTES = 50_000_000
 """A plain FASTA without an index is searched for its contigs up to this size."""
@@ -94,7 +94,7 @@ def _missing_file(key: str, path: Path) -> Iterator[tuple[str, str]]:
 def _missing_checkpoint(key: str, path: Path) -> Iterator[tuple[str, str]]:
     try:
         if not path.is_dir():
-            hint = explain_hub_name(path)
+            hint = explain_checkpoint(path)
             for where, what in _missing_file(key, path):
                 yield where, f"{what}. {hint}" if hint else what
         elif not (path / "config.json").is_file():

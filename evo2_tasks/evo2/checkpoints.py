@@ -400,6 +400,16 @@ def choose_config(
     return Evo2Config.from_preset(_fitting_release(file))
 
 
+def find_published_config(path: Path) -> Path | None:
+    """The ``.yml`` next to a published file, as `export_published` writes it.
+
+    None if there is no such file, or if the published file has the name of a release.
+    """
+    name = path.name.split(".pt")[0]
+    config = path.with_name(f"{name}.yml")
+    return config if name not in PRESETS and config.is_file() else None
+
+
 def _fitting_release(file: PublishedFile) -> str:
     """The only release that matches the name and shapes of a file.
 

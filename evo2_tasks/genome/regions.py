@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.contigs import bare_name
 from evo2_tasks.io.words import shown, shown_path
 
 TELOMERE: Final = -1
@@ -155,4 +156,6 @@ def _describe_contigs(text: str, contigs: Collection[str]) -> str:
     near = get_close_matches(name, contigs, n=3) or sorted(contigs)[:8]
     listed = ", ".join(f"'{shown(contig)}'" for contig in near)
     more = ", ..." if len(contigs) > len(near) else ""
-    return f"there is no contig '{shown(name)}'; there are {listed}{more}."
+    same = next((contig for contig in contigs if bare_name(contig) == bare_name(name)), None)
+    hint = "" if same is None else f" Did you mean '{shown(same)}'?"
+    return f"there is no contig '{shown(name)}'; there are {listed}{more}.{hint}"

@@ -20,7 +20,7 @@ from evo2_tasks.evo2.checkpoints import (
     weights_digest,
 )
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
-from evo2_tasks.hub import parse_hub_name
+from evo2_tasks.hub import explain_checkpoint, parse_hub_name
 from evo2_tasks.runtime.devices import (
     describe_devices,
     device_class,
@@ -83,7 +83,8 @@ def open_model(settings: ModelSettings, cache: Path | None) -> LoadedModel:
                 allow_without_fp8=settings.allow_without_fp8,
             )
     except ValueError as error:
-        raise InputError(f"{settings.where}: {error}") from error
+        hint = None if settings.checkpoint.exists() else explain_checkpoint(settings.written)
+        raise InputError(f"{settings.where}: {error}" + (f" {hint}." if hint else "")) from error
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"{settings.where}: the weights do not fit into the memory of "

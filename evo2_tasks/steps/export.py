@@ -1,10 +1,15 @@
 """The step ``export``: the table in another format."""
 
+import gzip
+import shutil
+import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.layout import export_file
+from evo2_tasks.io.words import first_line
+from evo2_tasks.layout import EXPORTS, export_file
 
 
 def export(table: Path, *, to: str, variants: Path | None = None, out: Path | None = None) -> None:
@@ -15,12 +20,19 @@ def export(table: Path, *, to: str, variants: Path | None = None, out: Path | No
         to: The format, a name in ``EXPORTS`` of :mod:`evo2_tasks.layout`.
         variants: For ``vcf``, the scored file, if it has moved. Default: the file that ``run.json``
             next to the table names.
-        out: The file to write. Default: next to the table.
+        out: The file to write; ``-`` is standard output, which gets the text uncompressed.
+            Default: next to the table.
 
     Raises:
         InputError: A file cannot be read or written, the table does not belong to the variants, or
             ``variants`` is given for another format than ``vcf``.
     """
+    if out == Path("-"):
+        with tempfile.TemporaryDirectory(prefix="evo2-tasks-") as folder:
+            file = Path(folder) / EXPORTS[to]
+            export(table, to=to, variants=variants, out=file)
+            _print_text(file)
+        return
     out = export_file(table, to) if out is None else out
     write = import_module(f"evo2_tasks.exports.{to}").write
     if variants is None:
@@ -29,3 +41,20 @@ def export(table: Path, *, to: str, variants: Path | None = None, out: Path | No
         write(table, out, variants=variants)
     else:
         raise InputError(f"--variants is for the format vcf; leave it out for {to}.")
+
+
+def _print_text(file: Path) -> None:
+    """Write a file to standard output, uncompressed.
+
+    Raises:
+        InputError: Standard output cannot be written, for example to a full disk.
+        BrokenPipeError: The program that reads standard output has ended.
+    """
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as text:
+        try:
+            shutil.copyfileobj(text, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise InputError(f"standard output: cannot be written: {first_line(error)}") from error

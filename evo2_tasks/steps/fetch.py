@@ -31,6 +31,7 @@ from evo2_tasks.hub import (
     REPOSITORY,
     HubFile,
     HubName,
+    explain_checkpoint,
     find_release,
     known_files,
     parse_hub_name,
@@ -80,7 +81,8 @@ def look_up(text: str) -> str:
     """What to write for a name whose revision is a branch, a tag or missing."""
     found = re.fullmatch(rf"({REPOSITORY})(?:@(.+))?", text)
     if found is None:
-        return f"{text}: is no model on a hub. Expected owner/name@ and the 40 digits of a commit."
+        hint = explain_checkpoint(text) or "Expected owner/name@ and the 40 digits of a commit"
+        return f"{text}: is not the name of a model on a hub. {hint}."
     name = HubName(found[1], found[2] or "main")
     commits = f"{constants.ENDPOINT}/{name.repository}/commits/{name.revision}"
     with explained(name, f"Look for the commit at {commits}."):

@@ -17,6 +17,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import reading, replace_atomically, writing
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import first_line, shown_path
+from evo2_tasks.layout import TABLE
 
 BUFFER_ROWS: Final = 10_000
 """Rows that a :class:`RowBuffer` collects before it writes them."""
@@ -265,6 +266,10 @@ def open_table(source: Path, columns: Sequence[str] = ()) -> Iterator[pq.Parquet
     Raises:
         InputError: The file is missing, broken or lacks a column.
     """
+    if source.is_dir():
+        tables = sorted(path for start in ("", "*/", "*/*/") for path in source.glob(start + TABLE))
+        hint = f", for example {shown_path(tables[0])}" if tables else ""
+        raise InputError(f"{shown_path(source)}: is a folder. Name a table{hint}.")
     with reading_table(source):
         # With pre_buffer, the whole file would stay in memory.
         file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)

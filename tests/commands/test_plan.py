@@ -133,3 +133,38 @@ def test_the_command_prints_a_bill(tmp_path: Path) -> None:
     assert "batch_tokens" in text.stdout
     machine = CliRunner().invoke(main, ["plan", "--config", str(config), "--json"])
     assert len(json.loads(machine.stdout)["plan"]) == 2
+
+
+def test_the_total_adds_up_the_scorings(tmp_path: Path) -> None:
+    config = write_run(tmp_path).load()
+    bills = plan(config, price=2.0)
+    total = plan_command.add_up(bills)
+    for key in ("windows", "tokens", "flops", "price"):
+        assert total[key] == pytest.approx(bills[0][key] + bills[1][key])
+    assert total["alleles"] == sum(bill["by_status"]["to_score"] for bill in bills)
+    assert total["gpu_hours"] == 0
+    assert total["cpu_hours"] == pytest.approx(bills[0]["hours"] + bills[1]["hours"])
+    *_, title, alleles, windows, tokens, _, time, price = plan_command.describe_estimates(bills)
+    assert title == "total of 2 scorings"
+    assert alleles.split()[-1] == f"{total['alleles']:,}"
+    assert windows.split()[-1] == f"{total['windows']:,}"
+    assert tokens.split()[-1] == f"{total['tokens']:,}"
+    assert time.endswith("of one CPU")
+    assert price.split()[-1] == f"{total['price']:,.2f}"
+
+
+def test_the_total_keeps_gpus_and_cpus_apart_and_one_scoring_has_none(tmp_path: Path) -> None:
+    bills = plan(write_run(tmp_path).load())
+    total = plan_command.add_up([bills[0] | {"gpus": 1}, bills[1]])
+    assert (total["gpu_hours"], total["cpu_hours"]) == (bills[0]["hours"], bills[1]["hours"])
+    assert "price" not in total
+    unknown = [
+        bills[0],
+        {key: bills[1][key] for key in bills[1] if key != "hours"} | {"rate": None},
+    ]
+    assert "cpu_hours" not in plan_command.add_up(unknown)
+    assert any(
+        "unknown: no rate is known for some" in line
+        for line in plan_command.describe_estimates(unknown)
+    )
+    assert not any("total" in line for line in plan_command.describe_estimates(bills[:1]))

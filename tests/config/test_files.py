@@ -89,3 +89,37 @@ def test_contigs_of_a_compressed_fasta_without_an_index_are_left_to_split(
     (tmp_path / "g.fa").write_bytes(b"\x1f\x8b")
     config["references"]["g"]["circular_contigs"] = ["chrM"]
     load_config(config)
+
+
+@pytest.mark.parametrize(
+    ("written", "way_out"),
+    [
+        ("evo2_7b", "write `arcinstitute/evo2_7b@bda0089f92582d5baabf0f22d9fc85f3588f6b58`"),
+        ("Evo2-7B", "write `arcinstitute/evo2_7b@bda0089f92582d5baabf0f22d9fc85f3588f6b58`"),
+        ("weights/evo2_40b.pt", "write `arcinstitute/evo2_40b@"),
+        ("evo2_40b.pt.part0", "write `arcinstitute/evo2_40b@"),
+        ("arcinstitute/evo2_7b", "write `arcinstitute/evo2_7b@"),
+        ("arcinstitute/evo2_7b@main", "write `arcinstitute/evo2_7b@"),
+        ("evo2_7b_microviridae", "`evo2-tasks fetch evo-design/evo-2-7b-8k-microviridae` prints"),
+        ("lab/tuned", "`evo2-tasks fetch lab/tuned` prints the commit"),
+        ("evo2_mini", "Write `evo2-mini` for the model that comes with the package"),
+        ("evo2", "or one of the known models: evo2-mini, evo2_1b_base, evo2_7b, "),
+    ],
+)
+def test_the_name_of_a_model_without_its_file_leads_to_the_model(
+    config: dict[str, Any], written: str, way_out: str
+) -> None:
+    config["models"]["m"]["checkpoint"] = written
+    said = problem(config)
+    assert said.startswith(f"config: models.m.checkpoint: {written} does not exist")
+    assert way_out in said
+
+
+@pytest.mark.parametrize("written", ["weights/tuned.pt", "tuned.pt", "/data/models/mine"])
+def test_a_path_that_names_no_model_gets_no_advice_about_hubs(
+    config: dict[str, Any], written: str
+) -> None:
+    config["models"]["m"]["checkpoint"] = written
+    said = problem(config)
+    assert "does not exist" in said
+    assert "hub" not in said

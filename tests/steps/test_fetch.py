@@ -23,7 +23,7 @@ from evo2_tasks.config.schema import ModelConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.checkpoints import load_model, weights_digest
 from evo2_tasks.evo2.folders import WEIGHTS
-from evo2_tasks.hub import HubFile, HubName, explain_hub_name, parse_hub_name, published_releases
+from evo2_tasks.hub import HubFile, HubName, explain_checkpoint, parse_hub_name, published_releases
 from evo2_tasks.runtime.models import local_checkpoint
 from evo2_tasks.steps import fetch as fetch_task
 from evo2_tasks.steps.fetch import fetch
@@ -371,7 +371,7 @@ def test_a_name_without_a_commit_is_looked_up(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     advice = f"Look for the commit at {served.endpoint}/lab/evo2-tiny/commits/main."
     assert error_of("lab/evo2-tiny").endswith(advice)
-    assert "is no model on a hub" in error_of("model.pt")
+    assert "is not the name of a model on a hub" in error_of("model.pt")
 
 
 def test_names_and_paths_are_told_apart() -> None:
@@ -387,9 +387,9 @@ def test_names_and_paths_are_told_apart() -> None:
         f"lab/evo2-tiny@{COMMIT.upper()}",
     ):
         assert parse_hub_name(path) is None, path
-    assert explain_hub_name("models/evo2.pt/x") is None
+    assert explain_checkpoint("models/evo2.pt/x") is None
     known = published_releases()[0]
-    hint = explain_hub_name(known.repository)
+    hint = explain_checkpoint(known.repository)
     assert hint is not None
     assert f"{known.repository}@{known.revision}" in hint
 

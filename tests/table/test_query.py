@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
+from evo2_tasks.cli import main
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.regions import Region
 from evo2_tasks.table.query import find_row_groups, find_rows
@@ -73,3 +75,61 @@ def test_rows_come_whole(table: Path):
     (batch,) = find_rows(table, "chr1:5")
     assert isinstance(batch, pa.RecordBatch)
     assert batch.to_pylist()[0]["llr"] == make_row(4)["llr"]
+
+
+@pytest.mark.parametrize(
+    ("contigs", "asked", "meant"),
+    [
+        (["MT"], "chrM:1-9", "MT"),
+        (["chr1", "chrM"], "MT", "chrM"),
+        (["1", "2", "17"], "chr17", "17"),
+        (["chr17"], "CHR17:5", "chr17"),
+        ([f"chr{n}" for n in range(1, 23)], "{17}:5-9", "chr17"),
+    ],
+)
+def test_a_contig_in_another_spelling_is_proposed(
+    tmp_path: Path, contigs: list[str], asked: str, meant: str
+) -> None:
+    rows = [make_row(i, contig=name, reference_contig=name) for i, name in enumerate(contigs)]
+    path = write_result(tmp_path / "x.parquet", rows)
+    with pytest.raises(InputError, match=rf"Did you mean '{meant}'\?$"):
+        list(find_rows(path, asked))
+
+
+def test_no_spelling_is_proposed_where_none_fits(tmp_path: Path) -> None:
+    path = write_result(tmp_path / "x.parquet", [make_row(0, contig="MT", reference_contig="MT")])
+    with pytest.raises(InputError, match=r"there are 'MT'\.$"):
+        list(find_rows(path, "chr17:1-9"))
+
+
+def test_a_region_without_rows_is_said_on_standard_error(table: Path) -> None:
+    done = CliRunner().invoke(main, ["query", str(table), "3:501-900"])
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == f"INFO: {table}: no rows in 3:501-900\n"
+    assert "no rows" not in CliRunner().invoke(main, ["query", str(table), "3:11-13"]).stderr
+
+
+@pytest.mark.parametrize("command", [["query", "1"], ["show"], ["export", "--to", "tsv"]])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_folder_in_place_of_a_table_names_the_table(
+    tmp_path: Path, command: list[str], depth: int
+) -> None:
+    results = tmp_path / "results"
+    scoring = results / "v" / "s"
+    scoring.mkdir(parents=True)
+    write_result(scoring / "scores.parquet", [make_row(0)])
+    folder = (scoring, scoring.parent, results)[depth]
+    name, *rest = command
+    after = rest if name == "query" else []
+    before = [] if name == "query" else rest
+    done = CliRunner().invoke(main, [name, *before, str(folder), *after])
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"ERROR: {folder}: is a folder. Name a table, for example {scoring / 'scores.parquet'}.\n"
+    )
+
+
+def test_a_folder_without_a_table_is_one_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["show", str(tmp_path)])
+    assert (done.exit_code, done.stderr) == (2, f"ERROR: {tmp_path}: is a folder. Name a table.\n")
