@@ -66,7 +66,7 @@ ROOMS = {
     "genome": room(
         "alleles assembly bcf bed carry columns contigs fasta foreign_formats formats"
         " interval_lists known_assemblies letters records reference regions saturation"
-        " variant_lists variant_tables variants vcf window_pairs windows",
+        " table_cells variant_lists variant_tables variants vcf window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,

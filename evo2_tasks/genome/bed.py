@@ -121,7 +121,7 @@ def is_header(line: bytes) -> bool:
 
 
 def _data_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, _begins_line), start=1):
         kept = drop_mark(line) if number == 1 else line
         if is_data(kept):
             yield number, kept
@@ -131,6 +131,11 @@ def is_data(line: bytes) -> bool:
     """Whether a line is data: not blank, not a comment, and not a genome browser's heading."""
     words = line.split(maxsplit=1)
     return bool(words) and not line.startswith(b"#") and words[0] not in _HEADINGS
+
+
+def _begins_line(text: bytes) -> bool:
+    r"""Whether a text after a lone ``\r`` begins a line, and does not continue a name."""
+    return text.startswith(b"#") or looks_like_feature(text)
 
 
 def looks_like_feature(line: bytes) -> bool:

@@ -74,6 +74,15 @@ class TableColumns:
     filters: int | None
     carried: tuple[int, ...]
 
+    def after_row_names(self) -> TableColumns:
+        """The same columns where the rows have one more column before them."""
+        return TableColumns(
+            self.num_columns + 1,
+            tuple(column + 1 for column in self.keys),
+            None if self.filters is None else self.filters + 1,
+            tuple(column + 1 for column in self.carried),
+        )
+
 
 def has_keys(names: Sequence[str], columns: Mapping[str, str]) -> bool:
     """Whether a header names all columns that a table of variants needs.

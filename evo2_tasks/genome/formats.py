@@ -29,13 +29,14 @@ from evo2_tasks.genome.foreign_formats import (
     explain_table,
 )
 from evo2_tasks.genome.interval_lists import HEADER_LINES, looks_like_region, parse_interval
+from evo2_tasks.genome.table_cells import split_header
 from evo2_tasks.genome.variant_lists import (
     ListLayout,
     find_layout,
     looks_like_variant,
     strip_comment,
 )
-from evo2_tasks.genome.variant_tables import is_table_header, split_header
+from evo2_tasks.genome.variant_tables import is_table_header
 from evo2_tasks.io.lines import decode, drop_mark, read_lines, read_start
 from evo2_tasks.io.vcf_text import BCF_MAGIC, COLUMNS, NUM_KEYS, looks_like_data
 from evo2_tasks.io.words import shown, shown_path

@@ -6,7 +6,6 @@ allele or the next column is decided over the whole list.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import logging
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome import table_cells
 from evo2_tasks.genome.foreign_formats import explain_entry
 from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record
 from evo2_tasks.genome.variant_tables import NULL_TEXTS
@@ -208,12 +208,8 @@ def split_cells(text: str, delimiter: str) -> list[str] | None:
         return [text[1:-1] if is_quoted else text]
     if delimiter == " ":
         return text.split()
-    if '"' not in text:
-        return text.split(delimiter)
-    try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True))
-    except csv.Error:
-        return None
+    cells = table_cells.split_cells(text, delimiter)
+    return None if isinstance(cells, str) else cells
 
 
 def looks_like_variant(text: str) -> bool:

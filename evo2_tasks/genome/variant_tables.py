@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,16 +12,31 @@ import pyarrow.parquet as pq
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.carry import parse_number
-from evo2_tasks.genome.columns import KEY_NAMES, NO_COLUMNS, find_columns, has_keys
+from evo2_tasks.genome.columns import (
+    KEY_NAMES,
+    NO_COLUMNS,
+    TableColumns,
+    find_columns,
+    has_keys,
+)
 from evo2_tasks.genome.records import CarryField, FieldType, InvalidRecord, Record
+from evo2_tasks.genome.table_cells import (
+    begins_row,
+    find_delimiter,
+    is_allele,
+    join_lines,
+    parse_pos,
+    split_cells,
+    split_header,
+)
 from evo2_tasks.io.files import open_file
 from evo2_tasks.io.lines import decode, drop_mark, read_lines
-from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown, shown_path
 
 NULL_TEXTS = frozenset({"", ".", "NA"})
 
 _BATCH_ROWS = 16_384
+_NUM_ROWS_COMPARED = 100
 _TYPE_ORDER: tuple[FieldType, ...] = ("int", "float", "bool", "string")
 _BOOLS = {"true": True, "false": False}
 
@@ -29,9 +44,10 @@ _BOOLS = {"true": True, "false": False}
 class TextTableReader:
     """Reads the rows of a TSV or CSV file.
 
-    Each line is one row: a quoted field of a CSV may contain commas and quotes, but no line break.
-    Fields of a TSV are not unquoted. The type of a carried column is the first of integer, number,
-    true/false and text that fits all its values. An empty field, ``.`` and ``NA`` are null.
+    A quoted cell may hold delimiters, quotes and line breaks. Blanks around a cell are not part of
+    it. A column of row names without a name in the header (R writes it) is skipped. The type of a
+    carried column is the first of integer, number, true/false and text that fits all its values.
+    An empty cell, ``.`` and ``NA`` are null.
 
     Args:
         path: The file.
@@ -47,11 +63,14 @@ class TextTableReader:
     ) -> None:
         self.path = path
         self._named = columns
-        number, header = next(_table_lines(path, columns))
-        self._delimiter = find_delimiter(header)
-        names = split_header(header)
+        lines = _table_lines(path, columns)
+        first = next(lines)
+        self._delimiter = find_delimiter(first[1])
+        number, header = next(join_lines(chain([first], lines), self._delimiter))
         where = f"{shown_path(path)}: line {number}"
-        self._columns = find_columns(names, carry, columns, where)
+        self._columns = find_columns(split_header(header), carry, columns, where)
+        if self._has_row_names():
+            self._columns = self._columns.after_row_names()
         self.has_filters = self._columns.filters is not None
         types = self._find_types()
         self.carry_fields = tuple(map(CarryField, carry, types))
@@ -59,50 +78,53 @@ class TextTableReader:
     def records(self) -> Iterator[Record | InvalidRecord]:
         """All rows in the order of the file."""
         columns = self._columns
-        for number, line in self._rows():
-            cells = self._split(line)
-            if cells is None:
-                yield InvalidRecord("a quoted field has no closing quote", number)
+        for number, cells in self._rows(columns.num_columns):
+            if isinstance(cells, str):
+                yield InvalidRecord(cells, number)
                 continue
-            if any(cells[columns.num_columns :]):
+            if any(map(str.strip, cells[columns.num_columns :])):
                 reason = f"{len(cells)} columns, but the header has {columns.num_columns}"
                 yield InvalidRecord(reason, number)
                 continue
             cells += [""] * (columns.num_columns - len(cells))
             carried = tuple(
-                _parse(cells[column], field.type)
+                _parse(cells[column].strip(), field.type)
                 for column, field in zip(columns.carried, self.carry_fields, strict=True)
             )
-            filters = None if columns.filters is None else cells[columns.filters]
-            keys = [cells[column] for column in columns.keys]
+            filters = None if columns.filters is None else cells[columns.filters].strip()
+            keys = [cells[column].strip() for column in columns.keys]
             yield _make_record(keys, filters, carried, number)
 
     def log_problems(self) -> None:
         """Do nothing: the types were found from the values, so all values fit."""
 
-    def _rows(self) -> Iterator[tuple[int, bytes]]:
-        rows = _table_lines(self.path, self._named)
-        next(rows)
-        return rows
+    def _rows(self, num_columns: int) -> Iterator[tuple[int, list[str] | str]]:
+        """The rows: the number of the first line, and the cells or why they cannot be read."""
+        lines = join_lines(_table_lines(self.path, self._named), self._delimiter, num_columns)
+        next(lines)
+        for number, line in lines:
+            yield number, split_cells(decode(line), self._delimiter, num_columns)
 
-    def _split(self, line: bytes) -> list[str] | None:
-        """The fields of a line; null if the quotes of a field are not closed properly."""
-        text = decode(line)
-        if self._delimiter == "\t" or '"' not in text:
-            return text.split(self._delimiter)
-        try:
-            return next(csv.reader([text], strict=True))
-        except csv.Error:
-            return None
+    def _has_row_names(self) -> bool:
+        """Whether the rows have one column before those that the header names, as R writes it."""
+        plain, shifted = (
+            sum(
+                len(cells) >= columns.num_columns and _are_keys(cells, columns)
+                for _, cells in islice(self._rows(columns.num_columns), _NUM_ROWS_COMPARED)
+            )
+            for columns in (self._columns, self._columns.after_row_names())
+        )
+        return shifted > plain
 
     def _find_types(self) -> list[FieldType]:
         """The type of each carried column: the first that fits all its values."""
         fitting = [list(_TYPE_ORDER) for _ in self._columns.carried]
         has_values = [False] * len(fitting)
-        for _, line in self._rows() if fitting else ():
-            cells = self._split(line) or []
+        for _, cells in self._rows(self._columns.num_columns) if fitting else ():
+            if isinstance(cells, str):
+                continue
             for index, column in enumerate(self._columns.carried):
-                text = cells[column] if column < len(cells) else ""
+                text = cells[column].strip() if column < len(cells) else ""
                 if text not in NULL_TEXTS:
                     has_values[index] = True
                     fitting[index] = [kind for kind in fitting[index] if _fits(text, kind)]
@@ -158,30 +180,27 @@ class ParquetReader:
         """Do nothing: the file states the types of its values."""
 
 
-def find_delimiter(header: bytes) -> str:
-    """The delimiter of a table: the tab, or the comma if the header has no tab."""
-    return "\t" if b"\t" in header else ","
-
-
-def split_header(header: bytes) -> list[str]:
-    """The names of the columns, the first without its ``#``."""
-    names = [name.strip().strip('"') for name in decode(header).split(find_delimiter(header))]
-    return [names[0].lstrip("# "), *names[1:]]
-
-
 def is_table_header(line: bytes, columns: Mapping[str, str] = NO_COLUMNS) -> bool:
     """Whether a line names all columns that a table of variants needs."""
     return has_keys(split_header(line), columns)
 
 
 def _table_lines(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, bytes]]:
-    """The header and the rows with their line numbers; blank lines and lines above are skipped."""
+    """The header and all lines after it, with their numbers; lines above it are skipped."""
     in_table = False
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, begins_row), start=1):
         kept = drop_mark(line) if number == 1 else line
         in_table = in_table or is_table_header(kept, columns)
-        if in_table and kept.strip(b" \t"):
+        if in_table:
             yield number, kept
+
+
+def _are_keys(cells: list[str] | str, columns: TableColumns) -> bool:
+    """Whether cells have a position and a REF in these columns."""
+    if isinstance(cells, str) or len(cells) <= max(columns.keys):
+        return False
+    _, pos, ref, _ = (cells[column].strip() for column in columns.keys)
+    return isinstance(parse_pos(pos), int) and is_allele(ref)
 
 
 def _make_record(
@@ -194,9 +213,9 @@ def _make_record(
         if not key:
             return InvalidRecord(f"column {name} is empty", number)
     contig, pos_text, ref, alt = keys
-    pos = parse_position(pos_text.encode())
-    if pos is None:
-        return InvalidRecord(f"pos '{shown(pos_text)}' is not a 64-bit integer", number)
+    pos = parse_pos(pos_text)
+    if isinstance(pos, str):
+        return InvalidRecord(pos, number)
     alts = alt.split(",")
     if "" in alts:
         return InvalidRecord("an entry of alt is empty", number)

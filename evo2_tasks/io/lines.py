@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +18,9 @@ CHUNK_BYTES = 1 << 20
 # Cohorts of 10^6 samples stay far below this limit. It keeps a file without line ends from filling
 # the memory.
 MAX_LINE_BYTES = 1 << 29
+
+# The look-behind makes a search linear, also in a long run of "\r" without a "\n".
+_RETURNS = re.compile(rb"(?<!\r)\r+\n")
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
@@ -47,38 +52,89 @@ def read_start(path: Path, size: int = 1 << 16) -> bytes:
     return start[:size]
 
 
-def read_lines(path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes]:
-    r"""The lines of a file without their ends (``\n`` or ``\r\n``).
+def read_lines(
+    path: Path,
+    begins_line: Callable[[bytes], bool] | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Iterator[bytes]:
+    r"""The lines of a file without their ends: ``\n``, ``\r\n``, ``\r\r\n`` or a lone ``\r``.
+
+    In a file with ``\n``, a lone ``\r`` can also be part of a value. What comes after it decides.
+
+    Args:
+        path: The file.
+        begins_line: Whether a text after a lone ``\r`` begins a line. If such a text is on a line
+            that ``\n`` ends, each ``\r`` of that line is a line end; else each is part of the line.
+            Default: each ``\r`` is a line end.
+        max_line_bytes: Maximum length of a line.
 
     Raises:
         InputError: The compressed data are truncated or damaged, or a line has more than
             ``max_line_bytes`` bytes.
     """
-    pending: list[bytes] = []
-    pending_bytes = 0
-    num_lines = 0
+    unfinished: list[bytes] = []  # the pieces of the line whose end has not been read
+    num_bytes = num_lines = 0
+    has_feeds = False
+    is_proven = False  # whether each "\r" of the unfinished line is a line end
     for chunk in read_chunks(path):
-        lines = chunk.split(b"\n")
-        if len(lines) == 1:
-            pending.append(chunk)
-            pending_bytes += len(chunk)
-            if pending_bytes > max_line_bytes:
-                raise InputError(
-                    f"{shown_path(path)}: line {num_lines + 1}: longer than {max_line_bytes:,} "
-                    f"bytes; this is not a text file of variants."
-                )
-            continue
-        pending.append(lines[0])
-        lines[0] = b"".join(pending)
-        pending = [lines.pop()]
-        pending_bytes = len(pending[0])
-        num_lines += len(lines)
-        if lines[0].endswith(b"\r") or b"\r\n" in chunk:
-            lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
+        before, feed, after = chunk.rpartition(b"\n")
+        if feed:
+            text = b"".join([*unfinished, before, feed])
+            if b"\r" in text:
+                text = text.replace(b"\r\n", b"\n")
+            lines = text.split(b"\n")[:-1]
+            if b"\r" in text:
+                first = _split_line(lines[0], None if is_proven else begins_line)
+                others = [_split_line(line, begins_line) for line in lines[1:]]
+                lines = list(chain(first, *others))
+            unfinished, num_bytes = [after], len(after)
+            has_feeds, is_proven = True, False
+        else:
+            unfinished.append(chunk)
+            num_bytes += len(chunk)
+            is_proven = is_proven or _has_line(chunk, begins_line)
+            lines = []
+            if is_proven and b"\r" in chunk.strip(b"\r"):
+                text = b"".join(unfinished)
+                kept = text.rstrip(b"\r")  # what follows these "\r" may be "\n"
+                *lines, last = kept.split(b"\r")
+                unfinished = [last + text[len(kept) :]]
+                num_bytes = len(unfinished[0])
         yield from lines
-    last = b"".join(pending)
-    if last:
-        yield last[:-1] if last.endswith(b"\r") else last
+        num_lines += len(lines)
+        if num_bytes > max_line_bytes:
+            raise InputError(
+                f"{shown_path(path)}: line {num_lines + 1}: longer than {max_line_bytes:,} bytes; "
+                f"this is not a text file of variants."
+            )
+    last = b"".join(unfinished)
+    if last and has_feeds and begins_line is not None and not is_proven:
+        yield from _split_line(last, begins_line)
+    else:
+        yield from split_lines(last)
+
+
+def split_lines(text: bytes) -> list[bytes]:
+    r"""The lines of a text without their ends; each ``\r`` is a line end, or part of ``\r\n``."""
+    if b"\r" in text:
+        text = _RETURNS.sub(b"\n", text.replace(b"\r\n", b"\n")).replace(b"\r", b"\n")
+    lines = text.split(b"\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def _split_line(line: bytes, begins_line: Callable[[bytes], bool] | None) -> list[bytes]:
+    r"""The lines within a line that ``\n`` ends."""
+    kept = line.rstrip(b"\r")
+    if b"\r" not in kept:
+        return [kept]
+    return kept.split(b"\r") if _has_line(kept, begins_line) else [kept]
+
+
+def _has_line(text: bytes, begins_line: Callable[[bytes], bool] | None) -> bool:
+    r"""Whether a text has a ``\r`` that is a line end."""
+    if b"\r" not in text:
+        return False
+    return begins_line is None or any(map(begins_line, text.split(b"\r")[1:]))
 
 
 def drop_mark(line: bytes) -> bytes:

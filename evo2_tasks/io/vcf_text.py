@@ -93,7 +93,7 @@ def read_vcf(path: Path, *, samples: bool = True) -> tuple[VcfHeader, Iterator[t
         InputError: The file cannot be read. Reading the data lines raises it too.
     """
     is_bcf = read_start(path, len(BCF_MAGIC)) == BCF_MAGIC
-    lines = _read_bcf(path, samples=samples) if is_bcf else read_lines(path)
+    lines = _read_bcf(path, samples=samples) if is_bcf else read_lines(path, begins_line)
     return split_header(lines)
 
 
@@ -171,15 +171,28 @@ def parse_position(text: bytes) -> int | None:
     return value if -(2**63) <= value < 2**63 else None
 
 
+def begins_line(text: bytes) -> bool:
+    r"""Whether a text after a lone ``\r`` begins a line, and does not continue a value."""
+    if text.startswith(b"##") or text[: len(COLUMNS[0])].upper() == COLUMNS[0]:
+        return True
+    cells = text.split(b"\t", NUM_KEYS)
+    return len(cells) >= NUM_KEYS and (
+        parse_position(cells[1]) is not None or _are_alleles(cells[3], cells[4])
+    )
+
+
 def looks_like_data(line: bytes) -> bool:
     """Whether the first five columns of a line are those of VCF, for a file without a header."""
     cells = line.split(b"\t", NUM_KEYS)
     return (
         len(cells) >= NUM_KEYS
         and parse_position(cells[1]) is not None
-        and _BASES.fullmatch(cells[3]) is not None
-        and _ALLELES.fullmatch(cells[4]) is not None
+        and _are_alleles(cells[3], cells[4])
     )
+
+
+def _are_alleles(ref: bytes, alt: bytes) -> bool:
+    return _BASES.fullmatch(ref) is not None and _ALLELES.fullmatch(alt) is not None
 
 
 def _unquote(value: str) -> str:

@@ -235,8 +235,8 @@ def test_every_line_is_a_row(
     good = b"chr1-5-A-G"
     text = b"\n".join([good] * (len(lines) + 1) + lines)
     rows = read(tmp_path_factory.mktemp("list"), text, reference)
-    stripped = [line.removesuffix(b"\r").strip(b" \t") for line in lines]
-    num_data = sum(1 for line in stripped if line and not line.startswith(b"#"))
+    pieces = [piece.strip(b" \t") for line in lines for piece in line.split(b"\r")]
+    num_data = sum(1 for piece in pieces if piece and not piece.startswith(b"#"))
     assert len({row.record for row in rows}) == len(lines) + 1 + num_data
     for row in rows:
         assert row.pos is None or -(2**63) <= row.pos < 2**63

@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import re
+import tracemalloc
 from pathlib import Path
 
 import pysam
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.bgzip import find_compression
-from evo2_tasks.io.lines import CHUNK_BYTES, read_chunks, read_lines, read_start
+from evo2_tasks.io.lines import CHUNK_BYTES, read_chunks, read_lines, read_start, split_lines
 
 
 def compress_bgzip(path: Path, data: bytes) -> Path:
@@ -21,16 +23,43 @@ def compress_bgzip(path: Path, data: bytes) -> Path:
 
 
 def expected_lines(data: bytes) -> list[bytes]:
+    lines = re.sub(rb"\r+\n|\r", b"\n", data).split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def expected_with_values(data: bytes, mark: bytes) -> list[bytes]:
+    """The lines of data with a line feed, in which only a text with the mark begins a line."""
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    return [line[:-1] if line.endswith(b"\r") else line for line in lines]
+    expected = []
+    for line in lines:
+        pieces = re.sub(rb"\r+$", b"", line).split(b"\r")
+        is_split = any(piece.startswith(mark) for piece in pieces[1:])
+        expected += pieces if is_split else [b"\r".join(pieces)]
+    return expected
 
 
 @pytest.mark.parametrize("compression", ["plain", "gzip", "bgzip"])
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\n", b"a", b"a\nb", b"a\r\nb\r\n", b"\n\na\n\n", b"x" * 200_000 + b"\ny\n", b"a\rb\n"],
+    [
+        b"",
+        b"\n",
+        b"a",
+        b"a\nb",
+        b"a\r\nb\r\n",
+        b"\n\na\n\n",
+        b"x" * 200_000 + b"\ny\n",
+        b"a\rb\n",
+        b"a\rb\r",
+        b"\r\ra",
+        b"a\r\r\nb\r\r\n",
+        b"a\n\rb",
+        b"a\r\r",
+    ],
 )
 def test_lines_are_those_of_the_text(tmp_path: Path, compression: str, data: bytes) -> None:
     path = tmp_path / "file"
@@ -39,14 +68,16 @@ def test_lines_are_those_of_the_text(tmp_path: Path, compression: str, data: byt
     else:
         path.write_bytes(gzip.compress(data) if compression == "gzip" else data)
     assert find_compression(path) == compression
-    assert list(read_lines(path)) == expected_lines(data)
+    assert list(read_lines(path)) == split_lines(data) == expected_lines(data)
     assert read_start(path, 5) == data[:5]
 
 
-@given(
-    pieces=st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"longer text"]), max_size=30),
-    num_padding=st.integers(0, 3),
+PIECES = st.lists(
+    st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\r\r\n", b"#", b"longer text"]), max_size=30
 )
+
+
+@given(pieces=PIECES, num_padding=st.integers(0, 3))
 @settings(deadline=None)
 def test_line_ends_at_the_ends_of_chunks(tmp_path_factory, pieces, num_padding) -> None:
     """The first chunk ends within the pieces, wherever they have a line end."""
@@ -54,7 +85,39 @@ def test_line_ends_at_the_ends_of_chunks(tmp_path_factory, pieces, num_padding) 
     data = b"x" * (CHUNK_BYTES - num_padding) + tail
     path = tmp_path_factory.mktemp("lines") / "file"
     path.write_bytes(data)
-    assert list(read_lines(path)) == expected_lines(data)
+    assert list(read_lines(path)) == split_lines(data) == expected_lines(data)
+
+
+@given(pieces=PIECES, num_padding=st.integers(0, 3))
+@settings(deadline=None)
+def test_a_return_is_a_line_end_where_a_line_follows(tmp_path_factory, pieces, num_padding) -> None:
+    data = b"x\n" + b"x" * (CHUNK_BYTES - num_padding - 2) + b"".join(pieces)
+    path = tmp_path_factory.mktemp("lines") / "file"
+    path.write_bytes(data)
+    lines = list(read_lines(path, lambda text: text.startswith(b"#")))
+    assert lines == expected_with_values(data, b"#")
+
+
+def test_many_lines_without_a_line_feed_come_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"header\n" + b"#0123456789\r" * (1 << 20))
+    tracemalloc.start()
+    lines = read_lines(path, lambda text: text.startswith(b"#"))
+    assert next(lines) == b"header"
+    assert sum(line == b"#0123456789" for line in lines) == 1 << 20
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * CHUNK_BYTES
+
+
+def test_many_returns_are_many_blank_lines(tmp_path: Path) -> None:
+    path = tmp_path / "file.gz"
+    num_returns = 5 * CHUNK_BYTES + 3
+    path.write_bytes(gzip.compress(b"a" + b"\r" * num_returns + b"b"))
+    lines = list(read_lines(path))
+    assert (lines[0], lines[-1]) == (b"a", b"b")
+    assert len(lines) == num_returns + 1
+    assert not any(lines[1:-1])
 
 
 def test_members_of_gzip_follow_one_another(tmp_path: Path) -> None:
