@@ -104,7 +104,7 @@ def find_layout(lines: Iterable[bytes]) -> BedLayout:
         if len(cells) >= _THICK.stop:
             thicks[_is_thick(start, end, cells)] += 1
         if len(cells) >= _BLOCKS.stop:
-            blocks[_is_blocked(start, end, cells)] += 1
+            blocks[_is_blocked(cells)] += 1
     has_thick = thicks[1] >= thicks[0]
     return BedLayout(
         has_header=has_header,
@@ -199,12 +199,15 @@ def _is_thick(start: int, end: int, cells: Sequence[bytes]) -> bool:
     return start <= first <= last <= end or first == last == 0
 
 
-def _is_blocked(start: int, end: int, cells: Sequence[bytes]) -> bool:
-    try:
-        _parse_blocks(start, end, cells[_BLOCKS])
-    except ValueError:
-        return False
-    return True
+def _is_blocked(cells: Sequence[bytes]) -> bool:
+    """Whether a line has a number and two lists of so many numbers where BED has the blocks."""
+    count, *lists = cells[_BLOCKS]
+    numbers = [[parse_position(one) for one in _split_list(cell)] for cell in lists]
+    return all(None not in one and len(one) == parse_position(count) for one in numbers)
+
+
+def _split_list(cell: bytes) -> list[bytes]:
+    return cell.removesuffix(b",").split(b",")
 
 
 def _parse_interval(cells: Sequence[bytes], names: str) -> Interval:
@@ -219,8 +222,7 @@ def _parse_blocks(start: int, end: int, cells: Sequence[bytes]) -> tuple[Interva
     """The blocks on the contig. They must be sorted and separate, and reach from start to end."""
     count = parse_position(cells[0])
     sizes, offsets = (
-        [parse_position(text) or 0 for text in cell.removesuffix(b",").split(b",")]
-        for cell in cells[1:]
+        [parse_position(text) or 0 for text in _split_list(cell)] for cell in cells[1:]
     )
     blocks = tuple(
         (start + offset, start + offset + size)

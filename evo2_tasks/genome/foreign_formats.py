@@ -240,7 +240,7 @@ def _has_bin(row: Sequence[bytes], _: set[bytes]) -> bool:
 
 
 def _is_unmarked_interval(row: Sequence[bytes], _: set[bytes]) -> bool:
-    return len(row) in (4, 5) and row[3] in (b"+", b"-") and _positions(row[1:3]) is not None
+    return len(row) == 5 and row[3] in (b"+", b"-") and _positions(row[1:3]) is not None
 
 
 _FORMS: tuple[tuple[Callable[[Sequence[bytes], set[bytes]], bool], str], ...] = (

@@ -32,6 +32,7 @@ from evo2_tasks.genome.interval_lists import HEADER_LINES, looks_like_region, pa
 from evo2_tasks.genome.table_cells import split_header
 from evo2_tasks.genome.variant_lists import (
     ListLayout,
+    add_heading,
     find_layout,
     looks_like_variant,
     strip_comment,
@@ -56,6 +57,10 @@ SAMPLE_LINES = 10
 _EXPECTED = (
     "expected VCF, BCF, Parquet, a table with tabs or commas whose header names the columns "
     "contig, pos, ref and alt, a list of chr-pos-ref-alt, or BED"
+)
+_EXPECTED_REGIONS = (
+    "expected the regions of a BED (contig, start from 0 and end, separated by tabs) or of an "
+    "interval list, because saturate is set"
 )
 _BLANKS = (
     "the columns are separated by ' '; expected {expected}. Write the file again, for example: sed "
@@ -137,7 +142,7 @@ def find_format(
         _refuse_columns(sample, columns)
     found = _find_regions(sample) if has_regions else _find_variants(sample)
     if found is None:
-        raise _explain_unknown(sample)
+        raise _explain_unknown(sample, _EXPECTED_REGIONS if has_regions else _EXPECTED)
     return found
 
 
@@ -222,9 +227,9 @@ def _looks_like_interval(line: bytes) -> bool:
 
 
 def _list_layout(sample: Sample) -> ListLayout:
-    lines = [(number, text) for number, line in sample.data if (text := strip_comment(line))]
+    lines = [(number, strip_comment(line)) for number, line in sample.data]
     try:
-        return find_layout(lines)
+        return find_layout(add_heading(sample.comment, iter(lines)))
     except ValueError as error:
         raise InputError(f"{shown_path(sample.path)}: {error}.") from error
 
@@ -364,7 +369,7 @@ def _require_vcf_columns(sample: Sample) -> None:
             )
 
 
-def _explain_unknown(sample: Sample) -> InputError:
+def _explain_unknown(sample: Sample, expected: str) -> InputError:
     """What a file looks like that is of no format; the message names the first line that is odd."""
     if sample.first is None:
         return InputError(f"{shown_path(sample.path)}: the file has no lines but blank ones.")
@@ -373,7 +378,7 @@ def _explain_unknown(sample: Sample) -> InputError:
     for line in (sample.first, *sample.data[:1]):
         mark = explain_mark(line[1])
         if mark is not None:
-            return sample.error(line, f"this looks like {mark}; {_EXPECTED}")
+            return sample.error(line, f"this looks like {mark}; {expected}")
     entries = explain_entries(sample.lines)
     if entries is not None:
         return sample.error(sample.data[0], f"this looks like {entries}")
@@ -401,7 +406,7 @@ def _explain_unknown(sample: Sample) -> InputError:
     name, looks_right = max(formats.items(), key=lambda one: sum(map(one[1], sample.lines)))
     num_fitting = sum(map(looks_right, sample.lines))
     if not num_fitting:
-        return sample.error(sample.data[0] if sample.data else sample.first, _EXPECTED)
+        return sample.error(sample.data[0] if sample.data else sample.first, expected)
     odd = next(line for line in sample.data if not looks_right(line[1]))
     return sample.error(
         odd,

@@ -92,7 +92,7 @@ class VariantListReader:
         self.path = path
         self._reference = reference
         try:
-            self._layout = find_layout(_data_lines(path))
+            self._layout = find_layout(add_heading(_find_comment(path), _data_lines(path)))
         except ValueError as error:
             raise InputError(f"{shown_path(path)}: {error}") from error
         self._carried = [self._find_column(name) for name in carry]
@@ -199,6 +199,26 @@ def find_layout(lines: Iterable[tuple[int, str]]) -> ListLayout:
         if is_used and 2 * num_first >= num_lines:
             return ListLayout(0, (), delimiter, 0, num_lines, num_first)
     return ListLayout(0, (), "", 0, num_lines, num_whole)
+
+
+def add_heading(
+    comment: tuple[int, bytes] | None, lines: Iterator[tuple[int, str]]
+) -> Iterator[tuple[int, str]]:
+    """The data lines, after the comment above them if it names their columns.
+
+    Args:
+        comment: The last comment above the data, if there is one.
+        lines: The data lines with their numbers.
+    """
+    first = next(lines, None)
+    if first is None:
+        return
+    if comment is not None and not comment[1].startswith(b"##"):
+        text = decode(comment[1]).lstrip("# ")
+        if text.count("\t") == first[1].count("\t") > 0 and _POSITION.search(text) is None:
+            yield comment[0], text
+    yield first
+    yield from lines
 
 
 def split_cells(text: str, delimiter: str) -> list[str] | None:
@@ -308,6 +328,18 @@ def _data_lines(path: Path) -> Iterator[tuple[int, str]]:
         text = strip_comment(drop_mark(line) if number == 1 else line)
         if text and not text.startswith("#"):
             yield number, text
+
+
+def _find_comment(path: Path) -> tuple[int, bytes] | None:
+    """The last comment above the data."""
+    comment = None
+    for number, line in enumerate(read_lines(path), start=1):
+        kept = drop_mark(line) if number == 1 else line
+        if kept.startswith(b"#"):
+            comment = number, kept
+        elif kept.strip(b" \t"):
+            break
+    return comment
 
 
 def _as_carried(text: str) -> str | None:

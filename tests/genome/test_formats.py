@@ -284,9 +284,10 @@ FOREIGN = {
     "PLINK": (b"\x6c\x1b\x01\xff", "this is a genotype file of PLINK"),
     "bigBed": (b"\xeb\xf2\x89\x87rest", "bigBedToBed"),
     "Feather": (b"ARROW1\0\0", "save it as Parquet"),
-    "comments alone": ("# a\n# b\n", "line 1: '# a': expected VCF"),
+    "SAF": (tabbed("GeneID Chr Start End Strand", "g MT 5 9 +"), "line 1: "),
+    "comments alone": ("# a\n# b\n", "line 1: '# a': expected "),
     "blank lines": ("\n \n", "no lines but blank ones"),
-    "pileup": (tabbed("MT 5 C 10 .,.,. IIII"), "expected VCF"),
+    "pileup": (tabbed("MT 5 C 10 .,.,. IIII"), "expected "),
 }  # fmt: skip
 
 
@@ -388,6 +389,15 @@ def test_columns_of_a_list_are_carried_by_the_names_in_its_header(
         open_variants(write(tmp_path, text), carry=["Genes"], reference=reference)
 
 
+def test_the_header_of_a_list_may_be_a_comment(tmp_path: Path, reference: Reference) -> None:
+    text = "# by a tool\n" + tabbed("#gene variant score", "CAT MT-5-C-A 1.10", "TTN MT-6-C-A,G x")
+    source = open_variants(write(tmp_path, text), carry=["score", "gene"], reference=reference)
+    found = [(row.record, row.pos, row.alt, row.carried) for row in source]
+    assert found == [
+        (0, 5, "A", ("1.10", "CAT")), (1, 6, "A", ("x", "TTN")), (1, 6, "G", ("x", "TTN")),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("word", ["variant", "variant_id", "SPDI", '"gnomAD ID"', "hgvs"])
 def test_a_list_with_a_header_of_one_word(tmp_path: Path, reference: Reference, word: str) -> None:
     source = open_variants(write(tmp_path, f"{word}\nMT-5-C-A\n"), reference=reference)
@@ -482,6 +492,7 @@ REGIONS = {
     "long comments": "# by a tool\n" * 9000 + tabbed("MT 100 108", "MT 200 203"),
     "Picard": tabbed("@HD VN:1.6", "@SQ SN:MT LN:400", "MT 101 108 + a", "MT 201 203 - b"),
     "Picard without names": tabbed("@SQ SN:MT LN:400", "MT 101 108", "MT 201 203"),
+    "a strand in the wrong column": tabbed("MT 100 108 +", "MT 200 203 -"),
     "GATK": "MT:101-108\nMT:201-203\n",
     "samtools": "# regions\nMT:101-1,08\nMT:201-203\n",
 }  # fmt: skip
@@ -523,11 +534,42 @@ def test_a_single_base_of_gatk(tmp_path: Path, reference: Reference) -> None:
     assert keys(source) == [("MT", 6, MT[5:7], MT[5])]
 
 
+def test_blocks_that_are_wrong_on_most_lines_are_not_free_columns(
+    tmp_path: Path, reference: Reference
+) -> None:
+    """Such lines are bad: their introns must not become regions without a word."""
+    text = tabbed(
+        "MT 100 110 x 0 + 100 110 0 2 3,3 0,7",
+        "MT 200 210 x 0 + 200 210 0 2 3,3 0,6",
+        "MT 300 310 x 0 + 300 310 0 2 3,3, 1,7,",
+    )
+    source = open_variants(write(tmp_path, text), saturate=["snv"], reference=reference)
+    assert [row.pos for row in source if row.status is None][::3] == [101, 102, 103, 108, 109, 110]
+    assert source.counts.invalid == 2
+
+
+def test_a_strand_that_is_wrong_on_few_lines_is_not_a_free_column(
+    tmp_path: Path, reference: Reference
+) -> None:
+    text = tabbed("MT 1 7 x 0 +", "MT 1 7 x 0 plus", "MT 1 7 x 0 *")
+    source = open_variants(write(tmp_path, text), saturate=["codon"], reference=reference)
+    assert {row.record: row.status for row in source} == {0: None, 1: "invalid_record", 2: None}
+    text = tabbed("MT 1 7 gene exon 5", "MT 1 7 gene exon plus", "MT 1 7 x 0 +")
+    source = open_variants(
+        write(tmp_path, text), saturate=["codon"], carry=["strand"], reference=reference
+    )
+    found = {row.record: (row.status, row.carried) for row in source}
+    assert found == {0: (None, ("5",)), 1: (None, ("plus",)), 2: (None, ("+",))}
+
+
 def test_lengths_that_show_closed_ends(tmp_path: Path, reference: Reference) -> None:
     """A data frame of Bioconductor's GRanges, and MACS' table of peaks, count from 1."""
     text = tabbed("seqnames start end width strand", "MT 100 102 3 *", "MT 200 202 3 *")
     with pytest.raises(InputError, match="positions count from 1, but BED counts from 0"):
         open_variants(write(tmp_path, text), saturate=["snv"], reference=reference)
+    macs = "# by MACS\n" + tabbed("chr start end length abs_summit", "MT 100 102 3 101")
+    with pytest.raises(InputError, match="positions count from 1, but BED counts from 0"):
+        open_variants(write(tmp_path, macs), saturate=["snv"], reference=reference)
     text = text.replace("\t3\t", "\t2\t")
     source = open_variants(write(tmp_path, text), saturate=["snv"], reference=reference)
     assert regions(source) == [("MT", 101, 102), ("MT", 201, 202)]
