@@ -29,7 +29,7 @@ from evo2_tasks.genome.foreign_formats import (
     explain_table,
 )
 from evo2_tasks.genome.interval_lists import HEADER_LINES, looks_like_region, parse_interval
-from evo2_tasks.genome.table_cells import split_header
+from evo2_tasks.genome.table_cells import split_cells
 from evo2_tasks.genome.variant_lists import (
     ListLayout,
     add_heading,
@@ -157,7 +157,8 @@ def read_sample(path: Path, columns: Mapping[str, str]) -> Sample:
         sample.first = sample.first or (number, line)
         if sample.header is None and not sample.is_vcf and not sample.data:
             sample.is_vcf = line.startswith(b"##fileformat=VCF")
-            if not sample.is_vcf and is_table_header(line, columns):
+            may_be_header = b"\t" in line or b"," in line
+            if not sample.is_vcf and may_be_header and is_table_header(line, columns):
                 sample.header = (number, line)
                 continue
         if line.startswith(b"#"):
@@ -249,7 +250,7 @@ def _find_header(sample: Sample) -> tuple[Line, list[str], str] | None:
             if delimiter is not None and delimiter not in line[1]:
                 continue
             names = _split_names(line[1], delimiter)
-            cells = [[decode(cell).strip('"') for cell in row.split(delimiter)] for row in rows]
+            cells = [_split_row(row, delimiter) for row in rows]
             if is_comment or delimiter is None:
                 widths = Counter(map(len, cells)).most_common(1)
                 if len(names) < 3 or (widths and len(names) != widths[0][0]):
@@ -260,10 +261,17 @@ def _find_header(sample: Sample) -> tuple[Line, list[str], str] | None:
 
 
 def _split_names(line: bytes, delimiter: bytes | None) -> list[str]:
-    if delimiter == b"\t" or (delimiter == b"," and b"\t" not in line):
-        return split_header(line)
-    names = [decode(name).strip(' \t"') for name in line.split(delimiter)]
-    return [names[0].lstrip("#"), *names[1:]]
+    names = _split_row(line, delimiter)
+    return [names[0].lstrip("# "), *names[1:]]
+
+
+def _split_row(line: bytes, delimiter: bytes | None) -> list[str]:
+    cells: list[str] | str = []
+    if delimiter in (b"\t", b","):
+        cells = split_cells(decode(line), decode(delimiter))
+    if isinstance(cells, str) or not cells:
+        cells = decode(line).split(None if delimiter is None else decode(delimiter))
+    return [cell.strip(' \t"') for cell in cells]
 
 
 def _is_header_of_list(layout: ListLayout, names: Sequence[str]) -> bool:

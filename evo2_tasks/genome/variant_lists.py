@@ -49,6 +49,8 @@ _HEADER_WORD = re.compile(
     re.IGNORECASE,
 )
 _DELIMITERS = ("\t", ",", " ")
+_DELIMITER = re.compile(r"[\t, ]")
+_WHOLE = [(delimiter, 0) for delimiter in _DELIMITERS]
 
 
 class ListLayout(NamedTuple):
@@ -171,8 +173,10 @@ def find_layout(lines: Iterable[tuple[int, str]]) -> ListLayout:
                 continue
         num_lines += 1
         num_whole += is_whole
-        num_with.update(delimiter for delimiter in _DELIMITERS if delimiter in line[1])
-        fitting.update(found)
+        for delimiter in set(_DELIMITER.findall(line[1])):
+            num_with[delimiter] += 1
+        for one in found:
+            fitting[one] += 1
         if (",", 0) in found:
             alleles.add(line[1])
     if first is None:
@@ -292,6 +296,9 @@ def _find_variants(text: str) -> tuple[list[tuple[str, int]], bool]:
     """The cells of a line that are variants, by delimiter and column, and whether the line is."""
     if _POSITION.search(text) is None:
         return [], False
+    if _DELIMITER.search(text) is None and '"' not in text:  # most lists have one column
+        is_whole = looks_like_variant(text)
+        return (_WHOLE if is_whole else []), is_whole
     found = []
     for delimiter in _DELIMITERS:
         cells = split_cells(text, delimiter) or []
