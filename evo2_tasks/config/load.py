@@ -18,6 +18,8 @@ from evo2_tasks.config.resolve import (
     unknown_name,
 )
 from evo2_tasks.config.schema import (
+    LIST_TAG,
+    MAPPING_TAG,
     SECTIONS,
     ColumnsConfig,
     FilterConfig,
@@ -150,7 +152,8 @@ _EXPLANATIONS = {
 
 def _explained(problem: ErrorDetails) -> tuple[str, str]:
     """The key of a problem that pydantic found, and a description of the problem."""
-    *parents, last = loc = problem["loc"] or ("",)
+    places = [part for part in problem["loc"] if part not in (LIST_TAG, MAPPING_TAG)]
+    *parents, last = loc = places or [""]
     if problem["type"] == "extra_forbidden":
         known = _known_keys(parents)
         near = difflib.get_close_matches(str(last), known, n=1)

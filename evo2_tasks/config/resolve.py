@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evo2_tasks.config.schema import (
+    AskedTypes,
     FilterConfig,
     Fp8Mode,
     LabelConfig,
@@ -111,6 +112,7 @@ class SplitSettings:
         reference: The reference of the set.
         columns: Names of columns of a table, by role: contig, pos, ref and alt.
         carried: INFO fields or columns that go along to the table.
+        asked_types: Types that the config asks for, by field.
         numbers: Those of them that have to be numbers.
         evaluated: Fields that evaluation reads, by the key of the set that names each.
         filters: Which alleles to score.
@@ -125,6 +127,7 @@ class SplitSettings:
     reference: ReferenceSettings
     columns: Mapping[str, str]
     carried: tuple[str, ...]
+    asked_types: AskedTypes
     numbers: frozenset[str]
     evaluated: Mapping[str, str]
     filters: FilterConfig
@@ -286,6 +289,7 @@ def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
         reference=_resolve_reference(config, settings.reference),
         columns=settings.columns.named,
         carried=settings.carried,
+        asked_types=settings.asked_types,
         numbers=settings.numbers,
         evaluated=settings.evaluated,
         filters=settings.filters,

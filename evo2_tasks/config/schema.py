@@ -10,8 +10,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     Strict,
+    Tag,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
@@ -65,6 +67,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Text = Annotated[str, Field(min_length=1)]
 
 Texts = Annotated[tuple[Text, ...], AfterValidator(_unique)]
+
+AskedTypes = Mapping[Text, Literal["number", "text"]]
+
+LIST_TAG, MAPPING_TAG = "(list)", "(mapping)"
+"""Parts of the place of a problem that pydantic adds where a value is a list or a mapping."""
 
 SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_unique)]
 
@@ -223,9 +230,14 @@ class VariantSetConfig(Section):
     columns: ColumnsConfig = ColumnsConfig()
     """Columns of a table by their names, for example `{pos: grch38_pos}`. Default: the column with
     one of the usual names."""
-    carry: Texts = ()
-    """INFO fields or columns to copy to the table. The fields that `labels`, `groups` and
-    `baselines` name are always copied."""
+    carry: Annotated[
+        Annotated[Texts, Tag(LIST_TAG)] | Annotated[AskedTypes, Tag(MAPPING_TAG)],
+        Discriminator(lambda value: MAPPING_TAG if isinstance(value, Mapping) else LIST_TAG),
+    ] = ()
+    """What to copy to the table. VCF and BCF: INFO fields, the columns `ID`, `QUAL` and `FILTER`,
+    and FORMAT fields of a sample (`S1:GQ`). Tables: columns. The copied column has the same name.
+    Columns of a text table are copied as text; `{rank: number, id: text}` asks for numbers. The
+    fields that `labels`, `groups` and `baselines` name are always copied."""
     labels: Mapping[Text, LabelConfig] = {}
     """INFO fields or columns with known effects of the variants. The run evaluates how well the
     scores separate them."""
@@ -272,6 +284,11 @@ class VariantSetConfig(Section):
     def carried(self) -> tuple[str, ...]:
         """Fields to copy to the table: those of `carry`, and those that evaluation reads."""
         return tuple(dict.fromkeys([*self.carry, *self.evaluated.values()]))
+
+    @property
+    def asked_types(self) -> AskedTypes:
+        """Types that `carry` asks for, by field."""
+        return self.carry if isinstance(self.carry, Mapping) else {}
 
     @property
     def numbers(self) -> frozenset[str]:

@@ -36,7 +36,12 @@ def read_texts(column: pa.ChunkedArray) -> Text:
 
 def split_parts(text: str) -> set[str]:
     """A text and its parts: ``Benign/Likely_benign`` has the parts Benign and Likely_benign."""
-    return {text, *re.split(r"[/|,]", text)} - {""}
+    return {*map(fold_truth, [text, *re.split(r"[/|,]", text)])} - {""}
+
+
+def fold_truth(text: str) -> str:
+    """``True`` and ``FALSE``, as other programs write them, as YAML spells them; else the text."""
+    return text.lower() if text.lower() in ("true", "false") else text
 
 
 def read_group_names(column: pa.ChunkedArray) -> Text:

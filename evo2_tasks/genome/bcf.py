@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pysam
@@ -28,16 +28,21 @@ class BcfReader:
         path: The file.
         carry: Names of the INFO fields, or of the columns ID, QUAL and FILTER, to carry along.
         regions: For example ``chr1:1,001-2,000`` or ``chr1``; they need an index.
+        texts: Names of ``carry`` whose values are text, exactly as in the file.
     """
 
     def __init__(
-        self, path: Path, carry: Sequence[str] = (), regions: Sequence[str] | None = None
+        self,
+        path: Path,
+        carry: Sequence[str] = (),
+        regions: Sequence[str] | None = None,
+        texts: Collection[str] = (),
     ) -> None:
         self.path = path
         self._regions = None
         with open_bcf(path, samples=False) as file:
             header, _ = split_header(header_lines(file))
-            self._columns = carried_columns(header, path, carry)
+            self._columns = carried_columns(header, path, carry, texts)
             if regions is not None:
                 if file.index is None:
                     raise InputError(
@@ -86,9 +91,16 @@ class VcfRegionReader:
         path: The file.
         carry: Names of the INFO fields, or of the columns ID, QUAL and FILTER, to carry along.
         regions: For example ``chr1:1,001-2,000`` or ``chr1``.
+        texts: Names of ``carry`` whose values are text, exactly as in the file.
     """
 
-    def __init__(self, path: Path, carry: Sequence[str], regions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        carry: Sequence[str],
+        regions: Sequence[str],
+        texts: Collection[str] = (),
+    ) -> None:
         if not any(path.with_name(path.name + suffix).is_file() for suffix in INDEX_SUFFIXES):
             raise InputError(
                 f"{shown_path(path)}: regions need an index next to the file; make it with: "
@@ -96,7 +108,7 @@ class VcfRegionReader:
             )
         self.path = path
         header, _ = read_vcf(path)
-        self._columns = carried_columns(header, path, carry)
+        self._columns = carried_columns(header, path, carry, texts)
         with open_indexed_vcf(path) as file:
             # The index lists only the contigs that have records.
             contigs = list(dict.fromkeys([*file.contigs, *contig_names(header)]))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from evo2_tasks.errors import InputError
@@ -61,7 +62,7 @@ class CarriedColumns:
     Each value of ``Number=A`` goes to its allele. Each value of ``Number=R`` goes to the allele of
     its number, without the value of the reference allele. Other lists go to every allele as a
     whole. A value that does not have the type of its field, or a list that does not have the right
-    length, is null and is logged.
+    length, is null and is logged. NaN is null.
 
     Args:
         source: Name of the file, for messages.
@@ -70,6 +71,7 @@ class CarriedColumns:
         info: The definitions in the header; a field without a definition is text.
         percent_encoded: Whether text has special characters written as for example ``%3B``
             (VCF 4.3).
+        texts: Names of ``carry`` whose values are text, exactly as in the file.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class CarriedColumns:
         info: Mapping[str, InfoField],
         *,
         percent_encoded: bool,
+        texts: Collection[str] = (),
     ) -> None:
         self._source = source
         self._percent_encoded = percent_encoded
@@ -91,11 +94,13 @@ class CarriedColumns:
                 raise InputError(f"{source}: carry: '{shown(name)}' is named twice.")
             if name in FIXED_COLUMNS:
                 column, value_type, description = FIXED_COLUMNS[name]
+                value_type = "string" if name in texts else value_type
                 self._fixed.append((index, column, value_type))
                 fields.append(CarryField(name, value_type, description=description))
                 continue
             key = name.removeprefix("INFO/")
             field = info.get(key, InfoField(key, "1", "String", ""))
+            field = replace(field, type="String") if name in texts else field
             self._info[key.encode()] = (index, field)
             is_list = field.spread == "list"
             fields.append(
@@ -170,7 +175,8 @@ class CarriedColumns:
         value = parse_number(text, value_type)
         if value is None:
             self._add_problem(name, text)
-        return value
+        # Null, because a query on Parquet does not find NaN.
+        return None if isinstance(value, float) and math.isnan(value) else value
 
     def _add_problem(self, name: str, text: str) -> None:
         count, example = self._problems.get(name, (0, text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -11,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.carry import parse_number
 from evo2_tasks.genome.columns import (
     KEY_NAMES,
     NO_COLUMNS,
@@ -37,17 +37,14 @@ NULL_TEXTS = frozenset({"", ".", "NA"})
 
 _BATCH_ROWS = 16_384
 _NUM_ROWS_COMPARED = 100
-_TYPE_ORDER: tuple[FieldType, ...] = ("int", "float", "bool", "string")
-_BOOLS = {"true": True, "false": False}
 
 
 class TextTableReader:
     """Reads the rows of a TSV or CSV file.
 
     A quoted cell may hold delimiters, quotes and line breaks. Blanks around a cell are not part of
-    it. A column of row names without a name in the header (R writes it) is skipped. The type of a
-    carried column is the first of integer, number, true/false and text that fits all its values.
-    An empty cell, ``.`` and ``NA`` are null.
+    it. A column of row names without a name in the header (R writes it) is skipped. Carried
+    columns are text, exactly as in the file. An empty cell, ``.`` and ``NA`` are null.
 
     Args:
         path: The file.
@@ -72,8 +69,7 @@ class TextTableReader:
         if self._has_row_names():
             self._columns = self._columns.after_row_names()
         self.has_filters = self._columns.filters is not None
-        types = self._find_types()
-        self.carry_fields = tuple(map(CarryField, carry, types))
+        self.carry_fields = tuple(CarryField(name, "string") for name in carry)
 
     def records(self) -> Iterator[Record | InvalidRecord]:
         """All rows in the order of the file."""
@@ -87,16 +83,13 @@ class TextTableReader:
                 yield InvalidRecord(reason, number)
                 continue
             cells += [""] * (columns.num_columns - len(cells))
-            carried = tuple(
-                _parse(cells[column].strip(), field.type)
-                for column, field in zip(columns.carried, self.carry_fields, strict=True)
-            )
+            carried = tuple(_as_cell(cells[column].strip()) for column in columns.carried)
             filters = None if columns.filters is None else cells[columns.filters].strip()
             keys = [cells[column].strip() for column in columns.keys]
             yield _make_record(keys, filters, carried, number)
 
     def log_problems(self) -> None:
-        """Do nothing: the types were found from the values, so all values fit."""
+        """Do nothing: every value fits into text."""
 
     def _rows(self, num_columns: int) -> Iterator[tuple[int, list[str] | str]]:
         """The rows: the number of the first line, and the cells or why they cannot be read."""
@@ -116,23 +109,6 @@ class TextTableReader:
         )
         return shifted > plain
 
-    def _find_types(self) -> list[FieldType]:
-        """The type of each carried column: the first that fits all its values."""
-        fitting = [list(_TYPE_ORDER) for _ in self._columns.carried]
-        has_values = [False] * len(fitting)
-        for _, cells in self._rows(self._columns.num_columns) if fitting else ():
-            if isinstance(cells, str):
-                continue
-            for index, column in enumerate(self._columns.carried):
-                text = cells[column].strip() if column < len(cells) else ""
-                if text not in NULL_TEXTS:
-                    has_values[index] = True
-                    fitting[index] = [kind for kind in fitting[index] if _fits(text, kind)]
-        return [
-            kinds[0] if has_value else "string"
-            for kinds, has_value in zip(fitting, has_values, strict=True)
-        ]
-
 
 class ParquetReader:
     """Reads the rows of a Parquet file.
@@ -140,7 +116,7 @@ class ParquetReader:
     Args:
         path: The file.
         carry: Columns to carry along. Numbers, truth values, texts and lists of these keep their
-            type; values of any other type become text.
+            type; values of any other type become text. NaN is null.
         columns: Names of the columns of contig, pos, ref and alt that are not the usual ones.
 
     Raises:
@@ -222,16 +198,8 @@ def _make_record(
     return Record(contig, pos, ref, alts, filters, (carried,) * len(alts) if carried else ())
 
 
-def _fits(text: str, value_type: FieldType) -> bool:
-    return value_type == "string" or _parse(text, value_type) is not None
-
-
-def _parse(text: str, value_type: FieldType) -> object:
-    if text in NULL_TEXTS:
-        return None
-    if value_type == "string":
-        return text
-    return _BOOLS.get(text.lower()) if value_type == "bool" else parse_number(text, value_type)
+def _as_cell(text: str) -> str | None:
+    return None if text in NULL_TEXTS else text
 
 
 @contextmanager
@@ -261,6 +229,8 @@ def _arrow_field(name: str, arrow_type: pa.DataType) -> CarryField:
 def _as_carried(value: object, field: CarryField) -> object:
     if isinstance(value, list) and field.is_list:
         return tuple(_as_carried(item, CarryField(field.name, field.type)) for item in value)
+    if isinstance(value, float) and math.isnan(value):
+        return None
     return _as_text(value) if field.type == "string" and value is not None else value
 
 

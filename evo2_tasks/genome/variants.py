@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.alleles import is_other_contig, split_alleles
 from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
-from evo2_tasks.genome.carry import parse_number
+from evo2_tasks.genome.carried_types import AskedType, CarriedTypes
 from evo2_tasks.genome.columns import NO_COLUMNS
 from evo2_tasks.genome.formats import REGION_FORMATS, WITHOUT_BASES, Format, find_format
 from evo2_tasks.genome.interval_lists import read_intervals
@@ -80,19 +80,15 @@ class VariantSource:
         file_format: Format,
         reader: VariantReader,
         filters: Filters,
-        numbers: Collection[str] = (),
+        types: CarriedTypes,
     ) -> None:
         self.path = path
         self.format = file_format
-        self.carry_fields = reader.carry_fields
+        self.carry_fields = types.fields
         self.counts = VariantCounts()
         self._reader = reader
         self._filters = filters
-        self._text_numbers = [
-            (place, field.name)
-            for place, field in enumerate(self.carry_fields)
-            if field.name in numbers and field.type == "string"
-        ]
+        self._types = types
 
     def __iter__(self) -> Iterator[Variant]:
         num_records = num_alleles = num_invalid = num_filtered = num_before = num_dashes = 0
@@ -124,20 +120,12 @@ class VariantSource:
         self._reader.log_problems()
 
     def count(self) -> VariantCounts:
-        """Count records and alleles in a separate pass, without logging invalid records.
-
-        Raises:
-            InputError: A carried field must hold numbers, and one of its values is not a number.
-        """
+        """Count records and alleles in a separate pass, without logging invalid records."""
         num_records = num_alleles = num_invalid = 0
         for record in self._reader.records():
             num_records += not _goes_on(record)
             num_invalid += isinstance(record, InvalidRecord)
             num_alleles += max(1, _count_alleles(record))
-            if isinstance(record, Record):
-                for place, name in self._text_numbers:
-                    for values in record.carried:
-                        self._require_number(name, values[place], num_records - 1)
         return VariantCounts(num_records, num_alleles, num_invalid)
 
     def read_header(self) -> VcfHeader:
@@ -150,23 +138,16 @@ class VariantSource:
         self, record: Record | NoAllele | InvalidRecord, index: int, num_before: int
     ) -> list[Variant]:
         if isinstance(record, Record):
+            converted = [self._types.convert(values, index) for values in record.carried]
+            record = record._replace(carried=converted)
             return split_alleles(record, index, num_before, self._filters)
         if isinstance(record, NoAllele):
-            contig, pos, status, carried = record
+            contig, pos, status, values = record
+            carried = self._types.convert(values, index)
             status = "filtered" if is_other_contig(contig, self._filters) else status
             return [Variant(index, 0, contig, pos, None, None, status, carried)]
         nulls = (None,) * len(self.carry_fields)
         return [Variant(index, 0, None, None, None, None, "invalid_record", nulls)]
-
-    def _require_number(self, name: str, value: object, index: int) -> None:
-        """Make sure that the values of a text field can be read as numbers."""
-        for one in value if isinstance(value, tuple) else (value,):
-            if one is not None and parse_number(str(one), "float") is None:
-                raise InputError(
-                    f"{shown_path(self.path)}: record {index}: '{shown(name)}' is "
-                    f"'{shown(one)}', expected a number, because the config names this field "
-                    f"under `baselines` or as a label with `harmful`."
-                )
 
     def _log_invalid(self, record: InvalidRecord, index: int, num_invalid: int) -> None:
         if num_invalid <= MAX_LOGGED_INVALID:
@@ -181,6 +162,7 @@ def open_variants(
     path: Path | str,
     *,
     carry: Sequence[str] = (),
+    types: Mapping[str, AskedType] | None = None,
     numbers: Collection[str] = (),
     filters: Filters | None = None,
     regions: Sequence[str] | None = None,
@@ -196,7 +178,9 @@ def open_variants(
     Args:
         path: The file. Text may be plain, gzip or bgzip.
         carry: Columns or INFO fields to carry along.
-        numbers: Fields of ``carry`` that must hold numbers; ``VariantSource.count`` checks them.
+        types: Types of fields of ``carry`` that are asked for. Default: columns of text (a table, a
+            BED) are text; other formats keep their types.
+        numbers: Fields of ``carry`` that must hold numbers. Columns of text become numbers.
         filters: Alleles to leave out; their rows have the status ``filtered``.
         regions: Read only records that overlap these (``chr1:1,001-2,000``, 1-based), each once,
             through the index of a bgzipped VCF or a BCF. ``record`` then counts the records that
@@ -208,7 +192,7 @@ def open_variants(
 
     Raises:
         InputError: The file cannot be read at all. Iterating raises it as well, for example for
-            truncated or damaged data.
+            truncated or damaged data, or for text in a field that must hold numbers.
         ValueError: The file needs a reference, and there is none.
     """
     path = Path(path)
@@ -218,7 +202,8 @@ def open_variants(
     _check_columns(path, file_format, columns)
     reader: VariantReader
     if regions is not None or file_format in ("vcf", "bcf"):
-        reader = _open_records(path, file_format, carry, regions)
+        texts = [name for name, asked in (types or {}).items() if asked == "text"]
+        reader = _open_records(path, file_format, carry, regions, texts)
     elif file_format in WITHOUT_BASES:
         if reference is None:
             raise ValueError("a list of variants and a BED file need a reference")
@@ -233,23 +218,31 @@ def open_variants(
         table_reader = ParquetReader if file_format == "parquet" else TextTableReader
         reader = table = table_reader(path, carry, columns)
         _check_filters(path, filters, has_filters=table.has_filters)
-    return VariantSource(path, file_format, reader, filters, numbers)
+    has_types = file_format in ("vcf", "bcf", "parquet")
+    carried = CarriedTypes(
+        shown_path(path), reader.carry_fields, types or {}, numbers, has_types=has_types
+    )
+    return VariantSource(path, file_format, reader, filters, carried)
 
 
 def _open_records(
-    path: Path, file_format: Format, carry: Sequence[str], regions: Sequence[str] | None
+    path: Path,
+    file_format: Format,
+    carry: Sequence[str],
+    regions: Sequence[str] | None,
+    texts: Collection[str],
 ) -> VariantReader:
     """Open a VCF or BCF; other formats have no regions to read."""
     if file_format == "bcf":
-        return BcfReader(path, carry, regions)
+        return BcfReader(path, carry, regions, texts)
     if regions is None:
-        return VcfReader(path, carry)
+        return VcfReader(path, carry, texts)
     if file_format != "vcf" or find_compression(path) != "bgzip":
         raise InputError(
             f"{shown_path(path)}: regions need a VCF that is compressed with bgzip and indexed, "
             f"or an indexed BCF; make one with: bgzip FILE, then: tabix -p vcf FILE.gz"
         )
-    return VcfRegionReader(path, carry, regions)
+    return VcfRegionReader(path, carry, regions, texts)
 
 
 def _check_saturate(path: Path, file_format: Format, saturate: Collection[Kind]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from evo2_tasks.genome.carry import CarriedColumns, InfoField
@@ -23,12 +23,13 @@ class VcfReader:
     Args:
         path: The file.
         carry: Names of the INFO fields, or of the columns ID, QUAL and FILTER, to carry along.
+        texts: Names of ``carry`` whose values are text, exactly as in the file.
     """
 
-    def __init__(self, path: Path, carry: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, carry: Sequence[str] = (), texts: Collection[str] = ()) -> None:
         self.path = path
         header, _ = read_vcf(path)
-        self._columns = carried_columns(header, path, carry)
+        self._columns = carried_columns(header, path, carry, texts)
         if header.version() is None:
             logger.warning("%s: no ##fileformat line; read as VCF 4.2", shown_path(path))
         if header.columns is None:
@@ -50,13 +51,16 @@ class VcfReader:
         self._columns.log_problems()
 
 
-def carried_columns(header: VcfHeader, path: Path, carry: Sequence[str]) -> CarriedColumns:
+def carried_columns(
+    header: VcfHeader, path: Path, carry: Sequence[str], texts: Collection[str] = ()
+) -> CarriedColumns:
     """The fields to carry along from a file with this header.
 
     Args:
         header: The header; of two INFO definitions with one ID, the first counts.
         path: The file, for messages.
         carry: Names of the fields.
+        texts: Names of ``carry`` whose values are text, exactly as in the file.
 
     Raises:
         InputError: A field is named twice.
@@ -72,7 +76,9 @@ def carried_columns(header: VcfHeader, path: Path, carry: Sequence[str]) -> Carr
         info.setdefault(field.id, field)
     version = header.version()
     percent_encoded = version is not None and version >= (4, 3)
-    return CarriedColumns(shown_path(path), carry, info, percent_encoded=percent_encoded)
+    return CarriedColumns(
+        shown_path(path), carry, info, percent_encoded=percent_encoded, texts=texts
+    )
 
 
 def contig_names(header: VcfHeader) -> list[str]:

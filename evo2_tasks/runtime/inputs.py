@@ -33,6 +33,7 @@ def open_variant_set(settings: SplitSettings, path: Path) -> VariantSource:
     source = open_variants(
         path,
         carry=settings.carried,
+        types=settings.asked_types,
         numbers=settings.numbers,
         filters=Filters(
             pass_only=settings.filters.pass_only,

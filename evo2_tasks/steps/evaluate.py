@@ -15,6 +15,7 @@ from evo2_tasks.evaluation.measurements import make_resampling, plan_metrics
 from evo2_tasks.evaluation.results import Curve, MetricRow, write_curves, write_metrics
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.evaluation.text import describe_metrics
+from evo2_tasks.evaluation.values import fold_truth
 from evo2_tasks.io.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -66,10 +67,10 @@ def make_label_settings(field: str, label: LabelConfig) -> LabelSettings:
     """Make the settings of ``evaluation`` from a label of the config."""
     return LabelSettings(
         field=field,
-        positive=label.positive or (),
-        negative=label.negative or (),
+        positive=tuple(map(fold_truth, label.positive or ())),
+        negative=tuple(map(fold_truth, label.negative or ())),
         harmful=label.harmful,
-        where=label.where,
+        where={name: tuple(map(fold_truth, values)) for name, values in label.where.items()},
         review_status=REVIEW_STATUS,
         min_review_stars=label.min_review_stars,
         resample_by=label.resample_by,

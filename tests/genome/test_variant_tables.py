@@ -1,6 +1,7 @@
 """Variants as TSV, CSV and Parquet."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,31 +58,49 @@ def test_bad_rows_cost_one_row_each(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert "(line 9): invalid record: 5 columns, but the header has 4" in caplog.text
 
 
-def test_carried_columns_have_the_type_of_their_values(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        "chr\tpos\tref\talt\tn\tx\tb\ts\tmixed\tnone\n"
-        "1\t5\tA\tC\t1\t1\ttrue\tp\t1\t.\n"
-        "1\t5\tA\tC\t-2\t1e-3\tFalse\t7\ttrue\tNA\n"
-        "1\t5\tA\tC\t.\tnan\t\tNA\t2\t\n"
-        "1\t5\tA\n",
-    )
-    source = open_variants(path, carry=["n", "x", "b", "s", "mixed", "none"])
-    assert [field.type for field in source.carry_fields] == [
-        *("int", "float", "bool", "string", "string", "string")
+CARRIED = (
+    "chr\tpos\tref\talt\tid\tlong\tx\tb\tnone\n"
+    "1\t5\tA\tC\t0012345\t12345678901234567890\t1.10\ttrue\t.\n"
+    "1\t5\tA\tC\t-2\t+5\t1e-3\tFalse\tNA\n"
+    "1\t5\tA\tC\t.\tp\tnan\t\t\n"
+    "1\t5\tA\n"
+)
+
+
+def test_carried_columns_are_text_exactly_as_in_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, CARRIED)
+    source = open_variants(path, carry=["id", "long", "x", "b", "none"])
+    assert [field.type for field in source.carry_fields] == ["string"] * 5
+    assert [v.carried for v in source] == [
+        ("0012345", "12345678901234567890", "1.10", "true", None),
+        ("-2", "+5", "1e-3", "False", None),
+        (None, "p", "nan", None, None),
+        (None,) * 5,
     ]
-    rows = [v.carried for v in source]
-    assert rows[0] == (1, 1.0, True, "p", "1", None)
-    assert rows[1] == (-2, 0.001, False, "7", "true", None)
-    assert rows[2][:1] == (None,)
-    assert str(rows[2][1]) == "nan"
-    assert rows[2][2:] == (None, None, "2", None)
-    assert rows[3] == (None,) * 6
+
+
+@pytest.mark.parametrize(
+    "asked", [{"types": {"id": "number", "x": "number"}}, {"numbers": ["id", "x"]}]
+)
+def test_columns_are_numbers_if_these_are_asked_for(tmp_path: Path, asked: Any) -> None:
+    source = open_variants(write(tmp_path, CARRIED), carry=["id", "long", "x"], **asked)
+    assert [field.type for field in source.carry_fields] == ["float", "string", "float"]
+    assert [v.carried for v in source] == [
+        (12345.0, "12345678901234567890", 1.1),
+        (-2.0, "+5", 0.001),
+        (None, "p", None),
+        (None,) * 3,
+    ]
+
+
+def test_true_and_false_are_numbers_too(tmp_path: Path) -> None:
+    source = open_variants(write(tmp_path, CARRIED), carry=["b"], types={"b": "number"})
+    assert [v.carried for v in source] == [(1.0,), (0.0,), (None,), (None,)]
 
 
 def test_keys_can_be_carried_too(tmp_path: Path) -> None:
     path = write(tmp_path, "#chr\tpos\tref\talt\n1\t5\ta\tC\n")
-    assert next(iter(open_variants(path, carry=["ref", "chr"]))).carried == ("a", 1)
+    assert next(iter(open_variants(path, carry=["ref", "chr"]))).carried == ("a", "1")
 
 
 @pytest.mark.parametrize(
@@ -118,16 +137,49 @@ def test_other_delimiters_are_named_in_the_error(tmp_path: Path, delimiter: str)
         open_variants(write(tmp_path, text))
 
 
-def test_counting_refuses_text_in_a_field_of_numbers(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        "chr\tpos\tref\talt\tn\tempty\tF\n1\t5\tA\tC\t1\t.\t0.5\nbad\n1\t5\tA\tC\t2\t\tLOF\n",
-    )
-    carry = ["n", "empty", "F"]
-    open_variants(path, carry=carry, numbers=["n", "empty"]).count()
-    source = open_variants(path, carry=carry, numbers=["F"])
-    with pytest.raises(InputError, match=r"record 2: 'F' is 'LOF', expected a number"):
-        source.count()
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"types": {"F": "number"}}, r"has `carry: \{F: number\}`"),
+        ({"numbers": ["F"]}, "names this field under `baselines`"),
+        ({"types": {"F": "text"}, "numbers": ["F"]}, "names this field under `baselines`"),
+    ],
+)
+def test_text_in_a_field_of_numbers_is_refused(tmp_path: Path, asked: Any, reason: str) -> None:
+    text = "chr\tpos\tref\talt\tF\n1\t5\tA\tC\t0.5\nbad\n1\t5\tA\tC\tLOF\n"
+    source = open_variants(write(tmp_path, text), carry=["F"], **asked)
+    assert source.count().records == 3
+    message = f"record 2: 'F' is 'LOF', expected a number, because the config {reason}"
+    with pytest.raises(InputError, match=message):
+        list(source)
+
+
+def test_parquet_keeps_its_types_unless_others_are_asked_for(tmp_path: Path) -> None:
+    columns = {
+        "chrom": ["1"] * 3, "pos": [5] * 3, "ref": ["A"] * 3, "alt": ["C"] * 3,
+        "i": [1, 2**53 + 1, None], "x": [1.5, float("nan"), None], "b": [True, False, None],
+        "s": ["1.10", "2", None], "xs": [[1.5, float("nan")], [], None],
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    carry = ["i", "x", "b", "s", "xs"]
+    path = tmp_path / "a.parquet"
+    source = open_variants(path, carry=carry, numbers=carry)
+    assert [field.type for field in source.carry_fields] == [
+        *("int", "float", "bool", "string", "float")
+    ]
+    assert [v.carried for v in source] == [
+        (1, 1.5, True, "1.10", (1.5, None)),
+        (2**53 + 1, None, False, "2", ()),
+        (None,) * 5,
+    ]
+    source = open_variants(path, carry=carry, types=dict.fromkeys(carry, "number"))
+    assert next(v.carried for v in source) == (1, 1.5, 1.0, 1.1, (1.5, None))
+    source = open_variants(path, carry=carry, types=dict.fromkeys(carry, "text"))
+    assert {field.type for field in source.carry_fields} == {"string"}
+    assert [v.carried for v in source][:2] == [
+        ("1", "1.5", "true", "1.10", ("1.5", None)),
+        ("9007199254740993", None, "false", "2", ()),
+    ]
 
 
 def test_parquet_types(tmp_path: Path) -> None:

@@ -190,3 +190,23 @@ def test_what_is_logged_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFix
     caplog.set_level(logging.DEBUG)
     carried(tmp_path, b".\t.\tDP=\x1b[2J\x00<b>", "DP", alt=b"C")
     assert all("\x1b" not in r.getMessage() and "\n" not in r.getMessage() for r in caplog.records)
+
+
+@pytest.mark.parametrize("nan", [b"nan", b"NaN", b"-nan", b"+NAN"])
+def test_nan_is_null_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, nan: bytes
+) -> None:
+    rows = carried(tmp_path, nan + b"\t.\tAF=0.5," + nan, "QUAL", "AF")
+    assert rows == [(None, 0.5), (None, None)]
+    assert not caplog.records
+
+
+def test_text_that_is_asked_for_is_as_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.vcf"
+    path.write_bytes(INFO + b"c\t1\t.\tA\tC,G\t1e2\t.\tAF=0.50,nan;DP=007\n")
+    carry = ("QUAL", "AF", "DP")
+    reader = VcfReader(path, carry, texts=carry)
+    assert {field.type for field in reader.carry_fields} == {"string"}
+    [record] = reader.records()
+    assert isinstance(record, Record)
+    assert record.carried == [("1e2", "0.50", "007"), ("1e2", "nan", "007")]
