@@ -56,6 +56,8 @@ def describe_type(schema: Schema) -> str:
     match schema:
         case {"anyOf": [one, {"type": "null"}]}:
             return describe_type(one)
+        case {"oneOf": forms}:
+            return " or ".join(map(describe_type, forms))
         case {"enum": values}:
             return ", ".join(f"`{value}`" for value in values)
         case {"type": "array", "items": {"enum": _} as items}:

@@ -64,7 +64,7 @@ ROOMS = {
         " placement published tokenizer",
     ),
     "genome": room(
-        "alleles assembly bcf bed carry columns contigs fasta foreign_formats formats"
+        "alleles assembly bcf bed carried_types carry columns contigs fasta foreign_formats formats"
         " interval_lists known_assemblies letters records reference regions saturation"
         " table_cells variant_lists variant_tables variants vcf window_pairs windows",
         "errors",

@@ -29,7 +29,7 @@ from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader
 from evo2_tasks.genome.vcf import VcfReader
 from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.vcf_text import VcfHeader, read_vcf
-from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.io.words import shown_path
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference

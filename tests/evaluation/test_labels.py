@@ -115,6 +115,7 @@ def test_numbers_and_baselines_are_turned_so_that_higher_is_more_harmful(tmp_pat
     ("values", "positive", "negative"),
     [
         ([True, False, None], "true", "false"),
+        (["True", "FALSE", None], "true", "false"),
         ([1, 0, None], "1", "0"),
         ([["a", None], ["b"], []], "a", "b"),
     ],
