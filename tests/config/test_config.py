@@ -488,9 +488,8 @@ def test_a_model_on_a_hub_without_its_commit_is_explained(
     message = error_of(minimal)
     assert message.startswith(f"config: models.tiny.checkpoint: {name} does not exist (looked in")
     assert message.endswith(
-        ". Name a model on a hub by owner/name@ and the 40 digits of a commit, for example "
-        f"{ON_HUB}; "
-        "`evo2-tasks fetch arcinstitute/evo2_7b` prints the commit"
+        f". evo2_7b is published on a hub: write `{ON_HUB}`, which is downloaded before the first "
+        "job (or by `evo2-tasks fetch`), or the path of the file that you have downloaded"
     )
 
 
