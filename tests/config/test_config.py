@@ -207,7 +207,10 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         (lambda c: c.update(shards="2"), 'config: shards: expected a whole number, got "2"'),
         (lambda c: c.update(shards=2.5), "config: shards: expected a whole number, got 2.5"),
         (lambda c: c.update(shards=True), "config: shards: expected a whole number, got true"),
-        (lambda c: c.update(shards=0), "config: shards: 0 is too small; the least allowed is 1"),
+        (
+            lambda c: c.update(shards=0),
+            "config: shards: 0 is too small; the smallest allowed value is 1",
+        ),
         (lambda c: c.update(scorings=None), "config: scorings: expected a mapping of names"),
         (lambda c: c.update(scorings={}), "config: scorings: expected at least one entry"),
         (lambda c: c.update(run=3), "config: run: expected a mapping of keys to values, got 3"),
@@ -221,7 +224,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["scorings"]["short"].update(max_n_share=1.5),
-            "config: scorings.short.max_n_share: 1.5 is too large; the most allowed is 1",
+            "config: scorings.short.max_n_share: 1.5 is too large; the largest allowed value is 1",
         ),
         (
             lambda c: c["scorings"]["short"].update(max_n_share=float("nan")),
@@ -229,7 +232,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["scorings"]["short"].update(window_length=63),
-            "config: scorings.short.window_length: 63 is too small; the least allowed is 64",
+            "config: scorings.short.window_length: 63 is too small; the smallest allowed value is 64",
         ),
         (
             lambda c: c["references"]["genome"].update(circular_contigs="MT"),
@@ -306,7 +309,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["models"]["tiny"].update(gpus=-1),
-            "config: models.tiny.gpus: -1 is too small; the least allowed is 0",
+            "config: models.tiny.gpus: -1 is too small; the smallest allowed value is 0",
         ),
         (
             lambda c: c["variant_sets"]["calls"].update(saturate=["snp"]),
