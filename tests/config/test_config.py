@@ -232,7 +232,8 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["scorings"]["short"].update(window_length=63),
-            "config: scorings.short.window_length: 63 is too small; the smallest allowed value is 64",
+            "config: scorings.short.window_length: 63 is too small; "
+            "the smallest allowed value is 64",
         ),
         (
             lambda c: c["references"]["genome"].update(circular_contigs="MT"),
