@@ -8,12 +8,14 @@ sizes only.
 import json
 import logging
 import math
+import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, cast
 
 from evo2_tasks.config.resolve import (
@@ -150,6 +152,48 @@ def step_inputs(config: RunConfig) -> StepInputs:
 def _reference_files(reference: ReferenceConfig) -> list[str]:
     files = [reference.fasta, reference.assembly_report]
     return [str(file) for file in files if file is not None]
+
+
+def require_gpus(config: RunConfig, scorings: Iterable[str], dev: Path = Path("/dev")) -> None:
+    """Make sure, before the first job, that this machine has the GPUs of scorings that run on it.
+
+    Only what is certain is refused: a GPU whose driver cannot be used is reported by the job.
+
+    Args:
+        config: The config.
+        scorings: Scorings with a job that is about to run on this machine.
+        dev: The folder of device files.
+
+    Raises:
+        InputError: There are fewer GPUs than a model needs.
+    """
+    found = _count_gpus(dev)
+    for name in sorted(set(scorings)):
+        model = resolve_score(config, name).model
+        if found is not None and model.gpus > found:
+            raise InputError(
+                f"{model.where}.gpus: {model.gpus} required, but this machine has "
+                f"{found or 'none'}. Set gpus: 0 to run on the CPU, or run on a cluster with "
+                "`--profile workflow/profiles/slurm`."
+            )
+
+
+def _count_gpus(dev: Path) -> int | None:
+    """GPUs that a process on this machine can use at most; None if that is not known."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        named = [one.strip() for one in visible.split(",")]
+        # CUDA ignores what follows the first entry that is not a device.
+        return next(
+            (i for i, one in enumerate(named) if one in ("", "-1", "NoDevFiles")), len(named)
+        )
+    if not sys.platform.startswith("linux"):
+        return None
+    nvidia = [path for path in dev.glob("nvidia*") if path.name[len("nvidia") :].isdigit()]
+    others = ("dxg", "kfd", "nvgpu", "nvhost*", "nvmap", "dri/renderD*", "accel*")
+    if not nvidia and any(any(dev.glob(name)) for name in others):
+        return None
+    return len(nvidia)
 
 
 class Slice(Protocol):

@@ -127,7 +127,7 @@ ROOMS = {
         with_torch="comparison",
     ),
     "runtime": room(
-        "canaries devices inputs models node_copies speed",
+        "canaries claims devices inputs models node_copies speed",
         "config",
         "errors",
         "evo2",
@@ -138,7 +138,7 @@ ROOMS = {
         "table",
         "verification",
         never=FRONT,
-        with_torch="canaries devices models speed",
+        with_torch="canaries claims devices models speed",
     ),
     "cost": room(
         "memory rates shapes tokens",

@@ -14,13 +14,14 @@ import torch
 import transformers
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.runtime.claims import claim_devices
 from evo2_tasks.table.provenance import package_version
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def find_devices(where: str, gpus: int) -> list[torch.device]:
-    """The devices for a model's ``gpus``.
+    """The devices for a model's ``gpus``: those that no other job on this machine has taken.
 
     Args:
         where: What names the model, for messages: ``models.NAME``, or a command.
@@ -39,7 +40,8 @@ def find_devices(where: str, gpus: int) -> list[torch.device]:
             f"{found or 'none'} on {platform.node()}. Request as many GPUs from the scheduler, or "
             "set gpus: 0 to run on the CPU."
         )
-    return [torch.device(device.type, index) for index in range(gpus)]
+    visible = [torch.device(device.type, index) for index in range(found)]
+    return claim_devices(where, visible, gpus)
 
 
 def describe_devices(devices: Sequence[torch.device]) -> str:

@@ -1,13 +1,16 @@
 """The devices that a model is given, and what is said of them."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.runtime import claims, models
 from evo2_tasks.runtime import devices as device
-from evo2_tasks.runtime import models
 from evo2_tasks.runtime.devices import describe_devices, device_class, find_devices
 from tests.project import write_shard
 
@@ -15,14 +18,27 @@ CPU = torch.device("cpu")
 NAMES = {0: "NVIDIA H100", 1: "NVIDIA H100", 2: "NVIDIA A100"}
 
 
+class Properties:
+    """What CUDA states about a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.uuid = f"pretended-{device.index}"
+
+
 @pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[torch.device]]:
     """Three GPUs that pretend to be there."""
+    held: dict[str, IO[bytes]] = {}
+    monkeypatch.setattr(claims, "_held", held)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", Properties)
     accelerator = torch.device("cuda")
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: accelerator)
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: len(NAMES))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda one: NAMES[one.index])
-    return [torch.device("cuda", index) for index in NAMES]
+    yield [torch.device("cuda", index) for index in NAMES]
+    for lock in held.values():
+        lock.close()
 
 
 def test_a_model_gets_as_many_devices_as_it_asks_for(gpus: list[torch.device]) -> None:

@@ -105,7 +105,14 @@ class Project:
             (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
         arguments = ("--cores", "2", *arguments)
         commands = self.folder / "bin"
-        return run_snakemake(self.folder, *arguments, commands=commands, status=status)
+        return run_snakemake(
+            self.folder,
+            *arguments,
+            commands=commands,
+            # GPUs that no job looks for: the jobs are those of the stand-in.
+            variables={"CUDA_VISIBLE_DEVICES": "0,1"},
+            status=status,
+        )
 
     def run(self, *arguments: str) -> str:
         return self.snakemake("--snakefile", str(SNAKEFILE), *arguments, config=self.config)
@@ -727,7 +734,7 @@ def test_the_linter_finds_nothing(project: Project) -> None:
     assert "good condition" in project.run("--lint")
 
 
-@pytest.mark.parametrize("profile", ["local", "slurm"])
+@pytest.mark.parametrize("profile", ["local", "workstation", "slurm", "slurm-gres"])
 def test_a_dry_run_with_each_profile(project: Project, profile: str) -> None:
     assert project.planned("--profile", str(ROOT / "workflow" / "profiles" / profile)) == ALL
 
