@@ -59,7 +59,7 @@ _GFF = (
 )
 _PSL = "PSL, which lists alignments. For a BED of the targets: pslToBed"
 _BIM = (
-    "a .bim file of PLINK, whose alleles do not say which is that of the reference. Make a VCF: "
+    "a .bim file of PLINK, which does not state which allele is that of the reference. Make a VCF: "
     "plink2 --bfile NAME --ref-from-fa --fa REFERENCE --export vcf"
 )
 
