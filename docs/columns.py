@@ -46,7 +46,9 @@ Rows are in the order of the input, or sorted by position if the config sets `so
 (contigs as in the reference, then `pos`). Join them to the input by (`record`, `allele`), or by
 (`contig`, `pos`, `ref`, `alt`). The meaning and unit of a column are also in the metadata of its
 Arrow field. The last columns are the INFO fields and columns that `carry:` names, with the types
-that the header of the input defines. The [glossary](glossary.md) explains the words.
+that a VCF or Parquet file defines. From a text table they are text, unless `carry:` asks for
+numbers ([the config](configuration.md#variants-as-a-table)). The [glossary](glossary.md) explains
+the words.
 
 ## The result
 """
