@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import struct
 import tempfile
 from collections import Counter
@@ -19,6 +20,9 @@ from evo2_tasks.io.lines import read_chunks
 from evo2_tasks.io.words import shown, shown_path
 
 # The characters that an index counts as bases: letters, and rare symbols such as those of gaps.
+_RETURN = b"\r"
+_UNEQUAL_ENDS = " Some lines end with \\r\\n and others do not; convert with: tr -s '\\r' '\\n'"
+_LONE_RETURN = re.compile(rb"\r(?![\r\n])")
 _SYMBOLS = bytes(code for code in range(33, 127) if code != ord(">"))
 
 
@@ -255,6 +259,7 @@ def _scan(path: Path, md5_of: Collection[str]) -> Iterator[FastaSequence]:
             if header is not None:
                 end = chunk.find(b"\n", start) + 1 or len(chunk)
                 header += chunk[start:end]
+                _require_line_feeds(header, line_number, path, is_whole=header.endswith(b"\n"))
                 if header.endswith(b"\n"):
                     name = _header_name(header, path)
                     first = chunk_offset + end
@@ -270,6 +275,7 @@ def _scan(path: Path, md5_of: Collection[str]) -> Iterator[FastaSequence]:
                 if current is not None:
                     current.add(piece)
                 elif piece.strip():
+                    _require_line_feeds(piece, line_number, path)
                     raise InputError(
                         f"{shown_path(path)}: line {line_number}: this is not FASTA; expected a "
                         f"line that begins with '>'."
@@ -279,10 +285,32 @@ def _scan(path: Path, md5_of: Collection[str]) -> Iterator[FastaSequence]:
             start = end
         chunk_offset += len(chunk)
     if header is not None:
+        _require_line_feeds(header, line_number, path)
         name = _header_name(header, path)
         current = _Sequence(path, name, chunk_offset, line_number, name in md5_of)
     if current is not None:
         yield current.finish()
+
+
+def _require_line_feeds(text: bytes, line: int, path: Path, *, is_whole: bool = True) -> None:
+    r"""Make sure that each ``\r`` is followed by ``\n``; an index cannot describe other line ends.
+
+    Args:
+        text: A piece of the file.
+        line: Number of the line in which it begins.
+        path: The file, for messages.
+        is_whole: Whether the text does not go on with the next piece.
+    """
+    if b"\r" not in text:
+        return
+    found = _LONE_RETURN.search(text if is_whole else text.rstrip(b"\r"))
+    if found is not None:
+        number = text.count(b"\n", 0, found.start())
+        raise InputError(
+            f"{shown_path(path)}: line {line + number}: a carriage return without a line "
+            f"feed; expected lines that end with a line feed. Convert the file, for "
+            f"example with: tr -s '\\r' '\\n' < FILE > NEW.fa"
+        )
 
 
 def _header_name(header: bytes, path: Path) -> str:
@@ -315,20 +343,25 @@ class _Sequence:
         self._held = piece[len(body) :]
         if not body:
             return
+        num_lines = self._num_bytes // self._width if self._width else 0
+        _require_line_feeds(body, self._first_line + num_lines, self._path)
         if not self._width:
             first_end = body.find(b"\n")
             if first_end >= 0:
                 self._width = self._num_bytes + first_end + 1
-                self._end_width = 2 if body[first_end - 1 : first_end] == b"\r" else 1
+                self._end_width = (
+                    self._width - self._num_bytes - len(body[:first_end].rstrip(b"\r"))
+                )
         if self._width:
-            self._check_ends(body, b"\n", self._width - 1)
-            if self._end_width == 2:
-                self._check_ends(body, b"\r", self._width - 2)
-        bases = body.translate(None, b"\r\n" if self._end_width == 2 else b"\n")
+            self._check_ends(body, b"\n", range(self._width - 1, self._width))
+            if self._end_width > 1:
+                self._check_ends(body, b"\r", range(self._width - self._end_width, self._width - 1))
+        bases = body.translate(None, b"\r\n" if self._end_width > 1 else b"\n")
         if wrong := bases.translate(None, _SYMBOLS):
             raise InputError(
                 f"{shown_path(self._path)}: sequence '{shown(self._name)}', which begins in line "
                 f"{self._first_line}, contains {chr(wrong[0])!r}; expected letters only."
+                f"{_UNEQUAL_ENDS if wrong.startswith(_RETURN) else ''}"
             )
         bases = bases.upper()
         self._sha512.update(bases)
@@ -348,22 +381,33 @@ class _Sequence:
         md5 = None if self._md5 is None else self._md5.hexdigest()
         return FastaSequence(entry, digest, self._letters, md5)
 
-    def _check_ends(self, body: bytes, end: bytes, place: int) -> None:
-        """Make sure that every line of the sequence ends at the same place, and only there."""
-        first = (place - self._num_bytes) % self._width
-        places = body[first :: self._width]
-        if places == end * len(places) and body.count(end) == len(places):
+    def _check_ends(self, body: bytes, end: bytes, places: range) -> None:
+        """Make sure that the lines of the sequence have this byte at these places, and only there.
+
+        Args:
+            body: A piece of the sequence.
+            end: A byte of a line end.
+            places: Offsets in a line.
+        """
+        first_wrong, num_expected = len(body), 0
+        for place in places:
+            first = (place - self._num_bytes) % self._width
+            found = body[first :: self._width]
+            num_expected += len(found)
+            if found != end * len(found):
+                num_right = len(found) - len(found.lstrip(end))
+                first_wrong = min(first_wrong, first + self._width * num_right)
+        if first_wrong == len(body) and body.count(end) == num_expected:
             return
-        missing = first + self._width * (len(places) - len(places.lstrip(end)))
         extra = next(
             (
                 i
                 for i in range(len(body))
-                if body[i : i + 1] == end and (self._num_bytes + i) % self._width != place
+                if body[i : i + 1] == end and (self._num_bytes + i) % self._width not in places
             ),
             len(body),
         )
-        line = self._first_line + (self._num_bytes + min(missing, extra)) // self._width
+        line = self._first_line + (self._num_bytes + min(first_wrong, extra)) // self._width
         raise InputError(
             f"{shown_path(self._path)}: line {line}: the lines of sequence '{shown(self._name)}' "
             f"are not all of one length, so it cannot be indexed; wrap them to one length, for "

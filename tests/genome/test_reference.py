@@ -94,7 +94,7 @@ def _sha512t24u(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha512(text.encode()).digest()[:24]).decode()
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
 @pytest.mark.parametrize("width", [3, 60, 10_000])
 @pytest.mark.parametrize("compress", [False, True])
 def test_layout_changes_nothing(tmp_path: Path, end: str, width: int, compress: bool) -> None:
@@ -142,6 +142,17 @@ def test_ends_of_files(tmp_path: Path, tail: str) -> None:
         (">a\nACGT\n\nACGT\n", "line 3: the lines"),
         (">a\n\nACGT\n", "the lines"),
         (">b\nA\n>a\nACGT\nACGT\nACG\r\nACGT\n", r"in line 4, contains '\\r'"),
+        (">a\r\r\nACGT\r\r\nACG\r\nACGT\r\r\n", "line 3: the lines of sequence 'a'"),
+        (">a\r\nACGT\r\nACGT\nAC\r\n", "line 3: the lines of sequence 'a'"),
+        (">a\nACGT\nACG\r\nACGT\n", "others do not; convert with: tr -s"),
+        (">a\rACGT\rACGT\r", "line 1: a carriage return without a line feed; expected lines"),
+        (">a\nACGT\nAC\n>b\rACGT\rAC\n", "line 4: a carriage return without a line feed"),
+        (">a\rACGT\nACGT\n", "line 1: a carriage return without"),
+        (">a x\ry\nACGT\nACGT\n", "line 1: a carriage return without"),
+        (">a\nACGT\rACGT\rAC\n", "line 2: a carriage return without"),
+        (">a\nACGT\nACGT\rAC\n", "line 3: a carriage return without"),
+        (">a\n\rACGT\n\rAC\n\r", r"line 2: .* for example with: tr -s '\\r' '\\n' < FILE"),
+        ("\r>a\rACGT\r", "line 1: a carriage return without a line feed"),
         (">a\nAC GT\n", "contains ' '; expected letters only"),
         (">a\nACGT \nACGT \n", "contains ' '; expected letters only"),
         (">a\nACGT\nAC>T\n", "contains '>'"),
@@ -319,7 +330,13 @@ def test_a_scan_in_small_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     rng = random.Random(4)
     text = "".join(
         f">{name} {'x' * rng.randrange(30)}{end}{wrap('ACGTN' * rng.randrange(40), width, end)}"
-        for name, width, end in [("a", 7, "\n"), ("b", 7, "\r\n"), ("c", 200, "\n"), ("d", 1, "\n")]
+        for name, width, end in [
+            ("a", 7, "\n"),
+            ("b", 7, "\r\n"),
+            ("c", 200, "\n"),
+            ("d", 1, "\n"),
+            ("e", 5, "\r\r\n"),
+        ]
     )
     path = write(tmp_path, text)
     whole = list(read_fasta(path))
@@ -380,7 +397,7 @@ def test_an_empty_sequence_is_one(tmp_path: Path) -> None:
         st.binary(max_size=100),
         st.lists(
             st.sampled_from(
-                [b">a\n", b">b x\n", b">", b"ACGT\n", b"AC", b"\n", b"\r\n", b" ", b"\xff"]
+                [b">a\n", b">b x\n", b">", b"ACGT\n", b"AC", b"\n", b"\r\n", b"\r", b" ", b"\xff"]
             ),
             max_size=12,
         ).map(b"".join),
