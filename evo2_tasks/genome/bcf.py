@@ -11,11 +11,26 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, InvalidRecord, Record
 from evo2_tasks.genome.regions import find_regions, region_contigs
 from evo2_tasks.genome.vcf import carried_columns, contig_names, make_record
-from evo2_tasks.io.htslib import header_lines, open_bcf, open_indexed_vcf, record_line
-from evo2_tasks.io.vcf_text import COLUMNS, is_data, parse_position, read_vcf, split_header
+from evo2_tasks.io.htslib import (
+    find_index,
+    header_lines,
+    open_bcf,
+    open_indexed_vcf,
+    record_line,
+)
+from evo2_tasks.io.lines import CHUNK_BYTES, begins_after_return, read_start
+from evo2_tasks.io.vcf_text import (
+    COLUMNS,
+    begins_line,
+    is_data,
+    parse_position,
+    read_vcf,
+    split_header,
+)
 from evo2_tasks.io.words import shown_path
 
-INDEX_SUFFIXES = (".csi", ".tbi")
+_LAST_IN_BCF = 2**31 - 1
+"""Last position that BCF can state."""
 
 
 class BcfReader:
@@ -54,7 +69,7 @@ class BcfReader:
                 known = {name for name in region_contigs(regions) if name in file.header.contigs}
                 contigs = sorted(known, key=lambda name: file.header.contigs[name].id)
                 others = [name for name in contig_names(header) if name not in known]
-                self._regions = find_regions(regions, [*contigs, *others], path)
+                self._regions = find_regions(regions, [*contigs, *others], path, _LAST_IN_BCF)
 
     @property
     def carry_fields(self) -> tuple[CarryField, ...]:
@@ -101,11 +116,13 @@ class VcfRegionReader:
         regions: Sequence[str],
         texts: Collection[str] = (),
     ) -> None:
-        if not any(path.with_name(path.name + suffix).is_file() for suffix in INDEX_SUFFIXES):
+        if find_index(path) is None:
             raise InputError(
                 f"{shown_path(path)}: regions need an index next to the file; make it with: "
-                f"tabix -p vcf FILE"
+                f"tabix -p vcf FILE (or tabix -C -p vcf FILE, if positions are beyond 536,870,912)"
             )
+        for line in read_start(path, CHUNK_BYTES).split(b"\n"):
+            _require_one_record(line.rstrip(b"\r"), path)
         self.path = path
         header, _ = read_vcf(path)
         self._columns = carried_columns(header, path, carry, texts)
@@ -137,7 +154,18 @@ class VcfRegionReader:
     def _read_lines(self, file: pysam.TabixFile) -> Iterator[bytes]:
         for region in self._regions:
             for text in file.fetch(region.contig, region.start, region.end):
-                line = text.encode("latin-1")
+                line = text.encode("latin-1").rstrip(b"\r")
+                _require_one_record(line, self.path)
                 pos = parse_position(line.split(b"\t", 2)[1])
                 if pos is None or pos > region.previous_end:
                     yield line
+
+
+def _require_one_record(line: bytes, path: Path) -> None:
+    """Make sure that a line of an indexed file holds no record that the index does not list."""
+    if begins_after_return(line, begins_line):
+        raise InputError(
+            f"{shown_path(path)}: some records end with a carriage return without a line feed, and "
+            f"the index does not list the records behind them. Convert and index the file again: "
+            f"bgzip -dc FILE | tr -s '\\r' '\\n' | bgzip > NEW.vcf.gz; tabix -p vcf NEW.vcf.gz"
+        )

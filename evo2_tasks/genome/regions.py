@@ -19,9 +19,6 @@ TELOMERE: Final = -1
 OPEN_END: Final = 2**63 - 1
 """End of a region without a last position."""
 
-_MAX_INDEXED: Final = 2**31 - 1
-"""Last position that htslib looks up in an index."""
-
 _MAX_DIGITS: Final = 18
 _SPAN: Final = re.compile(r"(?P<first>[0-9,]+)(?P<dash>-(?P<last>[0-9,]*))?")
 
@@ -75,16 +72,19 @@ def parse_region(text: str, contigs: Collection[str], source: Path) -> Region:
     return regions[0]
 
 
-def find_regions(texts: Sequence[str], contigs: Sequence[str], path: Path) -> list[Region]:
+def find_regions(
+    texts: Sequence[str], contigs: Sequence[str], path: Path, last_pos: int = OPEN_END
+) -> list[Region]:
     """Read the regions to look up in an index, sort them, and merge those that touch.
 
     Args:
         texts: Regions as :func:`parse_region` reads them.
         contigs: Contigs of the file, in its order.
         path: The file, for messages.
+        last_pos: Last position that the format of the file can have.
 
     Returns:
-        The regions in the order of the contigs; positions start at 0 and end at 2^31 - 1.
+        The regions in the order of the contigs; positions start at 0 and end at ``last_pos``.
 
     Raises:
         InputError: A text is not a region, or is on none of the contigs.
@@ -94,13 +94,12 @@ def find_regions(texts: Sequence[str], contigs: Sequence[str], path: Path) -> li
         region = parse_region(text, contigs, path)
         is_whole = region == Region(region.contig)
         start = 0 if is_whole else region.start
-        end = _MAX_INDEXED if region.end == OPEN_END else region.end
-        if not 0 <= start < end <= _MAX_INDEXED:
+        if not 0 <= start < last_pos:
             raise InputError(
                 f"{shown_path(path)}: region '{shown(text)}': positions must be between 1 and "
-                f"{_MAX_INDEXED:,}."
+                f"{last_pos:,}."
             )
-        spans.setdefault(region.contig, []).append((start, end))
+        spans.setdefault(region.contig, []).append((start, min(region.end, last_pos)))
     regions: list[Region] = []
     for contig in contigs:
         merged: list[Region] = []

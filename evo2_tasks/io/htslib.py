@@ -36,6 +36,12 @@ def open_bcf(path: Path, *, samples: bool) -> Iterator[pysam.VariantFile]:
             yield file
 
 
+def find_index(path: Path) -> Path | None:
+    """The index next to a bgzipped VCF; the .csi if there is a .tbi too, as htslib does."""
+    candidates = (path.with_name(path.name + suffix) for suffix in (".csi", ".tbi"))
+    return next(filter(Path.is_file, candidates), None)
+
+
 @contextmanager
 def open_indexed_vcf(path: Path) -> Iterator[pysam.TabixFile]:
     """Open a bgzipped VCF that has an index. Lines are Latin-1 text: one character per byte.
@@ -45,7 +51,8 @@ def open_indexed_vcf(path: Path) -> Iterator[pysam.TabixFile]:
     """
     check_bgzip_end(path)
     with _htslib_errors(path, "indexed VCF"):
-        file = pysam.TabixFile(str(path), encoding="latin-1")
+        # pysam looks for a .tbi only.
+        file = pysam.TabixFile(str(path), index=str(find_index(path)), encoding="latin-1")
         with _closing(file):
             yield file
 

@@ -92,7 +92,7 @@ def read_lines(
         else:
             unfinished.append(chunk)
             num_bytes += len(chunk)
-            is_proven = is_proven or _has_line(chunk, begins_line)
+            is_proven = is_proven or begins_after_return(chunk, begins_line)
             lines = []
             if is_proven and b"\r" in chunk.strip(b"\r"):
                 text = b"".join(unfinished)
@@ -122,19 +122,19 @@ def split_lines(text: bytes) -> list[bytes]:
     return lines if lines[-1] else lines[:-1]
 
 
+def begins_after_return(text: bytes, begins_line: Callable[[bytes], bool] | None) -> bool:
+    r"""Whether a line begins after a lone ``\r`` of a text; see :func:`read_lines`."""
+    if b"\r" not in text:
+        return False
+    return begins_line is None or any(map(begins_line, text.split(b"\r")[1:]))
+
+
 def _split_line(line: bytes, begins_line: Callable[[bytes], bool] | None) -> list[bytes]:
     r"""The lines within a line that ``\n`` ends."""
     kept = line.rstrip(b"\r")
     if b"\r" not in kept:
         return [kept]
-    return kept.split(b"\r") if _has_line(kept, begins_line) else [kept]
-
-
-def _has_line(text: bytes, begins_line: Callable[[bytes], bool] | None) -> bool:
-    r"""Whether a text has a ``\r`` that is a line end."""
-    if b"\r" not in text:
-        return False
-    return begins_line is None or any(map(begins_line, text.split(b"\r")[1:]))
+    return kept.split(b"\r") if begins_after_return(kept, begins_line) else [kept]
 
 
 def drop_mark(line: bytes) -> bytes:
