@@ -24,30 +24,37 @@ NO_COLUMNS: Mapping[str, str] = {}
 # What else the columns are called, as words joined by "_", the likeliest first. Such a column is
 # only proposed in a message: its positions may be of another assembly or count from 0, and its
 # alleles may be sorted by frequency.
-_POSSIBLE_NAMES: Mapping[str, tuple[str, ...]] = {
-    "contig": (r"chr", r"chrom", r"chromosome", r"contig", r"seq_?names?", r"seq_?id", r"scaffold"),
-    "pos": (r"pos", r"position", r"start", r"bp", r"base_pair_location"),
-    "ref": (
-        *(
-            r"reference_allele_vcf",
-            r"ref",
-            r"reference",
-            r"(wt|wild_?type)_allele",
-            r"(other|non_effect|noneffect)_allele",
-        ),
-        *(r"nea", r"a_2", r"allele_1", r"a_1", r"allele_2", r"effect_allele"),
-    ),
-    "alt": (
-        *(
-            r"alternate_allele_vcf",
-            r"alt",
-            r"alternate",
-            r"alternative",
-            r"mut(ant|ated)?_allele",
-            r"tumor_seq_allele_2",
-        ),
-        *(r"effect_allele", r"ea", r"a_1", r"allele_2", r"a_2", r"allele_1", r"other_allele"),
-    ),
+_POSSIBLE_NAMES: Mapping[str, Sequence[str]] = {
+    "contig": ["chr", "chrom", "chromosome", "contig", "seq_?names?", "seq_?id", "scaffold"],
+    "pos": ["pos", "position", "start", "bp", "base_pair_location"],
+    "ref": [
+        "reference_allele_vcf",
+        "ref",
+        "reference",
+        "(wt|wild_?type|mutated_from)_allele",
+        "(other|non_?effect)_allele",
+        "nea",
+        "a_2",
+        "allele_1",
+        "a_1",
+        "allele_2",
+        "effect_allele",
+    ],
+    "alt": [
+        "alternate_allele_vcf",
+        "alt",
+        "alternate",
+        "alternative",
+        "(mut|mutant|mutated|mutated_to)_allele",
+        "tumor_seq_allele_2",
+        "effect_allele",
+        "ea",
+        "a_1",
+        "allele_2",
+        "a_2",
+        "allele_1",
+        "other_allele",
+    ],
 }
 _OTHER_MEANINGS = re.compile(
     r"(^|_)(end|stop|cds|cdna|c_dna|protein|aa|amino|codon|exon|intron|counts?|depth|freq|frequency|maf|af"
@@ -207,7 +214,12 @@ def _explain(names: Sequence[str], matches: Mapping[str, Sequence[int]]) -> str:
     for role, found in matches.items():
         if len(found) == 1:
             continue
-        several = [names[column] for column in found]
+        several = list(dict.fromkeys(names[column] for column in found))
+        if len(several) == 1:
+            return (
+                f"the table has {len(found)} columns with the name '{shown(several[0])}' for "
+                f"{role}. Rename all but one. {_list(names)}"
+            )
         options = several or possible[role]
         listed = shown(", ".join(options), 200)
         if several:

@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from evo2_tasks.io.lines import decode
 from evo2_tasks.io.vcf_text import parse_position
 
+NUM_SAM_COLUMNS = 11
+"""The columns that each line of SAM has."""
+
 BINARY_MAGIC: Mapping[bytes, str] = {
     b"BAM\1": "a BAM file",
     b"CRAM": "a CRAM file",
@@ -123,15 +126,18 @@ def explain_entry(text: str) -> str | None:
     return None
 
 
-def explain_lines(lines: Sequence[bytes]) -> str | None:
+def explain_lines(lines: Sequence[bytes], *, has_regions: bool = False) -> str | None:
     """What lines of text are that fit another format by their columns; None if unknown.
 
     Args:
         lines: Some data lines: not blank and not comments. At least half of them decide.
+        has_regions: Whether regions are expected, so that a table of variants needs no header.
     """
     rows = [line.split(b"\t") if b"\t" in line else line.split() for line in lines]
     contigs = {row[0] for row in rows}
     for fits, explanation in _FORMS:
+        if has_regions and fits is _is_bare_table:
+            continue
         num_fitting = sum(fits(row, contigs) for row in rows)
         if num_fitting and 2 * num_fitting >= len(rows):
             return explanation
@@ -171,8 +177,10 @@ def _positions(cells: Sequence[bytes]) -> list[int] | None:
     return numbers if len(numbers) == len(cells) else None
 
 
-def _is_allele(cell: bytes) -> bool:
-    return re.fullmatch(rb"[ACGTN]+|-|0", cell, re.IGNORECASE) is not None
+def _are_alleles(cells: Sequence[bytes]) -> bool:
+    """Whether cells are bases, or ``-`` for none, and one at least is bases."""
+    bases = [re.fullmatch(rb"[ACGTN]+", cell, re.IGNORECASE) is not None for cell in cells]
+    return any(bases) and all(map(max, bases, [cell == b"-" for cell in cells]))
 
 
 def _is_gff(row: Sequence[bytes], _: set[bytes]) -> bool:
@@ -187,12 +195,12 @@ def _is_psl(row: Sequence[bytes], _: set[bytes]) -> bool:
 
 def _is_vep(row: Sequence[bytes], _: set[bytes]) -> bool:
     alleles = row[3].split(b"/") if len(row) >= 4 else []
-    return len(alleles) >= 2 and all(map(_is_allele, alleles)) and _positions(row[1:3]) is not None
+    return len(alleles) >= 2 and _are_alleles(alleles) and _positions(row[1:3]) is not None
 
 
 def _span(row: Sequence[bytes]) -> tuple[int, int] | None:
     """Start and end of a row whose fourth and fifth columns are alleles."""
-    if len(row) < 5 or not (_is_allele(row[3]) and _is_allele(row[4])):
+    if len(row) < 5 or not _are_alleles(row[3:5]):
         return None
     ends = _positions(row[1:3])
     return None if ends is None else (ends[0], ends[1])
@@ -208,8 +216,17 @@ def _is_bed_of_variants(row: Sequence[bytes], _: set[bytes]) -> bool:
     return span is not None and span[1] == span[0] + len(row[3])
 
 
+def _is_bare_table(row: Sequence[bytes], _: set[bytes]) -> bool:
+    """Whether a row is contig, pos, ref and alt. In a VCF the third column is the ID."""
+    if len(row) < 4 or parse_position(row[1]) is None:
+        return False
+    return _are_alleles(row[2:3]) and re.fullmatch(rb"[A-Za-z,.*-]+|<.*>", row[3]) is not None
+
+
 def _is_bim(row: Sequence[bytes], _: set[bytes]) -> bool:
-    if len(row) != 6 or not (_is_allele(row[4]) and _is_allele(row[5])):
+    # PLINK writes 0 for an allele that no sample has.
+    alleles = [b"-" if cell == b"0" else cell for cell in row[4:] if cell != b"-"]
+    if len(row) != 6 or len(alleles) != 2 or not _are_alleles(alleles):
         return False
     is_distance = re.fullmatch(rb"-?[0-9]*\.?[0-9]+(e-?[0-9]+)?", row[2], re.IGNORECASE)
     return is_distance is not None and parse_position(row[3]) is not None
@@ -228,7 +245,7 @@ def _is_fai(row: Sequence[bytes], _: set[bytes]) -> bool:
 
 
 def _is_sam(row: Sequence[bytes], _: set[bytes]) -> bool:
-    if len(row) < 11 or _positions([row[1], row[3], row[4]]) is None:
+    if len(row) < NUM_SAM_COLUMNS or _positions([row[1], row[3], row[4]]) is None:
         return False
     return re.fullmatch(rb"\*|([0-9]+[MIDNSHPX=])+", row[5]) is not None
 
@@ -261,6 +278,11 @@ _FORMS: tuple[tuple[Callable[[Sequence[bytes], set[bytes]], bool], str], ...] = 
         "variants with the columns of BED, whose positions count from 0. Make a table whose pos is "
         "the start + 1: (printf 'contig\\tpos\\tref\\talt\\n'; awk -v OFS='\\t' "
         "'{print $1, $2 + 1, $4, $5}' FILE) > NEW.tsv",
+    ),
+    (
+        _is_bare_table,
+        "a table of contig, pos, ref and alt without a header. Add the header: (printf "
+        "'contig\\tpos\\tref\\talt\\n'; cut -f1-4 FILE) > NEW.tsv",
     ),
     (_is_bim, _BIM),
     (

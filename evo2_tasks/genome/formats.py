@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.bed import is_data, is_header, looks_like_feature
+from evo2_tasks.genome.bed import is_data, is_header, looks_like_feature, parse_feature
 from evo2_tasks.genome.columns import (
     KEY_NAMES,
     NO_COLUMNS,
@@ -23,6 +23,7 @@ from evo2_tasks.genome.columns import (
 )
 from evo2_tasks.genome.foreign_formats import (
     BINARY_MAGIC,
+    NUM_SAM_COLUMNS,
     explain_entries,
     explain_lines,
     explain_mark,
@@ -201,7 +202,7 @@ def _find_regions(sample: Sample) -> Format | None:
         return "vcf"
     if _most(sample, lambda line: looks_like_variant(strip_comment(line))):
         return "list"
-    _refuse_foreign(sample)
+    _refuse_foreign(sample, has_regions=True)
     _refuse_closed_ends(sample)
     if _most(sample, looks_like_data):
         return "vcf"
@@ -224,7 +225,7 @@ def _looks_like_interval(line: bytes) -> bool:
         parse_interval(line)
     except ValueError:
         return False
-    return True
+    return line.count(b"\t") < NUM_SAM_COLUMNS - 1
 
 
 def _list_layout(sample: Sample) -> ListLayout:
@@ -248,6 +249,8 @@ def _find_header(sample: Sample) -> tuple[Line, list[str], str] | None:
             if delimiter is None and any(b"\t" in one for one in (line[1], *rows)):
                 continue
             if delimiter is not None and delimiter not in line[1]:
+                continue
+            if delimiter in (b";", b"|") and b"\t" in line[1]:
                 continue
             names = _split_names(line[1], delimiter)
             cells = [_split_row(row, delimiter) for row in rows]
@@ -302,6 +305,8 @@ def _refuse_header(sample: Sample, line: Line, names: Sequence[str], delimiter: 
             f"the table again with one of these."
         )
     explanation = explain_table(names)
+    if explanation is None and not any(possible_columns(names).values()):
+        explanation = explain_entries(sample.lines)
     if explanation is not None:
         raise InputError(f"{where}: this looks like {explanation}.")
     find_columns(names, (), NO_COLUMNS, where)
@@ -321,9 +326,9 @@ def _refuse_columns(sample: Sample, columns: Mapping[str, str]) -> None:
     )
 
 
-def _refuse_foreign(sample: Sample) -> None:
+def _refuse_foreign(sample: Sample, *, has_regions: bool = False) -> None:
     """Refuse what fits BED, VCF or nothing, but is of another format."""
-    explanation = explain_lines(sample.lines)
+    explanation = explain_lines(sample.lines, has_regions=has_regions)
     if explanation is not None:
         raise sample.error(sample.data[0], f"this looks like {explanation}")
     rows = [b"\t".join(line.split()) for line in sample.lines if b"\t" not in line]
@@ -389,7 +394,8 @@ def _explain_unknown(sample: Sample, expected: str) -> InputError:
             return sample.error(line, f"this looks like {mark}; {expected}")
     entries = explain_entries(sample.lines)
     if entries is not None:
-        return sample.error(sample.data[0], f"this looks like {entries}")
+        line = next(line for line in sample.data if explain_entries([line[1]]) == entries)
+        return sample.error(line, f"this looks like {entries}")
     for line in sample.data[1:]:
         if is_table_header(line[1]):
             return sample.error(
@@ -414,10 +420,21 @@ def _explain_unknown(sample: Sample, expected: str) -> InputError:
     name, looks_right = max(formats.items(), key=lambda one: sum(map(one[1], sample.lines)))
     num_fitting = sum(map(looks_right, sample.lines))
     if not num_fitting:
-        return sample.error(sample.data[0] if sample.data else sample.first, expected)
+        line = sample.data[0] if sample.data else sample.first
+        reason = _explain_region(line[1]) if expected == _EXPECTED_REGIONS else ""
+        return sample.error(line, f"{reason}{expected}")
     odd = next(line for line in sample.data if not looks_right(line[1]))
     return sample.error(
         odd,
         f"this line is not as in {name}, but {num_fitting} of the first {len(sample.data)} lines "
         f"are. Correct the others, or begin them with #: at least half must be right",
     )
+
+
+def _explain_region(line: bytes) -> str:
+    """Why a line is not a region of a BED."""
+    try:
+        parse_feature(line)
+    except ValueError as error:
+        return f"{error}; "
+    return ""

@@ -14,7 +14,7 @@ from evo2_tasks.io.words import shown
 
 HEADER_LINES = (b"@HD\t", b"@SQ\t", b"@RG\t", b"@PG\t", b"@CO\t")
 
-_REGION = re.compile(r"(?P<contig>\S+):(?P<first>[0-9][0-9,]*)(-(?P<last>[0-9][0-9,]*))?")
+_REGION = re.compile(r"(?P<contig>[^\s>@]\S*):(?P<first>[0-9][0-9,]*)(-(?P<last>[0-9][0-9,]*))?")
 
 
 def read_intervals(path: Path) -> Iterator[Feature | InvalidRecord]:

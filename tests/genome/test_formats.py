@@ -96,6 +96,18 @@ TABLES = {
         tabbed(COSMIC, "BRAF 7 140453136 140453136 A T"),
         "{pos: GENOME_START, ref: GENOMIC_WT_ALLELE, alt: GENOMIC_MUT_ALLELE}.",
     ),
+    "ICGC": (
+        tabbed("chromosome chromosome_start reference_genome_allele mutated_to_allele", "1 5 A C"),
+        "{pos: chromosome_start, ref: reference_genome_allele, alt: mutated_to_allele}.",
+    ),
+    "a name twice": (
+        tabbed("CHROM POS POS ref alt", "MT 1 5 A C"),
+        "the table has 2 columns with the name 'POS' for pos. Rename all but one.",
+    ),
+    "a table of HGVS": (
+        tabbed("gene variation_id hgvs", "BRCA1 17661 NM_007294.3:c.5266dupC"),
+        "line 1: this looks like HGVS.",
+    ),
     "two contigs": (
         tabbed("chrom chr pos ref alt", "MT 1 5 A C"),
         "several columns for contig (chrom, chr). Name the right ones in the variant set, for "
@@ -252,6 +264,14 @@ FOREIGN = {
     "SAM": (tabbed("@HD VN:1.6", "r1 0 MT 100 60 4M * 0 0 ACGT IIII"), "SAM, which lists align"),
     "SAM alone": (tabbed("@HD VN:1.6", "@SQ SN:MT LN:16569"), "the header of SAM or of an interv"),
     "UCSC bin": (tabbed("585 chr1 10 20 x", "585 chr1 30 40 y"), "cut -f2- FILE > NEW"),
+    "no header of a table": (tabbed("MT 5 A C", "MT 6 G A,T", "MT 7 CA C"), "without a header"),
+    "no header of dbNSFP": (tabbed("1 69091 A C M L", "1 69092 T C S P"), "without a header"),
+    "no header of a table of a query": ("MT 5 A C 11\nMT 6 G *,GA 01\n", "without a header"),
+    "names of FASTA like regions": (">MT:2-5\nACGT\n>MT:7-9\nACG\n", "looks like FASTA"),
+    "SAM with names like regions": (
+        "@HD\tVN:1.6\nMT:2-5\t99\tMT\t100\t60\t4M\t*\t0\t0\tACGT\tIIII\n", "SAM, which lists"
+    ),
+    "GFF with semicolons": ("2\tx\trover\t5\t9\t.\t+\t.\tID=R;ref=A;alt=C;chr=1\n", EXON),
     "no header of Picard": (tabbed("MT 10 12 + x", "MT 20 22 - y"), "add the line @HD<tab>VN:1.6"),
     "wig": ("track type=wiggle_0\nfixedStep chrom=MT start=4 step=1\n1\n2\n", "looks like wig"),
     "HGVS of a transcript": ("NM_000059.4:c.68_69del\nNM_000059.4:c.-70A>G\n", "looks like HGVS"),
@@ -299,6 +319,8 @@ def test_what_is_not_read_is_refused_with_the_way_out(
     text, message = FOREIGN[name]
     if kinds and name == "mostly bad BED":
         return  # one line of BED is enough where regions are asked for
+    if kinds and message == "without a header":
+        message = "the regions of a BED"
     with pytest.raises(InputError) as error:
         list(open_variants(write(tmp_path, text), saturate=kinds, reference=reference))  # type: ignore[arg-type]
     assert message in str(error.value)
@@ -488,6 +510,8 @@ REGIONS = {
         "\tMT\t90", "\tgene\tMT\t90"
     ),
     "a header": tabbed("chrom start end name", "MT 100 108 x", "MT 200 203 x"),
+    "names like alleles": tabbed("MT 100 108 a 0 +", "MT 200 203 c 0 -"),
+    "scores of zero": tabbed("MT 100 108 447 0 -", "MT 200 203 448 0 -"),
     "a header with #": tabbed("#chrom chromStart chromEnd", "MT 100 108", "MT 200 203"),
     "long comments": "# by a tool\n" * 9000 + tabbed("MT 100 108", "MT 200 203"),
     "Picard": tabbed("@HD VN:1.6", "@SQ SN:MT LN:400", "MT 101 108 + a", "MT 201 203 - b"),
