@@ -26,36 +26,80 @@ ROW_GROUP_ROWS: Final = 20_000
 """Rows of a row group: few enough for a region query to skip most of a table."""
 
 ROW_GROUP_BYTES: Final = 64 * 2**20
-"""Text of a row group: more than this closes it early, so that long alleles do not fill memory."""
+"""Text and lists of a row group: more closes it early, so that long alleles do not fill memory."""
+
+BUFFER_BYTES: Final = 16 * 2**20
+"""Text and lists that a :class:`RowBuffer` collects before it writes them."""
 
 BATCH_ROWS: Final = 20_000
 """Rows that a reader holds in memory at once."""
+
+_ITEM_BYTES: Final = 8
+"""Bytes of an item of a list that is not text, about."""
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind))
 
 
-def _text_bytes(rows: pa.Table) -> npt.NDArray[np.int64]:
-    """Bytes of text in each row, including lists of text."""
+def row_bytes(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """Bytes of the text and of the lists in each row: what makes a row large."""
     total = np.zeros(rows.num_rows, dtype=np.int64)
     for column in rows.columns:
-        if _is_text(column.type):
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+            column = column.cast(kind) if _is_text(kind) else column
+        if _is_text(kind):
             total += pc.fill_null(pc.binary_length(column), 0).to_numpy()
-        elif pa.types.is_list(column.type) and _is_text(column.type.value_type):
+        elif pa.types.is_list(kind) and _is_text(kind.value_type):
             items = column.combine_chunks()
             lengths = pc.fill_null(pc.binary_length(items.flatten()), 0).to_numpy()
             parents = pc.list_parent_indices(items).to_numpy()
             total += np.bincount(parents, weights=lengths, minlength=len(total)).astype(np.int64)
+        elif pa.types.is_list(kind):
+            lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+            total += _ITEM_BYTES * lengths.astype(np.int64)
     return total
+
+
+def slice_rows(rows: pa.Table, max_rows: int, max_bytes: int) -> Iterator[pa.Table]:
+    """Cut rows into pieces with at most this many rows and bytes of text and lists.
+
+    A row that is larger is a piece of its own.
+    """
+    ends = np.cumsum(row_bytes(rows))
+    start = 0
+    while start < rows.num_rows:
+        end = find_end(ends, start, max_rows, max_bytes)
+        yield rows.slice(start, end - start)
+        start = end
+
+
+def find_end(ends: npt.NDArray[np.int64], start: int, max_rows: int, max_bytes: int) -> int:
+    """Where the piece ends that begins at a row.
+
+    Args:
+        ends: Bytes of all rows up to and including each row.
+        start: First row of the piece.
+        max_rows: Most rows of a piece.
+        max_bytes: Most bytes of a piece with more than one row.
+    """
+    before = ends[start - 1] if start else 0
+    by_bytes = int(np.searchsorted(ends, before + max_bytes, side="right"))
+    return max(start + 1, min(start + max_rows, by_bytes))
 
 
 class TableWriter:
     """Collects rows and writes them as row groups.
 
-    A number of rows or bytes of text closes a row group, and each row group is encoded on its own.
-    So the file's bytes depend on schema, metadata and rows only, not on how many rows each call
-    adds.
+    A number of rows or bytes of text and lists closes a row group, and each row group is encoded on
+    its own. So the file's bytes depend on schema, metadata and rows only, not on how many rows each
+    call adds.
+
+    Attributes:
+        schema: Columns of the table.
+        num_rows: Rows that were added.
     """
 
     def __init__(
@@ -70,7 +114,7 @@ class TableWriter:
         self.num_rows = 0
         self._writer = writer
         self._target = target
-        self._schema = schema
+        self.schema = schema
         self._plain = pa.schema(
             [
                 field.with_type(field.type.value_type)
@@ -94,8 +138,8 @@ class TableWriter:
         """
         table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
         # Each row group gets a dictionary of its own, made from its rows.
-        plain = table.select(self._schema.names).cast(self._plain)
-        sizes = _text_bytes(plain)
+        plain = table.select(self.schema.names).cast(self._plain)
+        sizes = row_bytes(plain)
         self.num_rows += plain.num_rows
         self._pending.append(plain)
         self._sizes.append(sizes)
@@ -129,9 +173,7 @@ class TableWriter:
         ends = np.cumsum(np.concatenate(self._sizes))
         start = 0
         while start < rows.num_rows:
-            before = ends[start - 1] if start else 0
-            by_bytes = int(np.searchsorted(ends, before + self._row_group_bytes, side="right"))
-            end = max(start + 1, min(start + self._row_group_rows, by_bytes))
+            end = find_end(ends, start, self._row_group_rows, self._row_group_bytes)
             is_open = end == rows.num_rows and end < start + self._row_group_rows
             if is_open and not last:
                 break
@@ -145,9 +187,9 @@ class TableWriter:
     def _write_row_group(self, rows: pa.Table) -> None:
         columns = [
             column.dictionary_encode() if pa.types.is_dictionary(field.type) else column
-            for column, field in zip(rows.columns, self._schema, strict=True)
+            for column, field in zip(rows.columns, self.schema, strict=True)
         ]
-        table = pa.table(columns, schema=self._schema)
+        table = pa.table(columns, schema=self.schema)
         with writing(self._target):
             self._writer.write_table(table, row_group_size=table.num_rows)
 
@@ -155,22 +197,33 @@ class TableWriter:
 class RowBuffer:
     """Collects single rows and writes them as columns.
 
+    The rows in memory have a limited number, and a limited size: a long REF or a carried text may
+    be the same object in thousands of rows, but each row gets a copy of it in the columns.
+
     Args:
         writer: The table to write to.
         names: The table's columns, in the order of a row's values.
         progress: Counts the written rows.
     """
 
-    def __init__(self, writer: TableWriter, names: Sequence[str], progress: Progress) -> None:
+    def __init__(
+        self, writer: TableWriter, names: Sequence[str], progress: Progress | None = None
+    ) -> None:
         self._writer = writer
         self._names = names
         self._progress = progress
+        self._sized = [i for i, name in enumerate(names) if _is_sized(writer.schema.field(name))]
         self._rows: list[tuple[object, ...]] = []
+        self._bytes = 0
 
     def add(self, *values: object) -> None:
         """Add a row."""
         self._rows.append(values)
-        if len(self._rows) == BUFFER_ROWS:
+        for place in self._sized:
+            value = values[place]
+            if value:
+                self._bytes += len(value) if type(value) is str else _list_bytes(value)
+        if len(self._rows) == BUFFER_ROWS or self._bytes > BUFFER_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -178,8 +231,21 @@ class RowBuffer:
         if self._rows:
             columns = zip(*self._rows, strict=True)
             self._writer.write_columns(dict(zip(self._names, map(list, columns), strict=True)))
-            self._progress.add(len(self._rows))
+            if self._progress is not None:
+                self._progress.add(len(self._rows))
             self._rows.clear()
+            self._bytes = 0
+
+
+def _is_sized(field: pa.Field) -> bool:
+    """Whether the values of a column can be long."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return _is_text(kind) or bool(pa.types.is_list(kind))
+
+
+def _list_bytes(values: Any) -> int:
+    """About the bytes of a list in a column."""
+    return sum(len(one) if type(one) is str else _ITEM_BYTES for one in values)
 
 
 def _text_columns(schema: pa.Schema) -> list[str]:
@@ -210,7 +276,7 @@ def write_table(
         schema: Columns and their metadata.
         metadata: The file's key-value metadata.
         row_group_rows: Most rows of a row group.
-        row_group_bytes: Bytes of text that close a row group early.
+        row_group_bytes: Bytes of text and lists that close a row group early.
 
     Yields:
         The writer of the file's rows.
@@ -302,16 +368,18 @@ def read_rows(
         InputError: The file is missing, broken or lacks a column.
     """
     with open_table(source, columns or ()) as file:
-        # One thread, since a job may have one core only.
-        batches = file.iter_batches(
-            batch_size=batch_rows, row_groups=row_groups, columns=columns, use_threads=False
-        )
-        while True:
-            with reading_table(source):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
+        # One row group after the other: a batch across row groups would have the rows of one and
+        # the bytes of many. One thread, since a job may have one core only.
+        for number in range(file.num_row_groups) if row_groups is None else row_groups:
+            batches = file.iter_batches(
+                batch_size=batch_rows, row_groups=[number], columns=columns, use_threads=False
+            )
+            while True:
+                with reading_table(source):
+                    batch = next(batches, None)
+                if batch is None:
+                    break
+                yield batch
 
 
 def count_rows(source: Path) -> int:

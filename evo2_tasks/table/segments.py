@@ -13,7 +13,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import merge_intervals
 from evo2_tasks.io.words import shown, shown_path
-from evo2_tasks.table.parquet import open_table, reading_table, write_table
+from evo2_tasks.table.parquet import RowBuffer, open_table, reading_table, write_table
 from evo2_tasks.table.schema import SEGMENTS_COLUMNS, segments_schema
 
 MAX_PIECE_BASES = 1 << 20
@@ -100,11 +100,10 @@ def write_segments(
     """
     schema = segments_schema()
     with write_table(out, schema, row_group_bytes=MAX_PIECE_BASES) as writer:
+        rows = RowBuffer(writer, schema.names)
         for contig, intervals in needed.items():
             length, circular = reference.contigs[contig], reference.is_circular(contig)
             for start, end in merge_intervals(intervals, MAX_PIECE_BASES):
                 bases = reference.fetch(contig, start, end)
-                row = (contig, length, circular, start, end, bases)
-                writer.write_columns(
-                    dict(zip(schema.names, ([value] for value in row), strict=True))
-                )
+                rows.add(contig, length, circular, start, end, bases)
+        rows.flush()

@@ -13,13 +13,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from evo2_tasks.io.files import writing
-from evo2_tasks.table.parquet import reading_table
+from evo2_tasks.table.parquet import reading_table, row_bytes, slice_rows
 
 RUN_ROWS: Final = 250_000
 """Rows that are sorted in memory."""
 
+RUN_BYTES: Final = 128 * 2**20
+"""Text and lists that are sorted in memory: more makes a run of fewer rows."""
+
 PIECE_ROWS: Final = 2_000
 """Rows of each run that are in memory while the runs are merged."""
+
+PIECE_BYTES: Final = 2**20
+"""Text and lists of such a piece: more makes a piece of fewer rows."""
 
 
 def sort_rows(
@@ -58,11 +64,15 @@ def sort_rows(
 
 def _gather(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
     pending: list[pa.Table] = []
+    pending_rows = pending_bytes = 0
     for table in tables:
         pending.append(table)
-        if sum(piece.num_rows for piece in pending) >= num_rows:
+        pending_rows += table.num_rows
+        pending_bytes += int(row_bytes(table).sum())
+        if pending_rows >= num_rows or pending_bytes >= RUN_BYTES:
             yield pa.concat_tables(pending)
             pending = []
+            pending_rows = pending_bytes = 0
     if pending:
         yield pa.concat_tables(pending)
 
@@ -79,7 +89,8 @@ def _sorted(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
 def _write_run(run: IO[bytes], rows: pa.Table, piece_rows: int) -> None:
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_stream(run, rows.schema, options=options) as stream:
-        stream.write_table(rows.combine_chunks(), max_chunksize=piece_rows)
+        for piece in slice_rows(rows, piece_rows, PIECE_BYTES):
+            stream.write_table(piece.combine_chunks())
     run.flush()
 
 
