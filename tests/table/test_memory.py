@@ -1,0 +1,149 @@
+"""Memory is bounded by bytes: rows with a long REF or long carried values are few at a time."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from evo2_tasks.table import sorting
+from evo2_tasks.table.parquet import RowBuffer, read_rows, row_bytes, slice_rows, write_table
+from evo2_tasks.table.sorting import sort_rows
+from tests.project import HEADER, write_project
+
+MB = 2**20
+
+
+@pytest.fixture
+def pool() -> Iterator[pa.MemoryPool]:
+    """Counts what Arrow allocates during a test."""
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    yield pool
+    pa.set_memory_pool(before)
+
+
+VALUES = {
+    "text": (pa.string(), "A" * MB),
+    "list of text": (pa.list_(pa.string()), ["A" * 1024] * 1024),
+    "list of numbers": (pa.list_(pa.int64()), [7] * (MB // 8)),
+    "dictionary": (pa.dictionary(pa.int32(), pa.string()), "c" * MB),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_rows_of_one_long_value_are_written_in_bounded_memory(
+    tmp_path: Path, pool: pa.MemoryPool, kind: str
+) -> None:
+    """The value is one Python object, but 200 MB as a column."""
+    type_, value = VALUES[kind]
+    schema = pa.schema([("n", pa.int64()), ("value", type_)])
+    target = tmp_path / "t.parquet"
+    with write_table(target, schema, row_group_bytes=4 * MB) as writer:
+        rows = RowBuffer(writer, schema.names)
+        for number in range(200):
+            rows.add(number, value)
+        rows.flush()
+    assert pool.max_memory() < 120 * MB
+    file = pq.ParquetFile(target)
+    assert file.metadata.num_row_groups >= 50
+    numbers = [number for batch in read_rows(target, ["n"]) for number in batch["n"].to_pylist()]
+    assert numbers == list(range(200))
+    assert file.read_row_group(7)["value"][0].as_py() == value
+
+
+def test_a_batch_never_spans_row_groups(tmp_path: Path) -> None:
+    schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
+    target = tmp_path / "t.parquet"
+    with write_table(target, schema, row_group_bytes=MB) as writer:
+        for number in range(40):
+            writer.write_columns({"n": [number], "text": ["x" * (MB // 2)]})
+    batches = list(read_rows(target))
+    assert max(batch.nbytes for batch in batches) < 2 * MB
+    assert pa.Table.from_batches(batches).equals(pq.read_table(target, schema=schema))
+
+
+def test_rows_are_sorted_in_bounded_memory(
+    tmp_path: Path, pool: pa.MemoryPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorting, "RUN_BYTES", 8 * MB)
+    keys = random.Random(1).sample(range(1_000), 200)
+    tables = (pa.table({"key": [key], "text": [f"{key} " * (MB // 4)]}) for key in keys)
+    found = []
+    for piece in sort_rows(tables, ["key"], folder=tmp_path):
+        found += [
+            (key, text.split(" ", 1)[0])
+            for key, text in zip(
+                *(piece[name].to_pylist() for name in piece.column_names), strict=True
+            )
+        ]
+    assert found == [(key, str(key)) for key in sorted(keys)]
+    assert pool.max_memory() < 150 * MB
+
+
+def test_pieces_hold_all_rows_once_and_their_bytes_are_bounded() -> None:
+    rng = random.Random(5)
+    rows = [
+        {
+            "text": rng.choice([None, "", "é" * rng.randrange(900)]),
+            "texts": rng.choice([None, [], ["a", None, "b" * rng.randrange(500)]]),
+            "numbers": rng.choice([None, [], [1] * rng.randrange(90)]),
+        }
+        for _ in range(300)
+    ]
+    types = {"text": pa.string(), "texts": pa.list_(pa.string()), "numbers": pa.list_(pa.int32())}
+    table = pa.Table.from_pylist(rows, schema=pa.schema(types))
+
+    def expected_bytes(row: dict[str, Any]) -> int:
+        texts = [row["text"] or "", *(one or "" for one in row["texts"] or [])]
+        return sum(len(text.encode()) for text in texts) + 8 * len(row["numbers"] or [])
+
+    sizes = list(map(expected_bytes, rows))
+    assert row_bytes(table).tolist() == sizes
+    pieces = list(slice_rows(table, 17, 2_000))
+    assert pa.concat_tables(pieces).equals(table)
+    for piece in pieces:
+        assert piece.num_rows <= 17
+        assert piece.num_rows == 1 or row_bytes(piece).sum() <= 2_000
+
+
+@pytest.mark.slow
+def test_one_long_ref_with_many_alts_takes_little_memory(tmp_path: Path) -> None:
+    """A file of 0.3 MB, whose table has 360 MB of REF; peak memory as the kernel counts it."""
+    rng = random.Random(1)
+    bases = "".join(rng.choices("ACGT", k=320_000))
+    alts = {"".join(rng.choices("ACGT", k=12)) for _ in range(1_200)}
+    line = f"c\t2000\t.\t{bases[1999:301_999]}\t{','.join(sorted(alts))}\t.\t.\t.\n"
+    project = write_project(tmp_path, genome={"c": bases}, variants=HEADER + line)
+    run = ["--config", project.config_file, "--variant-set", "v"]
+    shard = tmp_path / "shards" / "1-of-1.parquet"
+    windows = ["--shard", shard, "--split", tmp_path / "shards" / "split.json"]
+    windows += ["--out", tmp_path / "w.parquet", "--segments", tmp_path / "w.segments.parquet"]
+    idle = peak_mb("--help")
+    assert peak_mb("split", *run, "--out", tmp_path / "shards") - idle < 450
+    assert peak_mb("windows", *run, "--scoring", "s", *windows) - idle < 900
+    rows = pq.ParquetFile(tmp_path / "w.parquet").metadata.num_rows
+    assert rows == len(alts)
+
+
+PEAK = """
+from evo2_tasks.cli import main
+try:
+    main()
+finally:
+    with open("/proc/self/status") as status:
+        print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+def peak_mb(*arguments: str | Path) -> float:
+    """Peak memory of a command; not ru_maxrss, which counts the parent before exec too."""
+    command = [sys.executable, "-c", PEAK, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return int(done.stdout.split()[-1]) / 1024
