@@ -67,7 +67,12 @@ _BIM = (
 )
 
 # HGVS: c.68_69del, NC_000017.11:g.43045712A>G, NM_000059.4(BRCA2):c.68A>G (p.Tyr23Cys).
-_HGVS = re.compile(r"(^|[:\s)])\(?[cgmnopr]\.[(\[]?[*?\-]?([0-9]|[A-Z][a-z]{2}|[A-Z][0-9]|=|Met)")
+_HGVS = re.compile(
+    r"(^|[:\s)])\(?("
+    r"[cgmnor]\.[\[(]*[*?-]?[0-9?][0-9_+*?()-]*([ACGTUN]+>|[ACGTUN]*=|del|dup|ins|inv|con|\[)"
+    r"|p\.[\[(]*([A-Z][a-z]{2}[0-9]|[A-Z*][0-9]+([A-Z*=]|fs|del|dup|ins)|=))",
+    re.IGNORECASE,
+)
 _RSID = re.compile(r"rs[0-9]+", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(COS[VMN]|VCV|RCV|SCV|CA|nsv|esv|ss)[0-9]{3,}(\.[0-9]+)?")
 _UNDERSCORES = re.compile(r"\S+_[0-9]+_[ACGTN]+[_/][ACGTN]+(_b?[0-9]+)?", re.IGNORECASE)

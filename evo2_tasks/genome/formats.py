@@ -25,6 +25,7 @@ from evo2_tasks.genome.foreign_formats import (
     BINARY_MAGIC,
     NUM_SAM_COLUMNS,
     explain_entries,
+    explain_entry,
     explain_lines,
     explain_mark,
     explain_table,
@@ -64,8 +65,8 @@ _EXPECTED_REGIONS = (
     "interval list, because saturate is set"
 )
 _BLANKS = (
-    "the columns are separated by ' '; expected {expected}. Write the file again, for example: sed "
-    "-E '/^##/! s/^ +//; /^##/! s/ +/\\t/g' FILE > NEW"
+    "the columns are separated by blanks; expected {expected}. Write the file again, for example: "
+    "sed -E '/^##/! s/^ +//; /^##/! s/ +/\\t/g' FILE > NEW"
 )
 
 _DELIMITERS: tuple[bytes | None, ...] = (b"\t", b",", b";", b"|", None)
@@ -258,6 +259,8 @@ def _find_header(sample: Sample) -> tuple[Line, list[str], str] | None:
                 widths = Counter(map(len, cells)).most_common(1)
                 if len(names) < 3 or (widths and len(names) != widths[0][0]):
                     continue
+            if any(looks_like_variant(name) or explain_entry(name) for name in names):
+                continue
             if looks_like_header(names, cells) or explain_table(names):
                 return line, names, "" if delimiter is None else decode(delimiter)
     return None

@@ -122,7 +122,7 @@ class VariantListReader:
                 continue
             cells += [""] * (max(layout.column + 1, len(layout.names)) - len(cells))
             record = _parse(cells[layout.column].strip(" \t"), self._reference)
-            carried = tuple(_as_carried(cells[column]) for column in self._carried)
+            carried = tuple(_as_carried(cells[column].strip()) for column in self._carried)
             if isinstance(record, str):
                 yield InvalidRecord(record, number)
             elif isinstance(record, Record):

@@ -108,6 +108,10 @@ TABLES = {
         tabbed("gene variation_id hgvs", "BRCA1 17661 NM_007294.3:c.5266dupC"),
         "line 1: this looks like HGVS.",
     ),
+    "names of R": (
+        tabbed("chr bp n.1 a1 a2 p.Value c.1", "1 1000 5 A C 0.1 2"),
+        "no column for pos (possible: bp)",
+    ),
     "two contigs": (
         tabbed("chrom chr pos ref alt", "MT 1 5 A C"),
         "several columns for contig (chrom, chr). Name the right ones in the variant set, for "
@@ -132,7 +136,7 @@ TABLES = {
     ),
     "blanks": (
         " CHR  SNP   BP   A1  BETA\n   1  rs1  1000  A  0.1\n",
-        "line 1: the columns are separated by ' '; expected tabs or commas. Write the file again",
+        "line 1: the columns are separated by blanks; expected tabs or commas. Write the file",
     ),
     "semicolons": ("chr;hg19_pos;ref;alt\n1;5;A;C\n", "line 1: the columns are separated by ';'"),
     "VEP's table": (
@@ -277,17 +281,22 @@ FOREIGN = {
     "HGVS of a transcript": ("NM_000059.4:c.68_69del\nNM_000059.4:c.-70A>G\n", "looks like HGVS"),
     "HGVS of a genome": ("NC_000017.11:g.43045712A>G\nchr17:g.4del\n", "HGVS. Convert it to VCF"),
     "HGVS of ClinVar": ("NM_000059.4(BRCA2):c.68A>G (p.Tyr23Cys)\n", "looks like HGVS"),
-    "HGVS of proteins": ("BRCA1 p.Arg175His\np.R175H\nTP53:p.(Arg1Cys)\n", "looks like HGVS"),
+    "HGVS of proteins": ("BRCA1 p.Arg175His\np.R175H\nTP53:p.(Arg1Cys)\np.Met1?\n", "HGVS. Con"),
+    "HGVS of other kinds": (
+        "NG_1.1:g.(?_5)_(9_?)del\nNR_1.1:n.5A>G\nNM_1.1:r.76a>c\nNM_1.1:c.76_77insG\n"
+        "NM_1.1:c.88+1G>T\nNM_1.1:c.*5dup\nNC_012920.1:m.3243A>G\nNM_1.1:c.[76A>C;83G>C]\n",
+        "looks like HGVS",
+    ),
     "HGVS in a CSV": ('gene,hgvs\nBRCA1,c.68A>G\nBRCA1,c.70del\n', "looks like HGVS"),
     "rsIDs": ("rs123\nrs456\n", "bcftools view -i 'ID=@FILE'"),
     "rsIDs with a header": ("rsid\nrs123\nrs456\n", "rsIDs, which do not state the alleles"),
     "ClinVar's identifiers": ("VCV000012345\nVCV000012346.2\n", "identifiers of a database"),
     "GTEx": ("chr1_1000_A_G_b38\nchr1_2000_A_G_b38\n", "variants with '_' between the fields"),
     "arrows": ("chr1:1000A>G\n1:100:A/G\n", "Write them as chr:pos:ref:alt"),
-    "blanks": ("MT 5 . A C . . .\nMT 6 . C A . . .\n", "separated by ' '; expected tabs, as VCF"),
+    "blanks": ("MT 5 . A C . . .\nMT 6 . C A . . .\n", "separated by blanks; expected tabs, as"),
     "blanks in a VCF": (
         "##fileformat=VCFv4.2\n#CHROM  POS  ID  REF  ALT\nMT  5  .  A  C\n",
-        "line 3: 'MT  5  .  A  C': the columns are separated by ' '; expected tabs, as VCF has",
+        "line 3: 'MT  5  .  A  C': the columns are separated by blanks; expected tabs, as VCF has",
     ),
     "columns of a VCF moved": (
         "##fileformat=VCFv4.2\n" + tabbed("#CHROM POS REF ALT ID", "MT 5 A C x"),
@@ -382,6 +391,7 @@ LISTS = {
     "blanks": ("", "  ", ["TTN", "CAT", "ATAT"]),
     "tabs and a header": ("variant\tminor_allele\n", "\t", ["A", "C", "A"]),
     "quotes": ('"variant","gene"\n', ",", ['"a, b"', '"CAT"', "x"]),
+    "consequences": ("", "\t", ["start_lost", "stop_gained", "position"]),
     "comments": ("", "  ", ["# note", "# CAT", "# x"]),
 }
 
@@ -407,6 +417,11 @@ def test_columns_of_a_list_are_carried_by_the_names_in_its_header(
     rows = list(source)
     assert [row.carried for row in rows] == [("1.10", "TTN"), ("007", None), *[(None, None)] * 2]
     assert [row.status for row in rows] == [None, None, "invalid_record", "invalid_record"]
+    source = open_variants(
+        write(tmp_path, text.replace("007", " 7 ").replace(",x\n", ",\n")),
+        carry=["class"], types={"class": "number"}, reference=reference,
+    )  # fmt: skip
+    assert [row.carried for row in source] == [(1.1,), (7.0,), (None,), (None,)]
     with pytest.raises(InputError, match=r"no column of that name; did you mean gene\?"):
         open_variants(write(tmp_path, text), carry=["Genes"], reference=reference)
 
