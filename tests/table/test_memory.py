@@ -3,7 +3,7 @@
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,17 @@ from tests.project import HEADER, write_project
 MB = 2**20
 
 
-@pytest.fixture
-def pool() -> Iterator[pa.MemoryPool]:
-    """Counts what Arrow allocates during a test."""
-    pool = pa.proxy_memory_pool(pa.default_memory_pool())
-    before = pa.default_memory_pool()
-    pa.set_memory_pool(pool)
-    yield pool
-    pa.set_memory_pool(before)
+def arrow_peak(work: Callable[..., None], *arguments: str | Path) -> int:
+    """Most bytes that Arrow holds at once while a new process does some work."""
+    code = (
+        "import sys, pyarrow; from tests.table import test_memory\n"
+        f"test_memory.{work.__name__}(*sys.argv[1:])\n"
+        "print(pyarrow.default_memory_pool().max_memory())"
+    )
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=root)
+    return int(done.stdout)
 
 
 VALUES = {
@@ -37,25 +40,26 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("kind", VALUES)
-def test_rows_of_one_long_value_are_written_in_bounded_memory(
-    tmp_path: Path, pool: pa.MemoryPool, kind: str
-) -> None:
-    """The value is one Python object, but 200 MB as a column."""
+def write_long_values(target: str, kind: str) -> None:
     type_, value = VALUES[kind]
     schema = pa.schema([("n", pa.int64()), ("value", type_)])
-    target = tmp_path / "t.parquet"
-    with write_table(target, schema, row_group_bytes=4 * MB) as writer:
+    with write_table(Path(target), schema, row_group_bytes=4 * MB) as writer:
         rows = RowBuffer(writer, schema.names)
         for number in range(200):
             rows.add(number, value)
         rows.flush()
-    assert pool.max_memory() < 120 * MB
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_rows_of_one_long_value_are_written_in_bounded_memory(tmp_path: Path, kind: str) -> None:
+    """The value is one Python object, but 200 MB as a column."""
+    target = tmp_path / "t.parquet"
+    assert arrow_peak(write_long_values, target, kind) < 120 * MB
     file = pq.ParquetFile(target)
     assert file.metadata.num_row_groups >= 50
     numbers = [number for batch in read_rows(target, ["n"]) for number in batch["n"].to_pylist()]
     assert numbers == list(range(200))
-    assert file.read_row_group(7)["value"][0].as_py() == value
+    assert file.read_row_group(7)["value"][0].as_py() == VALUES[kind][1]
 
 
 def test_a_batch_never_spans_row_groups(tmp_path: Path) -> None:
@@ -69,22 +73,19 @@ def test_a_batch_never_spans_row_groups(tmp_path: Path) -> None:
     assert pa.Table.from_batches(batches).equals(pq.read_table(target, schema=schema))
 
 
-def test_rows_are_sorted_in_bounded_memory(
-    tmp_path: Path, pool: pa.MemoryPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sorting, "RUN_BYTES", 8 * MB)
+def sort_long_rows(folder: str) -> None:
+    sorting.RUN_BYTES = 8 * MB  # type: ignore[misc]
     keys = random.Random(1).sample(range(1_000), 200)
     tables = (pa.table({"key": [key], "text": [f"{key} " * (MB // 4)]}) for key in keys)
     found = []
-    for piece in sort_rows(tables, ["key"], folder=tmp_path):
-        found += [
-            (key, text.split(" ", 1)[0])
-            for key, text in zip(
-                *(piece[name].to_pylist() for name in piece.column_names), strict=True
-            )
-        ]
+    for piece in sort_rows(tables, ["key"], folder=Path(folder)):
+        texts = [text.split(" ", 1)[0] for text in piece["text"].to_pylist()]
+        found += zip(piece["key"].to_pylist(), texts, strict=True)
     assert found == [(key, str(key)) for key in sorted(keys)]
-    assert pool.max_memory() < 150 * MB
+
+
+def test_long_rows_are_sorted_in_bounded_memory(tmp_path: Path) -> None:
+    assert arrow_peak(sort_long_rows, tmp_path) < 150 * MB
 
 
 def test_pieces_hold_all_rows_once_and_their_bytes_are_bounded() -> None:
