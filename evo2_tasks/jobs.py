@@ -30,7 +30,7 @@ from evo2_tasks.config.resolve import (
     resolve_windows,
 )
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig, dump_config
-from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory
+from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, limit_batch
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
@@ -266,7 +266,8 @@ class Jobs:
         self._output = config.output
         scorings = {name: resolve_score(config, name) for name in config.scorings}
         self._gpus = {name: settings.model.gpus for name, settings in scorings.items()}
-        self._score_mb = {name: _score_mb(settings) for name, settings in scorings.items()}
+        self._scorings = scorings
+        self._score_mb: dict[tuple[str, float | None], int] = {}
         self._seconds = {name: _seconds_per_allele(one) for name, one in scorings.items()}
         self._alleles: dict[str, float] = {}
 
@@ -284,8 +285,11 @@ class Jobs:
         return self._gpus[wildcards.scoring] or None
 
     def score_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
-        """Host memory of a scoring job, MB."""
-        return self._score_mb[wildcards.scoring] * attempt
+        """Host memory of a scoring job, MB, for the alleles of a shard if they are counted."""
+        key = (wildcards.scoring, self._shard_alleles(wildcards.variant_set))
+        if key not in self._score_mb:
+            self._score_mb[key] = _score_mb(self._scorings[wildcards.scoring], key[1])
+        return self._score_mb[key] * attempt
 
     def score_runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a scoring job, minutes, from the alleles of a shard if they are counted."""
@@ -357,18 +361,31 @@ class Messages(logging.Filter):
         )
 
 
-def _score_mb(settings: ScoreSettings) -> int:
-    """Host memory of a scoring job at the first attempt, MB."""
+def _score_mb(settings: ScoreSettings, alleles: float | None) -> int:
+    """Host memory of a scoring job at the first attempt, MB.
+
+    Args:
+        settings: The model, the windows and how the work is done.
+        alleles: Alleles of the shard; None if they are not counted yet.
+    """
     model, scoring, run = settings.model, settings.scoring, settings.run
     file_mb = _checkpoint_bytes(model) / 10**6
     if model.gpus:
         # The file's pages count in addition to the tensors until the tensors are on the device.
         return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
+    batch_tokens = run.batch_tokens
+    if alleles is not None:
+        batch_tokens = limit_batch(
+            batch_tokens,
+            alleles,
+            window_length=scoring.window_length,
+            strands=scoring.strands,
+        )
     memory = device_memory(
         _shape(model),
         model.dtype,
         window_length=scoring.window_length,
-        batch_tokens=run.batch_tokens,
+        batch_tokens=batch_tokens,
         segment_length=run.segment_length,
         horizon=scoring.horizon,
         on_cpu=True,

@@ -119,7 +119,7 @@ def test_a_model_on_a_hub_is_an_input_by_the_file_that_fetch_writes(
     assert inputs.hub_files == {"with-seven": ["models/seven.json"], "with-file": []}
     assert inputs.checkpoint == {"with-seven": [], "with-file": ["one.pt"]}
     # Its size is known before it is there: a quarter more than 13,766,621,200 bytes.
-    wildcards = SimpleNamespace(scoring="with-seven")
+    wildcards = SimpleNamespace(variant_set="v", scoring="with-seven")
     assert Jobs(config).score_mem_mb(wildcards, 1) == pytest.approx(4_300 + 17_209, abs=1)
     folder = tmp_path / "evo2-tasks" / "arcinstitute--evo2_7b" / commit
     folder.mkdir(parents=True)
@@ -165,7 +165,8 @@ def test_memory_of_a_scoring_job_grows_with_its_model_and_batch(
     config = make_config(**{name: {"checkpoint": name, "gpus": 0} for name in names})
 
     def memory(config: RunConfig, name: str) -> int:
-        return Jobs(config).score_mem_mb(SimpleNamespace(scoring=f"with-{name}"), attempt=1)
+        wildcards = SimpleNamespace(variant_set="v", scoring=f"with-{name}")
+        return Jobs(config).score_mem_mb(wildcards, attempt=1)
 
     # 65,536 tokens of a model of width 64 took 904 MB, without Snakemake
     assert 904 + 300 < memory(config, "narrow") < 3 * 904
@@ -204,6 +205,46 @@ def test_a_very_large_number_of_shards_gives_a_warning() -> None:
 def test_memory_of_a_scoring_job_on_a_gpu_does_not_depend_on_the_batch() -> None:
     config = make_config(m={"checkpoint": "later", "gpus": 1})
     run = config.run.model_copy(update={"batch_tokens": 10_000_000})
-    wildcards = SimpleNamespace(scoring="with-m")
+    wildcards = SimpleNamespace(variant_set="v", scoring="with-m")
     more = Jobs(config.model_copy(update={"run": run}))
     assert more.score_mem_mb(wildcards, 1) == Jobs(config).score_mem_mb(wildcards, 1)
+
+
+# Peak memory of `score` with evo2-mini in float32 and one thread, torch 2.13.0 on a CPU, without
+# Snakemake: alleles of the demo, window_length, batch_tokens, MB.
+MEASURED = [
+    (5, 512, 8_192, 651),
+    (5, 512, 65_536, 665),
+    (40, 512, 8_192, 733),
+    (40, 512, 65_536, 1_428),
+    (5, 8_192, 8_192, 790),
+    (5, 8_192, 65_536, 1_743),
+]
+
+
+@pytest.mark.parametrize(("alleles", "window_length", "batch_tokens", "taken"), MEASURED)
+def test_a_scoring_job_gets_the_memory_that_it_takes_and_not_much_more(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    alleles: int,
+    window_length: int,
+    batch_tokens: int,
+    taken: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parts = project.make_config(
+        model={"checkpoint": "evo2-mini"},
+        scoring={"window_length": window_length},
+        run={"batch_tokens": batch_tokens},
+        output="out",
+    )
+    jobs = Jobs(load_config(parts, look_for_files=False))
+    wildcards = SimpleNamespace(variant_set="v", scoring="s")
+    before = jobs.score_mem_mb(wildcards, 1)
+    split = tmp_path / "out" / "v" / "shards" / "split.json"
+    split.parent.mkdir(parents=True)
+    split.write_text(json.dumps({"alleles": 3 * alleles, "shards": 3}))
+    asked = jobs.score_mem_mb(wildcards, 1)
+    assert taken + 300 < asked <= before, "300 MB are Snakemake's"
+    assert asked < 1.8 * (taken + 300)
+    assert jobs.score_mem_mb(wildcards, 2) == 2 * asked

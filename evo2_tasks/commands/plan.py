@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from evo2_tasks.config.resolve import PlannedScoring, ScoreSettings
-from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, suggest_batch_tokens
+from evo2_tasks.cost.memory import (
+    CPU_HEAP_FACTOR,
+    PROCESS_MB,
+    device_memory,
+    limit_batch,
+    suggest_batch_tokens,
+)
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
 from evo2_tasks.cost.shapes import ModelShape, read_shape
 from evo2_tasks.cost.tokens import Work, count_work
@@ -60,7 +66,7 @@ def plan(
         estimate: dict[str, Any] = {
             "variant_set": one.split.variant_set,
             "scoring": one.score.name,
-            **estimate_work(one.score, shape, work),
+            **estimate_work(one.score, shape, work, shards=one.split.shards),
         }
         if device_memory_gb is not None:
             estimate["suggested_batch_tokens"] = suggest_batch_tokens(
@@ -99,14 +105,21 @@ def add_up(estimates: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def estimate_work(settings: ScoreSettings, shape: ModelShape, work: Work) -> dict[str, Any]:
-    """Operations and memory of a scoring."""
+def estimate_work(
+    settings: ScoreSettings, shape: ModelShape, work: Work, *, shards: int
+) -> dict[str, Any]:
+    """Operations of a scoring, and memory of its jobs."""
     model, scoring, run = settings.model, settings.scoring, settings.run
     memory = device_memory(
         shape,
         model.dtype,
         window_length=scoring.window_length,
-        batch_tokens=run.batch_tokens,
+        batch_tokens=limit_batch(
+            run.batch_tokens,
+            work.by_status.total() / shards,
+            window_length=scoring.window_length,
+            strands=scoring.strands,
+        ),
         segment_length=run.segment_length,
         horizon=scoring.horizon,
         num_devices=max(1, model.gpus),

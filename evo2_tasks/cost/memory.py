@@ -5,6 +5,7 @@ All numbers that were measured, not derived, are in this file, each with its mea
 D channels, I channels inside the MLP, L tokens, V vocabulary.
 """
 
+import math
 from dataclasses import dataclass
 
 from evo2_tasks.cost.shapes import (
@@ -30,6 +31,9 @@ PROCESS_MB = 550
 # a number in the dtype of the weights. Measured with torch 2.13 on a CPU, from the allocations that
 # the profiler of torch records; tests/cost/test_memory.py measures them again.
 MASK_BYTES = 11
+
+# Tokens of the canaries, the fixed alleles of `runtime/canaries.py`: one batch.
+CANARY_TOKENS = 2048
 
 # Logits of one slice of positions in float32, and their exponentials.
 SLICE_BYTES = 2 * 4 * POSITIONS_PER_SLICE * VOCAB_SIZE
@@ -131,6 +135,23 @@ def device_memory(
         state=round((trunks + rows) * shape.state_bytes(dtype) * share),
         batch=round(max(moments)),
     )
+
+
+def limit_batch(batch_tokens: int, alleles: float, *, window_length: int, strands: str) -> int:
+    """Tokens of the largest batch of a job that may have few alleles.
+
+    Args:
+        batch_tokens: Tokens of a batch at most, as the config sets them.
+        alleles: Alleles of the job.
+        window_length: Tokens of a window.
+        strands: Strands of the scoring; ``both`` needs four windows for each allele.
+
+    Returns:
+        ``batch_tokens``, or the tokens of all windows if these are fewer. The fixed alleles that
+        each job scores count as well.
+    """
+    windows = 4 if strands == "both" else 2
+    return min(batch_tokens, max(CANARY_TOKENS, windows * window_length * math.ceil(alleles)))
 
 
 def suggest_batch_tokens(

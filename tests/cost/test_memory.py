@@ -8,10 +8,15 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
-from evo2_tasks.cost.memory import device_memory, suggest_batch_tokens
+from evo2_tasks.cost.memory import (
+    CANARY_TOKENS,
+    device_memory,
+    limit_batch,
+    suggest_batch_tokens,
+)
 from evo2_tasks.cost.shapes import RELEASE_SHAPES
 from evo2_tasks.evo2.placement import device_of, place_modules
-from evo2_tasks.runtime.canaries import score_canaries
+from evo2_tasks.runtime.canaries import canary_pairs, score_canaries
 from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
@@ -143,3 +148,24 @@ def test_two_devices_hold_what_one_does_not() -> None:
         return device_memory(shape, "bfloat16", batch_tokens=tokens, **settings).total
 
     assert total(tokens) <= 0.8 * memory < total(2 * tokens)
+
+
+@pytest.mark.parametrize("strands", ["both", "forward", "reverse"])
+@pytest.mark.parametrize("alleles", [1, 3, 17])
+def test_a_limited_batch_holds_all_windows_of_a_job(strands: str, alleles: int) -> None:
+    """Whatever the strands, no batch of the job has more tokens than the limit allows."""
+    limit = limit_batch(10**9, alleles, window_length=512, strands=strands)
+    pairs = []
+    for row in range(alleles):
+        ref_seq = bytes(random.Random(row).choices(b"ACGT", k=512))
+        alt_seq = ref_seq[:256] + bytes([ref_seq[256] ^ 2]) + ref_seq[257:]
+        both = ("forward", "reverse") if strands == "both" else (strands,)
+        pairs += [WindowPair(row, strand, ref_seq, alt_seq, 256, 1, 1) for strand in both]
+    assert sum(len(pair.ref_seq) + len(pair.alt_seq) for pair in pairs) <= limit
+    assert limit_batch(100, alleles, window_length=512, strands=strands) == 100
+
+
+def test_the_canaries_count_as_a_batch() -> None:
+    canaries = canary_pairs()
+    assert len(canaries) * len(canaries[0].ref_seq) == CANARY_TOKENS
+    assert limit_batch(10**9, 0, window_length=64, strands="both") == CANARY_TOKENS
