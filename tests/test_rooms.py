@@ -64,9 +64,10 @@ ROOMS = {
         " placement published tokenizer",
     ),
     "genome": room(
-        "alleles assembly bcf bed carried_types carry columns contigs fasta foreign_formats formats"
-        " interval_lists known_assemblies letters records reference regions saturation"
-        " table_cells variant_lists variant_tables variants vcf window_pairs windows",
+        "alleles assembly bcf bed carried_types carry columns contigs fasta fasta_bases"
+        " foreign_formats formats interval_lists known_assemblies letters records reference"
+        " regions saturation table_cells variant_lists variant_tables variants vcf window_pairs"
+        " windows",
         "errors",
         "io",
         never=TORCH | FRONT,

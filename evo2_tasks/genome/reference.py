@@ -24,6 +24,7 @@ from evo2_tasks.genome.fasta import (
     read_fasta,
     read_index,
 )
+from evo2_tasks.genome.fasta_bases import FastaBases
 from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.files import open_file
 from evo2_tasks.io.words import shown, shown_path
@@ -68,7 +69,8 @@ class Reference:
         index, blocks = _find_index(self.path, index_folder)
         self._entries = read_index(index, self.path)
         _check_size(self.path, self._entries)
-        self._file = _open_fasta(self.path, index, blocks)
+        with _fasta_errors(self.path):
+            self._bases = FastaBases(self.path, self._entries, blocks)
         self._lengths = {entry.name: entry.length for entry in self._entries}
         self._circular = frozenset(circular_contigs)
         for name in sorted(self._circular - self._lengths.keys()):
@@ -174,7 +176,7 @@ class Reference:
             first = number * BLOCK_BASES
             last = min(first + BLOCK_BASES, self._lengths[reference_contig])
             with _fasta_errors(self.path):
-                bases = self._file.fetch(reference_contig, first, last).upper()
+                bases = self._bases.fetch(reference_contig, first, last).upper()
             if len(bases) != last - first:
                 raise InputError(
                     f"{shown_path(self.path)}: sequence '{shown(reference_contig)}' is shorter "
@@ -243,11 +245,6 @@ def _check_size(fasta: Path, entries: Iterable[FastaEntry]) -> None:
             f"{shown_path(fasta)}: is shorter than its index states; delete the .fai, and a new "
             f"one is made."
         )
-
-
-def _open_fasta(fasta: Path, index: Path, blocks: Path) -> pysam.FastaFile:
-    with _fasta_errors(fasta):
-        return pysam.FastaFile(str(fasta), str(index), str(blocks) if blocks.is_file() else None)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome import reference
 from evo2_tasks.genome.fasta import digest_collection, read_fasta, read_index
+from evo2_tasks.genome.fasta_bases import FastaBases
 from evo2_tasks.genome.reference import BLOCK_BASES, Reference
 from evo2_tasks.io import lines
 
@@ -382,6 +383,68 @@ def test_indices_are_those_of_samtools(tmp_path: Path) -> None:
     theirs = [tmp_path / "their.fai", tmp_path / "their.gzi"]
     pysam.faidx(str(path), "--fai-idx", str(theirs[0]), "--gzi-idx", str(theirs[1]))
     assert [file.read_bytes() for file in ours] == [file.read_bytes() for file in theirs]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_bases_are_those_of_samtools(tmp_path: Path, compress: bool) -> None:
+    """Contigs are shorter and longer than a block of bgzip, and begin anywhere in one."""
+    rng = random.Random(8)
+    sequences = {
+        f"{name}{width}": ("".join(rng.choices("ACGTNacgt-*", k=length)), width, end)
+        for name, length in {"a": 200_000, "b": 1, "c": 0, "d": 65_280, "e": 70_001}.items()
+        for width, end in [(60, "\n"), (61, "\r\n"), (10**6, "\n"), (7, "\r\r\n")]
+    }
+    text = "".join(f">{n} x{end}{wrap(s, w, end)}" for n, (s, w, end) in sequences.items())
+    path = write(tmp_path, text)
+    path = compress_bgzip(path) if compress else path
+    found = Reference(path)
+    with pysam.FastaFile(str(path)) as file:
+        assert dict(zip(file.references, file.lengths, strict=True)) == dict(found.contigs)
+        for name in found.contigs:
+            assert found.fetch(name, 0, found.contigs[name]) == file.fetch(name).upper()
+            for _ in range(20):
+                ends = sorted(rng.randrange(found.contigs[name] + 1) for _ in range(2))
+                assert found.fetch(name, *ends) == file.fetch(name, *ends).upper()
+
+
+def test_contigs_beyond_2_31_bases_are_read(tmp_path: Path) -> None:
+    """The file has a hole, so that it needs no space: its bases are at both ends of the contig."""
+    path = tmp_path / "g.fa"
+    length, places = 5_000_000_000, (0, 2**31 - 6, 2**32 - 3, 5_000_000_000 - 12)
+    with path.open("wb") as file:
+        file.write(b">a\n")
+        for number, place in enumerate(places):
+            file.seek(3 + place)
+            file.write(b"ACGTACGTACG" + b"ACGT"[number : number + 1])
+        file.write(b"\n>b\nTTGA\n")
+    (tmp_path / "g.fa.fai").write_text(
+        f"a\t{length}\t3\t{length}\t{length + 1}\nb\t4\t{length + 7}\t4\t5\n"
+    )
+    assert dict(Reference(path).contigs) == {"a": length, "b": 4}
+    assert Reference(path).fetch("b", 0, 4) == "TTGA"
+    entries = read_index(tmp_path / "g.fa.fai", path)
+    bases = FastaBases(path, entries, tmp_path / "g.fa.gz.gzi")
+    got = [bases.fetch("a", place, place + 12) for place in places]
+    assert got == [f"ACGTACGTACG{base}" for base in "ACGT"]
+
+
+@pytest.mark.parametrize("what", ["fasta", "gzi", "short gzi"])
+def test_damage_behind_an_index_is_one_line(tmp_path: Path, what: str) -> None:
+    rng = random.Random(9)
+    text = ">a\n" + "".join(rng.choices("ACGT", k=300_000)) + "\n"
+    path = compress_bgzip(write(tmp_path, text))
+    Reference(path)
+    changed = path if what == "fasta" else tmp_path / "g.fa.gz.gzi"
+    data = bytearray(changed.read_bytes())
+    if what == "short gzi":
+        data = data[:-1]
+    else:
+        middle = len(data) // 2
+        data[middle : middle + 40] = bytes(byte ^ 0x55 for byte in data[middle : middle + 40])
+    changed.write_bytes(bytes(data))
+    with pytest.raises(InputError) as error:
+        Reference(path).fetch("a", 0, 300_000)
+    assert "\n" not in str(error.value)
 
 
 def test_an_empty_sequence_is_one(tmp_path: Path) -> None:
