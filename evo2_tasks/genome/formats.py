@@ -81,7 +81,7 @@ class Sample:
 
     Attributes:
         path: The file.
-        first: The first line that is not blank.
+        first: The first line that is not blank; number 0 if there is none.
         is_vcf: Whether a line states that this is VCF.
         header: The first line that names all columns of a table of variants; None if there is none.
         comment: The last line with ``#`` before the data.
@@ -90,7 +90,7 @@ class Sample:
     """
 
     path: Path
-    first: Line | None = None
+    first: Line = (0, b"")
     is_vcf: bool = False
     header: Line | None = None
     comment: Line | None = None
@@ -101,6 +101,11 @@ class Sample:
     def lines(self) -> list[bytes]:
         """The text of the data lines."""
         return [line for _, line in self.data]
+
+    @property
+    def shown(self) -> Line:
+        """The line to show in a message: the first with data, else the first."""
+        return self.data[0] if self.data else self.first
 
     def error(self, line: Line, problem: str) -> InputError:
         """An error about a line, which is quoted."""
@@ -134,6 +139,8 @@ def find_format(
         if start.startswith(magic):
             raise InputError(f"{shown_path(path)}: this is {name}; expected variants.")
     sample = read_sample(path, columns)
+    if not sample.first[0]:
+        raise InputError(f"{shown_path(path)}: the file has no lines but blank ones.")
     if sample.is_vcf:
         _require_vcf_columns(sample)
         return "vcf"
@@ -156,7 +163,7 @@ def read_sample(path: Path, columns: Mapping[str, str]) -> Sample:
         line = drop_mark(raw) if number == 1 else raw
         if not line.strip(b" \t"):
             continue
-        sample.first = sample.first or (number, line)
+        sample.first = sample.first if sample.first[0] else (number, line)
         if sample.header is None and not sample.is_vcf and not sample.data:
             sample.is_vcf = line.startswith(b"##fileformat=VCF")
             may_be_header = b"\t" in line or b"," in line
@@ -322,10 +329,9 @@ def _refuse_columns(sample: Sample, columns: Mapping[str, str]) -> None:
         find_columns(header[1], (), columns, f"{shown_path(sample.path)}: line {header[0][0]}")
     if header is not None:
         _refuse_header(sample, *header)
-    line = sample.data[0] if sample.data else sample.first
-    assert line is not None  # noqa: S101 - the file is not empty
     raise sample.error(
-        line, "columns names the columns of a table, but this line is not a header with names"
+        sample.shown,
+        "columns names the columns of a table, but this line is not a header with names",
     )
 
 
@@ -387,8 +393,6 @@ def _require_vcf_columns(sample: Sample) -> None:
 
 def _explain_unknown(sample: Sample, expected: str) -> InputError:
     """What a file looks like that is of no format; the message names the first line that is odd."""
-    if sample.first is None:
-        return InputError(f"{shown_path(sample.path)}: the file has no lines but blank ones.")
     if sample.has_sam_header and not sample.data:
         return sample.error(sample.first, "this is the header of SAM or of an interval list alone")
     for line in (sample.first, *sample.data[:1]):
@@ -423,9 +427,8 @@ def _explain_unknown(sample: Sample, expected: str) -> InputError:
     name, looks_right = max(formats.items(), key=lambda one: sum(map(one[1], sample.lines)))
     num_fitting = sum(map(looks_right, sample.lines))
     if not num_fitting:
-        line = sample.data[0] if sample.data else sample.first
-        reason = _explain_region(line[1]) if expected == _EXPECTED_REGIONS else ""
-        return sample.error(line, f"{reason}{expected}")
+        reason = _explain_region(sample.shown[1]) if expected == _EXPECTED_REGIONS else ""
+        return sample.error(sample.shown, f"{reason}{expected}")
     odd = next(line for line in sample.data if not looks_right(line[1]))
     return sample.error(
         odd,

@@ -2,9 +2,12 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
@@ -612,3 +615,50 @@ def test_lengths_that_show_closed_ends(tmp_path: Path, reference: Reference) -> 
     text = text.replace("\t3\t", "\t2\t")
     source = open_variants(write(tmp_path, text), saturate=["snv"], reference=reference)
     assert regions(source) == [("MT", 101, 102), ("MT", 201, 202)]
+
+
+# Any text of the field.
+
+WORDS = (
+    "MT chr2 5 0 -1 1e3 A C,G - . + * ACGT TTN chr pos ref alt start end Ref variant gene name"
+    " width MT-5-C-A MT:5:C:A,T NC_1.1:4:1: MT:5-9 rs12 c.5A>G 1_5_A_G p.R175H A/G >MT @HD @SQ # ##"
+    " , ##fileformat=VCFv4.2 #CHROM POS ID track"
+)
+LINES = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(WORDS.split()), max_size=8),
+        st.sampled_from(["\t", ",", " ", ";", "\t\t"]),
+    ).map(lambda pair: pair[1].join(pair[0])),
+    max_size=6,
+)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=LINES,
+    kinds=st.sampled_from([(), ("codon", "snv")]),
+    columns=st.sampled_from([{}, {"pos": "start"}]),
+)
+def test_any_text_of_the_field_is_rows_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory,
+    reference: Reference,
+    lines: list[str],
+    kinds: tuple[str, ...],
+    columns: dict[str, str],
+) -> None:
+    path = write(tmp_path_factory.mktemp("text"), "\n".join(lines))
+    found = read_or_refuse(path, saturate=kinds, columns=columns, reference=reference)
+    if isinstance(found, InputError):
+        assert "\n" not in str(found)
+        assert str(found).startswith(str(path))
+    else:
+        assert found.count() == found.counts
+
+
+def read_or_refuse(path: Path, **settings: Any) -> VariantSource | InputError:
+    try:
+        source = open_variants(path, **settings)
+        assert source.count().alleles == len(list(source))
+    except InputError as error:
+        return error
+    return source
