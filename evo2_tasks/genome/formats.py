@@ -264,7 +264,9 @@ def _find_header(sample: Sample) -> tuple[Line, list[str], str] | None:
             cells = [_split_row(row, delimiter) for row in rows]
             if is_comment or delimiter is None:
                 widths = Counter(map(len, cells)).most_common(1)
-                if len(names) < 3 or (widths and len(names) != widths[0][0]):
+                # R writes row names without a name for their column.
+                fitting = (len(names), len(names) + 1)
+                if len(names) < 3 or (widths and widths[0][0] not in fitting):
                     continue
             if any(looks_like_variant(name) or explain_entry(name) for name in names):
                 continue

@@ -192,7 +192,7 @@ def _make_record(
     pos = parse_pos(pos_text)
     if isinstance(pos, str):
         return InvalidRecord(pos, number)
-    alts = alt.split(",")
+    alts = [one.strip() for one in alt.split(",")]
     if "" in alts:
         return InvalidRecord("an entry of alt is empty", number)
     return Record(contig, pos, ref, alts, filters, (carried,) * len(alts) if carried else ())

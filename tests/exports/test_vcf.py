@@ -172,11 +172,12 @@ def test_the_header_states_provenance_and_definitions(tmp_path: Path):
             assert defined.description.startswith(meaning.replace("`", ""))
 
 
-@pytest.mark.parametrize("packing", ["gzip", "bgzip", "crlf", "mark"])
+@pytest.mark.parametrize("packing", ["gzip", "bgzip", "crlf", "cr", "crcrlf", "mark"])
 def test_packings_change_nothing(tmp_path: Path, packing: str):
     content = VCF.encode()
-    if packing == "crlf":
-        content = content.replace(b"\n", b"\r\n")
+    ends = {"crlf": b"\r\n", "cr": b"\r", "crcrlf": b"\r\r\n"}
+    if packing in ends:
+        content = content.replace(b"\n", ends[packing])
     elif packing == "mark":
         content = b"\xef\xbb\xbf" + content
     (tmp_path / "plain.vcf").write_bytes(content)

@@ -385,6 +385,15 @@ def test_indices_are_those_of_samtools(tmp_path: Path) -> None:
     assert [file.read_bytes() for file in ours] == [file.read_bytes() for file in theirs]
 
 
+def test_an_index_does_not_hide_a_lone_return(tmp_path: Path) -> None:
+    """samtools takes the bases up to the first line feed for a description."""
+    path = write(tmp_path, ">a\rACGTA\nCGTAC\nGT\n")
+    pysam.faidx(str(path))
+    assert dict(Reference(path).contigs) == {"a": 7}
+    with pytest.raises(InputError, match="line 1: a carriage return without a line feed"):
+        Reference(path).seqcol_digest()
+
+
 @pytest.mark.parametrize("compress", [False, True])
 def test_bases_are_those_of_samtools(tmp_path: Path, compress: bool) -> None:
     """Contigs are shorter and longer than a block of bgzip, and begin anywhere in one."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evo2_tasks.errors import InputError
 from evo2_tasks.genome.table_cells import parse_pos, split_cells
 from evo2_tasks.genome.variants import open_variants
 
@@ -155,6 +156,30 @@ def test_blanks_outside_quotes(tmp_path: Path) -> None:
     assert [(*row[:4], row[5]) for row in read(write(tmp_path, text), "note")] == [
         ("MT", 500, "C", "A", "x, y"),
         ("MT", 500, "C", "G", "x, y"),
+    ]
+
+
+def test_blanks_between_alts(tmp_path: Path) -> None:
+    text = 'contig,pos,ref,alt\nMT,500,C,"A, G"\nMT,600,C,"A, "\n'
+    assert [row[3:5] for row in read(write(tmp_path, text))] == [
+        ("A", None),
+        ("G", None),
+        (None, "invalid_record"),
+    ]
+
+
+@pytest.mark.parametrize("row_names", [True, False])
+def test_the_blanks_of_write_table_are_an_error_that_names_the_way_out(
+    tmp_path: Path, row_names: bool
+) -> None:
+    """R separates columns by blanks unless sep is set; the command of the message works."""
+    start = '"1" ' if row_names else ""
+    text = f'"chrom" "pos" "ref" "alt"\n{start}"MT" 500 "C" "A"\n'
+    path = write(tmp_path, text)
+    with pytest.raises(InputError, match=r"separated by blanks; expected tabs or commas\..* sed "):
+        read(path)
+    assert [row[:4] for row in read(write(tmp_path, text.replace(" ", "\t")))] == [
+        ("MT", 500, "C", "A")
     ]
 
 
