@@ -66,9 +66,12 @@ class ContigNames:
                     f"contig_aliases maps '{shown(name)}' to '{shown(target)}', but {source} has "
                     f"no sequence of that name. Correct the name."
                 )
+        # Of the names that the rule changes only: a draft assembly has a million others.
         self._by_rule: dict[str, set[str]] = {}
         for name in lengths:
-            self._by_rule.setdefault(bare_name(name), set()).add(name)
+            bare = bare_name(name)
+            if bare != name:
+                self._by_rule.setdefault(bare, set()).add(name)
         self._by_report = (
             {} if assembly_report is None else _read_report(assembly_report, lengths, source)
         )
@@ -97,7 +100,9 @@ class ContigNames:
 
     def _candidates(self, contig: str) -> set[str]:
         """The sequences that the assembly report and the rule lead to."""
-        return self._by_report.get(contig, set()) | self._by_rule.get(bare_name(contig), set())
+        bare = bare_name(contig)
+        candidates = self._by_report.get(contig, set()) | self._by_rule.get(bare, set())
+        return candidates | {bare} if bare in self._lengths else candidates
 
     def _log_name(self, contig: str) -> None:
         """Log how a contig was found under another name, or why it was not found."""

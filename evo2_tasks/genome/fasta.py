@@ -10,7 +10,7 @@ import struct
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -169,7 +169,9 @@ def make_index(fasta: Path, index: Path, blocks: Path) -> None:
         new_index, new_blocks = Path(folder, "fai"), Path(folder, "gzi")
         with new_index.open("w", encoding="utf-8", newline="\n") as file:
             for sequence in read_fasta(fasta):
-                file.write("\t".join(map(str, astuple(sequence.entry))) + "\n")
+                entry = sequence.entry
+                numbers = (entry.length, entry.offset, entry.line_bases, entry.line_width)
+                file.write("\t".join([entry.name, *map(str, numbers)]) + "\n")
         if find_compression(fasta) == "bgzip":
             starts = _block_starts(fasta)
             new_blocks.write_bytes(

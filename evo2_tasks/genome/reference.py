@@ -8,6 +8,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
 
@@ -144,9 +146,14 @@ class Reference:
         Raises:
             InputError: The index belongs to another file, or the file is damaged.
         """
-        sequences = list(read_fasta(self.path, md5_of))
-        correct = [_comparable(sequence.entry) for sequence in sequences]
-        if correct != [_comparable(entry) for entry in self._entries]:
+        sequences: list[FastaSequence] = []
+        read = read_fasta(self.path, md5_of)
+        for sequence, entry in zip_longest(read, self._entries):
+            if sequence and entry and _comparable(sequence.entry) == _comparable(entry):
+                sequences.append(replace(sequence, entry=entry))  # one entry in memory, not two
+                continue
+            for _ in read:  # an error in the rest of the file counts more than its index
+                pass
             raise InputError(
                 f"{shown_path(self.path)}: the index does not match the file, which was changed "
                 f"after it was indexed; delete the .fai (and .gzi), and new ones are made."

@@ -42,7 +42,7 @@ class VcfReader:
 
     def records(self) -> Iterator[Record | InvalidRecord]:
         """All data lines in the order of the file."""
-        _, lines = read_vcf(self.path)
+        lines = read_vcf(self.path)[1]  # without the header, which may have a million contigs
         for number, line in lines:
             yield make_record(line, self._columns, number)
 
