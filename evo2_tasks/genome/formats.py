@@ -413,9 +413,11 @@ def _explain_unknown(sample: Sample, expected: str) -> InputError:
             )
     for delimiter in (b",", b";", b"|"):
         tabbed = [line.replace(delimiter, b"\t") for line in sample.lines if delimiter in line]
-        fitting = find_layout((number, decode(line)) for number, line in enumerate(tabbed))
+        num_variants = sum(
+            any(map(looks_like_variant, decode(line).split("\t"))) for line in tabbed
+        )
         num_regions = sum(map(looks_like_feature, tabbed))
-        if 2 * max(fitting.num_fitting, num_regions) > len(sample.data):
+        if 2 * max(num_variants, num_regions) > len(sample.data):
             return sample.error(
                 sample.data[0],
                 f"the columns are separated by '{decode(delimiter)}'; expected tabs. Save the file "
