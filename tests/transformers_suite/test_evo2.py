@@ -9,13 +9,14 @@ below as a test of the same name; docs/transformers.md has the results and the r
 import os
 import sys
 import unittest
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedConfig
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, DynamicCache
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_MAPPING_NAMES,
@@ -23,6 +24,7 @@ from transformers.models.auto.modeling_auto import (
 
 from evo2_tasks.evo2 import Evo2Config, Evo2ForCausalLM, Evo2Model
 from evo2_tasks.evo2.config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE
+from evo2_tasks.evo2.keywords import CACHE_NAME, CACHE_NAMES
 from evo2_tasks.evo2.layers import RotaryEmbedding
 
 SUITE = os.environ.get("TRANSFORMERS_SUITE")
@@ -113,6 +115,22 @@ class Evo2ModelTest(CausalLMModelTest, unittest.TestCase):
         linear = RotaryEmbedding(config)(position_ids, torch.float32)
         for table, stretched in zip(tables, linear, strict=True):
             torch.testing.assert_close(stretched[:, :, ::10], table[:, :, :10])
+
+    def test_bc_cache_name_forward(self) -> None:
+        """The suite of 5.24 expects a warning at the old name; Evo 2 will not drop it."""
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        for model_class in self.all_model_classes:
+            model = model_class(config).eval()
+            caches = [DynamicCache(config=config) for _ in CACHE_NAMES]
+            with torch.no_grad(), warnings.catch_warnings(action="error"):
+                outputs = [
+                    model(**inputs, **{name: cache})
+                    for name, cache in zip(CACHE_NAMES, caches, strict=True)
+                ]
+            for output, cache in zip(outputs, caches, strict=True):
+                assert output[CACHE_NAME] is cache
+                assert cache.get_seq_length() == self.model_tester.seq_length
+            self._check_caches_are_equal(*caches)
 
     def _check_past_key_values_for_generate(
         self, batch_size: int, past_key_values: Cache, seq_length: int, config: PreTrainedConfig
