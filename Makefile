@@ -6,14 +6,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+NEWEST_TESTS := $(wildcard tests/evo2/test_contract_*.py) \
+	$(addprefix tests/evo2/test_,docs_python.py modeling.py segments.py usage.py) \
+	$(addprefix tests/,evaluation exports genome io report table commands/test_show.py) \
+	tests/workflow/test_end_to_end.py
+
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test slurm-test crash-test convert-test transformers-suite lint fix lock clean
+.PHONY: help setup run test newest-test slurm-test crash-test convert-test transformers-suite lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
 	@echo 'make test   run the tests'
+	@echo 'make newest-test  run tests with the newest release of every dependency'
 	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
 	@echo 'make crash-test  kill the steps at random moments, in thirty rounds'
 	@echo 'make convert-test  convert a checkpoint of 8 GB; takes 20 GB of disk in /tmp'
@@ -41,6 +47,21 @@ run: setup
 # Two processes share the test files; torch uses one thread in each.
 test: setup
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'not slurm'
+
+# With the newest release of every dependency: what meets other packages, and a run of the workflow.
+# torch is the one of constraints.txt, because its other builds take gigabytes.
+# tests/newest_failures.yaml names the tests that may fail, each with the reason.
+newest-test:
+	rm -rf build/newest
+	$(PYTHON) -m venv build/newest
+	@echo 'Installing into build/newest; this takes some minutes.'
+	build/newest/bin/python -m pip install -qq $$(grep ^torch== constraints.txt) \
+		--editable '.[torch,evaluation,workflow,dev]'
+	@echo 'Other versions than in constraints.txt:'
+	@build/newest/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' \
+		| grep --invert-match --line-regexp --fixed-strings --file constraints.txt || true
+	OMP_NUM_THREADS=1 build/newest/bin/python -m pytest -n 2 --dist loadfile -m 'not slurm' \
+		--known-failures tests/newest_failures.yaml $(NEWEST_TESTS)
 
 # The workflow on a SLURM cluster that the tests start on this machine. Needs Debian or Ubuntu, and root;
 # skipped elsewhere.

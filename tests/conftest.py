@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hypothesis import settings
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
@@ -11,6 +12,25 @@ from evo2_tasks import Evo2Config, Evo2ForCausalLM
 # A slow or busy machine is no failure: time is measured in benchmarks, not in tests.
 settings.register_profile("evo2-tasks", deadline=None)
 settings.load_profile("evo2-tasks")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--known-failures", type=Path, help="YAML: tests that fail, and why")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the tests fail that the file of known failures names; those that pass then are errors."""
+    file = config.getoption("known_failures")
+    if file is None:
+        return
+    known = yaml.safe_load(file.read_text(encoding="utf-8"))
+    tests = {item.nodeid: item for item in items}
+    for name, reason in known.items():
+        if name not in tests:
+            raise pytest.UsageError(f"{file}: {name}: no such test among those that run.")
+        if not isinstance(reason, str) or not reason.strip():
+            raise pytest.UsageError(f"{file}: {name}: expected the reason why it fails.")
+        tests[name].add_marker(pytest.mark.xfail(reason=reason, strict=True))
 
 
 @pytest.fixture(scope="session")
