@@ -29,7 +29,12 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_score, resolve_split, resolve_windows
+from evo2_tasks.config.resolve import (
+    resolve_carry,
+    resolve_score,
+    resolve_split,
+    resolve_windows,
+)
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.genome.window_pairs import STRANDS
@@ -39,6 +44,7 @@ from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.score import share_pairs
 from evo2_tasks.scoring.windows import WindowPair
+from evo2_tasks.steps import carry as carry_step
 from evo2_tasks.steps import split as split_step
 from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.pairs import read_pairs
@@ -49,6 +55,8 @@ def place(config: RunConfig, folder: Path, scoring: str) -> tuple[list[WindowPai
     """The windows of the only variant set of the config, and the label of each allele."""
     ((name, variant_set),) = config.variant_sets.items()
     split_step.split(resolve_split(config, name), variants=None, out=folder)
+    carried = folder / "carried.parquet"
+    carry_step.carry(resolve_carry(config, name), variants=None, out=carried)
     shard, windows, segments = (folder / f for f in ("1-of-1.parquet", "w.parquet", "s.parquet"))
     windows_step.windows(
         resolve_windows(config, name, scoring),
@@ -60,7 +68,7 @@ def place(config: RunConfig, folder: Path, scoring: str) -> tuple[list[WindowPai
     (label,) = variant_set.labels
     strands = STRANDS[config.scorings[scoring].strands]
     pairs = list(read_pairs(windows, Segments(segments), strands))
-    return pairs, pq.read_table(shard)[label].to_pylist()
+    return pairs, pq.read_table(carried)[label].to_pylist()
 
 
 def cut(pair: WindowPair, horizon: int) -> WindowPair:

@@ -11,6 +11,7 @@ from evo2_tasks.exports.vcf import VCF_COLUMNS
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
+    CARRIED_COLUMNS,
     FINAL_COLUMNS,
     FLAG_MEANINGS,
     SCORES_COLUMNS,
@@ -157,8 +158,9 @@ def columns_page() -> str:
         _VERSION_RULE,
         *fields,
         _VCF_RULES,
-        *_step("split", "shards/{i}-of-{n}.parquet, then the carried columns", SHARD_COLUMNS),
-        *_step("windows", "windows/{i}-of-{n}.parquet, then the carried columns", WINDOWS_COLUMNS),
+        *_step("split", "shards/{i}-of-{n}.parquet", SHARD_COLUMNS),
+        *_step("carry", "carried.parquet, then the carried columns", CARRIED_COLUMNS),
+        *_step("windows", "windows/{i}-of-{n}.parquet", WINDOWS_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.segments.parquet", SEGMENTS_COLUMNS),
         *_step("score", "scores/{i}-of-{n}.parquet", SCORES_COLUMNS),
     ]

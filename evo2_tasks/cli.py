@@ -17,6 +17,7 @@ import click
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
     ModelSettings,
+    resolve_carry,
     resolve_evaluate,
     resolve_merge,
     resolve_model,
@@ -297,6 +298,22 @@ def split(config: RunConfig, variant_set: str, **files: Any) -> None:
 @main.command(
     cls=Command,
     group=STEPS,
+    example="evo2-tasks carry --config config.yaml --variant-set mitomap --out carried.parquet",
+)
+@step
+@variant_set_option
+@file_option(
+    "--variants", help="Variants to read instead of those in the config; - is standard input."
+)
+@file_option("--out", required=True, help="File to write: the carried columns.")
+def carry(config: RunConfig, variant_set: str, **files: Any) -> None:
+    """Copy fields or columns of the variants to a table, for `merge`."""
+    load("steps.carry").carry(resolve_carry(config, variant_set), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
     example="evo2-tasks windows --config config.yaml --variant-set mitomap --scoring mini-512 \\\n"
     "  --shard shards/1-of-4.parquet --split shards/split.json \\\n"
     "  --out windows.parquet --segments segments.parquet",
@@ -342,7 +359,7 @@ def score(config: RunConfig, scoring: str, **options: Any) -> None:
     group=STEPS,
     example="evo2-tasks merge --config config.yaml --variant-set mitomap --scoring mini-512 \\\n"
     "  --split shards/split.json --windows windows --scores scores \\\n"
-    "  --out scores.parquet --run-json run.json",
+    "  --out scores.parquet --run-json run.json carried.parquet",
 )
 @step
 @variant_set_option
@@ -356,6 +373,7 @@ def score(config: RunConfig, scoring: str, **options: Any) -> None:
 )
 @file_option("--out", required=True, help="File to write: the table.")
 @file_option("--run-json", required=True, help="File to write: counts, devices, versions, times.")
+@click.argument("carried", type=PATH, required=False)
 def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Combine the scores of all shards into one table with a row for each input allele."""
     load("steps.merge").merge(resolve_merge(config, variant_set, scoring), **files)

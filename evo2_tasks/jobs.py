@@ -22,6 +22,7 @@ from evo2_tasks.config.resolve import (
     ModelSettings,
     ScoreSettings,
     checkpoint_files,
+    resolve_carry,
     resolve_evaluate,
     resolve_merge,
     resolve_report,
@@ -35,7 +36,7 @@ from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
-from evo2_tasks.layout import EXPORTS, MODELS, REPORT, RUN, SHARDS, SPLIT, TABLE, TABLES
+from evo2_tasks.layout import CARRIED, EXPORTS, MODELS, REPORT, RUN, SHARDS, SPLIT, TABLE, TABLES
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
@@ -110,6 +111,9 @@ class StepInputs:
     scoring; empty for any other model."""
     hub: dict[str, str]
     """Name of each model on a hub, by model."""
+    carried: dict[str, list[str]]
+    """File that ``carry`` writes, relative to the results folder, by variant set; empty if nothing
+    is carried, so that there is no such job."""
     report: dict[str, list[str]]
     """Files that the report is made from, relative to the results folder, by variant set."""
 
@@ -138,6 +142,10 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, scoring in config.scorings.items()
         },
         hub=hub,
+        carried={
+            name: [f"{name}/{CARRIED}"] if variant_set.carried else []
+            for name, variant_set in sets.items()
+        },
         report={
             name: [
                 f"{name}/{scoring}/{file}"
@@ -213,6 +221,8 @@ class StepSettings:
 
     split: dict[str, str]
     """By variant set."""
+    carry: dict[str, str]
+    """By variant set."""
     windows: dict[str, dict[str, str]]
     """By variant set and scoring."""
     score: dict[str, str]
@@ -230,6 +240,7 @@ def step_settings(config: RunConfig) -> StepSettings:
     sets = config.variant_sets
     return StepSettings(
         split={name: _as_params(resolve_split(config, name)) for name in sets},
+        carry={name: _as_params(resolve_carry(config, name)) for name in sets},
         windows={
             name: {
                 scoring: _as_params(resolve_windows(config, name, scoring))

@@ -7,6 +7,7 @@ results/
     models/{model}.json                 fetch
     {variant_set}/
         shards/                         split
+        carried.parquet                 carry
         report.html                     report
         {scoring}/
             windows/, scores/           windows, score: files of each shard
@@ -43,6 +44,8 @@ ANY_SHARD: Final = "*-of-*"
 
 SPLIT: Final = "split.json"
 """Numbers of shards, records and alleles, in ``shards``."""
+CARRIED: Final = "carried.parquet"
+"""Fields and columns of the variants that tables have too, in the folder of a variant set."""
 TABLE: Final = "scores.parquet"
 """The table of a scoring."""
 RUN: Final = "run.json"
@@ -112,6 +115,7 @@ STEPS: Final[Mapping[str, Step]] = {
     for step in (
         Step("fetch", "{model}", (f"{MODELS}/{{model}}.json",), has_benchmark=False),
         Step("split", _SET, (f"{_SET}/{SHARDS}",)),
+        Step("carry", _SET, (f"{_SET}/{CARRIED}",)),
         Step(
             "windows",
             _SHARD,

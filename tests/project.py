@@ -16,10 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_merge, resolve_score, resolve_split, resolve_windows
+from evo2_tasks.config.resolve import (
+    resolve_carry,
+    resolve_merge,
+    resolve_score,
+    resolve_split,
+    resolve_windows,
+)
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import (
+    CARRIED,
     RUN,
     SCORES,
     SHARDS,
@@ -30,6 +37,7 @@ from evo2_tasks.layout import (
     shard_file,
     shard_run_file,
 )
+from evo2_tasks.steps import carry as carry_step
 from evo2_tasks.steps import merge as merge_step
 from evo2_tasks.steps import score as score_step
 from evo2_tasks.steps import split as split_step
@@ -174,6 +182,15 @@ def run_split(config: RunConfig, folder: Path) -> None:
     split_step.split(resolve_split(config, "v"), variants=None, out=folder / SHARDS)
 
 
+def run_carry(config: RunConfig, folder: Path) -> Path | None:
+    """Copy what the config carries; gives the table, if anything is carried."""
+    settings = resolve_carry(config, "v")
+    if not settings.carried:
+        return None
+    carry_step.carry(settings, variants=None, out=folder / CARRIED)
+    return folder / CARRIED
+
+
 def run_windows(config: RunConfig, folder: Path, scoring: str = "s") -> None:
     """Place the windows of each shard."""
     for files in files_of_shards(config, folder, scoring):
@@ -197,8 +214,9 @@ def run_score(config: RunConfig, files: ShardFiles, scoring: str = "s") -> None:
 
 
 def run_merge(config: RunConfig, folder: Path, scoring: str = "s") -> Path:
-    """Merge the shards; gives the table."""
+    """Carry columns and merge the shards; gives the table."""
     work = folder / scoring
+    carried = run_carry(config, folder)
     merge_step.merge(
         resolve_merge(config, "v", scoring),
         split_file=folder / SHARDS / SPLIT,
@@ -206,12 +224,13 @@ def run_merge(config: RunConfig, folder: Path, scoring: str = "s") -> Path:
         scores_folder=work / SCORES,
         out=work / TABLE,
         run_json=work / RUN,
+        carried=carried,
     )
     return work / TABLE
 
 
 def run_steps(config: RunConfig, folder: Path, scoring: str = "s", *, stub: bool = True) -> Path:
-    """Split, windows, score and merge; gives the table.
+    """Split, windows, score, carry and merge; gives the table.
 
     Args:
         config: The config.

@@ -80,8 +80,8 @@ ROOMS = {
         with_torch="branches finite likelihood reference score",
     ),
     "table": room(
-        "merge pairs parquet parts provenance query run schema scores segments shards snvs sorting"
-        " statistics",
+        "carried merge pairs parquet parts provenance query run schema scores segments shards snvs"
+        " sorting statistics",
         "errors",
         "genome",
         "io",
@@ -155,7 +155,7 @@ ROOMS = {
     ),
     "jobs": room("jobs", "config", "cost", "errors", "hub", "layout", never=HEAVY | FRONT),
     "steps": room(
-        "evaluate export fetch merge report score split windows",
+        "carry evaluate export fetch merge report score split windows",
         "config",
         "errors",
         "evaluation",

@@ -111,10 +111,6 @@ class SplitSettings:
         variants: The file of variants; ``-`` is standard input.
         reference: The reference of the set.
         columns: Names of columns of a table, by role: contig, pos, ref and alt.
-        carried: INFO fields or columns that go along to the table.
-        asked_types: Types that the config asks for, by field.
-        numbers: Those of them that have to be numbers.
-        evaluated: Fields that evaluation reads, by the key of the set that names each.
         filters: Which alleles to score.
         regions: Regions to read through the file's index, or None for the whole file.
         saturate: Changes to make at every position of a BED's regions.
@@ -126,10 +122,6 @@ class SplitSettings:
     variants: Path
     reference: ReferenceSettings
     columns: Mapping[str, str]
-    carried: tuple[str, ...]
-    asked_types: AskedTypes
-    numbers: frozenset[str]
-    evaluated: Mapping[str, str]
     filters: FilterConfig
     regions: tuple[str, ...] | None
     saturate: tuple[Literal["snv", "deletion", "insertion", "codon"], ...]
@@ -141,7 +133,6 @@ class SplitSettings:
         return {
             # Only if it is set: a config without the key has the triggers that it had before.
             **({"columns": self.columns} if self.columns else {}),
-            "carry": self.carried,
             # What lists and regions mean depends on the contigs that are found.
             "contig_aliases": self.reference.contig_aliases,
             "filters": self.filters.model_dump(mode="json"),
@@ -151,6 +142,33 @@ class SplitSettings:
             # Its output is a folder, which looks the same with any number of shards.
             "shards": self.shards,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class CarrySettings:
+    """What ``carry`` needs.
+
+    Attributes:
+        split: How ``split`` reads the variants.
+        carried: INFO fields, FORMAT fields or columns to copy to the table.
+        asked_types: Types that the config asks for, by field.
+        numbers: Fields that evaluation reads as numbers.
+        evaluated: Fields that evaluation reads, by the key of the set that names each.
+    """
+
+    split: SplitSettings
+    carried: tuple[str, ...]
+    asked_types: AskedTypes
+    numbers: frozenset[str]
+    evaluated: Mapping[str, str]
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        # The records and their alleles are those of `split`, whatever is filtered.
+        of_split = self.split.triggers()
+        rows = {key: of_split[key] for key in of_split if key not in ("filters", "shards")}
+        types = {"types": self.asked_types} if self.asked_types else {}
+        return {**rows, **types, "carry": self.carried, "numbers": sorted(self.numbers)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +231,14 @@ class MergeSettings:
         dtype: Data type of its weights.
         sort_by_position: The reference whose contigs give the order of the rows; None keeps the
             order of the input.
+        carried: Columns of the table that ``carry`` writes.
         allow_mixed_devices: Whether shards of different kinds of devices become one table.
     """
 
     model: str
     dtype: Literal["bfloat16", "float32"]
     sort_by_position: ReferenceSettings | None
+    carried: tuple[str, ...]
     allow_mixed_devices: bool
 
     def triggers(self) -> dict[str, object]:
@@ -288,15 +308,27 @@ def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
         variants=settings.variants,
         reference=_resolve_reference(config, settings.reference),
         columns=settings.columns.named,
-        carried=settings.carried,
-        asked_types=settings.asked_types,
-        numbers=settings.numbers,
-        evaluated=settings.evaluated,
         filters=settings.filters,
         regions=settings.regions,
         saturate=settings.saturate,
         shards=config.shards,
         max_ref_mismatch_share=settings.max_ref_mismatch_share,
+    )
+
+
+def resolve_carry(config: RunConfig, variant_set: str) -> CarrySettings:
+    """The settings of ``carry``.
+
+    Raises:
+        InputError: The config has no such variant set.
+    """
+    settings = _find_variant_set(config, variant_set)
+    return CarrySettings(
+        split=resolve_split(config, variant_set),
+        carried=settings.carried,
+        asked_types=settings.asked_types,
+        numbers=settings.numbers,
+        evaluated=settings.evaluated,
     )
 
 
@@ -342,6 +374,7 @@ def resolve_merge(config: RunConfig, variant_set: str, scoring: str) -> MergeSet
         model=model,
         dtype=_resolve_dtype(config.models[model]),
         sort_by_position=order,
+        carried=settings.carried,
         allow_mixed_devices=config.run.allow_mixed_devices,
     )
 

@@ -17,11 +17,11 @@ class Progress:
 
     Args:
         task: Name of the work in the log.
-        total: Amount of all the work.
+        total: Amount of all the work; None if it is not known.
         unit: What is counted, in the plural.
     """
 
-    def __init__(self, task: str, *, total: int, unit: str) -> None:
+    def __init__(self, task: str, *, total: int | None, unit: str) -> None:
         self._task = task
         self._total = total
         self._unit = unit
@@ -55,6 +55,9 @@ class Progress:
             self._logged = now
             rate = self._done / (now - self._started)
             done = self._done + self._skipped
+            if self._total is None:
+                logger.info("%s: %s %s, %s/s", self._task, f"{done:,}", self._unit, f"{rate:,.0f}")
+                return
             left = max(0, self._total - done) / rate if rate else 0.0
             logger.info(
                 "%s: %s of %s %s, %s/s, about %s left",

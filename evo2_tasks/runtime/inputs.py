@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from evo2_tasks.config.resolve import ReferenceSettings, SplitSettings
+from evo2_tasks.config.resolve import CarrySettings, ReferenceSettings, SplitSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
@@ -18,12 +18,15 @@ from evo2_tasks.io.words import shown_path
 logger = logging.getLogger(__name__)
 
 
-def open_variant_set(settings: SplitSettings, path: Path) -> VariantSource:
+def open_variant_set(
+    settings: SplitSettings, path: Path, *, carry: CarrySettings | None = None
+) -> VariantSource:
     """Open the variants of a set, from its file or from a copy of it.
 
     Args:
         settings: The variant set.
         path: The file to read.
+        carry: What to carry along. Default: nothing.
 
     Raises:
         InputError: The file cannot be read, or lacks a field that evaluation needs.
@@ -32,9 +35,9 @@ def open_variant_set(settings: SplitSettings, path: Path) -> VariantSource:
     file_format = find_format(path, has_regions=bool(settings.saturate), columns=settings.columns)
     source = open_variants(
         path,
-        carry=settings.carried,
-        types=settings.asked_types,
-        numbers=settings.numbers,
+        carry=() if carry is None else carry.carried,
+        types={} if carry is None else carry.asked_types,
+        numbers=() if carry is None else carry.numbers,
         filters=Filters(
             pass_only=settings.filters.pass_only,
             max_length=settings.filters.max_allele_length,
@@ -45,19 +48,26 @@ def open_variant_set(settings: SplitSettings, path: Path) -> VariantSource:
         columns=settings.columns,
         reference=open_reference(settings.reference) if file_format in WITHOUT_BASES else None,
     )
+    if carry is not None:
+        _check_names(source, carry)
+    return source
+
+
+def _check_names(source: VariantSource, settings: CarrySettings) -> None:
+    """Refuse fields of evaluation that the header does not define; warn of other such fields."""
     undefined = {field.name for field in source.carry_fields if not field.is_defined}
     for key, name in settings.evaluated.items():
         if name in undefined:
             raise InputError(
-                f"variant_sets.{settings.variant_set}.{key}: the header of "
-                f"{shown_path(path)} defines no INFO field {name!r}. Correct the "
+                f"variant_sets.{settings.split.variant_set}.{key}: the header of "
+                f"{shown_path(source.path)} defines no INFO field {name!r}. Correct the "
                 "name, or add its ##INFO line to the header."
             )
     for name in sorted(undefined):
         logger.warning(
-            "%s: no INFO field %r in the header; it is carried as text", shown_path(path), name
-        )
-    return source
+            "%s: no INFO field %r in the header; it is carried as text",
+            shown_path(source.path), name,
+        )  # fmt: skip
 
 
 def open_reference(settings: ReferenceSettings) -> Reference:

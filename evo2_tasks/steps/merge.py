@@ -5,9 +5,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from evo2_tasks.config.resolve import MergeSettings
+from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import read_json, write_json
+from evo2_tasks.io.words import shown
 from evo2_tasks.layout import shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.table.carried import open_carried
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
@@ -31,6 +34,7 @@ def merge(
     scores_folder: Path,
     out: Path,
     run_json: Path,
+    carried: Path | None = None,
 ) -> None:
     """Combine all shards into the table, and write ``run.json`` about the run.
 
@@ -43,6 +47,7 @@ def merge(
         scores_folder: Folder of the files that ``score`` wrote.
         out: The table.
         run_json: Counts, times, devices and versions.
+        carried: The table of ``carry``; it is needed if the config carries anything.
 
     Raises:
         InputError: A shard is missing, or the shards do not fit together.
@@ -65,11 +70,20 @@ def merge(
         chain = [split_file.with_name(name), windows_folder / name, scores_folder / name]
         for source, result in pairwise(chain):
             require_source(result, read_provenance(result).source, source)
+    carried_columns = None
+    if carried is not None:
+        carried_columns = open_carried(carried, settings.carried, summary["variants_digest"])
+    elif settings.carried:
+        raise InputError(
+            f"merge: the config carries {shown(', '.join(settings.carried), 400)}. Name the file "
+            "that `carry` wrote."
+        )
     counts = merge_shards(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
         out,
         expected_alleles=summary["alleles"],
+        carried=carried_columns,
         contig_order=contig_order,
     )
     variants = {key: summary[key] for key in VARIANTS_KEYS}

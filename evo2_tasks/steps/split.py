@@ -22,7 +22,7 @@ from evo2_tasks.genome.variants import (
     VariantSource,
 )
 from evo2_tasks.genome.windows import compare_ref
-from evo2_tasks.io.digests import describe_file
+from evo2_tasks.io.digests import describe_file, digest_file
 from evo2_tasks.io.files import local_file, write_json
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.layout import SPLIT, shard_file
@@ -31,10 +31,7 @@ from evo2_tasks.table.parquet import (
     RowBuffer,
     write_table,
 )
-from evo2_tasks.table.schema import (
-    describe_carry_fields,
-    shard_schema,
-)
+from evo2_tasks.table.schema import shard_schema
 from evo2_tasks.table.shards import assign_shards
 
 logger = logging.getLogger(__name__)
@@ -53,6 +50,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
     """
     variants = settings.variants if variants is None else variants
     with local_file(variants) as path:
+        source_digest = digest_file(path)
         source = open_variant_set(settings, path)
         num_alleles = source.count().alleles
         if num_alleles == 0:
@@ -76,6 +74,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
         out / SPLIT,
         {
             "variants": str(variants),
+            "variants_digest": source_digest,
             "format": source.format,
             "alleles": counts.alleles,
             "records": counts.records,
@@ -91,7 +90,6 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
                 "digest": digest_sequences(sequences),
                 **describe_file(reference.path),
             },
-            "carry": describe_carry_fields(source.carry_fields),
         },
     )
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
@@ -116,7 +114,7 @@ def write_shards(
     Returns:
         The contigs of the alleles, in order, and how many REF alleles match.
     """
-    schema = shard_schema(source.carry_fields)
+    schema = shard_schema()
     num_read = 0
     contigs: dict[str, None] = {}
     matches = RefMatches()
@@ -136,7 +134,6 @@ def write_shards(
                             variant.ref,
                             variant.alt,
                             variant.status,
-                            *variant.carried,
                         )
                         matches.add(compare_ref(variant, reference))
                         num_read += 1

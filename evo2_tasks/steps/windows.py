@@ -31,10 +31,7 @@ from evo2_tasks.table.provenance import (
     package_version,
     require_source,
 )
-from evo2_tasks.table.schema import (
-    read_carry_fields,
-    windows_schema,
-)
+from evo2_tasks.table.schema import windows_schema
 from evo2_tasks.table.segments import write_segments
 from evo2_tasks.table.statistics import warn_without_score
 
@@ -69,7 +66,6 @@ def windows(
         InputError: A file cannot be read, or the reference is not the one that ``split`` read.
     """
     summary = read_json(split_file)
-    carry_fields = read_carry_fields(summary["carry"])
     reference = open_reference(settings.reference)
     require_unchanged(reference, summary["reference"], split_file)
     window_settings = WindowSettings(**asdict(settings.scoring))
@@ -80,19 +76,16 @@ def windows(
     provenance = Provenance(signature, package_version(), source=source)
     statuses: Counter[str] = Counter()
     needed = NeededBases(reference)
-    schema = windows_schema(carry_fields)
-    carried = tuple(field.name for field in carry_fields)
     with (
-        write_table(out, schema, metadata=provenance.metadata()) as writer,
+        write_table(out, windows_schema(), metadata=provenance.metadata()) as writer,
         Progress("windows", total=count_rows(shard), unit="alleles") as progress,
     ):
-        rows = RowBuffer(writer, [*KEYS, *PlacedAllele._fields, *carried], progress)
-        for batch in read_rows(shard, [*COLUMNS, *carried]):
+        rows = RowBuffer(writer, [*KEYS, *PlacedAllele._fields], progress)
+        for batch in read_rows(shard, COLUMNS):
             for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                record, allele, contig, pos, ref, alt, status, *of_variant = values
-                variant = Variant(record, allele, contig, pos, ref, alt, status, tuple(of_variant))
+                variant = Variant(*values)
                 placed = place_allele(variant, reference, window_settings)
-                rows.add(*read_keys(variant), *placed, *variant.carried)
+                rows.add(*read_keys(variant), *placed)
                 statuses[placed.status] += 1
                 needed.add(placed)
         rows.flush()

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.table.carried import CarriedTable
 from evo2_tasks.table.pairs import require_unscored
 from evo2_tasks.table.parquet import ROW_GROUP_ROWS, open_table, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
@@ -48,6 +49,7 @@ def merge_shards(
     target: Path,
     *,
     expected_alleles: int,
+    carried: CarriedTable | None = None,
     contig_order: Sequence[str] | None = None,
     row_group_rows: int = ROW_GROUP_ROWS,
 ) -> Counts:
@@ -61,6 +63,7 @@ def merge_shards(
         scores: Scores file of each shard.
         target: The table to write.
         expected_alleles: Number of alleles that ``split`` counted.
+        carried: Columns that ``carry`` wrote, which follow the others. Default: none.
         contig_order: Contigs in the order of the reference, to sort the table by position; other
             contigs come last, in input order. None keeps the order of the input.
         row_group_rows: Number of rows in a row group.
@@ -73,14 +76,18 @@ def merge_shards(
     """
     shards = _pair_shards(windows, scores)
     provenance = _common_provenance(shards)
-    schema = _final_schema(shards)
+    _require_columns(shards)
+    schema = make_schema(FINAL_COLUMNS)
+    table_schema = pa.schema([*schema, *(carried.fields if carried is not None else ())])
     if contig_order is not None:
         provenance = replace(provenance, order="position")
     counts = Counts()
     with write_table(
-        target, schema, metadata=provenance.metadata(), row_group_rows=row_group_rows
+        target, table_schema, metadata=provenance.metadata(), row_group_rows=row_group_rows
     ) as writer:
         rows = _counted(_join_shards(shards, schema), counts)
+        if carried is not None:
+            rows = carried.join(rows)
         if contig_order is not None:
             rows = _sort_by_position(rows, contig_order, folder=target.parent)
         for table in rows:
@@ -149,25 +156,14 @@ def _common_provenance(shards: Sequence[_Shard]) -> Provenance:
     )
 
 
-def _final_schema(shards: Sequence[_Shard]) -> pa.Schema:
-    """Schema of the result: the own columns, then the carried columns of the windows files."""
-    carried = _carried_fields(shards[0].windows)
+def _require_columns(shards: Sequence[_Shard]) -> None:
+    """Make sure that the files of all shards have their columns, of the right types."""
     for shard in shards:
-        if _carried_fields(shard.windows) != carried:
-            raise InputError(
-                f"{shown_path(shards[0].windows)} and {shown_path(shard.windows)} carry different "
-                "columns. Merge the files of one split."
-            )
-        _other_fields(shard.scores, SCORES_COLUMNS)
-    return pa.schema([*make_schema(FINAL_COLUMNS), *carried])
+        _require_types(shard.windows, WINDOWS_COLUMNS)
+        _require_types(shard.scores, SCORES_COLUMNS)
 
 
-def _carried_fields(windows: Path) -> list[pa.Field]:
-    return _other_fields(windows, WINDOWS_COLUMNS)
-
-
-def _other_fields(source: Path, columns: Sequence[Column]) -> list[pa.Field]:
-    """The fields of a file that are not among these columns, all of which the file must have."""
+def _require_types(source: Path, columns: Sequence[Column]) -> None:
     with open_table(source, [column.name for column in columns]) as file:
         schema = file.schema_arrow
     for column in columns:
@@ -177,8 +173,6 @@ def _other_fields(source: Path, columns: Sequence[Column]) -> list[pa.Field]:
                 f"{shown_path(source)}: column {column.name} has the type {actual}, expected "
                 f"{column.type}. Make the file again with this version."
             )
-    own = {column.name for column in columns}
-    return [field for field in schema if field.name not in own]
 
 
 def _join_shards(shards: Sequence[_Shard], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Final
 
 import pyarrow as pa
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, FieldType
 from evo2_tasks.genome.window_pairs import Strand
-from evo2_tasks.io.words import shown
 
 SCORES_VERSION: Final = 1
 """Raised when a score gets another definition, or changes by more than the documented tolerance."""
@@ -243,7 +242,7 @@ SHARD_COLUMNS: Final = (
         nullable=True,
     ),
 )
-"""Columns of the file of ``split``: a slice of the input's alleles. Carried columns follow."""
+"""Columns of the file of ``split``: a slice of the input's alleles."""
 
 
 def _strand_columns(strand: Strand) -> tuple[Column, Column]:
@@ -303,7 +302,10 @@ WINDOWS_COLUMNS: Final = (
     *_strand_columns("forward"),
     *_strand_columns("reverse"),
 )
-"""Columns of the file of ``windows``: windows and edit of each allele. Carried columns follow."""
+"""Columns of the file of ``windows``: windows and edit of each allele."""
+
+CARRIED_COLUMNS: Final = (RECORD, ALLELE)
+"""Keys of the file of ``carry``, which has the rows of the input. Carried columns follow."""
 
 SEGMENTS_COLUMNS: Final = (
     replace(REFERENCE_CONTIG, description="Contig as the reference spells it", nullable=False),
@@ -346,52 +348,13 @@ FINAL_COLUMNS: Final = (
 )
 """Columns of the result, which ``merge`` writes. Carried columns follow."""
 
-OWN_NAMES: Final = frozenset(
-    column.name for column in (*WINDOWS_COLUMNS, *SCORES_COLUMNS, *FINAL_COLUMNS)
-)
+OWN_NAMES: Final = frozenset(column.name for column in FINAL_COLUMNS)
 """Names that a carried column must not have."""
 
 CARRY_TYPES: Final[Mapping[FieldType, pa.DataType]] = MappingProxyType(
     {"string": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 )
-"""Arrow types of carried columns, by their names in ``split.json``."""
-
-
-def describe_carry_fields(fields: Iterable[CarryField]) -> list[dict[str, Any]]:
-    """Convert carried fields to the list in ``split.json``; reverses :func:`read_carry_fields`."""
-    names = ("name", "type", "is_list", "description")
-    return [{name: getattr(field, name) for name in names} for field in fields]
-
-
-def read_carry_fields(items: object) -> tuple[CarryField, ...]:
-    """Read the list of carried fields of ``split.json``.
-
-    Args:
-        items: List of objects with ``name``, ``type``, ``is_list`` and ``description``.
-
-    Raises:
-        InputError: ``items`` is not such a list.
-    """
-    if not isinstance(items, list):
-        raise InputError(
-            f"carry fields: expected a list, got {type(items).__name__}. Run `split` again."
-        )
-    fields = []
-    for item in items:
-        match item:
-            case {
-                "name": str(name),
-                "type": str(kind),
-                "is_list": bool(is_list),
-                "description": str(description),
-            } if kind in CARRY_TYPES:
-                fields.append(CarryField(name, cast(FieldType, kind), is_list, description))
-            case _:
-                raise InputError(
-                    f"carry fields: {shown(item)} is not a carried field. Expected name, type (one "
-                    f"of {', '.join(CARRY_TYPES)}), is_list and description. Run `split` again."
-                )
-    return tuple(fields)
+"""Arrow types of carried columns."""
 
 
 def _carried_column(field: CarryField) -> Column:
@@ -420,14 +383,19 @@ def make_schema(columns: Iterable[Column], carry_fields: Sequence[CarryField] = 
     return pa.schema([column.field() for column in all_columns])
 
 
-def shard_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
+def shard_schema() -> pa.Schema:
     """Schema of the file of ``split``."""
-    return make_schema(SHARD_COLUMNS, carry_fields)
+    return make_schema(SHARD_COLUMNS)
 
 
-def windows_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
+def carried_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
+    """Schema of the file of ``carry``."""
+    return make_schema(CARRIED_COLUMNS, carry_fields)
+
+
+def windows_schema() -> pa.Schema:
     """Schema of the file of ``windows`` with the rows."""
-    return make_schema(WINDOWS_COLUMNS, carry_fields)
+    return make_schema(WINDOWS_COLUMNS)
 
 
 def segments_schema() -> pa.Schema:

@@ -13,7 +13,7 @@ from evo2_tasks.config.resolve import resolve_evaluate
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import curves_schema, metrics_schema
 from evo2_tasks.steps.evaluate import evaluate
-from tests.project import COLUMNS, Project, run_split, run_steps, write_project
+from tests.project import COLUMNS, Project, run_carry, run_steps, write_project
 
 # The definitions of ClinVar's own file, spelled as there.
 CLINVAR_HEADER = """\
@@ -174,20 +174,21 @@ def test_two_labels_stand_in_one_file(tmp_path: Path) -> None:
         ({"baselines": {"MC": "low"}}, "record 1: 'MC' is '.*', expected a number"),
     ],
 )
-def test_a_field_that_evaluation_cannot_use_stops_the_first_step(
+def test_a_field_that_evaluation_cannot_use_stops_carry(
     tmp_path: Path, settings: dict[str, Any], said: str
 ) -> None:
     settings = {"labels": CLINVAR} | settings
     config = write_set(tmp_path, make_clinvar()[0], **settings).load()
     with pytest.raises(InputError, match=said):
-        run_split(config, tmp_path)
+        run_carry(config, tmp_path)
+    assert not (tmp_path / "carried.parquet").exists()
 
 
 def test_a_field_that_is_only_carried_may_lack_its_definition(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = write_set(tmp_path, make_clinvar(3)[0], carry=["NEW"]).load()
-    run_split(config, tmp_path)
+    run_carry(config, tmp_path)
     assert "in.vcf: no INFO field 'NEW' in the header; it is carried as text" in caplog.text
 
 

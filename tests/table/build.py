@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from hypothesis import settings
 
 from evo2_tasks.genome.records import CarryField
+from evo2_tasks.table.carried import CarriedTable, make_carried_metadata, open_carried
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance, make_signature, make_windows_signature
 from evo2_tasks.table.schema import (
@@ -19,6 +20,7 @@ from evo2_tasks.table.schema import (
     FINAL_COLUMNS,
     SCORES_COLUMNS,
     WINDOWS_COLUMNS,
+    carried_schema,
     final_schema,
     scores_schema,
     windows_schema,
@@ -82,7 +84,6 @@ def write_shard(
     folder: Path,
     name: str,
     rows: Sequence[Row],
-    carry: Sequence[CarryField] = (),
     *,
     placed: Mapping[str, Any] | None = None,
     scored: Mapping[str, Any] | None = None,
@@ -90,12 +91,12 @@ def write_shard(
     row_group_rows: int = 20_000,
 ) -> tuple[Path, Path]:
     """The windows and the scores file of a shard."""
-    names = [column.name for column in WINDOWS_COLUMNS] + [field.name for field in carry]
+    names = [column.name for column in WINDOWS_COLUMNS]
     windows, scores = folder / "windows" / f"{name}.parquet", folder / "scores" / f"{name}.parquet"
     before = [row | {"status": _before_scoring(row["status"])} for row in rows]
     with write_table(
         windows,
-        windows_schema(carry),
+        windows_schema(),
         metadata=Provenance(placed or windows_signature(), version).metadata(),
         row_group_rows=row_group_rows,
     ) as writer:
@@ -107,6 +108,17 @@ def write_shard(
     ) as writer:
         writer.write_columns(columns(rows, [column.name for column in SCORES_COLUMNS]))
     return windows, scores
+
+
+def write_carried(
+    path: Path, rows: Sequence[Row], carry: Sequence[CarryField], row_group_rows: int = 20_000
+) -> CarriedTable:
+    """A table as ``carry`` writes it from the variants with the digest ``variants``."""
+    schema = carried_schema(carry)
+    metadata = make_carried_metadata("variants")
+    with write_table(path, schema, metadata=metadata, row_group_rows=row_group_rows) as writer:
+        writer.write_columns(columns(rows, schema.names))
+    return open_carried(path, [field.name for field in carry], "variants")
 
 
 def _before_scoring(status: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField
+from evo2_tasks.table.carried import open_carried
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.schema import FLAGS, STATUSES, final_schema
@@ -26,6 +28,7 @@ from tests.table.build import (
     signature,
     slow_disk,
     windows_signature,
+    write_carried,
     write_shard,
 )
 
@@ -75,7 +78,7 @@ def expected(rows: Sequence[Row]) -> list[Row]:
 def write_shards(folder: Path, rows: Sequence[Row], cuts: Sequence[int]) -> tuple[Any, Any]:
     edges = [0, *sorted(cuts), len(rows)]
     pairs = [
-        write_shard(folder, f"{i}-of-{len(edges)}", rows[start:end], CARRY, row_group_rows=13)
+        write_shard(folder, f"{i}-of-{len(edges)}", rows[start:end], row_group_rows=13)
         for i, (start, end) in enumerate(pairwise(edges), start=1)
     ]
     return tuple(zip(*pairs, strict=True))
@@ -92,13 +95,22 @@ def test_shards_and_merge_are_identity(
     windows, scores = write_shards(folder / "shards", rows, cuts)
     mixed = data.draw(st.permutations(windows)), data.draw(st.permutations(scores))
     target = folder / "scores.parquet"
-    counts = merge_shards(*mixed, target, expected_alleles=num_rows, row_group_rows=17)
+    carried = write_carried(folder / "carried.parquet", rows, CARRY, row_group_rows=11)
+    counts = merge_shards(
+        *mixed, target, expected_alleles=num_rows, carried=carried, row_group_rows=17
+    )
     found = read_rows(target)
     assert found == expected(rows)
     assert counts == count(found)
     assert pq.read_schema(target).equals(final_schema(CARRY), check_metadata=False)
     single = write_shards(folder / "single", rows, [])
-    merge_shards(*single, folder / "one.parquet", expected_alleles=num_rows, row_group_rows=17)
+    merge_shards(
+        *single,
+        folder / "one.parquet",
+        expected_alleles=num_rows,
+        carried=carried,
+        row_group_rows=17,
+    )
     assert target.read_bytes() == (folder / "one.parquet").read_bytes()
 
 
@@ -121,7 +133,9 @@ def test_a_table_by_position_is_sorted_and_whole(
     rows = make_rows(seed, num_rows)
     shards = write_shards(folder, rows, [num_rows * i // num_shards for i in range(1, num_shards)])
     target = folder / "scores.parquet"
-    merge_shards(*shards, target, expected_alleles=num_rows, contig_order=CONTIGS)
+    carried = write_carried(folder / "carried", rows, CARRY)
+    merge_shards(*shards, target, expected_alleles=num_rows, carried=carried, contig_order=CONTIGS)
+    (folder / "carried").unlink()
 
     def place(row: Row) -> tuple[int, int]:
         contig = row["reference_contig"] or row["contig"]
@@ -280,11 +294,35 @@ def test_windows_of_an_earlier_version_are_refused(tmp_path: Path):
     assert "Delete it, so that `windows` runs again." in message
 
 
-def test_other_carried_columns_are_noticed(tmp_path: Path):
-    row = {"AF": [0.5], "label": "x"}
-    one = write_shard(tmp_path, "1-of-2", [make_row(0, **row)], CARRY)
-    other = write_shard(tmp_path, "2-of-2", [make_row(1, **row)], CARRY[:1])
-    assert "carry different columns" in refused(tmp_path, [one, other], 2)
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ([(0, 1), (1, 1)], "it has no row for record 1, allele 2"),
+        ([(0, 1), (1, 1), (2, 1)], "it has record 2, allele 1 where the scores have record 1, "),
+        ([(0, 1), (1, 1), (1, 2), (2, 1)], "it has more rows"),
+        ([], "it has no row for record 0, allele 1"),
+    ],
+)
+def test_carried_rows_that_are_not_those_of_the_scores_are_refused(
+    tmp_path: Path, keys: list[tuple[int, int]], message: str
+):
+    rows = [make_row(0), make_row(1, 1), make_row(1, 2)]
+    windows, scores = write_shard(tmp_path, "1-of-1", rows)
+    others = [make_row(*key, AF=None, label="x") for key in keys]
+    carried = write_carried(tmp_path / "carried.parquet", others, CARRY)
+    target = tmp_path / "scores.parquet"
+    with pytest.raises(InputError, match=re.escape(message)):
+        merge_shards([windows], [scores], target, expected_alleles=3, carried=carried)
+    assert not target.exists()
+
+
+def test_a_carried_table_of_other_columns_or_variants_is_refused(tmp_path: Path):
+    path = tmp_path / "carried.parquet"
+    write_carried(path, [make_row(0, AF=None, label="x")], CARRY)
+    with pytest.raises(InputError, match="the columns are AF, label, but the config carries AF, X"):
+        open_carried(path, ["AF", "X"], "variants")
+    with pytest.raises(InputError, match="from another version of the file of variants"):
+        open_carried(path, ["AF", "label"], "other variants")
 
 
 def test_columns_of_another_type_are_named(tmp_path: Path):

@@ -7,20 +7,26 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField
 from evo2_tasks.table.schema import (
     ALL_SCORE_COLUMNS,
-    CARRY_TYPES,
     FLAGS,
     SCORE_COLUMNS,
     STATUSES,
+    carried_schema,
     final_schema,
     make_schema,
-    read_carry_fields,
     scores_schema,
     segments_schema,
     shard_schema,
     windows_schema,
 )
 
-SCHEMAS = [shard_schema, windows_schema, segments_schema, scores_schema, final_schema]
+SCHEMAS = [
+    shard_schema,
+    carried_schema,
+    windows_schema,
+    segments_schema,
+    scores_schema,
+    final_schema,
+]
 
 
 def test_the_lists_are_closed_and_ordered():
@@ -68,7 +74,7 @@ def test_types_are_those_of_the_contract():
 
 def test_carried_columns_follow_with_their_types():
     carry = [CarryField("AF", "float", True, "Frequency"), CarryField("DB", "bool", False, "")]
-    for schema in (shard_schema, windows_schema, final_schema):
+    for schema in (carried_schema, final_schema):
         fields = list(schema(carry))[-2:]
         assert [field.name for field in fields] == ["AF", "DB"]
         assert fields[0].type.value_type == pa.float64()
@@ -76,7 +82,7 @@ def test_carried_columns_follow_with_their_types():
         assert fields[1].type == pa.bool_()
 
 
-@pytest.mark.parametrize("name", ["status", "llr_fwd", "edit_start", "record"])
+@pytest.mark.parametrize("name", ["status", "llr_fwd", "window_end", "record"])
 def test_a_carried_column_cannot_have_one_of_our_names(name):
     with pytest.raises(InputError, match=f"'{name}' is the name of one of the table's own"):
         make_schema((), [CarryField(name, "int", False, "")])
@@ -85,28 +91,4 @@ def test_a_carried_column_cannot_have_one_of_our_names(name):
 def test_a_carried_column_cannot_come_twice():
     field = CarryField("AF", "int", False, "")
     with pytest.raises(InputError, match="'AF' is named twice"):
-        shard_schema([field, field])
-
-
-def test_carry_fields_are_read_from_json():
-    items = [
-        {"name": kind, "type": kind, "is_list": True, "description": "d"} for kind in CARRY_TYPES
-    ]
-    assert read_carry_fields(items) == tuple(CarryField(k, k, True, "d") for k in CARRY_TYPES)
-
-
-@pytest.mark.parametrize(
-    "items",
-    [
-        None,
-        {},
-        ["AF"],
-        [{"name": "AF"}],
-        [{"name": "AF", "type": "complex", "is_list": False, "description": ""}],
-        [{"name": "AF", "type": ["int"], "is_list": False, "description": ""}],
-        [{"name": "AF", "type": "int", "is_list": 1, "description": ""}],
-    ],
-)
-def test_other_objects_than_carry_fields_are_refused(items):
-    with pytest.raises(InputError, match="carry fields"):
-        read_carry_fields(items)
+        carried_schema([field, field])

@@ -38,6 +38,7 @@ shards = range(1, (config or {{}}).get("shards", 1) + 1)
 files = {{
     "fetch": [out],
     "split": [out / "split.json", *(out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards)],
+    "carry": [out],
     "windows": [out, pathlib.Path(flags.get("--segments", ""))],
     "score": [out, out.with_suffix(".json")],
     "merge": [out, pathlib.Path(flags.get("--run-json", ""))],
@@ -168,6 +169,10 @@ def split(name: str) -> list[str]:
     return [f"Splitting the variants of {name}"]
 
 
+def carry(name: str) -> list[str]:
+    return [f"Carrying columns of {name}"]
+
+
 def windows(name: str, scoring: str) -> list[str]:
     return [f"Placing windows: {name}, {scoring}, {i}-of-2" for i in (1, 2)]
 
@@ -202,6 +207,7 @@ def with_reports(jobs: list[str]) -> list[str]:
 ALL = with_reports(
     split("a")
     + split("b")
+    + carry("b")
     + from_windows("a", "short")
     + from_windows("a", "long")
     + from_windows("b", "short")
@@ -219,6 +225,7 @@ def test_a_run_calls_each_command_with_the_config_that_holds(finished: Path) -> 
     calls = [json.loads(line) for line in (finished / "calls.jsonl").read_text().splitlines()]
     assert Counter(call["step"] for call in calls) == {
         "split": 2,
+        "carry": 1,
         "windows": 6,
         "score": 6,
         "merge": 3,
@@ -241,7 +248,8 @@ def test_a_finished_run_has_nothing_to_do(done: Project) -> None:
 
 def test_a_scoring_can_be_asked_for_alone(project: Project) -> None:
     target = "results/b/short/scores.parquet"
-    of_b = split("b") + windows("b", "short") + score("b", "short") + merge("b", "short")
+    of_b = split("b") + carry("b") + windows("b", "short")
+    of_b += score("b", "short") + merge("b", "short")
     assert project.planned(target) == sorted(of_b)
 
 
@@ -357,7 +365,7 @@ def test_another_way_of_fp8_scores_again_with_that_model_alone(
 
 def test_another_contig_name_reads_the_sets_of_that_reference_again(done: Project) -> None:
     done.config["references"]["two"]["contig_aliases"] = {"chrM": "MT"}
-    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
+    assert done.planned() == with_reports(split("b") + carry("b") + from_windows("b", "short"))
 
 
 def test_another_circle_places_windows_of_that_reference_again(done: Project) -> None:
@@ -366,20 +374,49 @@ def test_another_circle_places_windows_of_that_reference_again(done: Project) ->
 
 
 @pytest.mark.parametrize(
+    ("settings", "carried"),
+    [
+        ({"filters": {"pass_only": True}}, []),
+        ({"regions": ["c:1-2"]}, carry("b")),
+        ({"saturate": ["snv"]}, carry("b")),
+        ({"columns": {"pos": "start"}}, carry("b")),
+    ],
+    ids=["filters", "regions", "saturate", "columns"],
+)
+def test_another_choice_of_variants_runs_that_set_again(
+    done: Project, settings: dict[str, Any], carried: list[str]
+) -> None:
+    done.config["variant_sets"]["b"] |= settings
+    assert done.planned() == with_reports(split("b") + carried + from_windows("b", "short"))
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {"carry": ["AC"]},
-        {"filters": {"pass_only": True}},
-        {"regions": ["c:1-2"]},
-        {"saturate": ["snv"]},
+        {"carry": {"AC": "number", "KIND": "text"}},
+        {"groups": ["GENE"]},
+        {"baselines": {"CADD": "high"}},
+        {"labels": {"OTHER": {"harmful": "low"}}},
+        {"labels": {"KIND": {"harmful": "low"}}},
+        {"labels": {"KIND": CONFIG["variant_sets"]["b"]["labels"]["KIND"] | {"resample_by": "G"}}},
     ],
-    ids=lambda settings: next(iter(settings)),
+    ids=str,
 )
-def test_another_choice_of_variants_runs_that_set_again(
-    done: Project, settings: dict[str, Any]
-) -> None:
+def test_other_carried_columns_score_nothing_again(done: Project, settings: Any) -> None:
     done.config["variant_sets"]["b"] |= settings
-    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
+    jobs = carry("b") + from_merge("b", "short")
+    evaluation = evaluate("b", "short")
+    assert sorted({*done.planned(), *evaluation}) == with_reports(jobs)
+
+
+def test_the_first_and_the_last_carried_column_score_nothing_again(done: Project) -> None:
+    done.config["variant_sets"]["a"]["carry"] = ["ID"]
+    merges = merge("a", "short") + merge("a", "long")
+    assert done.planned() == with_reports(carry("a") + merges)
+    done.config = copy.deepcopy(CONFIG)
+    del done.config["variant_sets"]["b"]["labels"]
+    assert done.planned() == with_reports(merge("b", "short"))
 
 
 def test_another_order_of_rows_merges_again(done: Project) -> None:
@@ -396,13 +433,8 @@ def test_other_values_of_a_label_evaluate_again(done: Project) -> None:
     assert done.planned() == with_reports(evaluate("b", "short"))
 
 
-def test_another_field_of_labels_has_to_be_read_first(done: Project) -> None:
-    done.config["variant_sets"]["b"]["baselines"] = {"CADD": "high"}
-    assert done.planned() == with_reports(split("b") + from_windows("b", "short"))
-
-
 def test_the_report_of_a_set_can_be_asked_for(project: Project) -> None:
-    of_b = split("b") + from_windows("b", "short")
+    of_b = split("b") + carry("b") + from_windows("b", "short")
     assert project.planned("results/b/report.html") == with_reports(of_b)
     project.run("results/a/report.html")
     report = project.calls()[-1]
@@ -440,7 +472,8 @@ def test_shards_of_another_number_do_not_lie_beside_the_new_ones(project: Projec
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("two.fa", split("b") + from_windows("b", "short")),
+        ("two.fa", split("b") + carry("b") + from_windows("b", "short")),
+        ("b.vcf", split("b") + carry("b") + from_windows("b", "short")),
         (
             "a b.vcf",
             split("a") + from_windows("a", "short") + from_windows("a", "long"),

@@ -1,4 +1,5 @@
-# Combines the shards into one table with a row for each input allele, in input order.
+# Combines the shards into one table with a row for each input allele, in input order, and adds the
+# carried columns.
 rule merge:
     input:
         windows=gather.shard(
@@ -11,6 +12,9 @@ rule merge:
             "<results>/{{variant_set}}/{{scoring}}/scores/{scatteritem}.json"
         ),
         shards="<results>/{variant_set}/shards",
+        carried=collect(
+            "<results>/{file}", file=lookup("{variant_set}", within=inputs.carried)
+        ),
     output:
         table="<results>/{variant_set}/{scoring}/scores.parquet",
         run=report(
@@ -40,4 +44,4 @@ rule merge:
         " --split {input.shards:q}/split.json"
         # The folders, not their files: a command line cannot hold the paths of a thousand shards.
         " --windows {params.folder:q}/windows --scores {params.folder:q}/scores"
-        " --out {output.table:q} --run-json {output.run:q}"
+        " --out {output.table:q} --run-json {output.run:q} {input.carried:q}"
