@@ -703,7 +703,7 @@ def test_another_workflow_imports_it_with_its_own_config_and_prefix(project: Pro
     assert (project.folder / "scored/results/models/small.json").exists()
     assert not (project.folder / "results").exists()
     configs = [call["config"] for call in project.calls() if call["step"] not in NO_CONFIG]
-    assert configs == [config] * 8
+    assert configs == [config] * 9
     config["run"]["batch_tokens"] = 7
     (project.folder / "parent.yaml").write_text(yaml.safe_dump({"evo2": config, "own": 1}))
     assert "Nothing to be done" in project.snakemake()
