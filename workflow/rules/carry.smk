@@ -11,10 +11,10 @@ rule carry:
         "<logs>/carry/{variant_set}.log",
     benchmark:
         "<benchmarks>/carry/{variant_set}.tsv"
-    conda:
-        "../../envs/cpu.yaml"
     # Before scoring, because it finds a wrong name in the config.
     priority: 1
+    conda:
+        "../../envs/cpu.yaml"
     resources:
         mem_mb=jobs.mem_mb,
         runtime=jobs.runtime,
