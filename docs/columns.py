@@ -51,6 +51,21 @@ that a VCF or Parquet file defines. From a text table they are text, unless `car
 numbers ([the config](configuration.md#variants-as-a-table)). The [glossary](glossary.md) explains
 the words.
 
+Other tables about the same alleles are joined by (`record`, `allele`), which has one row for each
+key, also if the input has a line twice. Text columns with few values (`contig`, `status`) are
+categories. polars joins a category only with a category, so cast them to text first:
+
+```python
+import polars
+
+table = polars.read_parquet("results/mitomap/mini-512/scores.parquet")
+table = table.with_columns(polars.col(polars.Categorical).cast(polars.String))
+ranks = table.select("record", "allele", rank=polars.col("llr").rank())
+joined = table.join(ranks, on=["record", "allele"], how="left")
+known = polars.DataFrame({"contig": ["MT"], "pos": [3243], "ref": ["A"], "alt": ["G"], "seen": [7]})
+joined = joined.join(known, on=["contig", "pos", "ref", "alt"], how="left")
+```
+
 ## The result
 """
 
