@@ -55,9 +55,12 @@ class BcfReader:
     ) -> None:
         self.path = path
         self._regions = None
-        with open_bcf(path, samples=False) as file:
+        with open_bcf(path, samples=True) as file:
             header, _ = split_header(header_lines(file))
             self._columns = carried_columns(header, path, carry, texts)
+            self._num_tabs = len(COLUMNS) - 1
+            if self._columns.needs_samples and header.columns is not None:
+                self._num_tabs = header.columns.count(b"\t")
             if regions is not None:
                 if file.index is None:
                     raise InputError(
@@ -78,9 +81,9 @@ class BcfReader:
 
     def records(self) -> Iterator[Record | InvalidRecord]:
         """The records in the order of the file; those of regions by contig and position."""
-        with open_bcf(self.path, samples=False) as file:
+        with open_bcf(self.path, samples=self._columns.needs_samples) as file:
             for line in self._read_lines(file):
-                if is_data(line) and line.count(b"\t") == len(COLUMNS) - 1:
+                if is_data(line) and line.count(b"\t") == self._num_tabs:
                     yield make_record(line, self._columns)
                 else:
                     yield InvalidRecord("one of its fields holds a tab")

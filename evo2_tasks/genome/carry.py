@@ -1,4 +1,4 @@
-"""INFO fields and fixed columns that are carried along with the alleles, typed by the header."""
+"""INFO fields, FORMAT fields and fixed columns that are carried along, typed by the header."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, FieldType
 from evo2_tasks.io.lines import decode
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import find_near, shown
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ FIXED_COLUMNS: Mapping[str, tuple[int, FieldType, str]] = {
     "FILTER": (6, "string", "Filters of the record"),
 }
 INFO_COLUMN = 7
+FORMAT_COLUMN = 8
+"""The eighth cell of a data line has FORMAT and all samples, not yet split."""
 
 _TYPES: Mapping[str, FieldType] = {"Integer": "int", "Float": "float", "Flag": "bool"}
 _SPREADS: Mapping[str, Literal["scalar", "alt", "allele"]] = {
@@ -37,8 +39,29 @@ _FLOAT = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf(inity)
 
 
 @dataclass(frozen=True, slots=True)
+class SampleFields:
+    """The samples of a file in their order, and the definitions of their FORMAT fields."""
+
+    samples: Sequence[str]
+    formats: Mapping[str, InfoField]
+
+    def find(self, name: str) -> tuple[int, str] | None:
+        """The place of the sample and the key of a name such as ``S1:GQ``."""
+        sample, _, key = name.rpartition(":")
+        return (self.samples.index(sample), key) if key and sample in self.samples else None
+
+    def near(self, name: str) -> list[str]:
+        """Names of this kind that may be meant."""
+        sample, _, key = name.rpartition(":")
+        key = key.removeprefix("FORMAT/").removeprefix("FMT/")
+        samples = [sample] if sample in self.samples else find_near(sample, self.samples)
+        keys = [key] if key in self.formats else find_near(key, self.formats)
+        return [f"{one}:{other}" for one in samples or self.samples[:1] for other in keys]
+
+
+@dataclass(frozen=True, slots=True)
 class InfoField:
-    """The definition of an INFO field in the header."""
+    """The definition of an INFO field, or of a FORMAT field, in the header."""
 
     id: str
     number: str
@@ -72,6 +95,7 @@ class CarriedColumns:
         percent_encoded: Whether text has special characters written as for example ``%3B``
             (VCF 4.3).
         texts: Names of ``carry`` whose values are text, exactly as in the file.
+        samples: The samples, of which FORMAT fields are carried as ``S1:GQ``.
     """
 
     def __init__(
@@ -82,11 +106,13 @@ class CarriedColumns:
         *,
         percent_encoded: bool,
         texts: Collection[str] = (),
+        samples: SampleFields,
     ) -> None:
         self._source = source
         self._percent_encoded = percent_encoded
         self._fixed: list[tuple[int, int, FieldType]] = []
         self._info: dict[bytes, tuple[int, InfoField]] = {}
+        self._formats: list[tuple[int, int, bytes, InfoField]] = []
         self._problems: dict[str, tuple[int, str]] = {}
         fields = []
         for index, name in enumerate(carry):
@@ -98,21 +124,42 @@ class CarriedColumns:
                 self._fixed.append((index, column, value_type))
                 fields.append(CarryField(name, value_type, description=description))
                 continue
+            of_sample = None if name in info else samples.find(name)
+            if of_sample is not None:
+                sample, key = of_sample
+                field = samples.formats.get(key, InfoField(key, "1", "String", ""))
+                field = replace(field, type="String") if name in texts else field
+                self._formats.append((index, sample, key.encode(), field))
+                is_list, near = field.spread == "list", tuple(samples.near(name))
+                fields.append(
+                    CarryField(
+                        name, field.value_type, is_list, field.description,
+                        key in samples.formats, near,
+                    )
+                )  # fmt: skip
+                continue
             key = name.removeprefix("INFO/")
             field = info.get(key, InfoField(key, "1", "String", ""))
             field = replace(field, type="String") if name in texts else field
             self._info[key.encode()] = (index, field)
             is_list = field.spread == "list"
+            known = key in info
+            near = () if known else (*find_near(key, [*FIXED_COLUMNS, *info]), *samples.near(name))
             fields.append(
-                CarryField(name, field.value_type, is_list, field.description, key in info)
+                CarryField(name, field.value_type, is_list, field.description, known, near)
             )
         self.fields = tuple(fields)
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether a FORMAT field is carried."""
+        return bool(self._formats)
 
     def values(self, cells: Sequence[bytes], alts: Sequence[str]) -> list[tuple[object, ...]]:
         """The carried values of each allele of a data line.
 
         Args:
-            cells: The first columns of the line, INFO the eighth.
+            cells: The first columns of the line, INFO the eighth; the ninth is the unsplit rest.
             alts: The entries of ALT.
         """
         columns: list[Sequence[object]] = [(None,) * len(alts)] * len(self.fields)
@@ -125,6 +172,16 @@ class CarriedColumns:
             items = self._find_items(cells[INFO_COLUMN] if len(cells) > INFO_COLUMN else b"")
             for key, (index, field) in self._info.items():
                 columns[index] = self._spread(field, items.get(key), alts)
+        if self._formats and len(cells) > FORMAT_COLUMN:
+            last = max(sample for _, sample, *_ in self._formats)
+            of_samples = cells[FORMAT_COLUMN].split(b"\t", last + 2)
+            keys = of_samples[0].split(b":")
+            for index, sample, wanted, field in self._formats:
+                if wanted in keys and sample + 1 < len(of_samples):
+                    values = of_samples[sample + 1].split(b":")
+                    place = keys.index(wanted)
+                    text = decode(values[place]) if place < len(values) else None
+                    columns[index] = self._spread(field, text, alts)
         return list(zip(*columns, strict=True))
 
     def log_problems(self) -> None:

@@ -70,6 +70,7 @@ class CarryField:
         is_list: Whether each allele holds a list of values.
         description: Description in the header of the file; empty if there is none.
         is_defined: Whether the header of the file defines the field.
+        near: Names of a field that the header does not define may be meant to be one of these.
     """
 
     name: str
@@ -77,6 +78,7 @@ class CarryField:
     is_list: bool = False
     description: str = ""
     is_defined: bool = True
+    near: tuple[str, ...] = ()
 
 
 class Record(NamedTuple):

@@ -29,7 +29,7 @@ from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader
 from evo2_tasks.genome.vcf import VcfReader
 from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.vcf_text import VcfHeader, read_vcf
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference
@@ -92,6 +92,7 @@ class VariantSource:
 
     def __iter__(self) -> Iterator[Variant]:
         num_records = num_alleles = num_invalid = num_filtered = num_before = num_dashes = 0
+        unseen = [i for i, field in enumerate(self.carry_fields) if not field.is_defined]
         for record in self._reader.records():
             if not _goes_on(record):
                 num_records += 1
@@ -103,10 +104,14 @@ class VariantSource:
                 num_dashes += record.ref == "-" or "-" in record.alts
             for variant in self._make_rows(record, num_records - 1, num_before):
                 num_alleles += 1
+                if unseen:
+                    unseen = [place for place in unseen if variant.carried[place] is None]
                 num_filtered += variant.status == "filtered"
                 yield variant
             num_before += _count_alleles(record)
         self.counts = VariantCounts(num_records, num_alleles, num_invalid, num_filtered)
+        if unseen and num_records > num_invalid:
+            raise InputError(self._describe_unknown(self.carry_fields[unseen[0]]))
         if num_invalid > MAX_LOGGED_INVALID:
             logger.warning(
                 "%s: %d records in total cannot be read", shown_path(self.path), num_invalid
@@ -148,6 +153,15 @@ class VariantSource:
             return [Variant(index, 0, contig, pos, None, None, status, carried)]
         nulls = (None,) * len(self.carry_fields)
         return [Variant(index, 0, None, None, None, None, "invalid_record", nulls)]
+
+    def _describe_unknown(self, field: CarryField) -> str:
+        near = " or ".join(map(shown, field.near))
+        hint = f"Did you mean {near}? " if near else ""
+        return (
+            f"{shown_path(self.path)}: carry: the header does not define '{shown(field.name)}', "
+            f"and no record has it. {hint}INFO fields, ID, QUAL, FILTER and FORMAT fields of a "
+            "sample (S1:GQ) can be carried."
+        )
 
     def _log_invalid(self, record: InvalidRecord, index: int, num_invalid: int) -> None:
         if num_invalid <= MAX_LOGGED_INVALID:

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from evo2_tasks.genome.carry import CarriedColumns, InfoField
+from evo2_tasks.genome.carry import CarriedColumns, InfoField, SampleFields
 from evo2_tasks.genome.records import CarryField, InvalidRecord, Record
 from evo2_tasks.io.lines import decode
-from evo2_tasks.io.vcf_text import VcfHeader, parse_data_line, read_vcf
+from evo2_tasks.io.vcf_text import COLUMNS, VcfHeader, parse_data_line, read_vcf
 from evo2_tasks.io.words import shown_path
 
 logger = logging.getLogger(__name__)
@@ -65,20 +65,33 @@ def carried_columns(
     Raises:
         InputError: A field is named twice.
     """
-    info: dict[str, InfoField] = {}
-    for attributes in header.definitions("INFO"):
+    info = _read_definitions(header, "INFO")
+    names = decode(header.columns or b"").split("\t")[len(COLUMNS) + 1 :]
+    samples = SampleFields(names, _read_definitions(header, "FORMAT"))
+    version = header.version()
+    percent_encoded = version is not None and version >= (4, 3)
+    return CarriedColumns(
+        shown_path(path),
+        carry,
+        info,
+        percent_encoded=percent_encoded,
+        texts=texts,
+        samples=samples,
+    )
+
+
+def _read_definitions(header: VcfHeader, kind: str) -> dict[str, InfoField]:
+    """The fields that the header defines; of two definitions with one ID, the first counts."""
+    fields: dict[str, InfoField] = {}
+    for attributes in header.definitions(kind):
         field = InfoField(
             id=attributes.get("ID", ""),
             number=attributes.get("Number", "."),
             type=attributes.get("Type", "String"),
             description=attributes.get("Description", ""),
         )
-        info.setdefault(field.id, field)
-    version = header.version()
-    percent_encoded = version is not None and version >= (4, 3)
-    return CarriedColumns(
-        shown_path(path), carry, info, percent_encoded=percent_encoded, texts=texts
-    )
+        fields.setdefault(field.id, field)
+    return fields
 
 
 def contig_names(header: VcfHeader) -> list[str]:

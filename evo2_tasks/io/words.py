@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,12 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the error's type if there is no message."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+
+
+def find_near(name: str, known: Iterable[str]) -> list[str]:
+    """The names that are most like a name, at most three; upper and lower case count as equal."""
+    by_folded = {other.casefold(): other for other in known}
+    return [by_folded[near] for near in difflib.get_close_matches(name.casefold(), by_folded)]
 
 
 def shown(text: object, limit: int = 80) -> str:

@@ -55,13 +55,15 @@ def open_variant_set(
 
 def _check_names(source: VariantSource, settings: CarrySettings) -> None:
     """Refuse fields of evaluation that the header does not define; warn of other such fields."""
-    undefined = {field.name for field in source.carry_fields if not field.is_defined}
+    undefined = {field.name: field for field in source.carry_fields if not field.is_defined}
     for key, name in settings.evaluated.items():
         if name in undefined:
+            others = " or ".join(undefined[name].near)
+            near = f" (did you mean {others}?)" if others else ""
             raise InputError(
                 f"variant_sets.{settings.split.variant_set}.{key}: the header of "
                 f"{shown_path(source.path)} defines no INFO field {name!r}. Correct the "
-                "name, or add its ##INFO line to the header."
+                f"name{near}, or add its ##INFO line to the header."
             )
     for name in sorted(undefined):
         logger.warning(
