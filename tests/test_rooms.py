@@ -106,8 +106,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "report": room(
-        "bins blocks comparison evidence label_plots label_sections label_tables metric_words page"
-        " plots run_tables saturation sections style summary tables words",
+        "bins blocks comparison contigs evidence label_plots label_sections label_tables"
+        " metric_words page plots run_tables saturation sections style summary tables words",
         "errors",
         "evaluation",
         "genome",

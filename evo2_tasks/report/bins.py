@@ -1,8 +1,12 @@
-"""Histograms with round bin edges, and pairs of numbers as points or as a density."""
+"""Histograms with round bin edges, and pairs of numbers as points or as a density.
+
+Bins and points keep the numbers of some rows in the table, so that a plot can name their alleles.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +20,9 @@ MOST_SAMPLED: Final = 200_000
 
 MOST_POINTS: Final = 2_000
 """Most pairs that are drawn as points; more pairs are drawn as a density."""
+
+MOST_NAMED: Final = 3
+"""Most alleles of a bin that are named."""
 
 DENSITY_BINS: Final = 60
 DENSITY_SHARE: Final = 0.001
@@ -54,21 +61,31 @@ class Histogram:
     Attributes:
         edges: Edges of the bins. (K + 1,)
         counts: Counts by category. Each (K,)
+        rows: Number in the table of the first rows of each bin, at most ``MOST_NAMED``. K lists
         num_below: Numbers below the first edge.
         num_above: Numbers above the last edge.
     """
 
     edges: FloatArray
     counts: dict[str, IntArray] = field(default_factory=dict)
+    rows: list[list[int]] = field(init=False)
     num_below: int = 0
     num_above: int = 0
 
-    def add(self, category: str, values: FloatArray) -> None:
-        """Count more numbers."""
+    def __post_init__(self) -> None:
+        self.rows = [[] for _ in self.edges[1:]]
+
+    def add(self, category: str, values: FloatArray, rows: IntArray) -> None:
+        """Count more numbers; ``rows`` are the numbers of their rows in the table."""
         num_bins = len(self.edges) - 1
-        at = np.searchsorted(self.edges, values, side="right") - 1
+        at = np.clip(np.searchsorted(self.edges, values, side="right") - 1, 0, num_bins - 1)
         counts = self.counts.setdefault(category, np.zeros(num_bins, dtype=np.int64))
-        counts += np.bincount(np.clip(at, 0, num_bins - 1), minlength=num_bins)
+        more = np.bincount(at, minlength=num_bins)
+        counts += more
+        for number, known in enumerate(self.rows):
+            if more[number] and (len(known) < MOST_NAMED or rows[0] < known[-1]):
+                first = rows[np.flatnonzero(at == number)[:MOST_NAMED]].tolist()
+                known[:] = sorted([*known, *first])[:MOST_NAMED]
         self.num_below += int((values < self.edges[0]).sum())
         self.num_above += int((values > self.edges[-1]).sum())
 
@@ -88,11 +105,13 @@ class Density:
         edges: Edges of the bins. (K + 1,)
         counts: Pairs, by the bin of y, then of x. (K, K)
         num_outside: Pairs that are in no bin.
+        rows: For a bin with one pair the number of its row in the table, else -1. (K, K)
     """
 
     edges: FloatArray
     counts: IntArray
     num_outside: int
+    rows: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +127,7 @@ class PairSummary:
         spearman: Rank correlation; None where it is undefined.
         reason: Why the rank correlation is undefined; empty if it is defined.
         points: x and y of each sampled pair, if there are few. (2, P)
+        rows: Number in the table of the row of each point. (P,)
         density: The sampled pairs in bins, if there are many.
     """
 
@@ -119,7 +139,15 @@ class PairSummary:
     spearman: float | None
     reason: str
     points: FloatArray | None
+    rows: IntArray
     density: Density | None
+
+    @property
+    def named_rows(self) -> Sequence[int]:
+        """Numbers of the rows whose alleles the plot names."""
+        rows = self.rows if self.density is None else self.density.rows[self.density.rows >= 0]
+        numbers: list[int] = rows.tolist()
+        return numbers
 
 
 class PairSample:
@@ -137,18 +165,20 @@ class PairSample:
         self._step = max(1, math.ceil(num_rows / MOST_SAMPLED))
         self._num_seen = 0
         self._sample: list[FloatArray] = []
+        self._rows: list[IntArray] = []
 
-    def add(self, x: FloatArray, y: FloatArray) -> None:
-        """Add more pairs."""
+    def add(self, x: FloatArray, y: FloatArray, rows: IntArray) -> None:
+        """Add more pairs; ``rows`` are the numbers of their rows in the table."""
         start = -self._num_seen % self._step
         self._sample.append(np.stack([x[start :: self._step], y[start :: self._step]]))
+        self._rows.append(rows[start :: self._step])
         self._num_seen += len(x)
 
     def summarize(self) -> PairSummary | None:
         """Summarize the pairs; None if there is no pair."""
         if not self._num_rows:
             return None
-        pairs = np.concatenate(self._sample, axis=1)
+        pairs, rows = np.concatenate(self._sample, axis=1), np.concatenate(self._rows)
         reason = self._why_no_value(pairs)
         is_few = pairs.shape[1] <= MOST_POINTS
         return PairSummary(
@@ -160,7 +190,8 @@ class PairSample:
             spearman=None if reason else spearman(*pairs),
             reason=reason,
             points=pairs if is_few else None,
-            density=None if is_few else _density(pairs),
+            rows=rows if is_few else np.empty(0, dtype=np.int64),
+            density=None if is_few else _density(pairs, rows),
         )
 
     def _why_no_value(self, pairs: FloatArray) -> str:
@@ -173,7 +204,7 @@ class PairSample:
         return ""
 
 
-def _density(pairs: FloatArray) -> Density:
+def _density(pairs: FloatArray, rows: IntArray) -> Density:
     low, high = np.quantile(pairs, [DENSITY_SHARE, 1 - DENSITY_SHARE])
     margin = 0.1 * (high - low)
     edges = round_edges(
@@ -181,4 +212,8 @@ def _density(pairs: FloatArray) -> Density:
     )
     counts, _, _ = np.histogram2d(pairs[1], pairs[0], bins=[edges, edges])
     num_outside = pairs.shape[1] - int(counts.sum())
-    return Density(edges, counts.astype(np.int64), num_outside)
+    is_inside = ((pairs >= edges[0]) & (pairs <= edges[-1])).all(axis=0)
+    x, y = np.clip(np.searchsorted(edges, pairs[:, is_inside], side="right") - 1, 0, len(edges) - 2)
+    alone = np.full(counts.shape, -1, dtype=np.int64)
+    alone[y, x] = rows[is_inside]
+    return Density(edges, counts.astype(np.int64), num_outside, np.where(counts == 1, alone, -1))

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from evo2_tasks.io.files import replace_atomically, writing
 from evo2_tasks.report import sections
@@ -20,6 +19,12 @@ from evo2_tasks.report.words import script_json
 from evo2_tasks.table.provenance import package_version
 
 FOLDER: Final = Path(__file__).parent
+PLOTLY: Final = "plotly_js/plotly-cartesian.min.js"
+"""The script of plotly that draws plots with x and y axes; ``plotly_js/README.md`` states more."""
+
+PLOTLY_SHA256: Final = "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a"
+"""Checksum of that file in plotly's npm package."""
+
 POLICY: Final = (
     "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
@@ -67,8 +72,8 @@ def render_page(variant_set: str, evidence: Sequence[Evidence]) -> str:
         if isinstance(block, Grid)
         for plot in block.plots
     ]
-    scripts = [_script(get_plotlyjs()), _script(_read("report.js"))] if plots else []
-    scripts = scripts or [_script(_read("report.js"))]
+    names = [PLOTLY, "report.js"] if plots else ["report.js"]
+    scripts = [_script(_read(name)) for name in names]
     page: dict[str, Any] = {
         "variant_set": variant_set,
         "version": package_version(),

@@ -5,13 +5,15 @@ Text from data goes through ``plot_text``, because plotly interprets tags in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import plotly.graph_objects as go
 
 from evo2_tasks.report.bins import Density, Histogram, IntArray, PairSummary
+from evo2_tasks.report.contigs import ContigBins
 from evo2_tasks.report.style import (
     BLUE,
     CLEAR,
@@ -23,7 +25,7 @@ from evo2_tasks.report.style import (
     make_layout,
     rounded,
 )
-from evo2_tasks.report.summary import TYPES, ContigBins, TableSummary
+from evo2_tasks.report.summary import MOST_SINGLE, TYPES, TableSummary
 from evo2_tasks.report.words import (
     count,
     counted,
@@ -54,11 +56,8 @@ def plot_histogram(plot_id: str, table: TableSummary, histogram: Histogram, scor
         y=total.tolist(),
         width=width,
         marker={"color": BLUE, "line": {"width": 0}},
-        customdata=[
-            f"{decimal(low)} to {decimal(high)}"
-            for low, high in zip(rounded(edges[:-1]), rounded(edges[1:]), strict=True)
-        ],
-        hovertemplate="llr %{customdata}<br>%{y:,} alleles<extra></extra>",
+        hovertext=_histogram_texts(histogram, table.names),
+        hoverinfo="text",
     )
     layout = make_layout(
         PLOT_HEIGHT,
@@ -84,6 +83,19 @@ def plot_histogram(plot_id: str, table: TableSummary, histogram: Histogram, scor
     )
 
 
+def _histogram_texts(histogram: Histogram, names: Mapping[int, str]) -> list[str]:
+    """The hover text of each bar, with the names of its first alleles."""
+    texts = []
+    edges = rounded(histogram.edges)
+    bars = zip(edges[:-1], edges[1:], histogram.total.tolist(), histogram.rows, strict=True)
+    for low, high, number, rows in bars:
+        lines = [f"llr {decimal(low)} to {decimal(high)}", counted(number, "allele")]
+        lines += [names[row] for row in rows]
+        lines += [f"and {count(number - len(rows))} more"] if number > len(rows) else []
+        texts.append("<br>".join(lines))
+    return texts
+
+
 def _count_axis(most: int) -> dict[str, Any]:
     """Ticks at whole numbers only; thousands are abbreviated."""
     if most >= FEW_COUNTS:
@@ -91,51 +103,67 @@ def _count_axis(most: int) -> dict[str, Any]:
     return {"tickformat": "d", "dtick": 1}
 
 
-def plot_types(plot_id: str, histogram: Histogram, scoring: str) -> Plot:
-    """Plot the distribution of ``llr`` within each type of variant."""
+def plot_types(plot_id: str, table: TableSummary, histogram: Histogram, scoring: str) -> Plot:
+    """Plot the cumulative distribution of ``llr`` within each type of variant."""
     figure = go.Figure(
         layout=make_layout(
-            PLOT_HEIGHT, x="llr, nats", y="share of the type", yaxis={"tickformat": ".0%"}
+            PLOT_HEIGHT, x="llr, nats", y="share at or below",
+            yaxis={"tickformat": ".0%", "range": [-0.02, 1.02], "zeroline": False},
         )
-    )
+    )  # fmt: skip
     totals = []
-    middles = rounded((histogram.edges[:-1] + histogram.edges[1:]) / 2)
     for kind in [name for name in TYPES if name in histogram.counts]:
         series = SERIES[TYPES.index(kind)]
-        counts = histogram.counts[kind]
-        total = int(counts.sum())
+        total = table.by_type[kind]
         totals.append(f"{kind} {count(total)}")
+        singles = table.singles.get(kind)
+        if singles is None:
+            x, y = histogram.edges[1:], np.cumsum(histogram.counts[kind]) / total
+            texts = [f"{share:.1%} of {kind} at or below {decimal(at)}"
+                     for at, share in zip(rounded(x), y, strict=True)]  # fmt: skip
+        else:
+            x, y = singles.llr, np.arange(1, total + 1) / total
+            rows = singles.rows.tolist()
+            texts = [f"{table.names[row]}<br>{kind}, llr {decimal(at)}"
+                     for at, row in zip(rounded(x), rows, strict=True)]  # fmt: skip
         figure.add_scatter(
-            x=middles,
-            y=rounded(counts / total),
-            name=f"{kind} ({count(total)})",
-            mode="lines",
-            line=series.line() | {"shape": "hvh"},
-            hovertemplate="llr %{x}<br>%{y:.1%} of " + kind + "<extra></extra>",
-        )
+            x=rounded(x), y=rounded(y), name=f"{kind} ({count(total)})",
+            mode="lines" if singles is None else "lines+markers",
+            line=series.line(2 if singles is None else 1) | {"shape": "hv"},
+            marker=series.marker(6), hovertext=texts, hoverinfo="text",
+        )  # fmt: skip
     caption = (
-        "Share of the alleles of each type in the same bins; each type adds up to 100 %. Number "
-        f"of alleles: {', '.join(totals)}. The type is determined without the bases that ref and "
-        "alt share at their ends."
+        "Share of the alleles of each type with this llr or a lower one. Number of alleles: "
+        f"{', '.join(totals)}. The type is determined without the bases that ref and alt share at "
+        "their ends."
     )
+    if table.singles:
+        caption += f" Types with at most {MOST_SINGLE} alleles have a mark for each allele."
     return Plot(plot_id, f"llr by type of variant, {scoring}", caption, figure, PLOT_HEIGHT)
 
 
 def plot_contig(
-    plot_id: str, bins: ContigBins, span: tuple[float, float], scoring: str, *, is_alone: bool
+    plot_id: str,
+    bins: ContigBins,
+    span: tuple[float, float],
+    names: Mapping[int, str],
+    scoring: str,
+    *,
+    is_alone: bool,
 ) -> Plot:
-    """Plot mean and lowest ``llr`` along a contig.
+    """Plot mean and lowest ``llr`` along a contig, or a region of it.
 
     Args:
         plot_id: Id of the plot.
-        bins: The contig.
+        bins: The contig or region.
         span: Lowest and highest ``llr`` of the bins of all contigs, for comparable axes.
+        names: Names of the alleles with the lowest ``llr`` of a bin, by row.
         scoring: Name of the scoring.
-        is_alone: Whether this is the only contig, so that its plot takes a whole row.
+        is_alone: Whether this is the only panel, so that its plot takes a whole row.
     """
     last_pos = bins.first_pos + bins.width - 1
     middles = (bins.first_pos + last_pos) / 2
-    texts = _bin_texts(bins, last_pos)
+    texts = _bin_texts(bins, last_pos, names)
     x, mean, hover = _with_gaps(middles, bins, texts)
     has_few_bins = len(texts) <= FEW_BINS
     height = PLOT_HEIGHT if is_alone else PANEL_HEIGHT
@@ -155,25 +183,34 @@ def plot_contig(
     caption = (
         f"{counted(bins.num_rows, 'scored allele')} from position {count(int(bins.first_pos[0]))} "
         f"to {count(int(last_pos[-1]))}: mean and lowest llr in bins of {count(bins.width)} "
-        f"positions. The lowest llr is {decimal(float(bins.minimums[lowest]))}, in the bin from "
-        f"{count(int(bins.first_pos[lowest]))} to {count(int(last_pos[lowest]))}."
+        f"positions. The lowest llr is {decimal(float(bins.minimums[lowest]))}, of "
+        f"{html.unescape(names[int(bins.lowest_rows[lowest])])}."
     )
-    title = f"llr along {printable(bins.contig)}, {scoring}"
+    place = printable(bins.contig)
+    if not bins.is_whole:
+        place += f", {count(bins.region.first_pos)} to {count(bins.region.last_pos)}"
+    title = f"llr along {place}, {scoring}"
     return Plot(plot_id, title, caption, figure, height, is_wide=is_alone)
 
 
-def _bin_texts(bins: ContigBins, last_pos: IntArray) -> list[str]:
+def _bin_texts(bins: ContigBins, last_pos: IntArray, names: Mapping[int, str]) -> list[str]:
     """The hover text of each bin."""
     contig = plot_text(bins.contig)
-    return [
-        f"{contig}:{count(first)}"
-        + (f" to {count(last)}" if last > first else "")
-        + f"<br>{counted(number, 'allele')}<br>mean {decimal(mean)}<br>lowest {decimal(lowest)}"
-        for first, last, number, mean, lowest in zip(
-            bins.first_pos.tolist(), last_pos.tolist(), bins.counts.tolist(),
-            bins.means.tolist(), bins.minimums.tolist(), strict=True,
+    texts = []
+    for first, last, number, mean, lowest, row in zip(
+        bins.first_pos.tolist(), last_pos.tolist(), bins.counts.tolist(),
+        bins.means.tolist(), bins.minimums.tolist(), bins.lowest_rows.tolist(), strict=True,
+    ):  # fmt: skip
+        name = names[row]
+        if number == 1:
+            texts.append(f"{name}<br>llr {decimal(lowest)}")
+            continue
+        place = f"{contig}:{first}" + (f" to {last}" if last > first else "")
+        texts.append(
+            f"{place}<br>{counted(number, 'allele')}<br>mean {decimal(mean)}<br>"
+            f"lowest {decimal(lowest)}: {name}"
         )
-    ]  # fmt: skip
+    return texts
 
 
 def _make_contig_layout(
@@ -212,10 +249,21 @@ def _with_gaps(
     return rounded(x), rounded(y), hover
 
 
-def plot_pairs(plot_id: str, title: str, pairs: PairSummary, what: str) -> Plot:
-    """Plot two numbers of the same rows against each other."""
+def plot_pairs(
+    plot_id: str, title: str, pairs: PairSummary, names: Mapping[int, str], what: str
+) -> Plot:
+    """Plot two numbers of the same rows against each other.
+
+    Args:
+        plot_id: Id of the plot.
+        title: Title of the plot.
+        pairs: The numbers.
+        names: Names of the alleles that are shown one by one, by row.
+        what: What the rows are, for the caption.
+    """
     layout = make_layout(
-        PAIRS_HEIGHT, x=f"{pairs.x}, nats", y=f"{pairs.y}, nats", showlegend=False,
+        PAIRS_HEIGHT, x=f"{plot_text(pairs.x)}, nats", y=f"{plot_text(pairs.y)}, nats",
+        showlegend=False,
         xaxis={"constrain": "domain"}, yaxis={"scaleanchor": "x", "constrain": "domain"},
     )  # fmt: skip
     figure = go.Figure(layout=layout)
@@ -224,12 +272,16 @@ def plot_pairs(plot_id: str, title: str, pairs: PairSummary, what: str) -> Plot:
         figure.add_scatter(
             x=rounded(pairs.points[0]), y=rounded(pairs.points[1]), mode="markers",
             marker={"color": BLUE, "size": 5, "opacity": 0.45},
-            hovertemplate=f"{pairs.x} %{{x}}<br>{pairs.y} %{{y}}<extra></extra>",
+            hovertext=[
+                f"{names[row]}<br>{_pair_text(pairs, x, y)}"
+                for row, x, y in zip(pairs.rows.tolist(), *map(rounded, pairs.points), strict=True)
+            ],
+            hoverinfo="text",
         )  # fmt: skip
     else:
         assert pairs.density is not None  # noqa: S101 - there are either points or a density
         ends = [float(pairs.density.edges[0]), float(pairs.density.edges[-1])]
-        figure.add_trace(_heatmap(pairs, pairs.density))
+        figure.add_trace(_heatmap(pairs, pairs.density, names))
     figure.add_scatter(
         x=rounded(ends), y=rounded(ends), mode="lines", hoverinfo="skip",
         line={"color": MUTED, "dash": "dash", "width": 1},
@@ -237,7 +289,11 @@ def plot_pairs(plot_id: str, title: str, pairs: PairSummary, what: str) -> Plot:
     return Plot(plot_id, title, _caption_pairs(pairs, what), figure, PAIRS_HEIGHT)
 
 
-def _heatmap(pairs: PairSummary, density: Density) -> go.Heatmap:
+def _pair_text(pairs: PairSummary, x: float | None, y: float | None) -> str:
+    return f"{plot_text(pairs.x)} {decimal(x)}<br>{plot_text(pairs.y)} {decimal(y)}"
+
+
+def _heatmap(pairs: PairSummary, density: Density, names: Mapping[int, str]) -> go.Heatmap:
     counts = density.counts
     most = max(int(counts.max()), 1)
     ticks = [10**power for power in range(len(str(most)))]
@@ -246,9 +302,19 @@ def _heatmap(pairs: PairSummary, density: Density) -> go.Heatmap:
         x=middles,
         y=middles,
         z=[rounded(np.log10(np.where(row > 0, row, np.nan))) for row in counts],
-        customdata=counts.tolist(),
-        hovertemplate=f"{pairs.x} %{{x}}<br>{pairs.y} %{{y}}<br>"
-        "%{customdata:,} alleles<extra></extra>",
+        hovertext=[
+            [
+                ""
+                if not number
+                else f"{counted(number, 'allele') if row < 0 else names[row]}<br>"
+                f"{_pair_text(pairs, x, y)}"
+                for x, number, row in zip(middles, numbers, rows, strict=True)
+            ]
+            for y, numbers, rows in zip(
+                middles, counts.tolist(), density.rows.tolist(), strict=True
+            )
+        ],
+        hoverinfo="text", hoverongaps=False,
         colorscale=[[at / (len(DENSITY) - 1), color] for at, color in enumerate(DENSITY)],
         zmin=0,
         colorbar={

@@ -100,8 +100,9 @@
       const button = document.createElement("button");
       button.type = "button";
       button.append(...head.childNodes);
-      button.addEventListener("click", () => sort(table, head));
       head.append(button);
+      // The whole cell, which includes the button for the keyboard.
+      head.addEventListener("click", () => sort(table, head));
     }
   }
 })();

@@ -22,10 +22,10 @@ from evo2_tasks.report.run_tables import (
 from evo2_tasks.report.saturation import color_span, plot_stretch
 from evo2_tasks.report.summary import QUANTILES
 from evo2_tasks.report.tables import (
+    tabulate_extremes,
     tabulate_flags,
     tabulate_quantiles,
     tabulate_status,
-    tabulate_strongest,
 )
 from evo2_tasks.report.words import count, counted, decimal, fixed, listed, printable, share
 
@@ -117,7 +117,7 @@ def make_sections(evidence: Sequence[Evidence]) -> list[Section]:
         Section("saturation", "Saturated regions", [*_show_saturation(evidence, ids)]),
         Section("strands", "Agreement of the strands", [*_show_strands(evidence, ids)]),
         Section("indels", "Insertions and deletions", [*_show_indels(evidence, ids)]),
-        Section("strongest", "Alleles with the lowest scores", [*_show_strongest(evidence)]),
+        Section("strongest", "Lowest and highest scores", [*_show_extremes(evidence)]),
         Section("provenance", "Settings and versions", [tabulate_provenance(evidence)]),
         Section("cost", "Time and memory", [*_show_cost(evidence)]),
     ]
@@ -144,7 +144,7 @@ def _show_scores(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block
         if histogram is not None:
             plots.append(plot_histogram(ids(), one.table, histogram, one.scoring))
             if len(one.table.by_type) > 1:
-                plots.append(plot_types(ids(), histogram, one.scoring))
+                plots.append(plot_types(ids(), one.table, histogram, one.scoring))
     if plots:
         yield Note(
             "llr is the log-likelihood of the alternate allele minus that of the reference "
@@ -157,24 +157,42 @@ def _show_scores(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block
 def _show_contigs(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     most = max(FEWEST_PANELS, MOST_PANELS // max(1, len(evidence)))
     for one in evidence:
-        by_size = sorted(one.table.contigs, key=lambda bins: -bins.num_rows)
-        kept = {bins.contig for bins in by_size[:most]}
-        contigs = [bins for bins in one.table.contigs if bins.contig in kept]
-        if not contigs:
+        table = one.table
+        by_size = sorted(table.contigs, key=lambda bins: -bins.num_rows)
+        kept = {bins.region for bins in by_size[:most]}
+        panels = [bins for bins in table.contigs if bins.region in kept]
+        if not panels:
             continue
         if len(evidence) > 1:
             yield Heading(one.scoring)
-        span = contig_span(contigs)
-        is_alone = len(contigs) == 1
+        span = contig_span(panels)
+        is_alone = len(panels) == 1
         yield Grid(
-            [plot_contig(ids(), bins, span, one.scoring, is_alone=is_alone) for bins in contigs],
+            [
+                plot_contig(ids(), bins, span, table.names, one.scoring, is_alone=is_alone)
+                for bins in panels
+            ],
             is_dense=not is_alone,
         )
-        num_hidden = one.table.num_contigs - len(contigs)
-        if num_hidden:
-            elsewhere = one.num_scored - sum(bins.num_rows for bins in contigs)
+        if not all(bins.is_whole for bins in panels):
             yield Note(
-                f"Not shown: {counted(num_hidden, 'contig')} with fewer alleles, which have "
+                "A contig whose scored alleles are in a few regions far from each other has a "
+                "panel for each region."
+            )
+        contigs = {bins.contig for bins in panels}
+        num_regions = sum(bins.contig in contigs for bins in table.contigs) - len(panels)
+        hidden = [
+            counted(number, noun)
+            for number, noun in (
+                (num_regions, "region"),
+                (table.num_contigs - len(contigs), "contig"),
+            )
+            if number
+        ]
+        if hidden:
+            elsewhere = one.num_scored - sum(bins.num_rows for bins in panels)
+            yield Note(
+                f"Not shown: {listed(hidden)} with fewer alleles, which have "
                 f"{counted(elsewhere, 'scored allele')} in total "
                 f"({share(elsewhere, one.num_scored)})."
             )
@@ -204,7 +222,7 @@ def _show_saturation(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[B
 def _show_strands(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     plots = [
         plot_pairs(
-            ids(), f"llr of the two strands, {one.scoring}", one.table.strands,
+            ids(), f"llr of the two strands, {one.scoring}", one.table.strands, one.table.names,
             "allele scored on both strands" if one.table.strands.num_rows == 1
             else "alleles scored on both strands",
         )
@@ -225,7 +243,7 @@ def _show_strands(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Bloc
 def _show_indels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     plots = [
         plot_pairs(
-            ids(), f"llr and llr_aligned, {one.scoring}", one.table.indels,
+            ids(), f"llr and llr_aligned, {one.scoring}", one.table.indels, one.table.names,
             "allele whose length differs from the reference" if one.table.indels.num_rows == 1
             else "alleles whose length differs from the reference",
         )
@@ -241,8 +259,11 @@ def _show_indels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block
         yield Grid(plots)
 
 
-def _show_strongest(evidence: Sequence[Evidence]) -> Iterator[Block]:
-    yield from (tabulate_strongest(one) for one in evidence if one.table.strongest)
+def _show_extremes(evidence: Sequence[Evidence]) -> Iterator[Block]:
+    for one in evidence:
+        if one.table.lowest:
+            yield tabulate_extremes("Lowest llr", one, one.table.lowest)
+            yield tabulate_extremes("Highest llr", one, one.table.highest)
 
 
 def _show_cost(evidence: Sequence[Evidence]) -> Iterator[Block]:

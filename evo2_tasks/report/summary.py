@@ -1,14 +1,16 @@
 """Summary of a table of scores for the report.
 
-The table is read twice, piece by piece: first for counts, ranges and lowest scores, then for bins
-and samples, which depend on them. Memory grows with the number of contigs, not with the number of
-rows.
+The table is read twice, piece by piece: first for counts, ranges and extreme scores, then for bins
+and samples, which depend on them. Then the rows that the page names are read. Memory grows with the
+number of contigs, not with the number of rows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,16 +21,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evo2_tasks.genome.alleles import variant_type
-from evo2_tasks.report.bins import Histogram, PairSample, PairSummary, round_edges, round_width
+from evo2_tasks.report.bins import Histogram, PairSample, PairSummary, round_edges
+from evo2_tasks.report.contigs import ContigBins, Extent, RegionBins, find_regions
+from evo2_tasks.report.words import plot_variant
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, carried_names
 from evo2_tasks.table.statistics import Counts, Distribution
 
-NUM_STRONGEST: Final = 50
+NUM_EXTREME: Final = 50
 NUM_EXAMPLES: Final = 3
 MOST_CONTIGS: Final = 24
-CONTIG_BINS: Final = 240
 HISTOGRAM_BINS: Final = 60
+MOST_SINGLE: Final = 100
+"""Most scored rows of a type that are shown one by one."""
+
 OUTER_SHARE: Final = 0.001
 """Share of the rows at either end that may be beyond the axis of a histogram."""
 
@@ -46,26 +52,16 @@ _FIRST_COLUMNS: Final = ("status", "flags", *_SECOND_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
-class ContigBins:
-    """The ``llr`` along a contig in bins of equal width, K of which contain a scored row.
+class Singles:
+    """The scored rows of a type that has few.
 
     Attributes:
-        contig: Contig as the input spells it.
-        num_rows: Scored rows of the contig.
-        width: Positions per bin.
-        first_pos: First position of each bin, 1-based. (K,)
-        counts: Scored rows of each bin. (K,)
-        means: Mean ``llr``, nats. (K,)
-        minimums: Lowest ``llr``, nats. (K,)
+        llr: Rising, nats. (N,)
+        rows: Numbers of the rows in the table. (N,)
     """
 
-    contig: str
-    num_rows: int
-    width: int
-    first_pos: IntArray
-    counts: IntArray
-    means: FloatArray
-    minimums: FloatArray
+    llr: FloatArray
+    rows: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +73,17 @@ class TableSummary:
         by_type: Scored rows by type of variant.
         llr: Distribution of ``llr``, nats.
         histogram: ``llr`` in bins, by type; None if no row is scored.
-        contigs: The contigs with the most scored rows, in the order of the table.
+        singles: The rows of types with few rows.
+        contigs: Regions of the contigs with the most scored rows, in the order of the table.
         num_contigs: Number of all contigs with scored rows.
         num_elsewhere: Scored rows on the other contigs.
         strands: ``llr_fwd`` with ``llr_rev``; None if no row has both.
         indels: ``llr`` with ``llr_aligned`` of the rows whose alleles differ in length; None if
             there are none.
-        strongest: Rows with the lowest ``llr``, the lowest first.
+        lowest: Rows with the lowest ``llr``, the lowest first.
+        highest: Rows with the highest ``llr``, the highest first.
         examples: The first rows of each status and of each flag.
+        names: What the plots call the rows that they show one by one, by number in the table.
         carried: Names of the columns that are carried from the input.
     """
 
@@ -92,13 +91,16 @@ class TableSummary:
     by_type: Mapping[str, int]
     llr: Distribution
     histogram: Histogram | None
+    singles: Mapping[str, Singles]
     contigs: Sequence[ContigBins]
     num_contigs: int
     num_elsewhere: int
     strands: PairSummary | None
     indels: PairSummary | None
-    strongest: Sequence[Row]
+    lowest: Sequence[Row]
+    highest: Sequence[Row]
     examples: Mapping[str, Sequence[Row]]
+    names: Mapping[int, str]
     carried: Sequence[str]
 
 
@@ -123,23 +125,39 @@ def summarize_table(table: Path) -> TableSummary:
         "record", "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_fwd", "llr_rev",
         *carried,
     ]  # fmt: skip
-    numbers = [*first.strongest_rows, *(row for rows in first.examples.values() for row in rows)]
-    rows = fetch_rows(table, numbers, columns)
-    contigs = second.contigs()
+    ends = [*first.lowest.numbers, *first.highest.numbers]
+    rows = fetch_rows(table, chain(ends, *first.examples.values()), columns)
+    contigs, singles = second.bins.finish(), second.singles()
+    strands, indels = second.strands.summarize(), second.indels.summarize()
+    named = chain(
+        *(bins.lowest_rows.tolist() for bins in contigs),
+        *(one.rows.tolist() for one in singles.values()),
+        *(second.histogram.rows if second.histogram else ()),
+        *(pairs.named_rows for pairs in (strands, indels) if pairs),
+    )
     return TableSummary(
         counts=first.counts,
         by_type=second.by_type,
         llr=first.llr,
         histogram=second.histogram,
+        singles=singles,
         contigs=contigs,
         num_contigs=len(first.extents),
         num_elsewhere=first.llr.count - sum(bins.num_rows for bins in contigs),
-        strands=second.strands.summarize(),
-        indels=second.indels.summarize(),
-        strongest=[rows[number] for number in first.strongest_rows],
+        strands=strands,
+        indels=indels,
+        lowest=[rows[number] for number in first.lowest.numbers],
+        highest=[rows[number] for number in first.highest.numbers],
         examples={name: [rows[n] for n in numbers] for name, numbers in first.examples.items()},
+        names=name_rows(table, named),
         carried=carried,
     )
+
+
+def name_rows(table: Path, numbers: Iterable[int]) -> dict[int, str]:
+    """Name the alleles of some rows, as text of plots, by the number of the row in the table."""
+    rows = fetch_rows(table, numbers, ["record", "contig", "pos", "ref", "alt"])
+    return {number: plot_variant(row) for number, row in rows.items()}
 
 
 def fetch_rows(table: Path, numbers: Iterable[int], columns: Sequence[str]) -> dict[int, Row]:
@@ -177,13 +195,30 @@ def _row_group_rows(file: pq.ParquetFile, number: int) -> int:
     return int(file.metadata.row_group(number).num_rows)
 
 
-@dataclass(slots=True)
-class _Extent:
-    """The range of the scored rows of a contig; positions are 1-based."""
+class _Extremes:
+    """The rows with the lowest or the highest ``llr``, ties in the order of the table."""
 
-    num_rows: int
-    first_pos: int
-    last_pos: int
+    def __init__(self, *, is_highest: bool) -> None:
+        self._sign = -1.0 if is_highest else 1.0
+        self._values: FloatArray = np.empty(0)
+        self._rows: IntArray = np.empty(0, dtype=np.int64)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the rows in the table, the most extreme first."""
+        rows: list[int] = self._rows.tolist()
+        return rows
+
+    def add(self, llr: FloatArray, rows: IntArray) -> None:
+        """Add more rows; none of them lacks an ``llr``."""
+        values = self._sign * llr
+        if len(values) > NUM_EXTREME:
+            bound = np.partition(values, NUM_EXTREME - 1)[NUM_EXTREME - 1]
+            rows, values = rows[values <= bound], values[values <= bound]
+        values = np.concatenate([self._values, values])
+        rows = np.concatenate([self._rows, rows])
+        order = np.lexsort((rows, values))[:NUM_EXTREME]
+        self._values, self._rows = values[order], rows[order]
 
 
 @dataclass(slots=True)
@@ -192,19 +227,13 @@ class _FirstPass:
 
     counts: Counts = field(default_factory=Counts)
     llr: Distribution = field(default_factory=Distribution)
-    extents: dict[str, _Extent] = field(default_factory=dict)
+    extents: dict[str, Extent] = field(default_factory=dict)
     num_pairs: dict[tuple[str, str], int] = field(
         default_factory=lambda: dict.fromkeys((_STRANDS, _INDELS), 0)
     )
     examples: dict[str, list[int]] = field(default_factory=dict)
-    _lowest: FloatArray = field(default_factory=lambda: np.empty(0))
-    _lowest_rows: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-
-    @property
-    def strongest_rows(self) -> list[int]:
-        """Numbers of the rows with the lowest ``llr``, ties in the order of the table."""
-        rows: list[int] = self._lowest_rows.tolist()
-        return rows
+    lowest: _Extremes = field(default_factory=lambda: _Extremes(is_highest=False))
+    highest: _Extremes = field(default_factory=lambda: _Extremes(is_highest=True))
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add more rows."""
@@ -213,29 +242,15 @@ class _FirstPass:
         llr = _numbers(batch, "llr")
         is_scored = np.isfinite(llr)
         self.llr.add(llr[is_scored])
-        self._add_extents(batch, is_scored)
+        pos = _positions(batch)
+        for contig, places in _places_by_contig(batch, is_scored).items():
+            at = pos[places]
+            self.extents.setdefault(contig, Extent(int(at[0]), int(at[0]))).add(at)
         for pair in self.num_pairs:
             self.num_pairs[pair] += int(_has_pair(batch, pair).sum())
         self._add_examples(batch, first_row)
-        self._add_lowest(llr, is_scored, first_row)
-
-    def _add_extents(self, batch: pa.RecordBatch, is_scored: npt.NDArray[np.bool_]) -> None:
-        names, codes = _categories(batch, "contig")
-        pos = _positions(batch)
-        inside = is_scored & (codes >= 0)
-        codes, pos = codes[inside], pos[inside]
-        first = np.full(len(names), np.iinfo(np.int64).max)
-        last = np.full(len(names), np.iinfo(np.int64).min)
-        np.minimum.at(first, codes, pos)
-        np.maximum.at(last, codes, pos)
-        counts = np.bincount(codes, minlength=len(names))
-        for code in np.flatnonzero(counts).tolist():
-            more = _Extent(int(counts[code]), int(first[code]), int(last[code]))
-            known = self.extents.setdefault(names[code], more)
-            if known is not more:
-                known.num_rows += more.num_rows
-                known.first_pos = min(known.first_pos, more.first_pos)
-                known.last_pos = max(known.last_pos, more.last_pos)
+        for extremes in (self.lowest, self.highest):
+            extremes.add(llr[is_scored], first_row + np.flatnonzero(is_scored))
 
     def _add_examples(self, batch: pa.RecordBatch, first_row: int) -> None:
         names, codes = _categories(batch, "status")
@@ -252,19 +267,6 @@ class _FirstPass:
                 if more:
                     self.examples[name] = known + more
 
-    def _add_lowest(
-        self, llr: FloatArray, is_scored: npt.NDArray[np.bool_], first_row: int
-    ) -> None:
-        rows = np.flatnonzero(is_scored)
-        values = llr[rows]
-        if len(values) > NUM_STRONGEST:
-            bound = np.partition(values, NUM_STRONGEST - 1)[NUM_STRONGEST - 1]
-            rows, values = rows[values <= bound], values[values <= bound]
-        values = np.concatenate([self._lowest, values])
-        rows = np.concatenate([self._lowest_rows, first_row + rows])
-        order = np.lexsort((rows, values))[:NUM_STRONGEST]
-        self._lowest, self._lowest_rows = values[order], rows[order]
-
 
 class _SecondPass:
     """Bins and samples, whose ranges are known from the first reading."""
@@ -276,74 +278,60 @@ class _SecondPass:
         self.indels = PairSample(*_INDELS, num_rows=first.num_pairs[_INDELS])
         by_size = sorted(first.extents, key=lambda name: -first.extents[name].num_rows)
         largest = set(by_size[:MOST_CONTIGS])
-        self._extents = {name: one for name, one in first.extents.items() if name in largest}
-        self._width = {
-            name: int(max(1, round_width((one.last_pos - one.first_pos + 1) / CONTIG_BINS)))
-            for name, one in self._extents.items()
-        }
-        sizes = [
-            (one.last_pos - 1) // self._width[name] - (one.first_pos - 1) // self._width[name] + 1
-            for name, one in self._extents.items()
-        ]
-        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        self._counts = np.zeros(self._starts[-1], dtype=np.int64)
-        self._sums = np.zeros(self._starts[-1])
-        self._minimums = np.full(self._starts[-1], np.inf)
+        self.bins = RegionBins(
+            region
+            for name, extent in first.extents.items()
+            if name in largest
+            for region in find_regions(name, extent)
+        )
+        self._num_read = 0
+        self._singles: dict[str, list[tuple[FloatArray, IntArray]]] = {}
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add more rows."""
         llr = _numbers(batch, "llr")
         is_scored = np.isfinite(llr)
-        self._add_contigs(batch, llr, is_scored)
+        by_contig = _places_by_contig(batch, is_scored)
+        self.bins.add(by_contig, _positions(batch), llr, self._num_read)
+        numbers = self._num_read + np.arange(batch.num_rows)
         types = _types(batch, is_scored)
         for name in np.unique(types).tolist():
-            inside = llr[is_scored][types == name]
-            self.by_type[name] = self.by_type.get(name, 0) + len(inside)
-            if self.histogram is not None:
-                self.histogram.add(name, inside)
+            self._add_type(name, llr[is_scored][types == name], numbers[is_scored][types == name])
         for sample in (self.strands, self.indels):
             rows = _has_pair(batch, (sample.x, sample.y))
-            sample.add(_numbers(batch, sample.x)[rows], _numbers(batch, sample.y)[rows])
+            x, y = _numbers(batch, sample.x)[rows], _numbers(batch, sample.y)[rows]
+            sample.add(x, y, numbers[rows])
+        self._num_read += batch.num_rows
 
-    def _add_contigs(
-        self, batch: pa.RecordBatch, llr: FloatArray, is_scored: npt.NDArray[np.bool_]
-    ) -> None:
-        names, codes = _categories(batch, "contig")
-        places = {name: place for place, name in enumerate(self._extents)}
-        # For each contig of the batch: start of its bins, their width, number of the first one.
-        table = np.full((len(names) + 1, 3), -1, dtype=np.int64)
-        for code, name in enumerate(names):
-            if name in places:
-                width = self._width[name]
-                first = (self._extents[name].first_pos - 1) // width
-                table[code] = self._starts[places[name]], width, first
-        starts, widths, firsts = table[codes].T
-        inside = is_scored & (starts >= 0)
-        at = starts[inside] + (_positions(batch)[inside] - 1) // widths[inside] - firsts[inside]
-        self._counts += np.bincount(at, minlength=len(self._counts))
-        self._sums += np.bincount(at, weights=llr[inside], minlength=len(self._counts))
-        np.minimum.at(self._minimums, at, llr[inside])
+    def _add_type(self, name: str, llr: FloatArray, rows: IntArray) -> None:
+        number = self.by_type.get(name, 0) + len(llr)
+        self.by_type[name] = number
+        if number > MOST_SINGLE:
+            self._singles.pop(name, None)
+        else:
+            self._singles.setdefault(name, []).append((llr, rows))
+        if self.histogram is not None:
+            self.histogram.add(name, llr, rows)
 
-    def contigs(self) -> list[ContigBins]:
-        """The bins of each contig that contain a row."""
-        contigs = []
-        for place, (name, extent) in enumerate(self._extents.items()):
-            width = self._width[name]
-            of_contig = slice(self._starts[place], self._starts[place + 1])
-            counts = self._counts[of_contig]
-            used = np.flatnonzero(counts)
-            contigs.append(
-                ContigBins(
-                    contig=name,
-                    num_rows=extent.num_rows,
-                    width=width,
-                    first_pos=((extent.first_pos - 1) // width + used) * width + 1,
-                    counts=counts[used],
-                    means=self._sums[of_contig][used] / counts[used],
-                    minimums=self._minimums[of_contig][used],
-                )
-            )
-        return contigs
+    def singles(self) -> dict[str, Singles]:
+        """The rows of types that have few, by type."""
+        results = {}
+        for name, pieces in self._singles.items():
+            llr, rows = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+            order = np.lexsort((rows, llr))
+            results[name] = Singles(llr[order], rows[order])
+        return results
+
+
+def _places_by_contig(batch: pa.RecordBatch, keep: npt.NDArray[np.bool_]) -> dict[str, IntArray]:
+    """Places of the kept rows in the batch, by contig in the order of the rows."""
+    names, codes = _categories(batch, "contig")
+    places = np.flatnonzero(keep & (codes >= 0))
+    places = places[np.argsort(codes[places], kind="stable")]
+    used, starts = np.unique(codes[places], return_index=True)
+    pieces = np.split(places, starts[1:]) if len(used) else []
+    by_contig = zip(used.tolist(), pieces, strict=True)
+    return {names[code]: rows for code, rows in sorted(by_contig, key=lambda pair: int(pair[1][0]))}
 
 
 def _empty_histogram(llr: Distribution) -> Histogram | None:
@@ -352,8 +340,10 @@ def _empty_histogram(llr: Distribution) -> Histogram | None:
         return None
     low, high = llr.quantile(OUTER_SHARE), llr.quantile(1 - OUTER_SHARE)
     margin = 0.1 * (high - low)
+    # With few rows, many bins would be a comb of bars of one row.
+    most_bins = min(HISTOGRAM_BINS, 2 * math.ceil(math.sqrt(llr.count)))
     return Histogram(
-        round_edges(max(llr.minimum, low - margin), min(llr.maximum, high + margin), HISTOGRAM_BINS)
+        round_edges(max(llr.minimum, low - margin), min(llr.maximum, high + margin), most_bins)
     )
 
 

@@ -17,6 +17,7 @@ from evo2_tasks.report.blocks import (
     whole_cell,
 )
 from evo2_tasks.report.evidence import Evidence
+from evo2_tasks.report.summary import Row
 from evo2_tasks.report.words import (
     NOTHING,
     allele,
@@ -74,15 +75,21 @@ def _tabulate_counts(
     return Table(caption, [*columns, ("meaning", LONG), ("first examples", LONG)], rows)
 
 
-def tabulate_strongest(one: Evidence) -> Table:
-    """Tabulate the alleles with the lowest ``llr``, with the columns carried from the input."""
+def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> Table:
+    """Tabulate the alleles with the lowest or highest ``llr``, with the carried columns.
+
+    Args:
+        caption: What the alleles are.
+        one: The scoring.
+        extremes: Its rows, the most extreme first.
+    """
     columns = [
         ("rank", NUMBER), ("contig", TEXT), ("pos", NUMBER), ("ref", CODE), ("alt", CODE),
         ("llr", NUMBER), ("llr_fwd", NUMBER), ("llr_rev", NUMBER), ("flags", TEXT),
         *((printable(name), TEXT) for name in one.table.carried),
     ]  # fmt: skip
     rows = []
-    for rank, row in enumerate(one.table.strongest, start=1):
+    for rank, row in enumerate(extremes, start=1):
         scores = [
             number_cell(row[name], fixed(row[name])) for name in ("llr", "llr_fwd", "llr_rev")
         ]
@@ -94,7 +101,7 @@ def tabulate_strongest(one: Evidence) -> Table:
                 Cell(", ".join(map(printable, row["flags"]))), *carried,
             ]
         )  # fmt: skip
-    return Table(f"Lowest llr, {one.scoring}", columns, rows)
+    return Table(f"{caption}, {one.scoring}", columns, rows)
 
 
 def _carried_cell(value: Any) -> Cell:
@@ -116,5 +123,7 @@ def tabulate_quantiles(evidence: Sequence[Evidence], quantiles: Sequence[float])
         rows.append([Cell(one.scoring), whole_cell(one.num_scored), *cells])
     return Table(
         "Quantiles of llr, nats", [*columns, ("highest", NUMBER)], rows,
-        note="Quantiles are accurate to 0.2 %.",
+        note=""
+        if all(one.table.llr.is_exact for one in evidence)
+        else "Quantiles of more than 100,000 alleles are accurate to 0.2 %.",
     )  # fmt: skip

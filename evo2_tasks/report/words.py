@@ -92,6 +92,11 @@ def variant(row: Mapping[str, Any]) -> str:
     return f"{place} {allele(row['ref'])}>{allele(row['alt'])}"
 
 
+def plot_variant(row: Mapping[str, Any]) -> str:
+    """The variant of a row for a plot, escaped because plotly interprets tags and entities."""
+    return html.escape(variant(row), quote=False)
+
+
 def value_text(value: Any) -> str:
     """A value of a carried column, or of ``run.json``."""
     match value:

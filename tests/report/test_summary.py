@@ -62,6 +62,7 @@ def test_bins_along_a_contig_are_those_of_pandas(table: Path, summary: TableSumm
         assert contig.counts.tolist() == grouped.size().tolist()
         np.testing.assert_allclose(contig.means, grouped.mean())
         assert contig.minimums.tolist() == grouped.min().tolist()
+        assert contig.lowest_rows.tolist() == grouped.idxmin().tolist()
 
 
 def test_the_largest_contigs_are_kept(table: Path, summary: TableSummary) -> None:
@@ -72,10 +73,15 @@ def test_the_largest_contigs_are_kept(table: Path, summary: TableSummary) -> Non
     assert summary.num_elsewhere == sizes[24:].sum()
 
 
-def test_the_strongest_rows_are_those_of_pandas(table: Path, summary: TableSummary) -> None:
-    lowest = read_frame(table).sort_values("llr", kind="stable")[:50]
+def test_the_lowest_and_highest_rows_are_those_of_pandas(
+    table: Path, summary: TableSummary
+) -> None:
+    frame = read_frame(table).dropna(subset="llr")
+    lowest = frame.sort_values("llr", kind="stable")[:50]
+    highest = frame.sort_values("llr", kind="stable", ascending=False)[:50]
     for name in ("pos", "ref", "alt", "llr", "llr_fwd", "OTHER", "PLACE"):
-        assert [row[name] for row in summary.strongest] == lowest[name].tolist()
+        assert [row[name] for row in summary.lowest] == lowest[name].tolist()
+        assert [row[name] for row in summary.highest] == highest[name].tolist()
 
 
 def test_examples_are_the_first_rows(table: Path, summary: TableSummary) -> None:
@@ -108,7 +114,8 @@ def test_row_groups_and_batches_make_no_difference(table: Path, summary: TableSu
     for one, other in zip(whole.contigs, summary.contigs, strict=True):
         np.testing.assert_allclose(one.means, other.means)
         assert one.minimums.tolist() == other.minimums.tolist()
-    assert whole.strongest == summary.strongest
+    assert (whole.lowest, whole.highest) == (summary.lowest, summary.highest)
+    assert whole.names == summary.names
     assert whole.examples == summary.examples
 
 
@@ -117,11 +124,14 @@ def test_of_many_pairs_every_nth_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
     sample = PairSample("x", "y", num_rows=100)
     values = np.arange(100.0)
     for start in range(0, 100, 7):
-        sample.add(values[start : start + 7], -values[start : start + 7])
+        sample.add(
+            values[start : start + 7], -values[start : start + 7], np.arange(100)[start:][:7]
+        )
     found = sample.summarize()
     assert found is not None
     assert found.points is not None
     assert found.points[0].tolist() == values[::3].tolist()
+    assert found.rows.tolist() == list(range(0, 100, 3))
     assert (found.num_rows, found.num_sampled, found.spearman) == (100, 34, -1)
 
 
@@ -151,7 +161,8 @@ def test_edges_hold_the_range_and_zero() -> None:
 
 def test_numbers_on_an_edge_are_in_the_bin_above() -> None:
     histogram = Histogram(np.array([0.0, 1.0, 2.0]))
-    histogram.add("a", np.array([0.0, 1.0, 2.0, 3.0, -1.0]))
+    histogram.add("a", np.array([0.0, 1.0, 2.0, 3.0, -1.0]), np.arange(5))
+    assert histogram.rows == [[0, 4], [1, 2, 3]]
     assert histogram.total.tolist() == [2, 3]
     assert (histogram.num_below, histogram.num_above) == (1, 1)
 
@@ -164,7 +175,8 @@ def test_an_empty_table(tmp_path: Path) -> None:
     assert summary.counts.alleles == 0
     assert (summary.histogram, summary.strands, summary.indels) == (None, None, None)
     assert not summary.contigs
-    assert not summary.strongest
+    assert not summary.lowest
+    assert not summary.highest
 
 
 def test_nothing_scored_and_no_contig(tmp_path: Path) -> None:
@@ -182,7 +194,8 @@ def test_equal_scores_keep_the_order_of_the_table(tmp_path: Path) -> None:
     columns["status"] = ["scored"] * 200
     columns |= {name: [-1.5] * 200 for name in ALL_SCORE_COLUMNS}
     summary = summarize(tmp_path, columns)
-    assert [row["record"] for row in summary.strongest] == list(range(50))
+    assert [row["record"] for row in summary.lowest] == list(range(50))
+    assert [row["record"] for row in summary.highest] == list(range(50))
     assert summary.histogram is not None
     assert summary.histogram.total.max() == 200
     assert summary.strands is not None
