@@ -98,7 +98,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "evaluation": room(
-        "curves estimates labels measurements metrics results schema selection text values",
+        "curves estimates labels measurements metrics results schema scorings selection text"
+        " values",
         "errors",
         "genome",
         "io",
@@ -107,7 +108,8 @@ ROOMS = {
     ),
     "report": room(
         "bins blocks comparison contigs evidence label_plots label_sections label_tables"
-        " metric_words page plots run_tables saturation sections style summary tables words",
+        " metric_words page plots rows run_tables saturation scorings sections style summary"
+        " tables words",
         "errors",
         "evaluation",
         "genome",

@@ -161,7 +161,7 @@ def _flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _format_quantiles(llr: Distribution) -> Iterator[str]:
-    yield "llr, nats (quantiles are accurate to 0.2 %)"
+    yield "llr, nats" if llr.is_exact else "llr, nats (quantiles are accurate to 0.2 %)"
     yield from _pairs(
         {
             "lowest": f"{llr.minimum:.4g}",

@@ -275,15 +275,19 @@ class ReportSettings:
     Attributes:
         variant_set: Name of the variant set.
         scorings: Names of its scorings.
-        has_labels: Whether the set has been evaluated.
+        labels: The labels by their fields; if there are any, the set has been evaluated.
+        reference: The reference of the set.
+        checkpoints: Checkpoint of each scoring, as the user wrote it.
     """
 
     variant_set: str
     scorings: tuple[str, ...]
-    has_labels: bool
+    labels: Mapping[str, LabelConfig]
+    reference: ReferenceSettings
+    checkpoints: Mapping[str, str]
 
     def triggers(self) -> dict[str, object]:
-        """What runs the step again if it changes."""
+        """What runs the step again if it changes; changes of the rest change its input files."""
         return {"scorings": self.scorings}
 
 
@@ -396,7 +400,15 @@ def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
         InputError: The config has no such variant set.
     """
     settings = _find_variant_set(config, variant_set)
-    return ReportSettings(variant_set, settings.scorings, bool(settings.labels))
+    return ReportSettings(
+        variant_set=variant_set,
+        scorings=settings.scorings,
+        labels=settings.labels,
+        reference=_resolve_reference(config, settings.reference),
+        checkpoints={
+            name: str(resolve_score(config, name).model.written) for name in settings.scorings
+        },
+    )
 
 
 def resolve_plan(config: RunConfig) -> list[PlannedScoring]:

@@ -17,6 +17,9 @@ from evo2_tasks.evaluation.selection import orient
 GRID: Final = np.linspace(0, 1, 101)
 NUM_BINS: Final = 60
 NUM_TENTHS: Final = 10
+MOST_SINGLE: Final = 200
+"""Most rows of a class that has a point for each row."""
+
 DRAWN_NUMBERS: Final = 2e7
 MOST_DRAWS: Final = 500
 OUTER_SHARE: Final = 0.005
@@ -47,6 +50,9 @@ def make_curves(rows: LabelledRows) -> Iterator[Curve]:
         for part, is_part in (("positive", target), ("negative", ~target)):
             if is_part.any():
                 yield _distribution(label, name, part, table_values, is_part)
+                if is_part.sum() <= MOST_SINGLE:
+                    alleles = rows.alleles[is_scored][is_part]
+                    yield _cumulative(label, name, part, table_values[is_part], alleles)
         if target.all() or not target.any():
             continue
         clusters = rows.clusters[is_scored] if name == "llr" else None
@@ -111,6 +117,15 @@ def _distribution(
     shares = counts / is_part.sum()
     missing = _missing(NUM_BINS)
     return Curve(label, score, "distribution", part, middles, shares, missing, missing)
+
+
+def _cumulative(label: str, score: str, part: str, values: FloatArray, alleles: IntArray) -> Curve:
+    """Share of a class at or below the score of each of its rows."""
+    order = np.argsort(values, kind="stable")
+    x = values[order]
+    y = np.searchsorted(x, x, side="right") / len(x)
+    missing = _missing(len(x))
+    return Curve(label, score, "cumulative", part, x, y, missing, missing, alleles[order])
 
 
 def _number_curve(label: str, score: str, numbers: FloatArray, values: FloatArray) -> Curve:

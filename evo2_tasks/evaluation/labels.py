@@ -18,7 +18,7 @@ from evo2_tasks.evaluation.values import Text, read_floats, read_group_names, re
 from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.table.parquet import open_table, read_rows
 
-KEYS: Final = ("contig", "pos", "ref", "alt", "status")
+KEYS: Final = ("record", "allele", "contig", "pos", "ref", "alt", "status")
 STRAND_SCORES: Final = ("llr_fwd", "llr_rev")
 SCORES: Final = ("llr", "llr_aligned", *STRAND_SCORES)
 
@@ -34,6 +34,7 @@ class LabelledRows:
         left_out: Rows of the table without a label, by reason.
         why_no_metrics: Why the labels allow no metric; empty if they do.
         target: True where a row is positive, or a number of which higher is more harmful. (N,)
+        alleles: ``record`` and ``allele`` of each row. (N, 2)
         status: Why a row has or lacks a score. (N,)
         types: Type of the variant. (N,)
         clusters: Number of the row's cluster; the rows of a cluster are drawn together. (N,)
@@ -48,6 +49,7 @@ class LabelledRows:
     left_out: Mapping[str, int]
     why_no_metrics: str
     target: npt.NDArray[Any]
+    alleles: IntArray
     status: Text
     types: Text
     clusters: IntArray
@@ -110,6 +112,9 @@ def read_labelled_rows(
         left_out=selection.left_out,
         why_no_metrics=why_no_metrics,
         target=target,
+        alleles=np.stack([table[name].to_numpy() for name in ("record", "allele")], axis=1).astype(
+            np.int64
+        ),
         status=read_texts(table["status"]),
         types=np.array([variant_type(ref, alt) for ref, alt in alleles], dtype=object),
         clusters=_number_clusters(table, label),

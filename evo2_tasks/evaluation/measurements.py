@@ -26,6 +26,7 @@ from evo2_tasks.evaluation.metrics import (
     FloatArray,
     Metric,
     sensitivity_at,
+    threshold_at,
 )
 from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import (
@@ -33,6 +34,7 @@ from evo2_tasks.evaluation.schema import (
     BY_GROUP,
     BY_TYPE,
     STRAND_AGREEMENT,
+    THRESHOLD,
     WITH,
     WITHIN,
     name_sequence_free,
@@ -46,6 +48,9 @@ SPECIFICITY: Final = 0.95
 MAIN_SCORE: Final = "llr"
 ALIGNED: Final = "llr_aligned"
 INDELS: Final = ("insertion", "deletion", "indel")
+NO_THRESHOLD: Final = (
+    f"no threshold keeps a specificity of {SPECIFICITY:g} and finds a positive row"
+)
 FOLDS: Final = 5
 MOST_GROUPS: Final = 50
 """Values of a group column for which metrics are computed: those with the most rows."""
@@ -221,7 +226,12 @@ class _Planner:
         """All metrics for this kind of label, the main one first."""
         if not self.rows.has_classes:
             return (self.main_metric,)
-        return self.main_metric, AVERAGE_PRECISION, sensitivity_at(SPECIFICITY)
+        return (
+            self.main_metric,
+            AVERAGE_PRECISION,
+            sensitivity_at(SPECIFICITY),
+            threshold_at(SPECIFICITY),
+        )
 
     def plan_scores(
         self, scores: Mapping[str, FloatArray], subset: Subset, metrics: Sequence[Metric]
@@ -251,7 +261,17 @@ class _Planner:
             strata=subset.strata,
             resampling=self.resampling,
         )
-        return self._make_row(name, None, subset, result, result, scores)
+        row = self._make_row(name, None, subset, result, result, scores)
+        return row if metric.name != THRESHOLD else self._as_in_table(row)
+
+    def _as_in_table(self, row: MetricRow) -> MetricRow:
+        """A threshold with the sign that the score has in the table."""
+        if row.value is not None and np.isinf(row.value):
+            return replace(row, value=None, low=None, high=None, reason=NO_THRESHOLD)
+        if row.value is None or row.score not in self.rows.low_is_harmful:
+            return row
+        low, high = (None if end is None else -end for end in (row.high, row.low))
+        return replace(row, value=-row.value, low=low, high=high)
 
     def measure_difference(
         self, llr: FloatArray, minus: str, other: FloatArray, subset: Subset

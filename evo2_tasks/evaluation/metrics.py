@@ -92,6 +92,21 @@ def sensitivity_at_specificity(
     return float(true_rate[false_rate <= _most_false(specificity)].max())
 
 
+def threshold_at_specificity(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, specificity: float
+) -> float:
+    """Lowest score at which a row is called positive in ``sensitivity_at_specificity``.
+
+    Infinity if even the highest score calls too many negative rows positive. Arguments and errors
+    as there.
+    """
+    target, values = _read_classes(labels, scores)
+    false_rate, true_rate, thresholds = roc_curve(target, values, drop_intermediate=False)
+    is_allowed = false_rate <= _most_false(specificity)
+    # Of the thresholds with the largest sensitivity, the one with the fewest negative rows.
+    return float(thresholds[is_allowed][np.argmax(true_rate[is_allowed])])
+
+
 def spearman(numbers: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Spearman's rank correlation, ties at their mean rank.
 
@@ -201,6 +216,23 @@ def _prepare_sensitivity(labels: BoolArray, scores: FloatArray, *, specificity: 
     return compute
 
 
+def _prepare_threshold(labels: BoolArray, scores: FloatArray, *, specificity: float) -> Statistic:
+    runs = _Runs(scores)
+    split = _prepare_classes(labels, runs)
+    of_runs = scores[runs.order][runs.starts]
+
+    def compute(weights: FloatArray) -> FloatArray:
+        positive, negative = split(weights)
+        num_true, num_false = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
+        allowed = _divide(num_false, num_false[:, -1:]) <= _most_false(specificity)
+        found = num_true * allowed
+        value: FloatArray = of_runs[np.argmax(found, axis=1)]
+        value[(found.max(axis=1) == 0) | (num_false[:, -1] == 0)] = np.nan
+        return value
+
+    return compute
+
+
 def _prepare_spearman(numbers: FloatArray, scores: FloatArray) -> Statistic:
     both = (_Runs(numbers), _Runs(scores))
 
@@ -241,6 +273,20 @@ def sensitivity_at(specificity: float) -> Metric:
         return _prepare_sensitivity(labels, scores, specificity=specificity)
 
     return Metric(f"sensitivity_at_{specificity:g}_specificity", True, compute, prepare)
+
+
+def threshold_at(specificity: float) -> Metric:
+    """The metric ``threshold_at_specificity`` for one specificity, as for ``sensitivity_at``."""
+    if not 0 <= specificity <= 1:
+        raise ValueError(f"specificity: expected a number from 0 to 1, got {specificity}.")
+
+    def compute(labels: BoolArray, scores: FloatArray) -> float:
+        return threshold_at_specificity(labels, scores, specificity)
+
+    def prepare(labels: BoolArray, scores: FloatArray) -> Statistic:
+        return _prepare_threshold(labels, scores, specificity=specificity)
+
+    return Metric(f"threshold_at_{specificity:g}_specificity", True, compute, prepare)
 
 
 # Checks that the metrics share.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import curves_schema, is_small, metrics_schema
@@ -17,9 +18,11 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import open_table, read_rows, write_table
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 _CURVE_KEYS: Final = ("label", "score", "curve", "part")
 _CURVE_NUMBERS: Final = ("x", "y", "low", "high")
+_CURVE_ALLELES: Final = ("record", "allele")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Curve:
         y: NaN where it is undefined. (P,)
         low: Lower end of the interval of ``y``; NaN where there is no interval. (P,)
         high: Upper end of the interval of ``y``; NaN where there is no interval. (P,)
+        alleles: ``record`` and ``allele`` of each point that is one row; empty for other curves.
+            (P, 2)
     """
 
     label: str
@@ -79,6 +84,7 @@ class Curve:
     y: FloatArray
     low: FloatArray
     high: FloatArray
+    alleles: IntArray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
 
 
 def is_metrics_file(source: Path) -> bool:
@@ -95,7 +101,7 @@ def is_metrics_file(source: Path) -> bool:
 
 def make_metrics_table(rows: Iterable[MetricRow]) -> pa.Table:
     """Metrics as the table that ``metrics.parquet`` holds."""
-    names = [field.name for field in fields(MetricRow)]
+    names = [one.name for one in fields(MetricRow)]
     return pa.Table.from_pylist(
         [{name: getattr(row, name) for name in names} for row in rows], metrics_schema()
     )
@@ -116,6 +122,10 @@ def _make_points(curve: Curve, schema: pa.Schema) -> pa.Table:
     for name in _CURVE_NUMBERS:
         values: FloatArray = getattr(curve, name)
         columns.append(pa.array(values, pa.float64(), mask=~np.isfinite(values)))
+    if len(curve.alleles):
+        columns += [pa.array(numbers, pa.int64()) for numbers in curve.alleles.T]
+    else:
+        columns += [pa.nulls(num_points, pa.int64()) for _ in _CURVE_ALLELES]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -159,25 +169,52 @@ def read_curves(source: Path) -> list[Curve]:
 
 def _make_curves(table: pa.Table) -> Iterator[Curve]:
     numbers = [table[name].to_numpy().astype(np.float64, copy=False) for name in _CURVE_NUMBERS]
+    alleles = np.stack(
+        [pc.fill_null(table[name], -1).to_numpy() for name in _CURVE_ALLELES], axis=1
+    )
     rows_by_key: dict[tuple[Any, ...], list[int]] = {}
     keys = zip(*(table[name].to_pylist() for name in _CURVE_KEYS), strict=True)
     for row, key in enumerate(keys):
         rows_by_key.setdefault(key, []).append(row)
     for key, rows in rows_by_key.items():
-        yield Curve(*key, *(values[rows] for values in numbers))
+        of_points = alleles[rows]
+        of_rows = of_points if (of_points >= 0).all() else of_points[:0]
+        x, y, low, high = (values[rows] for values in numbers)
+        yield Curve(*key, x, y, low, high, of_rows)
+
+
+def _without(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    return pa.schema([one for one in schema if one.name not in names])
+
+
+def _add_nulls(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Add the columns of the schema that a table lacks, with nulls."""
+    nulls = pa.nulls(table.num_rows)
+    columns = [
+        table[one.name] if one.name in table.column_names else nulls.cast(one.type)
+        for one in schema
+    ]
+    return pa.table(columns, names=schema.names)
 
 
 def _read_table(source: Path, schema: pa.Schema) -> pa.Table:
-    """Read a small table whole, and check the types of its columns."""
-    with open_table(source, schema.names) as file:
-        types = {field.name: field.type for field in file.schema_arrow}
-    for field in schema:
-        if types[field.name] != field.type:
+    """Read a small table whole, and check the types of its columns.
+
+    Files of earlier versions lack ``record`` and ``allele`` of curves, which are then null.
+    """
+    later = [name for name in schema.names if name in _CURVE_ALLELES]
+    with open_table(source, [name for name in schema.names if name not in later]) as file:
+        types = {one.name: one.type for one in file.schema_arrow}
+    absent = [name for name in later if name not in types]
+    if absent:
+        return _add_nulls(_read_table(source, _without(schema, absent)), schema)
+    for name, expected in zip(schema.names, schema.types, strict=True):
+        if types[name] != expected:
             raise InputError(
-                f"{shown_path(source)}: column {field.name}: expected {field.type}, got "
-                f"{types[field.name]}. Run `evaluate` again."
+                f"{shown_path(source)}: column {name}: expected {expected}, got "
+                f"{types[name]}. Run `evaluate` again."
             )
-    plain = pa.schema([pa.field(field.name, field.type) for field in schema])
+    plain = pa.schema([pa.field(one.name, one.type) for one in schema])
     batches = [
         pa.RecordBatch.from_arrays(batch.select(schema.names).columns, schema=plain)
         for batch in read_rows(source, schema.names)

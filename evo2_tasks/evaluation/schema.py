@@ -30,6 +30,7 @@ FEWEST_ROWS: Final = 10
 """Rows (of each class, if there are classes) below which an interval is too narrow to trust."""
 
 STRAND_AGREEMENT: Final = "strand_agreement"
+THRESHOLD: Final = "threshold_at_0.95_specificity"
 METRICS: Final = MappingProxyType(
     {
         "auroc": "share of pairs of a positive and a negative row in which the positive row is "
@@ -38,6 +39,8 @@ METRICS: Final = MappingProxyType(
         "prevalence",
         "sensitivity_at_0.95_specificity": "share of the positive rows above a threshold that "
         "0.95 of the negative rows are below; chance level 0.05",
+        THRESHOLD: "the threshold of that sensitivity, with the sign that the score has in the "
+        "table: for `llr`, rows at or below it are called positive",
         "spearman": "Spearman's rank correlation with a number, both oriented so that higher is "
         "more harmful; chance level 0",
         STRAND_AGREEMENT: "Spearman's rank correlation of `llr_fwd` and `llr_rev`",
@@ -141,6 +144,8 @@ CURVES: Final = MappingProxyType(
         "roc": "`x`: share of the negative rows above the threshold; `y`: share of the positive "
         "rows above it",
         "precision_recall": "`x`: recall; `y`: precision",
+        "cumulative": "for a class of at most 200 rows, a point for each row: `x`: its score; `y`: "
+        "share of the class with this score or a lower one",
         "distribution": "`x`: middle of a bin of the score; `y`: share of the class in the bin",
         "number": "for a numeric label, a point for each tenth of the rows in the order of the "
         "score: `x`: median of the score; `y`: median of the label; `low` and `high`: quartiles of "
@@ -153,7 +158,12 @@ CURVE_COLUMNS: Final = (
     Column("label", _TEXT, "INFO field or column of the labels", nullable=False),
     Column("score", _TEXT, "The score that is evaluated, as in the metrics", nullable=False),
     Column("curve", _TEXT, "Kind of the curve, see the list below", nullable=False),
-    Column("part", _TEXT, "For a distribution: `positive` or `negative`; null otherwise"),
+    Column(
+        "part",
+        _TEXT,
+        "For a distribution and for shares at or below a score: `positive` or `negative`; null "
+        "otherwise",
+    ),
     Column("x", _NUMBER, "See the list below", nullable=False),
     Column("y", _NUMBER, "See the list below; null where it is undefined"),
     Column(
@@ -162,6 +172,8 @@ CURVE_COLUMNS: Final = (
     Column(
         "high", _NUMBER, "Upper end of the 95 % interval of `y`; null where there is no interval"
     ),
+    Column("record", _COUNT, "The row of a point that is one row: its `record` in the table"),
+    Column("allele", _COUNT, "The row of a point that is one row: its `allele` in the table"),
 )
 """Columns of ``curves.parquet``: one row for each point, in the order of ``x`` within a curve."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from evo2_tasks.report.style import Plot
-from evo2_tasks.report.words import NOTHING, count
+from evo2_tasks.report.words import NOTHING, count, fixed, format_interval
 
 NUMBER, TEXT, CODE, NAME, LONG = "number", "text", "code", "name", "long"
 """Kinds of table columns: numbers (to the right), short text, text in a fixed-width font, names
@@ -78,6 +78,22 @@ def number_cell(value: float | None, text: str) -> Cell:
 def whole_cell(value: int | None) -> Cell:
     """A cell with a whole number."""
     return Cell(NOTHING) if value is None else Cell(count(value), value)
+
+
+def interval_cell(
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    *,
+    sign: bool = False,
+    more: str = "",
+) -> Cell:
+    """A cell with a number, its interval and more text, which are smaller than the number."""
+    text = fixed(value, sign=sign)
+    small = " ".join(filter(None, [format_interval(low, high, sign=sign), more]))
+    if value is None or not small:
+        return number_cell(value, text)
+    return Cell(Markup('{} <span class="interval">{}</span>').format(text, small), value)
 
 
 Block = Heading | Note | Grid | Table

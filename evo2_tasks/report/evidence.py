@@ -12,6 +12,7 @@ from evo2_tasks.evaluation.results import Curve, MetricRow, read_curves, read_me
 from evo2_tasks.io.files import read_json
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
+from evo2_tasks.report.rows import AlleleKey, name_alleles
 from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
 from evo2_tasks.table.provenance import Provenance, read_provenance
@@ -32,6 +33,7 @@ class Evidence:
         run: Content of ``run.json``.
         metrics: How well its scores separate the labels; empty without labels.
         curves: Curves of its scores and labels; empty without labels.
+        allele_names: What plots call the alleles of single points of the curves.
     """
 
     scoring: str
@@ -41,6 +43,7 @@ class Evidence:
     run: Mapping[str, Any]
     metrics: Sequence[MetricRow]
     curves: Sequence[Curve]
+    allele_names: Mapping[AlleleKey, str]
 
     @property
     def num_rows(self) -> int:
@@ -86,6 +89,7 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
             f"{shown_path(folder / RUN)}: states {run.get('alleles')} alleles, but {TABLE} "
             f"has {table.counts.alleles} rows: they are of different runs. Run `merge` again."
         )
+    curves = read_curves(folder / CURVES) if has_labels else []
     return Evidence(
         scoring=scoring,
         table=table,
@@ -93,5 +97,8 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
         provenance=read_provenance(folder / TABLE),
         run=run,
         metrics=read_metrics(folder / METRICS) if has_labels else (),
-        curves=read_curves(folder / CURVES) if has_labels else (),
+        curves=curves,
+        allele_names=name_alleles(
+            folder / TABLE, {tuple(key) for curve in curves for key in curve.alleles.tolist()}
+        ),
     )

@@ -19,6 +19,7 @@ from evo2_tasks.report.metric_words import (
     describe_subset,
     list_values,
 )
+from evo2_tasks.report.rows import AlleleKey
 from evo2_tasks.report.style import AXIS, MUTED, SERIES, Plot, Series, make_layout, rounded
 from evo2_tasks.report.words import (
     counted,
@@ -160,9 +161,17 @@ def _template_text(text: str) -> str:
 
 
 def plot_distribution(
-    plot_id: str, title: str, parts: Mapping[str, Curve], caption: str, axis: str
+    plot_id: str, title: str, parts: Mapping[str, Curve], rows: str, axis: str
 ) -> Plot:
-    """Plot the distribution of a score in each class."""
+    """Plot the distribution of a score in each class.
+
+    Args:
+        plot_id: Id of the plot.
+        title: Title of the plot.
+        parts: The distribution of each class.
+        rows: The numbers of rows as a sentence.
+        axis: Title of the axis of the score.
+    """
     figure = go.Figure(
         layout=make_layout(
             DISTRIBUTION_HEIGHT,
@@ -178,7 +187,67 @@ def plot_distribution(
                 line=look.line() | {"shape": "hvh"}, fill="tozeroy", fillcolor=look.fill,
                 hovertemplate="%{x}<br>%{y:.1%} of the " + part + " rows<extra></extra>",
             )  # fmt: skip
+    caption = (
+        f"Each class adds up to 100 %. The outermost bins include values beyond the axis.{rows}"
+    )
     return Plot(plot_id, title, caption, figure, DISTRIBUTION_HEIGHT)
+
+
+def plot_cumulative(
+    plot_id: str,
+    title: str,
+    parts: Mapping[str, Curve],
+    singles: Mapping[str, Curve],
+    names: Mapping[AlleleKey, str],
+    rows: str,
+    axis: str,
+) -> Plot:
+    """Plot the share of each class at or below a score; a class of few rows has a mark for each.
+
+    Args:
+        plot_id: Id of the plot.
+        title: Title of the plot.
+        parts: The distribution of each class.
+        singles: The rows of the classes that have few.
+        names: Names of the alleles of these rows.
+        rows: The numbers of rows as a sentence.
+        axis: Title of the axis of the score.
+    """
+    figure = go.Figure(
+        layout=make_layout(
+            DISTRIBUTION_HEIGHT, x=axis, y="share at or below",
+            yaxis={"tickformat": ".0%", "range": [-0.02, 1.02], "zeroline": False},
+        )
+    )  # fmt: skip
+    for part in [part for part in CLASS_LOOKS if part in parts]:
+        look = CLASS_LOOKS[part]
+        curve = singles.get(part)
+        if curve is None:
+            distribution = parts[part]
+            x, y = _bin_ends(distribution.x), np.cumsum(distribution.y)
+            places = [""] * len(x)
+        else:
+            x, y = curve.x, curve.y
+            places = [f"{names.get((record, allele), '')}<br>"
+                      for record, allele in curve.alleles.tolist()]  # fmt: skip
+        figure.add_scatter(
+            x=rounded(x), y=rounded(y), name=part,
+            mode="lines" if curve is None else "lines+markers",
+            line=look.line(2 if curve is None else 1) | {"shape": "hv"}, marker=look.marker(6),
+            hovertext=[
+                f"{place}{decimal(at)}: {share:.1%} of the {part} rows at or below"
+                for place, at, share in zip(places, rounded(x), y, strict=True)
+            ],
+            hoverinfo="text",
+        )  # fmt: skip
+    caption = f"Share of each class with this score or a lower one. Each mark is one allele.{rows}"
+    return Plot(plot_id, title, caption, figure, DISTRIBUTION_HEIGHT)
+
+
+def _bin_ends(middles: FloatArray) -> FloatArray:
+    """The upper ends of bins of equal width."""
+    ends: FloatArray = middles + (middles[1] - middles[0]) / 2
+    return ends
 
 
 def plot_number(plot_id: str, title: str, curve: Curve, axis: str) -> Plot:

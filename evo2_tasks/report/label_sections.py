@@ -30,6 +30,7 @@ from evo2_tasks.report.evidence import Evidence
 from evo2_tasks.report.label_plots import (
     Looks,
     assign_looks,
+    plot_cumulative,
     plot_curves,
     plot_distribution,
     plot_dots,
@@ -37,6 +38,7 @@ from evo2_tasks.report.label_plots import (
 )
 from evo2_tasks.report.label_tables import tabulate_metrics
 from evo2_tasks.report.metric_words import METRIC_NAMES, PRECISION, describe_rows
+from evo2_tasks.report.rows import AlleleKey
 from evo2_tasks.report.style import Plot
 from evo2_tasks.report.words import count, counted, listed, plot_text, printable
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
@@ -74,7 +76,8 @@ def _show_label(label: str, evidence: Sequence[Evidence], ids: FigureIds) -> Ite
     yield from _warn_of_missing(label, missing, len(headlines))
     looks = assign_looks([(name, row) for name, row in named if row.minus is None])
     yield from _show_dots(label, metrics, names, looks, ids)
-    plots = list(_plot_label_curves(named, name_items(curves, names), looks, ids))
+    allele_names = {key: name for one in evidence for key, name in one.allele_names.items()}
+    plots = list(_plot_label_curves(named, name_items(curves, names), allele_names, looks, ids))
     if plots:
         yield Grid(plots)
     if len(missing) < len(headlines):
@@ -132,7 +135,11 @@ def _show_dots(
 
 
 def _plot_label_curves(
-    metrics: Sequence[NamedMetric], curves: Sequence[NamedCurve], looks: Looks, ids: FigureIds
+    metrics: Sequence[NamedMetric],
+    curves: Sequence[NamedCurve],
+    allele_names: Mapping[AlleleKey, str],
+    looks: Looks,
+    ids: FigureIds,
 ) -> Iterator[Plot]:
     for kind, metric in (("roc", "auroc"), ("precision_recall", PRECISION)):
         of_kind = [(name, curve) for name, curve in curves if curve.curve == kind]
@@ -140,17 +147,19 @@ def _plot_label_curves(
         areas = [area for name, _ in of_kind if (area := _find_whole(areas, name))]
         if of_kind:
             yield plot_curves(ids(), kind, of_kind, areas, looks)
-    by_name: dict[str, dict[str, Curve]] = {}
+    by_name: dict[str, dict[str, dict[str, Curve]]] = {}
     for name, curve in curves:
         if curve.part is not None:
-            by_name.setdefault(name, {})[curve.part] = curve
-    for name, parts in by_name.items():
-        score = next(iter(parts.values())).score
-        caption = "Each class adds up to 100 %. The outermost bins include values beyond the axis."
+            by_name.setdefault(name, {}).setdefault(curve.curve, {})[curve.part] = curve
+    for name, by_kind in by_name.items():
+        parts, singles = by_kind["distribution"], by_kind.get("cumulative", {})
         whole = _find_whole(metrics, name)
-        caption += f" {describe_rows(whole[1])}." if whole else ""
-        title = f"{printable(name)} by label"
-        yield plot_distribution(ids(), title, parts, caption, _axis(score))
+        rows = f" {describe_rows(whole[1])}." if whole else ""
+        title, axis = f"{printable(name)} by label", _axis(next(iter(parts.values())).score)
+        if singles:
+            yield plot_cumulative(ids(), title, parts, singles, allele_names, rows, axis)
+        else:
+            yield plot_distribution(ids(), title, parts, rows, axis)
     for name, curve in curves:
         if curve.curve == "number":
             title = f"{printable(curve.label)} by {printable(name)}"

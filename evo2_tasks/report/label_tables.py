@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from markupsafe import Markup
-
 from evo2_tasks.evaluation.results import MetricRow
-from evo2_tasks.evaluation.schema import BY_GROUP, BY_TYPE
-from evo2_tasks.report.blocks import LONG, NAME, NUMBER, Cell, Table, number_cell, whole_cell
+from evo2_tasks.evaluation.schema import BY_GROUP, BY_TYPE, THRESHOLD
+from evo2_tasks.report.blocks import (
+    LONG,
+    NAME,
+    NUMBER,
+    Cell,
+    Table,
+    interval_cell,
+    number_cell,
+    whole_cell,
+)
 from evo2_tasks.report.comparison import MAIN_SCORE, NamedMetric
-from evo2_tasks.report.metric_words import METRIC_NAMES, PRECISION, describe_subset
+from evo2_tasks.report.metric_words import METRIC_NAMES, PRECISION, SENSITIVITY, describe_subset
 from evo2_tasks.report.words import (
     breakable,
     count,
+    decimal,
     fixed,
-    format_interval,
     listed,
     printable,
 )
@@ -34,7 +41,8 @@ def tabulate_metrics(caption: str, head: str, metrics: Sequence[NamedMetric]) ->
         head: Head of the column of subsets; empty if there is only one subset.
         metrics: Metrics or differences, in the order of the scores.
     """
-    names = list(dict.fromkeys(row.metric for _, row in metrics))
+    # The threshold of a sensitivity is in the same cell.
+    names = list(dict.fromkeys(row.metric for _, row in metrics if row.metric != THRESHOLD))
     rows, missing_scores = _arrange(metrics)
     has_classes = any(row.num_positive is not None for _, row in metrics)
     remarks = [_make_remark(by_metric) for by_metric in rows.values()]
@@ -44,13 +52,13 @@ def tabulate_metrics(caption: str, head: str, metrics: Sequence[NamedMetric]) ->
         columns += [("prevalence", NUMBER)] if metric == PRECISION else []
     columns += [("positive", NUMBER), ("negative", NUMBER)] if has_classes else [("rows", NUMBER)]
     columns = [*([(head, NAME)] if head else []), *columns]
-    columns += [("unscored rows; remarks", LONG)] if any(remarks) else []
+    columns += [("remarks", LONG)] if any(remarks) else []
     body = []
     for ((subset, score), by_metric), remark in zip(rows.items(), remarks, strict=True):
         first = next(iter(by_metric.values()))
         cells = [Cell(breakable(name)) for name in ([subset, score] if head else [score])]
         for metric in names:
-            cells.append(_value_cell(by_metric.get(metric)))
+            cells.append(_value_cell(by_metric.get(metric), by_metric.get(THRESHOLD)))
             if metric == PRECISION:
                 cells.append(number_cell(first.prevalence, fixed(first.prevalence)))
         counts = [first.num_positive, first.num_negative] if has_classes else [first.num_rows]
@@ -80,17 +88,12 @@ def _arrange(metrics: Sequence[NamedMetric]) -> tuple[TableRows, list[str]]:
     return rows, sorted(missing_scores)
 
 
-def _value_cell(row: MetricRow | None) -> Cell:
+def _value_cell(row: MetricRow | None, threshold: MetricRow | None) -> Cell:
     if row is None:
         return Cell("")
-    is_difference = row.minus is not None
-    value = fixed(row.value, sign=is_difference)
-    limits = format_interval(row.low, row.high, sign=is_difference)
-    if row.value is None or not limits:
-        return number_cell(row.value, value)
-    # The interval is smaller than the value.
-    text = Markup('{} <span class="interval">{}</span>').format(value, limits)
-    return Cell(text, row.value)
+    has_threshold = row.metric == SENSITIVITY and threshold and threshold.value is not None
+    more = f"threshold {decimal(threshold.value)}" if threshold and has_threshold else ""
+    return interval_cell(row.value, row.low, row.high, sign=row.minus is not None, more=more)
 
 
 def _make_remark(by_metric: Mapping[str, MetricRow]) -> str:
@@ -102,12 +105,13 @@ def _make_remark(by_metric: Mapping[str, MetricRow]) -> str:
     remarks = []
     if unscored:
         statuses = [f"{count(number)} {printable(name)}" for name, number in unscored.items()]
-        remarks.append(", ".join(statuses))
+        remarks.append(f"without a score: {', '.join(statuses)}")
     if num_without_baseline:
         remarks.append(f"without the baseline: {count(num_without_baseline)}")
     names_by_reason: dict[str, list[str]] = {}
     for row in metrics:
-        if row.reason:
+        # Where there is no threshold, the sensitivity is 0.
+        if row.reason and row.metric != THRESHOLD:
             name = METRIC_NAMES.get(row.metric, row.metric)
             names_by_reason.setdefault(row.reason, []).append(name)
     has_several = len(names_by_reason) > 1

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from evo2_tasks.evaluation.results import MetricRow
-from evo2_tasks.evaluation.schema import ALL, BY_TYPE, STRAND_AGREEMENT, WITH, WITHIN
+from evo2_tasks.evaluation.schema import ALL, BY_TYPE, STRAND_AGREEMENT, THRESHOLD, WITH, WITHIN
 from evo2_tasks.report.comparison import NamedMetric
 from evo2_tasks.report.words import count, counted, interval, listed, printable
 
 PRECISION: Final = "average_precision"
+SENSITIVITY: Final = "sensitivity_at_0.95_specificity"
 
 METRIC_NAMES: Final = {
     "auroc": "AUROC",
     PRECISION: "average precision",
-    "sensitivity_at_0.95_specificity": "sensitivity at 0.95 specificity",
+    SENSITIVITY: "sensitivity at 0.95 specificity",
+    THRESHOLD: "threshold",
     "spearman": "Spearman",
     STRAND_AGREEMENT: "agreement of the strands",
 }

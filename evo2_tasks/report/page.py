@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.io.files import replace_atomically, writing
+from evo2_tasks.layout import TABLE
 from evo2_tasks.report import sections
 from evo2_tasks.report.blocks import Grid
 from evo2_tasks.report.evidence import Evidence, read_evidence
+from evo2_tasks.report.scorings import Comparison, compare_tables
 from evo2_tasks.report.words import script_json
 from evo2_tasks.table.provenance import package_version
 
@@ -31,30 +35,47 @@ POLICY: Final = (
 )
 
 
-def write_report(
-    results: Path, out: Path, *, variant_set: str, scorings: Sequence[str], has_labels: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a report is about.
+
+    Attributes:
+        variant_set: Name of the variant set.
+        scorings: Names of its scorings, in the order in which the report shows them.
+        labels: Its labels; if there are any, its scorings were evaluated.
+        reference: Name of the reference in the config, and its FASTA file.
+        checkpoints: Checkpoint of each scoring, as the config spells it.
+    """
+
+    variant_set: str
+    scorings: Sequence[str]
+    labels: Sequence[LabelSettings] = ()
+    reference: str = ""
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_report(results: Path, out: Path, subject: Subject) -> None:
     """Write the report of a variant set.
 
     Args:
         results: Folder of the variant set, with a folder for each scoring.
         out: The HTML file.
-        variant_set: Name of the variant set.
-        scorings: Names of its scorings, in the order in which the report shows them.
-        has_labels: Whether the variant set has labels, so that its scorings were evaluated.
+        subject: The variant set.
 
     Raises:
         InputError: A file of a scoring is missing or broken, or the report cannot be written.
     """
     evidence = [
-        read_evidence(results / scoring, scoring, has_labels=has_labels) for scoring in scorings
+        read_evidence(results / scoring, scoring, has_labels=bool(subject.labels))
+        for scoring in subject.scorings
     ]
-    text = render_page(variant_set, evidence)
+    tables = {scoring: results / scoring / TABLE for scoring in subject.scorings}
+    text = render_page(subject, evidence, compare_tables(tables, subject.labels))
     with replace_atomically(out) as temporary, writing(out):
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def render_page(variant_set: str, evidence: Sequence[Evidence]) -> str:
+def render_page(subject: Subject, evidence: Sequence[Evidence], comparison: Comparison) -> str:
     """Render the report as HTML."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -64,7 +85,11 @@ def render_page(variant_set: str, evidence: Sequence[Evidence]) -> str:
         lstrip_blocks=True,
     )
     environment.globals["kind_of"] = lambda block: type(block).__name__
-    page_sections = sections.make_sections(evidence)
+    files = [
+        {"reference": subject.reference, "checkpoint": subject.checkpoints.get(one.scoring, "")}
+        for one in evidence
+    ]
+    page_sections = sections.make_sections(evidence, comparison, files)
     plots = [
         plot.content()
         for section in page_sections
@@ -75,7 +100,8 @@ def render_page(variant_set: str, evidence: Sequence[Evidence]) -> str:
     names = [PLOTLY, "report.js"] if plots else ["report.js"]
     scripts = [_script(_read(name)) for name in names]
     page: dict[str, Any] = {
-        "variant_set": variant_set,
+        "variant_set": subject.variant_set,
+        "subtitle": sections.describe_subject(evidence, subject.reference),
         "version": package_version(),
         "scorings": [one.scoring for one in evidence],
         "tiles": sections.make_tiles(evidence),

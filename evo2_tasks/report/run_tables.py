@@ -25,9 +25,15 @@ MOST_VALUES: Final = 20
 """Most distinct values of a fact that are listed; the most frequent come first."""
 
 
-def tabulate_provenance(evidence: Sequence[Evidence]) -> Table:
-    """Tabulate settings, versions and devices, with a column for each scoring."""
-    facts = [describe_run(one) for one in evidence]
+def tabulate_provenance(evidence: Sequence[Evidence], files: Sequence[Mapping[str, str]]) -> Table:
+    """Tabulate settings, versions and devices, with a column for each scoring.
+
+    Args:
+        evidence: The scorings.
+        files: ``reference`` and ``checkpoint`` of each scoring, as the config spells them; empty
+            where it is unknown.
+    """
+    facts = [describe_run(one, names) for one, names in zip(evidence, files, strict=True)]
     names = dict.fromkeys(name for of_scoring in facts for name in of_scoring)
     rows = [
         [Cell(printable(name)), *(Cell(printable(fact.get(name, NOTHING), 200)) for fact in facts)]
@@ -37,17 +43,20 @@ def tabulate_provenance(evidence: Sequence[Evidence]) -> Table:
     return Table("Settings and versions", columns, rows, is_sortable=False)
 
 
-def describe_run(one: Evidence) -> dict[str, str]:
-    """The settings, versions and devices of a scoring, by the name of each fact."""
+def describe_run(one: Evidence, files: Mapping[str, str]) -> dict[str, str]:
+    """The files, settings, versions and devices of a scoring, by the name of each fact."""
     signature = dict(one.provenance.signature)
     scoring = signature.pop("scoring", {})
     variants = one.run.get("variants") or {}
     facts = {
         "model": value_text(one.provenance.model),
+        **{name: file for name, file in files.items() if file},
         "variants": value_text(variants.get("variants")),
         "records of the input": _fact(variants.get("records")),
         "regions": value_text(variants.get("regions") or "all"),
     }
+    if "date" in one.run:
+        facts["table written (UTC)"] = value_text(one.run["date"])
     for key in [*SIGNATURE_NAMES, *signature]:
         if key in signature:
             facts[SIGNATURE_NAMES.get(key, key)] = _fact(signature[key])

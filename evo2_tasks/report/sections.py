@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from evo2_tasks.evaluation.results import MetricRow
@@ -20,6 +20,7 @@ from evo2_tasks.report.run_tables import (
     tabulate_shards,
 )
 from evo2_tasks.report.saturation import color_span, plot_stretch
+from evo2_tasks.report.scorings import Comparison, show_scorings
 from evo2_tasks.report.summary import QUANTILES
 from evo2_tasks.report.tables import (
     tabulate_extremes,
@@ -87,6 +88,21 @@ def _describe_interval(row: MetricRow) -> str:
     return f"95 % interval {fixed(row.low)} to {fixed(row.high)}{few}"
 
 
+def describe_subject(evidence: Sequence[Evidence], reference: str) -> str:
+    """The input, the reference and the day of the scores in one line."""
+    files = dict.fromkeys(
+        printable(str(one.run["variants"]["variants"]), 200)
+        for one in evidence
+        if (one.run.get("variants") or {}).get("variants")
+    )
+    days = sorted({str(one.run["date"])[:10] for one in evidence if one.run.get("date")})
+    parts = [listed([*files])] if files else []
+    parts += [f"reference {printable(reference, 200)}"] if reference else []
+    parts += [f"tables of {printable(' and '.join(dict.fromkeys(days[:: len(days) - 1 or 1])))}"
+              ] if days else []  # fmt: skip
+    return "; ".join(parts)
+
+
 def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
     """Find what the reader must not miss: no score at all, another assembly, mixed devices."""
     alarms = []
@@ -106,19 +122,28 @@ def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
     return [*alarms, *warnings, *filter(None, map(describe_mixed_devices, evidence))]
 
 
-def make_sections(evidence: Sequence[Evidence]) -> list[Section]:
-    """Make all sections that have content."""
+def make_sections(
+    evidence: Sequence[Evidence], comparison: Comparison, files: Sequence[Mapping[str, str]]
+) -> list[Section]:
+    """Make all sections that have content.
+
+    Args:
+        evidence: The scorings.
+        comparison: The scorings compared with each other.
+        files: ``reference`` and ``checkpoint`` of each scoring.
+    """
     ids = FigureIds()
     sections = [
         Section("alleles", "Status of the alleles", _list_alleles(evidence)),
         Section("labels", "How well the scores separate the labels", [*show_labels(evidence, ids)]),
+        Section("scorings", "Comparison of the scorings", [*show_scorings(comparison, ids)]),
         Section("scores", "Distribution of the scores", [*_show_scores(evidence, ids)]),
         Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, ids)]),
         Section("saturation", "Saturated regions", [*_show_saturation(evidence, ids)]),
         Section("strands", "Agreement of the strands", [*_show_strands(evidence, ids)]),
         Section("indels", "Insertions and deletions", [*_show_indels(evidence, ids)]),
         Section("strongest", "Lowest and highest scores", [*_show_extremes(evidence)]),
-        Section("provenance", "Settings and versions", [tabulate_provenance(evidence)]),
+        Section("provenance", "Settings and versions", [tabulate_provenance(evidence, files)]),
         Section("cost", "Time and memory", [*_show_cost(evidence)]),
     ]
     return [section for section in sections if section.blocks]

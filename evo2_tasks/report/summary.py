@@ -8,7 +8,7 @@ number of contigs, not with the number of rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.report.bins import Histogram, PairSample, PairSummary, round_edges
 from evo2_tasks.report.contigs import ContigBins, Extent, RegionBins, find_regions
-from evo2_tasks.report.words import plot_variant
+from evo2_tasks.report.rows import Row, fetch_rows, name_rows
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, carried_names
 from evo2_tasks.table.statistics import Counts, Distribution
@@ -43,7 +42,6 @@ TYPES: Final = ("snv", "mnv", "insertion", "deletion", "indel")
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Row = Mapping[str, Any]
 
 _STRANDS: Final = ("llr_fwd", "llr_rev")
 _INDELS: Final = ("llr", "llr_aligned")
@@ -152,47 +150,6 @@ def summarize_table(table: Path) -> TableSummary:
         names=name_rows(table, named),
         carried=carried,
     )
-
-
-def name_rows(table: Path, numbers: Iterable[int]) -> dict[int, str]:
-    """Name the alleles of some rows, as text of plots, by the number of the row in the table."""
-    rows = fetch_rows(table, numbers, ["record", "contig", "pos", "ref", "alt"])
-    return {number: plot_variant(row) for number, row in rows.items()}
-
-
-def fetch_rows(table: Path, numbers: Iterable[int], columns: Sequence[str]) -> dict[int, Row]:
-    """Read some rows of a table by their number.
-
-    Args:
-        table: A Parquet file; only row groups with one of the rows are read.
-        numbers: Numbers of the rows, 0-based.
-        columns: The columns to read.
-
-    Raises:
-        InputError: The file is missing, broken or lacks a column.
-    """
-    wanted = np.unique(np.fromiter(numbers, dtype=np.int64))
-    with open_table(table, columns) as file:
-        sizes = [_row_group_rows(file, number) for number in range(file.num_row_groups)]
-    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-    groups = np.unique(np.searchsorted(starts, wanted, side="right") - 1).tolist()
-    if not groups:
-        return {}
-    # The number in the table of each row that is read.
-    places = np.concatenate([np.arange(starts[group], starts[group + 1]) for group in groups])
-    rows: dict[int, Row] = {}
-    num_read = 0
-    for batch in read_rows(table, columns, row_groups=groups):
-        here = places[num_read : num_read + batch.num_rows]
-        inside = np.flatnonzero(np.isin(here, wanted))
-        values = batch.take(pa.array(inside)).to_pylist()
-        rows |= zip(here[inside].tolist(), values, strict=True)
-        num_read += batch.num_rows
-    return rows
-
-
-def _row_group_rows(file: pq.ParquetFile, number: int) -> int:
-    return int(file.metadata.row_group(number).num_rows)
 
 
 class _Extremes:

@@ -17,7 +17,7 @@ from evo2_tasks.report.blocks import (
     whole_cell,
 )
 from evo2_tasks.report.evidence import Evidence
-from evo2_tasks.report.summary import Row
+from evo2_tasks.report.rows import Row
 from evo2_tasks.report.words import (
     NOTHING,
     allele,

@@ -1,6 +1,7 @@
 """The step ``merge``: all shards of a scoring as one table."""
 
 import logging
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def merge(
         {
             "model": provenance.model,
             "signature": provenance.signature,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             **summarize_run(
                 counts, shards, variants=variants, warnings=summary.get("warnings", [])
             ),

@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 
 from evo2_tasks.config.resolve import ReportSettings
-from evo2_tasks.report.page import write_report
+from evo2_tasks.report.page import Subject, write_report
+from evo2_tasks.steps.evaluate import make_label_settings
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
     """Write the HTML report of a variant set.
 
     Args:
-        settings: The variant set and its scorings.
+        settings: The variant set, its scorings, labels and files.
         results: Folder of the variant set, with a folder for each scoring. It contains the table
             and ``run.json``, and the files of ``evaluate`` if the variant set has labels.
         out: The HTML file.
@@ -24,11 +25,13 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
     Raises:
         InputError: A file is missing or broken, or the report cannot be written.
     """
-    write_report(
-        results,
-        out,
+    reference = settings.reference
+    subject = Subject(
         variant_set=settings.variant_set,
         scorings=settings.scorings,
-        has_labels=settings.has_labels,
+        labels=[make_label_settings(field, label) for field, label in settings.labels.items()],
+        reference=f"{reference.name} ({reference.fasta})",
+        checkpoints=settings.checkpoints,
     )
+    write_report(results, out, subject)
     logger.info("%s: %.1f MB", out, out.stat().st_size / 1e6)

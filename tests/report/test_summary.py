@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 from evo2_tasks.errors import InputError
 from evo2_tasks.report import bins
 from evo2_tasks.report.bins import Histogram, PairSample, round_edges, round_width
-from evo2_tasks.report.summary import TableSummary, fetch_rows, summarize_table
+from evo2_tasks.report.rows import fetch_rows
+from evo2_tasks.report.summary import TableSummary, summarize_table
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 from tests.evaluation.build import make_columns, read_frame, without_scores, write_scoring
 

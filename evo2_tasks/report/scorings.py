@@ -1,0 +1,220 @@
+"""The section that compares the scorings of a variant set: plots and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.scorings import ScoringDifference, compare_scorings, pair_scorings
+from evo2_tasks.evaluation.selection import LabelSettings
+from evo2_tasks.io.words import shown_path
+from evo2_tasks.report.bins import FloatArray, PairSample, PairSummary
+from evo2_tasks.report.blocks import (
+    LONG,
+    NAME,
+    NUMBER,
+    Block,
+    Cell,
+    FigureIds,
+    Grid,
+    Note,
+    Table,
+    interval_cell,
+    number_cell,
+    whole_cell,
+)
+from evo2_tasks.report.metric_words import METRIC_NAMES
+from evo2_tasks.report.plots import plot_pairs
+from evo2_tasks.report.rows import name_rows
+from evo2_tasks.report.words import counted, fixed, printable
+from evo2_tasks.table.parquet import read_rows
+
+MOST_PAIRS: Final = 6
+"""Most pairs of scorings that are compared."""
+
+_COLUMNS: Final = ("record", "allele", "llr")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPair:
+    """The ``llr`` of two scorings of the same alleles.
+
+    Attributes:
+        first: Name of the first scoring.
+        second: Name of the second scoring.
+        pairs: The ``llr`` of the alleles that both score; None if there are none.
+        names: What the plot calls the alleles that it shows one by one, by number of the row.
+    """
+
+    first: str
+    second: str
+    pairs: PairSummary | None
+    names: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The scorings of a variant set compared with each other.
+
+    Attributes:
+        pairs: Pairs of scorings, at most ``MOST_PAIRS``.
+        num_pairs: Number of all pairs.
+        differences: Differences of the main metric of each label.
+    """
+
+    pairs: Sequence[ScoringPair]
+    num_pairs: int
+    differences: Sequence[ScoringDifference]
+
+
+def compare_tables(tables: Mapping[str, Path], labels: Sequence[LabelSettings]) -> Comparison:
+    """Compare the scorings of a variant set in pairs.
+
+    Args:
+        tables: The result of ``merge`` of each scoring.
+        labels: The labels of the variant set.
+
+    Raises:
+        InputError: A table is missing or broken, or the tables have different alleles.
+    """
+    pairs = [
+        _compare_pair(first, second, tables[first], tables[second])
+        for first, second in pair_scorings(list(tables), MOST_PAIRS)
+    ]
+    differences = [
+        difference
+        for label in labels
+        if len(tables) > 1
+        for difference in compare_scorings(tables, label, most_pairs=MOST_PAIRS)
+    ]
+    return Comparison(pairs, len(tables) * (len(tables) - 1) // 2, differences)
+
+
+def _compare_pair(first: str, second: str, table: Path, other: Path) -> ScoringPair:
+    both = [np.isfinite(x) & np.isfinite(y) for x, y in _read_together(table, other)]
+    num_rows = sum(int(one.sum()) for one in both)
+    sample = PairSample(
+        f"llr of {printable(first)}", f"llr of {printable(second)}", num_rows=num_rows
+    )
+    num_read = 0
+    for x, y in _read_together(table, other):
+        rows = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        sample.add(x[rows], y[rows], num_read + rows)
+        num_read += len(x)
+    pairs = sample.summarize()
+    names = name_rows(table, pairs.named_rows) if pairs else {}
+    return ScoringPair(first, second, pairs, names)
+
+
+def _read_together(table: Path, other: Path) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """The ``llr`` of two tables of the same alleles, in pieces of the same rows."""
+    batches = [read_rows(path, _COLUMNS) for path in (table, other)]
+    pending: list[pa.RecordBatch | None] = [None, None]
+    while True:
+        for at, one in enumerate(pending):
+            if one is None or not one.num_rows:
+                pending[at] = next(batches[at], None)
+        one, two = pending
+        if one is None and two is None:
+            return
+        num_rows = min(0 if piece is None else piece.num_rows for piece in (one, two))
+        pieces = [piece.slice(0, num_rows) for piece in (one, two) if piece is not None]
+        if len(pieces) < 2 or any(
+            not pieces[0].column(name).equals(pieces[1].column(name))
+            for name in ("record", "allele")
+        ):
+            raise InputError(
+                f"{shown_path(table)} and {shown_path(other)}: their alleles differ: they are of "
+                "different runs. Run `merge` again."
+            )
+        pending = [piece.slice(num_rows) for piece in (one, two) if piece is not None]
+        x, y = (
+            piece.column("llr").to_numpy(zero_copy_only=False).astype(np.float64)
+            for piece in pieces
+        )
+        yield x, y
+
+
+def show_scorings(comparison: Comparison, ids: FigureIds) -> Iterator[Block]:
+    """The scorings of the set against each other; nothing if there is one scoring."""
+    if not comparison.pairs:
+        return
+    yield Note(
+        "Each scoring has its own model, window or strands. Each plot and each row compares the "
+        "llr of two scorings on the alleles that both of them score."
+    )
+    plots = [
+        plot_pairs(
+            ids(), f"llr of {printable(one.first)} and {printable(one.second)}", one.pairs,
+            one.names,
+            f"allele{'' if one.pairs.num_rows == 1 else 's'} with a score in both scorings",
+        )
+        for one in comparison.pairs
+        if one.pairs is not None
+    ]  # fmt: skip
+    if plots:
+        yield Grid(plots)
+    yield _tabulate_pairs(comparison.pairs)
+    for label in dict.fromkeys(one.label for one in comparison.differences):
+        yield _tabulate_differences(
+            label, [one for one in comparison.differences if one.label == label]
+        )
+    if comparison.num_pairs > len(comparison.pairs):
+        more = counted(comparison.num_pairs - len(comparison.pairs), "more pair")
+        yield Note(f"Not compared: {more} of scorings.")
+
+
+def _tabulate_pairs(pairs: Sequence[ScoringPair]) -> Table:
+    rows = []
+    for one in pairs:
+        found = one.pairs
+        spearman = found.spearman if found else None
+        rows.append(
+            [
+                Cell(printable(one.first)),
+                Cell(printable(one.second)),
+                whole_cell(found.num_rows if found else 0),
+                number_cell(spearman, fixed(spearman)),
+            ]
+        )
+    columns = [("scoring", NAME), ("other scoring", NAME), ("alleles with both scores", NUMBER),
+               ("Spearman", NUMBER)]  # fmt: skip
+    return Table("Rank correlation of the llr of two scorings", columns, rows)
+
+
+def _tabulate_differences(label: str, differences: Sequence[ScoringDifference]) -> Table:
+    first = differences[0].difference
+    metric = METRIC_NAMES.get(first.metric, first.metric)
+    has_classes = first.first.num_positive is not None
+    counts = ["positive", "negative"] if has_classes else ["rows"]
+    has_reasons = any(one.difference.reason for one in differences)
+    rows = []
+    for one in differences:
+        found, result = one.difference, one.difference.first
+        numbers = [result.num_positive, result.num_negative] if has_classes else [result.num_rows]
+        rows.append(
+            [
+                Cell(printable(one.first)),
+                Cell(printable(one.second)),
+                number_cell(result.value, fixed(result.value)),
+                number_cell(found.second.value, fixed(found.second.value)),
+                interval_cell(found.value, found.low, found.high, sign=True),
+                *(whole_cell(number) for number in numbers),
+                *([Cell(printable(found.reason, 400))] if has_reasons else []),
+            ]
+        )
+    columns = [
+        ("scoring", NAME), ("other scoring", NAME), (metric, NUMBER),
+        (f"{metric} of the other", NUMBER), ("difference", NUMBER),
+        *((name, NUMBER) for name in counts), *([("remarks", LONG)] if has_reasons else []),
+    ]  # fmt: skip
+    return Table(
+        f"{metric} of the llr of two scorings on the same rows, {printable(label)}", columns, rows,
+        note="The interval of a difference is that of a paired bootstrap.",
+    )  # fmt: skip
