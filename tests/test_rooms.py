@@ -107,9 +107,9 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "report": room(
-        "bins blocks comparison contigs evidence label_plots label_sections label_tables"
-        " metric_words page plots rows run_tables saturation scorings sections style summary"
-        " tables words",
+        "bins blocks changes comparison contigs evidence label_plots label_sections label_tables"
+        " metric_words page plots rows run_tables saturation saturation_plots scorings sections"
+        " style summary tables words",
         "errors",
         "evaluation",
         "genome",

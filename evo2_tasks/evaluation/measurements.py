@@ -37,6 +37,7 @@ from evo2_tasks.evaluation.schema import (
     THRESHOLD,
     WITH,
     WITHIN,
+    explain_fine_groups,
     name_sequence_free,
 )
 from evo2_tasks.evaluation.values import Text
@@ -157,6 +158,9 @@ def split_rows(rows: LabelledRows) -> list[Subset]:
             everything = np.ones(len(rows), dtype=bool)
             subsets.append(Subset(WITHIN, everything, column=column, strata=values))
         by_size = Counter(values.tolist()).most_common()
+        problem = explain_fine_groups(column, [number for _, number in by_size[:MOST_GROUPS]])
+        if problem:
+            logger.warning("%s", problem)
         if len(by_size) > MOST_GROUPS:
             logger.info(
                 "%s: %d values; only the %d with the most rows are evaluated",

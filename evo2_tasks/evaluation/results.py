@@ -176,11 +176,11 @@ def _make_curves(table: pa.Table) -> Iterator[Curve]:
     keys = zip(*(table[name].to_pylist() for name in _CURVE_KEYS), strict=True)
     for row, key in enumerate(keys):
         rows_by_key.setdefault(key, []).append(row)
-    for key, rows in rows_by_key.items():
+    for (label, score, curve, part), rows in rows_by_key.items():
         of_points = alleles[rows]
         of_rows = of_points if (of_points >= 0).all() else of_points[:0]
         x, y, low, high = (values[rows] for values in numbers)
-        yield Curve(*key, x, y, low, high, of_rows)
+        yield Curve(label, score, curve, part, x, y, low, high, of_rows)
 
 
 def _without(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:

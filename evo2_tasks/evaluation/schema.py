@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
 import pyarrow as pa
 
+from evo2_tasks.io.words import shown
 from evo2_tasks.table.schema import Column
 
 ALL, WITH, BY_TYPE, BY_GROUP, WITHIN = "all", "with", "type", "group", "within"
@@ -28,6 +30,9 @@ _SEQUENCE_FREE: Final = "sequence-free: "
 
 FEWEST_ROWS: Final = 10
 """Rows (of each class, if there are classes) below which an interval is too narrow to trust."""
+
+FEWEST_VALUES: Final = 5
+"""Fewest values of a group column that are checked for being too many."""
 
 STRAND_AGREEMENT: Final = "strand_agreement"
 THRESHOLD: Final = "threshold_at_0.95_specificity"
@@ -194,6 +199,26 @@ def is_small(num_rows: int, num_positive: int | None, num_negative: int | None) 
         [num_rows] if num_positive is None or num_negative is None else [num_positive, num_negative]
     )
     return min(counts) < FEWEST_ROWS
+
+
+def explain_fine_groups(column: str, sizes: Sequence[int]) -> str:
+    """Explain why groups have too few rows to be evaluated: most rows have a value of their own.
+
+    Args:
+        column: The group column.
+        sizes: Labelled rows of its values, of the largest ones if there are many.
+
+    Returns:
+        A sentence; empty if the groups are large enough.
+    """
+    num_alone = sum(size == 1 for size in sizes)
+    if len(sizes) < FEWEST_VALUES or 2 * num_alone < sum(sizes):
+        return ""
+    return (
+        f"groups: {shown(column)}: {num_alone} of its {len(sizes)} most frequent values belong to "
+        "one labelled variant each, and one variant cannot be evaluated. Name a field whose values "
+        "are shared by many variants, for example a consequence or a gene"
+    )
 
 
 def metrics_schema() -> pa.Schema:

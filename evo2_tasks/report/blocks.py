@@ -88,12 +88,15 @@ def interval_cell(
     sign: bool = False,
     more: str = "",
 ) -> Cell:
-    """A cell with a number, its interval and more text, which are smaller than the number."""
+    """A cell with a number and, smaller, its interval and below it more text."""
     text = fixed(value, sign=sign)
-    small = " ".join(filter(None, [format_interval(low, high, sign=sign), more]))
-    if value is None or not small:
+    interval = format_interval(low, high, sign=sign)
+    if value is None or not (interval or more):
         return number_cell(value, text)
-    return Cell(Markup('{} <span class="interval">{}</span>').format(text, small), value)
+    small = Markup('<span class="interval">{}</span>')
+    lines = [Markup("{} ").format(text) + small.format(interval)]
+    lines += [small.format(more)] if more else []
+    return Cell(Markup("<br>").join(lines), value)
 
 
 Block = Heading | Note | Grid | Table

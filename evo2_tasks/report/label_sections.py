@@ -14,10 +14,12 @@ from evo2_tasks.evaluation.schema import (
     STRAND_AGREEMENT,
     WITH,
     WITHIN,
+    explain_fine_groups,
 )
 from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note, Table
 from evo2_tasks.report.comparison import (
     MAIN_METRICS,
+    MAIN_SCORE,
     NamedCurve,
     NamedMetric,
     ScoreNames,
@@ -204,6 +206,14 @@ def _tabulate_label(label: str, metrics: Sequence[NamedMetric]) -> Iterator[Bloc
     for column in dict.fromkeys(row.column for _, row in by_group):
         of_column = [(name, row) for name, row in by_group if row.column == column]
         head = printable(column or "")
+        sizes = {
+            row.group: row.num_rows + row.num_unscored
+            for _, row in of_column
+            if (row.subset, row.score) == (BY_GROUP, MAIN_SCORE)
+        }
+        problem = explain_fine_groups(column or "", [*sizes.values()])
+        if problem:
+            yield Note(f"{printable(problem, 400)}.", is_warning=True)
         yield _tabulate(f"Metrics by {head}", label, head, of_column)
     differences = choose(lambda row: row.minus is not None)
     if differences:

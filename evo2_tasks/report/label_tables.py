@@ -65,7 +65,7 @@ def tabulate_metrics(caption: str, head: str, metrics: Sequence[NamedMetric]) ->
         cells += [whole_cell(number) for number in counts]
         body.append([*cells, *([Cell(remark)] if any(remarks) else [])])
     note = (
-        f"{listed(missing_scores)}: not listed for subsets in which no row has a number."
+        f"No row for subsets in which no variant has a value: {listed(missing_scores)}."
         if missing_scores
         else ""
     )

@@ -1,4 +1,4 @@
-"""Stretches in which every substitution is scored, as a matrix of four bases by positions."""
+"""Stretches in which every substitution is scored, as matrices of changes by positions."""
 
 from __future__ import annotations
 
@@ -6,20 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-import plotly.graph_objects as go
-import pyarrow as pa
 
 from evo2_tasks.report.bins import FloatArray, IntArray
-from evo2_tasks.report.style import BLUE, CLEAR, DIVERGING, INK, MUTED, Plot, make_layout, rounded
-from evo2_tasks.report.words import count, counted, decimal, plot_text, printable
-from evo2_tasks.table.parquet import distinct_values
-from evo2_tasks.table.snvs import read_snvs
+from evo2_tasks.report.changes import BASES, CODON, CODONS, SNV, ChangeReader, Changes
 
-BASES: Final = "ACGT"
 STRETCH_POSITIONS: Final = 60
 """Positions of a stretch; the last stretch of a region has half to one and a half times as many."""
 
@@ -31,18 +24,32 @@ LARGEST_GAP: Final = 10
 """Largest distance between neighbouring positions of a region."""
 
 _LEAST_SHARE: Final = 0.5
-"""Least share of the positions with all three substitutions in a saturated stretch."""
+"""Least share of the positions with all three substitutions in a saturated stretch, and of the 63
+other codons in a codon that is shown."""
 
 _FEWEST_ROWS: Final = math.ceil(_LEAST_SHARE * FEWEST_POSITIONS) * (len(BASES) - 1)
 _CUT_AT: Final = STRETCH_POSITIONS * 3 // 2
-_HEIGHT: Final = 270
-_OUTER_SHARE: Final = 0.01
-"""Share of the substitutions that may be beyond the last colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codons:
+    """C codons in which most other codons are scored.
+
+    Attributes:
+        first_pos: Position of the first base of each codon, 1-based. (C,)
+        refs: The codons of the reference as in the table, on the forward strand.
+        llr: ``llr`` by the alternate codon, in the order of ``CODONS``, nats; NaN where there is no
+            score. (64, C)
+    """
+
+    first_pos: IntArray
+    refs: Sequence[str]
+    llr: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """P neighbouring positions and their substitutions.
+    """P neighbouring positions and their changes.
 
     Attributes:
         contig: Contig as the input spells it.
@@ -50,12 +57,23 @@ class Stretch:
         bases: Bases of the reference, a blank where the base is unknown.
         llr: ``llr`` by the alternate base, in the order of ``BASES``, nats; NaN where there is no
             score. (4, P)
+        deletions: ``llr`` of the deletion of each base, nats; NaN where there is no score. (P,)
+        deletion_names: Position and alleles of each deletion as in the table; empty where it has no
+            score.
+        codons: Its codons; None if there are none.
+        names: Names of its regions in the BED file, if the table carries them.
+        strand: ``+`` or ``-`` if the table carries the strand of its regions and it is the same.
     """
 
     contig: str
     first_pos: int
     bases: str
     llr: FloatArray
+    deletions: FloatArray
+    deletion_names: Sequence[str]
+    codons: Codons | None
+    names: Sequence[str]
+    strand: str
 
     @property
     def last_pos(self) -> int:
@@ -98,9 +116,9 @@ def find_saturation(table: Path) -> Saturation:
     Raises:
         InputError: The file is missing, broken or another table.
     """
-    contigs = distinct_values(table, "contig")
-    finder = _Finder(contigs)
-    for rows in read_snvs(table, contigs, contig_column="contig"):
+    reader = ChangeReader(table)
+    finder = _Finder(reader)
+    for rows in reader.read():
         finder.add(rows)
     return finder.finish()
 
@@ -117,23 +135,23 @@ class _Kept:
 class _Finder:
     """Cuts rows into stretches while they are read."""
 
-    def __init__(self, contigs: Sequence[str]) -> None:
-        self._contigs = contigs
-        self._pending: pa.Table | None = None
+    def __init__(self, reader: ChangeReader) -> None:
+        self._reader = reader
+        self._pending: Changes | None = None
         self._kept: list[_Kept] = []
         self._num_stretches = self._num_positions = 0
 
-    def add(self, rows: pa.Table) -> None:
+    def add(self, rows: Changes) -> None:
         """Add more rows."""
-        rows = rows if self._pending is None else pa.concat_tables([self._pending, rows])
-        contig, pos = rows["contig"].to_numpy(), rows["pos"].to_numpy()
+        rows = rows if self._pending is None else np.concatenate([self._pending, rows])
+        contig, pos = rows["contig"], rows["pos"]
         is_end = (np.diff(contig) != 0) | (abs(np.diff(pos)) > LARGEST_GAP)
         starts = np.append(0, np.flatnonzero(is_end) + 1)
         sizes = np.diff(starts)
         # In most tables all rows are far from each other, and no region is large enough to look at.
         for region in np.flatnonzero(sizes >= _FEWEST_ROWS):
-            self._cut(rows.slice(starts[region], sizes[region]), is_whole=True)
-        self._pending = self._cut(rows.slice(starts[-1]), is_whole=False)
+            self._cut(rows[starts[region] : starts[region + 1]], is_whole=True)
+        self._pending = self._cut(rows[starts[-1] :], is_whole=False)
 
     def finish(self) -> Saturation:
         """The saturated stretches of all rows."""
@@ -143,26 +161,29 @@ class _Finder:
         stretches = [one.stretch for one in kept]
         return Saturation(stretches, self._num_stretches, self._num_positions)
 
-    def _cut(self, rows: pa.Table, *, is_whole: bool) -> pa.Table:
+    def _cut(self, rows: Changes, *, is_whole: bool) -> Changes:
         """Cut stretches off a region; return the remaining rows, none if the region is whole."""
-        if not rows.num_rows:
+        if not len(rows):
             return rows
         # The substitutions of a codon are not sorted by position.
-        rows = rows.take(np.argsort(rows["pos"].to_numpy(), kind="stable"))
-        pos = rows["pos"].to_numpy()
+        rows = rows[np.argsort(rows["pos"], kind="stable")]
+        pos = rows["pos"]
         start = 0
         while pos[-1] - pos[start] >= _CUT_AT:
             end = int(np.searchsorted(pos, pos[start] + STRETCH_POSITIONS))
-            self._keep(rows.slice(start, end - start))
+            self._keep(rows[start:end])
             start = end
         if is_whole:
-            self._keep(rows.slice(start))
-            start = rows.num_rows
-        return rows.slice(start)
+            self._keep(rows[start:])
+            start = len(rows)
+        return rows[start:]
 
-    def _keep(self, rows: pa.Table) -> None:
+    def _keep(self, rows: Changes) -> None:
         """Keep a stretch if it is saturated and among those with the lowest mean so far."""
-        stretch = _make_stretch(rows, self._contigs)
+        substitutions = rows[rows["kind"] == SNV]
+        if len(substitutions) < _FEWEST_ROWS:
+            return
+        stretch = _make_stretch(rows, substitutions, self._reader)
         num_whole = int((np.isfinite(stretch.llr).sum(axis=0) == len(BASES) - 1).sum())
         num_positions = len(stretch.bases)
         if num_positions < FEWEST_POSITIONS or num_whole < _LEAST_SHARE * num_positions:
@@ -175,143 +196,45 @@ class _Finder:
             self._kept.remove(max(self._kept, key=lambda one: (one.mean, one.number)))
 
 
-def _make_stretch(rows: pa.Table, contigs: Sequence[str]) -> Stretch:
-    pos = rows["pos"].to_numpy()
-    at = pos - pos[0]
+def _make_stretch(rows: Changes, substitutions: Changes, reader: ChangeReader) -> Stretch:
+    first_pos = int(substitutions["pos"][0])
+    at = substitutions["pos"] - first_pos
     num_positions = int(at[-1]) + 1
-    codes = np.frombuffer(BASES.encode(), dtype=np.uint8)
     llr = np.full((len(BASES), num_positions), np.nan)
-    llr[np.searchsorted(codes, rows["alt"].to_numpy()), at] = rows["llr"].to_numpy()
-    bases: IntArray = np.full(num_positions, ord(" "))
-    bases[at] = rows["ref"].to_numpy()
-    contig = contigs[rows["contig"][0].as_py()]
-    return Stretch(contig, int(pos[0]), bytes(bases.tolist()).decode(), llr)
-
-
-def color_span(stretches: Sequence[Stretch]) -> float:
-    """The absolute ``llr`` at which the colours end; a few substitutions may be beyond it."""
-    values = np.concatenate([np.abs(one.llr[np.isfinite(one.llr)]) for one in stretches])
-    return float(np.quantile(values, 1 - _OUTER_SHARE)) or 1.0
-
-
-def plot_stretch(plot_id: str, stretch: Stretch, span: float, scoring: str) -> Plot:
-    """Plot the substitutions of a stretch, with their mean above and the sequence below.
-
-    Args:
-        plot_id: Id of the plot.
-        stretch: The stretch.
-        span: The ``color_span`` of all stretches that are shown, for comparable colours.
-        scoring: Name of the scoring.
-    """
-    positions = np.arange(stretch.first_pos, stretch.last_pos + 1)
-    figure = go.Figure(layout=_make_layout(stretch))
-    figure.add_trace(_matrix(stretch, positions, span))
-    figure.add_trace(_sequence(stretch, positions))
-    known = np.array([base in BASES for base in stretch.bases])
-    figure.add_scatter(
-        x=positions[known].tolist(),
-        y=[BASES.index(base) for base in stretch.bases if base in BASES],
-        mode="markers", hoverinfo="skip", marker={"color": MUTED, "size": 3},
-    )  # fmt: skip
-    places = _places(stretch, positions)
-    figure.add_bar(
-        x=positions.tolist(), y=rounded(stretch.means), yaxis="y2", hoverinfo="text",
-        marker={"color": BLUE, "line": {"width": 0}},
-        hovertext=[
-            f"{place}<br>mean {decimal(mean)}"
-            for place, mean in zip(places, _or_none(stretch.means), strict=True)
-        ],
-    )  # fmt: skip
-    return Plot(
-        plot_id, _title(stretch, scoring), _caption(stretch, span), figure, _HEIGHT, is_wide=True
+    llr[substitutions["alt"], at] = substitutions["llr"]
+    bases = np.full(num_positions, " ")
+    bases[at] = np.array(list(BASES))[substitutions["ref"]]
+    deletions = np.full(num_positions, np.nan)
+    deletion_names = [""] * num_positions
+    for row in rows[(rows["kind"] != SNV) & (rows["kind"] != CODON)]:
+        place = int(row["pos"]) - first_pos
+        if 0 <= place < num_positions:
+            deletions[place] = row["llr"]
+            deletion_names[place] = reader.name_deletion(row)
+    # A change that two regions of the BED file share has two rows.
+    names = [reader.names[code] for code in dict.fromkeys(substitutions["name"].tolist())]
+    strands = {reader.strands[code] for code in np.unique(substitutions["strand"]).tolist()}
+    return Stretch(
+        contig=reader.contigs[int(substitutions["contig"][0])],
+        first_pos=first_pos,
+        bases="".join(bases.tolist()),
+        llr=llr,
+        deletions=deletions,
+        deletion_names=deletion_names,
+        codons=_make_codons(rows[rows["kind"] == CODON]),
+        names=[name for name in names if name],
+        strand=strands.pop() if len(strands) == 1 else "",
     )
 
 
-def _make_layout(stretch: Stretch) -> go.Layout:
-    """Means above, matrix and sequence below, with one axis of positions."""
-    layout = make_layout(_HEIGHT, x="", y="", showlegend=False, bargap=0.15)
-    means = layout.yaxis.to_plotly_json()
-    means |= {"domain": [0.64, 1], "nticks": 4, "title": {**means["title"], "text": "mean llr"}}
-    layout.update(
-        xaxis={
-            "range": [stretch.first_pos - 0.5, stretch.last_pos + 0.5],
-            "tickformat": ",d", "nticks": 9, "showgrid": False, "zeroline": False,
-        },
-        yaxis={
-            "domain": [0, 0.56], "range": [len(BASES) + 0.5, -0.5], "fixedrange": True,
-            "tickvals": list(range(len(BASES) + 1)), "ticktext": [*BASES, "ref"],
-            "showgrid": False, "zeroline": False,
-        },
-        yaxis2=means,
-    )  # fmt: skip
-    return layout
-
-
-def _places(stretch: Stretch, positions: IntArray) -> list[str]:
-    """The positions with their bases, as text of the plot."""
-    contig = plot_text(stretch.contig)
-    pairs = zip(positions.tolist(), stretch.bases, strict=True)
-    return [f"{contig}:{count(pos)} {base}" for pos, base in pairs]
-
-
-def _matrix(stretch: Stretch, positions: IntArray, span: float) -> go.Heatmap:
-    places = _places(stretch, positions)
-    texts = [
-        [
-            f"{place}>{alt}<br>llr {decimal(value)}"
-            for place, value in zip(places, _or_none(values), strict=True)
-        ]
-        for alt, values in zip(BASES, stretch.llr, strict=True)
-    ]
-    return go.Heatmap(
-        x=positions.tolist(), y=list(range(len(BASES))),
-        z=[rounded(values) for values in stretch.llr],
-        hovertext=texts, hoverinfo="text", hoverongaps=False, xgap=1, ygap=1,
-        colorscale=[[at / (len(DIVERGING) - 1), color] for at, color in enumerate(DIVERGING)],
-        zmin=-span, zmax=span,
-        colorbar={
-            "title": {"text": "llr, nats", "side": "top"}, "nticks": 5,
-            "thickness": 10, "outlinewidth": 0, "bgcolor": CLEAR,
-        },
-    )  # fmt: skip
-
-
-def _sequence(stretch: Stretch, positions: IntArray) -> go.Heatmap:
-    """The sequence as letters in cells without colour; the letters shrink with the page."""
-    return go.Heatmap(
-        x=positions.tolist(), y=[len(BASES)], z=[[0] * len(positions)],
-        text=[list(stretch.bases)], texttemplate="%{text}", textfont={"color": INK},
-        colorscale=[[0, CLEAR], [1, CLEAR]], showscale=False, hoverinfo="skip",
-    )  # fmt: skip
-
-
-def _title(stretch: Stretch, scoring: str) -> str:
-    place = f"{printable(stretch.contig)}:{count(stretch.first_pos)} to {count(stretch.last_pos)}"
-    return f"Every substitution of {place}, {scoring}"
-
-
-def _caption(stretch: Stretch, span: float) -> str:
-    means = stretch.means
-    lowest, at = np.unravel_index(np.nanargmin(stretch.llr), stretch.llr.shape)
-    lowest_at = int(np.nanargmin(means))
-    num_positions = int(np.isfinite(means).sum())
-    lowest_mean = f"{count(stretch.first_pos + lowest_at)} {stretch.bases[lowest_at]}"
-    lowest_llr = f"{count(stretch.first_pos + int(at))} {stretch.bases[at]}>{BASES[lowest]}"
-    text = (
-        f"{counted(num_positions, 'position')}, mean llr {_number(np.nanmean(stretch.llr))}. "
-        f"The position with the lowest mean is {lowest_mean} ({_number(means[lowest_at])}). The "
-        f"lowest llr is that of {lowest_llr} ({_number(stretch.llr[lowest, at])}). Dots mark the "
-        "bases of the reference."
-    )
-    num_beyond = int((np.abs(stretch.llr) > span).sum())
-    if num_beyond:
-        text += f" Beyond the last colour: {counted(num_beyond, 'allele')}."
-    return text
-
-
-def _number(value: np.floating[Any]) -> str:
-    return decimal(float(value))
-
-
-def _or_none(values: npt.NDArray[np.float64]) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
+def _make_codons(rows: Changes) -> Codons | None:
+    """The codons of which most others are scored; None if there are none."""
+    starts, at, numbers = np.unique(rows["pos"], return_inverse=True, return_counts=True)
+    llr = np.full((len(CODONS), len(starts)), np.nan)
+    llr[rows["alt"], at] = rows["llr"]
+    refs = np.zeros(len(starts), dtype=np.int64)
+    refs[at] = rows["ref"]
+    keep = numbers >= _LEAST_SHARE * (len(CODONS) - 1)
+    if not keep.any():
+        return None
+    return Codons(starts[keep], [CODONS[ref] for ref in refs[keep].tolist()], llr[:, keep])

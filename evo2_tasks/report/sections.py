@@ -19,10 +19,11 @@ from evo2_tasks.report.run_tables import (
     tabulate_provenance,
     tabulate_shards,
 )
-from evo2_tasks.report.saturation import color_span, plot_stretch
+from evo2_tasks.report.saturation_plots import color_span, plot_codons, plot_stretch
 from evo2_tasks.report.scorings import Comparison, show_scorings
 from evo2_tasks.report.summary import QUANTILES
 from evo2_tasks.report.tables import (
+    shared_flags,
     tabulate_extremes,
     tabulate_flags,
     tabulate_quantiles,
@@ -230,12 +231,19 @@ def _show_saturation(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[B
             continue
         if len(evidence) > 1:
             yield Heading(one.scoring)
-        span = color_span(stretches)
+        span = color_span([stretch.llr for stretch in stretches])
+        codon_span = color_span([one.codons.llr for one in stretches if one.codons])
         yield Note(
             "The matrix shows the llr of every substitution in a stretch of positions: orange "
             "below 0, blue above 0. The bars show the mean llr of each position."
         )
-        yield Grid([plot_stretch(ids(), stretch, span, one.scoring) for stretch in stretches])
+        plots = []
+        for stretch in stretches:
+            plots.append(plot_stretch(ids(), stretch, span, one.scoring))
+            if stretch.codons:
+                codons = stretch.codons
+                plots.append(plot_codons(ids(), stretch, codons, codon_span, one.scoring))
+        yield Grid(plots)
         if num_stretches > len(stretches):
             yield Note(
                 f"The plots show the {len(stretches)} stretches with the lowest mean llr, out of "
@@ -287,6 +295,13 @@ def _show_indels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block
 def _show_extremes(evidence: Sequence[Evidence]) -> Iterator[Block]:
     for one in evidence:
         if one.table.lowest:
+            shared = shared_flags(one)
+            if shared:
+                yield Note(
+                    f"{one.scoring}: all scored alleles have the flag"
+                    f"{'' if len(shared) == 1 else 's'} {printable(listed(shared), 400)}; the "
+                    "tables list their other flags."
+                )
             yield tabulate_extremes("Lowest llr", one, one.table.lowest)
             yield tabulate_extremes("Highest llr", one, one.table.highest)
 

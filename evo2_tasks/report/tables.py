@@ -75,6 +75,12 @@ def _tabulate_counts(
     return Table(caption, [*columns, ("meaning", LONG), ("first examples", LONG)], rows)
 
 
+def shared_flags(one: Evidence) -> list[str]:
+    """Flags that all scored alleles have."""
+    counts = one.table.counts.by_flag
+    return [flag for flag, number in counts.items() if number == one.num_scored]
+
+
 def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> Table:
     """Tabulate the alleles with the lowest or highest ``llr``, with the carried columns.
 
@@ -88,6 +94,7 @@ def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> T
         ("llr", NUMBER), ("llr_fwd", NUMBER), ("llr_rev", NUMBER), ("flags", TEXT),
         *((printable(name), TEXT) for name in one.table.carried),
     ]  # fmt: skip
+    shared = shared_flags(one)
     rows = []
     for rank, row in enumerate(extremes, start=1):
         scores = [
@@ -98,7 +105,7 @@ def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> T
             [
                 whole_cell(rank), Cell(value_text(row["contig"])), whole_cell(row["pos"]),
                 Cell(allele(row["ref"])), Cell(allele(row["alt"])), *scores,
-                Cell(", ".join(map(printable, row["flags"]))), *carried,
+                Cell(", ".join(printable(flag) for flag in row["flags"] if flag not in shared)), *carried,
             ]
         )  # fmt: skip
     return Table(f"{caption}, {one.scoring}", columns, rows)

@@ -12,15 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evo2_tasks.report.changes import ChangeReader
 from evo2_tasks.report.saturation import (
     FEWEST_POSITIONS,
     LARGEST_GAP,
     MOST_STRETCHES,
     STRETCH_POSITIONS,
     Saturation,
-    color_span,
     find_saturation,
 )
+from evo2_tasks.report.saturation_plots import color_span
 from evo2_tasks.report.style import DIVERGING
 from evo2_tasks.report.words import decimal
 from tests.evaluation.build import (
@@ -94,7 +95,7 @@ def test_batches_and_row_groups_make_no_difference(
     columns = saturated_columns([("chr1", 1, 301), ("chr2", 5, 130)])
     whole = find(tmp_path / "whole", columns)
     monkeypatch.setitem(
-        find_saturation.__globals__["read_snvs"].__globals__["read_rows"].__kwdefaults__,
+        ChangeReader.read.__globals__["read_rows"].__kwdefaults__,
         "batch_rows",
         7,
     )
@@ -202,7 +203,7 @@ def test_the_figure_holds_the_numbers_and_the_sequence(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.array(bars["y"], dtype=float), stretch.means, rtol=1e-4)
     for trace in (matrix, letters, bars):
         assert trace["x"] == list(range(3_001, 3_061))
-    span = color_span([stretch])
+    span = color_span([stretch.llr])
     assert (matrix["zmin"], matrix["zmax"]) == (-span, span)
     values = pd.Series(stretch.llr.ravel()).dropna().abs()
     assert (values > span).mean() <= 0.01 + 1 / len(values)
