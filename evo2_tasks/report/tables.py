@@ -101,11 +101,12 @@ def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> T
             number_cell(row[name], fixed(row[name])) for name in ("llr", "llr_fwd", "llr_rev")
         ]
         carried = [_carried_cell(row[name]) for name in one.table.carried]
+        flags = [printable(flag) for flag in row["flags"] if flag not in shared]
         rows.append(
             [
                 whole_cell(rank), Cell(value_text(row["contig"])), whole_cell(row["pos"]),
                 Cell(allele(row["ref"])), Cell(allele(row["alt"])), *scores,
-                Cell(", ".join(printable(flag) for flag in row["flags"] if flag not in shared)), *carried,
+                Cell(", ".join(flags)), *carried,
             ]
         )  # fmt: skip
     return Table(f"{caption}, {one.scoring}", columns, rows)

@@ -14,6 +14,7 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
+    "date": "when the table was written, UTC",
     "alleles": "number of rows of the table",
     "scored": "number of rows with an `llr`",
     "by_status": "number of rows with each status that occurs",

@@ -108,6 +108,28 @@ def without_scores(columns: Columns, status: str = "ref_mismatch") -> Columns:
     }  # fmt: skip
 
 
+def score_again(columns: Columns, *, seed: int = 5) -> Columns:
+    """The same rows in another scoring: other scores, and some rows without a score."""
+    rng = np.random.default_rng(seed)
+    num_rows = len(columns["record"])
+    lost, noise = rng.random(num_rows) < 0.05, rng.normal(0, 1, num_rows)
+    again = dict(columns)
+    for name in ALL_SCORE_COLUMNS:
+        again[name] = [
+            None if one is None or is_lost else one + float(more)
+            for one, is_lost, more in zip(columns[name], lost, noise, strict=True)
+        ]
+    again["status"] = [
+        "ref_mismatch" if is_lost and old == "scored" else old
+        for old, is_lost in zip(columns["status"], lost, strict=True)
+    ]
+    again["flags"] = [
+        flags if status == "scored" else []
+        for flags, status in zip(columns["flags"], again["status"], strict=True)
+    ]
+    return again
+
+
 def hostile_columns() -> tuple[Columns, tuple[CarryField, ...]]:
     """Rows whose every text wants to be markup, and whose alleles are long."""
     columns = make_columns(300)

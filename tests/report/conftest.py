@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.build import LABELS, make_columns, write_page, write_scoring
+from tests.evaluation.build import LABELS, make_columns, score_again, write_page, write_scoring
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +14,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scorings of one labelled variant set."""
     folder = tmp_path_factory.mktemp("set")
     write_scoring(folder / "one", make_columns(600))
-    write_scoring(folder / "two", make_columns(600, seed=2), weights_digest="1" * 64)
+    write_scoring(folder / "two", score_again(make_columns(600)), weights_digest="1" * 64)
     write_page(folder, ["one", "two"], **LABELS)
     return folder
 

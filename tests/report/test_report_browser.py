@@ -14,6 +14,7 @@ from tests.evaluation.build import (
     hostile_columns,
     make_columns,
     saturated_columns,
+    score_again,
     without_scores,
     write_page,
     write_scoring,
@@ -56,7 +57,7 @@ def write_set(folder: Path, name: str) -> Path:
     columns, settings = make_columns(600), dict(LABELS)
     match name:
         case "labelled":
-            write_scoring(folder / "two", make_columns(600, seed=2))
+            write_scoring(folder / "two", score_again(columns))
         case "unlabelled":
             settings = {}
         case "unscored":
@@ -179,6 +180,17 @@ def test_tables_are_sorted_by_keyboard(browser: Any, pages: dict[str, Path]) -> 
         assert head.get_attribute("aria-sort") == "descending"
         assert values() == sorted(before, reverse=True)
         assert table.locator("[aria-sort]").count() == 1
+
+
+def test_the_whole_cell_of_a_head_sorts(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["unlabelled"]) as visit:
+        head = visit.tab.locator("#strongest table").first.locator("th", has_text="contig")
+        box = head.bounding_box()
+        assert box is not None
+        for corner in ((2, 2), (box["width"] - 2, box["height"] - 2)):
+            before = head.get_attribute("aria-sort")
+            head.click(position={"x": corner[0], "y": corner[1]})
+            assert head.get_attribute("aria-sort") not in (None, before)
 
 
 COLOR_OF_TEXT = """(other) => {

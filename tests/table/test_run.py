@@ -56,7 +56,7 @@ def test_what_was_found_of_the_model_stands_once_for_each_kind_of_device(tmp_pat
 
 
 def test_every_key_is_explained():
-    assert list(summarize_run(Counts(), [])) == list(RUN_MEANINGS)
+    assert ["date", *summarize_run(Counts(), [])] == list(RUN_MEANINGS)
 
 
 def test_a_table_without_scores_has_none():
