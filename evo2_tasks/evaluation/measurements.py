@@ -49,9 +49,7 @@ SPECIFICITY: Final = 0.95
 MAIN_SCORE: Final = "llr"
 ALIGNED: Final = "llr_aligned"
 INDELS: Final = ("insertion", "deletion", "indel")
-NO_THRESHOLD: Final = (
-    f"no threshold keeps a specificity of {SPECIFICITY:g} and finds a positive row"
-)
+NO_THRESHOLD: Final = f"no threshold with a specificity of {SPECIFICITY:g} finds a positive row"
 FOLDS: Final = 5
 MOST_GROUPS: Final = 50
 """Values of a group column for which metrics are computed: those with the most rows."""
@@ -270,7 +268,7 @@ class _Planner:
 
     def _as_in_table(self, row: MetricRow) -> MetricRow:
         """A threshold with the sign that the score has in the table."""
-        if row.value is not None and np.isinf(row.value):
+        if row.value is not None and np.isnan(row.value):
             return replace(row, value=None, low=None, high=None, reason=NO_THRESHOLD)
         if row.value is None or row.score not in self.rows.low_is_harmful:
             return row

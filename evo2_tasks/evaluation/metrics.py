@@ -97,14 +97,15 @@ def threshold_at_specificity(
 ) -> float:
     """Lowest score at which a row is called positive in ``sensitivity_at_specificity``.
 
-    Infinity if even the highest score calls too many negative rows positive. Arguments and errors
-    as there.
+    NaN if even the highest score calls too many negative rows positive. Arguments and errors as
+    there.
     """
     target, values = _read_classes(labels, scores)
     false_rate, true_rate, thresholds = roc_curve(target, values, drop_intermediate=False)
     is_allowed = false_rate <= _most_false(specificity)
     # Of the thresholds with the largest sensitivity, the one with the fewest negative rows.
-    return float(thresholds[is_allowed][np.argmax(true_rate[is_allowed])])
+    threshold = float(thresholds[is_allowed][np.argmax(true_rate[is_allowed])])
+    return threshold if np.isfinite(threshold) else float("nan")
 
 
 def spearman(numbers: npt.ArrayLike, scores: npt.ArrayLike) -> float:

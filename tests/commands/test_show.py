@@ -27,7 +27,7 @@ def test_a_table_is_described(tmp_path: Path):
         "scored 101 99.0%",
         "clipped 101 100.0%",
         "lowest 0",
-        "50% 50.1",
+        "50% 50",
         "highest 100",
     ):
         assert said in squeezed

@@ -17,7 +17,7 @@ CLINVAR = LabelSettings(
     positive=("Pathogenic", "Likely_pathogenic"),
     negative=("Benign", "Likely_benign"),
 )
-SCORED = {"contig": "c", "ref": "A", "alt": "C", "status": "scored"}
+SCORED = {"record": 0, "allele": 1, "contig": "c", "ref": "A", "alt": "C", "status": "scored"}
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import ecdf, spearmanr
 from sklearn.metrics import (
     average_precision_score,
     precision_recall_curve,
@@ -24,6 +24,8 @@ from evo2_tasks.evaluation.results import (
     Curve,
     make_curves_table,
     make_metrics_table,
+    read_curves,
+    write_curves,
 )
 from evo2_tasks.evaluation.schema import (
     CURVES,
@@ -45,6 +47,8 @@ def make_table(path: Path, num_rows: int = 400, seed: int = 1) -> pd.DataFrame:
     llr = random.normal(size=num_rows) - 1.2 * is_bad
     frame = pd.DataFrame(
         {
+            "record": np.arange(num_rows),
+            "allele": 1,
             "contig": "c",
             "pos": np.arange(num_rows) // 2 + 1,
             "ref": "A",
@@ -352,6 +356,95 @@ def test_curves_are_those_of_scikit_learn(frame: pd.DataFrame) -> None:
     for part in ("positive", "negative"):
         shares = points_of(curves, "distribution", part)[:, 1]
         assert shares.sum() == pytest.approx(1)
+
+
+def test_a_threshold_has_the_sign_of_the_table_and_gives_the_sensitivity(tmp_path: Path) -> None:
+    frame = make_table(tmp_path / "t")
+    frame["DAMAGE"] = 3 - frame["llr"]
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "t")
+    baselines = {"DAMAGE": "high", "FITNESS": "low"}
+    metrics = measure(read_labelled_rows(tmp_path / "t", LABEL, baselines=baselines))
+    names = ("sensitivity_at_0.95_specificity", "threshold_at_0.95_specificity")
+    for name, sign in (("llr", 1), ("llr_fwd", 1), ("DAMAGE", -1), ("FITNESS", 1)):
+        sensitivity, threshold = (find(metrics, metric=one, score=name) for one in names)
+        rows = labelled(frame, "llr", name)
+        is_bad, values = rows["LABEL"] == "bad", sign * rows[name]
+        limit = sign * threshold["value"]
+        assert (values[is_bad] <= limit).mean() == pytest.approx(sensitivity["value"])
+        assert (values[~is_bad] > limit).mean() >= 0.95
+        # The next positive row is beyond a negative row too many.
+        following = values[is_bad & (values > limit)].min()
+        assert (values[~is_bad] > following).mean() < 0.95
+        assert threshold["low"] <= threshold["value"] <= threshold["high"]
+
+
+def test_a_threshold_that_nothing_reaches_has_a_reason(tmp_path: Path) -> None:
+    frame = make_table(tmp_path / "t", 200)
+    frame.loc[frame["LABEL"] == "good", "llr"] -= 50
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "t")
+    metrics = measure(read_labelled_rows(tmp_path / "t", LABEL))
+    assert find(metrics, metric="sensitivity_at_0.95_specificity", score="llr")["value"] == 0
+    found = find(metrics, metric="threshold_at_0.95_specificity", score="llr")
+    assert np.isnan(found["value"])
+    assert found["reason"] == "no threshold with a specificity of 0.95 finds a positive row"
+
+
+def test_a_small_class_has_its_empirical_distribution(frame: pd.DataFrame) -> None:
+    curves = list(make_curves(frame.attrs["rows"]))
+    rows = labelled(frame, "llr")
+    for part, name in (("positive", "bad"), ("negative", "good")):
+        values = rows[rows["LABEL"] == name]
+        expected = ecdf(values["llr"]).cdf
+        (curve,) = [one for one in curves if (one.score, one.curve, one.part)
+                    == ("llr", "cumulative", part)]  # fmt: skip
+        np.testing.assert_allclose(curve.x, np.sort(values["llr"]))
+        np.testing.assert_allclose(curve.y, expected.evaluate(curve.x))
+        ordered = values.sort_values("llr", kind="stable")
+        assert curve.alleles.tolist() == [[record, 1] for record in ordered["record"]]
+
+
+def test_a_large_class_has_no_point_for_each_row(tmp_path: Path) -> None:
+    make_table(tmp_path / "t", 2_000)
+    curves = make_curves(read_labelled_rows(tmp_path / "t", LABEL))
+    assert not [one for one in curves if one.curve == "cumulative"]
+
+
+def test_curves_are_read_as_written_and_without_the_later_columns(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    curves = list(make_curves(frame.attrs["rows"]))
+    write_curves(curves, tmp_path / "c")
+    for one, other in zip(read_curves(tmp_path / "c"), curves, strict=True):
+        np.testing.assert_array_equal(one.x, other.x)
+        assert one.alleles.tolist() == other.alleles.tolist()
+    old = pq.read_table(tmp_path / "c").drop_columns(["record", "allele"])
+    pq.write_table(old, tmp_path / "old")
+    for one, other in zip(read_curves(tmp_path / "old"), curves, strict=True):
+        np.testing.assert_array_equal(one.y, other.y)
+        assert one.alleles.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "warns"),
+    [
+        ([f"C|variant {number}" for number in range(300)], True),
+        ([f"C|{number // 2 * 2 if number < 30 else number}" for number in range(300)], True),
+        ([f"GENE{number % 30}" for number in range(300)], False),
+        ([f"GENE{min(number, 12)}" for number in range(300)], False),
+        (["exon"] * 300, False),
+        (["."] * 150 + [f"x{number}" for number in range(150)], False),
+    ],
+)
+def test_groups_of_one_variant_each_give_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, values: list[str], warns: bool
+) -> None:
+    frame = make_table(tmp_path / "t", 300)
+    frame["CSQ"] = values
+    frame["pos"] = np.arange(300) + 1
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "t")
+    rows = read_labelled_rows(tmp_path / "t", LABEL, groups=["CSQ"])
+    plan_metrics(rows, FEW)
+    assert ("groups: CSQ" in caplog.text and "one labelled variant each" in caplog.text) == warns
 
 
 def test_names_in_the_schema_are_those_in_the_metrics(metrics: pd.DataFrame) -> None:

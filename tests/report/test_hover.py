@@ -77,8 +77,8 @@ def test_the_lowest_allele_of_a_bin_is_named(frame: pd.DataFrame, plots: dict[st
         lowest = text.rpartition("lowest ")[2] if "lowest" in text else text
         name = html.unescape(lowest.partition(": ")[2] if "lowest" in text else text)
         name = name.partition("<br>")[0]
-        (row,) = scored[scored["variant"] == name].itertuples()
-        assert decimal(row.llr) in text
+        rows = scored[scored["variant"] == name]
+        assert any(decimal(llr) in text for llr in rows["llr"])
 
 
 def test_bars_name_their_first_alleles(frame: pd.DataFrame, plots: dict[str, Any]) -> None:

@@ -214,3 +214,22 @@ def test_headings_of_groups_are_complete(tmp_path: Path) -> None:
     write_scoring(tmp_path / "one", columns)
     layout = plots_of(write_page(tmp_path, **LABELS))["AUROC by score and group, KIND"]["layout"]
     assert f"PLACE: {name}" in [one["text"] for one in layout["annotations"]]
+
+
+def test_the_threshold_stands_below_its_sensitivity(folder: Path, page: Path) -> None:
+    frame = read_frame(folder / "one" / "scores.parquet").dropna(subset=["KIND", "llr"])
+    row = {one[0]: one for one in rows_of(page, "Metrics of all labelled rows, KIND")}["one: llr"]
+    threshold = float(row[4].rpartition("threshold ")[2].replace("\N{MINUS SIGN}", "-"))
+    is_bad = frame["KIND"] == "bad"
+    sensitivity = (frame["llr"][is_bad] <= threshold + 0.005).mean()
+    assert sensitivity == pytest.approx(float(row[4][:5]), abs=0.02)
+    assert (frame["llr"][~is_bad] > threshold - 0.005).mean() >= 0.94
+
+
+@pytest.mark.parametrize("is_fine", [True, False])
+def test_groups_of_one_variant_each_have_a_warning(tmp_path: Path, is_fine: bool) -> None:
+    columns = make_columns(300)
+    columns["PLACE"] = [f"C|{number if is_fine else number % 6}" for number in range(300)]
+    write_scoring(tmp_path / "one", columns)
+    text = read_page(write_page(tmp_path, **LABELS)).text()
+    assert ("one labelled variant each, and one variant cannot be evaluated" in text) == is_fine

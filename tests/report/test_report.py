@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from evo2_tasks.config.resolve import resolve_report
 from evo2_tasks.errors import InputError
 from evo2_tasks.layout import CURVES, METRICS
-from evo2_tasks.report.words import fixed
+from evo2_tasks.report.page import FOLDER, PLOTLY, PLOTLY_SHA256
+from evo2_tasks.report.words import decimal, fixed
 from evo2_tasks.steps import report as report_task
 from tests.evaluation.build import (
     LABELS,
@@ -58,6 +60,55 @@ def test_the_alleles_with_the_lowest_llr_are_those_of_pandas(folder: Path, page:
         assert row[1] == expected["contig"]
         assert row[2] == f"{expected['pos']:,}"
         assert row[5] == fixed(expected["llr"])
+
+
+def test_the_alleles_with_the_highest_llr_are_those_of_pandas(folder: Path, page: Path) -> None:
+    frame = read_frame(folder / "two" / "scores.parquet").dropna(subset="llr")
+    frame = frame.sort_values("llr", kind="stable", ascending=False)
+    rows = rows_of(page, "Highest llr, two")
+    assert [row[5] for row in rows] == [fixed(one) for one in frame["llr"][:50]]
+    assert [row[2] for row in rows] == [f"{one:,}" for one in frame["pos"][:50]]
+
+
+@pytest.mark.parametrize("has_all", [True, False])
+def test_a_flag_of_all_alleles_is_stated_once(tmp_path: Path, has_all: bool) -> None:
+    columns = make_columns(80)
+    columns["flags"] = [
+        [*flags, "alias_contig"] if status == "scored" and (has_all or number % 2) else flags
+        for number, (flags, status) in enumerate(
+            zip(columns["flags"], columns["status"], strict=True)
+        )
+    ]
+    write_scoring(tmp_path / "one", columns)
+    page = write_page(tmp_path)
+    lists = [row[8] for end in ("Lowest", "Highest") for row in rows_of(page, f"{end} llr, one")]
+    assert any("alias_contig" in flags for flags in lists) != has_all
+    text = read_page(page).text()
+    assert ("all scored alleles have the flag alias_contig" in text) == has_all
+    assert "alias_contig" in [row[0] for row in rows_of(page, "Scored alleles by flag")]
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 7, 50, 600])
+def test_quantiles_of_small_sets_are_those_of_pandas(tmp_path: Path, num_rows: int) -> None:
+    columns = make_columns(num_rows)
+    columns |= {
+        "status": ["scored"] * num_rows,
+        "llr": [(3 * n) % 11 - 4.5 for n in range(num_rows)],
+    }
+    write_scoring(tmp_path / "one", columns)
+    page = write_page(tmp_path)
+    (row,) = rows_of(page, "Quantiles of llr, nats")
+    llr = read_frame(tmp_path / "one" / "scores.parquet")["llr"]
+    expected = [0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1]
+    assert row[2:] == [decimal(llr.quantile(one), zeros=True) for one in expected]
+    assert "accurate to" not in read_page(page).text()
+
+
+def test_the_page_of_the_demo_is_small(page: Path) -> None:
+    # 600 alleles, two scorings with labels; the demo has 1,013 alleles and one scoring.
+    assert page.stat().st_size < 2_000_000
+    digest = hashlib.sha256((FOLDER / PLOTLY).read_bytes()).hexdigest()
+    assert digest == PLOTLY_SHA256
 
 
 def test_settings_and_versions_of_each_scoring_are_shown(page: Path) -> None:
@@ -146,7 +197,7 @@ def test_the_same_results_give_the_same_page(folder: Path, page: Path) -> None:
 def test_a_large_set_stays_small(tmp_path: Path) -> None:
     write_scoring(tmp_path / "one", make_columns(100_000, num_contigs=200))
     page = write_page(tmp_path, **LABELS)
-    assert page.stat().st_size < 8_000_000
+    assert page.stat().st_size < 4_000_000
     text = read_page(page).text()
     assert "Not shown: 176 contigs" in text
     assert "100,000" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from itertools import product
@@ -12,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evo2_tasks.report.changes import ChangeReader
+from evo2_tasks.genome.records import CarryField
+from evo2_tasks.report.changes import ChangeReader, find_changes
 from evo2_tasks.report.saturation import (
     FEWEST_POSITIONS,
     LARGEST_GAP,
@@ -25,6 +27,7 @@ from evo2_tasks.report.saturation_plots import color_span
 from evo2_tasks.report.style import DIVERGING
 from evo2_tasks.report.words import decimal
 from tests.evaluation.build import (
+    CARRY,
     Columns,
     make_columns,
     read_frame,
@@ -32,6 +35,7 @@ from tests.evaluation.build import (
     write_page,
     write_scoring,
 )
+from tests.report.page import plots_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -207,6 +211,125 @@ def test_the_figure_holds_the_numbers_and_the_sequence(tmp_path: Path) -> None:
     assert (matrix["zmin"], matrix["zmax"]) == (-span, span)
     values = pd.Series(stretch.llr.ravel()).dropna().abs()
     assert (values > span).mean() <= 0.01 + 1 / len(values)
+
+
+def add_rows(columns: Columns, rows: list[tuple[int, str, str, float]]) -> Columns:
+    """The rows and some more of chr1, each a position, ref, alt and llr, sorted by position."""
+    more = make_columns(len(rows), seed=3)
+    more["contig"] = more["reference_contig"] = ["chr1"] * len(rows)
+    for name, values in zip(("pos", "ref", "alt", "llr"), zip(*rows, strict=True), strict=True):
+        more[name] = list(values)
+    more["status"] = ["scored"] * len(rows)
+    both = {name: [*columns[name], *more[name]] for name in columns}
+    order = np.argsort(both["pos"], kind="stable").tolist()
+    return take(both, order)
+
+
+def all_scored(regions: list[tuple[str, int, int]]) -> Columns:
+    columns = saturated_columns(regions)
+    num_rows = len(columns["pos"])
+    values = np.random.default_rng(2).normal(-1, 1, num_rows).tolist()
+    return columns | {"status": ["scored"] * num_rows, "llr": values}
+
+
+def test_deletions_are_a_row_of_the_matrix(tmp_path: Path) -> None:
+    columns = all_scored([("chr1", 1, 60)])
+    bases = "".join(columns["ref"][::3])
+    # As a saturation set spells them: with the base before, the first one with the base after.
+    rows = [(1, bases[:2], bases[1], -7.0)] if bases[0] != bases[1] else []
+    rows += [(pos - 1, bases[pos - 2 : pos], bases[pos - 2], -pos / 10) for pos in range(2, 61)]
+    write_scoring(tmp_path / "one", add_rows(columns, rows))
+    (stretch,) = find_saturation(tmp_path / "one" / "scores.parquet").stretches
+    expected = {pos: -pos / 10 for pos in range(2, 61)} | ({1: -7.0} if len(rows) == 60 else {})
+    found = {pos: one for pos, one in enumerate(stretch.deletions, start=1) if np.isfinite(one)}
+    assert found == pytest.approx(expected)
+    plots = plots_of(write_page(tmp_path))
+    (title,) = [one for one in plots if one.startswith("Every substitution and deletion of chr1")]
+    matrix = plots[title]["data"][0]
+    assert plots[title]["layout"]["yaxis"]["ticktext"] == [*"ACGT", "del", "ref"]
+    assert matrix["z"][4][1:] == pytest.approx([-pos / 10 for pos in range(2, 61)], rel=1e-4)
+    texts = [html.unescape(text.partition("<br>")[0]) for text in matrix["hovertext"][4][1:]]
+    assert texts == [f"chr1:{pos} {ref}>{alt}" for pos, ref, alt, _ in rows[-59:]]
+    lowest = "1 " if len(rows) == 60 and -7.0 < -6.0 else "59 "
+    assert f"their lowest llr is that of {lowest}" in plots[title]["caption"]
+
+
+@pytest.mark.parametrize("strand", ["+", "-", None])
+def test_codons_have_a_matrix_of_their_own(tmp_path: Path, strand: str | None) -> None:
+    columns = all_scored([("chr1", 301, 360)])
+    bases = "".join(columns["ref"][::3])
+    rng = np.random.default_rng(4)
+    rows = [
+        (301 + start, bases[start : start + 3], other, float(rng.normal(-3, 1)))
+        for start in range(0, 60, 3)
+        for other in map("".join, product("ACGT", repeat=3))
+        if other != bases[start : start + 3]
+    ]
+    columns = add_rows(columns, rows)
+    num_rows = len(columns["pos"])
+    carry = CARRY
+    if strand:
+        columns["name"], columns["strand"] = ["exon <5>"] * num_rows, [strand] * num_rows
+        carry = (*CARRY, CarryField("name", "string", False, ""),
+                 CarryField("strand", "string", False, ""))  # fmt: skip
+    write_scoring(tmp_path / "one", columns, carry=carry)
+    plots = plots_of(write_page(tmp_path))
+    (title,) = [one for one in plots if one.startswith("Every codon of chr1:301 to 360")]
+    remark = {"+": " (exon &lt;5&gt;; forward strand)", "-": " (exon &lt;5&gt;; reverse strand)"}
+    assert title == f"Every codon of chr1:301 to 360{remark.get(strand or '', '')}, one"
+    (matrix,) = plots[title]["data"]
+    known = {f"chr1:{pos} {ref}>{alt}": llr for pos, ref, alt, llr in rows}
+    found = {
+        html.unescape(text.partition("<br>")[0]): value
+        for texts, values in zip(matrix["hovertext"], matrix["z"], strict=True)
+        for text, value in zip(texts, values, strict=True)
+        if value is not None
+    }
+    assert found == pytest.approx(known, rel=1e-4)
+    layout = plots[title]["layout"]
+    turn = str.maketrans("ACGT", "TGCA")
+    codons = [bases[start : start + 3] for start in range(0, 60, 3)]
+    shown = [one.translate(turn)[::-1] for one in codons] if strand == "-" else codons
+    assert [text[:3] for text in layout["xaxis"]["ticktext"]] == shown
+    labels = layout["yaxis"]["ticktext"]
+    assert labels == sorted(labels)
+    assert len(labels) == 64
+    # The row of a label has the alleles that it stands for.
+    for label, texts in zip(labels, matrix["hovertext"], strict=True):
+        alts = {text.partition("<br>")[0].rpartition(">")[2] for text in texts}
+        assert alts == {label.translate(turn)[::-1] if strand == "-" else label}
+
+
+def test_a_few_changes_of_three_bases_are_no_codons(tmp_path: Path) -> None:
+    columns = all_scored([("chr1", 301, 360)])
+    bases = "".join(columns["ref"][::3])
+    rows = [(301, bases[:3], "ACG" if bases[:3] != "ACG" else "TTT", -1.0)] * 20
+    write_scoring(tmp_path / "one", add_rows(columns, rows))
+    (stretch,) = find_saturation(tmp_path / "one" / "scores.parquet").stretches
+    assert stretch.codons is None
+
+
+@pytest.mark.parametrize(
+    ("allele", "changes"),
+    [
+        ((5, "A", "G"), [(5, 0, 0, 2)]),
+        ((5, "AC", "AT"), [(6, 0, 1, 3)]),
+        ((5, "AAA", "AAC"), [(7, 0, 0, 1), (5, 1, 0, 1)]),
+        ((5, "AAA", "CCC"), [(5, 1, 0, 21)]),
+        ((5, "AC", "GT"), []),
+        ((5, "AC", "A"), [(6, 2, 0, 1)]),
+        ((5, "AC", "C"), [(5, 3, 1, 0)]),
+        ((5, "AA", "A"), [(6, 2, 0, 0)]),
+        ((5, "A", "AC"), []),
+        ((5, "ACG", "A"), []),
+        ((5, "N", "A"), []),
+        ((5, "ANC", "GNC"), [(5, 0, 0, 2)]),
+    ],
+)
+def test_the_changes_of_an_allele(
+    allele: tuple[int, str, str], changes: list[tuple[int, ...]]
+) -> None:
+    assert list(find_changes(*allele)) == changes
 
 
 def luminance(color: str) -> float:
