@@ -89,6 +89,7 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
             f"{shown_path(folder / RUN)}: states {run.get('alleles')} alleles, but {TABLE} "
             f"has {table.counts.alleles} rows: they are of different runs. Run `merge` again."
         )
+    metrics = read_metrics(folder / METRICS) if has_labels else []
     curves = read_curves(folder / CURVES) if has_labels else []
     return Evidence(
         scoring=scoring,
@@ -96,7 +97,7 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
         saturation=find_saturation(folder / TABLE),
         provenance=read_provenance(folder / TABLE),
         run=run,
-        metrics=read_metrics(folder / METRICS) if has_labels else (),
+        metrics=metrics,
         curves=curves,
         allele_names=name_alleles(
             folder / TABLE, {tuple(key) for curve in curves for key in curve.alleles.tolist()}

@@ -105,7 +105,7 @@ def _make_remark(by_metric: Mapping[str, MetricRow]) -> str:
     remarks = []
     if unscored:
         statuses = [f"{count(number)} {printable(name)}" for name, number in unscored.items()]
-        remarks.append(f"without a score: {', '.join(statuses)}")
+        remarks.append(f"no score: {', '.join(statuses)}")
     if num_without_baseline:
         remarks.append(f"without the baseline: {count(num_without_baseline)}")
     names_by_reason: dict[str, list[str]] = {}
