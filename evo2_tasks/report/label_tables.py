@@ -64,11 +64,16 @@ def tabulate_metrics(caption: str, head: str, metrics: Sequence[NamedMetric]) ->
         counts = [first.num_positive, first.num_negative] if has_classes else [first.num_rows]
         cells += [whole_cell(number) for number in counts]
         body.append([*cells, *([Cell(remark)] if any(remarks) else [])])
-    note = (
-        f"No row for subsets in which no variant has a value: {listed(missing_scores)}."
-        if missing_scores
-        else ""
-    )
+    has_unscored = any(
+        status != "scored" for of_row in rows.values() for row in of_row.values()
+        for status, _ in row.unscored_by_status
+    )  # fmt: skip
+    notes = ["Rows without a score are listed by their status."] if has_unscored else []
+    if missing_scores:
+        notes.append(
+            f"No row for subsets in which no variant has a value: {listed(missing_scores)}."
+        )
+    note = " ".join(notes)
     return Table(caption, columns, body, note=note)
 
 
@@ -105,7 +110,7 @@ def _make_remark(by_metric: Mapping[str, MetricRow]) -> str:
     remarks = []
     if unscored:
         statuses = [f"{count(number)} {printable(name)}" for name, number in unscored.items()]
-        remarks.append(f"no score: {', '.join(statuses)}")
+        remarks.append(", ".join(statuses))
     if num_without_baseline:
         remarks.append(f"without the baseline: {count(num_without_baseline)}")
     names_by_reason: dict[str, list[str]] = {}
