@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import find_near, shown
 
 # Accepted names of the columns, in upper or lower case; the first column may have a "#" before it.
 KEY_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -175,10 +175,13 @@ def find_columns(
         if len(found) != 1 or list(carry).count(name) != 1:
             problem = "is named twice in the config; name it once"
             if not found:
-                problem = "is named in the config, but is not in the table"
+                near = " or ".join(map(shown, find_near(name, names)))
+                hint = f"; did you mean {near}?" if near else ""
+                problem = f"is named in the config, but is not in the table{hint}"
             elif len(found) > 1:
                 problem = "is in the table more than once; rename all but one"
-            raise InputError(f"{where}: column '{shown(name)}' {problem}. {_list(names)}")
+            end = "" if problem.endswith("?") else "."
+            raise InputError(f"{where}: column '{shown(name)}' {problem}{end} {_list(names)}")
         carried += found
     return TableColumns(len(names), keys, filters[0] if len(filters) == 1 else None, tuple(carried))
 

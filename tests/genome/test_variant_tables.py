@@ -1,5 +1,6 @@
 """Variants as TSV, CSV and Parquet."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,11 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
     path.write_bytes(whole[:4] + b"\xff" * 40 + whole[44:])
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         list(open_variants(path))
+
+
+@pytest.mark.parametrize("name", ["rnak", "RANK", "ranks", "Rank"])
+def test_the_message_about_an_unknown_column_names_a_similar_one(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, "chr\tpos\tref\talt\trank\n1\t5\tA\tC\t1\n")
+    message = f"column '{name}' is named in the config, but is not in the table; did you mean rank?"
+    with pytest.raises(InputError, match=re.escape(message)):
+        open_variants(path, carry=[name])
