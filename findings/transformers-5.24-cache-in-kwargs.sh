@@ -75,7 +75,7 @@ True [1, 1, 1, 1] [(3, True), (1, True), (1, True), (1, True)]"
 found_23=$(run 5.23.0)
 found_24=$(run 5.24.0)
 printf '%s\n\n%s\n' "$found_23" "$found_24"
-[ "$found_23" = "$expected_23" ] && [ "$found_24" = "$expected_24" ] || {
+if [ "$found_23" != "$expected_23" ] || [ "$found_24" != "$expected_24" ]; then
     echo 'The behaviour has changed.' >&2
     exit 1
-}
+fi
