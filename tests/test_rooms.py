@@ -66,8 +66,8 @@ ROOMS = {
     "genome": room(
         "alleles assembly bcf bed carried_types carry columns contigs fasta fasta_bases"
         " foreign_formats formats interval_lists known_assemblies letters records reference"
-        " regions saturation table_cells variant_lists variant_tables variants vcf window_pairs"
-        " windows",
+        " region_tables regions saturation table_cells variant_lists variant_tables variants vcf"
+        " window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,

@@ -164,7 +164,8 @@ def parse_feature(line: bytes, layout: BedLayout = BedLayout()) -> Feature:
     if start == end:
         raise ValueError(
             "chromStart and chromEnd are equal, so the region has no bases; BED counts from 0, "
-            "and the end of one base is its start + 1"
+            "and the end of one base is its start + 1. If the file counts from 1, subtract 1 from "
+            "each start: else the first base of every other region is missing"
         )
     texts = tuple(_text(cells, column) for column in range(3, 3 + len(CARRY_FIELDS)))
     strand = "."

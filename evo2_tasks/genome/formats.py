@@ -6,6 +6,7 @@ format is refused with one line that says what it is and what to do.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from evo2_tasks.genome.foreign_formats import (
     explain_table,
 )
 from evo2_tasks.genome.interval_lists import HEADER_LINES, looks_like_region, parse_interval
+from evo2_tasks.genome.region_tables import explain_header, explain_rows
 from evo2_tasks.genome.table_cells import split_cells
 from evo2_tasks.genome.variant_lists import (
     ListLayout,
@@ -43,6 +45,8 @@ from evo2_tasks.genome.variant_tables import is_table_header
 from evo2_tasks.io.lines import decode, drop_mark, read_lines, read_start
 from evo2_tasks.io.vcf_text import BCF_MAGIC, COLUMNS, NUM_KEYS, looks_like_data
 from evo2_tasks.io.words import shown, shown_path
+
+logger = logging.getLogger(__name__)
 
 Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed", "intervals"]
 
@@ -211,7 +215,7 @@ def _find_regions(sample: Sample) -> Format | None:
     if _most(sample, lambda line: looks_like_variant(strip_comment(line))):
         return "list"
     _refuse_foreign(sample, has_regions=True)
-    _refuse_closed_ends(sample)
+    _refuse_tables_of_regions(sample)
     if _most(sample, looks_like_data):
         return "vcf"
     return "bed" if any(map(looks_like_feature, sample.lines)) else None
@@ -277,7 +281,7 @@ def _find_header(sample: Sample) -> tuple[Line, list[str], str] | None:
 
 def _split_names(line: bytes, delimiter: bytes | None) -> list[str]:
     names = _split_row(line, delimiter)
-    return [names[0].lstrip("# "), *names[1:]]
+    return [name.lstrip("# ") if place == 0 else name for place, name in enumerate(names)]
 
 
 def _split_row(line: bytes, delimiter: bytes | None) -> list[str]:
@@ -303,7 +307,10 @@ def _is_header_of_list(layout: ListLayout, names: Sequence[str]) -> bool:
 def _names_regions(names: Sequence[str]) -> bool:
     """Whether a header has the columns of BED and none for alleles."""
     possible = possible_columns(names)
-    return is_header("\t".join(names).encode()) and not (possible["ref"] or possible["alt"])
+    lowered = {name.lower() for name in names}
+    return is_header("\t".join(names).encode()) and not any(
+        possible[role] or lowered.intersection(KEY_NAMES[role]) for role in ("ref", "alt")
+    )
 
 
 def _refuse_header(sample: Sample, line: Line, names: Sequence[str], delimiter: str) -> None:
@@ -347,29 +354,27 @@ def _refuse_foreign(sample: Sample, *, has_regions: bool = False) -> None:
         raise sample.error(sample.data[0], _BLANKS.format(expected="tabs, as VCF has them"))
 
 
-def _refuse_closed_ends(sample: Sample) -> None:
-    """Refuse regions with a column of lengths that shows that they count from 1."""
-    if not sample.data or not is_header(sample.data[0][1]):
+def _refuse_tables_of_regions(sample: Sample) -> None:
+    """Refuse a table of regions that is not BED, or that counts from 1."""
+    if not sample.data:
         return
-    delimiter = b"\t" if b"\t" in sample.data[0][1] else None
-    names = [cell.strip(b'"').lower() for cell in sample.data[0][1].split(delimiter)]
-    column = next((names.index(name) for name in (b"width", b"length") if name in names), None)
-    rows = [line.split(delimiter) for line in sample.lines[1:]]
-    if column is None:
-        return
-    closed = [
-        row
-        for row in rows
-        if len(row) > column
-        and all(cell.isdigit() for cell in (row[1], row[2], row[column]))
-        and int(row[column]) == int(row[2]) - int(row[1]) + 1
-    ]
-    if closed and 2 * len(closed) >= len(rows):
-        raise sample.error(
-            sample.data[0],
-            "the lengths show that the positions count from 1, but BED counts from 0. Subtract 1 "
-            "from the starts: awk -v OFS='\\t' 'NR > 1 {print $1, $2 - 1, $3}' FILE > NEW.bed",
-        )
+    header = _find_header(sample)
+    if header is None or header[0] != sample.data[0]:
+        rows = [_split_row(row, b"\t" if b"\t" in row else None) for row in sample.lines]
+        explanation = explain_rows(rows)
+    else:
+        _, names, delimiter = header
+        rows = [_split_row(row, delimiter.encode() or None) for row in sample.lines[1:]]
+        has_quotes = any(b'"' in row for row in sample.lines)
+        explanation = explain_header(names, rows, delimiter, has_quotes)
+        if explanation is None:
+            logger.warning(
+                "%s: line %d names the columns; the starts are read as counting from 0, as in BED",
+                shown_path(sample.path),
+                header[0][0],
+            )
+    if explanation is not None:
+        raise sample.error(sample.data[0], explanation)
 
 
 def _require_vcf_columns(sample: Sample) -> None:

@@ -32,6 +32,8 @@ _FIELDS = {
 _QUOTED_IN_CSV = re.compile(rf"(?:^|,) *{_DOUBLED} *(?=,|\Z)", re.DOTALL)
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _ALLELE = re.compile(r"[ACGTUNRYSWKMBDHV]+|\*|<.*>", re.IGNORECASE)
+# As spreadsheets write a large number: 43,045,712 becomes 4.30E+07. R and pandas write e+07.
+_ROUNDED = re.compile(r"[+-]?[0-9]\.[0-9]{2}E\+(0?[3-9]|[1-9][0-9])")
 _WITH_SEPARATORS = re.compile(r"[0-9]{1,3}([, '_.][0-9]{3})+")
 _MAX_DIGITS = 19
 _MAX_JOINED = 1_000
@@ -65,9 +67,10 @@ def split_cells(text: str, delimiter: str, num_columns: int | None = None) -> li
 def join_lines(
     lines: Iterator[tuple[int, bytes]], delimiter: str, num_columns: int | None = None
 ) -> Iterator[tuple[int, bytes]]:
-    """Put the lines of each row together that has line breaks in quotes; skip blank lines.
+    """Put the lines of each row together that has line breaks in quotes.
 
-    A line with an open quote stays as it is if it has all columns and the next line can be a row.
+    Blank lines and comments, which begin with ``#``, are skipped; the header is no comment. A line
+    with an open quote stays as it is if it has all columns and the next line can be a row.
 
     Args:
         lines: The header and the rows, with their numbers.
@@ -84,10 +87,12 @@ def join_lines(
         return ahead.popleft() if ahead else next(lines, None)
 
     expected: int | None = None
+    is_header = True
     while (line := take()) is not None:
         number, text = line
-        if not text.strip(b" \t"):
+        if not text.strip(b" \t") or (text.startswith(b"#") and not is_header):
             continue
+        is_header = False
         if _has_open_quote(text, delimiter):
             read: list[tuple[int, bytes]] = []
             joined = text
@@ -141,6 +146,11 @@ def parse_pos(text: str) -> int | str:
     pos = parse_position(text.encode())
     if pos is not None:
         return pos
+    if _ROUNDED.fullmatch(text):
+        return (
+            f"pos '{shown(text)}' may be rounded, as spreadsheets do; show the column as a number "
+            f"without decimals there, and save the file again"
+        )
     if _DECIMAL.fullmatch(text):
         value = Decimal(text)
         # Checked before int(): 1e+999 has a thousand digits.

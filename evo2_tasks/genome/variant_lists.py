@@ -45,7 +45,8 @@ _COMMENT = re.compile(r"[ \t]+#.*")
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 _HEADER_WORD = re.compile(
     r"\W*([a-z0-9]+[_ .-])*(variants?|ids?|snps?|snvs?|spdi|hgvs|alleles?|mutations?|names?"
-    r"|markers?|keys?|loc(us|i)|coordinates?)([_ .-][a-z0-9]+)*\W*",
+    r"|markers?|keys?|loc(us|i)|coordinates?)([_ .-][a-z0-9]+)*\W*"
+    r"|\W*(chr\w*|contig)[:-]pos\w*[:-]ref\w*[:-]alt\w*\W*",
     re.IGNORECASE,
 )
 _DELIMITERS = ("\t", ",", " ")
@@ -165,6 +166,7 @@ def find_layout(lines: Iterable[tuple[int, str]]) -> ListLayout:
     fitting = Counter[tuple[str, int]]()
     first_fits = False
     alleles = _CommaCounts()
+    several: dict[str, tuple[int, str]] = {}
     for line in lines:
         found, is_whole = _find_variants(line[1])
         if first is None:
@@ -177,6 +179,8 @@ def find_layout(lines: Iterable[tuple[int, str]]) -> ListLayout:
             num_with[delimiter] += 1
         for one in found:
             fitting[one] += 1
+            if one[1]:
+                several.setdefault(one[0], line)
         if (",", 0) in found:
             alleles.add(line[1])
     if first is None:
@@ -201,8 +205,18 @@ def find_layout(lines: Iterable[tuple[int, str]]) -> ListLayout:
         elif num_first <= num_whole:
             is_used = False
         if is_used and 2 * num_first >= num_lines:
+            if delimiter in several:
+                raise ValueError(_describe_several(*several[delimiter]))
             return ListLayout(0, (), delimiter, 0, num_lines, num_first)
     return ListLayout(0, (), "", 0, num_lines, num_whole)
+
+
+def _describe_several(number: int, text: str) -> str:
+    return (
+        f"line {number}: '{shown(text, 60)}' has several variants. Write one variant on each line, "
+        f"for example: tr ', \\t' '\\n' < FILE > NEW. If the further columns are not to be scored, "
+        f"add a header that names the columns, and keep one column of variants"
+    )
 
 
 def add_heading(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -35,6 +37,10 @@ from evo2_tasks.io.words import shown, shown_path
 
 NULL_TEXTS = frozenset({"", ".", "NA"})
 
+_BASES = re.compile(r"[ACGTN]+", re.IGNORECASE)
+_START_NAME = re.compile(r"start(?![a-z])", re.IGNORECASE)
+_END_NAME = re.compile(r"(end|stop)(?![a-z])", re.IGNORECASE)
+_ROW_DELIMITERS = {"\t": "tabs", ",": "commas", ";": "';'", " ": "blanks"}
 _BATCH_ROWS = 16_384
 _NUM_ROWS_COMPARED = 100
 
@@ -65,9 +71,17 @@ class TextTableReader:
         self._delimiter = find_delimiter(first[1])
         number, header = next(join_lines(chain([first], lines), self._delimiter))
         where = f"{shown_path(path)}: line {number}"
-        self._columns = find_columns(split_header(header), carry, columns, where)
-        if self._has_row_names():
+        names = split_header(header)
+        self._columns = find_columns(names, carry, columns, where)
+        self._require_delimiter(where)
+        has_row_names = self._has_row_names()
+        if has_row_names:
             self._columns = self._columns.after_row_names()
+        sample = list(islice(self._rows(self._columns.num_columns), _NUM_ROWS_COMPARED))
+        rows = [cells for _, cells in sample if isinstance(cells, list)]
+        require_start_from_one([""] * has_row_names + names, self._columns, rows, where)
+        widths = Counter(map(len, rows)).most_common(1)
+        self._usual_width = widths[0][0] if widths and 2 * widths[0][1] > len(rows) else 0
         self.has_filters = self._columns.filters is not None
         self.carry_fields = tuple(CarryField(name, "string") for name in carry)
 
@@ -78,7 +92,7 @@ class TextTableReader:
             if isinstance(cells, str):
                 yield InvalidRecord(cells, number)
                 continue
-            if any(map(str.strip, cells[columns.num_columns :])):
+            if len(cells) > columns.num_columns and self._has_too_many(cells):
                 reason = f"{len(cells)} columns, but the header has {columns.num_columns}"
                 yield InvalidRecord(reason, number)
                 continue
@@ -97,6 +111,37 @@ class TextTableReader:
         next(lines)
         for number, line in lines:
             yield number, split_cells(decode(line), self._delimiter, num_columns)
+
+    def _has_too_many(self, cells: Sequence[str]) -> bool:
+        """Whether cells beyond the header hold text, or an ALT such as C,G is not in quotes."""
+        if any(map(str.strip, cells[self._columns.num_columns :])):
+            return True
+        after_alt = cells[self._columns.keys[-1] + 1].strip()
+        return (
+            self._delimiter == ","
+            and len(cells) != self._usual_width
+            and _BASES.fullmatch(after_alt) is not None
+        )
+
+    def _require_delimiter(self, where: str) -> None:
+        """Make sure that the rows are separated as the header is."""
+        lines = islice(_table_lines(self.path, self._named), 1, 1 + _NUM_ROWS_COMPARED)
+        rows = [text for _, text in lines if text.strip(b" \t") and not text.startswith(b"#")]
+        delimiter = self._delimiter.encode()
+        for other, name in _ROW_DELIMITERS.items():
+            split = [
+                re.sub(other.encode() + b"+", b"\t", row) for row in rows if other.encode() in row
+            ]
+            if (
+                rows
+                and sum(map(begins_row, split)) == len(rows)
+                and not any(delimiter in row for row in rows)
+            ):
+                raise InputError(
+                    f"{where}: the columns of the header are separated by "
+                    f"{_ROW_DELIMITERS[self._delimiter]}, those of the rows by {name}. Write both "
+                    f"with tabs."
+                )
 
     def _has_row_names(self) -> bool:
         """Whether the rows have one column before those that the header names, as R writes it."""
@@ -131,6 +176,7 @@ class ParquetReader:
             schema = file.schema_arrow
         self._names = list(schema.names)
         self._columns = find_columns(self._names, carry, columns, shown_path(path))
+        require_start_from_one(self._names, self._columns, self._first_rows(), shown_path(path))
         self.has_filters = self._columns.filters is not None
         self.carry_fields = tuple(
             _arrow_field(name, schema.field(column).type)
@@ -154,6 +200,59 @@ class ParquetReader:
 
     def log_problems(self) -> None:
         """Do nothing: the file states the types of its values."""
+
+    def _first_rows(self) -> list[list[str]]:
+        """The first rows as text: pos, REF and what may be an end; other cells are empty."""
+        used = {self._columns.keys[1], self._columns.keys[2]}
+        used |= {i for i, name in enumerate(self._names) if _END_NAME.search(name)}
+        columns = [self._names[column] for column in sorted(used)]
+        with _open_parquet(self.path) as file:
+            batches = file.iter_batches(batch_size=_NUM_ROWS_COMPARED, columns=columns)
+            batch = next(batches, None)
+            if batch is None:
+                return []
+            texts = [
+                [_as_text(value) for value in batch.column(self._names[column]).to_pylist()]
+                if column in used
+                else [""] * batch.num_rows
+                for column in range(len(self._names))
+            ]
+        return [list(row) for row in zip(*texts, strict=True)]
+
+
+def require_start_from_one(
+    names: Sequence[str], columns: TableColumns, rows: Sequence[Sequence[str]], where: str
+) -> None:
+    """Refuse a start of a region as pos if the ends show that it counts from 0, as in BED.
+
+    Args:
+        names: The names in the header.
+        columns: The columns that are read.
+        rows: The cells of some rows.
+        where: The file, and the line of the header if it has one, for messages.
+
+    Raises:
+        InputError: The column of pos is called a start, there is one of ends, and the difference
+            of the two is the length of REF in most rows.
+    """
+    _, pos, ref, _ = columns.keys
+    ends = [i for i, name in enumerate(names) if _END_NAME.search(name)]
+    if not _START_NAME.search(names[pos]) or len(ends) != 1:
+        return
+    needed = max(pos, ref, *ends)
+    lengths = []
+    for row in (row for row in rows if len(row) > needed):
+        start, end = (parse_pos(row[column].strip()) for column in (pos, *ends))
+        bases = row[ref].strip()
+        if isinstance(start, int) and isinstance(end, int) and _BASES.fullmatch(bases):
+            lengths.append(end - start - len(bases))
+    if lengths and 2 * lengths.count(0) > len(lengths):
+        start_name, end_name = shown(names[pos]), shown(names[ends[0]])
+        raise InputError(
+            f"{where}: '{start_name}' counts from 0, because the length of REF is '{end_name}' - "
+            f"'{start_name}'. Positions count from 1: add a column with '{start_name}' + 1, and "
+            f"name it under columns.pos."
+        )
 
 
 def is_table_header(line: bytes, columns: Mapping[str, str] = NO_COLUMNS) -> bool:
