@@ -296,6 +296,20 @@ def test_the_profile_for_gres_asks_for_gpus_too(
     assert {shard["visible_devices"] for shard in project.shards()} == {"0", "1"}
 
 
+def test_a_failed_run_ends_with_its_status(tmp_path: Path, cluster: None) -> None:
+    """A job that SLURM kills for its memory has no error in its log, and is named all the same."""
+    project = Project(tmp_path, shards=2)
+    (project.folder / "disturb" / "1-of-2").write_text("memory")
+    options = project.slurm(more="score:gpu=0 score:mem_mb=2500")
+    said = project.run(*options, "--retries", "0", status=1)
+    assert '"window_length"' not in said, "the config is in no message"
+    lines = said.rstrip().splitlines()
+    assert lines[-4].startswith("variant set ")
+    assert lines[-2].split()[:5] == ["v", "s", "1", "of", "2"]
+    log = "results/logs/score/v/s/1-of-2.log"
+    assert lines[-1].startswith(f"{log}: killed without an error message, after: ")
+
+
 def test_the_scripts_are_clean() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not here")
