@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -17,11 +18,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evo2_tasks.genome.fasta import FastaSequence
+    from evo2_tasks.genome.records import Variant
     from evo2_tasks.genome.reference import Reference
     from evo2_tasks.io.vcf_text import VcfHeader
 
 MIN_COMPARED: Final = 10
 """A few bad records in a tiny file never end a run."""
+
+MAX_EXAMINED: Final = 1_000
+"""So many mismatches are examined for their cause."""
+
+MIN_EXPLAINED: Final = 0.9
+"""Share of the mismatches that a cause must explain; each explains a quarter of SNVs by chance."""
+
+_CAUSES: Final = {
+    "unknown": (
+        "REF has an N, as some callers of structural variants write it. Call with the reference "
+        "(Sniffles: --reference)"
+    ),
+    "swapped": "ALT is the base of the reference. Exchange ref and alt",
+    "from_zero": "REF is one base further right, so the positions count from 0. Add 1 to each",
+    "one_too_large": "REF is one base further left. Subtract 1 from each position",
+    "strand": "REF is the complement of the reference. Write the alleles of the forward strand",
+}
+_COMPLEMENT: Final = str.maketrans("ACGT", "TGCA")
 
 # The statuses of alleles whose REF was compared with the reference.
 _COMPARED: Final = REF_MISMATCHES | {"too_long", "too_many_n", "no_context", TO_SCORE}
@@ -40,10 +60,12 @@ class RefMatches:
     Attributes:
         compared: Alleles whose REF was compared with the reference.
         mismatches: Those of them whose REF is not there.
+        causes: How many of the first ``MAX_EXAMINED`` mismatches each of ``_CAUSES`` explains.
     """
 
     compared: int = 0
     mismatches: int = 0
+    causes: Counter[str] = field(default_factory=Counter, compare=False)
 
     @classmethod
     def count(cls, by_status: Mapping[str, int]) -> RefMatches:
@@ -58,6 +80,19 @@ class RefMatches:
         if is_match is not None:
             self.compared += 1
             self.mismatches += not is_match
+
+    def examine(self, variant: Variant, reference: Reference) -> None:
+        """Find out what explains the mismatch of an allele that was just counted."""
+        if self.mismatches <= MAX_EXAMINED:
+            self.causes.update(_find_causes(variant, reference))
+
+    def likely_cause(self) -> str | None:
+        """What explains most mismatches other than another assembly, and what to do; or None."""
+        num_examined = min(self.mismatches, MAX_EXAMINED)
+        for cause, number in self.causes.most_common(1):
+            if number >= MIN_EXPLAINED * num_examined:
+                return f"For {number:,} of the first {num_examined:,}, {cause}"
+        return None
 
 
 @dataclass(slots=True)
@@ -134,6 +169,30 @@ def check_header(
     return check
 
 
+def _find_causes(variant: Variant, reference: Reference) -> Iterator[str]:
+    """Which of ``_CAUSES`` explain that REF is not at the position of an allele."""
+    name = None if variant.contig is None else reference.resolve(variant.contig)
+    if name is None or variant.ref is None or variant.alt is None:
+        return
+    start, ref, alt = variant.start, variant.ref, variant.alt
+    length = reference.contigs[name]
+
+    def has(bases: str, first: int) -> bool:
+        last = first + len(bases)
+        return first >= 0 and last <= length and reference.fetch(name, first, last) == bases
+
+    if "N" in ref:
+        yield _CAUSES["unknown"]
+    if has(alt, start):
+        yield _CAUSES["swapped"]
+    if has(ref, start + 1):
+        yield _CAUSES["from_zero"]
+    if has(ref, start - 1):
+        yield _CAUSES["one_too_large"]
+    if has(ref.translate(_COMPLEMENT), start):
+        yield _CAUSES["strand"]
+
+
 def _parse_length(text: str) -> int | None:
     """A stated length; None if it is not a number, or stands for an unknown length."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):
@@ -205,11 +264,17 @@ def find_mismatch_problem(
     share = matches.mismatches / matches.compared
     if share <= max_share:
         return None
-    return (
+    problem = (
         f"{shown_path(reference.path)}: {matches.mismatches:,} of {matches.compared:,} alleles "
-        f"({share:.0%}) have a REF that does not match this reference: the variants are from "
-        f"another assembly.{_describe_assemblies(check, reference)} Give the reference of that "
-        f"assembly, or raise max_ref_mismatch_share ({max_share:g})."
+        f"({share:.0%}) have a REF that does not match this reference"
+    )
+    cause = matches.likely_cause()
+    if cause is not None:
+        return f"{problem}. {cause}, or raise max_ref_mismatch_share ({max_share:g})."
+    return (
+        f"{problem}: the variants are from another assembly."
+        f"{_describe_assemblies(check, reference)} Give the reference of that assembly, or raise "
+        f"max_ref_mismatch_share ({max_share:g})."
     )
 
 

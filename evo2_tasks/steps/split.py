@@ -135,7 +135,10 @@ def write_shards(
                             variant.alt,
                             variant.status,
                         )
-                        matches.add(compare_ref(variant, reference))
+                        is_match = compare_ref(variant, reference)
+                        matches.add(is_match)
+                        if is_match is False:
+                            matches.examine(variant, reference)
                         num_read += 1
                         if variant.contig is not None:
                             contigs[variant.contig] = None

@@ -186,3 +186,35 @@ def test_a_split_of_an_earlier_version_can_still_be_merged(tmp_path: Path) -> No
     (tmp_path / SHARDS / SPLIT).write_text(json.dumps(summary))
     table = run_merge(config, tmp_path)
     assert json.loads(table.with_name("run.json").read_text())["warnings"] == []
+
+
+CAUSES = {
+    "REF has an N, as some callers": lambda pos, ref, alt: (pos, "N", f"N{alt}"),
+    "ALT is the base of the reference. Exchange ref and alt": lambda pos, ref, alt: (pos, alt, ref),
+    "so the positions count from 0. Add 1 to each": lambda pos, ref, alt: (pos - 1, ref, alt),
+    "REF is one base further left. Subtract 1": lambda pos, ref, alt: (pos + 1, ref, alt),
+    "REF is the complement of the reference": lambda pos, ref, alt: (
+        pos,
+        ref.translate(COMPLEMENT),
+        alt.translate(COMPLEMENT),
+    ),
+}
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_what_explains_the_mismatches_better_than_another_assembly(
+    tmp_path: Path, cause: str
+) -> None:
+    rng = random.Random(3)
+    lines = []
+    for pos in sorted(rng.sample(range(2, 500), 40)):
+        ref = RING[pos - 1]
+        changed = CAUSES[cause](pos, ref, rng.choice([base for base in "ACGT" if base != ref]))
+        lines.append(["MT", str(changed[0]), ".", changed[1], changed[2], ".", ".", "."])
+    config = write_set(tmp_path, as_vcf(lines))
+    with pytest.raises(InputError) as error:
+        run_split(config, tmp_path)
+    assert cause in str(error.value)
+    assert "another assembly" not in str(error.value)
+    assert "or raise max_ref_mismatch_share (0.5)." in str(error.value)
