@@ -26,7 +26,7 @@ NO_COLUMNS: Mapping[str, str] = {}
 # alleles may be sorted by frequency.
 _POSSIBLE_NAMES: Mapping[str, Sequence[str]] = {
     "contig": ["chr", "chrom", "chromosome", "contig", "seq_?names?", "seq_?id", "scaffold"],
-    "pos": ["pos", "position", "start", "bp", "base_pair_location"],
+    "pos": ["pos", "position", "start", "bp", "base_pair_location", "genpos"],
     "ref": [
         "reference_allele_vcf",
         "ref",
@@ -35,6 +35,7 @@ _POSSIBLE_NAMES: Mapping[str, Sequence[str]] = {
         "(other|non_?effect)_allele",
         "nea",
         "a_2",
+        "allele_0",
         "allele_1",
         "a_1",
         "allele_2",
@@ -47,6 +48,7 @@ _POSSIBLE_NAMES: Mapping[str, Sequence[str]] = {
         "alternative",
         "(mut|mutant|mutated|mutated_to)_allele",
         "tumor_seq_allele_2",
+        "variant_allele",
         "effect_allele",
         "ea",
         "a_1",

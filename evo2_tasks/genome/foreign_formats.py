@@ -47,6 +47,8 @@ _TEXT_MARKS: Mapping[bytes, str] = {
     b">": "FASTA",
     b"@": "FASTQ or SAM",
     b"{": "JSON",
+    b"[{": "JSON",
+    b"version https://git-lfs": "a pointer of Git LFS; get the file itself: git lfs pull",
     b"<": "HTML or XML",
     b"LOCUS ": "GenBank",
     b"chain ": "a chain file of liftOver",
@@ -82,6 +84,11 @@ _TABLES: tuple[tuple[frozenset[str], str], ...] = (
     (
         frozenset({"uploaded_variation", "location"}),
         "the output of VEP as a table. Run VEP with --vcf, or name the file that VEP read",
+    ),
+    (
+        frozenset({"locus", "alleles"}),
+        "a table of Hail, which has two alleles in one column. Export a VCF: hl.export_vcf, or the "
+        "columns contig, pos, ref and alt",
     ),
     (
         frozenset({"rsid", "genotype"}),
@@ -286,8 +293,9 @@ _FORMS: tuple[tuple[Callable[[Sequence[bytes], set[bytes]], bool], str], ...] = 
     ),
     (
         _is_bare_table,
-        "a table of contig, pos, ref and alt without a header. Add the header: (printf "
-        "'contig\\tpos\\tref\\talt\\n'; cut -f1-4 FILE) > NEW.tsv",
+        "a table of contig, pos, ref and alt without a header. Add the header: awk -v OFS='\\t' "
+        '\'BEGIN {print "contig", "pos", "ref", "alt"} {print $1, $2, $3, $4}\' '
+        "FILE > NEW.tsv",
     ),
     (_is_bim, _BIM),
     (

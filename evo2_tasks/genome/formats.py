@@ -142,6 +142,8 @@ def find_format(
     for magic, name in BINARY_MAGIC.items():
         if start.startswith(magic):
             raise InputError(f"{shown_path(path)}: this is {name}; expected variants.")
+    if len(start) >= 8 and bytes(4) in (start[:8:2], start[1:8:2]):
+        raise InputError(f"{shown_path(path)}: this is text in UTF-16; save it as UTF-8.")
     sample = read_sample(path, columns)
     if not sample.first[0]:
         raise InputError(f"{shown_path(path)}: the file has no lines but blank ones.")
@@ -323,6 +325,9 @@ def _refuse_header(sample: Sample, line: Line, names: Sequence[str], delimiter: 
             f"{where}: the columns are separated by '{delimiter}'; expected tabs or commas. Save "
             f"the table again with one of these."
         )
+    mark = explain_mark(line[1])
+    if mark is not None:
+        raise InputError(f"{where}: this looks like {mark}; {_EXPECTED}.")
     explanation = explain_table(names)
     if explanation is None and not any(possible_columns(names).values()):
         explanation = explain_entries(sample.lines)
@@ -348,6 +353,7 @@ def _refuse_foreign(sample: Sample, *, has_regions: bool = False) -> None:
     """Refuse what fits BED, VCF or nothing, but is of another format."""
     explanation = explain_lines(sample.lines, has_regions=has_regions)
     if explanation is not None:
+        _refuse_late_header(sample)
         raise sample.error(sample.data[0], f"this looks like {explanation}")
     rows = [b"\t".join(line.split()) for line in sample.lines if b"\t" not in line]
     if 2 * sum(map(looks_like_data, rows)) > len(sample.data):
@@ -383,6 +389,14 @@ def _require_vcf_columns(sample: Sample) -> None:
         rows = [b"\t".join(line.split()) for line in sample.lines]
         if 2 * sum(map(looks_like_data, rows)) >= len(rows):
             raise sample.error(sample.data[0], _BLANKS.format(expected="tabs, as VCF has them"))
+        for delimiter in (b",", b";"):
+            rows = [line.replace(delimiter, b"\t") for line in sample.lines]
+            if 2 * sum(map(looks_like_data, rows)) >= len(rows):
+                raise sample.error(
+                    sample.data[0],
+                    f"the columns are separated by '{decode(delimiter)}'; expected tabs, as VCF "
+                    f"has them. Save the file again with tabs",
+                )
     if sample.comment is None or not sample.comment[1].upper().startswith(COLUMNS[0]):
         return
     text = decode(sample.comment[1]).lower()
@@ -398,6 +412,29 @@ def _require_vcf_columns(sample: Sample) -> None:
             )
 
 
+def _refuse_late_header(sample: Sample) -> None:
+    """Refuse a table with other lines above its header, for example a title."""
+    for line in sample.data[1:]:
+        if is_table_header(line[1]):
+            raise sample.error(
+                line,
+                "this is the header of a table. Remove the lines above it, or begin them with #",
+            )
+
+
+def _refuse_variants_elsewhere(sample: Sample) -> None:
+    """Refuse a list without a header whose variants are not in the first column."""
+    for line in sample.data[:1]:
+        for delimiter in (b"\t", b","):
+            cells = [decode(cell).strip(' "') for cell in line[1].split(delimiter)]
+            if len(cells) > 1 and any(map(looks_like_variant, cells)):
+                raise sample.error(
+                    line,
+                    "the variant is not in the first column, and the columns have no names. Add a "
+                    "header, for example: gene<tab>variant",
+                )
+
+
 def _explain_unknown(sample: Sample, expected: str) -> InputError:
     """What a file looks like that is of no format; the message names the first line that is odd."""
     if sample.has_sam_header and not sample.data:
@@ -410,12 +447,8 @@ def _explain_unknown(sample: Sample, expected: str) -> InputError:
     if entries is not None:
         line = next(line for line in sample.data if explain_entries([line[1]]) == entries)
         return sample.error(line, f"this looks like {entries}")
-    for line in sample.data[1:]:
-        if is_table_header(line[1]):
-            return sample.error(
-                line,
-                "this is the header of a table. Remove the lines above it, or begin them with #",
-            )
+    _refuse_late_header(sample)
+    _refuse_variants_elsewhere(sample)
     for delimiter in (b",", b";", b"|"):
         tabbed = [line.replace(delimiter, b"\t") for line in sample.lines if delimiter in line]
         num_variants = sum(

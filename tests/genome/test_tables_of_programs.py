@@ -251,3 +251,55 @@ def test_the_form_of_the_entries_as_a_header(
 ) -> None:
     path = write(tmp_path, f"{header}\nchr17-5-A-G\n")
     assert keys(open_variants(path, reference=reference)) == [("chr17", 5, "A", "G")]
+
+
+# Formats that are refused: the message names the way out.
+
+ENTRIES = "".join(f"chr17-{pos}-A-G\n" for pos in (5, 6, 7))
+REFUSED = {
+    "Hail": ('locus\talleles\nchr17:5\t["A","C"]\n', "this looks like a table of Hail"),
+    "regenie": (
+        tabbed("CHROM GENPOS ID ALLELE0 ALLELE1", "17 5 rs1 A C"),
+        "columns: {pos: GENPOS, ref: ALLELE0, alt: ALLELE1}",
+    ),
+    "BOLT-LMM": (
+        tabbed("SNP CHR BP GENPOS ALLELE1 ALLELE0", "rs1 17 5 0.1 A C"),
+        "columns: {pos: BP, ref: ALLELE0, alt: ALLELE1}",
+    ),
+    "JSON lines": ('{"chrom":"chr17","pos":5,"ref":"A","alt":"C"}\n', "looks like JSON; expected"),
+    "JSON": ('[{"chrom":"chr17","pos":5}]\n', "looks like JSON; expected"),
+    "a pointer of Git LFS": ("version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "UTF-16 without a mark": ("c\0h\0r\0o\0m\0\n\0", "this is text in UTF-16; save it as UTF-8"),
+    "blanks without a header": ("chr17 5 A C\nchr17 6 A C\n", "print $1, $2, $3, $4}' FILE"),
+    "a title": (
+        "Table S3. Variants of patients\n\nchrom\tpos\tref\talt\nchr17\t5\tA\tC\n",
+        "line 3: 'chrom\\tpos\\tref\\talt': this is the header of a table. Remove the lines above",
+    ),
+    "a list with the gene first": (
+        ENTRIES.replace("chr17", "TTN\tchr17"),
+        "the variant is not in the first column, and the columns have no names. Add a header",
+    ),
+    "a numbered list": (
+        ENTRIES.replace("chr17", "1\tchr17"),
+        "the variant is not in the first column",
+    ),
+    "VCF with commas": (
+        "##fileformat=VCFv4.2,,,\n#CHROM,POS,ID,REF,ALT\nchr17,5,.,A,C\n",
+        "the columns are separated by ','; expected tabs, as VCF has them",
+    ),
+    "VCF with semicolons": (
+        "##fileformat=VCFv4.2;;;\n#CHROM;POS;ID;REF;ALT\nchr17;5;.;A;C\n",
+        "the columns are separated by ';'; expected tabs, as VCF has them",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_file_is_one_line_with_the_way_out(
+    tmp_path: Path, reference: Reference, name: str
+) -> None:
+    text, message = REFUSED[name]
+    with pytest.raises(InputError) as caught:
+        open_variants(write(tmp_path, text), reference=reference)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
