@@ -373,7 +373,7 @@ def _refuse_tables_of_regions(sample: Sample) -> None:
         rows = [_split_row(row, delimiter.encode() or None) for row in sample.lines[1:]]
         has_quotes = any(b'"' in row for row in sample.lines)
         explanation = explain_header(names, rows, delimiter, has_quotes)
-        if explanation is None:
+        if explanation is None and is_header("\t".join(names).encode()):
             logger.warning(
                 "%s: line %d names the columns; the starts are read as counting from 0, as in BED",
                 shown_path(sample.path),

@@ -18,8 +18,8 @@ _BIOCONDUCTOR_NAMES = ("seqnames", "seqname", "seqid")
 # The columns of contig, start and end, by words in their names.
 _COLUMNS = (
     re.compile(r"chr|contig|^seq_?(names?|id)$|scaffold"),
-    re.compile(r"start|begin"),
-    re.compile(r"end|stop"),
+    re.compile(r"start|begin|^from$"),
+    re.compile(r"end|stop|^to$"),
 )
 _SUBTRACT = (
     "awk {separator}-v OFS='\\t' '{condition}{{{quotes}print ${contig}, ${start} - 1, ${end}}}'"
@@ -54,10 +54,7 @@ def explain_header(names: Sequence[str], rows: Rows, delimiter: str, quotes: boo
     ]
     contig, start, end = found
     if contig is None or start is None or end is None:
-        return (
-            "this looks like the header of a table that does not name chrom, start and end. Write "
-            "a BED: contig, start from 0 and end, separated by tabs, without a header"
-        )
+        return None  # a bad line, or a title
     how = _describe_subtraction((contig, start, end), delimiter, quotes, has_header=True)
     if closed >= 0.5:
         return f"the lengths show that the positions count from 1, but BED counts from 0. {how}"

@@ -73,10 +73,7 @@ FROM_ONE = {
         tabbed("chr17 101 101", "chr17 201 210", "chr17 301 301"),
         "most regions end where they start, which shows that the positions count from 1",
     ),
-    "a header without regions": (
-        tabbed("gene symbol value", "BRCA1 x 5"),
-        "does not name chrom, start and end",
-    ),
+    "from and to": (tabbed("contig from to", "chr17 101 110"), "{print $1, $2 - 1, $3}"),
 }
 
 
@@ -116,6 +113,14 @@ def test_a_header_of_bed_is_read_with_a_word(
     source = open_variants(path, saturate=["snv"], reference=reference)
     assert {row.pos for row in source} == set(range(101, 111))
     assert "line 1 names the columns; the starts are read as counting from 0" in caplog.text
+
+
+@pytest.mark.parametrize("line", ["chr17 x y", "Panel X v1", "chr17 100 x", "chr17"])
+def test_a_bad_first_line_costs_one_row(tmp_path: Path, reference: Reference, line: str) -> None:
+    path = write(tmp_path, tabbed(line, "chr17 100 110", "chr17 300 310"))
+    rows = list(open_variants(path, saturate=["snv"], reference=reference))
+    assert [row.record for row in rows if row.status == "invalid_record"] == [0]
+    assert {row.pos for row in rows if row.record == 1} == set(range(101, 111))
 
 
 def test_one_region_without_bases_costs_one_row(tmp_path: Path, reference: Reference) -> None:
