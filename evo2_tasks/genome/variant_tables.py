@@ -40,6 +40,7 @@ NULL_TEXTS = frozenset({"", ".", "NA"})
 _BASES = re.compile(r"[ACGTN]+", re.IGNORECASE)
 _START_NAME = re.compile(r"start(?![a-z])", re.IGNORECASE)
 _END_NAME = re.compile(r"(end|stop)(?![a-z])", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}")
 _ROW_DELIMITERS = {"\t": "tabs", ",": "commas", ";": "';'", " ": "blanks"}
 _BATCH_ROWS = 16_384
 _NUM_ROWS_COMPARED = 100
@@ -144,15 +145,27 @@ class TextTableReader:
                 )
 
     def _has_row_names(self) -> bool:
-        """Whether the rows have one column before those that the header names, as R writes it."""
+        """Whether the rows have one column before those that the header names, as R writes it.
+
+        Names of rows are unique. In ``MT,3,243,A,G`` the comma is that of the position 3,243.
+        """
         plain, shifted = (
-            sum(
-                len(cells) >= columns.num_columns and _are_keys(cells, columns)
+            [
+                cells
                 for _, cells in islice(self._rows(columns.num_columns), _NUM_ROWS_COMPARED)
-            )
+                if len(cells) >= columns.num_columns
+                and isinstance(cells, list)
+                and _are_keys(cells, columns)
+            ]
             for columns in (self._columns, self._columns.after_row_names())
         )
-        return shifted > plain
+        pos = self._columns.keys[1]
+        if self._delimiter == "," and all(
+            _THOUSANDS.fullmatch(",".join(cells[pos : pos + 2])) for cells in shifted
+        ):
+            return False
+        names = {cells[0] for cells in shifted}
+        return len(shifted) > len(plain) and len(names) == len(shifted)
 
 
 class ParquetReader:

@@ -195,6 +195,24 @@ def test_blanks_in_a_list_of_alts(tmp_path: Path) -> None:
     assert [row.alt for row in open_variants(write(tmp_path, text))] == ["C", "G"]
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_comma_in_a_position_is_not_a_name_of_a_row(tmp_path: Path, rows: int) -> None:
+    lines = ["MT,3,243,A,G", "MT,8,344,A,G", "MT,11,778,G,A"][:rows]
+    source = open_variants(write(tmp_path, "\n".join(["chrom,pos,ref,alt", *lines, ""])))
+    assert [row.status for row in source] == ["invalid_record"] * rows
+
+
+def test_names_of_rows_are_unique(tmp_path: Path) -> None:
+    header = "contig\tpos\tref\talt\n"
+    rows = [("a", "1", "5", "A", "C"), ("b", "1", "5", "A", "C"), ("b", "2", "6", "A", "C")]
+    text = "".join("\t".join(row) + "\n" for row in rows)
+    assert {row.status for row in open_variants(write(tmp_path, header + text))} == {
+        "invalid_record"
+    }
+    text = text.replace("b\t2", "c\t2")
+    assert [row.pos for row in open_variants(write(tmp_path, header + text))] == [5, 5, 6]
+
+
 @pytest.mark.parametrize("pos", ["4.30E+07", "1.23E+08", "1.00E+03"])
 def test_a_position_that_a_spreadsheet_rounded(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, pos: str
