@@ -328,6 +328,11 @@ def _refuse_header(sample: Sample, line: Line, names: Sequence[str], delimiter: 
     mark = explain_mark(line[1])
     if mark is not None:
         raise InputError(f"{where}: this looks like {mark}; {_EXPECTED}.")
+    if all(len(name) > 1 and name[0] == name[-1] == "'" for name in names):
+        raise InputError(
+            f"{where}: the cells are in single quotes; expected double quotes or none. Write the "
+            f'file again: tr -d "\'" < FILE > NEW.'
+        )
     explanation = explain_table(names)
     if explanation is None and not any(possible_columns(names).values()):
         explanation = explain_entries(sample.lines)

@@ -294,6 +294,14 @@ REFUSED = {
     "a pointer of Git LFS": ("version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     "UTF-16 without a mark": ("c\0h\0r\0o\0m\0\n\0", "this is text in UTF-16; save it as UTF-8"),
     "blanks without a header": ("chr17 5 A C\nchr17 6 A C\n", "print $1, $2, $3, $4}' FILE"),
+    "R's write.table": (
+        '"chrom" "pos" "ref" "alt"\n"1" "chr17" 5 "A" "C"\n"2" "chr17" 6 "A" "C"\n',
+        "line 1: the columns are separated by blanks; expected tabs or commas",
+    ),
+    "single quotes": (
+        "'chrom','pos','ref','alt'\n'chr17','5','A','C'\n",
+        "line 1: the cells are in single quotes",
+    ),
     "a title": (
         "Table S3. Variants of patients\n\nchrom\tpos\tref\talt\nchr17\t5\tA\tC\n",
         "line 3: 'chrom\\tpos\\tref\\talt': this is the header of a table. Remove the lines above",
