@@ -108,8 +108,8 @@ def read_lines(
                 f"this is not a text file of variants."
             )
     last = b"".join(unfinished)
-    if last and has_feeds and begins_line is not None and not is_proven:
-        yield from _split_line(last, begins_line)
+    if last and has_feeds and begins_line is not None:
+        yield from _split_line(last, None if is_proven else begins_line)
     else:
         yield from split_lines(last)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pysam
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
@@ -88,6 +88,7 @@ def test_line_ends_at_the_ends_of_chunks(tmp_path_factory, pieces, num_padding) 
     assert list(read_lines(path)) == split_lines(data) == expected_lines(data)
 
 
+@example(pieces=[b"\r", b"#", b"\r", b"\r"], num_padding=0)
 @given(pieces=PIECES, num_padding=st.integers(0, 3))
 @settings(deadline=None)
 def test_a_return_is_a_line_end_where_a_line_follows(tmp_path_factory, pieces, num_padding) -> None:

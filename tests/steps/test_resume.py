@@ -411,7 +411,7 @@ def test_a_model_that_computes_no_numbers_stops_the_job(
     shard = write_shard(tmp_path / "shard", tmp_path / "model", num_alleles=130)
     with pytest.raises(InputError, match=r"of the first \d+ alleles.*max_non_finite_share"):
         shard.score(tmp_path / "out.parquet")
-    assert "the first module with such an output is model.layers.2 (hyena_li)" in caplog.text
+    assert "the first such module is model.layers.2 (hyena_li)" in caplog.text
     assert not (tmp_path / "out.parquet").exists()
     shard.score(tmp_path / "out.parquet", max_non_finite_share=1)
     statuses = pq.read_table(tmp_path / "out.parquet")["status"].to_pylist()

@@ -87,7 +87,7 @@ def test_the_vcf_has_what_was_made(folder: Path, table: pd.DataFrame) -> None:
 
 def test_the_report_shows_the_matrix(folder: Path) -> None:
     page = (folder / "results" / "v" / "report.html").read_text()
-    assert "Every substitution of MT:3,240 to 3,254, s" in page
+    assert "Every substitution of MT:3,240 to 3,254 (MT-TL1), s" in page
 
 
 def test_a_second_run_has_nothing_to_do(folder: Path) -> None:
