@@ -189,6 +189,13 @@ class ParquetReader:
             schema = file.schema_arrow
         self._names = list(schema.names)
         self._columns = find_columns(self._names, carry, columns, shown_path(path))
+        # Equal texts are held once, so that a long REF with many ALTs does not fill the memory.
+        self._texts = [
+            self._names[column]
+            for column in self._columns.keys[2:]
+            if pa.types.is_string(schema.types[column])
+            or pa.types.is_large_string(schema.types[column])
+        ]
         require_start_from_one(self._names, self._columns, self._first_rows(), shown_path(path))
         self.has_filters = self._columns.filters is not None
         self.carry_fields = tuple(
@@ -202,9 +209,9 @@ class ParquetReader:
         used = [*columns.keys, *columns.carried]
         used += [] if columns.filters is None else [columns.filters]
         names = sorted({self._names[column] for column in used})
-        with _open_parquet(self.path) as file:
+        with _open_parquet(self.path, self._texts) as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
-                values = [batch.column(self._names[column]).to_pylist() for column in used]
+                values = [_list_values(batch.column(self._names[column])) for column in used]
                 for row in zip(*values, strict=True):
                     keys = [_as_text(value) for value in row[:4]]
                     carried = tuple(map(_as_carried, row[4:], self.carry_fields))
@@ -314,10 +321,23 @@ def _as_cell(text: str) -> str | None:
     return None if text in NULL_TEXTS else text
 
 
+def _list_values(column: pa.Array) -> list[object]:
+    """The values of a column; equal values of a dictionary are one object."""
+    if not pa.types.is_dictionary(column.type):
+        values: list[object] = column.to_pylist()
+        return values
+    distinct = column.dictionary.to_pylist()
+    return [None if index is None else distinct[index] for index in column.indices.to_pylist()]
+
+
 @contextmanager
-def _open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+def _open_parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; texts of the repeated columns are read as dictionaries."""
     try:
-        with open_file(path) as handle, pq.ParquetFile(handle) as file:
+        with (
+            open_file(path) as handle,
+            pq.ParquetFile(handle, read_dictionary=list(repeated)) as file,
+        ):
             yield file
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evo2_tasks.genome.records import Record
+from evo2_tasks.genome.variant_tables import ParquetReader
 from evo2_tasks.table import sorting
 from evo2_tasks.table.parquet import RowBuffer, read_rows, row_bytes, slice_rows, write_table
 from evo2_tasks.table.sorting import sort_rows
@@ -112,6 +114,33 @@ def test_pieces_hold_all_rows_once_and_their_bytes_are_bounded() -> None:
     for piece in pieces:
         assert piece.num_rows <= 17
         assert piece.num_rows == 1 or row_bytes(piece).sum() <= 2_000
+
+
+def test_a_long_ref_of_a_parquet_file_is_held_once(tmp_path: Path) -> None:
+    """600 rows with one REF of 1 MiB; some rows have no REF, and one has another one."""
+    refs = ["A" * MB, None, "C"] * 2 + ["A" * MB] * 594
+    table = pa.table(
+        {
+            "contig": ["c"] * len(refs),
+            "pos": list(range(1, len(refs) + 1)),
+            "ref": refs,
+            "alt": ["ACGT"[number % 4] for number in range(len(refs))],
+        }
+    )
+    path = tmp_path / "long.parquet"
+    pq.write_table(table, path)
+    expected = [(pos, ref) for pos, ref in enumerate(refs, start=1) if ref is not None]
+    found = [
+        (record.pos, record.ref)
+        for record in ParquetReader(path).records()
+        if isinstance(record, Record)
+    ]
+    assert found == expected
+    assert arrow_peak(read_alleles, path) < 300 * MB
+
+
+def read_alleles(path: str) -> None:
+    assert sum(1 for _ in ParquetReader(Path(path)).records()) == 600
 
 
 @pytest.mark.slow
