@@ -198,7 +198,7 @@ def _count_gpus(dev: Path) -> int | None:
     if not sys.platform.startswith("linux"):
         return None
     nvidia = [path for path in dev.glob("nvidia*") if path.name[len("nvidia") :].isdigit()]
-    others = ("dxg", "kfd", "nvgpu", "nvhost*", "nvmap", "dri/renderD*", "accel*")
+    others = ("dxg", "kfd", "nvgpu", "nvhost*", "nvmap", "dri/render*", "accel*")
     if not nvidia and any(any(dev.glob(name)) for name in others):
         return None
     return len(nvidia)

@@ -96,10 +96,11 @@ def join_lines(
         if _has_open_quote(text, delimiter):
             read: list[tuple[int, bytes]] = []
             joined = text
-            is_whole = text.count(delimiter.encode()) + 1 >= (expected or 1)
+            is_whole = _has_columns(text, delimiter, expected)
             while len(read) < _MAX_JOINED and (more := take()) is not None:
                 read.append(more)
-                if is_whole and begins_row(more[1]):
+                is_row = begins_row(more[1]) and _has_columns(more[1], delimiter, expected)
+                if is_whole and is_row:
                     break
                 joined += b"\n" + more[1]
                 if b'"' in more[1] and not _has_open_quote(joined, delimiter):
@@ -194,6 +195,11 @@ def _read_csv(text: str, delimiter: str) -> list[str] | None:
         return next(csv.reader([text], delimiter=delimiter, strict=True))
     except csv.Error:
         return None
+
+
+def _has_columns(line: bytes, delimiter: str, num_columns: int | None) -> bool:
+    """Whether a line has as many columns as a row, if its quotes have no meaning."""
+    return line.count(delimiter.encode()) + 1 >= (num_columns or 1)
 
 
 def _has_open_quote(line: bytes, delimiter: str) -> bool:

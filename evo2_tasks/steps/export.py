@@ -1,6 +1,7 @@
 """The step ``export``: the table in another format."""
 
 import gzip
+import os
 import shutil
 import sys
 import tempfile
@@ -57,4 +58,6 @@ def _print_text(file: Path) -> None:
         except BrokenPipeError:
             raise
         except OSError as error:
+            # What is still in the buffer would fail once more when Python ends, with exit code 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise InputError(f"standard output: cannot be written: {first_line(error)}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
@@ -38,6 +38,7 @@ TEXTS = st.text(st.sampled_from("ab\"\t,\n' 0;#"), min_size=1, max_size=6).map(
 
 @pytest.mark.parametrize("delimiter", ["\t", ","])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+@example(names=["t0t", "t;t", "t00t"], rows=[["t\tt", "t\nt", "t,0,t"]], first=False)
 @given(
     names=st.lists(TEXTS, min_size=1, max_size=3, unique=True),
     rows=st.lists(st.lists(TEXTS, min_size=3, max_size=3), max_size=4),

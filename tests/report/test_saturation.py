@@ -323,7 +323,7 @@ def test_a_few_changes_of_three_bases_are_no_codons(tmp_path: Path) -> None:
         ((5, "A", "AC"), []),
         ((5, "ACG", "A"), []),
         ((5, "N", "A"), []),
-        ((5, "ANC", "GNC"), [(5, 0, 0, 2)]),
+        ((5, "ARC", "GRC"), [(5, 0, 0, 2)]),
     ],
 )
 def test_the_changes_of_an_allele(
