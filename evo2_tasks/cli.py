@@ -176,6 +176,9 @@ log_option = click.option(
     metavar="FILE",
     help="File to write the log to as well.",
 )
+other_variants_option = file_option(
+    "--variants", help="Variants to read instead of those in the config; - is standard input."
+)
 variant_set_option = click.option(
     "--variant-set", required=True, metavar="NAME", help="Name of the variant set in the config."
 )
@@ -286,9 +289,7 @@ def status(results: Path, failed: TextIO | None, as_json: bool) -> None:
 )
 @step
 @variant_set_option
-@file_option(
-    "--variants", help="Variants to read instead of those in the config; - is standard input."
-)
+@other_variants_option
 @folder_option("--out", required=True, help="Folder to write: the shards.")
 def split(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Read the variants, one row per allele, and split them into shards."""
@@ -302,9 +303,7 @@ def split(config: RunConfig, variant_set: str, **files: Any) -> None:
 )
 @step
 @variant_set_option
-@file_option(
-    "--variants", help="Variants to read instead of those in the config; - is standard input."
-)
+@other_variants_option
 @file_option("--out", required=True, help="File to write: the carried columns.")
 def carry(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Copy fields or columns of the variants to a table, for `merge`."""

@@ -277,7 +277,11 @@ def sensitivity_at(specificity: float) -> Metric:
 
 
 def threshold_at(specificity: float) -> Metric:
-    """The metric ``threshold_at_specificity`` for one specificity, as for ``sensitivity_at``."""
+    """The metric ``threshold_at_specificity`` for one specificity, as for ``sensitivity_at``.
+
+    Raises:
+        ValueError: The specificity is not between 0 and 1.
+    """
     if not 0 <= specificity <= 1:
         raise ValueError(f"specificity: expected a number from 0 to 1, got {specificity}.")
 
