@@ -30,6 +30,12 @@ from evo2_tasks.config.resolve import (
 from evo2_tasks.config.schema import Fp8Mode, ModelConfig, Release, RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
+from evo2_tasks.io.streams import (
+    LogFile,
+    LogStream,
+    open_missing_streams,
+    writing_output,
+)
 from evo2_tasks.layout import EXPORTS, SPLIT
 
 EXIT_BAD_INPUT: Final = 2
@@ -133,11 +139,17 @@ def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | Non
         return
     try:
         value.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(value, encoding="utf-8")
+        handler = LogFile(value, logger)
     except OSError as error:
         raise InputError(f"--log: {value} cannot be written: {error.strerror}.") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
+
+
+def print_line(line: str) -> None:
+    """Print a line on standard output; see `writing_output`."""
+    with writing_output():
+        click.echo(line)
 
 
 def load(module: str) -> Any:
@@ -207,7 +219,8 @@ def main() -> None:
     `snakemake` runs the workflow steps. Each step can also be run by hand on the files that the
     step before it wrote.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    open_missing_streams()
+    handler = LogStream()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
@@ -250,10 +263,10 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
     estimates = module.plan(resolve_plan(config), **options)
     if as_json:
         total = module.add_up(estimates)
-        click.echo(json.dumps({"plan": estimates, "total": total}, indent=2))
+        print_line(json.dumps({"plan": estimates, "total": total}, indent=2))
     else:
         for line in module.describe_estimates(estimates):
-            click.echo(line)
+            print_line(line)
 
 
 @main.command(cls=Command, group=RUNS, example="evo2-tasks status results")
@@ -276,10 +289,10 @@ def status(results: Path, failed: TextIO | None, as_json: bool) -> None:
     logs = None if failed is None else [Path(line) for line in failed.read().splitlines()]
     statuses = module.read_status(results, failed=logs)
     if as_json:
-        click.echo(json.dumps({"status": [one.as_json() for one in statuses]}, indent=2))
+        print_line(json.dumps({"status": [one.as_json() for one in statuses]}, indent=2))
     else:
         for line in module.describe_status(statuses):
-            click.echo(line)
+            print_line(line)
 
 
 @main.command(
@@ -456,7 +469,7 @@ def fetch(checkpoint: str, out: Path | None) -> None:
 def show(table: Path) -> None:
     """Print provenance, rows by status and flag, quantiles, first rows and metrics of a table."""
     for line in load("commands.show").show(table):
-        click.echo(line)
+        print_line(line)
 
 
 @main.command(
@@ -472,7 +485,7 @@ def query(table: Path, region: str) -> None:
     REGION is 1-based and includes both ends, for example chr17:43,044,295-43,045,000.
     """
     for line in load("commands.query").query(table, region):
-        click.echo(line)
+        print_line(line)
 
 
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -557,10 +570,10 @@ def verify(
         return
     found = module.verify(settings, expected_file=expected, short=short, threads=threads)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_line(json.dumps(found, indent=2))
     else:
         for line in module.describe_verification(found):
-            click.echo(line)
+            print_line(line)
     module.require_verified(found)
 
 

@@ -1,6 +1,7 @@
 """The command line: exit codes, one line for a mistake, standard input, the log file."""
 
 import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -162,3 +163,85 @@ def test_a_command_whose_extra_is_missing_names_it(
     (line,) = done.stderr.splitlines()
     assert f"{arguments[0]}: needs {module}" in line
     assert f".[{extra}]" in line
+
+
+def split_arguments(config: Path, out: Path) -> list[object]:
+    return ["split", "--config", config, "--variant-set", "v", "--out", out]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_under_the_log_is_one_line_and_the_step_goes_on(
+    config: Path, tmp_path: Path
+) -> None:
+    done = run(*split_arguments(config, tmp_path / "shards"), "--log", "/dev/full")
+    assert done.returncode == 0
+    warnings = [line for line in done.stderr.splitlines() if not line.startswith(b"INFO: ")]
+    assert len(warnings) == 1, done.stderr
+    assert warnings[0].startswith(b"WARNING: --log: /dev/full cannot be written: ")
+    assert b"3 alleles of 2 records" in done.stderr
+    assert len(pq.read_table(tmp_path / "shards" / "1-of-1.parquet")) == 3
+
+
+def test_a_log_that_cannot_be_made_is_one_line(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for log in (tmp_path / "file" / "split.log", tmp_path):
+        done = run(*split_arguments(config, tmp_path / "shards"), "--log", log)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(b"ERROR: --log: ")
+        assert b"cannot be written" in line
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_log_that_is_removed_during_the_run_does_not_end_it(config: Path, tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "split.log"
+    remove = (
+        "import shutil, sys; from evo2_tasks.steps import split; from evo2_tasks.cli import main;"
+        "step = split.split;"
+        f"split.split = lambda *a, **k: (shutil.rmtree({str(log.parent)!r}), step(*a, **k)); main()"
+    )
+    arguments = [*split_arguments(config, tmp_path / "shards"), "--log", log]
+    done = subprocess.run(
+        [sys.executable, "-c", remove, *map(str, arguments)], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not log.parent.exists()
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("sink", ["full", "closed", "pipe"])
+def test_a_step_does_not_need_standard_error(config: Path, tmp_path: Path, sink: str) -> None:
+    log = tmp_path / "split.log"
+    arguments = [*split_arguments(config, tmp_path / "shards"), "--log", log]
+    command = [str(COMMAND), *map(str, arguments)]
+    if sink == "closed":
+        done = subprocess.run(["bash", "-c", '"$@" 2>&-', "bash", *command], check=False)
+    elif sink == "full":
+        if not Path("/dev/full").exists():
+            pytest.skip("no /dev/full here")
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(command, stderr=full, check=False)
+    else:
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(command, stderr=writer, check=False)
+        os.close(writer)
+    assert done.returncode == 0
+    assert "3 alleles of 2 records" in log.read_text()
+    assert len(pq.read_table(tmp_path / "shards" / "1-of-1.parquet")) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_under_standard_output_is_one_line(config: Path, tmp_path: Path) -> None:
+    for arguments in (["plan"], ["plan", "--json"]):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [str(COMMAND), *arguments, "--config", str(config)],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        assert done.returncode == 2
+        line, *more = (line for line in done.stderr.splitlines() if not line.startswith(b"INFO: "))
+        assert not more
+        assert line.startswith(b"ERROR: standard output: cannot be written: ")

@@ -50,7 +50,7 @@ ROOMS = {
     "layout": room("layout", never=HEAVY | FRONT),
     "hub": room("hub", "errors", never=HEAVY | FRONT),
     "io": room(
-        "bgzip digests files htslib interruption lines progress vcf_text words",
+        "bgzip digests files htslib interruption lines progress streams vcf_text words",
         "errors",
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),

@@ -1,7 +1,6 @@
 """The step ``export``: the table in another format."""
 
 import gzip
-import os
 import shutil
 import sys
 import tempfile
@@ -9,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.words import first_line
+from evo2_tasks.io.streams import writing_output
 from evo2_tasks.layout import EXPORTS, export_file
 
 
@@ -51,13 +50,6 @@ def _print_text(file: Path) -> None:
         InputError: Standard output cannot be written, for example to a full disk.
         BrokenPipeError: The program that reads standard output has ended.
     """
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as text:
-        try:
-            shutil.copyfileobj(text, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            # What is still in the buffer would fail once more when Python ends, with exit code 120.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise InputError(f"standard output: cannot be written: {first_line(error)}") from error
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as text, writing_output():
+        shutil.copyfileobj(text, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
