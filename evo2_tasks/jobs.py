@@ -37,6 +37,7 @@ from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
 from evo2_tasks.layout import CARRIED, EXPORTS, MODELS, REPORT, RUN, SHARDS, SPLIT, TABLE, TABLES
+from evo2_tasks.table.documents import Split
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
@@ -314,10 +315,10 @@ class Jobs:
         """Alleles of a shard as ``split`` counted them; None before ``split`` has run."""
         if variant_set not in self._alleles:
             try:
-                split = json.loads((self._output / variant_set / SHARDS / SPLIT).read_bytes())
-                self._alleles[variant_set] = split["alleles"] / split["shards"]
-            except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+                split = Split.read(self._output / variant_set / SHARDS / SPLIT)
+            except InputError:  # the step that reads the file reports it
                 return None
+            self._alleles[variant_set] = split.alleles / split.shards
         return self._alleles[variant_set]
 
     def mem_mb(self, wildcards: Wildcards, attempt: int) -> int:

@@ -270,6 +270,24 @@ def write_stub_scores(windows: Path, out: Path) -> None:
     shard_run_file(out).write_text(json.dumps(side))
 
 
+def write_split(target: Path, **changes: object) -> None:
+    """The ``split.json`` of two shards with 80 alleles, with other values of some keys."""
+    stated = {
+        "variants": "in.vcf",
+        "variants_digest": "0" * 64,
+        "format": "vcf",
+        "alleles": 80,
+        "records": 80,
+        "invalid": 0,
+        "filtered": 0,
+        "shards": 2,
+        "regions": None,
+        "reference": {"name": "g", "digest": "d", "size": 1, "mtime_ns": 1},
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(stated | changes))
+
+
 # --- a shard to be scored again and again
 
 SHARD_WINDOW_LENGTH = 96

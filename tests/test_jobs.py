@@ -185,8 +185,7 @@ def test_time_of_a_scoring_job_follows_from_its_alleles(
     jobs = Jobs(config)
     assert jobs.score_runtime(small, 1) == jobs.score_runtime(large, 1) == SCORE_MINUTES
     split = tmp_path / "out" / "v" / "shards" / "split.json"
-    split.parent.mkdir(parents=True)
-    split.write_text('{"alleles": 100000, "shards": 100}')
+    project.write_split(split, alleles=100_000, shards=100)
     # 1,000 alleles of three windows of 8,192, since a half is shared on each strand, at 29,200
     # tokens per second, six times slower
     expected = LEAST_SCORE_MINUTES + 6 * 3 * 8192 * 1000 / 29_200 / 60
@@ -242,8 +241,7 @@ def test_a_scoring_job_gets_the_memory_that_it_takes_and_not_much_more(
     wildcards = SimpleNamespace(variant_set="v", scoring="s")
     before = jobs.score_mem_mb(wildcards, 1)
     split = tmp_path / "out" / "v" / "shards" / "split.json"
-    split.parent.mkdir(parents=True)
-    split.write_text(json.dumps({"alleles": 3 * alleles, "shards": 3}))
+    project.write_split(split, alleles=3 * alleles, shards=3)
     asked = jobs.score_mem_mb(wildcards, 1)
     assert taken + 300 < asked <= before, "300 MB are Snakemake's"
     assert asked < 1.8 * (taken + 300)

@@ -50,7 +50,7 @@ ROOMS = {
     "layout": room("layout", never=HEAVY | FRONT),
     "hub": room("hub", "errors", never=HEAVY | FRONT),
     "io": room(
-        "bgzip digests files htslib interruption lines progress streams vcf_text words",
+        "bgzip digests documents files htslib interruption lines progress streams vcf_text words",
         "errors",
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
@@ -80,8 +80,8 @@ ROOMS = {
         with_torch="branches finite likelihood reference score",
     ),
     "table": room(
-        "carried merge pairs parquet parts provenance query run schema scores segments shards snvs"
-        " sorting statistics",
+        "carried documents merge pairs parquet parts provenance query run schema scores segments"
+        " shards snvs sorting statistics",
         "errors",
         "genome",
         "io",
@@ -155,7 +155,7 @@ ROOMS = {
         "table",
         never=TORCH | FRONT,
     ),
-    "jobs": room("jobs", "config", "cost", "errors", "hub", "layout", never=HEAVY | FRONT),
+    "jobs": room("jobs", "config", "cost", "errors", "hub", "layout", "table", never=HEAVY | FRONT),
     "steps": room(
         "carry evaluate export fetch merge report score split windows",
         "config",

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
-from evo2_tasks.io.files import read_json
 from evo2_tasks.io.words import LONG, shown, shown_path
 from evo2_tasks.layout import (
     LOGS,
@@ -27,6 +26,7 @@ from evo2_tasks.layout import (
     shard_name,
     shard_run_file,
 )
+from evo2_tasks.table.documents import PartUsage, ShardRun, Split
 from evo2_tasks.table.parquet import count_rows
 from evo2_tasks.table.parts import count_tokens, parts_folder, read_usage
 from evo2_tasks.table.provenance import read_provenance
@@ -191,13 +191,13 @@ def _read_set(folder: Path, logs: _Logs) -> Iterator[ScoringStatus]:
     of_windows = logs.folder.glob(fill(STEPS["windows"].log, variant_set=folder.name))
     scorings |= {folder / log.parent.name for log in of_windows if logs.has_failed(log)}
     for scoring in sorted(scorings):
-        yield _read_scoring(scoring, read_json(split), logs)
+        yield _read_scoring(scoring, Split.read(split), logs)
 
 
-def _read_scoring(folder: Path, split: dict[str, Any], logs: _Logs) -> ScoringStatus:
+def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
     names = {"variant_set": folder.parent.name, "scoring": folder.name}
     status = ScoringStatus(
-        folder.parent.name, folder.name, shards=split["shards"], alleles=split["alleles"]
+        folder.parent.name, folder.name, shards=split.shards, alleles=split.alleles
     )
     num_placed, newest = 0, 0.0
     for shard in range(1, status.shards + 1):
@@ -209,21 +209,23 @@ def _read_scoring(folder: Path, split: dict[str, Any], logs: _Logs) -> ScoringSt
             with suppress(InputError):  # it is being written again
                 status.tokens += count_tokens(windows)
                 source = digest_file(windows)
+        parts: Sequence[ShardRun | PartUsage] = []
         if _is_done(scores, source):
             status.shards_done += 1
             status.alleles_done += count_rows(scores)
-            parts = [read_json(shard_run_file(scores))]
+            parts = [ShardRun.read(shard_run_file(scores))]
             newest = max(newest, scores.stat().st_mtime)
         else:
-            parts = [] if source is None else read_usage(parts_folder(scores), source)
-            status.alleles_done += sum(part["alleles_tried"] for part in parts)
+            if source is not None:
+                parts = read_usage(parts_folder(scores), source)
+            status.alleles_done += sum(part.alleles_tried for part in parts)
             name = shard_name(shard, status.shards)
             log = logs.folder / STEPS["score"].log.format(**names, shard=name)
             _add_job(status, log, logs)
         for part in parts:
-            status.alleles_tried += part.get("alleles_tried", 0)
-            status.tokens_done += part.get("tokens", 0)
-            status.seconds += part.get("wall_s", 0.0)
+            status.alleles_tried += part.alleles_tried
+            status.tokens_done += part.tokens
+            status.seconds += part.wall_s
     if num_placed:
         # The other shards have as many tokens on average.
         status.tokens = round(status.tokens * status.shards / num_placed)

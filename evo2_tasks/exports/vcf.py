@@ -18,10 +18,11 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header, repair_header
 from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, is_vcf_contig, make_lines
 from evo2_tasks.io.bgzip import BgzfWriter
-from evo2_tasks.io.files import read_json, replace_atomically, require_other_file, writing
+from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.io.vcf_text import VcfHeader, parse_position, read_vcf
 from evo2_tasks.io.words import first_line, shown_path
 from evo2_tasks.layout import RUN
+from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import distinct_values, read_rows
 from evo2_tasks.table.provenance import Provenance, read_provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, Column
@@ -78,20 +79,20 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
             be read or written.
     """
     run_file = table.with_name(RUN)
-    source = read_json(run_file)["variants"] if run_file.exists() else {}
+    source = Run.read(run_file).variants if run_file.exists() else None
     if variants is None:
-        if not source:
+        if source is None:
             raise InputError(
                 f"{shown_path(table)}: there is no {RUN} next to it, which names the file of "
                 "scored variants. Name it with --variants."
             )
-        variants = Path(source["variants"])
-    is_vcf = source.get("format", "vcf") in ("vcf", "bcf")
+        variants = Path(source.variants)
+    is_vcf = source is None or source.format in ("vcf", "bcf")
     done = export_vcf(
         table,
         out,
         variants=variants if is_vcf else None,
-        is_part=source.get("regions") is not None,
+        is_part=source is not None and source.regions is not None,
     )
     logger.info("%s: %s records, %s with rows", out, f"{done.records:,}", f"{done.annotated:,}")
     return done.records

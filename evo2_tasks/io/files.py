@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import secrets
 import shutil
@@ -13,10 +14,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import first_line, shown_path
+
+MOST_JSON_BYTES: Final = 32 * 2**20
+"""Largest JSON file that is read. The ``run.json`` of 10,000 shards has 10 MB."""
 
 
 @contextmanager
@@ -175,17 +179,46 @@ def read_json(source: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object.
 
     Raises:
-        InputError: The file is missing, is not JSON, or holds something else than an object.
+        InputError: The file is missing, is larger than ``MOST_JSON_BYTES``, is not JSON, or holds
+            something else than an object.
+    """
+    with open_file(source) as file, reading(source):
+        data = file.read(MOST_JSON_BYTES + 1)
+    if len(data) > MOST_JSON_BYTES:
+        raise InputError(
+            f"{shown_path(source)}: is larger than {MOST_JSON_BYTES:,} bytes; no JSON file of "
+            "evo2-tasks is. Name another file, or make it again."
+        )
+    return parse_json(data, shown_path(source))
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """Parse a JSON object. All its numbers are finite.
+
+    Args:
+        data: JSON as UTF-8.
+        where: The file, for messages.
+
+    Raises:
+        InputError: It is not JSON, or is something else than an object.
     """
     try:
-        with reading(source):
-            value = json.loads(source.read_bytes())
-    except ValueError as error:
-        raise InputError(
-            f"{shown_path(source)}: is not a JSON file: {first_line(error)}"
-        ) from error
-    if not isinstance(value, dict):
-        raise InputError(
-            f"{shown_path(source)}: expected a JSON object, got {type(value).__name__}."
+        value = json.loads(
+            data.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite
         )
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: is not a JSON file: {first_line(error)}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: expected a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large for a number")
     return value

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.results import Curve, MetricRow, read_curves, read_metrics
-from evo2_tasks.io.files import read_json
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
 from evo2_tasks.report.rows import AlleleKey, name_alleles
 from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
+from evo2_tasks.table.documents import Run, ShardRun
 from evo2_tasks.table.provenance import Provenance, read_provenance
 
 WRITERS: Final = {**TABLES, RUN: "merge"}
@@ -40,7 +40,7 @@ class Evidence:
     table: TableSummary
     saturation: Saturation
     provenance: Provenance
-    run: Mapping[str, Any]
+    run: Run
     metrics: Sequence[MetricRow]
     curves: Sequence[Curve]
     allele_names: Mapping[AlleleKey, str]
@@ -56,10 +56,9 @@ class Evidence:
         return self.table.llr.count
 
     @property
-    def shards(self) -> Sequence[Mapping[str, Any]]:
+    def shards(self) -> Sequence[ShardRun]:
         """What ``run.json`` states about each scoring job."""
-        shards: Sequence[Mapping[str, Any]] = self.run["shards"]
-        return shards
+        return self.run.shards
 
 
 def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
@@ -80,13 +79,10 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
                 f"scoring {scoring} first."
             )
     table = summarize_table(folder / TABLE)
-    run = read_json(folder / RUN)
-    shards = run.get("shards")
-    if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
-        raise InputError(f"{shown_path(folder / RUN)}: has no list of shards. Run `merge` again.")
-    if run.get("alleles") != table.counts.alleles:
+    run = Run.read(folder / RUN)
+    if run.alleles != table.counts.alleles:
         raise InputError(
-            f"{shown_path(folder / RUN)}: states {run.get('alleles')} alleles, but {TABLE} "
+            f"{shown_path(folder / RUN)}: states {run.alleles} alleles, but {TABLE} "
             f"has {table.counts.alleles} rows: they are of different runs. Run `merge` again."
         )
     metrics = read_metrics(folder / METRICS) if has_labels else []

@@ -47,16 +47,16 @@ def describe_run(one: Evidence, files: Mapping[str, str]) -> dict[str, str]:
     """The files, settings, versions and devices of a scoring, by the name of each fact."""
     signature = dict(one.provenance.signature)
     scoring = signature.pop("scoring", {})
-    variants = one.run.get("variants") or {}
+    variants = one.run.variants
     facts = {
         "model": value_text(one.provenance.model),
         **{name: file for name, file in files.items() if file},
-        "variants": value_text(variants.get("variants")),
-        "records of the input": _fact(variants.get("records")),
-        "regions": value_text(variants.get("regions") or "all"),
+        "variants": value_text(variants and variants.variants),
+        "records of the input": _fact(variants and variants.records),
+        "regions": value_text((variants and variants.regions) or "all"),
     }
-    if "date" in one.run:
-        facts["table written (UTC)"] = value_text(one.run["date"])
+    if one.run.date is not None:
+        facts["table written (UTC)"] = value_text(one.run.date)
     for key in [*SIGNATURE_NAMES, *signature]:
         if key in signature:
             facts[SIGNATURE_NAMES.get(key, key)] = _fact(signature[key])
@@ -67,12 +67,13 @@ def describe_run(one: Evidence, files: Mapping[str, str]) -> dict[str, str]:
         "device": "devices", "node": "nodes", "cpu_capability": "CPU capability",
         "threads": "threads", "python": "python", "torch": "torch", "transformers": "transformers",
     }.items():  # fmt: skip
-        facts[name] = _count_values(shard[key] for shard in one.shards if key in shard)
-    for key, name in {"windows_run": "windows run", "tokens_run": "tokens run"}.items():
-        facts[name] = _fact(one.run.get(key))
-    verification = one.run.get("verification")
-    if verification is not None:
-        facts |= _flatten("verification", verification)
+        facts[name] = _count_values(
+            value for shard in one.shards if (value := getattr(shard, key)) is not None
+        )
+    facts["windows run"] = _fact(one.run.windows_run)
+    facts["tokens run"] = _fact(one.run.tokens_run)
+    if one.run.verification is not None:
+        facts |= _flatten("verification", one.run.verification)
     return facts
 
 
@@ -106,14 +107,13 @@ def _count_values(values: Iterable[Any]) -> str:
 
 def describe_warnings(one: Evidence) -> list[str]:
     """What ``split`` found wrong with the variants, as ``run.json`` states it."""
-    warnings = one.run.get("warnings")
-    return [printable(warning, 1_000) for warning in warnings] if warnings else []
+    return [printable(warning, 1_000) for warning in one.run.warnings]
 
 
 def describe_mixed_devices(one: Evidence) -> str:
     """Which kinds of device the shards ran on; empty if there is only one kind."""
-    devices = [shard["device_class"] for shard in one.shards if "device_class" in shard]
-    if len({str(device) for device in devices}) < 2:
+    devices = [shard.device_class for shard in one.shards if shard.device_class is not None]
+    if len({*devices}) < 2:
         return ""
     kinds = printable(_count_values(devices), 200)
     return (
@@ -124,25 +124,24 @@ def describe_mixed_devices(one: Evidence) -> str:
 
 def tabulate_shards(one: Evidence) -> Table:
     """Tabulate time and memory of each scoring job."""
-    has_device_memory = any("peak_device_memory_mb" in shard for shard in one.shards)
+    has_device_memory = any(shard.peak_device_memory_mb is not None for shard in one.shards)
     columns = [
         ("shard", TEXT), ("device", TEXT), ("node", TEXT), ("seconds", NUMBER),
         ("seconds for loading", NUMBER), ("windows", NUMBER), ("tokens", NUMBER),
         ("tokens/s", NUMBER), ("peak memory, MB", NUMBER),
         *([("peak device memory, MB", NUMBER)] if has_device_memory else []),
     ]  # fmt: skip
-    keys = ["wall_s", "load_s", "windows_run", "tokens_run", "rate", "peak_memory_mb"]
-    keys += ["peak_device_memory_mb"] if has_device_memory else []
     rows = []
     for shard in one.shards[:MOST_SHARDS]:
-        values = dict(shard)
-        wall_s, tokens = (_as_number(shard.get(key)) for key in ("wall_s", "tokens_run"))
-        if wall_s and tokens is not None:
-            values["rate"] = tokens / wall_s
-        numbers = [_as_number(values.get(key)) for key in keys]
+        rate = shard.tokens_run / shard.wall_s if shard.wall_s else None
+        numbers = [
+            shard.wall_s, shard.load_s, shard.windows_run, shard.tokens_run, rate,
+            shard.peak_memory_mb,
+            *([shard.peak_device_memory_mb] if has_device_memory else []),
+        ]  # fmt: skip
         rows.append(
             [
-                *(Cell(value_text(shard.get(key))) for key in ("shard", "device", "node")),
+                *(Cell(value_text(text)) for text in (shard.shard, shard.device, shard.node)),
                 *(number_cell(number, _cost(number)) for number in numbers),
             ]
         )
@@ -151,10 +150,6 @@ def tabulate_shards(one: Evidence) -> Table:
         f"Time and memory by shard, {one.scoring}", columns, rows,
         note=f"{RUN} lists {counted(num_more, 'more shard')}." if num_more else "",
     )  # fmt: skip
-
-
-def _as_number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _cost(number: float | None) -> str:

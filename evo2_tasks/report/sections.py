@@ -92,11 +92,11 @@ def _describe_interval(row: MetricRow) -> str:
 def describe_subject(evidence: Sequence[Evidence], reference: str) -> str:
     """The input, the reference and the day of the scores in one line."""
     files = dict.fromkeys(
-        printable(str(one.run["variants"]["variants"]), 200)
+        printable(one.run.variants.variants, 200)
         for one in evidence
-        if (one.run.get("variants") or {}).get("variants")
+        if one.run.variants is not None and one.run.variants.variants
     )
-    days = sorted({str(one.run["date"])[:10] for one in evidence if one.run.get("date")})
+    days = sorted({one.run.date[:10] for one in evidence if one.run.date})
     parts = [listed([*files])] if files else []
     parts += [f"reference {printable(reference, 200)}"] if reference else []
     parts += [f"tables of {printable(' and '.join(dict.fromkeys(days[:: len(days) - 1 or 1])))}"
@@ -308,8 +308,8 @@ def _show_extremes(evidence: Sequence[Evidence]) -> Iterator[Block]:
 
 def _show_cost(evidence: Sequence[Evidence]) -> Iterator[Block]:
     for one in evidence:
-        wall_s, tokens = one.run.get("wall_s"), one.run.get("tokens_run")
-        if isinstance(wall_s, int | float) and isinstance(tokens, int):
+        wall_s, tokens = one.run.wall_s, one.run.tokens_run
+        if wall_s is not None and tokens is not None:
             rate = f", {count(round(tokens / wall_s))} tokens per second" if wall_s else ""
             yield Note(
                 f"{one.scoring}: {_duration(wall_s)}, summed over all scoring jobs (they may have "

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from evo2_tasks.config.resolve import MergeSettings
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import read_json, write_json
 from evo2_tasks.io.words import shown
 from evo2_tasks.layout import shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.carried import open_carried
+from evo2_tasks.table.documents import Split
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
@@ -23,8 +23,6 @@ from evo2_tasks.table.run import read_shards, require_equal_devices, summarize_r
 from evo2_tasks.table.statistics import warn_without_score
 
 logger = logging.getLogger(__name__)
-
-VARIANTS_KEYS = ("variants", "format", "records", "invalid", "filtered", "regions")
 
 
 def merge(
@@ -53,8 +51,8 @@ def merge(
     Raises:
         InputError: A shard is missing, or the shards do not fit together.
     """
-    summary = read_json(split_file)
-    num_shards = summary["shards"]
+    split = Split.read(split_file)
+    num_shards = split.shards
     names = [shard_file(shard, num_shards) for shard in range(1, num_shards + 1)]
     contig_order = None
     if settings.sort_by_position is not None:
@@ -73,7 +71,7 @@ def merge(
             require_source(result, read_provenance(result).source, source)
     carried_columns = None
     if carried is not None:
-        carried_columns = open_carried(carried, settings.carried, summary["variants_digest"])
+        carried_columns = open_carried(carried, settings.carried, split.variants_digest)
     elif settings.carried:
         raise InputError(
             f"merge: the config carries {shown(', '.join(settings.carried), 400)}. Name the file "
@@ -83,23 +81,19 @@ def merge(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
         out,
-        expected_alleles=summary["alleles"],
+        expected_alleles=split.alleles,
         carried=carried_columns,
         contig_order=contig_order,
     )
-    variants = {key: summary[key] for key in VARIANTS_KEYS}
     provenance = read_provenance(out)
-    write_json(
-        run_json,
-        {
-            "model": provenance.model,
-            "signature": provenance.signature,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            **summarize_run(
-                counts, shards, variants=variants, warnings=summary.get("warnings", [])
-            ),
-        },
-    )
+    summarize_run(
+        counts,
+        shards,
+        split,
+        model=provenance.model,
+        signature=provenance.signature,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    ).write(run_json)
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
     warn_without_score(out, counts.by_status)

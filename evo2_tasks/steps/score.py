@@ -13,7 +13,6 @@ from evo2_tasks.config.resolve import ScoreSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.digests import digest_file
-from evo2_tasks.io.files import write_json
 from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.layout import shard_run_file
@@ -29,6 +28,7 @@ from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.readouts import SUMS, Records
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
+from evo2_tasks.table.documents import PartUsage, ShardRun
 from evo2_tasks.table.pairs import digest_pairs, read_pairs, require_unscored
 from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.parts import PartStore, count_tokens
@@ -101,19 +101,14 @@ def score(
         )
         machine = describe_machine(loaded.devices)
         wall_s = time.monotonic() - started
-        write_json(
-            shard_run_file(out),
-            {
-                **done.as_json(
-                    wall_s=wall_s,
-                    load_s=loaded.load_s,
-                    batch_tokens=settings.run.batch_tokens,
-                ),
-                "canaries": canaries,
-                "verification": verification,
-                **machine,
-            },
-        )
+        ShardRun(
+            **done.as_json(
+                wall_s=wall_s, load_s=loaded.load_s, batch_tokens=settings.run.batch_tokens
+            ),
+            canaries=tuple(canaries),
+            verification=verification,
+            **machine,
+        ).write(shard_run_file(out))
     logger.info(
         "%d parts, %d of them from an earlier job; %.1f s, at most %s MB of memory",
         len(done.parts),
@@ -211,12 +206,12 @@ class ShardWork:
     """The work that was done for a shard.
 
     Attributes:
-        parts: The usage of each part; see `PartScorer.score`.
+        parts: The usage of each part.
         num_kept: Number of parts that an earlier job had finished.
         kept_s: Seconds that earlier jobs took for these parts.
     """
 
-    parts: list[Mapping[str, Any]] = field(default_factory=list)
+    parts: list[PartUsage] = field(default_factory=list)
     num_kept: int = 0
     kept_s: float = 0.0
 
@@ -228,14 +223,16 @@ class ShardWork:
             load_s: Seconds of these that it took to load the model.
             batch_tokens: The setting. The usage of a part has a smaller number if memory was short.
         """
-        summed = ("alleles_tried", "tokens", "windows_run", "tokens_run")
         return {
-            **{name: sum(usage[name] for usage in self.parts) for name in summed},
-            "wall_s": round(wall_s + self.kept_s, 3),
-            "load_s": round(load_s, 3),
+            "alleles_tried": sum(usage.alleles_tried for usage in self.parts),
+            "tokens": sum(usage.tokens for usage in self.parts),
+            "windows_run": sum(usage.windows_run for usage in self.parts),
+            "tokens_run": sum(usage.tokens_run for usage in self.parts),
+            "wall_s": wall_s + self.kept_s,
+            "load_s": load_s,
             "parts": len(self.parts),
             "parts_kept": self.num_kept,
-            "batch_tokens": min([batch_tokens, *(one["batch_tokens"] for one in self.parts)]),
+            "batch_tokens": min([batch_tokens, *(one.batch_tokens for one in self.parts)]),
         }
 
 
@@ -273,13 +270,13 @@ def score_parts(
             scores, usage = scorer.score(part, progress)
             store.write(number, digest, [dump_score(score) for score in scores], usage)
             # Tokens that several windows share are run once, and count for each of them.
-            progress.add(usage["tokens"] - usage["tokens_run"])
+            progress.add(usage.tokens - usage.tokens_run)
         else:
             values, usage = kept
             scores = [load_score(row) for row in values]
             done.num_kept += 1
-            done.kept_s += usage["wall_s"]
-            progress.skip(usage["tokens"])
+            done.kept_s += usage.wall_s
+            progress.skip(usage.tokens)
         done.parts.append(usage)
         digests.append(digest)
         rows.write(part, scores)
@@ -313,7 +310,7 @@ class PartScorer:
 
     def score(
         self, part: Sequence[WindowPair], progress: Progress
-    ) -> tuple[list[Score | None], dict[str, Any]]:
+    ) -> tuple[list[Score | None], PartUsage]:
         """Score a part.
 
         Returns:
@@ -340,14 +337,15 @@ class PartScorer:
         broken = [pair for pair, score in zip(part, scores, strict=True) if score is None]
         if broken and not self._has_explained:
             self._explain(broken[0])
-        return scores, {
-            "alleles_tried": len({pair.row for pair in part}),
-            "tokens": sum(2 * pair.length for pair in part),
-            "windows_run": windows_run,
-            "tokens_run": tokens_run,
-            "wall_s": round(time.monotonic() - started, 3),
-            "batch_tokens": self._batch_tokens,
-        }
+        usage = PartUsage(
+            alleles_tried=len({pair.row for pair in part}),
+            tokens=sum(2 * pair.length for pair in part),
+            windows_run=windows_run,
+            tokens_run=tokens_run,
+            wall_s=time.monotonic() - started,
+            batch_tokens=self._batch_tokens,
+        )
+        return scores, usage
 
     def _run_part(self, part: Sequence[WindowPair], on_call: Callable[[int, int], None]) -> Records:
         """Run the windows of a part.

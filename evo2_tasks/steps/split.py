@@ -23,10 +23,11 @@ from evo2_tasks.genome.variants import (
 )
 from evo2_tasks.genome.windows import compare_ref
 from evo2_tasks.io.digests import describe_file, digest_file
-from evo2_tasks.io.files import local_file, write_json
+from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.layout import SPLIT, shard_file
 from evo2_tasks.runtime.inputs import open_reference, open_variant_set
+from evo2_tasks.table.documents import ReferenceStatement, Split
 from evo2_tasks.table.parquet import (
     RowBuffer,
     write_table,
@@ -70,28 +71,27 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
             problem = find_mismatch_problem(matches, limit, reference, header)
             if problem is not None:
                 raise InputError(problem)
-    write_json(
-        out / SPLIT,
-        {
-            "variants": str(variants),
-            "variants_digest": source_digest,
-            "format": source.format,
-            "alleles": counts.alleles,
-            "records": counts.records,
-            "invalid": counts.invalid,
-            "filtered": counts.filtered,
-            "ref_compared": matches.compared,
-            "ref_mismatches": matches.mismatches,
-            "warnings": warnings,
-            "shards": settings.shards,
-            "regions": settings.regions,
-            "reference": {
-                "name": settings.reference.name,
-                "digest": digest_sequences(sequences),
-                **describe_file(reference.path),
-            },
-        },
-    )
+    described = describe_file(reference.path)
+    Split(
+        variants=str(variants),
+        variants_digest=source_digest,
+        format=source.format,
+        alleles=counts.alleles,
+        records=counts.records,
+        invalid=counts.invalid,
+        filtered=counts.filtered,
+        ref_compared=matches.compared,
+        ref_mismatches=matches.mismatches,
+        warnings=tuple(warnings),
+        shards=settings.shards,
+        regions=settings.regions,
+        reference=ReferenceStatement(
+            name=settings.reference.name,
+            digest=digest_sequences(sequences),
+            size=described["size"],
+            mtime_ns=described["mtime_ns"],
+        ),
+    ).write(out / SPLIT)
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
 
 

@@ -1,7 +1,6 @@
 """The step ``windows``: status and windows of each allele, and the reference bases they need."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -15,10 +14,10 @@ from evo2_tasks.genome.variants import (
 from evo2_tasks.genome.window_pairs import merge_intervals, needed_intervals
 from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.digests import describe_file, digest_file
-from evo2_tasks.io.files import read_json
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.table.documents import ReferenceStatement, Split
 from evo2_tasks.table.parquet import (
     RowBuffer,
     count_rows,
@@ -65,12 +64,12 @@ def windows(
     Raises:
         InputError: A file cannot be read, or the reference is not the one that ``split`` read.
     """
-    summary = read_json(split_file)
+    split = Split.read(split_file)
     reference = open_reference(settings.reference)
-    require_unchanged(reference, summary["reference"], split_file)
+    require_unchanged(reference, split.reference, split_file)
     window_settings = WindowSettings(**asdict(settings.scoring))
     signature = make_windows_signature(
-        reference_digest=summary["reference"]["digest"], scoring=asdict(settings.scoring)
+        reference_digest=split.reference.digest, scoring=asdict(settings.scoring)
     )
     source = digest_file(shard)
     provenance = Provenance(signature, package_version(), source=source)
@@ -122,7 +121,7 @@ class NeededBases:
 
 
 def require_unchanged(
-    reference: Reference, described: Mapping[str, object], split_file: Path
+    reference: Reference, described: ReferenceStatement, split_file: Path
 ) -> None:
     """Make sure that a reference has the sequences that ``split`` found in it.
 
@@ -134,9 +133,12 @@ def require_unchanged(
     Raises:
         InputError: It has other sequences.
     """
-    if all(described.get(key) == value for key, value in describe_file(reference.path).items()):
+    if describe_file(reference.path) == {
+        "size": described.size,
+        "mtime_ns": described.mtime_ns,
+    }:
         return
-    if reference.seqcol_digest() != described["digest"]:
+    if reference.seqcol_digest() != described.digest:
         raise InputError(
             f"{shown_path(reference.path)} has other sequences than when {shown_path(split_file)} "
             "was written; run split again, or put the old file back."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import writing
+from evo2_tasks.io.files import parse_json, writing
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import ANY_SHARD
+from evo2_tasks.table.documents import PartUsage
 from evo2_tasks.table.parquet import open_table, read_rows, reading_table, write_table
 from evo2_tasks.table.provenance import canonical_json
 
@@ -48,7 +48,7 @@ def remove_parts(scores_folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_usage(folder: Path, source: str) -> list[dict[str, Any]]:
+def read_usage(folder: Path, source: str) -> list[PartUsage]:
     """The usage (windows, tokens, seconds) of each finished part in a folder, in their order.
 
     A running job adds and removes files; files that cannot be read are left out.
@@ -57,7 +57,7 @@ def read_usage(folder: Path, source: str) -> list[dict[str, Any]]:
         folder: The folder of a shard's parts.
         source: SHA-256 of the windows file; parts of another windows file are left out.
     """
-    usage: dict[int, dict[str, Any]] = {}
+    usage: dict[int, PartUsage] = {}
     # While a job writes all parts into one file, each part is in two files.
     for path in sorted(folder.glob("[!.]*.parquet")):
         number = path.stem.rpartition("-")[2]
@@ -65,7 +65,7 @@ def read_usage(folder: Path, source: str) -> list[dict[str, Any]]:
             first = 0 if number == ALL_PARTS else int(number)
             rows = [row for batch in read_rows(path, [SOURCE, USAGE]) for row in batch.to_pylist()]
             usage |= {
-                first + offset: json.loads(row[USAGE])
+                first + offset: _parse_usage(row[USAGE], path)
                 for offset, row in enumerate(rows)
                 if row[SOURCE] == source
             }
@@ -127,7 +127,7 @@ class PartStore:
 
     def read(
         self, number: int, digest: str
-    ) -> tuple[list[tuple[float | None, ...]], dict[str, Any]] | None:
+    ) -> tuple[list[tuple[float | None, ...]], PartUsage] | None:
         """Read the rows and the usage of a part; None if the part is not finished.
 
         Args:
@@ -139,14 +139,14 @@ class PartStore:
             return None
         (values,) = part.to_pylist()
         rows = list(zip(*(values[name] for name in self._names), strict=True))
-        return rows, json.loads(values[USAGE])
+        return rows, _parse_usage(values[USAGE], self._folder)
 
     def write(
         self,
         number: int,
         digest: str,
         rows: Sequence[tuple[float | None, ...]],
-        usage: Mapping[str, Any],
+        usage: PartUsage,
     ) -> None:
         """Write a finished part.
 
@@ -154,14 +154,14 @@ class PartStore:
             number: Number of the part in its shard.
             digest: Digest of the windows of the part.
             rows: A row of numbers for each pair of windows.
-            usage: Windows, tokens and seconds of the part, JSON values only.
+            usage: Windows, tokens and seconds of the part.
 
         Raises:
             InputError: The part cannot be written.
         """
         columns = dict(zip(self._names, zip(*rows, strict=True), strict=True))
         labels = {KEY: self._key, SOURCE: self._source, DIGEST: digest}
-        values = labels | {USAGE: canonical_json(usage)} | columns
+        values = labels | {USAGE: canonical_json(usage.as_json())} | columns
         with write_table(self._path(f"{number:06d}"), self._schema) as writer:
             writer.write_columns({name: [value] for name, value in values.items()})
 
@@ -218,3 +218,8 @@ class PartStore:
 
     def _path(self, number: str) -> Path:
         return self._folder / f"{self._prefix}{number}.parquet"
+
+
+def _parse_usage(text: str, path: Path) -> PartUsage:
+    where = shown_path(path)
+    return PartUsage.parse(parse_json(text.encode(), where), where)

@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from pydantic import JsonValue
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import read_json
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import shown
+from evo2_tasks.table.documents import Run, ShardRun, Split, Variants
 from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
@@ -35,8 +37,6 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
 }
 """Keys of ``run.json``, and their meanings."""
 
-_SUMMED: Final = ("windows_run", "tokens_run", "wall_s")
-
 CANARY_TOLERANCES: Final[Mapping[str, float]] = {"float32": 1e-3, "bfloat16": 0.5}
 """Largest allowed difference between the canaries of two shards, nats, by dtype.
 
@@ -52,21 +52,23 @@ to an eighth. With evo2-mini and made-up scales, two orders of summation differe
 """
 
 
-def read_shards(shard_files: Sequence[Path]) -> list[dict[str, Any]]:
+def read_shards(shard_files: Sequence[Path]) -> list[ShardRun]:
     """Read the JSON file that ``score`` wrote for each shard, in the order of shard numbers.
 
     Args:
-        shard_files: The JSON file next to the scores of each shard: an object with at least
-            ``windows_run``, ``tokens_run`` and ``wall_s``.
+        shard_files: The JSON file next to the scores of each shard.
 
     Raises:
-        InputError: A file is missing, or one of these values is not a number.
+        InputError: A file is missing, or a value in it has another type.
     """
-    return [_read_shard(path) for path in sorted(shard_files, key=_by_number)]
+    return [
+        ShardRun.read(path).model_copy(update={"shard": path.stem})
+        for path in sorted(shard_files, key=_by_number)
+    ]
 
 
 def require_equal_devices(
-    shards: Sequence[Mapping[str, Any]], *, dtype: str, fp8: bool, allow_mixed: bool
+    shards: Sequence[ShardRun], *, dtype: str, fp8: bool, allow_mixed: bool
 ) -> None:
     """Make sure that all shards ran on devices that give the same scores.
 
@@ -82,23 +84,28 @@ def require_equal_devices(
     """
     kinds = _count_devices(shards)
     if len(kinds) > 1 and not allow_mixed:
-        names = ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
+        names = ", ".join(f"{shown(kind)} ({number})" for kind, number in kinds.items())
         raise InputError(
             f"merge: the shards ran on different kinds of devices, {names}, and "
             "run.allow_mixed_devices is false. Set it to true, or delete the scores of all but one "
             "kind and run again."
         )
-    with_canaries = [shard for shard in shards if "canaries" in shard]
+    with_canaries = [(shard, shard.canaries) for shard in shards if shard.canaries is not None]
     tolerance = FP8_CANARY_TOLERANCE if fp8 else CANARY_TOLERANCES[dtype]
-    for shard in with_canaries[1:]:
-        first = with_canaries[0]
-        pairs = zip(first["canaries"], shard["canaries"], strict=True)
-        for number, (one, other) in enumerate(pairs, start=1):
-            both = one is not None and other is not None
-            if one == other or (both and abs(one - other) <= tolerance):
+    for shard, canaries in with_canaries[1:]:
+        first, expected = with_canaries[0]
+        if len(canaries) != len(expected):
+            raise InputError(
+                f"merge: shards {first.shard} and {shard.shard} have {len(expected)} and "
+                f"{len(canaries)} canaries. Score both shards again with the same version."
+            )
+        for number, (one, other) in enumerate(zip(expected, canaries, strict=True), start=1):
+            if one == other:
+                continue
+            if one is not None and other is not None and abs(one - other) <= tolerance:
                 continue
             raise InputError(
-                f"merge: shards {first['shard']} (on {_place(first)}) and {shard['shard']} (on "
+                f"merge: shards {first.shard} (on {_place(first)}) and {shard.shard} (on "
                 f"{_place(shard)}) differ in the score of canary {number}: {one} and {other} nats, "
                 f"allowed difference {tolerance:g}. One of these devices gives wrong scores. "
                 "Delete the scores of its shards, and run them on another device."
@@ -107,61 +114,69 @@ def require_equal_devices(
 
 def summarize_run(
     counts: Counts,
-    shards: Sequence[Mapping[str, Any]],
+    shards: Sequence[ShardRun],
+    split: Split,
     *,
-    variants: Mapping[str, Any] | None = None,
-    warnings: Sequence[str] = (),
-) -> dict[str, Any]:
+    model: str | None,
+    signature: Mapping[str, JsonValue],
+    date: str,
+) -> Run:
     """Content of ``run.json``.
 
     Args:
         counts: Counts of the table's rows.
         shards: Result of :func:`read_shards`.
-        variants: The input and its counts, as in ``split.json``.
-        warnings: What ``split`` found wrong with the input, one line each.
+        split: The input and its counts.
+        model: Name of the model in the config.
+        signature: The signature of the table.
+        date: When the table was written, UTC.
 
     Returns:
         Counts of the table, sums over the shards (``wall_s`` is the sum of the run times of all
         jobs), and the entry of each shard.
     """
-    sums = {key: round(sum(shard[key] for shard in shards), 3) for key in _SUMMED}
-    return {
-        "alleles": counts.alleles,
-        "scored": counts.scored,
-        "by_status": dict(counts.by_status),
-        "by_flag": dict(counts.by_flag),
-        "variants": dict(variants or {}),
-        "warnings": list(warnings),
-        **sums,
-        "verification": _verification(shards),
-        "devices": _count_devices(shards),
-        "shards": list(shards),
-    }
+    return Run(
+        model=model,
+        signature=dict(signature),
+        date=date,
+        alleles=counts.alleles,
+        scored=counts.scored,
+        by_status=dict(counts.by_status),
+        by_flag=dict(counts.by_flag),
+        variants=Variants(
+            variants=split.variants,
+            format=split.format,
+            records=split.records,
+            invalid=split.invalid,
+            filtered=split.filtered,
+            regions=split.regions,
+        ),
+        warnings=split.warnings,
+        windows_run=sum(shard.windows_run for shard in shards),
+        tokens_run=sum(shard.tokens_run for shard in shards),
+        wall_s=round(sum(shard.wall_s for shard in shards), 3),
+        verification=_verification(shards),
+        devices=_count_devices(shards),
+        shards=tuple(shards),
+    )
 
 
-def _count_devices(shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    return dict(Counter(shard["device_class"] for shard in shards if "device_class" in shard))
+def _count_devices(shards: Sequence[ShardRun]) -> dict[str, int]:
+    return dict(Counter(shard.device_class for shard in shards if shard.device_class is not None))
 
 
-def _verification(shards: Sequence[Mapping[str, Any]]) -> Any:
+def _verification(shards: Sequence[ShardRun]) -> dict[str, JsonValue] | None:
     """The verification that the shards report; by kind of device if there are several."""
-    by_device = {
-        shard["device_class"]: shard["verification"] for shard in shards if "verification" in shard
+    by_device: dict[str, dict[str, JsonValue]] = {
+        shard.device_class or "an unknown device": shard.verification
+        for shard in shards
+        if shard.verification is not None
     }
-    return next(iter(by_device.values())) if len(by_device) == 1 else by_device or None
+    return next(iter(by_device.values())) if len(by_device) == 1 else {**by_device} or None
 
 
-def _place(shard: Mapping[str, Any]) -> str:
-    return f"{shard.get('device', 'an unknown device')}, node {shard.get('node', 'unknown')}"
-
-
-def _read_shard(path: Path) -> dict[str, Any]:
-    values = read_json(path)
-    for key in _SUMMED:
-        value = values.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{shown_path(path)}: {key} is not a number. Score the shard again.")
-    return {"shard": path.stem, **values}
+def _place(shard: ShardRun) -> str:
+    return f"{shown(shard.device or 'an unknown device')}, node {shown(shard.node or 'unknown')}"
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

@@ -16,7 +16,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.interruption import Interrupted, Interruption
 from evo2_tasks.table.parts import parts_folder, read_usage
-from tests.project import write_shard
+from tests.project import write_shard, write_split
 from tests.workflow.rules import read_rules
 
 
@@ -28,8 +28,7 @@ def run(tmp_path: Path) -> Path:
     logs.mkdir(parents=True)
     for folder in ("windows", "scores"):
         (results / "v" / "s" / folder).mkdir(parents=True)
-    (results / "v" / "shards").mkdir()
-    (results / "v" / "shards" / "split.json").write_text('{"shards": 2, "alleles": 80}')
+    write_split(results / "v" / "shards" / "split.json", shards=2, alleles=80)
     shard = write_shard(tmp_path / "shard", Path("evo2-mini"), num_alleles=40)
     for number in (1, 2):
         windows = results / "v" / "s" / "windows" / f"{number}-of-2.parquet"
@@ -59,7 +58,7 @@ def test_an_unfinished_shard_counts_by_its_parts(run: Path) -> None:
     parts = read_usage(parts_folder(run / "results/v/s/scores/2-of-2.parquet"), windows)
     assert 0 < len(parts) < one["parts"]
     assert status.alleles == 80
-    tried = sum(part["alleles_tried"] for part in parts)
+    tried = sum(part.alleles_tried for part in parts)
     assert status.alleles_tried == one["alleles_tried"] + tried
     assert status.alleles_done == 40 + tried
     assert one["tokens"] < status.tokens_done < status.tokens == 2 * one["tokens"]

@@ -226,7 +226,10 @@ def test_the_error_of_a_missing_file_names_the_step_that_writes_it(tmp_path: Pat
     [
         ("[]", "expected a JSON object"),
         ("{", "is not a JSON file"),
-        ('{"shards": 1, "alleles": 20}', "no list of shards"),
+        (
+            '{"shards": 1, "alleles": 20}',
+            r"json: shards: expected a list, got 1\. Run `merge`",
+        ),
         ('{"shards": [], "alleles": 7}', "of different runs"),
     ],
 )
@@ -239,7 +242,7 @@ def test_a_wrong_run_json_is_one_line(tmp_path: Path, text: str, said: str) -> N
 
 def test_a_short_run_json_is_enough(tmp_path: Path) -> None:
     write_scoring(tmp_path / "one", make_columns(20))
-    write_run(tmp_path / "one", 20, shards=[{}], wall_s=None, variants=None)
+    write_run(tmp_path / "one", 20, shards=[], wall_s=None, variants=None)
     assert "Settings and versions" in read_page(write_page(tmp_path)).text()
 
 

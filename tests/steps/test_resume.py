@@ -94,7 +94,7 @@ def test_no_part_is_computed_twice_and_the_bytes_are_the_same(
     assert not out.exists()
     assert not out.with_suffix(".json").exists()
     kept = read_parts(shard, out)
-    in_hand = sum(count_batches) - sum(part["tokens_run"] for part in kept)
+    in_hand = sum(count_batches) - sum(part.tokens_run for part in kept)
     stated = shard.score(out)
     assert stated["parts_kept"] == len(kept)
     assert stated["windows_run"] == whole["windows_run"]

@@ -1,0 +1,187 @@
+"""The JSON files of the results: what ``split``, ``score`` and ``merge`` state about their work.
+
+Reads without numpy and pyarrow, so that Snakemake can import this file in every job.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field, JsonValue
+
+from evo2_tasks.io.documents import Count, Document, Megabytes, Seconds
+
+MOST_SHARDS: Final = 100_000
+"""Most shards of a variant set, as in the config."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256, as hexadecimal digits."""
+
+
+class ReferenceStatement(Document):
+    """The reference that ``split`` read.
+
+    Attributes:
+        name: Its name in the config.
+        digest: GA4GH seqcol digest of its sequences.
+        size: Bytes of the file.
+        mtime_ns: Time of its last change, nanoseconds.
+    """
+
+    name: str
+    digest: str
+    size: Count
+    mtime_ns: int
+
+
+class Split(Document):
+    """``split.json``: the variants, their counts and their reference.
+
+    Attributes:
+        variants: The file of variants.
+        variants_digest: SHA-256 of this file.
+        format: Its format.
+        alleles: Alleles, the rows of all shards.
+        records: Records of the file.
+        invalid: Records that no allele could be read from.
+        filtered: Records that a filter of the config excludes.
+        ref_compared: REF alleles that were compared with the reference.
+        ref_mismatches: How many of them differ from it.
+        warnings: How the header of the variants contradicts the reference.
+        shards: Number of shards.
+        regions: The regions that were read; None for the whole file.
+        reference: The reference.
+    """
+
+    remedy: ClassVar[str] = "Run `split` again."
+
+    variants: str
+    variants_digest: Digest
+    format: str
+    alleles: Count
+    records: Count
+    invalid: Count
+    filtered: Count
+    ref_compared: Count = 0
+    ref_mismatches: Count = 0
+    warnings: tuple[str, ...] = ()
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
+    regions: tuple[str, ...] | None
+    reference: ReferenceStatement
+
+
+class PartUsage(Document):
+    """The work that was done for a part of a shard.
+
+    Attributes:
+        alleles_tried: Alleles that went through the model.
+        tokens: Tokens of all windows; a shared window counts once for each allele.
+        windows_run: Windows that went through the model.
+        tokens_run: Tokens that went through the model.
+        wall_s: Seconds.
+        batch_tokens: Most tokens that went through the model at once.
+    """
+
+    remedy: ClassVar[str] = "Delete the file; the part is computed again."
+
+    alleles_tried: Count
+    tokens: Count
+    windows_run: Count
+    tokens_run: Count
+    wall_s: Seconds
+    batch_tokens: Count
+
+
+class ShardRun(Document):
+    """The JSON file of a scored shard: work, devices and versions of the scoring job.
+
+    Attributes:
+        shard: Name of the shard; in ``run.json`` only.
+        alleles_tried: Alleles that went through the model.
+        tokens: Tokens of all windows; a shared window counts once for each allele.
+        windows_run: Windows that went through the model.
+        tokens_run: Tokens that went through the model.
+        wall_s: Seconds of the job, and of earlier jobs for the parts that it kept.
+        load_s: Seconds of these to load the model.
+        parts: Number of parts.
+        parts_kept: Parts that an earlier job had finished.
+        batch_tokens: Most tokens that went through the model at once.
+        canaries: ``llr`` of fixed alleles, nats; None where it is not finite.
+        verification: Result of the comparison with published values.
+        device: Names of the devices.
+        device_class: Kind of the devices.
+        visible_devices: ``CUDA_VISIBLE_DEVICES`` of the job.
+        driver: Version of the GPU driver.
+        node: Name of the machine.
+        job: Number of the SLURM job.
+        cpu_capability: The CPU's kind of vector instructions that torch uses.
+        threads: CPU threads of the model.
+        version: Version of the package.
+        python: Version of Python.
+        torch: Version of torch.
+        transformers: Version of transformers.
+        peak_memory_mb: Peak memory of the process, MB.
+        peak_device_memory_mb: Peak memory of the fullest GPU, MB; without a GPU it is absent.
+    """
+
+    remedy: ClassVar[str] = "Score the shard again."
+
+    shard: str | None = None
+    alleles_tried: Count = 0
+    tokens: Count = 0
+    windows_run: Count
+    tokens_run: Count
+    wall_s: Seconds
+    load_s: Seconds | None = None
+    parts: Count | None = None
+    parts_kept: Count | None = None
+    batch_tokens: Count | None = None
+    canaries: tuple[float | None, ...] | None = None
+    verification: dict[str, JsonValue] | None = None
+    device: str | None = None
+    device_class: str | None = None
+    visible_devices: str | None = None
+    driver: str | None = None
+    node: str | None = None
+    job: str | None = None
+    cpu_capability: str | None = None
+    threads: Count | None = None
+    version: str | None = None
+    python: str | None = None
+    torch: str | None = None
+    transformers: str | None = None
+    peak_memory_mb: Megabytes | None = None
+    peak_device_memory_mb: Megabytes | None = None
+
+
+class Variants(Document):
+    """What ``run.json`` repeats of ``split.json``; the keys have the same meanings."""
+
+    variants: str
+    format: str
+    records: Count
+    invalid: Count = 0
+    filtered: Count = 0
+    regions: tuple[str, ...] | None = None
+
+
+class Run(Document):
+    """``run.json``: a finished scoring. ``RUN_MEANINGS`` explains the keys."""
+
+    remedy: ClassVar[str] = "Run `merge` again."
+
+    model: str | None = None
+    signature: dict[str, JsonValue] = Field(default_factory=dict)
+    date: str | None = None
+    alleles: Count
+    scored: Count | None = None
+    by_status: dict[str, Count] = Field(default_factory=dict)
+    by_flag: dict[str, Count] = Field(default_factory=dict)
+    variants: Variants | None = None
+    warnings: tuple[str, ...] = ()
+    windows_run: Count | None = None
+    tokens_run: Count | None = None
+    wall_s: Seconds | None = None
+    verification: dict[str, JsonValue] | None = None
+    devices: dict[str, Count] = Field(default_factory=dict)
+    shards: tuple[ShardRun, ...]
