@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 from evo2_tasks.io.files import reading
 
@@ -26,14 +27,14 @@ def digest_file(source: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_file(source: Path, target: Path) -> str:
+def copy_file(source: Path, copy: BinaryIO) -> str:
     """Copy the content of a file, and compute the SHA-256 of the copied bytes in the same pass.
 
     Raises:
         OSError: A file cannot be read or written.
     """
     digest = hashlib.sha256()
-    with source.open("rb") as original, target.open("wb") as copy:
+    with source.open("rb") as original:
         while chunk := original.read(CHUNK_BYTES):
             digest.update(chunk)
             copy.write(chunk)

@@ -15,7 +15,8 @@ from typing import IO
 
 import torch
 
-from evo2_tasks.io.words import first_line
+from evo2_tasks.io.private_folders import open_lock, open_private_folder
+from evo2_tasks.io.words import first_line, shown_path
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +41,18 @@ def claim_devices(
     Returns:
         The GPUs, in the order of `visible`.
     """
-    folder = folder or Path(tempfile.gettempdir()) / f"evo2-tasks-{os.getuid()}" / "gpus"
+    folder = folder or Path(tempfile.gettempdir()) / f"evo2-tasks-{os.getuid()}-gpus"
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
-        with (folder / "claims.lock").open("ab") as turn:
+        with (
+            open_private_folder(folder) as opened,
+            open_lock("claims.lock", folder=opened) as turn,
+        ):
             fcntl.flock(turn, fcntl.LOCK_EX)  # one job at a time takes GPUs
-            claims = _claim_free(visible, number, folder)
+            claims = _claim_free(visible, number, opened)
     except OSError as error:
-        logger.warning("%s: GPUs cannot be claimed: %s", where, first_line(error))
+        logger.warning(
+            "%s: GPUs cannot be claimed: %s: %s", where, shown_path(folder), first_line(error)
+        )
         return list(visible[:number])
     if len(claims) < number:
         for _, identity, lock in claims:
@@ -71,7 +74,7 @@ def claim_devices(
 
 
 def _claim_free(
-    visible: Sequence[torch.device], number: int, folder: Path
+    visible: Sequence[torch.device], number: int, folder: int
 ) -> list[tuple[torch.device, str, IO[bytes]]]:
     """The first free GPUs, each with its identity and its locked file; fewer if fewer are free."""
     claims: list[tuple[torch.device, str, IO[bytes]]] = []
@@ -79,7 +82,7 @@ def _claim_free(
         if len(claims) == number:
             break
         identity = identify(device)
-        lock = _held.get(identity) or (folder / f"{identity}.lock").open("ab")
+        lock = _held.get(identity) or open_lock(f"{identity}.lock", folder=folder)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

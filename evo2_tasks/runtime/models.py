@@ -156,4 +156,8 @@ def local_checkpoint(settings: ModelSettings, cache: Path | None) -> Iterator[Pa
         yield path
         return
     with copied_to_node(files, cache) as folder:
-        yield folder if path.is_dir() else folder / path.name
+        copy = folder if path.is_dir() else folder / path.name
+        try:
+            yield copy
+        except ValueError as error:  # a fault of the source, because the copy has the same content
+            raise ValueError(str(error).replace(str(copy), str(path))) from error

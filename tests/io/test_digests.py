@@ -16,7 +16,8 @@ def test_the_digest_is_sha_256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "a").write_bytes(content)
     expected = hashlib.sha256(content).hexdigest()
     assert digest_file(tmp_path / "a") == expected
-    assert copy_file(tmp_path / "a", tmp_path / "b") == expected
+    with (tmp_path / "b").open("wb") as copy:
+        assert copy_file(tmp_path / "a", copy) == expected
     assert (tmp_path / "b").read_bytes() == content
 
 
