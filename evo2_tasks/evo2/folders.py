@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from uuid import uuid4
@@ -198,13 +199,21 @@ def unfinished_folder(out: Path) -> Iterator[Path]:
     to `out`. If no file of weights is finished, the folder is deleted.
 
     Raises:
-        ValueError: `out` exists, or another process is writing it.
+        ValueError: `out` exists, another process is writing it, or another user has begun it.
     """
     _require_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.parent / f".{out.name}.unfinished"
-    unfinished.mkdir(exist_ok=True)
-    with (unfinished / LOCK).open("wb") as lock:
+    with suppress(FileExistsError):
+        unfinished.mkdir()
+    # Another user who made the folder, or a link, could still change the files in it.
+    state = unfinished.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
+        raise ValueError(
+            f"{unfinished}: is not a folder of your own, but the start of this model by another "
+            f"user. Remove it, or name another folder in place of {out}."
+        )
+    with _open_lock(unfinished / LOCK) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -229,6 +238,12 @@ def unfinished_folder(out: Path) -> Iterator[Path]:
             if not (unfinished / CONVERSION).exists():
                 shutil.rmtree(unfinished, ignore_errors=True)
             raise
+
+
+def _open_lock(path: Path) -> BinaryIO:
+    """Open a file to lock; a link is not followed, and the content stays as it is."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o666), "r+b")
 
 
 def _require_free(out: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -210,10 +211,12 @@ class _Block:
 
 
 def _find_index(fasta: Path, index_folder: Path | None) -> tuple[Path, Path]:
-    """The ``.fai`` and ``.gzi`` of a FASTA, made if they are missing."""
+    """The ``.fai`` and ``.gzi`` of a FASTA, made if they are missing or cannot be read."""
     next_to_fasta = (fasta.with_name(fasta.name + ".fai"), fasta.with_name(fasta.name + ".gzi"))
     compressed = find_compression(fasta) == "bgzip"
-    if next_to_fasta[0].is_file() and (next_to_fasta[1].is_file() or not compressed):
+    # An index that another user has made may be readable for that user only.
+    needed = next_to_fasta if compressed else next_to_fasta[:1]
+    if all(file.is_file() and os.access(file, os.R_OK) for file in needed):
         return next_to_fasta
     elsewhere = None
     if index_folder is not None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.io.private_folders import open_lock
 from evo2_tasks.io.words import first_line, shown_path
 
 MOST_JSON_BYTES: Final = 32 * 2**20
@@ -95,11 +97,11 @@ def remove_abandoned(target: Path) -> None:
     A writer that is still running holds a lock on its file, also if it runs on another machine
     that shares the file system. On a file system without locks nothing is removed.
     """
-    prefix = _temporary_prefix(target)
+    name = re.compile(re.escape(_temporary_prefix(target)) + r"[0-9a-f]{16}\.tmp.*", re.DOTALL)
     with suppress(OSError):
         for path in target.parent.iterdir():
-            if path.name.startswith(prefix) and ".tmp" in path.suffixes:
-                with suppress(OSError), path.open("rb") as file:
+            if name.fullmatch(path.name):
+                with suppress(OSError), open_lock(path, make=False) as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     path.unlink()
 

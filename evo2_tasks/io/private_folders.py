@@ -20,6 +20,7 @@ from typing import BinaryIO, Final
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A FIFO does not block, and the content of a file stays as it is.
 LOCK_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+NOT_A_LOCK: Final = "is not a regular file; expected one to lock"
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -42,7 +43,7 @@ def open_private_folder(path: Path) -> Iterator[int]:
         folder = os.open(path, FOLDER_FLAGS)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
-            raise _refusal(path, "is a link, and could lead to files of another user") from error
+            raise _refusal(path, "is a link; expected a folder of your own") from error
         raise
     try:
         if (danger := find_danger(os.fstat(folder))) is not None:
@@ -55,9 +56,12 @@ def open_private_folder(path: Path) -> Iterator[int]:
 def find_danger(state: os.stat_result) -> str | None:
     """Why other users can change a file or a folder; None if they cannot."""
     if state.st_uid != os.getuid():
-        return f"belongs to another user, {_name_of(state.st_uid)}"
+        return f"belongs to another user ({_name_of(state.st_uid)}); expected one of your own"
     if state.st_mode & OTHERS_WRITE:
-        return f"can be changed by other users (its mode is {stat.S_IMODE(state.st_mode):o})"
+        mode = f"{stat.S_IMODE(state.st_mode):o}"
+        return (
+            f"can be changed by other users (its mode is {mode}); expected that only you can write"
+        )
     return None
 
 
@@ -78,13 +82,13 @@ def open_lock(path: Path | str, *, folder: int | None = None, make: bool = True)
     try:
         descriptor = os.open(path, flags, mode, dir_fd=folder)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise _refusal(path, "is a link, expected a lock") from error
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            raise _refusal(path, NOT_A_LOCK) from error
         raise
     state = os.fstat(descriptor)
     danger = None if folder is None else find_danger(state)
     if not stat.S_ISREG(state.st_mode):
-        danger = "is not a regular file, expected a lock"
+        danger = NOT_A_LOCK
     if danger is not None:
         os.close(descriptor)
         raise _refusal(path, danger)
@@ -104,4 +108,4 @@ def _name_of(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"number {uid}"
+        return f"user id {uid}"

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums.json"
 LOCK_NAME = re.compile(r"([0-9a-f]{32})\.lock")
+MISSING = "is missing"
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 SMALL_BYTES = 2**24
@@ -73,9 +74,8 @@ def copied_to_node(files: Sequence[Path], cache: Path) -> Iterator[Path]:
         except OSError as error:
             where = path / error.filename if error.filename else path
             raise InputError(
-                f"run.model_cache: {shown_path(where)}: {first_line(error)}. Remove it if it is "
-                "not yours, or name a folder on the node's own disk with enough space for the "
-                "checkpoint, or remove the key."
+                f"run.model_cache: {shown_path(where)}: {first_line(error)}. Name another folder "
+                "on the node's own disk, with enough space for the checkpoint, or remove the key."
             ) from error
         yield copies.opened
 
@@ -112,10 +112,12 @@ class _Copies:
             with ExitStack() as stack:
                 lock = stack.enter_context(open_lock(f"{self._key}.lock", folder=self._root))
                 fcntl.flock(lock, fcntl.LOCK_SH)
-                if not self._is_whole():
+                if self._find_fault() is not None:
                     fcntl.flock(lock, fcntl.LOCK_EX)
                     # In the meantime another job may have copied the files.
-                    if is_linked(lock) and not self._is_whole():
+                    if is_linked(lock) and (fault := self._find_fault()) is not None:
+                        if fault != MISSING:
+                            logger.warning("%s: %s: copied again", shown_path(self._path), fault)
                         self._remove_unread()
                         self._copy()
                     fcntl.flock(lock, fcntl.LOCK_SH)
@@ -123,19 +125,18 @@ class _Copies:
                     stack.pop_all()
                     return lock
 
-    def _is_whole(self) -> bool:
-        """Whether a copy is there, and has the content of the files."""
+    def _find_fault(self) -> str | None:
+        """Why a copy cannot be used; None if it has the content of the files."""
         try:
             folder = os.open(self._key, FOLDER_FLAGS, dir_fd=self._root)
-        except OSError:
-            return False
+        except FileNotFoundError:
+            return MISSING
+        except OSError as error:
+            return f"cannot be opened: {first_line(error)}"
         try:
-            danger = find_danger(os.fstat(folder)) or _find_difference(folder, self._files)
+            return find_danger(os.fstat(folder)) or _find_difference(folder, self._files)
         finally:
             os.close(folder)
-        if danger is not None:
-            logger.warning("%s: is copied again, because it %s", shown_path(self._path), danger)
-        return danger is None
 
     def _copy(self) -> None:
         temporary = f"{self._key}.tmp"
@@ -217,7 +218,7 @@ def hash_copy(name: str, folder: int) -> str:
 def _find_difference(folder: int, files: Sequence[Path]) -> str | None:
     """How a copy differs from its files; None if it does not."""
     if set(os.listdir(folder)) != {CHECKSUMS, *(file.name for file in files)}:
-        return "has not the same files as its source"
+        return "does not have the same files as its source"
     try:
         checksums = _read_checksums(folder)
         for file in files:

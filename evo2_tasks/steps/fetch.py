@@ -37,6 +37,7 @@ from evo2_tasks.hub import (
     parse_hub_name,
 )
 from evo2_tasks.io.files import read_json, write_json
+from evo2_tasks.io.private_folders import open_lock
 from evo2_tasks.io.words import first_line
 
 logger = logging.getLogger(__name__)
@@ -63,12 +64,14 @@ def fetch(checkpoint: str, *, out: Path | None) -> None:
     if name is None:
         raise InputError(look_up(checkpoint))
     try:
-        name.folder.parent.mkdir(parents=True, exist_ok=True)
-        with name.folder.with_suffix(".lock").open("wb") as lock:
-            with suppress(OSError):  # the file system has no locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if not name.folder.exists():
-                install(name)
+        if not name.folder.exists():
+            install_once(name)
+        require_readable(name)
+    except PermissionError as error:
+        raise InputError(
+            f"{name}: {error.filename}: {first_line(error)}. Ask the owner of the folder for "
+            "permission, or set HF_HOME to a folder of your own."
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: {error}") from error
     if out is not None:
@@ -88,6 +91,27 @@ def look_up(text: str) -> str:
     with explained(name, f"Look for the commit at {commits}."):
         commit = HfApi().model_info(name.repository, revision=name.revision).sha
     return f"{text}: a branch can move. It is now at {name.repository}@{commit}; name that."
+
+
+def install_once(name: HubName) -> None:
+    """Install a model, unless another process does so while this one waits."""
+    name.folder.parent.mkdir(parents=True, exist_ok=True)
+    with open_lock(name.folder.with_suffix(".lock")) as lock:
+        with suppress(OSError):  # the file system has no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not name.folder.exists():
+            install(name)
+
+
+def require_readable(name: HubName) -> None:
+    """Make sure that this user can read a model, which another user may have installed.
+
+    Raises:
+        PermissionError: A file cannot be read.
+    """
+    for file in filter(Path.is_file, name.folder.iterdir()):
+        with file.open("rb"):
+            pass
 
 
 def install(name: HubName) -> None:

@@ -265,7 +265,7 @@ def verify_once(
         _user_cache() / f"{weights_digest}.verified.json",
     ]
     for place in places:
-        if place.is_file() and key in (kept := read_json(place)):
+        if _is_trusted(place, checkpoint) and key in (kept := read_json(place)):
             return dict(kept[key]), None
     comparison = compare(model, expected, here, short=True)
     result: dict[str, Any] = {
@@ -279,6 +279,13 @@ def verify_once(
         return result | {"causes": list(comparison.causes)}, comparison.complaint()
     _keep(result, key, places)
     return result, None
+
+
+def _is_trusted(place: Path, checkpoint: Path) -> bool:
+    """Whether a file of results can be read, and is of this user or of the checkpoint's owner."""
+    if not place.is_file() or not os.access(place, os.R_OK):
+        return False
+    return place.stat().st_uid in (os.getuid(), checkpoint.stat().st_uid)
 
 
 def _keep(result: Mapping[str, Any], key: str, places: Sequence[Path]) -> None:
