@@ -58,8 +58,8 @@ ROOMS = {
     "config": room("files load resolve schema", "errors", "hub", "layout", never=HEAVY | FRONT),
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room(
-        "allocation cache checkpoints config folders fp8 keywords layers modeling operators"
-        " placement published tokenizer",
+        "allocation cache checkpoints config file_values folders fp8 keywords layers modeling"
+        " operators placement published tokenizer",
         never=FRONT | {"pandas", "pyarrow", "pydantic", "pysam"},
         with_torch="cache checkpoints config folders fp8 keywords layers modeling operators"
         " placement published tokenizer",

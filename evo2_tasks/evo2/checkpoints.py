@@ -53,6 +53,10 @@ from .published import (
 from .tokenizer import Evo2Tokenizer
 
 FP8_SCALES = "fp8_scales.safetensors"
+ADAPTER = "adapter_config.json"
+MAX_CONFIG_BYTES = 1 << 24
+"""More than the config of any model."""
+
 SAFETENSORS_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 # Two configs with equal values of these keys describe the same model with other weights.
 GEOMETRY = (
@@ -129,8 +133,6 @@ def load_model(
     loaded.tie_weights()
     if len(devices) > 1:
         bring_inputs(loaded, places)
-    if checkpoint.is_dir() and (checkpoint / "generation_config.json").is_file():
-        loaded.generation_config = GenerationConfig.from_pretrained(checkpoint)
     loaded.eval()
     return loaded
 
@@ -436,10 +438,37 @@ def _fitting_release(file: PublishedFile) -> str:
     )
 
 
+def read_config_text(path: Path) -> str:
+    """The text of the config of a model.
+
+    Raises:
+        ValueError: The file is longer than any config, or is not UTF-8.
+    """
+    with path.open("rb") as file:
+        raw = file.read(MAX_CONFIG_BYTES + 1)
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ValueError(
+            f"it has more than {MAX_CONFIG_BYTES:,} bytes; this is not the config of a model"
+        )
+    return raw.decode()
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """The safe YAML loader without aliases, by which a few lines can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"line {self.peek_event().start_mark.line + 1}: aliases (*) are not allowed; write "
+                "the value again"
+            )
+        return super().compose_node(parent, index)
+
+
 def _read_published_config(path: Path) -> Evo2Config:
     try:
-        published = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        published = yaml.load(read_config_text(path), _PlainLoader)  # noqa: S506 - a safe loader
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: cannot be read as YAML: {reason}") from error
     if not isinstance(published, dict):
@@ -469,14 +498,16 @@ def read_config(folder: Path) -> Evo2Config:
     """
     path = folder / "config.json"
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(read_config_text(path))
         model_type = values.get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from error
     if model_type != Evo2Config.model_type:
         raise ValueError(f"{path}: is the config of a {model_type!r} model, not of 'evo2'.")
-    config: Evo2Config = Evo2Config.from_dict(values)
-    return config
+    try:
+        return Evo2Config.from_file_values(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str, StoredTensor]:
@@ -490,6 +521,11 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
     Raises:
         ValueError: A tensor is missing, unknown or has another shape.
     """
+    if (folder / ADAPTER).exists():
+        raise ValueError(
+            f"{folder}: has an adapter ({ADAPTER}), which is not part of the weights. Merge it "
+            "with peft's merge_and_unload, save the merged model, and name its folder."
+        )
     if (folder / INDEX).is_file():
         weight_map = json.loads((folder / INDEX).read_text())["weight_map"]
         names = sorted(set(weight_map.values()))

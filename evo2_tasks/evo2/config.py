@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar, Self, TypeGuard
 
 from transformers import PreTrainedConfig
+
+from .file_values import MAX_LAYERS, check_file_values
 
 HYENA_SE = "hyena_se"  # a filter of a few taps; "hcs" in the published files
 HYENA_MR = "hyena_mr"  # a filter of 128 taps; "hcm"
@@ -140,6 +143,7 @@ class Evo2Config(PreTrainedConfig):
         if self.operators is None:
             num_layers = 25 if self.num_hidden_layers is None else self.num_hidden_layers
             _require_counts(num_hidden_layers=num_layers)
+            _require_few_layers(num_layers)
             self.operators = striped_operators(num_layers)
         if not isinstance(self.operators, list | tuple):
             raise ValueError(f"operators: {self.operators!r} is not a list of names.")
@@ -171,6 +175,7 @@ class Evo2Config(PreTrainedConfig):
                 f"num_hidden_layers: {self.num_hidden_layers}, but operators names "
                 f"{len(self.operators)} layers; there must be at least one."
             )
+        _require_few_layers(self.num_hidden_layers)
         _require_counts(**{name: getattr(self, name) for name in _COUNTS})
         for name in ("norm_eps", "initializer_range"):
             value = getattr(self, name)
@@ -230,6 +235,36 @@ class Evo2Config(PreTrainedConfig):
                 raise ValueError(
                     f"fp8_scales: {scales!r} of layer {layer_idx} are not three numbers above 0."
                 )
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """The config of a saved mapping; see `PreTrainedConfig.from_dict`.
+
+        Raises:
+            ValueError: The mapping has a value that a file may not have; see `check_file_values`.
+        """
+        check_file_values(config_dict)
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def from_file_values(cls, values: Mapping[str, Any]) -> Self:
+        """The config of a saved model to compute scores with.
+
+        Only the keys that describe an Evo 2 model are used. Other keys, which transformers keeps as
+        attributes, are left out.
+
+        Raises:
+            ValueError: A value is not allowed, see `check_file_values`, or not possible.
+        """
+        check_file_values(values)
+        own = {field.name for field in fields(cls)} - {
+            field.name for field in fields(PreTrainedConfig)
+        }
+        own |= {"rope_theta", "rope_scaling"}  # as older versions of transformers write them
+        used = {key: values[key] for key in own if key in values}
+        names = ("attn_implementation", "_attn_implementation")
+        attention = [values[key] for key in names if values.get(key) is not None]
+        return cls(**used, **({"attn_implementation": attention[0]} if attention else {}))
 
     @property
     def has_fp8_scales(self) -> bool:
@@ -369,6 +404,11 @@ def _require_counts(**values: object) -> None:
             raise ValueError(f"{name}: {value!r} is not a whole number above 0.")
 
 
+def _require_few_layers(num_layers: int) -> None:
+    if num_layers > MAX_LAYERS:
+        raise ValueError(f"num_hidden_layers: {num_layers}; there can be at most {MAX_LAYERS:,}.")
+
+
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -389,6 +429,7 @@ def _rope(theta: float, factor: float = 1.0) -> dict[str, Any]:
 
 def _published_operators(published: Mapping[str, Any]) -> list[str]:
     num_layers = published["num_layers"]
+    _require_few_layers(num_layers)
     operators: list[str | None] = [None] * num_layers
     for ours, theirs in PUBLISHED_OPERATORS.items():
         indices: Sequence[int] = published.get(f"{theirs}_layer_idxs") or []
