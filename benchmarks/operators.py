@@ -40,7 +40,8 @@ from torch.nn import functional
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE
-from evo2_tasks.evo2.layers import HyenaFilter, rotate
+from evo2_tasks.evo2.layers import HyenaFilter
+from evo2_tasks.evo2.rotary import rotate
 
 OPERATORS = [HYENA_SE, HYENA_MR, HYENA_LI, ATTENTION]
 # Largest allowed difference of the two forms, as a share of the largest output.

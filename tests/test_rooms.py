@@ -59,10 +59,10 @@ ROOMS = {
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room(
         "allocation cache checkpoints config file_values folders fp8 keywords layers modeling"
-        " operators placement published tokenizer",
+        " operators placement precision published rotary tokenizer",
         never=FRONT | {"pandas", "pyarrow", "pydantic", "pysam"},
         with_torch="cache checkpoints config folders fp8 keywords layers modeling operators"
-        " placement published tokenizer",
+        " placement precision published rotary tokenizer",
     ),
     "genome": room(
         "alleles assembly bcf bed carried_types carry columns contigs fasta fasta_bases"

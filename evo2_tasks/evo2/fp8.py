@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .operators import full_precision
+from .precision import float64_device
 
 E4M3_MAX = 448.0
 E4M3_LEAST_NORMAL = 2.0**-6  # the smallest number with all three fraction bits
@@ -182,7 +183,8 @@ def add_truncated(a: Tensor, b: Tensor, sums: Tensor) -> Tensor:
 def add_rounded(a: Tensor, b: Tensor, sums: Tensor) -> Tensor:
     """Add the products of a group as Blackwell does: exactly, then rounded to nearest float32.
 
-    All terms are multiples of 2^-18 and below 2^31, so float64 sums them exactly in any order.
+    All terms are multiples of 2^-18 and below 2^31, so float64 sums them exactly in any order. A
+    device without float64 leaves this to the CPU.
 
     Args:
         a: E4M3 values in float32. (M, G)
@@ -192,7 +194,9 @@ def add_rounded(a: Tensor, b: Tensor, sums: Tensor) -> Tensor:
     Returns:
         The new sums, float32. (M, N)
     """
-    return (a.double() @ b.double().T + sums.double()).float()
+    there = float64_device(sums.device)
+    a, b, so_far = (tensor.to(there).double() for tensor in (a, b, sums))
+    return (a @ b.T + so_far).float().to(sums.device)
 
 
 def _exponents(tensor: Tensor) -> Tensor:

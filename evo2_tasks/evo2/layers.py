@@ -10,7 +10,7 @@ score differences are smaller than the steps of bfloat16 logits.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,32 +33,12 @@ from .operators import (
     modal_filter,
     widened,
 )
+from .precision import KeepsFloat32
+from .rotary import RotaryEmbedding, rotate
 
 FEATURIZER_STATE, FILTER_STATE = 0, 1  # indices of a layer's convolution states in the cache
 MASK_ELEMENTS = 2**23  # largest mask that attention writes out, unless LEAST_QUERIES need more
 LEAST_QUERIES = 64
-
-
-class KeepsFloat32(nn.Module):
-    """A module with tensors that need more precision than 16 bits and stay in float32.
-
-    Moving the model to a narrower dtype leaves these tensors unchanged, to the bit. Moving it to
-    another device or to float64 moves them too.
-    """
-
-    float32_names: ClassVar[tuple[str, ...]]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        kept = [getattr(self, name) for name in self.float32_names]
-        kept += [tensor.grad for tensor in kept if tensor.grad is not None]
-
-        def apply_widely(tensor: Tensor) -> Tensor:
-            applied = fn(tensor)
-            if any(tensor is one for one in kept) and applied.dtype.itemsize < 4:
-                return tensor.to(applied.device, torch.float32)
-            return applied
-
-        return super()._apply(apply_widely, recurse)
 
 
 class RMSNorm(nn.Module):
@@ -124,54 +104,6 @@ class MLP(nn.Module):
             gate = functional.gelu(gate)
         mixed: Tensor = self.l3(gate * self.l2(hidden_states))
         return mixed
-
-
-class RotaryEmbedding(KeepsFloat32):
-    """Angles of rotary positions, from the frequencies of the checkpoint.
-
-    The released models use frequencies that are rounded to bfloat16, although some checkpoints
-    store them in float32. A new model rounds them in the same way.
-    """
-
-    float32_names = ("inv_freq",)
-
-    def __init__(self, config: Evo2Config) -> None:
-        super().__init__()
-        self.num_frequencies = config.head_dim // 2
-        self.theta = config.rope_parameters["rope_theta"]
-        self.factor = config.rope_factor
-        self.register_buffer("inv_freq", self.initial_frequencies())
-        self.inv_freq: Tensor
-
-    def initial_frequencies(self) -> Tensor:
-        """The frequencies of a new model. (head_dim / 2,)."""
-        num_frequencies = self.num_frequencies
-        exponents = torch.arange(num_frequencies, dtype=torch.float64) / num_frequencies
-        frequencies: Tensor = self.theta**-exponents
-        return frequencies.bfloat16().float()
-
-    @torch.no_grad()
-    def forward(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines, exact for a million tokens and rounded at the end.
-
-        Args:
-            position_ids: Positions, from 0. (B or 1, L)
-            dtype: Dtype of the activations.
-
-        Returns:
-            Two tables. (B or 1, 1, L, head_dim / 2)
-        """
-        # A float32 product of position and frequency is off by 0.03 radians at 10^6.
-        angles = position_ids[:, None, :, None].double() / self.factor * self.inv_freq.double()
-        return angles.cos().to(dtype), angles.sin().to(dtype)
-
-
-def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs of channels, first half with second half, in float32. (B, H, L, head_dim)."""
-    first, second = widened(heads).chunk(2, dim=-1)
-    cos, sin = widened(cos), widened(sin)
-    rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
-    return rotated.to(heads.dtype)
 
 
 def eager_attention_forward(
@@ -241,7 +173,7 @@ class Attention(nn.Module):
         self,
         hidden_states: Tensor,
         *,
-        position_ids: Tensor,
+        position_ids: Tensor | range,
         attention_mask: Tensor | None,
         is_token: Tensor | None,
         cache: Cache | None,
@@ -457,7 +389,7 @@ class Evo2Layer(GradientCheckpointingLayer):
         self,
         hidden_states: Tensor,
         *,
-        position_ids: Tensor | None = None,
+        position_ids: Tensor | range | None = None,
         attention_mask: Tensor | None = None,
         is_token: Tensor | None = None,
         cache: Cache | None = None,

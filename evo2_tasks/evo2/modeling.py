@@ -34,14 +34,14 @@ from .layers import (
     Evo2Layer,
     FinalNorm,
     HyenaFilter,
-    KeepsFloat32,
     LongFilter,
     MediumFilter,
     OutputMatrix,
     RMSNorm,
-    RotaryEmbedding,
     ShortFilter,
 )
+from .precision import KeepsFloat32
+from .rotary import RotaryEmbedding
 
 SLOWEST_MODE = 3000.0  # tokens until the slowest mode of a new hyena_li filter has decayed to 1/e
 
@@ -144,6 +144,39 @@ def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
             weight.copy_(weight.to(dtype))
 
 
+def find_positions(
+    position_ids: Tensor | None, num_cached: int | Tensor, length: int
+) -> Tensor | range:
+    """The positions of some tokens, on the CPU, where their angles are computed.
+
+    Args:
+        position_ids: Positions, if they are given. (B or 1, L)
+        num_cached: Number of tokens before these.
+        length: Number of tokens L.
+
+    Returns:
+        A range if all rows have the same positions, one after the other; else the positions
+        themselves, (B or 1, L). A compiled graph cannot look at their values, so it always gets
+        them.
+    """
+    if torch.compiler.is_compiling():
+        if position_ids is not None:
+            return position_ids.cpu()
+        first = num_cached.cpu() if isinstance(num_cached, Tensor) else num_cached
+        return (torch.arange(length, device="cpu") + first)[None]
+    if position_ids is None:
+        return range(int(num_cached), int(num_cached) + length)
+    position_ids = position_ids.cpu()
+    if not position_ids.numel() or position_ids.is_floating_point():
+        return position_ids
+    first = int(position_ids[0, 0])
+    consecutive = range(first, first + length)
+    expected = torch.arange(first, first + length, device="cpu")
+    if first >= 0 and bool((position_ids == expected).all()):
+        return consecutive
+    return position_ids
+
+
 class Evo2Model(Evo2PreTrainedModel):
     """Evo 2 without its output matrix.
 
@@ -233,8 +266,8 @@ class Evo2Model(Evo2PreTrainedModel):
 
         Returns:
             `attention_mask` for attention, None if it is causal only; `is_token` for the
-            convolutions, None if nothing is padded; `position_ids`; `is_continued` if attention
-            works without a mask after a cache.
+            convolutions, None if nothing is padded; `position_ids`, on the CPU or as a range;
+            `is_continued` if attention works without a mask after a cache.
         """
         length = inputs_embeds.shape[1]
         # Positions given by the caller may mean that a row holds several sequences.
@@ -262,10 +295,8 @@ class Evo2Model(Evo2PreTrainedModel):
                 is_token = None
         if not has_attention:
             return {"attention_mask": None, "is_token": is_token, "position_ids": None}
-        if position_ids is None:
-            position_ids = torch.arange(length, device=inputs_embeds.device) + num_cached
-            position_ids = position_ids[None]
-        prepared = {"is_token": is_token, "position_ids": position_ids}
+        positions = find_positions(position_ids, num_cached, length)
+        prepared = {"is_token": is_token, "position_ids": positions}
         if self._needs_no_mask(attention_mask, length, cache):
             return {"attention_mask": None, "is_continued": True, **prepared}
         causal_mask = create_causal_mask(

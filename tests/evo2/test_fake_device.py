@@ -18,8 +18,9 @@ from torch.utils._pytree import tree_leaves
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
 from evo2_tasks.evo2 import layers
 from evo2_tasks.evo2.fp8 import PRODUCTS
-from evo2_tasks.evo2.layers import KeepsFloat32
 from evo2_tasks.evo2.placement import bring_inputs, device_of, place_modules
+from evo2_tasks.evo2.precision import KeepsFloat32
+from evo2_tasks.evo2.rotary import RotaryEmbedding
 from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
 
 CUDA = torch.device("cuda", 0)
@@ -43,6 +44,7 @@ class Watch(FakeTensorMode):
         super().__init__()
         self.elsewhere: set[str] = set()
         self.sizes: dict[str, int] = {}
+        self.is_aside = False  # while the tables of rotary positions are computed, on the CPU
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -51,7 +53,7 @@ class Watch(FakeTensorMode):
         for tensor in tree_leaves((args, kwargs, output)):
             # Single numbers may stay on the CPU, and so may the stock cache's empty beginning.
             if isinstance(tensor, Tensor) and tensor.dim() and tensor.numel():
-                if tensor.device != CUDA:
+                if tensor.device != CUDA and not self.is_aside:
                     self.elsewhere.add(str(func))
                 # What an expanded tensor only repeats is no memory.
                 last = sum(
@@ -120,6 +122,16 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
             attn_mask = bias.tril(total - length)
         return attend(query, *tensors, attn_mask=attn_mask, **kwargs)
 
+    find_tables = RotaryEmbedding.forward
+
+    def find_aside(embedding: RotaryEmbedding, *arguments: Any) -> tuple[Tensor, Tensor]:
+        mode.is_aside = True
+        cos, sin = find_tables(embedding, *arguments)
+        mode.is_aside = False
+        assert cos.device == sin.device == embedding.inv_freq.device
+        return cos, sin
+
+    monkeypatch.setattr(RotaryEmbedding, "forward", find_aside)
     monkeypatch.setattr(layers, "causal_lower_right", lambda length, total: (length, total))
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend_with_bias)
     with Watch() as mode, WithoutGuard():

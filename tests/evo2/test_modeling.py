@@ -20,8 +20,9 @@ from transformers import (
 )
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM, Evo2Model, Evo2Tokenizer
-from evo2_tasks.evo2.layers import LongFilter, RotaryEmbedding
+from evo2_tasks.evo2.layers import LongFilter
 from evo2_tasks.evo2.operators import CHUNK_LENGTH
+from evo2_tasks.evo2.rotary import RotaryEmbedding
 
 TOLERANCE = 5e-5  # of float32 logits of these models, which reach about 7
 OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention"]

@@ -1,5 +1,6 @@
 """Long inputs in pieces: segments of a window, blocks of a layer, attention without its mask."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 from transformers import DynamicCache, StaticCache
 
 from evo2_tasks import Evo2ForCausalLM
-from evo2_tasks.evo2 import layers
-from evo2_tasks.evo2.layers import RotaryEmbedding, attend_after_cache
+from evo2_tasks.evo2 import layers, rotary
+from evo2_tasks.evo2.layers import attend_after_cache
+from evo2_tasks.evo2.rotary import RotaryEmbedding
 from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
 
 TOLERANCE = 5e-5  # nats a token; the logits of these models reach about 7
@@ -145,6 +147,66 @@ def test_angles_at_a_million_tokens(make_config: Any, factor: float) -> None:
     np.testing.assert_allclose(cos[0, 0].double(), np.cos(angles), atol=1e-7)
     np.testing.assert_allclose(sin[0, 0].double(), np.sin(angles), atol=1e-7)
     assert embedding(positions, torch.bfloat16)[0].dtype == torch.bfloat16
+
+
+def test_kept_tables_are_those_of_the_positions(
+    make_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any order of calls, beyond the longest table, after new frequencies, in another dtype."""
+    monkeypatch.setattr(rotary, "TABLE_LENGTH", 100)
+    embedding = RotaryEmbedding(make_config())
+
+    def require_equal(positions: range, dtype: torch.dtype) -> None:
+        plain = embedding._compute(torch.tensor([[*positions]]), dtype)
+        for table, expected in zip(embedding(positions, dtype), plain, strict=True):
+            assert torch.equal(table, expected)
+
+    for start, length in ((0, 5), (30, 1), (3, 40), (60, 1), (99, 1), (90, 30), (2_000, 7), (0, 2)):
+        require_equal(range(start, start + length), torch.float32)
+        require_equal(range(start, start + length), torch.bfloat16)
+    embedding.inv_freq.mul_(0.5)
+    require_equal(range(3, 9), torch.bfloat16)
+    embedding.inv_freq = embedding.inv_freq * 3
+    require_equal(range(3, 9), torch.bfloat16)
+    assert copy.deepcopy(embedding)._tables is None
+
+
+def test_single_tokens_make_few_tables(make_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedding, lengths = RotaryEmbedding(make_config()), []
+    compute = embedding._compute
+
+    def note(positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        lengths.append(positions.shape[1])
+        return compute(positions, dtype)
+
+    monkeypatch.setattr(embedding, "_compute", note)
+    for position in range(1000):
+        embedding(range(position, position + 1), torch.float32)
+    assert lengths == [2**power for power in range(11)]
+
+
+def test_tables_of_scoring_serve_training(model: Evo2ForCausalLM) -> None:
+    """A tensor of inference mode cannot be saved for a backward pass."""
+    input_ids = draw_ids(1, 12)
+    trained = copy.deepcopy(model)
+    with torch.inference_mode():
+        trained(input_ids)
+    trained(input_ids, labels=input_ids).loss.backward()
+    assert all(torch.isfinite(one.grad).all() for one in trained.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_given_positions_are_those_of_the_tables(model: Evo2ForCausalLM, dtype: Any) -> None:
+    """A range of positions, the same given as a tensor, and rows of different positions."""
+    some = copy.deepcopy(model).to(dtype)
+    input_ids, positions = draw_ids(2, 30), torch.arange(30)[None]
+    with torch.inference_mode():
+        expected = some(input_ids).logits
+        assert torch.equal(some(input_ids, position_ids=positions).logits, expected)
+        rows = torch.cat([positions, positions * 2])
+        found = some(input_ids, position_ids=rows).logits
+        assert torch.equal(found[0], expected[0])
+        assert not torch.equal(found[1], expected[1])
 
 
 def test_thirty_two_thousand_tokens_in_segments(make_model: Any) -> None:

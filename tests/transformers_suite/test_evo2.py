@@ -25,7 +25,7 @@ from transformers.models.auto.modeling_auto import (
 from evo2_tasks.evo2 import Evo2Config, Evo2ForCausalLM, Evo2Model
 from evo2_tasks.evo2.config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE
 from evo2_tasks.evo2.keywords import CACHE_NAME, CACHE_NAMES
-from evo2_tasks.evo2.layers import RotaryEmbedding
+from evo2_tasks.evo2.rotary import RotaryEmbedding
 
 SUITE = os.environ.get("TRANSFORMERS_SUITE")
 if not SUITE:
