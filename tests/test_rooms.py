@@ -82,7 +82,7 @@ ROOMS = {
     ),
     "table": room(
         "carried documents merge pairs parquet parts provenance query run schema scores segments"
-        " shards snvs sorting statistics",
+        " shards snvs sorting statements statistics",
         "errors",
         "genome",
         "io",

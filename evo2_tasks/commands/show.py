@@ -14,10 +14,11 @@ from evo2_tasks.evaluation.results import is_metrics_file, read_metrics
 from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import METRICS
+from evo2_tasks.layout import METRICS, TABLE, TABLES
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.schema import carried_names
+from evo2_tasks.table.statements import read_statement, require_table
 from evo2_tasks.table.statistics import Distribution, read_statistics
 
 ROW_COLUMNS: Final = (
@@ -41,14 +42,21 @@ def show(file: Path) -> Iterator[str]:
         Lines of text.
 
     Raises:
-        InputError: The file is missing, broken or another table.
+        InputError: The file is missing, broken or another table, or the metrics are those of
+            another table.
     """
     if is_metrics_file(file):
+        table = file.with_name(TABLE)
+        if file.name == METRICS and table.exists():
+            require_table(table, [read_statement(file, TABLES[METRICS])])
         yield from show_metrics(file)
         return
-    yield from show_table(file)
     metrics = file.with_name(METRICS)
-    if metrics.exists():
+    has_metrics = metrics.exists()
+    if has_metrics:
+        require_table(file, [read_statement(metrics, TABLES[METRICS])])
+    yield from show_table(file)
+    if has_metrics:
         yield ""
         yield from show_metrics(metrics)
 

@@ -16,6 +16,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.schema import curves_schema, is_small, metrics_schema
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import open_table, read_rows, write_table
+from evo2_tasks.table.statements import make_statement_metadata
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -129,23 +130,35 @@ def _make_points(curve: Curve, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def write_metrics(rows: Iterable[MetricRow], out: Path) -> None:
+def write_metrics(rows: Iterable[MetricRow], out: Path, *, table_digest: str) -> None:
     """Write ``metrics.parquet``.
+
+    Args:
+        rows: The metrics.
+        out: The file.
+        table_digest: SHA-256 of the evaluated table.
 
     Raises:
         InputError: The file cannot be written.
     """
-    with write_table(out, metrics_schema()) as writer:
+    metadata = make_statement_metadata(table_digest)
+    with write_table(out, metrics_schema(), metadata=metadata) as writer:
         writer.write(make_metrics_table(rows))
 
 
-def write_curves(curves: Iterable[Curve], out: Path) -> None:
+def write_curves(curves: Iterable[Curve], out: Path, *, table_digest: str) -> None:
     """Write ``curves.parquet``.
+
+    Args:
+        curves: The curves.
+        out: The file.
+        table_digest: SHA-256 of the evaluated table.
 
     Raises:
         InputError: The file cannot be written.
     """
-    with write_table(out, curves_schema()) as writer:
+    metadata = make_statement_metadata(table_digest)
+    with write_table(out, curves_schema(), metadata=metadata) as writer:
         writer.write(make_curves_table(curves))
 
 

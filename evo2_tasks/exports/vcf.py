@@ -27,6 +27,7 @@ from evo2_tasks.table.parquet import distinct_values, read_rows
 from evo2_tasks.table.provenance import Provenance, read_provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, Column
 from evo2_tasks.table.sorting import sort_rows
+from evo2_tasks.table.statements import Statement, require_table
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +76,15 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
         Number of records.
 
     Raises:
-        InputError: The scored file is not known, the table was not made from it, or a file cannot
-            be read or written.
+        InputError: The scored file is not known, the table was not made from it, ``run.json`` is
+            about another table, or a file cannot be read or written.
     """
     run_file = table.with_name(RUN)
-    source = Run.read(run_file).variants if run_file.exists() else None
+    source = None
+    if run_file.exists():
+        run = Run.read(run_file)
+        require_table(table, [Statement(run_file, run.table_digest, "merge")])
+        source = run.variants
     if variants is None:
         if source is None:
             raise InputError(

@@ -9,6 +9,7 @@ from typing import Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.results import Curve, MetricRow, read_curves, read_metrics
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
 from evo2_tasks.report.rows import AlleleKey, name_alleles
@@ -16,6 +17,7 @@ from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
 from evo2_tasks.table.documents import Run, ShardRun
 from evo2_tasks.table.provenance import Provenance, read_provenance
+from evo2_tasks.table.statements import Statement, read_statement, require_table
 
 WRITERS: Final = {**TABLES, RUN: "merge"}
 """The files that are read, and the command that writes each file."""
@@ -28,6 +30,7 @@ class Evidence:
     Attributes:
         scoring: Name of the scoring.
         table: Summary of the table.
+        table_digest: SHA-256 of the table, before it was read.
         saturation: Stretches in which every substitution is scored.
         provenance: Provenance of the table.
         run: Content of ``run.json``.
@@ -38,6 +41,7 @@ class Evidence:
 
     scoring: str
     table: TableSummary
+    table_digest: str
     saturation: Saturation
     provenance: Provenance
     run: Run
@@ -78,8 +82,13 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
                 f"{shown_path(folder / name)}: does not exist. Run `{command}` for the "
                 f"scoring {scoring} first."
             )
-    table = summarize_table(folder / TABLE)
+    table_digest = digest_file(folder / TABLE)
     run = Run.read(folder / RUN)
+    statements = [Statement(folder / RUN, run.table_digest, WRITERS[RUN])]
+    if has_labels:
+        statements += [read_statement(folder / name, TABLES[name]) for name in (METRICS, CURVES)]
+    require_table(folder / TABLE, statements, table_digest=table_digest)
+    table = summarize_table(folder / TABLE)
     if run.alleles != table.counts.alleles:
         raise InputError(
             f"{shown_path(folder / RUN)}: states {run.alleles} alleles, but {TABLE} "
@@ -90,6 +99,7 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
     return Evidence(
         scoring=scoring,
         table=table,
+        table_digest=table_digest,
         saturation=find_saturation(folder / TABLE),
         provenance=read_provenance(folder / TABLE),
         run=run,

@@ -21,6 +21,7 @@ from evo2_tasks.report.evidence import Evidence, read_evidence
 from evo2_tasks.report.scorings import Comparison, compare_tables
 from evo2_tasks.report.words import script_json
 from evo2_tasks.table.provenance import package_version
+from evo2_tasks.table.statements import require_unchanged
 
 FOLDER: Final = Path(__file__).parent
 PLOTLY: Final = "plotly_js/plotly-cartesian.min.js"
@@ -63,14 +64,18 @@ def write_report(results: Path, out: Path, subject: Subject) -> None:
         subject: The variant set.
 
     Raises:
-        InputError: A file of a scoring is missing or broken, or the report cannot be written.
+        InputError: A file of a scoring is missing or broken, belongs to another table or was
+            replaced meanwhile, or the report cannot be written.
     """
     evidence = [
         read_evidence(results / scoring, scoring, has_labels=bool(subject.labels))
         for scoring in subject.scorings
     ]
     tables = {scoring: results / scoring / TABLE for scoring in subject.scorings}
-    text = render_page(subject, evidence, compare_tables(tables, subject.labels))
+    comparison = compare_tables(tables, subject.labels)
+    for one in evidence:
+        require_unchanged(tables[one.scoring], one.table_digest)
+    text = render_page(subject, evidence, comparison)
     with replace_atomically(out) as temporary, writing(out):
         temporary.write_text(text, encoding="utf-8", newline="\n")
 

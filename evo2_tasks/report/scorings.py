@@ -38,7 +38,9 @@ from evo2_tasks.table.parquet import read_rows
 MOST_PAIRS: Final = 6
 """Most pairs of scorings that are compared."""
 
-_COLUMNS: Final = ("record", "allele", "llr")
+_KEYS: Final = ("record", "allele", "contig", "pos", "ref", "alt")
+"""Columns that have to be the same in all tables of a variant set: of another file of variants, the
+numbers of records and alleles may be the same, but not the alleles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _compare_pair(first: str, second: str, table: Path, other: Path) -> ScoringP
 
 def _read_together(table: Path, other: Path) -> Iterator[tuple[FloatArray, FloatArray]]:
     """The ``llr`` of two tables of the same alleles, in pieces of the same rows."""
-    batches = [read_rows(path, _COLUMNS) for path in (table, other)]
+    batches = [read_rows(path, [*_KEYS, "llr"]) for path in (table, other)]
     pending: list[pa.RecordBatch | None] = [None, None]
     while True:
         for at, one in enumerate(pending):
@@ -126,8 +128,7 @@ def _read_together(table: Path, other: Path) -> Iterator[tuple[FloatArray, Float
         num_rows = min(0 if piece is None else piece.num_rows for piece in (one, two))
         pieces = [piece.slice(0, num_rows) for piece in (one, two) if piece is not None]
         if len(pieces) < 2 or any(
-            not pieces[0].column(name).equals(pieces[1].column(name))
-            for name in ("record", "allele")
+            not _values(pieces[0], name).equals(_values(pieces[1], name)) for name in _KEYS
         ):
             raise InputError(
                 f"{shown_path(table)} and {shown_path(other)}: their alleles differ: they are of "
@@ -139,6 +140,13 @@ def _read_together(table: Path, other: Path) -> Iterator[tuple[FloatArray, Float
             for piece in pieces
         )
         yield x, y
+
+
+def _values(rows: pa.RecordBatch, name: str) -> pa.Array:
+    """The values of a column, without the dictionary, which may differ between two tables."""
+    column = rows.column(name)
+    is_coded = pa.types.is_dictionary(column.type)
+    return column.cast(column.type.value_type) if is_coded else column
 
 
 def show_scorings(comparison: Comparison, ids: FigureIds) -> Iterator[Block]:

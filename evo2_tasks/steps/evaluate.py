@@ -17,6 +17,7 @@ from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.evaluation.values import fold_truth
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.table.statements import reading_unchanged
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +32,25 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
         curves_file: The file of curves, for plots.
 
     Raises:
-        InputError: The variant set has no labels, the table lacks a column, or a file cannot be
-            written.
+        InputError: The variant set has no labels, the table lacks a column or was replaced
+            meanwhile, or a file cannot be written.
     """
     if not settings.labels:
         raise InputError(
             f"variant_sets.{settings.variant_set}: no `labels` to evaluate. Name the field of "
             "labels, for example labels: {CLNSIG: {positive: [Pathogenic], negative: [Benign]}}"
         )
+    with reading_unchanged(table) as digest:
+        metrics, curves = _measure(settings, table)
+    # The metrics last: if their file exists, that of the curves does too.
+    write_curves(curves, curves_file, table_digest=digest)
+    write_metrics(metrics, out, table_digest=digest)
+    for line in describe_metrics(metrics):
+        logger.info("%s", line)
+
+
+def _measure(settings: EvaluateSettings, table: Path) -> tuple[list[MetricRow], list[Curve]]:
+    """The metrics and the curves of all labels."""
     metrics: list[MetricRow] = []
     curves: list[Curve] = []
     for field, label in settings.labels.items():
@@ -56,11 +68,7 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
                 metrics.append(make_metric())
                 progress.add(1)
         curves += make_curves(rows)
-    # The metrics last: if their file exists, that of the curves does too.
-    write_curves(curves, curves_file)
-    write_metrics(metrics, out)
-    for line in describe_metrics(metrics):
-        logger.info("%s", line)
+    return metrics, curves
 
 
 def make_label_settings(field: str, label: LabelConfig) -> LabelSettings:

@@ -77,7 +77,7 @@ def merge(
             f"merge: the config carries {shown(', '.join(settings.carried), 400)}. Name the file "
             "that `carry` wrote."
         )
-    counts = merge_shards(
+    counts, table_digest = merge_shards(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
         out,
@@ -93,6 +93,7 @@ def merge(
         model=provenance.model,
         signature=provenance.signature,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
+        table_digest=table_digest,
     ).write(run_json)
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")

@@ -173,6 +173,7 @@ class Run(Document):
     model: str | None = None
     signature: dict[str, JsonValue] = Field(default_factory=dict)
     date: str | None = None
+    table_digest: Digest | None = None
     alleles: Count
     scored: Count | None = None
     by_status: dict[str, Count] = Field(default_factory=dict)

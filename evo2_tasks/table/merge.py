@@ -52,7 +52,7 @@ def merge_shards(
     carried: CarriedTable | None = None,
     contig_order: Sequence[str] | None = None,
     row_group_rows: int = ROW_GROUP_ROWS,
-) -> Counts:
+) -> tuple[Counts, str]:
     """Join the windows and the scores of all shards into one table.
 
     The files may be given in any order, because the keys of the rows state the order. The bytes of
@@ -69,7 +69,7 @@ def merge_shards(
         row_group_rows: Number of rows in a row group.
 
     Returns:
-        Counts of the table's rows.
+        Counts of the table's rows, and the SHA-256 of its file.
 
     Raises:
         InputError: The shards do not fit together, or a file cannot be read or written.
@@ -83,7 +83,11 @@ def merge_shards(
         provenance = replace(provenance, order="position")
     counts = Counts()
     with write_table(
-        target, table_schema, metadata=provenance.metadata(), row_group_rows=row_group_rows
+        target,
+        table_schema,
+        metadata=provenance.metadata(),
+        row_group_rows=row_group_rows,
+        with_digest=True,
     ) as writer:
         rows = _counted(_join_shards(shards, schema), counts)
         if carried is not None:
@@ -97,7 +101,7 @@ def merge_shards(
                 f"{shown_path(target)}: the shards have {counts.alleles} alleles, but the input "
                 f"has {expected_alleles}. Name the files of all shards of one split."
             )
-    return counts
+    return counts, str(writer.digest)
 
 
 def _counted(tables: Iterable[pa.Table], counts: Counts) -> Iterator[pa.Table]:

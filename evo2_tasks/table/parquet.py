@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import reading, replace_atomically, writing
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import first_line, shown_path
@@ -100,6 +101,7 @@ class TableWriter:
     Attributes:
         schema: Columns of the table.
         num_rows: Rows that were added.
+        digest: SHA-256 of the finished file, if :func:`write_table` was asked for it.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class TableWriter:
         row_group_bytes: int,
     ) -> None:
         self.num_rows = 0
+        self.digest: str | None = None
         self._writer = writer
         self._target = target
         self.schema = schema
@@ -268,6 +271,7 @@ def write_table(
     metadata: Mapping[str, str] | None = None,
     row_group_rows: int = ROW_GROUP_ROWS,
     row_group_bytes: int = ROW_GROUP_BYTES,
+    with_digest: bool = False,
 ) -> Iterator[TableWriter]:
     """Write a Parquet file atomically: it appears only if the body does not fail.
 
@@ -277,6 +281,8 @@ def write_table(
         metadata: The file's key-value metadata.
         row_group_rows: Most rows of a row group.
         row_group_bytes: Bytes of text and lists that close a row group early.
+        with_digest: Whether to compute the file's SHA-256. It is that of the written bytes, also if
+            another process replaces the file at once.
 
     Yields:
         The writer of the file's rows.
@@ -305,6 +311,8 @@ def write_table(
             )
             yield writer
             writer.finish()
+            if with_digest:
+                writer.digest = digest_file(temporary)
         finally:
             # After an error this only closes the file handle: the file is about to be removed.
             with suppress(OSError, pa.ArrowException):

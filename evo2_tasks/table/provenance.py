@@ -30,8 +30,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "them, joined by commas",
     "model": "name of the model in the config",
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
-    "windows file in a file of `score`, the file of variants in a file of `carry`; absent in the "
-    "result",
+    "windows file in a file of `score`, the file of variants in a file of `carry`, the table in a "
+    "file of `evaluate`; absent in the table",
     "order": "order of the rows: `input`, or `position` (contigs as in the reference, then `pos`)",
 }
 """Keys of the Parquet metadata without their prefix, and their meanings."""

@@ -17,6 +17,8 @@ from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
     "date": "when the table was written, UTC",
+    "table_digest": "SHA-256 of the table. Commands that read `run.json` refuse it next to another "
+    "table",
     "alleles": "number of rows of the table",
     "scored": "number of rows with an `llr`",
     "by_status": "number of rows with each status that occurs",
@@ -120,6 +122,7 @@ def summarize_run(
     model: str | None,
     signature: Mapping[str, JsonValue],
     date: str,
+    table_digest: str,
 ) -> Run:
     """Content of ``run.json``.
 
@@ -130,6 +133,7 @@ def summarize_run(
         model: Name of the model in the config.
         signature: The signature of the table.
         date: When the table was written, UTC.
+        table_digest: SHA-256 of the table.
 
     Returns:
         Counts of the table, sums over the shards (``wall_s`` is the sum of the run times of all
@@ -139,6 +143,7 @@ def summarize_run(
         model=model,
         signature=dict(signature),
         date=date,
+        table_digest=table_digest,
         alleles=counts.alleles,
         scored=counts.scored,
         by_status=dict(counts.by_status),

@@ -182,3 +182,14 @@ def test_reference_checkpoint_and_date_are_shown(tmp_path: Path) -> None:
     assert rows["reference"].endswith(".fa)")
     assert rows["checkpoint"]
     assert f"in.vcf; reference {rows['reference']}; tables of 2026-11-29" in read_page(page).text()
+
+
+@pytest.mark.parametrize("column", ["contig", "pos", "ref", "alt"])
+def test_other_alleles_under_the_same_keys_are_one_line(tmp_path: Path, column: str) -> None:
+    columns = make_columns(40)
+    write_scoring(tmp_path / "one", columns)
+    others = list(columns[column])
+    others[30] = {"contig": "chrOther", "pos": 7, "ref": "GG", "alt": "GGG"}[column]
+    write_scoring(tmp_path / "two", {**columns, column: others}, weights_digest="1" * 64)
+    with pytest.raises(InputError, match="their alleles differ: they are of different runs"):
+        write_page(tmp_path, ["one", "two"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Sequence
@@ -96,12 +97,13 @@ def test_shards_and_merge_are_identity(
     mixed = data.draw(st.permutations(windows)), data.draw(st.permutations(scores))
     target = folder / "scores.parquet"
     carried = write_carried(folder / "carried.parquet", rows, CARRY, row_group_rows=11)
-    counts = merge_shards(
+    counts, digest = merge_shards(
         *mixed, target, expected_alleles=num_rows, carried=carried, row_group_rows=17
     )
     found = read_rows(target)
     assert found == expected(rows)
     assert counts == count(found)
+    assert digest == hashlib.sha256(target.read_bytes()).hexdigest()
     assert pq.read_schema(target).equals(final_schema(CARRY), check_metadata=False)
     single = write_shards(folder / "single", rows, [])
     merge_shards(

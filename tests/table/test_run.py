@@ -23,7 +23,15 @@ def write_side(folder: Path, name: str, **values: Any) -> Path:
 def summarize(counts: Counts, shards: list[ShardRun], folder: Path, **split: Any) -> Run:
     write_split(folder / "split.json", **split)
     read = Split.read(folder / "split.json")
-    return summarize_run(counts, shards, read, model="m", signature={"dtype": "d"}, date="2026")
+    return summarize_run(
+        counts,
+        shards,
+        read,
+        model="m",
+        signature={"dtype": "d"},
+        date="2026",
+        table_digest="a" * 64,
+    )
 
 
 def test_shards_are_summed_and_kept(tmp_path: Path):
@@ -36,6 +44,7 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
         "model": "m",
         "signature": {"dtype": "d"},
         "date": "2026",
+        "table_digest": "a" * 64,
         "alleles": 5,
         "scored": 4,
         "by_status": {"too_long": 1, "scored": 4},

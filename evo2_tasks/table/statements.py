@@ -1,0 +1,122 @@
+"""Files next to a table: each states which table it was made from, and readers compare.
+
+``run.json`` and the files of ``evaluate`` are about one table. They state its SHA-256, so that they
+are never shown next to another table: one that was edited, made again, or put in its place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.words import shown_path
+from evo2_tasks.table.parquet import read_metadata
+from evo2_tasks.table.provenance import PREFIX, package_version
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a file states about the table that it was made from.
+
+    Attributes:
+        file: The file.
+        table_digest: SHA-256 of that table; None if the file does not state it.
+        step: The step that writes the file.
+    """
+
+    file: Path
+    table_digest: str | None
+    step: str
+
+
+def make_statement_metadata(table_digest: str) -> dict[str, str]:
+    """The metadata of a Parquet file that was made from a table."""
+    return {PREFIX + "version": package_version(), PREFIX + "source": table_digest}
+
+
+def read_statement(file: Path, step: str) -> Statement:
+    """Read the statement in the metadata of a Parquet file.
+
+    Args:
+        file: The file.
+        step: The step that writes it.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    return Statement(file, read_metadata(file).get(PREFIX + "source"), step)
+
+
+def require_table(
+    table: Path, statements: Sequence[Statement], *, table_digest: str | None = None
+) -> None:
+    """Make sure that files were made from the table that they are shown next to.
+
+    Files without a statement are of an earlier version, and are used: one line of the log says so.
+
+    Args:
+        table: The table.
+        statements: What the files state.
+        table_digest: SHA-256 of the table, if it is known. Default: it is computed.
+
+    Raises:
+        InputError: A file was made from another table.
+    """
+    silent = [one for one in statements if one.table_digest is None]
+    stating = [one for one in statements if one.table_digest is not None]
+    if stating and table_digest is None:
+        table_digest = digest_file(table)
+    for one in stating:
+        if one.table_digest != table_digest:
+            raise InputError(
+                f"{shown_path(one.file)} was made from another table than {shown_path(table)}. "
+                f"One of them was replaced or changed. Run `{one.step}` again: delete "
+                f"{shown_path(one.file.name)} and run the workflow, or run the command by hand."
+            )
+    if silent:
+        names = ", ".join(shown_path(one.file.name) for one in silent)
+        steps = " and ".join(f"`{step}`" for step in dict.fromkeys(one.step for one in silent))
+        logger.warning(
+            "%s: cannot be checked against %s: an earlier version wrote %s and did not state the "
+            "table. To have it checked, run %s again.",
+            shown_path(table), names, "it" if len(silent) == 1 else "them", steps,
+        )  # fmt: skip
+
+
+@contextmanager
+def reading_unchanged(table: Path) -> Iterator[str]:
+    """Give the SHA-256 of a table, and make sure that the body read this table and no other.
+
+    Yields:
+        The digest, as hexadecimal digits.
+
+    Raises:
+        InputError: The file cannot be read, or was replaced or changed while the body read it.
+    """
+    digest = digest_file(table)
+    yield digest
+    require_unchanged(table, digest)
+
+
+def require_unchanged(table: Path, table_digest: str) -> None:
+    """Make sure that a table is the one that was read.
+
+    Args:
+        table: The table.
+        table_digest: SHA-256 of the table, from before it was read.
+
+    Raises:
+        InputError: It is another one.
+    """
+    if digest_file(table) != table_digest:
+        raise InputError(
+            f"{shown_path(table)}: changed while it was read. Make sure that no other run writes "
+            "it, and run the command again."
+        )
