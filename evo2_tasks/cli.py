@@ -482,7 +482,8 @@ def show(table: Path) -> None:
 def query(table: Path, region: str) -> None:
     """Print the rows of a region as tab-separated text.
 
-    REGION is 1-based and includes both ends, for example chr17:43,044,295-43,045,000.
+    REGION is 1-based and includes both ends, for example chr17:43,044,295-43,045,000. If HLA:1 is
+    a contig and position 1 of the contig HLA too, write {HLA:1} or {HLA}:1.
     """
     for line in load("commands.query").query(table, region):
         print_line(line)

@@ -9,7 +9,7 @@ import pysam
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, InvalidRecord, Record
-from evo2_tasks.genome.regions import find_regions, region_contigs
+from evo2_tasks.genome.regions import Region, find_regions, region_contigs
 from evo2_tasks.genome.vcf import carried_columns, contig_names, make_record
 from evo2_tasks.io.htslib import (
     find_index,
@@ -156,12 +156,19 @@ class VcfRegionReader:
 
     def _read_lines(self, file: pysam.TabixFile) -> Iterator[bytes]:
         for region in self._regions:
-            for text in file.fetch(region.contig, region.start, region.end):
+            for text in file.fetch(region=_spell_region(region, file.contigs)):
                 line = text.encode("latin-1").rstrip(b"\r")
                 _require_one_record(line, self.path)
                 pos = parse_position(line.split(b"\t", 2)[1])
                 if pos is None or pos > region.previous_end:
                     yield line
+
+
+def _spell_region(region: Region, contigs: Collection[str]) -> str:
+    """A region as htslib reads it: with braces if its text would be the name of another contig."""
+    span = f"{region.start + 1}-{region.end}"
+    text = f"{region.contig}:{span}"
+    return f"{{{region.contig}}}:{span}" if text in contigs else text
 
 
 def _require_one_record(line: bytes, path: Path) -> None:

@@ -45,9 +45,10 @@ def parse_region(text: str, contigs: Collection[str], source: Path) -> Region:
     """Read a region as bcftools does; positions are 1-based and both ends are included.
 
     Examples are ``chr17``, ``chr17:43,044,295`` (one position), ``chr17:43,044,295-43,045,000`` and
-    ``chr17:43,044,295-`` (to the end). A text that is the name of a contig is this whole contig,
-    also if the name has a colon. Braces separate the name from the positions:
-    ``{HLA-A*01:01}:5-9``.
+    ``chr17:43,044,295-`` (to the end). Names with colons are read as htslib reads them: a text
+    that is the name of a contig is this whole contig, and else the last colon ends the name. If
+    both are possible (contigs ``HLA:1`` and ``HLA``), braces around the name are needed:
+    ``{HLA:1}`` is the contig and ``{HLA}:1`` the position.
 
     Args:
         text: The region.
@@ -55,7 +56,7 @@ def parse_region(text: str, contigs: Collection[str], source: Path) -> Region:
         source: The file or table that has these contigs, for messages.
 
     Raises:
-        InputError: The text is not a region, or is on none of the contigs.
+        InputError: The text is not a region, is on none of the contigs, or can be read in two ways.
     """
     where = f"{shown_path(source)}: region '{shown(text)}'"
     known = [(name, span) for name, span in _readings(text) if name in contigs]
@@ -66,6 +67,13 @@ def parse_region(text: str, contigs: Collection[str], source: Path) -> Region:
         raise InputError(
             f"{where}: '{shown(known[0][1])}' is not a range of positions. Expected a contig, or "
             f"contig:first-last counted from 1, for example chr1:1,001-2,000."
+        )
+    if len(regions) > 1 and not _is_in_braces(text, *known[0]):
+        name, _, span = text.rpartition(":")
+        raise InputError(
+            f"{where}: is the name of a contig, and also a range of positions on the contig "
+            f"'{shown(name)}'. Write '{{{shown(text)}}}' for the whole contig, or "
+            f"'{{{shown(name)}}}:{shown(span)}' for the positions."
         )
     if regions[0].start >= regions[0].end:
         raise InputError(f"{where}: ends before it begins.")
@@ -121,13 +129,18 @@ def region_contigs(texts: Sequence[str]) -> Iterator[str]:
 
 def _readings(text: str) -> Iterator[tuple[str, str | None]]:
     """The ways to read a region, the preferred one first: a contig's name, and its positions."""
-    yield text, None
     if text.startswith("{") and "}" in text:
         name, _, span = text[1:].rpartition("}")
         yield name, span.removeprefix(":") if span else None
+    yield text, None
     name, colon, span = text.rpartition(":")
     if colon:
         yield name, span
+
+
+def _is_in_braces(text: str, name: str, span: str | None) -> bool:
+    """Whether braces in the text mark the contig of a reading."""
+    return text == f"{{{name}}}" + ("" if span is None else f":{span}")
 
 
 def _with_span(contig: str, span: str | None) -> Region | None:
@@ -150,8 +163,7 @@ def _describe_contigs(text: str, contigs: Collection[str]) -> str:
     """Why a region is on none of the contigs, and which contigs there are."""
     if not contigs:
         return "there are no contigs."
-    names = [name for name, _ in _readings(text)]
-    name = names[min(1, len(names) - 1)]
+    name = next((name for name, _ in _readings(text) if name != text), text)
     near = get_close_matches(name, contigs, n=3) or sorted(contigs)[:8]
     listed = ", ".join(f"'{shown(contig)}'" for contig in near)
     more = ", ..." if len(contigs) > len(near) else ""
