@@ -55,7 +55,9 @@ ROOMS = {
         "errors",
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
-    "config": room("files load resolve schema", "errors", "hub", "layout", never=HEAVY | FRONT),
+    "config": room(
+        "files load resolve schema yaml_files", "errors", "hub", "layout", never=HEAVY | FRONT
+    ),
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room(
         "allocation cache checkpoints config file_values folders fp8 keywords layers modeling"

@@ -2,12 +2,9 @@
 
 import difflib
 import json
-import sys
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -29,6 +26,7 @@ from evo2_tasks.config.schema import (
     ScoringConfig,
     Section,
 )
+from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
 from evo2_tasks.layout import RESERVED_SCORINGS, RESERVED_SETS
@@ -58,10 +56,10 @@ def load_config(
     """
     if isinstance(source, Path):
         name = "standard input" if source == Path("-") else str(source)
-        data = _read_yaml(source, name)
+        data = read_yaml(source, name)
     else:
         for file in files or []:
-            _read_yaml(Path(file), str(file))
+            read_yaml(Path(file), str(file))
         name = str(files[0]) if files and len(files) == 1 else "config"
         data = source
     config = _parse(data, name)
@@ -69,39 +67,6 @@ def load_config(
     if look_for_files:
         _raise_first(name, file_problems(config))
     return config
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """The safe YAML loader; a key that occurs twice is an error. YAML would keep the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode):
-                if key_node.value in seen and key_node.value != "<<":
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key_node.value!r} occurs twice", key_node.start_mark
-                    )
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path, name: str) -> object:
-    try:
-        # utf-8-sig: editors on Windows begin a file with a mark that is no part of it
-        text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8-sig")
-        # a subclass of the safe loader: it makes plain values only
-        return yaml.load(text, _UniqueKeyLoader)  # noqa: S506
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name}: is not UTF-8 text (byte {error.start + 1})") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise InputError(f"{name}: {where}not valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{name}: not valid YAML: {_one_line(error)}") from error
 
 
 def _parse(data: object, name: str) -> RunConfig:

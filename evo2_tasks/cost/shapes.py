@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evo2_tasks.config.resolve import ModelSettings
+from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import find_release, parse_hub_name
 
@@ -211,10 +210,7 @@ def read_shape(model: ModelSettings) -> ModelShape:
 
 
 def _read_mapping(file: Path) -> Mapping[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_bytes())  # JSON is YAML
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from error
+    values = read_yaml(file, str(file), allow_twice=True)  # JSON is YAML
     if not isinstance(values, dict):
         raise InputError(f"{file}: expected the config of a model.")
     return values
