@@ -35,13 +35,18 @@ import torch
 from forward import Shape, linear_weights, make_model
 from machine import describe_machine, print_table, significant, time_in_turn
 from torch import Tensor, nn
-from torch.nn import functional
 
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE
 from evo2_tasks.evo2.layers import HyenaFilter
 from evo2_tasks.evo2.rotary import rotate
+from evo2_tasks.verification.plain_operators import (
+    PLAIN_INNER,
+    plain_attention,
+    plain_hyena,
+    plain_norm,
+)
 
 OPERATORS = [HYENA_SE, HYENA_MR, HYENA_LI, ATTENTION]
 # Largest allowed difference of the two forms, as a share of the largest output.
@@ -69,60 +74,6 @@ class GatesAlone(HyenaFilter):
 
     def convolve(self, u: Tensor, cache: object) -> Tensor:
         return u
-
-
-def plain_fir(u: Tensor, taps: Tensor) -> Tensor:
-    """Depthwise convolution, last tap for the current token. (B, D, L), (D, 1, K) -> (B, D, L)."""
-    filtered = functional.conv1d(
-        u.float(), taps.float(), padding=taps.shape[-1] - 1, groups=u.shape[1]
-    )
-    return filtered[..., : u.shape[-1]].to(u.dtype)
-
-
-def plain_fft(u: Tensor, h: Tensor) -> Tensor:
-    """Causal convolution in float32, first tap for the current token. (B, D, L), (D, K)."""
-    length = u.shape[-1]
-    spectrum = torch.fft.rfft(h.float(), n=2 * length) * torch.fft.rfft(u.float(), n=2 * length)
-    return torch.fft.irfft(spectrum, n=2 * length)[..., :length]
-
-
-def plain_hyena(filter_: HyenaFilter, projected: Tensor, inner: Call | None) -> Tensor:
-    """Featurizer, gate, inner filter, gate. (B, L, 3D) -> (B, L, D)."""
-    featurized = plain_fir(projected.transpose(1, 2), filter_.short_filter_weight)
-    x2, x1, v = featurized[:, 0::3], featurized[:, 1::3], featurized[:, 2::3]  # 3 x (B, D, L)
-    u = x1 * v
-    return (x2 * (u if inner is None else inner(filter_, u))).transpose(1, 2)
-
-
-def plain_se(filter_: Any, u: Tensor) -> Tensor:
-    return plain_fir(u, filter_.h.repeat_interleave(u.shape[1] // filter_.h.shape[0], dim=0))
-
-
-def plain_mr(filter_: Any, u: Tensor) -> Tensor:
-    h = filter_.h[..., : u.shape[-1]].squeeze(1)
-    h = h.repeat_interleave(u.shape[1] // h.shape[0], dim=0)
-    return (plain_fft(u, h) + u.float() * filter_.D[:, None].float()).to(u.dtype)
-
-
-def plain_li(filter_: Any, u: Tensor) -> Tensor:
-    time = torch.arange(u.shape[-1])
-    h = (filter_.residues[..., None] * torch.exp(filter_.log_poles * time)).sum(1)  # (D, S, L)
-    return plain_fft(u, h).to(u.dtype) + u * filter_.D[:, None]
-
-
-PLAIN_INNER = {HYENA_SE: plain_se, HYENA_MR: plain_mr, HYENA_LI: plain_li}
-
-
-def plain_norm(norm: Any, hidden_states: Tensor) -> Tensor:
-    rms = hidden_states.norm(2, dim=-1, keepdim=True) * hidden_states.shape[-1] ** -0.5
-    normed: Tensor = norm.scale * (hidden_states / (rms + norm.eps))
-    return normed
-
-
-def plain_attention(_: nn.Module, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """(B, H, L, d) -> (B, L, D)."""
-    attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-    return attended.transpose(1, 2).flatten(2)
 
 
 class Given(nn.Module):

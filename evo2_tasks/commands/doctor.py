@@ -12,12 +12,13 @@ import torch
 from evo2_tasks.commands.verify import arithmetic_of, load, release_of
 from evo2_tasks.config.resolve import ModelSettings
 from evo2_tasks.evo2.config import FP8_MODES
-from evo2_tasks.evo2.fp8 import PRODUCTS, round_to_e4m3
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.io.files import write_json
 from evo2_tasks.runtime.devices import describe_machine, devices_of
-from evo2_tasks.runtime.speed import measure_tokens_per_s, random_windows
+from evo2_tasks.runtime.speed import measure_tokens_per_s
 from evo2_tasks.verification.comparison import measure
+from evo2_tasks.verification.device_checks import compare_products, random_windows
+from evo2_tasks.verification.device_report import examine
 from evo2_tasks.verification.expected import Check, Finding, read_published, status_of
 
 logger = logging.getLogger(__name__)
@@ -31,17 +32,18 @@ PEAKS = ("peak_memory_mb", "peak_device_memory_mb")
 WINDOW_LENGTHS, QUICK_LENGTHS = (8_192, 65_536), (512, 2_048)
 SECONDS, QUICK_SECONDS = 10.0, 1.0  # duration of the measurement of a rate
 QUICK_MODES = ("off", "emulate")
-INNER_SIZES = (32, 4_096)  # products in one sum: those of one instruction, and of many
-OUTER_SIZE = 64
 
 
 def doctor(settings: ModelSettings, *, out: Path, quick: bool, threads: int | None) -> None:
     """Measure a model on this device: values in each FP8 mode, speed, FP8 matrix multiplication.
 
+    The device itself is checked with a model of random weights too, as by benchmarks/gpu/run.sh.
+
     Args:
         settings: The checkpoint, and how to run it.
         out: The JSON file to write. It has no paths, and no names of machines or users.
-        quick: Whether to leave out the slow FP8 modes, and to measure short windows for a second.
+        quick: Whether to leave out the slow FP8 modes, to measure short windows for a second, and
+            to check the device with a small model.
         threads: CPU threads of the model; None leaves the choice to torch.
 
     Raises:
@@ -62,6 +64,10 @@ def doctor(settings: ModelSettings, *, out: Path, quick: bool, threads: int | No
     model.config.fp8 = own_mode
     lengths, seconds = (QUICK_LENGTHS, QUICK_SECONDS) if quick else (WINDOW_LENGTHS, SECONDS)
     rates = [measure_rate(model, length, seconds) for length in lengths]
+    logger.info("checks of the device, with a model of random weights")
+    device_checks = examine(
+        model.device, small=quick or model.device.type == "cpu", show=logger.info
+    )
     machine = describe_machine(devices_of(model))
     write_json(
         out,
@@ -76,6 +82,7 @@ def doctor(settings: ModelSettings, *, out: Path, quick: bool, threads: int | No
             "figures": values,
             "rates": rates,
             "fp8_products": compare_products(model.device),
+            "device_checks": device_checks,
         },
     )
     logger.info("%s written; send it to the person who asked for it", out)
@@ -127,49 +134,3 @@ def measure_rate(model: Evo2ForCausalLM, length: int, seconds: float) -> dict[st
     machine = describe_machine(devices_of(model))
     peaks = {key: machine[key] for key in PEAKS if key in machine}
     return {"window_length": length, "tokens_per_s": float(f"{rate:.4g}"), **peaks}
-
-
-def compare_products(device: torch.device) -> dict[str, Any]:
-    """Compare the FP8 matrix multiplication of a device with each of our FP8 modes, bit by bit.
-
-    Args:
-        device: The device that multiplies, with ``torch._scaled_mm``.
-
-    Returns:
-        ``sums``, the number of sums of each multiplication, and for each number of products in a
-        sum and each of torch's two ways of summing, the number of sums that have the same bits in
-        each mode. Or ``not_run``, the reason why the device did not multiply.
-    """
-    generator = torch.Generator().manual_seed(1)
-    counts: dict[str, Any] = {"sums": OUTER_SIZE**2}
-    for inner in INNER_SIZES:
-        x, weight = (
-            round_to_e4m3(torch.randn(OUTER_SIZE, inner, generator=generator), 2.0)
-            for _ in range(2)
-        )
-        rules = {mode: multiply(x, weight, 1.0) for mode, multiply in PRODUCTS.items()}
-        for name, is_fast in (("fast", True), ("precise", False)):
-            try:
-                sums = _scaled_product(x, weight, device, is_fast=is_fast)
-            except (RuntimeError, ValueError, NotImplementedError) as error:
-                # The message of the error may have paths.
-                return {"not_run": f"torch._scaled_mm: {type(error).__name__}"}
-            counts[f"{inner}, {name}"] = {
-                mode: int((sums == rule).sum()) for mode, rule in rules.items()
-            }
-    return counts
-
-
-def _scaled_product(
-    x: torch.Tensor, weight: torch.Tensor, device: torch.device, *, is_fast: bool
-) -> torch.Tensor:
-    """Matrix product of E4M3 numbers by the device's own FP8, as float32 on the CPU."""
-    one = torch.ones((), device=device)
-    return torch._scaled_mm(
-        x.to(device, torch.float8_e4m3fn),
-        weight.to(device, torch.float8_e4m3fn).t(),
-        scale_a=one,
-        scale_b=one,
-        out_dtype=torch.float32,
-        use_fast_accum=is_fast,
-    ).cpu()

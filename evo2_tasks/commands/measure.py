@@ -15,10 +15,11 @@ from evo2_tasks.runtime.devices import (
     device_class,
 )
 from evo2_tasks.runtime.models import open_model
-from evo2_tasks.runtime.speed import measure_tokens_per_s, random_windows
+from evo2_tasks.runtime.speed import measure_tokens_per_s
 from evo2_tasks.table.provenance import (
     package_version,
 )
+from evo2_tasks.verification.device_checks import random_windows
 
 logger = logging.getLogger(__name__)
 

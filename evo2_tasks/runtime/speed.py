@@ -1,18 +1,11 @@
 """How many tokens per second a model runs."""
 
-import random
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.scoring.likelihood import window_log_probs
-
-
-def random_windows(num_windows: int, length: int) -> list[bytes]:
-    """Windows of random bases, the same on every machine."""
-    rng = random.Random(1)  # noqa: S311 - no secret
-    return [bytes(rng.choices(b"ACGT", k=length)) for _ in range(num_windows)]
 
 
 def measure_tokens_per_s(

@@ -65,6 +65,8 @@ def test_the_file_says_what_was_asked_for(sent: Path, model: Any) -> None:
     assert all(rate["tokens_per_s"] > 0 for rate in told["rates"])
     assert all(rate["peak_memory_mb"] > 0 for rate in told["rates"])
     assert told["fp8_products"]["sums"] == 64 * 64
+    assert {one["status"] for one in told["device_checks"]["checks"]} == {"passed"}
+    assert {one["status"] for one in told["device_checks"]["times"]} == {"measured"}
 
 
 def test_the_file_says_nothing_about_whose_machine_it_is(
@@ -132,6 +134,7 @@ def test_every_way_of_fp8_is_tried(
 ) -> None:
     monkeypatch.setattr(doctor_task, "WINDOW_LENGTHS", (64,))
     monkeypatch.setattr(doctor_task, "SECONDS", 0.0)
+    monkeypatch.setattr(doctor_task, "examine", lambda *_, **__: {})
     out = tmp_path / "out.json"
     arguments = ["--config", GOLDEN / "config.yml", "--gpus", 0, "--out", out]
     done = CliRunner().invoke(main, [*map(str, ["doctor", GOLDEN / "model.pt", *arguments])])
