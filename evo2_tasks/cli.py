@@ -31,11 +31,14 @@ from evo2_tasks.config.schema import Fp8Mode, ModelConfig, Release, RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
 from evo2_tasks.io.streams import (
+    LineFormatter,
     LogFile,
     LogStream,
     open_missing_streams,
+    plain_streams,
     writing_output,
 )
+from evo2_tasks.io.words import without_controls
 from evo2_tasks.layout import EXPORTS, SPLIT
 
 EXIT_BAD_INPUT: Final = 2
@@ -94,6 +97,12 @@ class CommandLine(click.Group):
             with formatter.section(group):
                 formatter.write_dl(rows)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the arguments and run a command; no control character reaches the terminal."""
+        open_missing_streams()
+        with plain_streams():
+            return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; exit with 2 for a user's mistake."""
         try:
@@ -142,14 +151,20 @@ def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | Non
         handler = LogFile(value, logger)
     except OSError as error:
         raise InputError(f"--log: {value} cannot be written: {error.strerror}.") from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
 
 
 def print_line(line: str) -> None:
     """Print a line on standard output; see `writing_output`."""
     with writing_output():
-        click.echo(line)
+        click.echo(without_controls(line, keep="\t"))
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, in which control characters are escapes."""
+    for line in json.dumps(value, indent=2).split("\n"):
+        print_line(line)
 
 
 def load(module: str) -> Any:
@@ -219,9 +234,8 @@ def main() -> None:
     `snakemake` runs the workflow steps. Each step can also be run by hand on the files that the
     step before it wrote.
     """
-    open_missing_streams()
     handler = LogStream()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(LineFormatter("%(levelname)s: %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     raise_on_sigterm()
@@ -263,7 +277,7 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
     estimates = module.plan(resolve_plan(config), **options)
     if as_json:
         total = module.add_up(estimates)
-        print_line(json.dumps({"plan": estimates, "total": total}, indent=2))
+        print_json({"plan": estimates, "total": total})
     else:
         for line in module.describe_estimates(estimates):
             print_line(line)
@@ -289,7 +303,7 @@ def status(results: Path, failed: TextIO | None, as_json: bool) -> None:
     logs = None if failed is None else [Path(line) for line in failed.read().splitlines()]
     statuses = module.read_status(results, failed=logs)
     if as_json:
-        print_line(json.dumps({"status": [one.as_json() for one in statuses]}, indent=2))
+        print_json({"status": [one.as_json() for one in statuses]})
     else:
         for line in module.describe_status(statuses):
             print_line(line)
@@ -571,7 +585,7 @@ def verify(
         return
     found = module.verify(settings, expected_file=expected, short=short, threads=threads)
     if as_json:
-        print_line(json.dumps(found, indent=2))
+        print_json(found)
     else:
         for line in module.describe_verification(found):
             print_line(line)

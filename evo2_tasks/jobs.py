@@ -36,12 +36,16 @@ from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
+from evo2_tasks.io.words import without_controls
 from evo2_tasks.layout import CARRIED, EXPORTS, MODELS, REPORT, RUN, SHARDS, SPLIT, TABLE, TABLES
 from evo2_tasks.table.documents import Split
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
 MOST_SHARDS = 1_000
+
+_KEPT = "\n\t"
+"""Characters that Snakemake's messages need besides the printable ones."""
 
 # Memory of two Snakemake processes, which run in each job of a cluster in addition to the command.
 SNAKEMAKE_MB = 300
@@ -331,8 +335,9 @@ class Jobs:
 
 
 class Messages(logging.Filter):
-    """Snakemake's messages about the jobs of a run: shortened, and read for the jobs that failed.
+    """Snakemake's messages about the jobs of a run.
 
+    They are shortened, control characters become escapes, and the jobs that failed are noted.
     The Snakefile adds it to Snakemake's logger.
     """
 
@@ -346,15 +351,19 @@ class Messages(logging.Filter):
         """Shorten an error, and note the log of a job that failed; every message is shown.
 
         The whole config is part of each command, so Snakemake prints it twice for each failed job.
+        Paths and values of the config are part of many messages.
         """
         message = vars(record)
+        failed_log = message["log"][0] if message.get("log") else None
         if record.levelno >= logging.ERROR:
             for name in ("msg", "shellcmd"):
                 if isinstance(message.get(name), str):
                     message[name] = message[name].replace(self._config, "CONFIG")
+        for name, value in message.items():
+            message[name] = _as_plain(value)
         match getattr(message.get("event"), "value", None):
-            case "job_error" if message["log"]:
-                self._failed[message["jobid"]] = message["log"][0]
+            case "job_error" if failed_log is not None:
+                self._failed[message["jobid"]] = failed_log
             case "job_finished":  # also one that failed before, and was tried again
                 self._failed.pop(message["job_id"], None)
         return True
@@ -371,6 +380,25 @@ class Messages(logging.Filter):
             text=True,
             check=False,
         )
+
+
+def stop_run(error: InputError) -> SystemExit:
+    """What the Snakefile raises for a mistake of the user: the error's message, and exit code 1."""
+    return SystemExit(f"Error: {without_controls(str(error), keep=_KEPT)}")
+
+
+def _as_plain(value: object) -> object:
+    """A value of a message, without the control characters of its texts."""
+    if isinstance(value, str):
+        plain = without_controls(value, keep=_KEPT)
+        return value if plain == value else plain
+    if isinstance(value, list | tuple):
+        items = [_as_plain(one) for one in value]
+        is_same = all(one is other for one, other in zip(items, value, strict=True))
+        return value if is_same else items
+    if isinstance(value, dict):
+        return {key: _as_plain(one) for key, one in value.items()}
+    return value
 
 
 def _score_mb(settings: ScoreSettings, alleles: float | None) -> int:

@@ -158,7 +158,9 @@ ROOMS = {
         "table",
         never=TORCH | FRONT,
     ),
-    "jobs": room("jobs", "config", "cost", "errors", "hub", "layout", "table", never=HEAVY | FRONT),
+    "jobs": room(
+        "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
+    ),
     "steps": room(
         "carry evaluate export fetch merge report score split windows",
         "config",

@@ -51,6 +51,7 @@ def show(file: Path) -> Iterator[str]:
             require_table(table, [read_statement(file, TABLES[METRICS])])
         yield from show_metrics(file)
         return
+    read_provenance(file)  # refuses any other file, which has no metrics
     metrics = file.with_name(METRICS)
     has_metrics = metrics.exists()
     if has_metrics:

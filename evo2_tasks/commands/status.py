@@ -278,7 +278,8 @@ def describe_status(statuses: Sequence[ScoringStatus]) -> Iterator[str]:
     """The status as a table, then the last line of each failed job."""
     header = "variant set|scoring|shards|running|alleles|tokens|alleles/s a job|left|failed"
     rows = [_make_row(status) for status in statuses]
-    yield tabulate(rows, headers=header.split("|"), disable_numparse=True, tablefmt="simple")
+    table = tabulate(rows, headers=header.split("|"), disable_numparse=True, tablefmt="simple")
+    yield from table.split("\n")
     for status in statuses:
         for failure in status.failures[:MOST_FAILURES]:
             yield f"{failure.log}: {failure.last_line}"
@@ -300,7 +301,8 @@ def _make_row(status: ScoringStatus) -> list[str]:
             "" if status.alleles_per_s is None else f"{status.alleles_per_s:,.1f}",
             tqdm.format_interval(left) if left else _describe_end(status),
         ]
-    return [status.variant_set, status.scoring, *progress, f"{len(status.failures):,}"]
+    names = map(shown_path, (status.variant_set, status.scoring))
+    return [*names, *progress, f"{len(status.failures):,}"]
 
 
 def _describe_end(status: ScoringStatus) -> str:

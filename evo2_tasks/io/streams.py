@@ -1,15 +1,22 @@
-"""Standard output, standard error and the log: what happens where one of them cannot be written."""
+"""Standard output, standard error and the log: what may reach a terminal, and errors of writing.
+
+Names of files, models and contigs, values of a config, and what a hub or a library says may contain
+control sequences: a terminal is cleared, its cursor moves, or its clipboard is written. All text
+passes :func:`plain_streams`, which writes escapes. Bytes (``export --out -``) stay as they are.
+"""
 
 import logging
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from types import TracebackType
+from typing import Any, TextIO, cast
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.words import first_line, shown_path
+from evo2_tasks.io.words import first_line, shown_path, without_controls
 
 
 def open_missing_streams() -> None:
@@ -27,6 +34,72 @@ def open_missing_streams() -> None:
                 os.dup2(null, number)
                 os.close(null)
             setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 # a number
+
+
+class PlainStream:
+    """A text stream that writes control characters as escapes; otherwise it is the stream itself.
+
+    Line ends and tabs are kept. So is a carriage return around a text without a line end, which is
+    how a progress bar is drawn again.
+
+    Args:
+        stream: Standard output or standard error.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        core = text if "\n" in text else text.strip("\r")
+        before, _, after = text.partition(core) if core else (text, "", "")
+        return self._stream.write(before + without_controls(core, keep="\n\t") + after)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+
+@contextmanager
+def plain_streams() -> Iterator[None]:
+    """Let no control character that is in a text reach the terminal while the body runs.
+
+    This holds for the log, for progress bars, for what libraries print, and for tracebacks.
+    """
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, PlainStream(stream)) for stream in streams)
+    try:
+        yield
+    except Exception:
+        sys.excepthook = _print_traceback  # Python calls it after this function has ended
+        raise
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    traceback.print_exception(kind, error, trace, file=cast(TextIO, PlainStream(sys.stderr)))
+
+
+class LineFormatter(logging.Formatter):
+    """Formats a message of the log as one line without control characters.
+
+    A line end in a name would begin another line of the log, which could state anything.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Format the line, without a traceback."""
+        return without_controls(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Format the lines of a traceback."""
+        return without_controls(super().formatException(ei), keep="\n\t")
 
 
 @contextmanager

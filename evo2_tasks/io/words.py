@@ -23,11 +23,29 @@ def find_near(name: str, known: Iterable[str]) -> list[str]:
     return [by_folded[near] for near in difflib.get_close_matches(name.casefold(), by_folded)]
 
 
+def without_controls(text: str, *, keep: str = "") -> str:
+    """Text in which a terminal finds nothing to act on.
+
+    Everything that is not printable is written as an escape: control characters, marks that turn
+    the direction of the text, invisible characters, and bytes that are no text.
+
+    Args:
+        text: Any text.
+        keep: Characters to leave as they are.
+    """
+    rest = text
+    for character in keep:
+        rest = rest.replace(character, "")
+    if rest.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)
+
+
 def shown(text: object, limit: int = 80) -> str:
     """A value as one short line of a message, without control characters."""
     spelled = str(text)
     cut = spelled if len(spelled) <= limit else spelled[: limit - 3] + "..."
-    return cut if cut.isprintable() else repr(cut)[1:-1]
+    return without_controls(cut)
 
 
 def shown_path(path: Path | str) -> str:
