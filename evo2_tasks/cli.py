@@ -38,7 +38,7 @@ from evo2_tasks.io.streams import (
     plain_streams,
     writing_output,
 )
-from evo2_tasks.io.words import without_controls
+from evo2_tasks.io.words import first_line, shown_path, without_controls
 from evo2_tasks.layout import EXPORTS, SPLIT
 
 EXIT_BAD_INPUT: Final = 2
@@ -124,6 +124,15 @@ class CommandLine(click.Group):
                 ctx.invoked_subcommand,
                 module,
                 EXTRAS[module],
+            )
+            ctx.exit(EXIT_BAD_INPUT)
+        except PermissionError as error:  # a closed folder does not show which files it has
+            if error.filename is None:
+                raise
+            logger.error(
+                "%s: %s. Ask the owner for permission, or name another file.",
+                shown_path(error.filename),
+                first_line(error),
             )
             ctx.exit(EXIT_BAD_INPUT)
         except BrokenPipeError:  # the program that reads our output, such as `head`, has ended

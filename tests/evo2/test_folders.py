@@ -214,6 +214,26 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     convert()
 
 
+def test_a_link_to_another_folder_is_not_filled(convert: Convert, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "model.safetensors").write_text("mine")
+    (tmp_path / ".folder.unfinished").symlink_to(victim)
+    with pytest.raises(ValueError, match="is not a folder of your own"):
+        convert()
+    assert [path.read_text() for path in victim.iterdir()] == ["mine"]
+
+
+def test_a_lock_that_is_a_link_is_not_followed(convert: Convert, tmp_path: Path) -> None:
+    (tmp_path / ".folder.unfinished").mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("content")
+    (tmp_path / ".folder.unfinished" / "lock").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        convert()
+    assert victim.read_text() == "content"
+
+
 def test_two_do_not_write_one_folder(convert: Convert, tmp_path: Path) -> None:
     unfinished = tmp_path / ".folder.unfinished"
     unfinished.mkdir()

@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -228,6 +229,16 @@ def test_an_index_that_is_there_is_used(tmp_path: Path) -> None:
     assert Reference(path).contigs == {"chrX": 8, "chr1": 4, "chr2": 4}
     assert (tmp_path / "g.fa.fai").stat() == before
     assert [e.name for e in read_index(tmp_path / "g.fa.fai", path)] == ["chrX", "chr1", "chr2"]
+
+
+def test_an_index_that_cannot_be_read_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, BASE)
+    index = write(tmp_path, "closed to others", "g.fa.fai")
+    monkeypatch.setattr(os, "access", lambda path, _: path != index)
+    assert Reference(path).contigs == {"chrX": 8, "chr1": 4, "chr2": 4}
+    assert index.read_text().startswith("chrX\t8")
 
 
 @pytest.mark.parametrize(

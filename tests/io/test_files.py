@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import read_json, replace_atomically, write_json, writing
+from evo2_tasks.io.files import (
+    read_json,
+    replace_atomically,
+    temporary_name,
+    write_json,
+    writing,
+)
 
 
 def test_the_target_appears_at_the_end_only(tmp_path: Path) -> None:
@@ -85,3 +92,20 @@ def test_json_holds_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"x": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_temporary_files_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
+    target = tmp_path / "run.json"
+    abandoned = temporary_name(target)
+    abandoned.touch()
+    kept = [".run.json.notes.tmp", ".run.json.0123.tmp.json", ".run.json.swp", "run.json.tmp"]
+    for name in kept:
+        (tmp_path / name).write_text("mine")
+    precious = tmp_path / "precious"
+    precious.write_text("content")
+    temporary_name(target).symlink_to(precious)
+    os.mkfifo(temporary_name(target))  # to open it for reading would wait for a writer
+    write_json(target, {"a": 1})
+    assert not abandoned.exists()
+    assert [(tmp_path / name).read_text() for name in kept] == ["mine"] * len(kept)
+    assert precious.read_text() == "content"

@@ -121,6 +121,20 @@ def test_locks_in_a_folder_of_another_user_are_not_used(
     assert not list(folder.iterdir())
 
 
+def test_a_lock_that_is_a_link_is_not_followed(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.mkdir(mode=0o700)
+    victim = folder.with_name("victim")
+    for name in ("claims.lock", f"{identify(GPUS[0])}.lock"):
+        (folder / name).symlink_to(victim)
+        assert take(folder, 1) == [0]
+        assert "cannot be claimed" in caplog.text
+        assert not victim.exists()
+        (folder / name).unlink()
+        caplog.clear()
+
+
 def test_a_cuda_device_is_known_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
     class Properties:
         uuid = "c0ffee"

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -507,6 +508,35 @@ def test_a_run_verifies_a_published_model_once(
     assert verify_for_a_run(checkpoint) == found
     with pytest.raises(TypeError):  # another mode has to be measured
         verify_for_a_run(checkpoint, fp8="ada")
+
+
+@pytest.mark.usefixtures("release")
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to give a file to another user")
+def test_a_kept_result_of_another_user_is_not_trusted(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = verify_for_a_run(checkpoint)
+    kept = checkpoint.file.with_name(".model.pt.verified.json")
+    os.chown(kept, 54_321, -1)
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "measure", None)
+        with pytest.raises(TypeError):  # measured again
+            verify_for_a_run(checkpoint)
+    os.chown(checkpoint.file, 54_321, -1)
+    monkeypatch.setattr(comparison, "measure", None)
+    assert verify_for_a_run(checkpoint) == found, "who can change the checkpoint is trusted"
+
+
+@pytest.mark.usefixtures("release")
+def test_a_kept_result_that_cannot_be_read_is_measured_again(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = verify_for_a_run(checkpoint)
+    kept = checkpoint.file.with_name(".model.pt.verified.json")
+    kept.write_text("cannot be read")
+    monkeypatch.setattr(os, "access", lambda path, _: path != kept)
+    assert verify_for_a_run(checkpoint) == found
 
 
 @pytest.mark.usefixtures("release")
