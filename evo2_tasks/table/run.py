@@ -162,8 +162,13 @@ def summarize_run(
         wall_s=round(sum(shard.wall_s for shard in shards), 3),
         verification=_verification(shards),
         devices=_count_devices(shards),
-        shards=tuple(shards),
+        shards=tuple(_without_statements(shard) for shard in shards),
     )
+
+
+def _without_statements(shard: ShardRun) -> ShardRun:
+    """The entry of a shard in ``run.json``, where nothing compares its statements any more."""
+    return ShardRun.model_validate(shard.model_dump(exclude={"statements"}, exclude_unset=True))
 
 
 def _count_devices(shards: Sequence[ShardRun]) -> dict[str, int]:
