@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -31,6 +32,7 @@ from evo2_tasks.layout import (
     shard_file,
     shard_run_file,
 )
+from evo2_tasks.layout import STEPS as STEPS_OF_LAYOUT
 from tests.project import HEADER, Project, write_project
 
 INFO = '##INFO=<ID=X,Number=1,Type=Float,Description="x">\n'
@@ -431,3 +433,48 @@ def test_whatever_is_swapped_between_two_runs_is_refused_or_changes_nothing(
             del run["variants"]["variants"]  # the path, which is that of the other folder
             assert run["variants"].items() <= stated["variants"].items(), what
     assert {True, False} == {*ends}, "some are refused, some are harmless"
+
+
+PATTERNS = {
+    "fasta": "the FASTA",
+    "assembly_report": "the assembly report",
+    **{
+        file: f"`{{variant_set}}/{file.replace('s/', '{scoring}/', 1) if deep else file}`".replace(
+            "1-of-2", "{shard}"
+        )
+        for deep, files in (
+            (False, (SHARDS_1, SPLIT_JSON, BLOCKS, CARRIED)),
+            (True, (WINDOWS_1, SEGMENTS_1, SCORES_1, RUN_1)),
+        )
+        for file in files
+    },
+}
+"""The files as the documentation names them."""
+
+
+def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], Chain]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "output.md").read_text()
+    table = page.partition("## Which file belongs to which")[2].partition("\n- ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    rows = rows[2:]
+    documented = {(name, step) for name, _, by in rows for step in re.findall(r"`(\w+)`", by)}
+    assert documented == {(PATTERNS[file], step) for file, step in LINKS}
+    between = [STEPS_OF_LAYOUT[step] for step in ("carry", "windows", "score")]
+    outputs = {f"`{output}`" for step in between for output in step.outputs}
+    assert outputs <= {name for name, _, _ in rows}
+    for name, states, _ in rows:
+        (file,) = [file for file, pattern in PATTERNS.items() if pattern == name]
+        keys = re.findall(r"`([\w.]+)`(?=[,:])", states)
+        path = make("right").path(file)
+        if path.suffix == ".json":
+            stated = json.loads(path.read_text())
+            for key in keys:
+                value: Any = stated
+                for part in key.split("."):
+                    value = value[part]
+                assert value, key
+            assert {f"statements.{key}" for key in stated["statements"]} <= {*keys}
+        elif path.suffix == ".parquet":
+            metadata = pq.read_schema(path).metadata or {}
+            found = {key.decode().removeprefix("evo2_tasks.") for key in metadata}
+            assert found - {"version", "order", "model"} == {*keys}, name
