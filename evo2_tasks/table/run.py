@@ -17,7 +17,7 @@ from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
     "date": "when the table was written, UTC",
-    "table_digest": "SHA-256 of the table. Commands that read `run.json` refuse it next to another "
+    "table_digest": "SHA-256 of the table. Commands that read this file refuse it next to another "
     "table",
     "alleles": "number of rows of the table",
     "scored": "number of rows with an `llr`",
