@@ -32,7 +32,7 @@ from evo2_tasks.config.resolve import (
 )
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig, dump_config
 from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, limit_batch
-from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
+from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
@@ -446,7 +446,7 @@ def _checkpoint_bytes(model: ModelSettings) -> int:
 def _seconds_per_allele(settings: ScoreSettings) -> float:
     """Seconds for one allele on the device of the rate table, with no window shared."""
     model, scoring = settings.model, settings.scoring
-    rates = read_rates(PUBLISHED_RATES)  # of GPUs and of a CPU, so any model has a rate
+    rates = Rates.read(PUBLISHED_RATES).rates  # of GPUs and of a CPU, so any model has a rate
     rate = cast(Rate, choose_rate(rates, model.name, None, gpus=model.gpus))
     windows = 3.0 if scoring.strands == "both" else 1.5  # per strand: the prefix once, and two ends
     flops = _shape(model).flops_per_token(scoring.window_length)

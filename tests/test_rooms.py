@@ -60,8 +60,8 @@ ROOMS = {
     ),
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room(
-        "allocation cache checkpoints config file_values folders fp8 keywords layers modeling"
-        " operators placement precision published rotary tokenizer",
+        "allocation cache checkpoints config documents file_values folders fp8 keywords layers"
+        " modeling operators placement precision published rotary tokenizer",
         never=FRONT | {"pandas", "pyarrow", "pydantic", "pysam"},
         with_torch="cache checkpoints config folders fp8 keywords layers modeling operators"
         " placement precision published rotary tokenizer",
@@ -83,8 +83,8 @@ ROOMS = {
         with_torch="branches finite likelihood reference score",
     ),
     "table": room(
-        "carried documents merge pairs parquet parts provenance query reference_blocks run schema"
-        " scores segments shards snvs sorting statements statistics",
+        "carried documents merge pairs parquet parts provenance query run schema scores segments"
+        " shards snvs sorting statements statistics",
         "errors",
         "genome",
         "io",

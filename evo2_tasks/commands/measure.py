@@ -1,15 +1,13 @@
 """The command ``measure``: how many tokens per second a device runs."""
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from evo2_tasks.config.resolve import ScoreSettings
-from evo2_tasks.cost.rates import Rate, read_rates
+from evo2_tasks.cost.rates import Rate, Rates
 from evo2_tasks.cost.shapes import read_shape
-from evo2_tasks.io.files import write_json
 from evo2_tasks.runtime.devices import (
     describe_devices,
     device_class,
@@ -37,7 +35,7 @@ def measure(settings: ScoreSettings, *, out: Path, threads: int | None, seconds:
         InputError: The model cannot run as the config says, or the file does not hold rates.
     """
     model, scoring, run = settings.model, settings.scoring, settings.run
-    rates = read_rates(out) if out.exists() else []
+    rates = Rates.read(out).rates if out.exists() else ()
     if threads is not None:
         torch.set_num_threads(threads)
     loaded = open_model(model, run.model_cache)
@@ -66,7 +64,7 @@ def measure(settings: ScoreSettings, *, out: Path, threads: int | None, seconds:
         return one.device, one.model, one.window_length, one.threads
 
     kept = [one for one in rates if subject(one) != subject(rate)]
-    write_json(out, {"rates": [asdict(one) for one in [*kept, rate]]})
+    Rates(rates=(*kept, rate)).write(out)
     logger.info(
         "%s, windows of %s: %s tokens/s on %s",
         model.name,

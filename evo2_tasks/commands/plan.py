@@ -14,7 +14,7 @@ from evo2_tasks.cost.memory import (
     limit_batch,
     suggest_batch_tokens,
 )
-from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, choose_rate, read_rates
+from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import ModelShape, read_shape
 from evo2_tasks.cost.tokens import Work, count_work
 from evo2_tasks.genome.windows import TO_SCORE
@@ -52,7 +52,7 @@ def plan(
     Raises:
         InputError: A file cannot be read, or the shape of a model is not known.
     """
-    rates = read_rates(rates_file or PUBLISHED_RATES)
+    rates = Rates.read(rates_file or PUBLISHED_RATES).rates
     shapes = {one.score.model.name: read_shape(one.score.model) for one in scorings}
     estimates = []
     warned: set[str] = set()

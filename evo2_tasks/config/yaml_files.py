@@ -66,7 +66,7 @@ class _BoundedLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._num_written += 1
         if self._num_written > MOST_VALUES:
-            raise _too_many(self.peek_event().start_mark)
+            raise _too_many(self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
 
     def get_single_node(self) -> yaml.Node | None:

@@ -1,26 +1,26 @@
 """Rates: how many tokens per second a model runs on a device, measured or published."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
-from evo2_tasks.errors import InputError
+from pydantic import Field
+
+from evo2_tasks.io.documents import Count, Document
 
 PUBLISHED_RATES = Path(__file__).parent / "published_rates.json"
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(Document):
     """The measured rate of a model on a device, and its source."""
 
     device: str
     model: str
-    window_length: int
-    tokens_per_s: float
-    flops_per_token: float
+    window_length: Count
+    tokens_per_s: Annotated[float, Field(gt=0, le=1e18)]
+    flops_per_token: Annotated[float, Field(gt=0, le=1e18)]
     source: str
-    threads: int | None = None
+    threads: Count | None = None
 
     @property
     def flops_per_s(self) -> float:
@@ -28,23 +28,12 @@ class Rate:
         return self.tokens_per_s * self.flops_per_token
 
 
-def read_rates(file: Path) -> list[Rate]:
-    """Read a file of rates: one that ``measure`` wrote, or the published rates of the package.
+class Rates(Document):
+    """A file of rates: one that ``measure`` wrote, or the published rates of the package."""
 
-    Raises:
-        InputError: The file cannot be read or is not a file of rates.
-    """
-    try:
-        rates = [Rate(**values) for values in json.loads(file.read_bytes())["rates"]]
-        if not all(rate.tokens_per_s > 0 and rate.flops_per_token > 0 for rate in rates):
-            raise ValueError("a rate is not above 0")
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file}: not a file of rates; expected a file that `evo2-tasks measure` wrote."
-        ) from error
-    return rates
+    remedy: ClassVar[str] = "Expected a file that `evo2-tasks measure` wrote."
+
+    rates: tuple[Rate, ...]
 
 
 def find_rate(rates: Sequence[Rate], device: str | None) -> Rate | None:

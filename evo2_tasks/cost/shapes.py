@@ -12,12 +12,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from evo2_tasks.config.resolve import ModelSettings
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import find_release, parse_hub_name
+from evo2_tasks.io.documents import Document
+from evo2_tasks.io.words import shown_path
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2}  # torch: itemsize of the dtypes
 
@@ -33,6 +37,10 @@ STRIPES = ("hyena_se", "hyena_mr", "hyena_li", "attention", "hyena_se", "hyena_m
 
 # evo2.config.Evo2Config.from_published: MLP width of a published config that does not state it.
 INNER_SIZE_MULTIPLE = 64
+
+# evo2.file_values.MAX_LAYERS and evo2.config.MOST: more than any model has.
+MAX_LAYERS = 1_000
+MOST = 2**24
 
 # evo2.operators.CHUNK_LENGTH: tokens of a chunk of the modal filter.
 CHUNK_LENGTH = 32
@@ -216,41 +224,83 @@ def _read_mapping(file: Path) -> Mapping[str, Any]:
     return values
 
 
+_1B = RELEASE_SHAPES["evo2_1b_base"]
+
+Size = Annotated[int, Field(ge=1, le=MOST)]
+Operator = Annotated[str, Field(pattern="^(hyena_se|hyena_mr|hyena_li|attention)$")]
+
+
+class SavedConfig(Document):
+    """The keys of a config.json that determine the shape. Missing keys are those of the 1B."""
+
+    remedy: ClassVar[str] = "Expected the config.json of an Evo 2 model."
+
+    operators: Annotated[tuple[Operator, ...], Field(min_length=1, max_length=MAX_LAYERS)] = (
+        _1B.operators
+    )
+    hidden_size: Size = _1B.hidden_size
+    intermediate_size: Size = _1B.intermediate_size
+    num_attention_heads: Size = _1B.num_attention_heads
+    hyena_se_groups: Size = _1B.hyena_se_groups
+    hyena_mr_groups: Size = _1B.hyena_mr_groups
+    hyena_se_length: Size = HYENA_SE_LENGTH
+    hyena_mr_length: Size = HYENA_MR_LENGTH
+    state_size: Size = STATE_SIZE
+
+
+class PublishedConfig(Document):
+    """The keys of a published config that determine the shape."""
+
+    remedy: ClassVar[str] = "Expected the published config of an Evo 2 model."
+
+    num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
+    hcs_layer_idxs: tuple[int, ...] | None = None
+    hcm_layer_idxs: tuple[int, ...] | None = None
+    hcl_layer_idxs: tuple[int, ...] | None = None
+    attn_layer_idxs: tuple[int, ...] | None = None
+    hidden_size: Size
+    inner_mlp_size: Size | None = None
+    inner_size_multiple_of: Size = INNER_SIZE_MULTIPLE
+    model_parallel_size: Size = 1
+    num_attention_heads: Size
+    hcs_filter_groups: Size
+    hcm_filter_groups: Size
+    hcs_filter_length: Size = HYENA_SE_LENGTH
+    hcm_filter_length: Size = HYENA_MR_LENGTH
+    state_size: Size = STATE_SIZE
+
+
 def _shape_of(values: Mapping[str, Any], file: Path) -> ModelShape:
-    """The shape in a config.json or in a published config. Missing keys are those of the 1B."""
-    default = RELEASE_SHAPES["evo2_1b_base"]
-    try:
-        if "num_layers" in values:
-            return _published_shape(values)
-        operators = values.get("operators", default.operators)
-        number = {
-            key: values.get(key, getattr(default, key))
-            for key in ModelShape.__dataclass_fields__
-            if key != "operators"
-        }
-        if not all(isinstance(value, int) for value in number.values()):
-            raise TypeError("a number is missing")
-        return ModelShape(operators=tuple(operators), **number)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file}: not a config of an Evo 2 model: {error}.") from error
+    """The shape in a config.json or in a published config."""
+    where = shown_path(file)
+    if "num_layers" in values:
+        return _published_shape(PublishedConfig.parse(values, where), where)
+    config = SavedConfig.parse(values, where)
+    return ModelShape(**{key: getattr(config, key) for key in ModelShape.__dataclass_fields__})
 
 
-def _published_shape(values: Mapping[str, Any]) -> ModelShape:
+def _published_shape(config: PublishedConfig, where: str) -> ModelShape:
     places = {
-        index: operator for key, operator in LAYER_LISTS.items() for index in values.get(key) or []
+        index: operator
+        for key, operator in LAYER_LISTS.items()
+        for index in getattr(config, key) or ()
     }
-    hidden_size = values["hidden_size"]
-    multiple = values.get("inner_size_multiple_of", INNER_SIZE_MULTIPLE)
-    multiple *= values.get("model_parallel_size", 1)
-    default_size = math.ceil(int(8 * hidden_size / 3) / multiple) * multiple
+    missing = [index for index in range(config.num_layers) if index not in places]
+    if missing:
+        raise InputError(
+            f"{where}: layer {missing[0]} is in none of the lists {', '.join(LAYER_LISTS)}. "
+            f"{config.remedy}"
+        )
+    multiple = config.inner_size_multiple_of * config.model_parallel_size
+    default_size = math.ceil(int(8 * config.hidden_size / 3) / multiple) * multiple
     return ModelShape(
-        operators=tuple(places[index] for index in range(values["num_layers"])),
-        hidden_size=hidden_size,
-        intermediate_size=values.get("inner_mlp_size") or default_size,
-        num_attention_heads=values["num_attention_heads"],
-        hyena_se_groups=values["hcs_filter_groups"],
-        hyena_mr_groups=values["hcm_filter_groups"],
-        hyena_se_length=values.get("hcs_filter_length", HYENA_SE_LENGTH),
-        hyena_mr_length=values.get("hcm_filter_length", HYENA_MR_LENGTH),
-        state_size=values.get("state_size", STATE_SIZE),
+        operators=tuple(places[index] for index in range(config.num_layers)),
+        hidden_size=config.hidden_size,
+        intermediate_size=config.inner_mlp_size or default_size,
+        num_attention_heads=config.num_attention_heads,
+        hyena_se_groups=config.hcs_filter_groups,
+        hyena_mr_groups=config.hcm_filter_groups,
+        hyena_se_length=config.hcs_filter_length,
+        hyena_mr_length=config.hcm_filter_length,
+        state_size=config.state_size,
     )

@@ -23,11 +23,18 @@ from transformers import GenerationConfig
 from transformers.dynamic_module_utils import custom_object_save
 
 from .config import NEEDS_FP8, PRESETS, Evo2Config
-from .folders import (
+from .documents import (
     CONVERSION,
     INDEX,
-    WEIGHTS,
     FileStatement,
+    read_conversion,
+    read_fp8_variables,
+    read_json,
+    read_weight_names,
+    read_yaml,
+)
+from .folders import (
+    WEIGHTS,
     hash_file,
     new_file,
     require_room,
@@ -54,8 +61,6 @@ from .tokenizer import Evo2Tokenizer
 
 FP8_SCALES = "fp8_scales.safetensors"
 ADAPTER = "adapter_config.json"
-MAX_CONFIG_BYTES = 1 << 24
-"""More than the config of any model."""
 
 SAFETENSORS_DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 # Two configs with equal values of these keys describe the same model with other weights.
@@ -365,16 +370,16 @@ def read_release(
         Its name; None for any other model.
 
     Raises:
-        ValueError: The checkpoint is a published file and cannot be read.
+        ValueError: The checkpoint is a published file, or has a `conversion.json`, and cannot be
+            read.
     """
     if config is not None:
         return None
     if not checkpoint.is_dir():
         return model or _fitting_release(PublishedFile(checkpoint))
-    try:
-        sources = json.loads((checkpoint / CONVERSION).read_bytes())["sources"]
-    except (OSError, ValueError, KeyError, TypeError):
+    if not (checkpoint / CONVERSION).exists():
         return None
+    sources = read_conversion(checkpoint / CONVERSION).sources
     names = {name.split(".pt")[0] for name in sources}
     return next((name for name in PRESETS if names == {name}), None)
 
@@ -438,44 +443,11 @@ def _fitting_release(file: PublishedFile) -> str:
     )
 
 
-def read_config_text(path: Path) -> str:
-    """The text of the config of a model.
-
-    Raises:
-        ValueError: The file is longer than any config, or is not UTF-8.
-    """
-    with path.open("rb") as file:
-        raw = file.read(MAX_CONFIG_BYTES + 1)
-    if len(raw) > MAX_CONFIG_BYTES:
-        raise ValueError(
-            f"it has more than {MAX_CONFIG_BYTES:,} bytes; this is not the config of a model"
-        )
-    return raw.decode()
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """The safe YAML loader without aliases, by which a few lines can stand for gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(
-                f"line {self.peek_event().start_mark.line + 1}: aliases (*) are not allowed; write "
-                "the value again"
-            )
-        return super().compose_node(parent, index)
-
-
 def _read_published_config(path: Path) -> Evo2Config:
-    try:
-        published = yaml.load(read_config_text(path), _PlainLoader)  # noqa: S506 - a safe loader
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: cannot be read as YAML: {reason}") from error
-    if not isinstance(published, dict):
-        raise ValueError(f"{path}: has no keys; expected a published config.")
+    published = read_yaml(path)
     try:
         return Evo2Config.from_published(published)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -497,11 +469,8 @@ def read_config(folder: Path) -> Evo2Config:
         ValueError: There is no config, or it is that of another kind of model.
     """
     path = folder / "config.json"
-    try:
-        values = json.loads(read_config_text(path))
-        model_type = values.get("model_type")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
+    values = read_json(path)
+    model_type = values.get("model_type")
     if model_type != Evo2Config.model_type:
         raise ValueError(f"{path}: is the config of a {model_type!r} model, not of 'evo2'.")
     try:
@@ -526,16 +495,14 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
             f"{folder}: has an adapter ({ADAPTER}), which is not part of the weights. Merge it "
             "with peft's merge_and_unload, save the merged model, and name its folder."
         )
-    if (folder / INDEX).is_file():
-        weight_map = json.loads((folder / INDEX).read_text())["weight_map"]
-        names = sorted(set(weight_map.values()))
-    else:
-        names = [WEIGHTS]
+    has_index = (folder / INDEX).exists()
+    names = read_weight_names(folder / INDEX) if has_index else [WEIGHTS]
     tensors = {}
     for name in names:
         path = folder / name
         if not path.is_file() or path.parent != folder:
-            raise ValueError(f"{folder}: has no {name}.")
+            named = f", which {folder / INDEX} names" if has_index else ""
+            raise ValueError(f"{folder}: has no {name}{named}.")
         try:
             file = stack.enter_context(safe_open(path, framework="pt"))
         except SafetensorError as error:
@@ -574,9 +541,9 @@ def read_fp8_states(path: Path) -> dict[str, Fp8State]:
         return {}
     states: dict[str, Fp8State] = {}
     with safe_open(path, framework="pt") as file:
-        variables = json.loads(file.metadata()["variables"])
+        variables = read_fp8_variables(file.metadata(), path)
         for name in file.keys():  # noqa: SIM118 # not a mapping
             module, _, key = name.rpartition(".")
-            state = states.setdefault(module, Fp8State({}, variables[module]))
+            state = states.setdefault(module, Fp8State({}, variables.get(module, {})))
             state.tensors[key] = file.get_tensor(name)
     return states

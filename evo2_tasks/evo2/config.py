@@ -1,6 +1,7 @@
 """The config of an Evo 2 model, the releases, and the keys of the published configs."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar, Self, TypeGuard
@@ -54,6 +55,8 @@ AUTO_MAP = {
 }
 # The types of RoPE, and the numbers that each of them needs.
 _ROPE_NUMBERS = {"default": ("rope_theta",), "linear": ("rope_theta", "factor")}
+MOST = 2**24
+"""More than any size of any model."""
 _COUNTS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads"),
     *("featurizer_length", "hyena_se_length", "hyena_se_groups", "hyena_mr_length"),
@@ -145,8 +148,10 @@ class Evo2Config(PreTrainedConfig):
             _require_counts(num_hidden_layers=num_layers)
             _require_few_layers(num_layers)
             self.operators = striped_operators(num_layers)
-        if not isinstance(self.operators, list | tuple):
-            raise ValueError(f"operators: {self.operators!r} is not a list of names.")
+        if not isinstance(self.operators, list | tuple) or not all(
+            isinstance(operator, str) for operator in self.operators
+        ):
+            raise ValueError(f"operators: {_shown(self.operators)} is not a list of names.")
         self.operators = list(self.operators)
         if self.num_hidden_layers is None:
             self.num_hidden_layers = len(self.operators)
@@ -177,13 +182,20 @@ class Evo2Config(PreTrainedConfig):
             )
         _require_few_layers(self.num_hidden_layers)
         _require_counts(**{name: getattr(self, name) for name in _COUNTS})
+        _require_token("bos_token_id", self.bos_token_id)
+        _require_token("pad_token_id", self.pad_token_id)
+        end = self.eos_token_id
+        for token in end if isinstance(end, list | tuple) else [end]:
+            _require_token("eos_token_id", token)
         for name in ("norm_eps", "initializer_range"):
             value = getattr(self, name)
             if not _is_number(value) or value < 0:
-                raise ValueError(f"{name}: {value!r} is not a number of at least 0.")
+                raise ValueError(f"{name}: {_shown(value)} is not a number of at least 0.")
         for name in ("fp8_projections", "tie_word_embeddings", "use_cache"):
             if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name}: {getattr(self, name)!r} is neither true nor false.")
+                raise ValueError(
+                    f"{name}: {_shown(getattr(self, name))} is neither true nor false."
+                )
         for operator, name in (
             (HYENA_SE, "hyena_se_groups"),
             (HYENA_MR, "hyena_mr_groups"),
@@ -212,7 +224,9 @@ class Evo2Config(PreTrainedConfig):
         for name in _ROPE_NUMBERS[rope_type]:
             value = self.rope_parameters.get(name)
             if not _is_number(value) or value <= 0:
-                raise ValueError(f"rope_parameters: {name} {value!r} is not a number above 0.")
+                raise ValueError(
+                    f"rope_parameters: {name} {_shown(value)} is not a number above 0."
+                )
 
     def check_fp8(self) -> None:
         """Check `fp8` and `fp8_scales`.
@@ -233,7 +247,8 @@ class Evo2Config(PreTrainedConfig):
                 and all(_is_number(scale) and scale > 0 for scale in scales)
             ):
                 raise ValueError(
-                    f"fp8_scales: {scales!r} of layer {layer_idx} are not three numbers above 0."
+                    f"fp8_scales: {_shown(scales)} of layer {layer_idx} are not three numbers "
+                    "above 0."
                 )
 
     @classmethod
@@ -349,6 +364,11 @@ class Evo2Config(PreTrainedConfig):
         }
         values = {ours: published[key] for key, ours in keys.items() if key in published}
         interpolated = published.get("use_interpolated_rotary_pos_emb", False)
+        if not isinstance(interpolated, bool):
+            raise ValueError(
+                f"use_interpolated_rotary_pos_emb: {_shown(interpolated)} is neither true nor "
+                "false."
+            )
         factor = float(published.get("rotary_emb_scaling_factor", 1)) if interpolated else 1.0
         return cls(
             hidden_size=published["hidden_size"],
@@ -356,7 +376,7 @@ class Evo2Config(PreTrainedConfig):
             operators=operators,
             norm_eps=float(published.get("eps", 1e-6)),
             rope_parameters=_rope(float(published.get("rotary_emb_base", 1e6)), factor),
-            fp8_projections=bool(published.get("use_fp8_input_projections", False)),
+            fp8_projections=published.get("use_fp8_input_projections", False),
             **values,
         )
 
@@ -401,7 +421,9 @@ class Evo2Config(PreTrainedConfig):
 def _require_counts(**values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}: {value!r} is not a whole number above 0.")
+            raise ValueError(f"{name}: {_shown(value)} is not a whole number above 0.")
+        if value > MOST and name != "max_position_embeddings":
+            raise ValueError(f"{name}: {_shown(value)} is too large; at most {MOST:,} is allowed.")
 
 
 def _require_few_layers(num_layers: int) -> None:
@@ -410,7 +432,20 @@ def _require_few_layers(num_layers: int) -> None:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # No NaN, no infinity, and no whole number that is too large for a float.
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
+def _require_token(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError(f"{name}: {_shown(value)} is not the id of a token.")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def striped_operators(num_layers: int) -> list[str]:
@@ -429,6 +464,7 @@ def _rope(theta: float, factor: float = 1.0) -> dict[str, Any]:
 
 def _published_operators(published: Mapping[str, Any]) -> list[str]:
     num_layers = published["num_layers"]
+    _require_counts(num_layers=num_layers)
     _require_few_layers(num_layers)
     operators: list[str | None] = [None] * num_layers
     for ours, theirs in PUBLISHED_OPERATORS.items():
@@ -447,9 +483,9 @@ def _published_operators(published: Mapping[str, Any]) -> list[str]:
     return named
 
 
-def _published_intermediate_size(published: Mapping[str, Any]) -> int:
+def _published_intermediate_size(published: Mapping[str, Any]) -> Any:
     if published.get("inner_mlp_size") is not None:
-        return int(published["inner_mlp_size"])
+        return published["inner_mlp_size"]
     multiple = published.get("inner_size_multiple_of", 64) * published.get("model_parallel_size", 1)
     return int(math.ceil(int(8 * published["hidden_size"] / 3) / multiple) * multiple)
 

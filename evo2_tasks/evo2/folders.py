@@ -15,20 +15,16 @@ from uuid import uuid4
 
 import torch
 
+from .documents import CONVERSION, INDEX, FileStatement, read_conversion
 from .published import StoredTensor
 
 logger = logging.getLogger(__name__)
 
 SHARD_BYTES = 4_000_000_000
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-CONVERSION = "conversion.json"
+WEIGHTS = "model.safetensors"
 LOCK = "lock"
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 SPARE_BYTES = 100_000_000  # for the other files of the folder, and for the file system
-
-
-FileStatement = dict[str, int | str]
-"""Size and digest of a file: ``bytes`` and ``sha256``."""
 
 
 class Shard(NamedTuple):
@@ -129,14 +125,14 @@ def _finished_files(
 ) -> dict[str, FileStatement]:
     """The complete files of an earlier try with the same sources and the same shards."""
     try:
-        stated = json.loads((folder / CONVERSION).read_bytes())
-    except (FileNotFoundError, ValueError):
+        stated = read_conversion(folder / CONVERSION)
+    except ValueError:  # nothing is finished, or the statement was damaged: all is written again
         return {}
-    if stated["sources"] != sources:
+    if stated.sources != sources:
         return {}
     finished: dict[str, FileStatement] = {}
     for shard in shards:
-        path, file = folder / shard.name, stated["files"].get(shard.name)
+        path, file = folder / shard.name, stated.files.get(shard.name)
         if file is not None and path.is_file():
             with path.open("rb") as opened:
                 is_planned = opened.read(len(shard.header)) == shard.header

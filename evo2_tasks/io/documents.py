@@ -16,8 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import read_json, write_json
-from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.io.files import parse_json, read_json, write_json
+from evo2_tasks.io.words import first_line, shown, shown_path
 
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A number of things."""
@@ -67,7 +67,7 @@ class Document(BaseModel):
         Raises:
             InputError: The file is missing, is not JSON, or a value is missing or has another type.
         """
-        return cls.parse(read_json(source), shown_path(source))
+        return cls.parse(read_json(source, remedy=cls.remedy), shown_path(source))
 
     @classmethod
     def parse(cls, value: Mapping[str, Any], where: str) -> Self:
@@ -81,11 +81,28 @@ class Document(BaseModel):
             InputError: A value is missing or has another type.
         """
         try:
-            return cls.model_validate_json(json.dumps(value))  # as JSON: a list becomes a tuple
+            # As JSON, so that a list becomes a tuple; a date that a YAML reader made is text again.
+            return cls.model_validate_json(json.dumps(value, default=str))
         except ValidationError as error:
             key, what = explain(error.errors(include_url=False)[0], EXPLANATIONS)
             place = f"{shown(key)}: " if key else ""
             raise InputError(f"{where}: {place}{what}. {cls.remedy}") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{where}: {first_line(error)}. {cls.remedy}") from error
+
+    @classmethod
+    def parse_text(cls, text: str, where: str) -> Self:
+        """Make the record from JSON that is inside another file.
+
+        Args:
+            text: The JSON.
+            where: The file, for messages.
+
+        Raises:
+            InputError: It is not JSON, or a value is missing or has another type.
+        """
+        data = text.encode(errors="replace")
+        return cls.parse(parse_json(data, where, remedy=cls.remedy), where)
 
     def as_json(self) -> dict[str, Any]:
         """The keys that were set, as JSON values."""
@@ -119,5 +136,5 @@ def key_path(loc: Sequence[int | str]) -> str:
 
 def as_short_json(value: object) -> str:
     """A value as JSON, cut to 60 characters."""
-    text = json.dumps(value, default=str)
+    text = shown(json.dumps(value, default=str), 10_000)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -177,8 +177,12 @@ def write_json(target: Path, value: Mapping[str, Any]) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def read_json(source: Path) -> dict[str, Any]:
+def read_json(source: Path, *, remedy: str = "Make the file again.") -> dict[str, Any]:
     """Read a JSON file that holds an object.
+
+    Args:
+        source: The file.
+        remedy: What to do about another file, for messages.
 
     Raises:
         InputError: The file is missing, is larger than ``MOST_JSON_BYTES``, is not JSON, or holds
@@ -189,17 +193,18 @@ def read_json(source: Path) -> dict[str, Any]:
     if len(data) > MOST_JSON_BYTES:
         raise InputError(
             f"{shown_path(source)}: is larger than {MOST_JSON_BYTES:,} bytes; no JSON file of "
-            "evo2-tasks is. Name another file, or make it again."
+            f"evo2-tasks is. {remedy}"
         )
-    return parse_json(data, shown_path(source))
+    return parse_json(data, shown_path(source), remedy=remedy)
 
 
-def parse_json(data: bytes, where: str) -> dict[str, Any]:
+def parse_json(data: bytes, where: str, *, remedy: str) -> dict[str, Any]:
     """Parse a JSON object. All its numbers are finite.
 
     Args:
         data: JSON as UTF-8.
         where: The file, for messages.
+        remedy: What to do about something else, for messages.
 
     Raises:
         InputError: It is not JSON, or is something else than an object.
@@ -208,10 +213,15 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
         value = json.loads(
             data.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite
         )
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is not a JSON file: {first_line(error)}") from error
+    except RecursionError as error:
+        raise InputError(
+            f"{where}: is not a JSON file of evo2-tasks: it has too many brackets inside one "
+            f"another. {remedy}"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{where}: is not a JSON file: {first_line(error)}. {remedy}") from error
     if not isinstance(value, dict):
-        raise InputError(f"{where}: expected a JSON object, got {type(value).__name__}.")
+        raise InputError(f"{where}: expected a JSON object, got {type(value).__name__}. {remedy}")
     return value
 
 

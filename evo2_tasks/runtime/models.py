@@ -121,14 +121,19 @@ def verify_model(settings: ModelSettings, loaded: LoadedModel) -> dict[str, Any]
         The result; see `verify_once`.
 
     Raises:
-        InputError: It does not, and ``allow_without_fp8`` is not set.
+        InputError: It does not, and ``allow_without_fp8`` is not set; or it is not known which
+            model it is, because a file of the checkpoint cannot be read.
     """
     model, checkpoint = loaded.model, settings.checkpoint
+    try:
+        release = read_release(checkpoint, model=settings.model, config=settings.config)
+    except ValueError as error:
+        raise InputError(f"{settings.where}: {error}") from error
     verification, complaint = verify_once(
         model,
         Arithmetic(loaded.dtype, model.config.fp8, device_class(loaded.devices)),
         checkpoint=checkpoint,
-        release=read_release(checkpoint, model=settings.model, config=settings.config),
+        release=release,
         weights_digest=loaded.weights_digest,
     )
     if complaint is not None:

@@ -26,7 +26,8 @@ from huggingface_hub.file_download import repo_folder_name
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.checkpoints import convert_published, copy_folder
-from evo2_tasks.evo2.folders import CONVERSION, require_room
+from evo2_tasks.evo2.documents import CONVERSION, read_conversion
+from evo2_tasks.evo2.folders import require_room
 from evo2_tasks.hub import (
     REPOSITORY,
     HubFile,
@@ -36,7 +37,7 @@ from evo2_tasks.hub import (
     known_files,
     parse_hub_name,
 )
-from evo2_tasks.io.files import read_json, write_json
+from evo2_tasks.io.files import write_json
 from evo2_tasks.io.private_folders import open_lock
 from evo2_tasks.io.words import first_line
 
@@ -67,6 +68,7 @@ def fetch(checkpoint: str, *, out: Path | None) -> None:
         if not name.folder.exists():
             install_once(name)
         require_readable(name)
+        stated = None if out is None else read_conversion(name.folder / CONVERSION)
     except PermissionError as error:
         raise InputError(
             f"{name}: {error.filename}: {first_line(error)}. Ask the owner of the folder for "
@@ -74,9 +76,9 @@ def fetch(checkpoint: str, *, out: Path | None) -> None:
         ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: {error}") from error
-    if out is not None:
-        stated = read_json(name.folder / CONVERSION)
-        write_json(out, {"checkpoint": checkpoint, "folder": str(name.folder), **stated})
+    if out is not None and stated is not None:
+        written = {"checkpoint": checkpoint, "folder": str(name.folder), **stated._asdict()}
+        write_json(out, written)
     logger.info("%s: in %s", name, name.folder)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import parse_json, writing
+from evo2_tasks.io.files import writing
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import ANY_SHARD
 from evo2_tasks.table.documents import PartUsage
@@ -65,7 +65,7 @@ def read_usage(folder: Path, source: str) -> list[PartUsage]:
             first = 0 if number == ALL_PARTS else int(number)
             rows = [row for batch in read_rows(path, [SOURCE, USAGE]) for row in batch.to_pylist()]
             usage |= {
-                first + offset: _parse_usage(row[USAGE], path)
+                first + offset: PartUsage.parse_text(row[USAGE], shown_path(path))
                 for offset, row in enumerate(rows)
                 if row[SOURCE] == source
             }
@@ -139,7 +139,7 @@ class PartStore:
             return None
         (values,) = part.to_pylist()
         rows = list(zip(*(values[name] for name in self._names), strict=True))
-        return rows, _parse_usage(values[USAGE], self._folder)
+        return rows, PartUsage.parse_text(values[USAGE], shown_path(self._folder))
 
     def write(
         self,
@@ -218,8 +218,3 @@ class PartStore:
 
     def _path(self, number: str) -> Path:
         return self._folder / f"{self._prefix}{number}.parquet"
-
-
-def _parse_usage(text: str, path: Path) -> PartUsage:
-    where = shown_path(path)
-    return PartUsage.parse(parse_json(text.encode(), where), where)

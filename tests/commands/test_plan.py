@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from evo2_tasks.commands import measure as measure_command
 from evo2_tasks.commands import plan as plan_command
 from evo2_tasks.config.resolve import resolve_model, resolve_plan, resolve_score
 from evo2_tasks.config.schema import RunConfig
-from evo2_tasks.cost.rates import Rate, read_rates
+from evo2_tasks.cost.rates import Rate, Rates
 from evo2_tasks.cost.shapes import read_shape
 from tests.project import HEADER, Project, run_steps, write_project
 
@@ -101,9 +100,16 @@ def test_a_run_does_what_was_planned(tmp_path: Path) -> None:
 
 def test_time_and_price_follow_from_the_rate(tmp_path: Path) -> None:
     config = write_run(tmp_path).load()
-    rate = Rate("cpu of ours", "m", 64, tokens_per_s=100.0, flops_per_token=1e6, source="ours")
+    rate = Rate(
+        device="cpu of ours",
+        model="m",
+        window_length=64,
+        tokens_per_s=100.0,
+        flops_per_token=1e6,
+        source="ours",
+    )
     rates = tmp_path / "rates.json"
-    rates.write_text(json.dumps({"rates": [asdict(rate)]}))
+    Rates(rates=(rate,)).write(rates)
     bill = plan(config, rates_file=rates, price=3.0, job_hours=1e-6)[0]
     assert bill["hours"] == pytest.approx(bill["flops"] / 1e8 / 3600)
     assert bill["price"] == pytest.approx(3 * bill["hours"])
@@ -117,7 +123,7 @@ def test_calibrate_measures_and_keeps_what_is_there(tmp_path: Path) -> None:
     out = tmp_path / "rates.json"
     for scoring in ("centered", "centered", "tiled"):
         measure_command.measure(resolve_score(config, scoring), out=out, threads=1, seconds=0.1)
-    (rate,) = read_rates(out)
+    (rate,) = Rates.read(out).rates
     assert rate.device.startswith("cpu ")
     assert rate.threads == 1
     assert rate.tokens_per_s > 0

@@ -7,13 +7,13 @@ import pytest
 
 from evo2_tasks.config.resolve import resolve_model
 from evo2_tasks.config.schema import ModelConfig
-from evo2_tasks.cost.rates import PUBLISHED_RATES, choose_rate, find_rate, read_rates
+from evo2_tasks.cost.rates import PUBLISHED_RATES, Rates, choose_rate, find_rate
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, read_shape
 from evo2_tasks.errors import InputError
 
 
 def test_published_rates_have_a_source_and_agree_with_the_shapes() -> None:
-    rates = read_rates(PUBLISHED_RATES)
+    rates = Rates.read(PUBLISHED_RATES).rates
     shapes = RELEASE_SHAPES | {
         "evo2-mini": read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint="evo2-mini")))
     }
@@ -29,7 +29,7 @@ def test_published_rates_have_a_source_and_agree_with_the_shapes() -> None:
 
 @pytest.mark.parametrize("gpus", [0, 1])
 def test_the_published_table_has_a_rate_for_any_model(gpus: int) -> None:
-    rate = choose_rate(read_rates(PUBLISHED_RATES), "a model of ours", None, gpus=gpus)
+    rate = choose_rate(Rates.read(PUBLISHED_RATES).rates, "a model of ours", None, gpus=gpus)
     assert rate is not None
     assert rate.device.startswith("cpu") == (gpus == 0)
 
@@ -39,7 +39,7 @@ def test_another_file_is_an_error_of_one_line(tmp_path: Path, text: str) -> None
     file = tmp_path / "rates.json"
     file.write_text(text)
     with pytest.raises(InputError, match="evo2-tasks measure"):
-        read_rates(file)
+        Rates.read(file)
 
 
 def test_a_rate_of_0_is_refused(tmp_path: Path) -> None:
@@ -47,4 +47,4 @@ def test_a_rate_of_0_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "rates.json"
     file.write_text(json.dumps({"rates": [rate]}))
     with pytest.raises(InputError, match="evo2-tasks measure"):
-        read_rates(file)
+        Rates.read(file)

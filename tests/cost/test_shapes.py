@@ -12,7 +12,7 @@ from evo2_tasks.config.schema import ModelConfig
 from evo2_tasks.cost import shapes
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, read_shape
 from evo2_tasks.errors import InputError
-from evo2_tasks.evo2 import layers, operators, tokenizer
+from evo2_tasks.evo2 import config, file_values, layers, operators, tokenizer
 from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.config import PRESETS, PUBLISHED_OPERATORS, striped_operators
 from evo2_tasks.scoring import likelihood
@@ -37,6 +37,8 @@ def test_copied_numbers_equal_their_originals() -> None:
             Evo2Config.from_published(narrow).intermediate_size,
         ),
         "CHUNK_LENGTH": (shapes.CHUNK_LENGTH, operators.CHUNK_LENGTH),
+        "MAX_LAYERS": (shapes.MAX_LAYERS, file_values.MAX_LAYERS),
+        "MOST": (shapes.MOST, config.MOST),
         "MASK_ELEMENTS": (shapes.MASK_ELEMENTS, layers.MASK_ELEMENTS),
         "LEAST_QUERIES": (shapes.LEAST_QUERIES, layers.LEAST_QUERIES),
         "POSITIONS_PER_SLICE": (shapes.POSITIONS_PER_SLICE, likelihood.POSITIONS_PER_SLICE),
@@ -125,5 +127,8 @@ def test_a_shape_that_no_file_states_is_an_error_of_one_line(tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"models\.m: .*config\.json does not exist.*`model`"):
         read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint=tmp_path)))
     (tmp_path / "config.json").write_text('{"hidden_size": "many"}')
-    with pytest.raises(InputError, match="not a config of an Evo 2 model"):
+    with pytest.raises(
+        InputError,
+        match=r'hidden_size: expected a whole number, got "many"\. Expected the config\.json',
+    ):
         read_shape(resolve_model("models.m", "m", ModelConfig(checkpoint=tmp_path)))
