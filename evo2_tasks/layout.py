@@ -44,6 +44,8 @@ ANY_SHARD: Final = "*-of-*"
 
 SPLIT: Final = "split.json"
 """Numbers of shards, records and alleles, in ``shards``."""
+REFERENCE: Final = "reference.parquet"
+"""Digests of the reference's blocks, in ``shards``."""
 CARRIED: Final = "carried.parquet"
 """Fields and columns of the variants that tables have too, in the folder of a variant set."""
 TABLE: Final = "scores.parquet"

@@ -242,14 +242,21 @@ def run_steps(config: RunConfig, folder: Path, scoring: str = "s", *, stub: bool
     run_windows(config, folder, scoring)
     for files in files_of_shards(config, folder, scoring):
         if stub:
-            write_stub_scores(files.windows, files.scores)
+            settings = resolve_score(config, scoring).triggers()
+            write_stub_scores(files.windows, files.scores, settings)
         else:
             run_score(config, files, scoring)
     return run_merge(config, folder, scoring)
 
 
-def write_stub_scores(windows: Path, out: Path) -> None:
-    """Numbers that follow from the row alone, in the place of a model's."""
+def write_stub_scores(windows: Path, out: Path, settings: Parts) -> None:
+    """Numbers that follow from the row alone, in the place of a model's.
+
+    Args:
+        windows: The windows of a shard.
+        out: The scores.
+        settings: What the JSON file next to the scores states about the settings of ``score``.
+    """
     signature = {**read_provenance(windows).signature, "weights": "stub"}
     source = digest_file(windows)
     metadata = Provenance(signature, package_version(), model="stub", source=source).metadata()
@@ -266,7 +273,9 @@ def write_stub_scores(windows: Path, out: Path) -> None:
             ]
             columns = [*rows.values(), *[numbers] * (len(schema.names) - 3)]
             writer.write_columns(dict(zip(schema.names, columns, strict=True)))
-    side = {"windows_run": 0, "tokens_run": 0, "wall_s": 0}
+        digest = writer.digest()
+    statements = {"settings": dict(settings), "scores": digest}
+    side = {"windows_run": 0, "tokens_run": 0, "wall_s": 0, "statements": statements}
     shard_run_file(out).write_text(json.dumps(side))
 
 

@@ -83,8 +83,8 @@ ROOMS = {
         with_torch="branches finite likelihood reference score",
     ),
     "table": room(
-        "carried documents merge pairs parquet parts provenance query run schema scores segments"
-        " shards snvs sorting statements statistics",
+        "carried documents merge pairs parquet parts provenance query reference_blocks run schema"
+        " scores segments shards snvs sorting statements statistics",
         "errors",
         "genome",
         "io",

@@ -178,10 +178,12 @@ class WindowsSettings:
     Attributes:
         reference: The reference of the variant set.
         scoring: The windows.
+        split: What ``split`` must have made the shards with.
     """
 
     reference: ReferenceSettings
     scoring: ScoringSettings
+    split: SplitSettings
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
@@ -227,23 +229,28 @@ class MergeSettings:
     """What ``merge`` needs.
 
     Attributes:
-        model: Name of the model in the config.
-        dtype: Data type of its weights.
         sort_by_position: The reference whose contigs give the order of the rows; None keeps the
             order of the input.
-        carried: Columns of the table that ``carry`` writes.
         allow_mixed_devices: Whether shards of different kinds of devices become one table.
+        split: What ``split`` must have made the shards with.
+        carry: What ``carry`` must have made the carried columns with.
+        windows: What ``windows`` must have made its files with.
+        score: What ``score`` must have made its files with.
     """
 
-    model: str
-    dtype: Literal["bfloat16", "float32"]
     sort_by_position: ReferenceSettings | None
-    carried: tuple[str, ...]
     allow_mixed_devices: bool
+    split: SplitSettings
+    carry: CarrySettings
+    windows: WindowsSettings
+    score: ScoreSettings
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
-        return {"model": self.model, "sort_by_position": self.sort_by_position is not None}
+        return {
+            "model": self.score.model.name,
+            "sort_by_position": self.sort_by_position is not None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +353,7 @@ def resolve_windows(config: RunConfig, variant_set: str, scoring: str) -> Window
     return WindowsSettings(
         reference=_resolve_reference(config, settings.reference),
         scoring=resolve_scoring(_find_scoring(config, scoring)),
+        split=resolve_split(config, variant_set),
     )
 
 
@@ -372,14 +380,14 @@ def resolve_merge(config: RunConfig, variant_set: str, scoring: str) -> MergeSet
         InputError: The config has no such variant set or scoring.
     """
     settings = _find_variant_set(config, variant_set)
-    model = _find_scoring(config, scoring).model
     order = _resolve_reference(config, settings.reference) if settings.sort_by_position else None
     return MergeSettings(
-        model=model,
-        dtype=_resolve_dtype(config.models[model]),
         sort_by_position=order,
-        carried=settings.carried,
         allow_mixed_devices=config.run.allow_mixed_devices,
+        split=resolve_split(config, variant_set),
+        carry=resolve_carry(config, variant_set),
+        windows=resolve_windows(config, variant_set, scoring),
+        score=resolve_score(config, scoring),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.bgzip import HEADER_BYTES, find_compression
@@ -24,6 +25,27 @@ _RETURN = b"\r"
 _UNEQUAL_ENDS = " Some lines end with \\r\\n and others do not; convert with: tr -s '\\r' '\\n'"
 _LONE_RETURN = re.compile(rb"\r(?![\r\n])")
 _SYMBOLS = bytes(code for code in range(33, 127) if code != ord(">"))
+
+BLOCK_BASES = 1 << 18
+"""Bases of a block: what a reference reads at once, and what has a digest of its own."""
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class Block(NamedTuple):
+    """A block of a sequence: ``BLOCK_BASES`` bases, the last block of a sequence has the rest.
+
+    Attributes:
+        reference_contig: The sequence. An empty one has one empty block.
+        start: Start of the block, 0-based.
+        end: End of the block, 0-based and exclusive.
+        sha256: SHA-256 of its bases in upper case.
+    """
+
+    reference_contig: str
+    start: int
+    end: int
+    sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +107,23 @@ class FastaSequence:
         letters: What it consists of.
         md5: MD5 checksum of the sequence in upper case, as in SAM and VCF headers; None if it was
             not asked for.
+        block_digests: SHA-256 of each block, one after the other.
     """
 
     entry: FastaEntry
     digest: str
     letters: LetterCounts
     md5: str | None
+    block_digests: bytes
+
+    @property
+    def blocks(self) -> Iterator[Block]:
+        """The blocks of the sequence, in order."""
+        for number in range(len(self.block_digests) // _DIGEST_BYTES):
+            start = number * BLOCK_BASES
+            end = min(start + BLOCK_BASES, self.entry.length)
+            sha256 = self.block_digests[number * _DIGEST_BYTES : (number + 1) * _DIGEST_BYTES]
+            yield Block(self.entry.name, start, end, sha256)
 
 
 def read_fasta(path: Path, md5_of: Collection[str] = ()) -> Iterator[FastaSequence]:
@@ -337,6 +370,8 @@ class _Sequence:
         self._end_width = 1
         self._sha512 = hashlib.sha512()
         self._md5 = hashlib.md5(usedforsecurity=False) if needs_md5 else None
+        self._block = hashlib.sha256()
+        self._block_digests = b""
         self._letters = LetterCounts()
 
     def add(self, piece: bytes) -> None:
@@ -370,6 +405,7 @@ class _Sequence:
         if self._md5 is not None:
             self._md5.update(bases)
         self._letters.add(bases)
+        self._add_to_blocks(memoryview(bases))
         self._length += len(bases)
         self._num_bytes += len(body)
 
@@ -381,7 +417,18 @@ class _Sequence:
         entry = FastaEntry(self._name, self._length, self._offset, bases, width)
         digest = "SQ." + _encode_digest(self._sha512.digest())
         md5 = None if self._md5 is None else self._md5.hexdigest()
-        return FastaSequence(entry, digest, self._letters, md5)
+        if self._length % BLOCK_BASES or not self._length:
+            self._block_digests += self._block.digest()
+        return FastaSequence(entry, digest, self._letters, md5, self._block_digests)
+
+    def _add_to_blocks(self, bases: memoryview) -> None:
+        rest = BLOCK_BASES - self._length % BLOCK_BASES
+        while len(bases) >= rest:
+            self._block.update(bases[:rest])
+            self._block_digests += self._block.digest()
+            self._block = hashlib.sha256()
+            bases, rest = bases[rest:], BLOCK_BASES
+        self._block.update(bases)
 
     def _check_ends(self, body: bytes, end: bytes, places: range) -> None:
         """Make sure that the lines of the sequence have this byte at these places, and only there.

@@ -10,7 +10,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import groupby, zip_longest
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +21,8 @@ import pysam
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.contigs import ContigNames
 from evo2_tasks.genome.fasta import (
+    BLOCK_BASES,
+    Block,
     FastaEntry,
     FastaSequence,
     digest_sequences,
@@ -34,7 +37,6 @@ from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)
 
-BLOCK_BASES = 1 << 18
 MAX_BLOCKS = 256  # 64 MiB of sequence
 
 _IS_OTHER = bytes(chr(code) not in "ACGT" for code in range(256))
@@ -86,6 +88,7 @@ class Reference:
             self._lengths, contig_aliases, assembly_report, source=shown_path(self.path)
         )
         self._blocks: dict[tuple[str, int], _Block] = {}
+        self._read: dict[tuple[str, int], bytes] = {}  # SHA-256 of each block, by its start
 
     @property
     def contigs(self) -> Mapping[str, int]:
@@ -161,6 +164,39 @@ class Reference:
             )
         return sequences
 
+    def require_same(self, blocks: Iterable[Block]) -> None:
+        """Make sure that this is the reference that blocks were made from, as far as it was read.
+
+        All names and lengths are compared, and each block whose bases have been read. So the file
+        need not be read again from end to end, and a change of its time means nothing.
+
+        Args:
+            blocks: The blocks of all sequences of a reference, in order.
+
+        Raises:
+            InputError: A name, a length or a block that was read differs.
+        """
+        names = iter(self._lengths.items())
+        num_compared = 0
+        for contig, of_contig in groupby(blocks, attrgetter("reference_contig")):
+            end = 0
+            for block in of_contig:
+                read = self._read.get((contig, block.start))
+                num_compared += read is not None
+                if read not in (None, block.sha256):
+                    raise self._other_sequences()
+                end = block.end
+            if next(names, None) != (contig, end):
+                raise self._other_sequences()
+        if next(names, None) is not None or num_compared < len(self._read):
+            raise self._other_sequences()
+
+    def _other_sequences(self) -> InputError:
+        return InputError(
+            f"{shown_path(self.path)} has other sequences than when split read it from end to "
+            "end. Put the old file back, or run split again; do not change the file during a run."
+        )
+
     def _pieces(
         self, reference_contig: str, start: int, end: int
     ) -> Iterator[tuple[_Block, int, int]]:
@@ -190,6 +226,9 @@ class Reference:
                     f"{shown_path(self.path)}: sequence '{shown(reference_contig)}' is shorter "
                     f"than the index states; delete the index, and a new one is made."
                 )
+            digest = hashlib.sha256(bases.encode()).digest()
+            if self._read.setdefault((reference_contig, first), digest) != digest:
+                raise self._other_sequences()
             if len(self._blocks) >= MAX_BLOCKS:
                 del self._blocks[next(iter(self._blocks))]
             block = self._blocks[key] = _Block(bases)

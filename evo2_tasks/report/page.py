@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evo2_tasks.evaluation.selection import LabelSettings
+from evo2_tasks.io.digests import require_unchanged
 from evo2_tasks.io.files import replace_atomically, writing
 from evo2_tasks.layout import TABLE
 from evo2_tasks.report import sections
@@ -21,7 +22,6 @@ from evo2_tasks.report.evidence import Evidence, read_evidence
 from evo2_tasks.report.scorings import Comparison, compare_tables
 from evo2_tasks.report.words import script_json
 from evo2_tasks.table.provenance import package_version
-from evo2_tasks.table.statements import require_unchanged
 
 FOLDER: Final = Path(__file__).parent
 PLOTLY: Final = "plotly_js/plotly-cartesian.min.js"

@@ -1,11 +1,12 @@
 """The step ``carry``: fields and columns of the variant file that are copied to the tables."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from evo2_tasks.config.resolve import CarrySettings
 from evo2_tasks.genome.variants import VariantSource
-from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.runtime.inputs import open_variant_set
@@ -33,14 +34,17 @@ def carry(settings: CarrySettings, *, variants: Path | None, out: Path) -> None:
     """
     variants = settings.split.variants if variants is None else variants
     with local_file(variants) as path:
-        source_digest = digest_file(path)
+        files = SourceFiles()
+        metadata = make_carried_metadata(files.add(path), settings.triggers())
         source = open_variant_set(settings.split, path, carry=settings)
-        num_rows = write_carried(source, out, source_digest)
+        num_rows = write_carried(source, out, metadata, files)
     names = ", ".join(field.name for field in source.carry_fields)
     logger.info("%s: %s alleles: %s", out, f"{num_rows:,}", names or "nothing is carried")
 
 
-def write_carried(source: VariantSource, out: Path, source_digest: str) -> int:
+def write_carried(
+    source: VariantSource, out: Path, metadata: Mapping[str, str], files: SourceFiles
+) -> int:
     """Write the carried values of each allele, in the order of the input.
 
     Returns:
@@ -48,11 +52,12 @@ def write_carried(source: VariantSource, out: Path, source_digest: str) -> int:
     """
     schema = carried_schema(source.carry_fields)
     with (
-        write_table(out, schema, metadata=make_carried_metadata(source_digest)) as writer,
+        write_table(out, schema, metadata=metadata) as writer,
         Progress("carry", total=None, unit="alleles") as progress,
     ):
         rows = RowBuffer(writer, schema.names, progress)
         for variant in source:
             rows.add(variant.record, variant.allele, *variant.carried)
         rows.flush()
+        files.require_unchanged()
     return writer.num_rows

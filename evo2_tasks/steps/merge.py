@@ -1,24 +1,27 @@
 """The step ``merge``: all shards of a scoring as one table."""
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 
 from evo2_tasks.config.resolve import MergeSettings
 from evo2_tasks.errors import InputError
+from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import shown
-from evo2_tasks.layout import shard_file, shard_run_file
+from evo2_tasks.layout import REFERENCE, shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.carried import open_carried
-from evo2_tasks.table.documents import Split
+from evo2_tasks.table.documents import ShardRun, Split
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
     read_provenance,
+    require_settings,
     require_source,
     uses_fp8,
 )
+from evo2_tasks.table.reference_blocks import read_blocks
 from evo2_tasks.table.run import read_shards, require_equal_devices, summarize_run
 from evo2_tasks.table.statistics import warn_without_score
 
@@ -40,7 +43,8 @@ def merge(
     At the end, the finished parts that the scoring jobs have kept are removed.
 
     Args:
-        settings: The order of the rows, and which devices may be mixed.
+        settings: The order of the rows, which devices may be mixed, and the settings that the files
+            must have been made with.
         split_file: The ``split.json``, which states the numbers of shards and alleles.
         windows_folder: Folder of the files that ``windows`` wrote.
         scores_folder: Folder of the files that ``score`` wrote.
@@ -49,32 +53,42 @@ def merge(
         carried: The table of ``carry``; it is needed if the config carries anything.
 
     Raises:
-        InputError: A shard is missing, or the shards do not fit together.
+        InputError: A shard is missing, or the files do not fit together or were made with other
+            settings.
     """
+    files = SourceFiles()
+    files.add(split_file)
     split = Split.read(split_file)
+    if split.statements is not None:
+        stated = split.statements.settings
+        require_settings(split_file, stated, settings.split.triggers(), "split")
     num_shards = split.shards
     names = [shard_file(shard, num_shards) for shard in range(1, num_shards + 1)]
-    contig_order = None
-    if settings.sort_by_position is not None:
-        contig_order = list(open_reference(settings.sort_by_position).contigs)
-    shards = read_shards([shard_run_file(scores_folder / name) for name in names])
+    contig_order = read_contig_order(settings, split, split_file, files)
+    run_files = [shard_run_file(scores_folder / name) for name in names]
+    for run_file in run_files:
+        files.add(run_file)
+    shards = read_shards(run_files)
+    for name, shard in zip(names, shards, strict=True):
+        paths = (split_file.with_name(name), windows_folder / name, scores_folder / name)
+        require_chain(settings, split, split_file, paths, shard, files)
     signature = read_provenance(scores_folder / names[0]).signature
     require_equal_devices(
         shards,
-        dtype=settings.dtype,
+        dtype=settings.score.model.dtype,
         fp8=uses_fp8(signature),
         allow_mixed=settings.allow_mixed_devices,
     )
-    for name in names:
-        chain = [split_file.with_name(name), windows_folder / name, scores_folder / name]
-        for source, result in pairwise(chain):
-            require_source(result, read_provenance(result).source, source)
     carried_columns = None
+    names_carried = settings.carry.carried
     if carried is not None:
-        carried_columns = open_carried(carried, settings.carried, split.variants_digest)
-    elif settings.carried:
+        files.add(carried)
+        carried_columns = open_carried(
+            carried, names_carried, split.variants_digest, settings.carry.triggers()
+        )
+    elif names_carried:
         raise InputError(
-            f"merge: the config carries {shown(', '.join(settings.carried), 400)}. Name the file "
+            f"merge: the config carries {shown(', '.join(names_carried), 400)}. Name the file "
             "that `carry` wrote."
         )
     counts, table_digest = merge_shards(
@@ -84,6 +98,7 @@ def merge(
         expected_alleles=split.alleles,
         carried=carried_columns,
         contig_order=contig_order,
+        files=files,
     )
     provenance = read_provenance(out)
     summarize_run(
@@ -99,3 +114,70 @@ def merge(
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
     warn_without_score(out, counts.by_status)
     remove_parts(scores_folder)
+
+
+def read_contig_order(
+    settings: MergeSettings, split: Split, split_file: Path, files: SourceFiles
+) -> Sequence[str] | None:
+    """The contigs in the order of the reference, if the rows are sorted by position.
+
+    Raises:
+        InputError: The reference has other contigs than when ``split`` read it.
+    """
+    if settings.sort_by_position is None:
+        return None
+    reference = open_reference(settings.sort_by_position)
+    if split.statements is not None:
+        blocks_file = split_file.with_name(REFERENCE)
+        require_source(split_file, split.statements.blocks, blocks_file, files.add(blocks_file))
+        reference.require_same(read_blocks(blocks_file))
+    return list(reference.contigs)
+
+
+def require_chain(
+    settings: MergeSettings,
+    split: Split,
+    split_file: Path,
+    paths: tuple[Path, Path, Path],
+    shard: ShardRun,
+    files: SourceFiles,
+) -> None:
+    """Make sure that the files of a shard were made from each other, and with these settings.
+
+    Files of an earlier version lack some statements; these are not compared.
+
+    Args:
+        settings: The settings that the files must have been made with.
+        split: Content of ``split.json``.
+        split_file: The ``split.json``, for messages.
+        paths: The shard, its windows and its scores.
+        shard: Content of the JSON file next to the scores.
+        files: Gets the files of the shard.
+
+    Raises:
+        InputError: A file was made from another version of its source, or with other settings.
+    """
+    shard_path, windows_path, scores_path = paths
+    shard_digest = files.add(shard_path)
+    if split.statements is not None:
+        stated = split.statements.shards.get(shard_path.name)
+        require_source(split_file, stated, shard_path, shard_digest)
+    windows_digest = files.add(windows_path)
+    placed = read_provenance(windows_path)
+    require_source(windows_path, placed.source, shard_path, shard_digest)
+    reference_digest = placed.signature.get("reference")
+    require_source(windows_path, reference_digest, "the reference", split.reference.digest)
+    if placed.inputs is not None and split.statements is not None:
+        for key in sorted({*split.inputs, *placed.inputs}):
+            name = f"the {key.replace('_', ' ')} of the config"
+            require_source(windows_path, placed.inputs.get(key), name, split.inputs.get(key))
+    if placed.settings is not None:
+        require_settings(windows_path, placed.settings, settings.windows.triggers(), "windows")
+    scores_digest = files.add(scores_path)
+    require_source(scores_path, read_provenance(scores_path).source, windows_path, windows_digest)
+    # An earlier version wrote windows without settings, and its scores belong to such windows only.
+    if placed.settings is not None or shard.statements is not None:
+        run_path = shard_run_file(scores_path)
+        made = shard.statements
+        require_source(run_path, made and made.scores, scores_path, scores_digest)
+        require_settings(run_path, made and made.settings, settings.score.triggers(), "score")

@@ -12,7 +12,7 @@ import torch
 from evo2_tasks.config.resolve import ScoreSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import STRANDS
-from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.layout import shard_run_file
@@ -28,22 +28,22 @@ from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.readouts import SUMS, Records
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
-from evo2_tasks.table.documents import PartUsage, ShardRun
+from evo2_tasks.table.documents import PartUsage, ScoreStatements, ShardRun
 from evo2_tasks.table.pairs import digest_pairs, read_pairs, require_unscored
 from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.parts import PartStore, count_tokens
 from evo2_tasks.table.provenance import (
     Provenance,
+    as_json,
     make_signature,
     make_windows_signature,
     package_version,
     read_provenance,
     require_same_signature,
-    require_source,
 )
 from evo2_tasks.table.schema import scores_schema
 from evo2_tasks.table.scores import ScoreRows, dump_score, load_score
-from evo2_tasks.table.segments import Segments
+from evo2_tasks.table.segments import Segments, require_segments
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +70,16 @@ def score(
         threads: CPU threads of the model; None leaves the choice to torch.
 
     Raises:
-        InputError: A file cannot be read, or the model cannot run with these settings.
+        InputError: A file cannot be read, the windows or segments do not belong together or to
+            these settings, or the model cannot run with these settings.
         Interrupted: The process received a signal to stop. All finished parts are kept.
     """
     started = time.monotonic()
+    files = SourceFiles()
+    source = files.add(windows_file)
+    files.add(segments_file)
     placed = require_windows(settings, windows_file)
+    require_segments(segments_file, windows_file, source, placed["reference"])
     segments = Segments(segments_file)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -90,12 +95,16 @@ def score(
         )
         verification = verify_model(settings.model, loaded)
         canaries = score_canaries(loaded.model)
+        provenance = Provenance(
+            signature, package_version(), model=settings.model.name, source=source
+        )
         done = write_scores(
             settings,
-            signature,
+            provenance,
             windows_file,
             segments,
             out,
+            files=files,
             loaded=loaded,
             interruption=interruption,
         )
@@ -107,6 +116,7 @@ def score(
             ),
             canaries=tuple(canaries),
             verification=verification,
+            statements=ScoreStatements(settings=as_json(settings.triggers()), scores=done.digest),
             **machine,
         ).write(shard_run_file(out))
     logger.info(
@@ -120,11 +130,12 @@ def score(
 
 def write_scores(
     settings: ScoreSettings,
-    signature: Mapping[str, Any],
+    provenance: Provenance,
     windows_file: Path,
     segments: Segments,
     out: Path,
     *,
+    files: SourceFiles,
     loaded: LoadedModel,
     interruption: Interruption,
 ) -> "ShardWork":
@@ -132,10 +143,11 @@ def write_scores(
 
     Args:
         settings: The model, the windows and how the work is done.
-        signature: The signature of the scores.
+        provenance: The provenance of the scores; its source is the windows file.
         windows_file: The shard with its windows.
         segments: The reference bases of these windows.
         out: The scores.
+        files: The windows and the segments file.
         loaded: The model.
         interruption: Checked between two calls of the model.
 
@@ -143,10 +155,8 @@ def write_scores(
         InputError: Too many scores are not finite, or a file cannot be read or written.
         Interrupted: The process received a signal to stop. All finished parts are kept.
     """
-    source = digest_file(windows_file)
-    provenance = Provenance(signature, package_version(), model=settings.model.name, source=source)
-    key = part_key(settings, signature, loaded.devices)
-    store = PartStore(out, source, key, SUMS.columns)
+    key = part_key(settings, provenance.signature, loaded.devices)
+    store = PartStore(out, files.digest(windows_file), key, SUMS.columns)
     store.remove_stale()
     strands = STRANDS[settings.scoring.strands]
     pairs = read_pairs(windows_file, segments, strands)
@@ -163,7 +173,8 @@ def write_scores(
             interruption,
             max_non_finite_share=settings.run.max_non_finite_share,
         )
-        require_source(out, source, windows_file)
+        files.require_unchanged()
+        done.digest = writer.digest()
     return done
 
 
@@ -209,11 +220,13 @@ class ShardWork:
         parts: The usage of each part.
         num_kept: Number of parts that an earlier job had finished.
         kept_s: Seconds that earlier jobs took for these parts.
+        digest: SHA-256 of the scores file.
     """
 
     parts: list[PartUsage] = field(default_factory=list)
     num_kept: int = 0
     kept_s: float = 0.0
+    digest: str = ""
 
     def as_json(self, *, wall_s: float, load_s: float, batch_tokens: int) -> dict[str, Any]:
         """Sums over the parts, for the JSON file of the shard.

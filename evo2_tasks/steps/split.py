@@ -22,16 +22,18 @@ from evo2_tasks.genome.variants import (
     VariantSource,
 )
 from evo2_tasks.genome.windows import compare_ref
-from evo2_tasks.io.digests import describe_file, digest_file
+from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.layout import SPLIT, shard_file
+from evo2_tasks.layout import REFERENCE, SPLIT, shard_file
 from evo2_tasks.runtime.inputs import open_reference, open_variant_set
-from evo2_tasks.table.documents import ReferenceStatement, Split
+from evo2_tasks.table.documents import ReferenceStatement, Split, SplitStatements
 from evo2_tasks.table.parquet import (
     RowBuffer,
     write_table,
 )
+from evo2_tasks.table.provenance import as_json
+from evo2_tasks.table.reference_blocks import write_blocks
 from evo2_tasks.table.schema import shard_schema
 from evo2_tasks.table.shards import assign_shards
 
@@ -44,21 +46,27 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
     Args:
         settings: The variant set and its reference.
         variants: File to read instead of the configured one; ``-`` is standard input.
-        out: Folder for ``1-of-N.parquet`` to ``N-of-N.parquet`` and ``split.json``.
+        out: Folder for ``1-of-N.parquet`` to ``N-of-N.parquet``, ``reference.parquet`` and
+            ``split.json``.
 
     Raises:
         InputError: The variants or the reference cannot be read, or they are not of one assembly.
     """
     variants = settings.variants if variants is None else variants
     with local_file(variants) as path:
-        source_digest = digest_file(path)
+        files = SourceFiles()
+        source_digest = files.add(path)
+        report = settings.reference.assembly_report
+        report_digest = None if report is None else files.add(report)
         source = open_variant_set(settings, path)
         num_alleles = source.count().alleles
         if num_alleles == 0:
             logger.warning("%s: no variants; the table will have no rows", path)
         reference = open_reference(settings.reference)
         with removing_shards(out, settings.shards):
-            contigs, matches = write_shards(source, out, num_alleles, settings.shards, reference)
+            digests, contigs, matches = write_shards(
+                source, out, num_alleles, settings.shards, reference
+            )
             counts = source.counts
             used_contigs = {name for contig in contigs if (name := reference.resolve(contig))}
             header = check_header(source.read_header(), reference, used_contigs)
@@ -71,7 +79,10 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
             problem = find_mismatch_problem(matches, limit, reference, header)
             if problem is not None:
                 raise InputError(problem)
-    described = describe_file(reference.path)
+            reference.require_same(block for one in sequences for block in one.blocks)
+            files.require_unchanged()
+    blocks = (block for one in sequences for block in one.blocks)
+    blocks_digest = write_blocks(blocks, out / REFERENCE)
     Split(
         variants=str(variants),
         variants_digest=source_digest,
@@ -88,8 +99,12 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
         reference=ReferenceStatement(
             name=settings.reference.name,
             digest=digest_sequences(sequences),
-            size=described["size"],
-            mtime_ns=described["mtime_ns"],
+        ),
+        statements=SplitStatements(
+            settings=as_json(settings.triggers()),
+            shards=digests,
+            blocks=blocks_digest,
+            assembly_report=report_digest,
         ),
     ).write(out / SPLIT)
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
@@ -108,21 +123,24 @@ def removing_shards(out: Path, num_shards: int) -> Iterator[None]:
 
 def write_shards(
     source: VariantSource, out: Path, num_alleles: int, num_shards: int, reference: Reference
-) -> tuple[dict[str, None], RefMatches]:
+) -> tuple[dict[str, str], dict[str, None], RefMatches]:
     """Write the shards, empty ones too, and compare each REF allele with the reference.
 
     Returns:
-        The contigs of the alleles, in order, and how many REF alleles match.
+        SHA-256 of each shard by the name of its file, the contigs of the alleles in order, and how
+        many REF alleles match.
     """
     schema = shard_schema()
     num_read = 0
+    digests: dict[str, str] = {}
     contigs: dict[str, None] = {}
     matches = RefMatches()
     with Progress("split", total=num_alleles, unit="alleles") as progress:
         assigned = groupby(assign_shards(iter(source), num_alleles, num_shards), itemgetter(0))
         group = next(assigned, None)
         for shard in range(1, num_shards + 1):
-            with write_table(out / shard_file(shard, num_shards), schema) as writer:
+            name = shard_file(shard, num_shards)
+            with write_table(out / name, schema) as writer:
                 rows = RowBuffer(writer, schema.names, progress)
                 if group is not None and group[0] == shard:
                     for _, variant in group[1]:
@@ -144,9 +162,10 @@ def write_shards(
                             contigs[variant.contig] = None
                     group = next(assigned, None)
                 rows.flush()
+                digests[name] = writer.digest()
     if num_read != num_alleles:
         raise InputError(
             f"{source.path}: it had {num_alleles:,} alleles when they were counted, and "
             f"{num_read:,} when they were read. Do not change the file during a run."
         )
-    return contigs, matches
+    return digests, contigs, matches

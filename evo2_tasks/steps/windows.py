@@ -13,11 +13,12 @@ from evo2_tasks.genome.variants import (
 )
 from evo2_tasks.genome.window_pairs import merge_intervals, needed_intervals
 from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
-from evo2_tasks.io.digests import describe_file, digest_file
+from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import REFERENCE
 from evo2_tasks.runtime.inputs import open_reference
-from evo2_tasks.table.documents import ReferenceStatement, Split
+from evo2_tasks.table.documents import Split
 from evo2_tasks.table.parquet import (
     RowBuffer,
     count_rows,
@@ -28,8 +29,10 @@ from evo2_tasks.table.provenance import (
     Provenance,
     make_windows_signature,
     package_version,
+    require_settings,
     require_source,
 )
+from evo2_tasks.table.reference_blocks import read_blocks
 from evo2_tasks.table.schema import windows_schema
 from evo2_tasks.table.segments import write_segments
 from evo2_tasks.table.statistics import warn_without_score
@@ -62,17 +65,26 @@ def windows(
         segments_file: The reference bases that the windows need, each once.
 
     Raises:
-        InputError: A file cannot be read, or the reference is not the one that ``split`` read.
+        InputError: A file cannot be read, or the shard, the reference or the settings are not those
+            of ``split``.
     """
+    files = SourceFiles()
+    files.add(split_file)
     split = Split.read(split_file)
+    source = files.add(shard)
+    blocks_file = split_file.with_name(REFERENCE)
+    require_split(settings, split, split_file, shard, files)
     reference = open_reference(settings.reference)
-    require_unchanged(reference, split.reference, split_file)
     window_settings = WindowSettings(**asdict(settings.scoring))
-    signature = make_windows_signature(
-        reference_digest=split.reference.digest, scoring=asdict(settings.scoring)
+    provenance = Provenance(
+        make_windows_signature(
+            reference_digest=split.reference.digest, scoring=asdict(settings.scoring)
+        ),
+        package_version(),
+        source=source,
+        settings=settings.triggers(),
+        inputs=split.inputs,
     )
-    source = digest_file(shard)
-    provenance = Provenance(signature, package_version(), source=source)
     statuses: Counter[str] = Counter()
     needed = NeededBases(reference)
     with (
@@ -88,9 +100,49 @@ def windows(
                 statuses[placed.status] += 1
                 needed.add(placed)
         rows.flush()
-        require_source(out, source, shard)
-    write_segments(reference, needed.intervals, segments_file)
+        with write_segments(
+            reference,
+            needed.intervals,
+            segments_file,
+            source=writer.digest(),
+            reference_digest=split.reference.digest,
+        ):
+            reference.require_same(read_blocks(blocks_file))
+            files.require_unchanged()
     warn_without_score(shard, statuses)
+
+
+def require_split(
+    settings: WindowsSettings, split: Split, split_file: Path, shard: Path, files: SourceFiles
+) -> None:
+    """Make sure that ``split.json`` states the files next to it and the settings of the config.
+
+    Args:
+        settings: The settings that the shards must have been made with.
+        split: Content of ``split.json``.
+        split_file: The ``split.json``.
+        shard: The shard.
+        files: Has the shard, and gets the other files.
+
+    Raises:
+        InputError: It states others, or an earlier version wrote it, which did not state them.
+    """
+    stated = split.statements
+    if stated is None:
+        raise InputError(
+            f"{shown_path(split_file)}: an earlier version of evo2-tasks wrote this file, and it "
+            "does not state the digests of the shards. Write it again with: evo2-tasks split "
+            f"--config CONFIG --variant-set NAME --out {shown_path(split_file.parent)}. The shards "
+            "stay the same, and no finished job runs again."
+        )
+    require_settings(split_file, stated.settings, settings.split.triggers(), "split")
+    require_source(split_file, stated.shards.get(shard.name), shard, files.digest(shard))
+    blocks_file = split_file.with_name(REFERENCE)
+    require_source(split_file, stated.blocks, blocks_file, files.add(blocks_file))
+    report = settings.reference.assembly_report
+    report_digest = None if report is None else files.add(report)
+    name = report or "the assembly report"
+    require_source(split_file, stated.assembly_report, name, report_digest)
 
 
 class NeededBases:
@@ -118,28 +170,3 @@ class NeededBases:
         )
         if len(intervals) >= INTERVALS_AT_ONCE:
             self.intervals[pair.contig] = merge_intervals(intervals)
-
-
-def require_unchanged(
-    reference: Reference, described: ReferenceStatement, split_file: Path
-) -> None:
-    """Make sure that a reference has the sequences that ``split`` found in it.
-
-    Args:
-        reference: The reference as it is now.
-        described: What ``split.json`` states about it: size, time and digest.
-        split_file: The ``split.json``, for messages.
-
-    Raises:
-        InputError: It has other sequences.
-    """
-    if describe_file(reference.path) == {
-        "size": described.size,
-        "mtime_ns": described.mtime_ns,
-    }:
-        return
-    if reference.seqcol_digest() != described.digest:
-        raise InputError(
-            f"{shown_path(reference.path)} has other sequences than when {shown_path(split_file)} "
-            "was written; run split again, or put the old file back."
-        )

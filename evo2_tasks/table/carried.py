@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,15 +13,30 @@ import pyarrow.compute as pc
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
-from evo2_tasks.table.provenance import PREFIX, package_version
+from evo2_tasks.table.provenance import (
+    PREFIX,
+    canonical_json,
+    package_version,
+    read_object,
+    require_settings,
+)
 from evo2_tasks.table.schema import ALLELE, RECORD
 
 KEYS = (RECORD.name, ALLELE.name)
 
 
-def make_carried_metadata(source_digest: str) -> dict[str, str]:
-    """Metadata of the table: the version of the package, and SHA-256 of the file of variants."""
-    return {PREFIX + "version": package_version(), PREFIX + "source": source_digest}
+def make_carried_metadata(source_digest: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata of the table.
+
+    Args:
+        source_digest: SHA-256 of the file of variants.
+        settings: Settings of ``carry`` that run it again if they change.
+    """
+    return {
+        PREFIX + "version": package_version(),
+        PREFIX + "source": source_digest,
+        PREFIX + "settings": canonical_json(settings),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +97,20 @@ class CarriedTable:
         )
 
 
-def open_carried(path: Path, names: Sequence[str], source_digest: str) -> CarriedTable:
+def open_carried(
+    path: Path, names: Sequence[str], source_digest: str, settings: Mapping[str, Any]
+) -> CarriedTable:
     """Open a table of ``carry``, and make sure that it fits the config and the shards.
 
     Args:
         path: The table.
         names: The columns that the config carries, in their order.
         source_digest: SHA-256 of the file of variants that ``split`` read.
+        settings: Settings of ``carry`` that run it again if they change.
 
     Raises:
-        InputError: It has other columns, or was made from another file of variants.
+        InputError: It has other columns, or was made from another file of variants or with other
+            settings. Only files of earlier versions do not state their settings.
     """
     with open_table(path, KEYS) as file:
         fields = tuple(field for field in file.schema_arrow if field.name not in KEYS)
@@ -100,7 +120,11 @@ def open_carried(path: Path, names: Sequence[str], source_digest: str) -> Carrie
             f"{shown_path(path)}: the columns are {shown(', '.join(found) or 'none', 400)}, but "
             f"the config carries {shown(', '.join(names) or 'none', 400)}. Run `carry` again."
         )
-    if read_metadata(path).get(PREFIX + "source") != source_digest:
+    stored = read_metadata(path)
+    stated = read_object(path, stored, "settings")
+    if stated is not None:
+        require_settings(path, stated, settings, "carry")
+    if stored.get(PREFIX + "source") != source_digest:
         raise InputError(
             f"{shown_path(path)} was made from another version of the file of variants than the "
             "shards. Do not change the file during a run; run `split` and `carry` again."

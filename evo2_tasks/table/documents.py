@@ -24,14 +24,26 @@ class ReferenceStatement(Document):
     Attributes:
         name: Its name in the config.
         digest: GA4GH seqcol digest of its sequences.
-        size: Bytes of the file.
-        mtime_ns: Time of its last change, nanoseconds.
     """
 
     name: str
     digest: str
-    size: Count
-    mtime_ns: int
+
+
+class SplitStatements(Document):
+    """What ``split`` made its files with, and what it made: the steps that read them compare this.
+
+    Attributes:
+        settings: The settings of ``split`` that run it again if they change.
+        shards: SHA-256 of each shard by the name of its file.
+        blocks: SHA-256 of the file with the digests of the reference's blocks.
+        assembly_report: SHA-256 of the assembly report of the reference; None if it has none.
+    """
+
+    settings: dict[str, JsonValue]
+    shards: dict[str, Digest]
+    blocks: Digest
+    assembly_report: Digest | None
 
 
 class Split(Document):
@@ -51,6 +63,7 @@ class Split(Document):
         shards: Number of shards.
         regions: The regions that were read; None for the whole file.
         reference: The reference.
+        statements: What later steps compare; None in a file of an earlier version.
     """
 
     remedy: ClassVar[str] = "Run `split` again."
@@ -68,6 +81,14 @@ class Split(Document):
     shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
     regions: tuple[str, ...] | None
     reference: ReferenceStatement
+    statements: SplitStatements | None = None
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """SHA-256 of the files that shape the rows of the windows, besides shard and reference."""
+        report = None if self.statements is None else self.statements.assembly_report
+        found = {"variants": self.variants_digest, "assembly_report": report}
+        return {name: digest for name, digest in found.items() if digest is not None}
 
 
 class PartUsage(Document):
@@ -90,6 +111,18 @@ class PartUsage(Document):
     tokens_run: Count
     wall_s: Seconds
     batch_tokens: Count
+
+
+class ScoreStatements(Document):
+    """What ``score`` made its files with, and what it made: ``merge`` compares this.
+
+    Attributes:
+        settings: The settings of ``score`` that run it again if they change.
+        scores: SHA-256 of the scores file.
+    """
+
+    settings: dict[str, JsonValue]
+    scores: Digest
 
 
 class ShardRun(Document):
@@ -122,6 +155,8 @@ class ShardRun(Document):
         transformers: Version of transformers.
         peak_memory_mb: Peak memory of the process, MB.
         peak_device_memory_mb: Peak memory of the fullest GPU, MB; without a GPU it is absent.
+        statements: What ``merge`` compares; None in a file of an earlier version and in
+            ``run.json``.
     """
 
     remedy: ClassVar[str] = "Score the shard again."
@@ -152,6 +187,7 @@ class ShardRun(Document):
     transformers: str | None = None
     peak_memory_mb: Megabytes | None = None
     peak_device_memory_mb: Megabytes | None = None
+    statements: ScoreStatements | None = None
 
 
 class Variants(Document):

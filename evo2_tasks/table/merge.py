@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.windows import TO_SCORE
+from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.carried import CarriedTable
 from evo2_tasks.table.pairs import require_unscored
@@ -51,6 +52,7 @@ def merge_shards(
     expected_alleles: int,
     carried: CarriedTable | None = None,
     contig_order: Sequence[str] | None = None,
+    files: SourceFiles | None = None,
     row_group_rows: int = ROW_GROUP_ROWS,
 ) -> tuple[Counts, str]:
     """Join the windows and the scores of all shards into one table.
@@ -66,6 +68,7 @@ def merge_shards(
         carried: Columns that ``carry`` wrote, which follow the others. Default: none.
         contig_order: Contigs in the order of the reference, to sort the table by position; other
             contigs come last, in input order. None keeps the order of the input.
+        files: Files that must not have changed when the table is complete. Default: none.
         row_group_rows: Number of rows in a row group.
 
     Returns:
@@ -83,11 +86,7 @@ def merge_shards(
         provenance = replace(provenance, order="position")
     counts = Counts()
     with write_table(
-        target,
-        table_schema,
-        metadata=provenance.metadata(),
-        row_group_rows=row_group_rows,
-        with_digest=True,
+        target, table_schema, metadata=provenance.metadata(), row_group_rows=row_group_rows
     ) as writer:
         rows = _counted(_join_shards(shards, schema), counts)
         if carried is not None:
@@ -101,7 +100,9 @@ def merge_shards(
                 f"{shown_path(target)}: the shards have {counts.alleles} alleles, but the input "
                 f"has {expected_alleles}. Name the files of all shards of one split."
             )
-    return counts, str(writer.digest)
+        if files is not None:
+            files.require_unchanged()
+        return counts, writer.digest()
 
 
 def _counted(tables: Iterable[pa.Table], counts: Counts) -> Iterator[pa.Table]:

@@ -101,21 +101,21 @@ class TableWriter:
     Attributes:
         schema: Columns of the table.
         num_rows: Rows that were added.
-        digest: SHA-256 of the finished file, if :func:`write_table` was asked for it.
     """
 
     def __init__(
         self,
         writer: pq.ParquetWriter,
         target: Path,
+        temporary: Path,
         schema: pa.Schema,
         *,
         row_group_rows: int,
         row_group_bytes: int,
     ) -> None:
         self.num_rows = 0
-        self.digest: str | None = None
         self._writer = writer
+        self._temporary = temporary
         self._target = target
         self.schema = schema
         self._plain = pa.schema(
@@ -164,10 +164,18 @@ class TableWriter:
         self.write(pa.table(arrays, schema=self._plain))
 
     def finish(self) -> None:
-        """Write the last row group and the file's footer."""
+        """Write the last row group and the file's footer, unless it was done before."""
         self._write_row_groups(last=True)
         with writing(self._target):
             self._writer.close()
+
+    def digest(self) -> str:
+        """Finish the file, and compute the SHA-256 of its bytes before it appears under its name.
+
+        So it is that of the written bytes, also if another process replaces the file at once.
+        """
+        self.finish()
+        return digest_file(self._temporary)
 
     def _write_row_groups(self, *, last: bool) -> None:
         if not self._pending_rows:
@@ -271,7 +279,6 @@ def write_table(
     metadata: Mapping[str, str] | None = None,
     row_group_rows: int = ROW_GROUP_ROWS,
     row_group_bytes: int = ROW_GROUP_BYTES,
-    with_digest: bool = False,
 ) -> Iterator[TableWriter]:
     """Write a Parquet file atomically: it appears only if the body does not fail.
 
@@ -281,8 +288,6 @@ def write_table(
         metadata: The file's key-value metadata.
         row_group_rows: Most rows of a row group.
         row_group_bytes: Bytes of text and lists that close a row group early.
-        with_digest: Whether to compute the file's SHA-256. It is that of the written bytes, also if
-            another process replaces the file at once.
 
     Yields:
         The writer of the file's rows.
@@ -305,14 +310,13 @@ def write_table(
             writer = TableWriter(
                 parquet,
                 target,
+                temporary,
                 schema,
                 row_group_rows=row_group_rows,
                 row_group_bytes=row_group_bytes,
             )
             yield writer
             writer.finish()
-            if with_digest:
-                writer.digest = digest_file(temporary)
         finally:
             # After an error this only closes the file handle: the file is about to be removed.
             with suppress(OSError, pa.ArrowException):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.schema import SCORES_VERSION
@@ -30,8 +30,13 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "them, joined by commas",
     "model": "name of the model in the config",
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
-    "windows file in a file of `score`, the file of variants in a file of `carry`, the table in a "
-    "file of `evaluate`; absent in the table",
+    "windows file in its segments and in a file of `score`, the file of variants in a file of "
+    "`carry`, the table in a file of `evaluate`; absent in the table",
+    "settings": "in a file of `windows` or `carry`: the settings of the step, as JSON; a job runs "
+    "again if they change",
+    "inputs": "in a file of `windows`: SHA-256 of other files that shape its rows, as JSON: "
+    "`variants`, and `assembly_report` if the reference has one",
+    "reference": "in a file of segments: GA4GH seqcol digest of the reference",
     "order": "order of the rows: `input`, or `position` (contigs as in the reference, then `pos`)",
 }
 """Keys of the Parquet metadata without their prefix, and their meanings."""
@@ -99,6 +104,12 @@ def canonical_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a step as they are read back from JSON: lists for tuples."""
+    values: dict[str, Any] = json.loads(canonical_json(settings))
+    return values
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """The provenance in the metadata of a file.
@@ -109,6 +120,8 @@ class Provenance:
         model: Name of the model in the config; None before ``score``.
         order: Order of the rows, ``input`` or ``position``.
         source: SHA-256 of the file that the rows come from; None if they come from several files.
+        settings: Settings of the step; None if the file does not state them.
+        inputs: SHA-256 of other files that shape the rows; None if the file does not state them.
     """
 
     signature: Mapping[str, Any]
@@ -116,6 +129,8 @@ class Provenance:
     model: str | None = None
     order: str = "input"
     source: str | None = None
+    settings: Mapping[str, Any] | None = None
+    inputs: Mapping[str, Any] | None = None
 
     def metadata(self) -> dict[str, str]:
         """The provenance as key-value metadata of a Parquet file."""
@@ -125,6 +140,8 @@ class Provenance:
             "model": self.model,
             "order": self.order,
             "source": self.source,
+            "settings": None if self.settings is None else canonical_json(self.settings),
+            "inputs": None if self.inputs is None else canonical_json(self.inputs),
         }
         return {PREFIX + key: value for key, value in values.items() if value is not None}
 
@@ -155,27 +172,77 @@ def read_provenance(source: Path) -> Provenance:
         model=stored.get(PREFIX + "model"),
         order=order,
         source=stored.get(PREFIX + "source"),
+        settings=read_object(source, stored, "settings"),
+        inputs=read_object(source, stored, "inputs"),
     )
 
 
-def require_source(target: Path, source_digest: str | None, source: Path) -> None:
+def read_object(source: Path, stored: Mapping[str, str], key: str) -> Mapping[str, Any] | None:
+    """Read a JSON object in the metadata of a file; None if there is no such key.
+
+    Args:
+        source: The file, for messages.
+        stored: Its metadata.
+        key: The key without its prefix.
+
+    Raises:
+        InputError: The value is not a JSON object.
+    """
+    text = stored.get(PREFIX + key)
+    if text is None:
+        return None
+    with suppress(ValueError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    raise InputError(
+        f"{shown_path(source)}: {PREFIX}{key} in the metadata is not a JSON object. Make the file "
+        "again."
+    )
+
+
+def require_source(target: Path, stated: object, source: Path | str, digest: str | None) -> None:
     """Make sure that a file was made from the present version of its source.
 
     A job of an earlier run on a lost node may still be running, and may write its file at any time.
 
     Args:
         target: The file, for messages.
-        source_digest: The ``source`` of the file's `Provenance`.
-        source: The file that it must have been made from.
+        stated: The digest of its source that the file states.
+        source: What it must have been made from, for messages.
+        digest: The digest of that.
 
     Raises:
         InputError: The file was made from another source.
     """
-    if source_digest != digest_file(source):
+    if stated != digest:
+        name = shown_path(source) if isinstance(source, Path) else source
         raise InputError(
-            f"{shown_path(target)} was made from another version of {shown_path(source)}. A job of "
-            "an earlier run may have written one of them late: make sure that no such job is "
-            "running, delete the first file, and run again."
+            f"{shown_path(target)} was made from another version of {name}. A job of an earlier "
+            "run may have written one of them late: make sure that no such job is running, delete "
+            "the first file, and run again."
+        )
+
+
+def require_settings(target: Path, stated: object, expected: Mapping[str, Any], step: str) -> None:
+    """Make sure that a file was made with the settings of the config.
+
+    Args:
+        target: The file, for messages.
+        stated: The settings that the file states.
+        expected: The settings that the config has for its step.
+        step: The step that writes the file.
+
+    Raises:
+        InputError: The file was made with other settings.
+    """
+    found = stated if isinstance(stated, Mapping) else {}
+    keys = differing_keys(found, as_json(expected))
+    if keys:
+        raise InputError(
+            f"{shown_path(target)} was made with other settings than those of the config: "
+            f"{', '.join(keys)}. A job of an earlier run may have written it late: make sure that "
+            f"no such job is running, delete the file, and run {step} again."
         )
 
 

@@ -17,7 +17,7 @@ from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
     "date": "when the table was written, UTC",
-    "table_digest": "SHA-256 of the table. Commands that read `run.json` refuse it next to another "
+    "table_digest": "SHA-256 of the table. Commands that read this file refuse it next to another "
     "table",
     "alleles": "number of rows of the table",
     "scored": "number of rows with an `llr`",
@@ -162,8 +162,13 @@ def summarize_run(
         wall_s=round(sum(shard.wall_s for shard in shards), 3),
         verification=_verification(shards),
         devices=_count_devices(shards),
-        shards=tuple(shards),
+        shards=tuple(_without_statements(shard) for shard in shards),
     )
+
+
+def _without_statements(shard: ShardRun) -> ShardRun:
+    """The entry of a shard in ``run.json``, where nothing compares its statements any more."""
+    return ShardRun.model_validate(shard.model_dump(exclude={"statements"}, exclude_unset=True))
 
 
 def _count_devices(shards: Sequence[ShardRun]) -> dict[str, int]:

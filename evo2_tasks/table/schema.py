@@ -324,6 +324,19 @@ SEGMENTS_COLUMNS: Final = (
 
 Intervals are merged, so that each base is stored once, and cut into pieces."""
 
+REFERENCE_COLUMNS: Final = (
+    replace(REFERENCE_CONTIG, description="Contig as the reference spells it", nullable=False),
+    Column("start", pa.int64(), "Start of the block", "base, 0-based", nullable=False),
+    Column("end", pa.int64(), "End of the block", "base, 0-based, exclusive", nullable=False),
+    Column(
+        "sha256",
+        pa.string(),
+        "SHA-256 of the bases of the block in upper case, as hexadecimal digits",
+        nullable=False,
+    ),
+)
+"""Columns of the digests of the reference's blocks, which ``split`` writes."""
+
 SCORES_COLUMNS: Final = (
     RECORD,
     ALLELE,
@@ -401,6 +414,11 @@ def windows_schema() -> pa.Schema:
 def segments_schema() -> pa.Schema:
     """Schema of the file of ``windows`` with the reference segments."""
     return make_schema(SEGMENTS_COLUMNS)
+
+
+def reference_schema() -> pa.Schema:
+    """Schema of the file of ``split`` with the digests of the reference's blocks."""
+    return make_schema(REFERENCE_COLUMNS)
 
 
 def scores_schema() -> pa.Schema:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import merge_intervals
 from evo2_tasks.io.words import shown, shown_path
-from evo2_tasks.table.parquet import RowBuffer, open_table, reading_table, write_table
+from evo2_tasks.table.parquet import (
+    RowBuffer,
+    open_table,
+    read_metadata,
+    reading_table,
+    write_table,
+)
+from evo2_tasks.table.provenance import PREFIX, package_version, require_source
 from evo2_tasks.table.schema import SEGMENTS_COLUMNS, segments_schema
 
 MAX_PIECE_BASES = 1 << 20
@@ -88,18 +96,33 @@ class Segments:
         return sequences
 
 
+@contextmanager
 def write_segments(
-    reference: Reference, needed: Mapping[str, list[tuple[int, int]]], out: Path
-) -> None:
+    reference: Reference,
+    needed: Mapping[str, list[tuple[int, int]]],
+    out: Path,
+    *,
+    source: str,
+    reference_digest: str,
+) -> Iterator[None]:
     """Write the bases of intervals of the reference; each base is written once.
+
+    The file appears at the end of the body, if the body does not fail.
 
     Args:
         reference: The reference.
         needed: Intervals of each reference contig, 0-based and half-open.
         out: The segments file to write.
+        source: SHA-256 of the windows file that needs these bases.
+        reference_digest: GA4GH seqcol digest of the reference.
     """
     schema = segments_schema()
-    with write_table(out, schema, row_group_bytes=MAX_PIECE_BASES) as writer:
+    metadata = {
+        PREFIX + "version": package_version(),
+        PREFIX + "source": source,
+        PREFIX + "reference": reference_digest,
+    }
+    with write_table(out, schema, metadata=metadata, row_group_bytes=MAX_PIECE_BASES) as writer:
         rows = RowBuffer(writer, schema.names)
         for contig, intervals in needed.items():
             length, circular = reference.contigs[contig], reference.is_circular(contig)
@@ -107,3 +130,31 @@ def write_segments(
                 bases = reference.fetch(contig, start, end)
                 rows.add(contig, length, circular, start, end, bases)
         rows.flush()
+        yield
+
+
+def require_segments(
+    segments_file: Path, windows_file: Path, source: str, reference_digest: str
+) -> None:
+    """Make sure that segments belong to a windows file.
+
+    Args:
+        segments_file: The segments.
+        windows_file: The windows, for messages.
+        source: SHA-256 of the windows file.
+        reference_digest: GA4GH seqcol digest of the reference that the windows state.
+
+    Raises:
+        InputError: They belong to other windows or to another reference, or an earlier version
+            wrote them, which did not state what they belong to.
+    """
+    stored = read_metadata(segments_file)
+    if PREFIX + "source" not in stored:
+        raise InputError(
+            f"{shown_path(segments_file)}: an earlier version of evo2-tasks wrote this file, and "
+            "it does not state which windows it belongs to. Delete it, so that `windows` runs "
+            "again."
+        )
+    require_source(segments_file, stored[PREFIX + "source"], windows_file, source)
+    stated = stored.get(PREFIX + "reference")
+    require_source(segments_file, stated, "the reference", reference_digest)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.digests import digest_file, require_unchanged
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.provenance import PREFIX, package_version
@@ -103,20 +103,3 @@ def reading_unchanged(table: Path) -> Iterator[str]:
     digest = digest_file(table)
     yield digest
     require_unchanged(table, digest)
-
-
-def require_unchanged(table: Path, table_digest: str) -> None:
-    """Make sure that a table is the one that was read.
-
-    Args:
-        table: The table.
-        table_digest: SHA-256 of the table, from before it was read.
-
-    Raises:
-        InputError: It is another one.
-    """
-    if digest_file(table) != table_digest:
-        raise InputError(
-            f"{shown_path(table)}: changed while it was read. Make sure that no other run writes "
-            "it, and run the command again."
-        )

@@ -115,10 +115,10 @@ def write_carried(
 ) -> CarriedTable:
     """A table as ``carry`` writes it from the variants with the digest ``variants``."""
     schema = carried_schema(carry)
-    metadata = make_carried_metadata("variants")
+    metadata = make_carried_metadata("variants", {})
     with write_table(path, schema, metadata=metadata, row_group_rows=row_group_rows) as writer:
         writer.write_columns(columns(rows, schema.names))
-    return open_carried(path, [field.name for field in carry], "variants")
+    return open_carried(path, [field.name for field in carry], "variants", {})
 
 
 def _before_scoring(status: str) -> str:

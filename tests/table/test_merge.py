@@ -322,9 +322,9 @@ def test_a_carried_table_of_other_columns_or_variants_is_refused(tmp_path: Path)
     path = tmp_path / "carried.parquet"
     write_carried(path, [make_row(0, AF=None, label="x")], CARRY)
     with pytest.raises(InputError, match="the columns are AF, label, but the config carries AF, X"):
-        open_carried(path, ["AF", "X"], "variants")
+        open_carried(path, ["AF", "X"], "variants", {})
     with pytest.raises(InputError, match="from another version of the file of variants"):
-        open_carried(path, ["AF", "label"], "other variants")
+        open_carried(path, ["AF", "label"], "other variants", {})
 
 
 def test_columns_of_another_type_are_named(tmp_path: Path):

@@ -1,0 +1,480 @@
+"""The chain from the reference to the table: a file of another run in place of the right one."""
+
+import json
+import os
+import random
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.cli import main
+from evo2_tasks.evo2 import Evo2Config
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.io.digests import SourceFiles
+from evo2_tasks.layout import (
+    CARRIED,
+    REFERENCE,
+    RUN,
+    SCORES,
+    SHARDS,
+    SPLIT,
+    TABLE,
+    WINDOWS,
+    segments_file,
+    shard_file,
+    shard_run_file,
+)
+from evo2_tasks.layout import STEPS as STEPS_OF_LAYOUT
+from tests.project import HEADER, Project, write_project
+
+INFO = '##INFO=<ID=X,Number=1,Type=Float,Description="x">\n'
+REPORT = (
+    "# Sequence-Name\tSequence-Role\tAssigned-Molecule\tAssigned-Molecule-Location/Type\t"
+    "GenBank-Accn\tRelationship\tRefSeq-Accn\tAssembly-Unit\tSequence-Length\tUCSC-style-name\n"
+    "{one}\tassembled-molecule\t1\tChromosome\tCM1.1\t=\tNC_1.1\tPrimary Assembly\t400\tchr1\n"
+    "{two}\tassembled-molecule\t2\tChromosome\tCM2.1\t=\tNC_2.1\tPrimary Assembly\t300\tchr2\n"
+)
+POSITIONS = {"chr1": (5, 60, 130, 260, 390), "ring": (3, 90, 180, 240, 298)}
+SPELLED = {"chr1": "chr1", "ring": "NC_2.1"}
+"""The contigs as the variants spell them; the second needs the assembly report."""
+SHARD = shard_file(1, 2)
+
+
+def make_genome(seed: int) -> dict[str, str]:
+    """Sequences that have the same bases at the positions of the variants for every seed."""
+    fixed, free = random.Random(1), random.Random(seed)
+    lengths = {"chr1": 400, "ring": 300}
+    genome = {}
+    for name, length in lengths.items():
+        bases = free.choices("ACGT", k=length)
+        for pos in POSITIONS[name]:
+            bases[pos - 1] = fixed.choice("ACGT")
+        genome[name] = "".join(bases)
+    return genome
+
+
+def make_variants(*, turn: int = 1, info: float = 0.25) -> str:
+    """An SNV at each position: the base that comes ``turn`` letters after REF."""
+    genome, lines = make_genome(1), []
+    for contig, positions in POSITIONS.items():
+        for pos in positions:
+            ref = genome[contig][pos - 1]
+            alt = "ACGT"[("ACGT".index(ref) + turn) % 4]
+            lines.append(f"{SPELLED[contig]}\t{pos}\t.\t{ref}\t{alt}\t.\t.\tX={info + pos}\n")
+    return HEADER.replace("#CHROM", INFO + "#CHROM") + "".join(lines)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A project and its results, made by the commands of the steps."""
+
+    project: Project
+
+    @property
+    def folder(self) -> Path:
+        return self.project.config_file.parent / "results"
+
+    @property
+    def num_shards(self) -> int:
+        return int(self.project.config["shards"])
+
+    @property
+    def table(self) -> Path:
+        return self.folder / "s" / TABLE
+
+    def path(self, file: str) -> Path:
+        """A file of the project, or of the results."""
+        inputs = {"fasta": self.project.genome, "variants": self.project.variants}
+        report = self.project.config_file.with_name("report.txt")
+        return {**inputs, "assembly_report": report}.get(file, self.folder / file)
+
+    def run(self, step: str, *, status: int | None = 0) -> str:
+        """Run a step for all shards until one fails; gives the last line of the last log."""
+        line = ""
+        for arguments in self._commands(step):
+            done = CliRunner().invoke(main, [step, *map(str, arguments)])
+            line = done.stderr.strip().rpartition("\n")[2]
+            assert done.exit_code == 0 or isinstance(done.exception, SystemExit), done.exception
+            if done.exit_code:
+                assert done.exit_code == 2, done.stderr
+                assert status != 0, done.stderr
+                assert done.stderr.count("ERROR: ") == 1, done.stderr
+                return line
+        assert not status, f"{step} has not been refused"
+        return line
+
+    def _commands(self, step: str) -> Iterator[list[object]]:
+        config: list[object] = ["--config", self.project.config_file]
+        of_set = [*config, "--variant-set", "v"]
+        shards, windows, scores = (
+            self.folder / SHARDS,
+            self.folder / "s" / WINDOWS,
+            self.folder / "s" / SCORES,
+        )
+        split_file = shards / SPLIT
+        names = [shard_file(shard, self.num_shards) for shard in range(1, self.num_shards + 1)]
+        match step:
+            case "split":
+                yield [*of_set, "--out", shards]
+            case "carry":
+                yield [*of_set, "--out", self.folder / CARRIED]
+            case "windows":
+                for name in names:
+                    inputs = ["--shard", shards / name, "--split", split_file]
+                    outputs = ["--out", windows / name]
+                    outputs += ["--segments", segments_file(windows / name)]
+                    yield [*of_set, "--scoring", "s", *inputs, *outputs]
+            case "score":
+                for name in names:
+                    inputs = ["--windows", windows / name]
+                    inputs += ["--segments", segments_file(windows / name), "--threads", "1"]
+                    yield [*config, "--scoring", "s", *inputs, "--out", scores / name]
+            case "merge":
+                inputs = ["--split", split_file, "--windows", windows, "--scores", scores]
+                outputs = ["--out", self.table, "--run-json", self.table.with_name(RUN)]
+                of_scoring = [*of_set, "--scoring", "s"]
+                yield [*of_scoring, *inputs, *outputs, self.folder / CARRIED]
+
+    def contents(self) -> dict[str, bytes]:
+        """All results, without the parts, which a score job may leave."""
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in self.folder.rglob("*")
+            if path.is_file() and ".parts" not in str(path)
+        }
+
+    def copy(self, folder: Path) -> "Chain":
+        """The project and the results in another folder."""
+        shutil.copytree(self.project.config_file.parent, folder, dirs_exist_ok=True)
+        old, new = str(self.project.config_file.parent), str(folder)
+        text = self.project.config_file.read_text().replace(old, new)
+        (folder / "config.json").write_text(text)
+        return Chain(
+            Project(
+                genome=folder / "genome.fa",
+                variants=folder / "in.vcf",
+                checkpoint=folder / "model",
+                config_file=folder / "config.json",
+                config=json.loads(text),
+            )
+        )
+
+    def take(self, other: "Chain", *files: str) -> None:
+        """Put files of another run in the place of the own, with size and time of the own."""
+        for file in files:
+            target = self.path(file)
+            stat = target.stat()
+            shutil.copyfile(other.path(file), target)
+            if file == "fasta":
+                assert target.stat().st_size == stat.st_size
+            os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+STEPS = ("split", "carry", "windows", "score", "merge")
+
+
+def make_chain(folder: Path, checkpoint: Path, **changes: Any) -> Chain:
+    """A finished run, with changes of what is named."""
+    genome = make_genome(changes.pop("genome", 1))
+    variants = make_variants(**changes.pop("variants", {}))
+    report = folder / "report.txt"
+    folder.mkdir(parents=True)
+    names = {"one": "chr1", "two": "ring", **changes.pop("report", {})}
+    report.write_text(REPORT.format_map(names))
+    parts: dict[str, Any] = {
+        "reference": {"assembly_report": str(report), "circular_contigs": ["ring"]},
+        "model": {"checkpoint": str(checkpoint)},
+        "variant_set": {"carry": ["X"], "sort_by_position": True},
+        "shards": 2,
+    }
+    for key, value in changes.items():
+        parts[key] = {**parts.get(key, {}), **value} if isinstance(value, dict) else value
+    chain = Chain(write_project(folder, genome=genome, variants=variants, **parts))
+    for step in STEPS:
+        chain.run(step)
+    return chain
+
+
+OLDER: dict[str, dict[str, Any]] = {
+    "FASTA": {"genome": 2},
+    "VCF": {"variants": {"turn": 2}},
+    "INFO": {"variants": {"info": 0.5}},
+    "assembly report": {"report": {"two": "other"}},
+    "shards": {"shards": 3},
+    "filters": {"variant_set": {"filters": {"contigs": ["chr1", "NC_2.1"]}}},
+    "types": {"variant_set": {"carry": {"X": "text"}}},
+    "circles": {"reference": {"circular_contigs": []}},
+    "window": {"scoring": {"window_length": 66}},
+    "model": {},
+}
+"""Runs that differ from the right one, by what differs."""
+
+
+@pytest.fixture(scope="module")
+def make(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, small_model: Evo2ForCausalLM
+) -> Callable[[str], Chain]:
+    """Gives the right run, or one that differs in what is named; each is made once."""
+    folder = tmp_path_factory.mktemp("chains")
+    made: dict[str, Chain] = {}
+    other = folder / "other-model"
+
+    def get(name: str) -> Chain:
+        if name not in made:
+            changes = dict(OLDER.get(name, {}))
+            if name == "model":
+                config = Evo2Config.from_pretrained(checkpoint)
+                Evo2ForCausalLM(config).save_pretrained(other)
+                changes["model"] = {"checkpoint": str(other)}
+            made[name] = make_chain(folder / name / "project", checkpoint, **changes)
+        return made[name]
+
+    return get
+
+
+SHARDS_1 = f"{SHARDS}/{SHARD}"
+SPLIT_JSON = f"{SHARDS}/{SPLIT}"
+BLOCKS = f"{SHARDS}/{REFERENCE}"
+WINDOWS_1 = f"s/{WINDOWS}/{SHARD}"
+SEGMENTS_1 = str(segments_file(Path(WINDOWS_1)))
+SCORES_1 = f"s/{SCORES}/{SHARD}"
+RUN_1 = str(shard_run_file(Path(SCORES_1)))
+
+LINKS: dict[tuple[str, str], str] = {
+    ("fasta", "windows"): "FASTA",
+    ("assembly_report", "windows"): "assembly report",
+    (SPLIT_JSON, "windows"): "FASTA, VCF, shards, filters, assembly report",
+    (SPLIT_JSON, "merge"): "FASTA, VCF, INFO, shards, filters, assembly report",
+    (SHARDS_1, "windows"): "VCF",
+    (SHARDS_1, "merge"): "VCF",
+    (BLOCKS, "windows"): "FASTA",
+    (BLOCKS, "merge"): "FASTA",
+    (CARRIED, "merge"): "VCF, INFO, types",
+    (WINDOWS_1, "score"): "FASTA, VCF, INFO, assembly report, circles, window",
+    (WINDOWS_1, "merge"): "FASTA, VCF, INFO, assembly report, circles, window",
+    (SEGMENTS_1, "score"): "FASTA, VCF, INFO, assembly report, circles, window",
+    (SCORES_1, "merge"): "FASTA, VCF, INFO, assembly report, circles, window, model",
+    (RUN_1, "merge"): "FASTA, VCF, INFO, assembly report, circles, window, model",
+}
+"""What a file that a step reads may have been made from: the step refuses each."""
+
+
+@pytest.mark.parametrize(
+    ("file", "step", "older"),
+    [(*link, older) for link, names in LINKS.items() for older in names.split(", ")],
+)
+def test_an_older_file_is_refused_by_the_step_that_reads_it(
+    tmp_path: Path, make: Callable[[str], Chain], file: str, step: str, older: str
+) -> None:
+    chain = make("right").copy(tmp_path / "project")
+    chain.take(make(older), file)
+    before = chain.contents()
+    line = chain.run(step, status=2)
+    assert re.search(r"another version|other settings|other sequences|differ in scoring\.", line), (
+        line
+    )
+    assert chain.contents() == before
+
+
+PAIRS: dict[tuple[str, ...], str] = {
+    (WINDOWS_1, SEGMENTS_1): "FASTA, VCF, INFO, assembly report, circles",
+    (SCORES_1, RUN_1): "FASTA, VCF, INFO, assembly report, circles, window, model",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "older"),
+    [(files, older) for files, names in PAIRS.items() for older in names.split(", ")],
+)
+@pytest.mark.parametrize("score_again", [False, True])
+def test_older_files_of_all_shards_that_belong_together_are_not_merged(
+    tmp_path: Path,
+    make: Callable[[str], Chain],
+    files: tuple[str, ...],
+    older: str,
+    score_again: bool,
+) -> None:
+    """As jobs write them late that began before the input was changed."""
+    chain = make("right").copy(tmp_path / "project")
+    chain.take(make(older), *files, *(file.replace("1-of-2", "2-of-2") for file in files))
+    if score_again and WINDOWS_1 in files:
+        chain.run("score")
+    right = chain.table.read_bytes()
+    chain.run("merge", status=2)
+    assert chain.table.read_bytes() == right
+
+
+READ: dict[str, dict[str, str]] = {
+    "split": {"variants": "VCF", "assembly_report": "assembly report"},
+    "carry": {"variants": "INFO"},
+    "windows": {
+        SPLIT_JSON: "FASTA",
+        SHARDS_1: "VCF",
+        BLOCKS: "FASTA",
+        "assembly_report": "assembly report",
+    },
+    "score": {WINDOWS_1: "VCF", SEGMENTS_1: "FASTA"},
+    "merge": {
+        SPLIT_JSON: "INFO",
+        SHARDS_1: "VCF",
+        BLOCKS: "FASTA",
+        CARRIED: "INFO",
+        WINDOWS_1: "VCF",
+        SCORES_1: "model",
+        RUN_1: "model",
+    },
+}
+"""Files that a step reads, and a run of which one takes the place at the end of the step."""
+
+
+@pytest.mark.parametrize(
+    ("step", "file"), [(step, file) for step, files in READ.items() for file in files]
+)
+def test_a_file_that_is_replaced_while_a_step_runs_stops_it(
+    tmp_path: Path,
+    make: Callable[[str], Chain],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    file: str,
+) -> None:
+    chain = make("right").copy(tmp_path / "project")
+    before = chain.contents()
+    check = SourceFiles.require_unchanged
+
+    def replace_first(files: SourceFiles) -> None:
+        chain.take(make(READ[step][file]), file)
+        before.update({file: chain.contents()[file]} if file in before else {})
+        check(files)
+
+    make(READ[step][file])
+    monkeypatch.setattr(SourceFiles, "require_unchanged", replace_first)
+    line = chain.run(step, status=2)
+    assert f"{chain.path(file).name}: changed while it was read" in line
+    after = chain.contents()
+    if step == "split":  # its shards are removed, so that nobody uses them
+        before = {name: text for name, text in before.items() if "-of-" not in name or "s/" in name}
+        before = {name: text for name, text in before.items() if name in after}
+        assert not list((chain.folder / SHARDS).glob("*-of-*"))
+    assert after == before
+
+
+def test_a_reference_that_is_replaced_while_split_reads_it_stops_it(
+    tmp_path: Path, make: Callable[[str], Chain], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, older = make("right").copy(tmp_path / "project"), make("FASTA")
+    read = Reference.read_sequences
+
+    def replace_first(reference: Reference, *arguments: Any) -> Any:
+        chain.take(older, "fasta")
+        return read(reference, *arguments)
+
+    monkeypatch.setattr(Reference, "read_sequences", replace_first)
+    line = chain.run("split", status=2)
+    assert "genome.fa has other sequences" in line
+    assert not list((chain.folder / SHARDS).glob("*-of-*"))
+
+
+LATER = {
+    "fasta": ("windows", "score", "merge"),
+    "assembly_report": ("windows", "score", "merge"),
+    "variants": ("carry", "merge"),
+    SHARDS_1: ("windows", "score", "merge"),
+    SPLIT_JSON: ("windows", "score", "merge"),
+    BLOCKS: ("windows", "score", "merge"),
+    CARRIED: ("merge",),
+    WINDOWS_1: ("score", "merge"),
+    SEGMENTS_1: ("score", "merge"),
+    SCORES_1: ("merge",),
+    RUN_1: ("merge",),
+}
+"""The steps that follow the one that writes a file; for an input, those that read it again."""
+
+
+def test_whatever_is_swapped_between_two_runs_is_refused_or_changes_nothing(
+    tmp_path: Path, make: Callable[[str], Chain]
+) -> None:
+    """Thirty draws of files, of the run that they come from, and of the step that comes next."""
+    rng = random.Random(21)
+    right = make("right")
+    table = right.table.read_bytes()
+    stated = json.loads(right.table.with_name(RUN).read_text())
+    ends = []
+    for number in range(30):
+        older = rng.choice([*OLDER])
+        files = [file for file in LATER if make(older).path(file).exists()]
+        swapped = rng.sample(files, rng.choice([1, 1, 2, 3]))
+        if rng.random() < 0.5:  # in the second shard too
+            swapped += [file.replace("1-of-2", "2-of-2") for file in swapped if "1-of-2" in file]
+        steps = max((LATER[file.replace("2-of-2", "1-of-2")] for file in swapped), key=len)
+        steps = steps[rng.randrange(len(steps)) :]
+        chain = right.copy(tmp_path / str(number))
+        chain.take(make(older), *swapped)
+        # What is left of an earlier run must not count as the result of this one.
+        chain.table.unlink()
+        for step in steps:
+            if chain.run(step, status=None).startswith("ERROR"):
+                break
+        is_refused = not chain.table.exists()
+        ends.append(is_refused)
+        if not is_refused:
+            what = f"{number}: {older}: {swapped}, then {steps}"
+            assert chain.table.read_bytes() == table, what
+            run = json.loads(chain.table.with_name(RUN).read_text())
+            for key in ("signature", "warnings", "by_status"):
+                assert run[key] == stated[key], what
+            del run["variants"]["variants"]  # the path, which is that of the other folder
+            assert run["variants"].items() <= stated["variants"].items(), what
+    assert {True, False} == {*ends}, "some are refused, some are harmless"
+
+
+PATTERNS = {
+    "fasta": "the FASTA",
+    "assembly_report": "the assembly report",
+    **{
+        file: f"`{{variant_set}}/{file.replace('s/', '{scoring}/', 1) if deep else file}`".replace(
+            "1-of-2", "{shard}"
+        )
+        for deep, files in (
+            (False, (SHARDS_1, SPLIT_JSON, BLOCKS, CARRIED)),
+            (True, (WINDOWS_1, SEGMENTS_1, SCORES_1, RUN_1)),
+        )
+        for file in files
+    },
+}
+"""The files as the documentation names them."""
+
+
+def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], Chain]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "output.md").read_text()
+    table = page.partition("## Which file belongs to which")[2].partition("\n- ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    rows = rows[2:]
+    documented = {(name, step) for name, _, by in rows for step in re.findall(r"`(\w+)`", by)}
+    assert documented == {(PATTERNS[file], step) for file, step in LINKS}
+    between = [STEPS_OF_LAYOUT[step] for step in ("carry", "windows", "score")]
+    outputs = {f"`{output}`" for step in between for output in step.outputs}
+    assert outputs <= {name for name, _, _ in rows}
+    for name, states, _ in rows:
+        (file,) = [file for file, pattern in PATTERNS.items() if pattern == name]
+        keys = re.findall(r"`([\w.]+)`(?=[,:])", states)
+        path = make("right").path(file)
+        if path.suffix == ".json":
+            stated = json.loads(path.read_text())
+            for key in keys:
+                value: Any = stated
+                for part in key.split("."):
+                    value = value[part]
+                assert value, key
+            assert {f"statements.{key}" for key in stated["statements"]} <= {*keys}
+        elif path.suffix == ".parquet":
+            metadata = pq.read_schema(path).metadata or {}
+            found = {key.decode().removeprefix("evo2_tasks.") for key in metadata}
+            assert found - {"version", "order", "model"} == {*keys}, name
