@@ -439,6 +439,22 @@ def export(table: Path, to: str, **files: Any) -> None:
 @main.command(
     cls=Command,
     group=STEPS,
+    example="evo2-tasks index results/mitomap/mini-512/scores.vcf.gz",
+)
+@click.argument("vcf", type=PATH)
+@file_option("--out", help="File to write: the name of the index, or none. Or the index itself.")
+@log_option
+def index(vcf: Path, out: Path | None) -> None:
+    """Make the index of an exported VCF again, next to it (.tbi or .csi).
+
+    A VCF whose records are not sorted has no index.
+    """
+    load("steps.index").index(vcf, out=out)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
     example="evo2-tasks evaluate --config config.yaml --variant-set mitomap \\\n"
     "  --table scores.parquet --out metrics.parquet --curves curves.parquet",
 )

@@ -37,7 +37,20 @@ from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
 from evo2_tasks.io.words import without_controls
-from evo2_tasks.layout import CARRIED, EXPORTS, MODELS, REPORT, RUN, SHARDS, SPLIT, TABLE, TABLES
+from evo2_tasks.layout import (
+    CARRIED,
+    EXPORTS,
+    INDEX_KINDS,
+    INDEX_STATEMENT,
+    INDEXED,
+    MODELS,
+    REPORT,
+    RUN,
+    SHARDS,
+    SPLIT,
+    TABLE,
+    TABLES,
+)
 from evo2_tasks.table.documents import Split
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
@@ -85,10 +98,26 @@ def targets(config: RunConfig) -> list[str]:
     for name, variant_set in config.variant_sets.items():
         for scoring in variant_set.scorings:
             exports = [EXPORTS[export] for export in variant_set.exports]
+            for export in variant_set.exports:
+                if export in INDEXED:
+                    folder = config.output / name / scoring
+                    exports += _index_files(folder, EXPORTS[export])
             evaluation = _EVALUATION_FILES if variant_set.labels else []
             files += [f"{name}/{scoring}/{file}" for file in [TABLE, *exports, *evaluation]]
         files.append(f"{name}/{REPORT}")
     return files
+
+
+def _index_files(folder: Path, export: str) -> list[str]:
+    """The file that states the index of an export; and the index, if it is stated and is lost."""
+    statement = f"{export}.{INDEX_STATEMENT}"
+    try:
+        index = (folder / statement).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return [statement]
+    is_known = index in [f"{export}.{kind}" for kind in INDEX_KINDS]
+    is_lost = is_known and (folder / export).exists() and not (folder / index).exists()
+    return [statement, index] if is_lost else [statement]
 
 
 def any_of(names: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ results/
             scores.parquet, run.json    merge
             metrics, curves             evaluate
             scores.vcf.gz, ...          export
+            scores.vcf.gz.index         index
 ```
 
 A test compares these names with the rules in `workflow/`. Standard library only: Snakemake imports
@@ -72,13 +73,25 @@ EXPORTS: Final[Mapping[str, str]] = {
 The module ``evo2_tasks/exports/{format}.py`` writes it.
 """
 
+INDEXED: Final = ("vcf",)
+"""The formats whose files have an index next to them, which the step ``index`` makes."""
+
+INDEX_KINDS: Final = ("tbi", "csi")
+"""The endings of an index."""
+
+NO_INDEX: Final = "none"
+"""What the file ``.index`` of an export states if there is no index."""
+
+INDEX_STATEMENT: Final = "index"
+"""The ending of the file that states the name of the index of an export."""
+
 
 @dataclass(frozen=True)
 class Step:
     """A step of the workflow: one rule and one command.
 
-    The patterns have the wildcards ``{model}``, ``{variant_set}``, ``{scoring}``, ``{shard}`` and
-    ``{export}`` (the file name of an export).
+    The patterns have the wildcards ``{model}``, ``{variant_set}``, ``{scoring}``, ``{shard}``,
+    ``{export}`` (the file name of an export) and ``{index}`` (the ending of what ``index`` writes).
 
     Attributes:
         name: Its rule, its command, and the folder of its logs.
@@ -133,6 +146,7 @@ STEPS: Final[Mapping[str, Step]] = {
         ),
         Step("merge", _SCORING, (*_tables("merge"), f"{_SCORING}/{RUN}")),
         Step("export", f"{_SCORING}/{{export}}", (f"{_SCORING}/{{export}}",)),
+        Step("index", f"{_SCORING}/{{export}}.{{index}}", (f"{_SCORING}/{{export}}.{{index}}",)),
         Step("evaluate", _SCORING, _tables("evaluate")),
         Step("report", _SET, (f"{_SET}/{REPORT}",)),
     )
@@ -157,7 +171,7 @@ def fill(pattern: str, **names: str) -> str:
         pattern: An entry of a :class:`Step`.
         names: Values of wildcards.
     """
-    wildcards = dict.fromkeys(("model", "variant_set", "scoring", "shard", "export"), "*")
+    wildcards = dict.fromkeys(("model", "variant_set", "scoring", "shard", "export", "index"), "*")
     return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from evo2_tasks.cli import main
 from evo2_tasks.config.load import load_config
-from evo2_tasks.layout import EXPORTS, STEPS, Step
+from evo2_tasks.layout import EXPORTS, INDEX_STATEMENT, INDEXED, STEPS, Step
 from evo2_tasks.table.schema import FLAGS, SCORES_VERSION, STATUSES, final_schema
 
 ROOT = Path(__file__).parent.parent
@@ -77,10 +77,11 @@ def test_the_files_to_touch_exist() -> None:
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_each_file_of_a_results_folder_is_described(step: Step) -> None:
     rows = [row for row in page_text("output.md").splitlines() if row.startswith("| `")]
+    formats = INDEXED if step.name == "index" else EXPORTS
     files = [
-        output.format_map(Wildcards(export=export))
+        output.format_map(Wildcards(export=export, index=INDEX_STATEMENT))
         for output in step.outputs
-        for export in (EXPORTS.values() if "{export}" in output else [""])
+        for export in ([EXPORTS[one] for one in formats] if "{export}" in output else [""])
     ]
     for file in files:
         described = [row for row in rows if re.search(rf"`{re.escape(file)}[`/]", row)]

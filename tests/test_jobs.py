@@ -45,10 +45,11 @@ def test_targets_are_a_table_and_its_exports_for_each_scoring_and_a_report_for_e
     assert targets(config) == [*tables, "v/report.html"]
     variant_set = config.variant_sets["v"].model_copy(update={"exports": ("tsv", "vcf")})
     config = config.model_copy(update={"variant_sets": {"v": variant_set}})
-    assert targets(config)[:3] == [
+    assert targets(config)[:4] == [
         "v/with-m/scores.parquet",
         "v/with-m/scores.tsv",
         "v/with-m/scores.vcf.gz",
+        "v/with-m/scores.vcf.gz.index",
     ]
 
 

@@ -93,7 +93,7 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "exports": room(
-        "bedgraph tsv vcf vcf_header vcf_lines",
+        "bedgraph tsv vcf vcf_header vcf_index vcf_lines",
         "errors",
         "io",
         "layout",
@@ -162,7 +162,7 @@ ROOMS = {
         "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
     ),
     "steps": room(
-        "carry evaluate export fetch merge report score split windows",
+        "carry evaluate export fetch index merge report score split windows",
         "config",
         "errors",
         "evaluation",

@@ -12,15 +12,15 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pysam
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header, repair_header
+from evo2_tasks.exports.vcf_index import remove_indexes, write_index
 from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, is_vcf_contig, make_lines
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
-from evo2_tasks.io.vcf_text import VcfHeader, parse_position, read_vcf
-from evo2_tasks.io.words import first_line, shown_path
+from evo2_tasks.io.vcf_text import read_vcf
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import RUN
 from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import distinct_values, read_rows
@@ -39,9 +39,6 @@ _EXPORTABLE: Final = {
     column.name: column for column in FINAL_COLUMNS if column.name not in _KEY_COLUMNS
 }
 _PREFIX: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_.]*")
-
-_MAX_TBI: Final = 2**29
-"""Last position that a ``.tbi`` index can hold; beyond it the index is ``.csi``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +170,9 @@ def export_vcf(
         with writing(target), temporary.open("wb") as file, BgzfWriter(file) as out:
             for line in chain(meta, [header.columns], lines):
                 out.write(line + b"\n")
-        with writing(target):
-            for suffix in (".tbi", ".csi"):  # indexes of an earlier file with this name
-                _beside(target, suffix).unlink(missing_ok=True)
+        remove_indexes(target)
     return VcfExport(
-        tally.records, tally.annotated, tally.left_out, _write_index(target, tally, meta)
+        tally.records, tally.annotated, tally.left_out, write_index(target, tally, meta)
     )
 
 
@@ -217,29 +212,3 @@ def _spell(values: pa.ChunkedArray) -> pa.ChunkedArray:
         texts = pc.binary_join(values.cast(pa.list_(pa.string())), "&")
         return pc.if_else(pc.equal(texts, ""), ".", texts)
     return pc.fill_null(values.cast(pa.string()), ".")
-
-
-def _beside(target: Path, suffix: str) -> Path:
-    return target.with_name(target.name + suffix)
-
-
-def _write_index(target: Path, tally: Tally, meta: tuple[bytes, ...]) -> Path | None:
-    if not tally.is_sorted:
-        logger.warning(
-            "%s: no index was made, because the records are not sorted by contig and position.",
-            shown_path(target),
-        )
-        return None
-    contigs = VcfHeader(meta, None).definitions("contig")
-    lengths = [parse_position(contig.get("length", "").encode()) or 0 for contig in contigs]
-    is_long = max(tally.end, *lengths, 0) > _MAX_TBI
-    index = _beside(target, ".csi" if is_long else ".tbi")
-    try:
-        with replace_atomically(index) as temporary:
-            pysam.tabix_index(
-                str(target), preset="vcf", force=True, csi=is_long, index=str(temporary)
-            )
-    except OSError as error:
-        logger.warning("%s: no index was made: %s.", shown_path(target), first_line(error))
-        return None
-    return index

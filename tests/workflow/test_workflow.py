@@ -24,7 +24,7 @@ from evo2_tasks.config.load import load_config
 from tests.workflow.run import SNAKEFILE, run_snakemake
 
 ROOT = Path(__file__).parents[2]
-NO_CONFIG = ("export", "fetch")
+NO_CONFIG = ("export", "fetch", "index")
 
 STAND_IN = """#!{python} -SE
 import json, pathlib, sys
@@ -43,6 +43,7 @@ files = {{
     "score": [out, out.with_suffix(".json")],
     "merge": [out, pathlib.Path(flags.get("--run-json", ""))],
     "export": [out],
+    "index": [out],
     "evaluate": [out, pathlib.Path(flags.get("--curves", ""))],
     "report": [out],
 }}[step]

@@ -1,0 +1,99 @@
+"""The index of an exported VCF: ``.tbi``, or ``.csi`` for positions beyond 2^29."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+import pysam
+
+from evo2_tasks.exports.vcf_lines import Tally
+from evo2_tasks.io.files import replace_atomically, writing
+from evo2_tasks.io.vcf_text import VcfHeader, parse_position, read_vcf
+from evo2_tasks.io.words import first_line, shown_path
+
+logger = logging.getLogger(__name__)
+
+_SUFFIXES: Final = (".tbi", ".csi")
+
+_MAX_TBI: Final = 2**29
+"""Last position that a ``.tbi`` index can hold; beyond it the index is ``.csi``."""
+
+
+def index_vcf(vcf: Path) -> Path | None:
+    """Make the index of a VCF that ``export`` wrote, in place of the former one.
+
+    Args:
+        vcf: The file, compressed with bgzip.
+
+    Returns:
+        The index; None if there is none, because the records are not sorted.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    tally = Tally(vcf)
+    header, lines = read_vcf(vcf)
+    for _, line in lines:
+        contig, pos, _, ref, _ = line.split(b"\t", 4)
+        tally.add(contig, parse_position(pos) or 0, len(ref), is_annotated=False)
+    return write_index(vcf, tally, header.meta)
+
+
+def write_index(vcf: Path, tally: Tally, meta: tuple[bytes, ...]) -> Path | None:
+    """Write the index of a VCF, and remove any other one.
+
+    Args:
+        vcf: The file, compressed with bgzip.
+        tally: What was counted of its lines.
+        meta: Its header lines that begin with ``##``.
+
+    Returns:
+        The index; None if there is none. The log states why.
+    """
+    if not tally.is_sorted:
+        logger.warning(
+            "%s: no index was made, because the records are not sorted by contig and position.",
+            shown_path(vcf),
+        )
+        remove_indexes(vcf)
+        return None
+    contigs = VcfHeader(meta, None).definitions("contig")
+    lengths = [parse_position(contig.get("length", "").encode()) or 0 for contig in contigs]
+    is_long = max(tally.end, *lengths, 0) > _MAX_TBI
+    index = _beside(vcf, ".csi" if is_long else ".tbi")
+    remove_indexes(vcf, keep=index)
+    try:
+        with replace_atomically(index) as temporary:
+            pysam.tabix_index(str(vcf), preset="vcf", force=True, csi=is_long, index=str(temporary))
+    except OSError as error:
+        logger.warning("%s: no index was made: %s.", shown_path(vcf), first_line(error))
+        remove_indexes(vcf)
+        return None
+    # The clock of the machine that wrote the file may be ahead of the one that runs this.
+    changed = vcf.stat().st_mtime_ns
+    if index.stat().st_mtime_ns < changed:
+        os.utime(index, ns=(changed, changed))
+    return index
+
+
+def remove_indexes(vcf: Path, *, keep: Path | None = None) -> None:
+    """Remove the indexes of an earlier file with this name.
+
+    Args:
+        vcf: The file.
+        keep: An index that stays, because it is about to be replaced.
+
+    Raises:
+        InputError: They cannot be removed.
+    """
+    with writing(vcf):
+        for suffix in _SUFFIXES:
+            if (index := _beside(vcf, suffix)) != keep:
+                index.unlink(missing_ok=True)
+
+
+def _beside(vcf: Path, suffix: str) -> Path:
+    return vcf.with_name(vcf.name + suffix)
