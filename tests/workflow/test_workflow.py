@@ -454,6 +454,8 @@ def test_exports_are_added_to_a_finished_run(done: Project) -> None:
         "Exporting as tsv: a, short",
         "Exporting as vcf: a, long",
         "Exporting as vcf: a, short",
+        "Indexing scores.vcf.gz: a, long",
+        "Indexing scores.vcf.gz: a, short",
     ]
 
 
