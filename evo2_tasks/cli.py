@@ -24,6 +24,7 @@ from evo2_tasks.config.resolve import (
     resolve_plan,
     resolve_report,
     resolve_score,
+    resolve_scoring_of,
     resolve_split,
     resolve_windows,
 )
@@ -289,6 +290,47 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
         print_json({"plan": estimates, "total": total})
     else:
         for line in module.describe_estimates(estimates):
+            print_line(line)
+
+
+@main.command(
+    cls=Command,
+    group=RUNS,
+    example="evo2-tasks horizon --config config.yaml --variant-set mitomap --scoring mini-512 \\\n"
+    "  --out horizon.html",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option("--out", required=True, help="HTML page to write: figures and the table.")
+@click.option(
+    "--alleles",
+    type=click.IntRange(min=2),
+    default=300,
+    show_default=True,
+    help="Number of alleles to score, of each type and label in equal numbers as far as there are.",
+)
+@threads_option
+@json_option
+def horizon(
+    config: RunConfig, variant_set: str, scoring: str, as_json: bool, **options: Any
+) -> None:
+    """Measure how long the windows and the horizon of a scoring must be.
+
+    Some alleles of a variant set are scored in whole windows of several lengths. The table has the
+    cost of each length and horizon, and how much the scores and their ranking change.
+    """
+    module = load("commands.horizon")
+    result = module.horizon(
+        resolve_scoring_of(config, variant_set, scoring),
+        resolve_carry(config, variant_set),
+        resolve_evaluate(config, variant_set),
+        **options,
+    )
+    if as_json:
+        print_line(json.dumps(module.as_json(result), indent=2))
+    else:
+        for line in module.describe(result):
             print_line(line)
 
 

@@ -76,7 +76,7 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "scoring": room(
-        "branches deltas finite likelihood passes readouts reference score windows",
+        "branches deltas finite horizons likelihood passes readouts reference score windows",
         "evo2",
         "genome",
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},
@@ -110,9 +110,9 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "report": room(
-        "bins blocks changes comparison contigs evidence label_plots label_sections label_tables"
-        " metric_words page plots rows run_tables saturation saturation_plots scorings sections"
-        " style summary tables words",
+        "bins blocks changes comparison contigs evidence horizons label_plots label_sections"
+        " label_tables metric_words page plots rows run_tables saturation saturation_plots"
+        " scorings sections style summary tables words",
         "errors",
         "evaluation",
         "genome",
@@ -180,7 +180,7 @@ ROOMS = {
         with_torch="fetch score",
     ),
     "commands": room(
-        "convert doctor measure plan query show status verify",
+        "convert doctor horizon measure plan query show status verify",
         "config",
         "cost",
         "errors",
@@ -191,12 +191,14 @@ ROOMS = {
         "hub",
         "io",
         "layout",
+        "report",
         "runtime",
         "scoring",
+        "steps",
         "table",
         "verification",
         never=FRONT,
-        with_torch="convert doctor measure verify",
+        with_torch="convert doctor horizon measure verify",
     ),
     "cli": room("cli", "config", "errors", "io", "layout", never=HEAVY | {"snakemake"}),
 }

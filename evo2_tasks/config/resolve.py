@@ -422,14 +422,23 @@ def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
 def resolve_plan(config: RunConfig) -> list[PlannedScoring]:
     """The settings of ``plan``: each scoring of each variant set."""
     return [
-        PlannedScoring(
-            resolve_split(config, variant_set),
-            resolve_windows(config, variant_set, scoring),
-            resolve_score(config, scoring),
-        )
+        resolve_scoring_of(config, variant_set, scoring)
         for variant_set, settings in config.variant_sets.items()
         for scoring in settings.scorings
     ]
+
+
+def resolve_scoring_of(config: RunConfig, variant_set: str, scoring: str) -> PlannedScoring:
+    """The settings of a scoring of a variant set, for ``plan`` and ``horizon``.
+
+    Raises:
+        InputError: The config has no such variant set or scoring.
+    """
+    return PlannedScoring(
+        resolve_split(config, variant_set),
+        resolve_windows(config, variant_set, scoring),
+        resolve_score(config, scoring),
+    )
 
 
 def resolve_model(where: str, name: str, model: ModelConfig) -> ModelSettings:

@@ -100,7 +100,7 @@ def count_work(planned: PlannedScoring) -> Work:
                 work.by_status[placed.status] += 1
                 used_contigs.add(placed.reference_contig)
                 progress.add(1)
-                for pair in _sizes(row, placed, scoring):
+                for pair in pair_sizes(row, placed, scoring):
                     yield shard, pair
 
         with progress:
@@ -117,7 +117,8 @@ def count_work(planned: PlannedScoring) -> Work:
     return work
 
 
-def _sizes(row: int, placed: PlacedAllele, scoring: ScoringSettings) -> Iterator[PairSize]:
+def pair_sizes(row: int, placed: PlacedAllele, scoring: ScoringSettings) -> Iterator[PairSize]:
+    """The pairs of windows of a placed allele, as far as planning sees them."""
     pair, sizes = placed.pair, placed.sizes
     if pair is None:
         return

@@ -103,7 +103,7 @@ def render_page(subject: Subject, evidence: Sequence[Evidence], comparison: Comp
         for plot in block.plots
     ]
     names = [PLOTLY, "report.js"] if plots else ["report.js"]
-    scripts = [_script(_read(name)) for name in names]
+    scripts = [inline_script(read_file(name)) for name in names]
     page: dict[str, Any] = {
         "variant_set": subject.variant_set,
         "subtitle": sections.describe_subject(evidence, subject.reference),
@@ -112,25 +112,26 @@ def render_page(subject: Subject, evidence: Sequence[Evidence], comparison: Comp
         "tiles": sections.make_tiles(evidence),
         "alarms": sections.find_alarms(evidence),
         "sections": page_sections,
-        "style": Markup(_read("report.css")),  # noqa: S704 - a file of this package
+        "style": Markup(read_file("report.css")),  # noqa: S704 - a file of this package
         "scripts": scripts,
         "plots": script_json(plots),
-        "policy": POLICY.format(scripts=" ".join(map(_source, scripts))),
+        "policy": POLICY.format(scripts=" ".join(map(script_source, scripts))),
     }
     return environment.get_template("report.html.j2").render(page)
 
 
-def _read(name: str) -> str:
+def read_file(name: str) -> str:
+    """A file of this folder."""
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def _script(text: str) -> Markup:
+def inline_script(text: str) -> Markup:
     """A script of this package or of plotly, as the page contains it."""
     # A browser normalizes line ends before it computes the digest.
     return Markup(text.replace("\r\n", "\n").replace("\r", "\n"))  # noqa: S704 - no data in it
 
 
-def _source(script: str) -> str:
+def script_source(script: str) -> str:
     """The source expression of the policy that allows this inline script."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
