@@ -328,7 +328,7 @@ def horizon(
         **options,
     )
     if as_json:
-        print_line(json.dumps(module.as_json(result), indent=2))
+        print_json(module.as_json(result))
     else:
         for line in module.describe(result):
             print_line(line)
