@@ -22,6 +22,7 @@ from evo2_tasks.io.lines import CHUNK_BYTES, begins_after_return, read_start
 from evo2_tasks.io.vcf_text import (
     COLUMNS,
     begins_line,
+    check_sizes,
     is_data,
     parse_position,
     read_vcf,
@@ -56,7 +57,7 @@ class BcfReader:
         self.path = path
         self._regions = None
         with open_bcf(path, samples=True) as file:
-            header, _ = split_header(header_lines(file))
+            header, _ = split_header(header_lines(file), path)
             self._columns = carried_columns(header, path, carry, texts)
             self._num_tabs = len(COLUMNS) - 1
             if self._columns.needs_samples and header.columns is not None:
@@ -94,12 +95,13 @@ class BcfReader:
 
     def _read_lines(self, file: pysam.VariantFile) -> Iterator[bytes]:
         if self._regions is None:
-            yield from map(record_line, file)
+            for record in file:
+                yield check_sizes(record_line(record), self.path)
             return
         for region in self._regions:
             for record in file.fetch(region.contig, region.start, region.end):
                 if record.start >= region.previous_end:
-                    yield record_line(record)
+                    yield check_sizes(record_line(record), self.path)
 
 
 class VcfRegionReader:
@@ -161,7 +163,7 @@ class VcfRegionReader:
                 _require_one_record(line, self.path)
                 pos = parse_position(line.split(b"\t", 2)[1])
                 if pos is None or pos > region.previous_end:
-                    yield line
+                    yield check_sizes(line, self.path)
 
 
 def _spell_region(region: Region, contigs: Collection[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evo2_tasks.genome.records import CarryField, InvalidRecord
-from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
 from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown
 
@@ -121,7 +121,9 @@ def is_header(line: bytes) -> bool:
 
 
 def _data_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    for number, line in enumerate(read_lines(path, _begins_line), start=1):
+    for number, line in enumerate(
+        read_lines(path, _begins_line, max_line_bytes=MAX_ROW_BYTES), start=1
+    ):
         kept = drop_mark(line) if number == 1 else line
         if is_data(kept):
             yield number, kept

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.lines import decode, read_lines
+from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, read_lines
 from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def _read_report(path: Path, lengths: Mapping[str, int], source: str) -> dict[st
     """Map each name in the report to the names of the same sequence in the reference."""
     header: list[str] = []
     by_name: dict[str, set[str]] = {}
-    for line in read_lines(path):
+    for line in read_lines(path, max_line_bytes=MAX_ROW_BYTES):
         cells = decode(line).split("\t")
         if line.startswith(b"#"):
             header = [cells[0].lstrip("# "), *cells[1:]] if len(cells) > 1 else header

@@ -7,18 +7,27 @@ import hashlib
 import json
 import re
 import struct
+import sys
 import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.bgzip import HEADER_BYTES, find_compression
-from evo2_tasks.io.lines import read_chunks
+from evo2_tasks.io.lines import read_chunks, read_lines
 from evo2_tasks.io.words import shown, shown_path
+
+MAX_SEQUENCES = 1_500_000
+"""Most sequences of a reference. With these, every step stays within its memory."""
+
+MAX_NAME_BYTES = 1 << 16
+MAX_BLANK_BYTES = 1 << 24
+MAX_BLOCKS = 1 << 24
+"""Most blocks of a bgzip file: 300 GB or more of real ones."""
 
 # The characters that an index counts as bases: letters, and rare symbols such as those of gaps.
 _RETURN = b"\r"
@@ -151,6 +160,7 @@ def read_fasta(path: Path, md5_of: Collection[str] = ()) -> Iterator[FastaSequen
                 f"remove all but one."
             )
         names.add(name)
+        require_few_sequences(len(names), path)
         yield sequence
     if not names:
         raise InputError(f"{shown_path(path)}: the file has no sequences; expected FASTA.")
@@ -163,10 +173,11 @@ def read_index(path: Path, fasta: Path) -> list[FastaEntry]:
         InputError: The file is not an index, or two sequences have the same name.
     """
     entries = []
-    lines = b"".join(read_chunks(path)).split(b"\n")
+    lines = read_lines(path, max_line_bytes=2 * MAX_NAME_BYTES)
     for number, line in enumerate(filter(None, lines), start=1):
-        cells = line.rstrip(b"\r").split(b"\t")
-        if len(cells) < 5 or not all(cell.isdigit() for cell in cells[1:5]):
+        require_few_sequences(number, fasta)
+        cells = line.split(b"\t")
+        if len(cells) < 5 or not all(cell.isdigit() and len(cell) < 20 for cell in cells[1:5]):
             raise InputError(
                 f"{shown_path(path)}: line {number}: this is not an index of a FASTA; delete it, "
                 f"and a new one is made."
@@ -181,6 +192,19 @@ def read_index(path: Path, fasta: Path) -> list[FastaEntry]:
             f"all but one."
         )
     return entries
+
+
+def require_few_sequences(number: int, fasta: Path) -> None:
+    """Make sure that a FASTA has not more sequences than fit into memory.
+
+    Raises:
+        InputError: It has more than ``MAX_SEQUENCES``.
+    """
+    if number > MAX_SEQUENCES:
+        raise InputError(
+            f"{shown_path(fasta)}: has more than {MAX_SEQUENCES:,} sequences. Keep those that have "
+            f"variants: samtools faidx FILE --region-file NAMES > NEW.fa"
+        )
 
 
 def make_index(fasta: Path, index: Path, blocks: Path) -> None:
@@ -207,16 +231,20 @@ def make_index(fasta: Path, index: Path, blocks: Path) -> None:
                 file.write("\t".join([entry.name, *map(str, numbers)]) + "\n")
         if find_compression(fasta) == "bgzip":
             starts = _block_starts(fasta)
-            new_blocks.write_bytes(
-                struct.pack(f"<Q{2 * len(starts)}Q", len(starts), *chain(*starts))
-            )
+            with new_blocks.open("wb") as file_of_blocks:
+                file_of_blocks.write(struct.pack("<Q", len(starts) // 2))
+                file_of_blocks.write(starts)
             new_blocks.replace(blocks)
         new_index.replace(index)  # last: once the .fai exists, the index counts as complete
 
 
-def _block_starts(path: Path) -> list[tuple[int, int]]:
-    """Start of each block of a bgzip file but the first: in the file, and decompressed, bytes."""
-    starts = []
+def _block_starts(path: Path) -> array[int]:
+    """Start of each block of a bgzip file but the first: in the file, and decompressed, bytes.
+
+    Raises:
+        InputError: There are more blocks than ``MAX_BLOCKS``.
+    """
+    starts = array("Q")
     start = num_bases = 0
     with path.open("rb") as handle:
         while header := handle.read(HEADER_BYTES):
@@ -224,8 +252,15 @@ def _block_starts(path: Path) -> list[tuple[int, int]]:
             handle.seek(start + size - 4)
             num_bases += int.from_bytes(handle.read(4), "little")
             start += size
-            starts.append((start, num_bases))
-    return starts[:-2]  # the last two are the empty end block and the end of the file
+            starts.extend((start, num_bases))
+            if len(starts) > 2 * MAX_BLOCKS:
+                raise InputError(
+                    f"{shown_path(path)}: has more than {MAX_BLOCKS:,} blocks of bgzip. Compress "
+                    f"the file again: bgzip -dc FILE | bgzip > NEW.fa.gz"
+                )
+    if sys.byteorder == "big":
+        starts.byteswap()
+    return starts[:-4]  # the last two are the empty end block and the end of the file
 
 
 def digest_sequences(sequences: Sequence[FastaSequence]) -> str:
@@ -285,6 +320,7 @@ def _decode_name(raw: bytes, path: Path) -> str:
 def _scan(path: Path, md5_of: Collection[str]) -> Iterator[FastaSequence]:
     current: _Sequence | None = None
     header: bytes | None = None  # the start of a header line whose end has not been read yet
+    held = b""  # a return at the end of the last piece of that line
     at_line_start = True
     line_number = 1
     chunk_offset = 0
@@ -293,9 +329,13 @@ def _scan(path: Path, md5_of: Collection[str]) -> Iterator[FastaSequence]:
         while start < len(chunk):
             if header is not None:
                 end = chunk.find(b"\n", start) + 1 or len(chunk)
-                header += chunk[start:end]
-                _require_line_feeds(header, line_number, path, is_whole=header.endswith(b"\n"))
-                if header.endswith(b"\n"):
+                piece = chunk[start:end]
+                is_whole = piece.endswith(b"\n")
+                _require_line_feeds(held + piece, line_number, path, is_whole=is_whole)
+                held = b"\r" if piece.endswith(b"\r") else b""
+                # What follows the name may be of any length; the name is one byte after the ">".
+                header += piece[: max(0, MAX_NAME_BYTES + 2 - len(header))]
+                if is_whole:
                     name = _header_name(header, path)
                     first = chunk_offset + end
                     current = _Sequence(path, name, first, line_number + 1, name in md5_of)
@@ -303,7 +343,7 @@ def _scan(path: Path, md5_of: Collection[str]) -> Iterator[FastaSequence]:
             elif at_line_start and chunk.startswith(b">", start):
                 if current is not None:
                     yield current.finish()
-                header, end = b"", start
+                header, held, end = b"", b"", start
             else:
                 end = chunk.find(b"\n>", start) + 1 or len(chunk)
                 piece = chunk[start:end]
@@ -320,7 +360,7 @@ def _scan(path: Path, md5_of: Collection[str]) -> Iterator[FastaSequence]:
             start = end
         chunk_offset += len(chunk)
     if header is not None:
-        _require_line_feeds(header, line_number, path)
+        _require_line_feeds(held, line_number, path)
         name = _header_name(header, path)
         current = _Sequence(path, name, chunk_offset, line_number, name in md5_of)
     if current is not None:
@@ -350,7 +390,13 @@ def _require_line_feeds(text: bytes, line: int, path: Path, *, is_whole: bool = 
 
 def _header_name(header: bytes, path: Path) -> str:
     """The name in a header line: the text between ">" and the first white space."""
-    return _decode_name(header[1:].split()[0] if header[1:2].strip() else b"", path)
+    name = header[1:].split(None, 1)[0] if header[1:2].strip() else b""
+    if len(name) > MAX_NAME_BYTES:
+        raise InputError(
+            f"{shown_path(path)}: a sequence name has more than {MAX_NAME_BYTES:,} bytes, and "
+            f"begins with '{shown(name[:40].decode('latin-1'))}'; rename the sequence."
+        )
+    return _decode_name(name, path)
 
 
 class _Sequence:
@@ -378,6 +424,11 @@ class _Sequence:
         piece = self._held + piece
         body = piece.rstrip(b" \t\r\n")
         self._held = piece[len(body) :]
+        if len(self._held) > MAX_BLANK_BYTES:
+            raise InputError(
+                f"{shown_path(self._path)}: sequence '{shown(self._name)}' has more than "
+                f"{MAX_BLANK_BYTES:,} blanks or empty lines in a row; remove them."
+            )
         if not body:
             return
         num_lines = self._num_bytes // self._width if self._width else 0

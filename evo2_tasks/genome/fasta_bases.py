@@ -6,12 +6,13 @@ import os
 import struct
 import weakref
 import zlib
-from bisect import bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from evo2_tasks.genome.fasta import FastaEntry
+import numpy as np
+
+from evo2_tasks.genome.fasta import MAX_BLOCKS, FastaEntry
 from evo2_tasks.io.bgzip import find_compression
 
 _BLOCK_BYTES = 1 << 16  # the largest block of bgzip, compressed or not
@@ -68,21 +69,24 @@ class _PlainBytes:
 
 class _BgzipBytes:
     def __init__(self, path: Path, blocks: Path) -> None:
-        content = blocks.read_bytes()
+        with blocks.open("rb") as file:
+            content = file.read(8 + 16 * MAX_BLOCKS + 1)
         (num_blocks,) = struct.unpack_from("<Q", content) if len(content) >= 8 else (-1,)
+        if num_blocks > MAX_BLOCKS:
+            raise ValueError(f"the .gzi lists {num_blocks:,} blocks, more than {MAX_BLOCKS:,}")
         if len(content) != 8 + 16 * num_blocks:
             raise ValueError("the .gzi is not an index of blocks")
-        numbers = struct.unpack_from(f"<{2 * num_blocks}Q", content, 8)
-        self._starts = [0, *numbers[0::2]]  # in the file, bytes
-        self._offsets = [0, *numbers[1::2]]  # decompressed, bytes
+        numbers = np.frombuffer(content, "<u8", offset=8)
+        self._starts = np.concatenate([[np.uint64(0)], numbers[0::2]])  # in the file, bytes
+        self._offsets = np.concatenate([[np.uint64(0)], numbers[1::2]])  # decompressed, bytes
         self._file = _PlainBytes(path)
 
     def read(self, offset: int, size: int) -> bytes:
-        first = bisect_right(self._offsets, offset) - 1
-        skipped = offset - self._offsets[first]
+        first = int(np.searchsorted(self._offsets, np.uint64(offset), side="right")) - 1
+        skipped = offset - int(self._offsets[first])
         text = b""
-        for start in self._starts[first:]:
-            text += self._read_block(start)
+        for number in range(first, len(self._starts)):
+            text += self._read_block(int(self._starts[number]))
             if len(text) >= skipped + size:
                 break
         return text[skipped : skipped + size]

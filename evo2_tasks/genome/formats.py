@@ -42,7 +42,7 @@ from evo2_tasks.genome.variant_lists import (
     strip_comment,
 )
 from evo2_tasks.genome.variant_tables import is_table_header
-from evo2_tasks.io.lines import decode, drop_mark, read_lines, read_start
+from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines, read_start
 from evo2_tasks.io.vcf_text import BCF_MAGIC, COLUMNS, NUM_KEYS, looks_like_data
 from evo2_tasks.io.words import shown, shown_path
 
@@ -57,7 +57,8 @@ WITHOUT_BASES = frozenset[Format]({"list", *REGION_FORMATS})
 """Formats that can only be read with the reference, because they do not state all bases."""
 
 SAMPLE_BYTES = 1 << 16
-"""Data lines are looked at up to this size, and at least `SAMPLE_LINES` of them."""
+"""Data lines are looked at up to this size, and at least `SAMPLE_LINES` of them if they fit into
+the size of a row."""
 SAMPLE_LINES = 10
 
 _EXPECTED = (
@@ -172,7 +173,7 @@ def read_sample(path: Path, columns: Mapping[str, str]) -> Sample:
         sample.first = sample.first if sample.first[0] else (number, line)
         if sample.header is None and not sample.is_vcf and not sample.data:
             sample.is_vcf = line.startswith(b"##fileformat=VCF")
-            may_be_header = b"\t" in line or b"," in line
+            may_be_header = len(line) <= MAX_ROW_BYTES and (b"\t" in line or b"," in line)
             if not sample.is_vcf and may_be_header and is_table_header(line, columns):
                 sample.header = (number, line)
                 continue
@@ -183,7 +184,9 @@ def read_sample(path: Path, columns: Mapping[str, str]) -> Sample:
         elif is_data(line):
             sample.data.append((number, line))
             num_bytes += len(line)
-            if num_bytes >= SAMPLE_BYTES and len(sample.data) >= SAMPLE_LINES:
+            if num_bytes >= MAX_ROW_BYTES or (
+                num_bytes >= SAMPLE_BYTES and len(sample.data) >= SAMPLE_LINES
+            ):
                 break
     return sample
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evo2_tasks.genome.bed import Feature
 from evo2_tasks.genome.records import InvalidRecord
-from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
 from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown
 
@@ -19,7 +19,7 @@ _REGION = re.compile(r"(?P<contig>[^\s>@]\S*):(?P<first>[0-9][0-9,]*)(-(?P<last>
 
 def read_intervals(path: Path) -> Iterator[Feature | InvalidRecord]:
     """Read an interval list (plain, gzip or bgzip); its header and blank lines are skipped."""
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, max_line_bytes=MAX_ROW_BYTES), start=1):
         kept = drop_mark(line) if number == 1 else line
         if is_interval_data(kept):
             try:

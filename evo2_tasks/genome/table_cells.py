@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
 
-from evo2_tasks.io.lines import decode
+from evo2_tasks.io.lines import MAX_ROW_BYTES, decode
 from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown
 
@@ -97,7 +97,11 @@ def join_lines(
             read: list[tuple[int, bytes]] = []
             joined = text
             is_whole = _has_columns(text, delimiter, expected)
-            while len(read) < _MAX_JOINED and (more := take()) is not None:
+            while (
+                len(read) < _MAX_JOINED
+                and len(joined) <= MAX_ROW_BYTES
+                and (more := take()) is not None
+            ):
                 read.append(more)
                 is_row = begins_row(more[1]) and _has_columns(more[1], delimiter, expected)
                 if is_whole and is_row:

@@ -19,7 +19,7 @@ from evo2_tasks.genome import table_cells
 from evo2_tasks.genome.foreign_formats import explain_entry
 from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record
 from evo2_tasks.genome.variant_tables import NULL_TEXTS
-from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
 from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown, shown_path
 
@@ -345,7 +345,7 @@ def _with_header(
 
 def _data_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines that are not blank and not comments, with their numbers."""
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, max_line_bytes=MAX_ROW_BYTES), start=1):
         text = strip_comment(drop_mark(line) if number == 1 else line)
         if text and not text.startswith("#"):
             yield number, text
@@ -354,7 +354,7 @@ def _data_lines(path: Path) -> Iterator[tuple[int, str]]:
 def _find_comment(path: Path) -> tuple[int, bytes] | None:
     """The last comment above the data."""
     comment = None
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, max_line_bytes=MAX_ROW_BYTES), start=1):
         kept = drop_mark(line) if number == 1 else line
         if kept.startswith(b"#"):
             comment = number, kept

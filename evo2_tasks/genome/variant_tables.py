@@ -32,7 +32,7 @@ from evo2_tasks.genome.table_cells import (
     split_header,
 )
 from evo2_tasks.io.files import open_file
-from evo2_tasks.io.lines import decode, drop_mark, read_lines
+from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
 from evo2_tasks.io.words import shown, shown_path
 
 NULL_TEXTS = frozenset({"", ".", "NA"})
@@ -283,7 +283,9 @@ def is_table_header(line: bytes, columns: Mapping[str, str] = NO_COLUMNS) -> boo
 def _table_lines(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, bytes]]:
     """The header and all lines after it, with their numbers; lines above it are skipped."""
     in_table = False
-    for number, line in enumerate(read_lines(path, begins_row), start=1):
+    for number, line in enumerate(
+        read_lines(path, begins_row, max_line_bytes=MAX_ROW_BYTES), start=1
+    ):
         kept = drop_mark(line) if number == 1 else line
         in_table = in_table or is_table_header(kept, columns)
         if in_table:

@@ -17,7 +17,9 @@ from evo2_tasks.io.words import shown_path
 CHUNK_BYTES = 1 << 20
 # Cohorts of 10^6 samples stay far below this limit. It keeps a file without line ends from filling
 # the memory.
-MAX_LINE_BYTES = 1 << 29
+MAX_LINE_BYTES = 3 << 27
+MAX_ROW_BYTES = 1 << 25
+"""Most bytes of a row of a table, a list or a BED, whose text is split into all its cells."""
 
 # The look-behind makes a search linear, also in a long run of "\r" without a "\n".
 _RETURNS = re.compile(rb"(?<!\r)\r+\n")
@@ -80,10 +82,13 @@ def read_lines(
         before, feed, after = chunk.rpartition(b"\n")
         if feed:
             text = b"".join([*unfinished, before, feed])
+            unfinished.clear()  # a line may be long: hold it as few times as possible
             if b"\r" in text:
                 text = text.replace(b"\r\n", b"\n")
             lines = text.split(b"\n")[:-1]
-            if b"\r" in text:
+            has_returns = b"\r" in text
+            del text
+            if has_returns:
                 first = _split_line(lines[0], None if is_proven else begins_line)
                 others = [_split_line(line, begins_line) for line in lines[1:]]
                 lines = list(chain(first, *others))
@@ -100,12 +105,14 @@ def read_lines(
                 *lines, last = kept.split(b"\r")
                 unfinished = [last + text[len(kept) :]]
                 num_bytes = len(unfinished[0])
-        yield from lines
         num_lines += len(lines)
+        lines.reverse()
+        while lines:
+            yield lines.pop()
         if num_bytes > max_line_bytes:
             raise InputError(
-                f"{shown_path(path)}: line {num_lines + 1}: longer than {max_line_bytes:,} bytes; "
-                f"this is not a text file of variants."
+                f"{shown_path(path)}: line {num_lines + 1}: longer than {max_line_bytes:,} bytes. "
+                f"No file of this kind has such lines; check its format and its line ends."
             )
     last = b"".join(unfinished)
     if last and has_feeds and begins_line is not None:

@@ -9,9 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from evo2_tasks.errors import InputError
 from evo2_tasks.io.htslib import header_lines, open_bcf, record_line
 from evo2_tasks.io.lines import decode, drop_mark, read_lines, read_start
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown, shown_path
 
 BCF_MAGIC: Final = b"BCF\2"
 """First bytes of a BCF file after decompression."""
@@ -19,8 +20,21 @@ BCF_MAGIC: Final = b"BCF\2"
 COLUMNS: Final = (b"#CHROM", b"POS", b"ID", b"REF", b"ALT", b"QUAL", b"FILTER", b"INFO")
 """The columns of a VCF without samples."""
 
+MAX_FIXED_BYTES: Final = 1 << 27
+"""Most bytes of the columns CHROM to INFO of a record. Within them, steps stay in their memory."""
+
+MAX_INFO_BYTES: Final = 1 << 25
+MAX_ALTS: Final = 1_000_000
+MAX_HEADER_BYTES: Final = 1 << 28
+"""Most bytes of the header, with `_LINE_BYTES` more for each line."""
+
+MAX_COLUMNS_BYTES: Final = 1 << 25
+"""Most bytes of the ``#CHROM`` line, which names the samples."""
+
 NUM_KEYS: Final = 5
 """Columns that every data line must have: CHROM, POS, ID, REF and ALT."""
+
+_LINE_BYTES = 64  # memory of a line besides its text
 
 _INTEGER = re.compile(rb"[+-]?[0-9]+")
 _BASES = re.compile(rb"[ACGTUNRYSWKMBDHV]+", re.IGNORECASE)
@@ -94,7 +108,40 @@ def read_vcf(path: Path, *, samples: bool = True) -> tuple[VcfHeader, Iterator[t
     """
     is_bcf = read_start(path, len(BCF_MAGIC)) == BCF_MAGIC
     lines = _read_bcf(path, samples=samples) if is_bcf else read_lines(path, begins_line)
-    return split_header(lines)
+    header, data = split_header(lines, path)
+    return header, ((number, check_sizes(line, path, number)) for number, line in data)
+
+
+def check_sizes(line: bytes, path: Path, number: int | None = None) -> bytes:
+    """Make sure that a data line is not larger than that of any real file, and return it.
+
+    Args:
+        line: Without its line end.
+        path: The file.
+        number: Number of the line, from 1; None if the file has no lines.
+
+    Raises:
+        InputError: CHROM to INFO, INFO or the number of ALT alleles are above their limits.
+    """
+    if len(line) < MAX_ALTS:  # every limit is above this
+        return line
+    fixed = line.split(b"\t", len(COLUMNS))[: len(COLUMNS)]
+    size = sum(map(len, fixed))
+    problem = None
+    if size > MAX_FIXED_BYTES:
+        problem = f"the columns CHROM to INFO have {size:,} bytes, more than {MAX_FIXED_BYTES:,}"
+    elif len(fixed) == len(COLUMNS) and len(fixed[-1]) > MAX_INFO_BYTES:
+        problem = f"INFO has {len(fixed[-1]):,} bytes, more than {MAX_INFO_BYTES:,}"
+    elif len(fixed) >= NUM_KEYS and (num_alts := fixed[4].count(b",") + 1) > MAX_ALTS:
+        problem = f"there are {num_alts:,} ALT alleles, more than {MAX_ALTS:,}"
+    if problem is not None:
+        place = ":".join(shown(decode(cell[:80])) for cell in fixed[:2])
+        where = f"the record at {place}" if number is None else f"line {number}"
+        raise InputError(
+            f"{shown_path(path)}: {where}: {problem}. Leave the record out, or write a long allele "
+            "as a symbolic one (<DEL>, <INS>)."
+        )
+    return line
 
 
 def _read_bcf(path: Path, *, samples: bool) -> Iterator[bytes]:
@@ -103,15 +150,22 @@ def _read_bcf(path: Path, *, samples: bool) -> Iterator[bytes]:
         yield from map(record_line, file)
 
 
-def split_header(lines: Iterable[bytes]) -> tuple[VcfHeader, Iterator[tuple[int, bytes]]]:
+def split_header(
+    lines: Iterable[bytes], path: Path
+) -> tuple[VcfHeader, Iterator[tuple[int, bytes]]]:
     """Separate the header lines from the data lines.
 
     Args:
         lines: All lines of a file, without their ends.
+        path: The file, for messages.
 
     Returns:
         The header, and the data lines with their numbers (from 1, header lines included).
+
+    Raises:
+        InputError: The header is larger than that of any real file.
     """
+    num_bytes = 0
     numbered = enumerate(lines, start=1)
     meta: list[bytes] = []
     columns: bytes | None = None
@@ -120,8 +174,21 @@ def split_header(lines: Iterable[bytes]) -> tuple[VcfHeader, Iterator[tuple[int,
         text = drop_mark(line) if number == 1 else line
         if text.startswith(b"##"):
             meta.append(text)
+            num_bytes += len(text) + _LINE_BYTES
+            if num_bytes > MAX_HEADER_BYTES:
+                raise InputError(
+                    f"{shown_path(path)}: line {number}: the header has more than "
+                    f"{MAX_HEADER_BYTES:,} bytes. Shorten it, for example by the ##contig lines of "
+                    "contigs without variants (bcftools reheader)."
+                )
         elif text[: len(COLUMNS[0])].upper() == COLUMNS[0]:
             columns = text
+            if len(columns) > MAX_COLUMNS_BYTES:
+                raise InputError(
+                    f"{shown_path(path)}: line {number}: the names of the columns have "
+                    f"{len(columns):,} bytes, more than {MAX_COLUMNS_BYTES:,}. Leave out the "
+                    "samples (bcftools view --drop-genotypes)."
+                )
         elif is_data(text):
             first.append((number, text))
             break

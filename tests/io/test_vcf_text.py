@@ -52,7 +52,7 @@ def test_lines_of_bcf_are_those_of_bcftools(tmp_path: Path, samples: bool) -> No
 
 def test_blank_lines_and_comments_are_numbered_and_left_out() -> None:
     lines = [b"##a=b", b"", b"#c", b"x\t1", b"  \t", b"#CHROM\tPOS", b"y\t2"]
-    header, data = split_header(lines)
+    header, data = split_header(lines, Path("a.vcf"))
     assert header == VcfHeader((b"##a=b",), None)
     assert list(data) == [(4, b"x\t1"), (7, b"y\t2")]
 
