@@ -4,6 +4,7 @@ The limits are lowered, so that the files are small. The memory at the real limi
 benchmarks/results.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pysam
 import pytest
 
+from evo2_tasks.config import yaml_files
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome import (
     bed,
@@ -223,3 +225,30 @@ def test_an_index_of_blocks_beyond_any_real_one_is_one_line(
     path.with_name("g.fa.gz.gzi").write_bytes(struct.pack("<Q", 2) + b"x" * 31)
     with pytest.raises(InputError, match=r"the \.gzi is not an index of blocks"):
         Reference(path)
+
+
+def test_the_page_states_the_limits() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
+    section = page.split("## Largest inputs")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| (.+) \| ([0-9,]+(?: [MK]iB)?) \|$", section, re.MULTILINE))
+    units = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20}
+    stated = [
+        int(number.replace(",", "")) * units[unit]
+        for number, _, unit in (value.partition(" ") for value in rows.values())
+    ]
+    assert stated == [
+        lines.MAX_LINE_BYTES,
+        vcf_text.MAX_FIXED_BYTES,
+        vcf_text.MAX_INFO_BYTES,
+        vcf_text.MAX_ALTS,
+        vcf_text.MAX_HEADER_BYTES,
+        vcf_text.MAX_COLUMNS_BYTES,
+        lines.MAX_ROW_BYTES,
+        fasta.MAX_SEQUENCES,
+        fasta.MAX_NAME_BYTES,
+        fasta.MAX_BLANK_BYTES,
+        fasta.MAX_BLOCKS,
+        yaml_files.MOST_VALUES,
+        yaml_files.MOST_CHARACTERS,
+        1 << 24,  # MAX_CONFIG_BYTES of evo2/checkpoints.py, which imports torch
+    ]
