@@ -251,7 +251,8 @@ class VariantSetConfig(Section):
     """Which alleles to score. The others have a row with the status `filtered`."""
     regions: SomeTexts | None = None
     """Regions to read (`chr1`, `chr1:1000-2000`), by the index next to the file (`.csi`, or `.tbi`
-    of a VCF). Records outside of them have no row."""
+    of a VCF). Records outside of them have no row. If `HLA:1` is a contig and also a position of
+    `HLA`, write `{HLA:1}` or `{HLA}:1`."""
     max_ref_mismatch_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     """The run stops if a larger share of alleles have a REF that does not match the reference,
     because the variants are then from another assembly. Counted over the whole set, from ten

@@ -9,12 +9,17 @@ from typing import Final
 
 import pysam
 
+from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_lines import Tally
+from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.files import replace_atomically, writing
+from evo2_tasks.io.lines import read_start
 from evo2_tasks.io.vcf_text import VcfHeader, parse_position, read_vcf
 from evo2_tasks.io.words import first_line, shown_path
 
 logger = logging.getLogger(__name__)
+
+_START: Final = b"##fileformat=VCF"
 
 _SUFFIXES: Final = (".tbi", ".csi")
 
@@ -32,13 +37,25 @@ def index_vcf(vcf: Path) -> Path | None:
         The index; None if there is none, because the records are not sorted.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or is no bgzipped VCF.
     """
+    # pysam would compress another file, and remove it.
+    if find_compression(vcf) != "bgzip" or read_start(vcf, len(_START)) != _START:
+        raise InputError(
+            f"{shown_path(vcf)}: is not a VCF that is compressed with bgzip. Name a file that "
+            "`export` wrote."
+        )
     tally = Tally(vcf)
     header, lines = read_vcf(vcf)
-    for _, line in lines:
-        contig, pos, _, ref, _ = line.split(b"\t", 4)
-        tally.add(contig, parse_position(pos) or 0, len(ref), is_annotated=False)
+    for number, line in lines:
+        cells = line.split(b"\t", 4)
+        pos = parse_position(cells[1]) if len(cells) > 4 else None
+        if pos is None:
+            raise InputError(
+                f"{shown_path(vcf)}: line {number}: is not a record of a VCF. Name a file that "
+                "`export` wrote."
+            )
+        tally.add(cells[0], pos, len(cells[3]), is_annotated=False)
     return write_index(vcf, tally, header.meta)
 
 

@@ -1,5 +1,6 @@
 """The index of an exported VCF after Snakemake: not older than the VCF, and made again if lost."""
 
+import gzip
 import os
 import re
 import subprocess
@@ -7,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import pysam
 import pytest
 import yaml
 
 from evo2_tasks.config.load import load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_index import index_vcf
+from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.steps.index import index
 from tests.project import COLUMNS, make_config, run_steps, write_project
 from tests.workflow.run import run_workflow
@@ -123,3 +126,23 @@ def test_the_statement_follows_the_kind_of_the_index(tmp_path: Path) -> None:
         wrong = tmp_path / f"x.vcf.gz{'.tbi' if kind == '.csi' else '.csi'}"
         with pytest.raises(InputError, match="is not the index of"):
             index(vcf, out=wrong)
+
+
+def test_only_a_bgzipped_vcf_is_indexed(tmp_path: Path) -> None:
+    vcf = write_vcf(tmp_path, 1, 2)
+    plain = tmp_path / "x.vcf"
+    before = plain.read_bytes()
+    with gzip.open(tmp_path / "gzip.vcf.gz", "wb") as file:
+        file.write(before)
+    with pysam.VariantFile(str(vcf)) as text:
+        pysam.VariantFile(str(tmp_path / "x.bcf"), "wb", header=text.header).close()
+    names = [path.name for path in tmp_path.iterdir()]
+    for wrong in (plain, tmp_path / "gzip.vcf.gz", tmp_path / "x.bcf"):
+        with pytest.raises(InputError, match="is not a VCF that is compressed with bgzip"):
+            index(wrong)
+    with vcf.open("wb") as raw, BgzfWriter(raw) as out:
+        out.write(before + b"c\tx\t.\tA\tC\t.\t.\t.\n")
+    with pytest.raises(InputError, match="line 6: is not a record of a VCF"):
+        index(vcf)
+    assert plain.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == names
