@@ -457,7 +457,6 @@ def _score_mb(settings: ScoreSettings, alleles: float | None) -> int:
         batch_tokens=batch_tokens,
         segment_length=run.segment_length,
         horizon=scoring.horizon,
-        on_cpu=True,
     )
     tensors_mb = (memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)) / 10**6
     return SNAKEMAKE_MB + math.ceil(MEMORY_MARGIN * (PROCESS_MB + file_mb + tensors_mb))

@@ -60,11 +60,11 @@ ROOMS = {
     ),
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room(
-        "allocation cache checkpoints config documents file_values folders fp8 keywords layers"
-        " modeling operators placement precision published rotary tokenizer",
+        "allocation attention cache checkpoints config documents file_values folders fp8 keywords"
+        " layers modeling operators placement precision published rotary tokenizer",
         never=FRONT | {"pandas", "pyarrow", "pydantic", "pysam"},
-        with_torch="cache checkpoints config folders fp8 keywords layers modeling operators"
-        " placement precision published rotary tokenizer",
+        with_torch="attention cache checkpoints config folders fp8 keywords layers modeling"
+        " operators placement precision published rotary tokenizer",
     ),
     "genome": room(
         "alleles assembly bcf bed carried_types carry columns contigs fasta fasta_bases"

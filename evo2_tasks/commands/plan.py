@@ -124,7 +124,6 @@ def estimate_work(
         horizon=scoring.horizon,
         num_devices=max(1, model.gpus),
         offload=run.kv_cache == "offload",
-        on_cpu=model.gpus == 0,
     )
     memory_mb = {
         "weights": round(memory.weights / 1e6),

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from evo2_tasks.cost.shapes import (
     CHUNK_LENGTH,
     ITEM_BYTES,
-    LEAST_QUERIES,
-    MASK_ELEMENTS,
     POSITIONS_PER_SLICE,
     VOCAB_SIZE,
     ModelShape,
@@ -27,16 +25,8 @@ CPU_HEAP_FACTOR = 1.3
 # imports, 512 MB at the peak after loading evo2-mini and scoring the canaries.
 PROCESS_MB = 550
 
-# Bytes for each element of the attention mask that torch writes out on a CPU, in addition to half
-# a number in the dtype of the weights. Measured with torch 2.13 on a CPU, from the allocations that
-# the profiler of torch records; tests/cost/test_memory.py measures them again.
-MASK_BYTES = 11
-
 # Tokens of the canaries, the fixed alleles of `runtime/canaries.py`: one batch.
 CANARY_TOKENS = 2048
-
-# Logits of one slice of positions in float32, and their exponentials.
-SLICE_BYTES = 2 * 4 * POSITIONS_PER_SLICE * VOCAB_SIZE
 
 
 def activation_bytes_per_token(shape: ModelShape, dtype: str) -> float:
@@ -88,7 +78,6 @@ def device_memory(
     horizon: int | None = None,
     num_devices: int = 1,
     offload: bool = False,
-    on_cpu: bool = False,
 ) -> DeviceMemory:
     """Memory that scoring needs on its device; of several devices, on the one that needs the most.
 
@@ -103,7 +92,6 @@ def device_memory(
         horizon: Tokens that are scored from the first difference on; None for all.
         num_devices: Devices that share the model, each with a range of its layers.
         offload: Whether keys and values are in host memory, except for those of one layer.
-        on_cpu: Whether the device is a CPU, where attention after a cache writes its mask out.
     """
     D, item = shape.hidden_size, ITEM_BYTES[dtype]  # noqa: N806 - as in the legend
     prefix = window_length // 2
@@ -114,20 +102,19 @@ def device_memory(
     moments: list[float] = [
         at_once * activation_bytes_per_token(shape, dtype),
         at_once * D * (2 * item + 2 * 4 + (4 if item < 4 else 0)),  # the final norm
-        at_once * D * 4 + SLICE_BYTES,  # the output matrix
+        # The output matrix: logits of one slice of positions in float32, and their exponentials.
+        at_once * D * 4 + 2 * 4 * min(POSITIONS_PER_SLICE, at_once) * VOCAB_SIZE,
     ]
     kept = trunks * prefix + (rows * branch if branch > segment_length else 0)
     kv = 0
     if shape.num_attention:
         of_one = kept * shape.kv_bytes_per_token(dtype) // shape.num_attention
         kv = 0 if offload else of_one * shape.most_attention(num_devices)
-        # Keys and values of trunks and branches are joined, one layer at a time.
-        total = prefix + branch
-        attention = float(item * D * (10 * at_once + 2 * rows * total))
-        if on_cpu:
-            queries = min(branch, segment_length, max(LEAST_QUERIES, MASK_ELEMENTS // total))
-            attention += queries * total * (MASK_BYTES + item / 2)
-        moments.append(attention)
+        # Inputs, queries, keys and values before and after the rotation; the outputs of two parts
+        # of the attention, which are merged in float32; and the stacked queries of all branches.
+        parts = 3 * item if item == 4 else 2 * item + 2 * 4
+        attention = at_once * D * (8 * item + parts)
+        moments.append(attention + (of_one if offload else 0))
     share = shape.largest_share(num_devices)
     return DeviceMemory(
         weights=round(shape.weights_bytes(dtype) * share),

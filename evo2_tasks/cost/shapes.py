@@ -45,10 +45,6 @@ MOST = 2**24
 # evo2.operators.CHUNK_LENGTH: tokens of a chunk of the modal filter.
 CHUNK_LENGTH = 32
 
-# evo2.layers: elements of an attention mask after a cache, and the fewest queries of a block.
-MASK_ELEMENTS = 2**23
-LEAST_QUERIES = 64
-
 # scoring.likelihood.POSITIONS_PER_SLICE: positions whose logits are computed in one step.
 POSITIONS_PER_SLICE = 4096
 

@@ -12,14 +12,19 @@ and a recurrent state. It has four limits, and this module works around them:
   `WindowLayer` holds keys and values once, on the device or in host memory.
 - It can be continued in one way only. `fork_cache` makes states for several branches that continue
   from the same tokens, and `BranchLayer` shares the keys and values among them.
+
+`extend_context` adds keys and values to any of these caches and gives what the new tokens see, in
+the parts in which the cache holds it. `Cache.update` gives the same in one tensor.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from .attention import Context, Group, Trunk, group_branches
 from .config import ATTENTION, Evo2Config
 
 
@@ -87,37 +92,58 @@ class WindowLayer(DynamicLayer):
 class BranchLayer(DynamicLayer):
     """Keys and values of branches. Those of the tokens before the fork are held once for all.
 
-    They are joined with the branches' own keys and values in each update, so that the joined
-    tensors of one layer are in memory at a time.
+    Args:
+        before: Keys and values of the trunks. (R trunks)
+        groups: Which branches continue which trunks.
+        own: Keys and values of the branches; None if the branch is one call.
     """
 
-    def __init__(self, before: WindowLayer, rows: Tensor, own: WindowLayer | None) -> None:
+    def __init__(
+        self, before: WindowLayer, groups: tuple[Group, ...], own: WindowLayer | None
+    ) -> None:
         super().__init__()
         self.before = before
-        self.rows = rows
+        self.groups = groups
         self.own = own
         self.num_before = before.num_tokens
+
+    def extend(self, key_states: Tensor, value_states: Tensor) -> Context:
+        """Add the keys and values of some tokens, (B, H, L, d), and give what these tokens see."""
+        if self.own is not None:
+            key_states, value_states = self.own.update(key_states, value_states)
+        keys, values = (
+            states[:, :, : self.num_before].to(key_states.device)
+            for states in (self.before.keys, self.before.values)
+        )
+        return Context(key_states, value_states, Trunk(keys, values, self.groups))
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Add the keys and values of some tokens, (B, H, L, d), and give all, on their device."""
-        if self.own is not None:
-            key_states, value_states = self.own.update(key_states, value_states)
-        keys, values = self.before.keys, self.before.values
-        return self._join(keys, key_states), self._join(values, value_states)
-
-    def _join(self, before: Tensor, own: Tensor) -> Tensor:
-        before = before[:, :, : self.num_before]
-        if len(before) == 1:  # a view is enough if one sequence has several branches
-            before = before.to(own.device).expand(len(own), -1, -1, -1)
-        else:
-            before = select(before, self.rows).to(own.device)
-        return torch.cat([before, own], dim=2)
+        """Add the keys and values of some tokens, (B, H, L, d), and give all, joined."""
+        return self.extend(key_states, value_states).join()
 
     def get_seq_length(self) -> int:
         """Number of tokens before and after the fork."""
         return self.num_before + (self.own.num_tokens if self.own is not None else 0)
+
+
+def extend_context(cache: Cache, layer_idx: int, keys: Tensor, values: Tensor) -> Context:
+    """Add the keys and values of new tokens to a layer of a cache.
+
+    Args:
+        cache: Any cache without unused space and padding.
+        layer_idx: The attention layer.
+        keys: Keys of the new tokens. (B, H, L, d)
+        values: Their values. (B, H, L, d)
+
+    Returns:
+        All that the new tokens see.
+    """
+    layer = cache.layers[layer_idx]
+    if isinstance(layer, BranchLayer):
+        return layer.extend(keys, values)
+    return Context(*cache.update(keys, values, layer_idx))
 
 
 def select(state: Tensor, rows: Tensor) -> Tensor:
@@ -141,7 +167,7 @@ def recurrent_state(cache: Cache, layer_idx: int) -> Tensor | None:
 def fork_cache(
     config: Evo2Config,
     cache: Cache,
-    rows: Tensor,
+    rows: Sequence[int],
     *,
     branch_length: int | None = None,
     offload: bool = False,
@@ -152,7 +178,7 @@ def fork_cache(
         config: The model's config.
         cache: A cache for a known number of tokens. It can be continued itself once the branches
             are done.
-        rows: The sequence of the cache that each branch continues. (B,)
+        rows: The sequence of the cache that each of the B branches continues.
         branch_length: Tokens of a branch that goes through the model in several calls; None if the
             branch is one call, after which its keys and values are not needed.
         offload: Keep the keys and values of the branches in host memory between calls.
@@ -160,18 +186,20 @@ def fork_cache(
     forked = new_cache(config)
     if isinstance(forked, AttentionFreeCache) and isinstance(cache, AttentionFreeCache):
         forked.num_tokens = cache.num_tokens
+    chosen = torch.tensor(rows)
     for index, operator in enumerate(config.operators):
         layer = cache.layers[index]
         if operator == ATTENTION:
             own = None if branch_length is None else WindowLayer(branch_length, offload=offload)
-            forked.layers[index] = BranchLayer(layer, rows, own)
+            groups = group_branches(rows, len(layer.keys))
+            forked.layers[index] = BranchLayer(layer, groups, own)
             continue
         for state_idx, state in layer.conv_states.items():
             if layer.has_previous_state[state_idx]:
-                forked.update_conv_state(select(state, rows), index, state_idx)
+                forked.update_conv_state(select(state, chosen), index, state_idx)
         state = layer.recurrent_states[0]
         if state is not None:
-            forked.update_recurrent_state(select(state, rows), index)
+            forked.update_recurrent_state(select(state, chosen), index)
     return forked
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention.bias import causal_lower_right
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .cache import convolution_state, recurrent_state
+from .attention import attend
+from .cache import convolution_state, extend_context, recurrent_state
 from .config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE, Evo2Config
 from .fp8 import fp8_linear
 from .keywords import check_keywords, one_cache
@@ -37,8 +37,6 @@ from .precision import KeepsFloat32
 from .rotary import RotaryEmbedding, rotate
 
 FEATURIZER_STATE, FILTER_STATE = 0, 1  # indices of a layer's convolution states in the cache
-MASK_ELEMENTS = 2**23  # largest mask that attention writes out, unless LEAST_QUERIES need more
-LEAST_QUERIES = 64
 
 
 class RMSNorm(nn.Module):
@@ -125,34 +123,6 @@ def eager_attention_forward(
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
-def attend_after_cache(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    """Causal attention of the last L of S tokens to all before them, without an L x S mask.
-
-    A fused GPU kernel knows the positions of the last queries. On other devices torch writes the
-    mask out, so the queries are processed in blocks.
-
-    Args:
-        query: Queries of the last tokens. (B, H, L, head_dim)
-        key: Keys of all tokens. (B, H, S, head_dim)
-        value: Values of all tokens. (B, H, S, head_dim)
-        scaling: Factor of the dot products of queries and keys.
-
-    Returns:
-        Output of the attention. (B, L, H, head_dim)
-    """
-    length, total = query.shape[2], key.shape[2]
-    block = max(LEAST_QUERIES, MASK_ELEMENTS // total)
-    attended = torch.empty_like(query)  # separate pieces would fragment the memory of the masks
-    for start in range(0, length, block):
-        queries = query[:, :, start : start + block]
-        end = total - length + start + queries.shape[2]
-        bias = causal_lower_right(queries.shape[2], end)
-        attended[:, :, start : start + block] = functional.scaled_dot_product_attention(
-            queries, key[:, :, :end], value[:, :, :end], attn_mask=bias, scale=scaling
-        )
-    return attended.transpose(1, 2)
-
-
 class Attention(nn.Module):
     """Causal self-attention with rotary positions."""
 
@@ -189,15 +159,16 @@ class Attention(nn.Module):
         query, key, value = qkv.transpose(1, 2).unbind(3)  # 3 x (B, H, L, d)
         cos, sin = self.rotary_emb(position_ids, hidden_states.dtype)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if is_continued and cache is not None:
+            context = extend_context(cache, self.layer_idx, key, value)
+            attended = attend(query, context, self.scaling)
+            return self.out_proj(attended.flatten(2)), None
         if cache is not None:
             key, value = cache.update(key, value, self.layer_idx)
-        if is_continued:
-            attended = attend_after_cache(query, key, value, self.scaling)
-            return self.out_proj(attended.flatten(2)), None
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+        attend_with_mask = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-        attended, weights = attend(
+        attended, weights = attend_with_mask(
             self, query, key, value, attention_mask, dropout=0.0, scaling=self.scaling, **kwargs
         )
         return self.out_proj(attended.flatten(2)), weights

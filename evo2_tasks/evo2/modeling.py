@@ -297,7 +297,7 @@ class Evo2Model(Evo2PreTrainedModel):
             return {"attention_mask": None, "is_token": is_token, "position_ids": None}
         positions = find_positions(position_ids, num_cached, length)
         prepared = {"is_token": is_token, "position_ids": positions}
-        if self._needs_no_mask(attention_mask, length, cache):
+        if self._needs_no_mask(attention_mask, cache):
             return {"attention_mask": None, "is_continued": True, **prepared}
         causal_mask = create_causal_mask(
             config=self.config,
@@ -308,13 +308,10 @@ class Evo2Model(Evo2PreTrainedModel):
         )
         return {"attention_mask": causal_mask, **prepared}
 
-    def _needs_no_mask(
-        self, attention_mask: Tensor | None, length: int, cache: Cache | None
-    ) -> bool:
-        """Whether several tokens continue a cache that has no padding and no unused space."""
+    def _needs_no_mask(self, attention_mask: Tensor | None, cache: Cache | None) -> bool:
+        """Whether the tokens continue a cache that has no padding and no unused space."""
         if (
-            length == 1
-            or cache is None
+            cache is None
             or self.config._attn_implementation != "sdpa"
             or torch.compiler.is_compiling()
             or any(isinstance(layer, StaticLayer) for layer in cache.layers)

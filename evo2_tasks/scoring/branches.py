@@ -171,8 +171,7 @@ def run_branches(
     length = inputs.shape[1] if inputs.shape[1] > segment_length else None
     forked = None
     if cache is not None:
-        index = torch.tensor(trunks, device=model.device)
-        forked = fork_cache(model.config, cache, index, branch_length=length, offload=offload)
+        forked = fork_cache(model.config, cache, trunks, branch_length=length, offload=offload)
     elif length is not None:
         forked = new_cache(model.config, window_length=length, offload=offload)
     log_probs = log_probs_from(model, inputs, targets, forked, segment_length=segment_length)

@@ -47,6 +47,11 @@ from evo2_tasks.table.segments import Segments, require_segments
 
 logger = logging.getLogger(__name__)
 
+ARITHMETIC = 2
+"""Part of the key of a part. It is raised when the same settings give scores with other last bits.
+So a shard that an earlier version has begun gets all its scores from one version.
+"""
+
 
 def score(
     settings: ScoreSettings,
@@ -202,6 +207,7 @@ def part_key(
 ) -> dict[str, Any]:
     """Everything that determines the values of a part, to the last bit."""
     return {
+        "arithmetic": ARITHMETIC,
         "signature": dict(signature),
         "part_tokens": settings.run.part_tokens,
         "batch_tokens": settings.run.batch_tokens,

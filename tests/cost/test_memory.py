@@ -90,7 +90,6 @@ def test_the_estimate_agrees_with_the_measured_memory(
         window_length=length,
         batch_tokens=rows * length,
         segment_length=segment_length,
-        on_cpu=True,
     )
     measured = measure_peak(config, dtype, rows=rows, length=length, segment_length=segment_length)
     assert expected.total - expected.weights == pytest.approx(measured, rel=0.15)

@@ -12,7 +12,7 @@ from evo2_tasks.config.schema import ModelConfig
 from evo2_tasks.cost import shapes
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, read_shape
 from evo2_tasks.errors import InputError
-from evo2_tasks.evo2 import config, file_values, layers, operators, tokenizer
+from evo2_tasks.evo2 import config, file_values, operators, tokenizer
 from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.config import PRESETS, PUBLISHED_OPERATORS, striped_operators
 from evo2_tasks.scoring import likelihood
@@ -39,8 +39,6 @@ def test_copied_numbers_equal_their_originals() -> None:
         "CHUNK_LENGTH": (shapes.CHUNK_LENGTH, operators.CHUNK_LENGTH),
         "MAX_LAYERS": (shapes.MAX_LAYERS, file_values.MAX_LAYERS),
         "MOST": (shapes.MOST, config.MOST),
-        "MASK_ELEMENTS": (shapes.MASK_ELEMENTS, layers.MASK_ELEMENTS),
-        "LEAST_QUERIES": (shapes.LEAST_QUERIES, layers.LEAST_QUERIES),
         "POSITIONS_PER_SLICE": (shapes.POSITIONS_PER_SLICE, likelihood.POSITIONS_PER_SLICE),
         "STRIPES": (list(shapes.STRIPES * 7), striped_operators(49)),
         "LAYER_LISTS": (

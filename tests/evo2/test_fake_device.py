@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn.attention import SDPBackend
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from evo2_tasks import Evo2Config, Evo2ForCausalLM
-from evo2_tasks.evo2 import layers
+from evo2_tasks.evo2 import attention
 from evo2_tasks.evo2.fp8 import PRODUCTS
 from evo2_tasks.evo2.placement import bring_inputs, device_of, place_modules
 from evo2_tasks.evo2.precision import KeepsFloat32
@@ -27,9 +28,10 @@ CUDA = torch.device("cuda", 0)
 OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention", "hyena_li", "attention"]
 DTYPES = [torch.float32, torch.bfloat16]
 INDEX_LIMIT = 2**31  # elements that kernels with 32-bit indices reach
-# The operations that see keys and values of all tokens before attention does: the stock cache
-# appends to them, and blocks of queries take slices of them.
+# The operations that see keys and values of all tokens: the stock cache appends to them, attention
+# takes slices of them, and its kernel counts elements in 64 bits.
 KEYS_OF_ALL = {
+    "aten._scaled_dot_product_flash_attention.default",
     "aten.cat.default",
     "aten.slice.Tensor",
     "aten.as_strided.default",
@@ -132,7 +134,14 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         return cos, sin
 
     monkeypatch.setattr(RotaryEmbedding, "forward", find_aside)
-    monkeypatch.setattr(layers, "causal_lower_right", lambda length, total: (length, total))
+
+    def choose(query: Tensor, *_: object, **__: object) -> int:
+        """The kernel of a real GPU; a build for CPUs cannot choose."""
+        flash, efficient = SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION
+        return (flash if query.dtype.itemsize == 2 else efficient).value
+
+    monkeypatch.setattr(torch, "_fused_sdp_choice", choose)
+    monkeypatch.setattr(attention, "causal_lower_right", lambda length, total: (length, total))
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend_with_bias)
     with Watch() as mode, WithoutGuard():
         yield mode

@@ -1,4 +1,4 @@
-"""Long inputs in pieces: segments of a window, blocks of a layer, attention without its mask."""
+"""Long inputs in pieces: segments of a window, angles, gradients."""
 
 import copy
 from typing import Any
@@ -12,8 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, StaticCache
 
 from evo2_tasks import Evo2ForCausalLM
-from evo2_tasks.evo2 import layers, rotary
-from evo2_tasks.evo2.layers import attend_after_cache
+from evo2_tasks.evo2 import rotary
 from evo2_tasks.evo2.rotary import RotaryEmbedding
 from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
 
@@ -69,43 +68,6 @@ def test_windows_longer_than_a_segment_in_bfloat16(make_model: Any) -> None:
         assert np.isfinite(one).all()
         # Some activations fall to the other side of a rounding.
         assert np.abs(one - other).mean() < 0.02
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(0, 60), st.integers(1, 60), st.sampled_from([1, 100, 700, 2**26]))
-def test_attention_after_a_cache_is_masked_attention(
-    num_cached: int, length: int, elements: int
-) -> None:
-    generator = torch.Generator().manual_seed(num_cached)
-    total = num_cached + length
-    query, key, value = (
-        torch.randn(2, 3, tokens, 8, generator=generator) for tokens in (length, total, total)
-    )
-    seen = torch.ones(length, total, dtype=torch.bool).tril(num_cached)
-    weights = (query @ key.mT * 0.3).masked_fill(~seen, -torch.inf).softmax(-1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layers, "MASK_ELEMENTS", elements)
-        attended = attend_after_cache(query, key, value, 0.3)
-    assert torch.allclose(attended, (weights @ value).transpose(1, 2), atol=1e-5)
-
-
-def test_a_continuation_makes_no_mask(
-    model: Evo2ForCausalLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-    original = layers.attend_after_cache
-    monkeypatch.setattr(
-        layers, "attend_after_cache", lambda *args: made.append(args[0].shape) or original(*args)
-    )
-    input_ids = draw_ids(2, 60)
-    for mask in (None, torch.ones(2, 60)):
-        made.clear()
-        with torch.inference_mode():
-            cache = model(input_ids[:, :40], use_cache=True).past_key_values
-            output = model(input_ids[:, 40:], attention_mask=mask, past_key_values=cache)
-            whole = model(input_ids, use_cache=False)
-        assert made == [(2, 3, 20, 8)] * 2
-        assert torch.allclose(output.logits, whole.logits[:, 40:], atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])

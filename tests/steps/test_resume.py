@@ -173,6 +173,30 @@ def test_parts_of_other_arithmetic_are_not_mixed_in(
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
+@pytest.mark.parametrize("arithmetic", [None, 1])
+def test_parts_of_an_earlier_version_are_not_mixed_in(
+    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch, arithmetic: int | None
+) -> None:
+    """The first version did not state its arithmetic. Its scores differ in their last bits."""
+    out = tmp_path / "out.parquet"
+    part_key = score_step.part_key
+
+    def earlier_key(*args: Any) -> dict[str, Any]:
+        key = part_key(*args)
+        key["arithmetic"] = arithmetic
+        return {name: value for name, value in key.items() if value is not None}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(score_step, "part_key", earlier_key)
+        stop_at_batch(patch, 60)
+        with pytest.raises(Interrupted):
+            shard.score(out)
+    assert len(read_parts(shard, out)) > 5
+    assert shard.score(out)["parts_kept"] == 0
+    shard.score(tmp_path / "whole.parquet")
+    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
 def test_a_shard_of_other_arithmetic_goes_with_the_first_part(
     tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
