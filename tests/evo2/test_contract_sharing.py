@@ -18,16 +18,8 @@ from evo2_tasks import Evo2ForCausalLM, Evo2Tokenizer
 from evo2_tasks.evo2.checkpoints import convert_published
 
 CODE = {
-    *(
-        "attention.py",
-        "cache.py",
-        "config.py",
-        "file_values.py",
-        "fp8.py",
-        "keywords.py",
-        "layers.py",
-    ),
-    *("modeling.py", "operators.py", "tokenizer.py"),
+    *("attention.py", "cache.py", "config.py", "file_values.py", "fp8.py", "keywords.py"),
+    *("layers.py", "modeling.py", "operators.py", "precision.py", "rotary.py", "tokenizer.py"),
 }
 INPUT_IDS = torch.tensor([list(b"ACGTTGCAACGTACGGTTACAGATTACA")])
 
