@@ -4,7 +4,7 @@ import fcntl
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import (
@@ -71,8 +71,8 @@ def fetch(checkpoint: str, *, out: Path | None) -> None:
         stated = None if out is None else read_conversion(name.folder / CONVERSION)
     except PermissionError as error:
         raise InputError(
-            f"{name}: {error.filename}: {first_line(error)}. Ask the owner of the folder for "
-            "permission, or set HF_HOME to a folder of your own."
+            f"{name}: {error.filename or name.folder}: {first_line(error)}. Ask the owner of the "
+            "folder for permission, or set HF_HOME to a folder of your own."
         ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: {error}") from error
@@ -99,8 +99,13 @@ def install_once(name: HubName) -> None:
     """Install a model, unless another process does so while this one waits."""
     name.folder.parent.mkdir(parents=True, exist_ok=True)
     with open_lock(name.folder.with_suffix(".lock")) as lock:
-        with suppress(OSError):  # the file system has no locks
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("%s: waits for another process that fetches it", name)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # the file system has no locks
         if not name.folder.exists():
             install(name)
 
