@@ -59,9 +59,7 @@ def find_danger(state: os.stat_result) -> str | None:
         return f"belongs to another user ({_name_of(state.st_uid)}); expected one of your own"
     if state.st_mode & OTHERS_WRITE:
         mode = f"{stat.S_IMODE(state.st_mode):o}"
-        return (
-            f"can be changed by other users (its mode is {mode}); expected that only you can write"
-        )
+        return f"can be changed by other users (mode {mode}); only you may have write permission"
     return None
 
 
