@@ -93,7 +93,7 @@ def make_cases(model: Evo2ForCausalLM, length: int) -> Iterator[Case]:
     width, dtype = model.config.hidden_size, model.dtype
     hidden_states = torch.randn(1, length, width).to(dtype)
     projected = torch.randn(1, length, 3 * width).to(dtype)
-    places = {"position_ids": torch.arange(length)[None], "attention_mask": None, "is_token": None}
+    places = {"position_ids": range(length), "attention_mask": None, "is_token": None}
     layers = model.model.layers
 
     gates = GatesAlone(model.config, 0).to(dtype)

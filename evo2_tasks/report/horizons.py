@@ -110,7 +110,8 @@ def plot_column(
 ) -> Plot:
     """A column of the table against the horizon, one line for each window length."""
     layout = make_layout(HEIGHT, x="horizon, tokens", y=y)
-    layout.xaxis.update(type="log")
+    horizons = sorted({row["horizon"] for row in rows if row["horizon"]})
+    layout.xaxis.update(type="log", tickvals=horizons, ticktext=[f"{one:,}" for one in horizons])
     layout.yaxis.update(axis)
     figure = go.Figure(layout=layout)
     lengths = list(dict.fromkeys(row["window_length"] for row in rows))

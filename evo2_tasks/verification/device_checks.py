@@ -38,6 +38,8 @@ from evo2_tasks.verification.plain_operators import PLAIN_INNER, plain_attention
 OPERATORS = [HYENA_SE, HYENA_MR, HYENA_LI, ATTENTION]
 INNER_SIZES = (32, 4_096)  # products in one sum: those of one instruction, and of many
 OUTER_SIZE = 64
+# What torch raises where a device, or the type of a matrix on it, has no FP8.
+NO_FP8 = (RuntimeError, ValueError, NotImplementedError, TypeError)
 SEED = 1
 
 
@@ -412,7 +414,7 @@ def compare_fp8(bench: Bench) -> Iterator[Comparison]:
                 x, weight = draw_e4m3(inner)
                 try:
                     found = scaled_product(x, weight, bench.device, is_fast=is_fast)
-                except (RuntimeError, ValueError, NotImplementedError) as error:
+                except NO_FP8 as error:
                     raise NotRunError(f"torch._scaled_mm: {describe_error(error)}") from None
                 return relative(found, PRODUCTS["emulate"](x, weight, 1.0))
 
@@ -451,7 +453,7 @@ def compare_products(device: torch.device) -> dict[str, Any]:
         for name, is_fast in (("fast", True), ("precise", False)):
             try:
                 sums = scaled_product(x, weight, device, is_fast=is_fast)
-            except (RuntimeError, ValueError, NotImplementedError) as error:
+            except NO_FP8 as error:
                 # The message of the error may have paths.
                 return {"not_run": f"torch._scaled_mm: {type(error).__name__}"}
             counts[f"{inner}, {name}"] = {
