@@ -671,8 +671,8 @@ def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
     """Write a report on how a model runs on this device, to send to somebody without such a device.
 
     The report has versions, the device, the values of `verify` in every FP8 mode, rates, memory,
-    and the rounding of FP8 matrix multiplications. It has no paths, and no names of machines or
-    users.
+    and the rounding of FP8 matrix multiplications. A model of random weights checks the device
+    itself. The report has no paths, and no names of machines or users.
     """
     load("commands.doctor").doctor(
         read_model("doctor", model), out=out, quick=quick, threads=threads
