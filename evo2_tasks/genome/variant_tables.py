@@ -43,6 +43,8 @@ _END_NAME = re.compile(r"(end|stop)(?![a-z])", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}")
 _ROW_DELIMITERS = {"\t": "tabs", ",": "commas", ";": "';'", " ": "blanks"}
 _BATCH_ROWS = 16_384
+MAX_CHUNK_BYTES = 1 << 29
+"""Most bytes of a column of texts in a row group, uncompressed."""
 _NUM_ROWS_COMPARED = 100
 
 
@@ -186,16 +188,21 @@ class ParquetReader:
     ) -> None:
         self.path = path
         with _open_parquet(path) as file:
-            schema = file.schema_arrow
+            schema, metadata = file.schema_arrow, file.metadata
         self._names = list(schema.names)
         self._columns = find_columns(self._names, carry, columns, shown_path(path))
+        used = {*self._columns.keys, *self._columns.carried, self._columns.filters} - {None}
         # Equal texts are held once, so that a long REF with many ALTs does not fill the memory.
         self._texts = [
-            self._names[column]
-            for column in self._columns.keys[2:]
-            if pa.types.is_string(schema.types[column])
-            or pa.types.is_large_string(schema.types[column])
+            name
+            for column, name in enumerate(self._names)
+            if column in used
+            and (
+                pa.types.is_string(schema.types[column])
+                or pa.types.is_large_string(schema.types[column])
+            )
         ]
+        _require_small_chunks(metadata, self._texts, path)
         require_start_from_one(self._names, self._columns, self._first_rows(), shown_path(path))
         self.has_filters = self._columns.filters is not None
         self.carry_fields = tuple(
@@ -328,8 +335,27 @@ def _list_values(column: pa.Array) -> list[object]:
     if not pa.types.is_dictionary(column.type):
         values: list[object] = column.to_pylist()
         return values
-    distinct = column.dictionary.to_pylist()
+    used = column.indices.unique().drop_null()  # the dictionary may be that of a million rows
+    texts = column.dictionary.take(used).to_pylist()
+    distinct = dict(zip(used.to_pylist(), texts, strict=True))
     return [None if index is None else distinct[index] for index in column.indices.to_pylist()]
+
+
+def _require_small_chunks(metadata: pq.FileMetaData, names: Sequence[str], path: Path) -> None:
+    """Make sure that the texts of a row group fit into memory.
+
+    Raises:
+        InputError: A column of a row group has more than ``MAX_CHUNK_BYTES``.
+    """
+    for group in range(metadata.num_row_groups):
+        for number in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(number)
+            if chunk.path_in_schema in names and chunk.total_uncompressed_size > MAX_CHUNK_BYTES:
+                raise InputError(
+                    f"{shown_path(path)}: row group {group}: the column "
+                    f"'{shown(chunk.path_in_schema)}' has {chunk.total_uncompressed_size:,} bytes, "
+                    f"more than {MAX_CHUNK_BYTES:,}. Write the file with smaller row groups."
+                )
 
 
 @contextmanager

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pysam
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.bgzip import check_bgzip_end
+from evo2_tasks.io.lines import read_chunks
 from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)
+
+MAX_INDEX_BYTES = 1 << 28
+"""Most bytes of an index, decompressed. That of a genome has some megabytes."""
 
 
 @contextmanager
@@ -28,6 +32,7 @@ def open_bcf(path: Path, *, samples: bool) -> Iterator[pysam.VariantFile]:
         InputError: The file cannot be read, or the body cannot read from it.
     """
     check_bgzip_end(path)
+    _check_index_size(path)
     with _htslib_errors(path, "BCF"):
         file = pysam.VariantFile(str(path), "r")
         with _closing(file):
@@ -50,11 +55,34 @@ def open_indexed_vcf(path: Path) -> Iterator[pysam.TabixFile]:
         InputError: The file or its index cannot be read, or the body cannot read from it.
     """
     check_bgzip_end(path)
+    _check_index_size(path)
     with _htslib_errors(path, "indexed VCF"):
         # pysam looks for a .tbi only.
         file = pysam.TabixFile(str(path), index=str(find_index(path)), encoding="latin-1")
         with _closing(file):
             yield file
+
+
+def _check_index_size(path: Path) -> None:
+    """Make sure that the index of a file, which htslib reads as a whole, is not too large.
+
+    Raises:
+        InputError: It has more than ``MAX_INDEX_BYTES`` when it is decompressed.
+    """
+    index = find_index(path)
+    if index is None:
+        return
+    num_bytes = 0
+    with suppress(InputError):  # htslib says what is wrong with a damaged index, if it is needed
+        for chunk in read_chunks(index):
+            num_bytes += len(chunk)
+            if num_bytes > MAX_INDEX_BYTES:
+                break
+    if num_bytes > MAX_INDEX_BYTES:
+        raise InputError(
+            f"{shown_path(index)}: has more than {MAX_INDEX_BYTES:,} bytes decompressed. "
+            "Make it again: bcftools index --force FILE"
+        )
 
 
 def header_lines(file: pysam.VariantFile) -> list[bytes]:

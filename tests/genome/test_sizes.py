@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pysam
+import pysam.bcftools
 import pytest
 
 from evo2_tasks.config import yaml_files
@@ -32,7 +35,7 @@ from evo2_tasks.genome.fasta import make_index, read_fasta, read_index
 from evo2_tasks.genome.interval_lists import read_intervals
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import open_variants
-from evo2_tasks.io import lines, vcf_text
+from evo2_tasks.io import htslib, lines, vcf_text
 
 VCF = (
     "##fileformat=VCFv4.2\n##contig=<ID=c,length=64>\n"
@@ -248,7 +251,49 @@ def test_the_page_states_the_limits() -> None:
         fasta.MAX_NAME_BYTES,
         fasta.MAX_BLANK_BYTES,
         fasta.MAX_BLOCKS,
+        htslib.MAX_INDEX_BYTES,
+        variant_tables.MAX_CHUNK_BYTES,
         yaml_files.MOST_VALUES,
         yaml_files.MOST_CHARACTERS,
         1 << 24,  # MAX_CONFIG_BYTES of evo2/checkpoints.py, which imports torch
     ]
+
+
+@pytest.mark.parametrize("kind", ["regions", "bcf"])
+def test_an_index_beyond_any_real_one_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = write_vcf(tmp_path, "", kind)
+    if kind == "bcf":
+        pysam.bcftools.index(str(path))
+    assert len(list(open_variants(path, regions=["c"]))) == 1
+    monkeypatch.setattr(htslib, "MAX_INDEX_BYTES", 20)
+    with pytest.raises(InputError, match=r"(tbi|csi): has more than 20 bytes .*bcftools index"):
+        list(open_variants(path, regions=["c"]))
+
+
+def test_a_parquet_column_beyond_any_real_one_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "in.parquet"
+    count = 3_000
+    columns = {
+        "contig": ["c"] * count,
+        "pos": list(range(1, count + 1)),
+        "ref": ["G"] * count,
+        "alt": ["A", "C", "T"] * (count // 3),
+        "note": ["x" * 10_000, None, "y"] * (count // 3),
+        "id": [f"id{number}" for number in range(count)],
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=1_000)
+    monkeypatch.setattr(variant_tables, "_BATCH_ROWS", 700)
+    found = list(open_variants(path, carry=["note", "id"]))
+    assert [one.carried for one in found] == list(zip(columns["note"], columns["id"], strict=True))
+    assert [one.alt for one in found] == columns["alt"]
+    # Equal texts of a batch are one object.
+    notes = [one.carried[0] for one in found[:600] if one.carried[0] is not None]
+    assert len({id(note) for note in notes}) == 2
+    monkeypatch.setattr(variant_tables, "MAX_CHUNK_BYTES", 5_000)
+    assert len(list(open_variants(path))) == count  # the other columns are not read
+    with pytest.raises(InputError, match=r"row group 0: the column 'note' has 1\d,\d{3} bytes"):
+        open_variants(path, carry=["note"])
