@@ -163,30 +163,50 @@ def _plain_chunks(handle: BinaryIO) -> Iterator[bytes]:
 
 
 def _inflate(handle: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Decompress all members of a gzip file in order, in bounded memory."""
-    data = b""
+    """Decompress all members of a gzip file in order, in bounded memory.
+
+    zlib copies what it is given beyond the end of a member. So it is given about as much as the
+    last member had: a file of many small members is then read in linear time.
+    """
+    data, used = b"", 0
     end_of_file = False
     member_start = 0
+    step = CHUNK_BYTES
     while True:
-        while len(data) < 2 and not end_of_file:
+        while len(data) - used < 2 and not end_of_file:
             more = handle.read(CHUNK_BYTES)
             end_of_file = not more
-            data += more
-        if not data.strip(b"\0"):  # zero padding, for example from a tape archive
-            if end_of_file:
-                return
-            member_start += len(data)
-            data = b""
-            continue
-        if not data.startswith(GZIP_MAGIC):
+            data, used = data[used:] + more, 0
+        if not data.startswith(GZIP_MAGIC, used):
+            if not data[used:].strip(b"\0"):  # zero padding, for example from a tape archive
+                if end_of_file:
+                    return
+                member_start += len(data) - used
+                data, used = b"", 0
+                continue
             raise InputError(
                 f"{shown_path(path)}: offset {member_start}: there are other bytes after the "
                 f"compressed data; the file is damaged."
             )
         inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        while True:
+        piece = b""
+        num_given = 0
+        is_full = False  # whether zlib may hold more text
+        while not inflater.eof:
+            if not piece and not is_full:
+                if used == len(data):
+                    data, used = handle.read(CHUNK_BYTES), 0
+                piece = data[used : used + step]
+                if not piece:
+                    raise InputError(
+                        f"{shown_path(path)}: offset {handle.tell()}: the compressed data are "
+                        f"truncated; copy the file again or make it again."
+                    )
+                used += len(piece)
+                num_given += len(piece)
+                step = min(2 * step, CHUNK_BYTES)
             try:
-                text = inflater.decompress(data, CHUNK_BYTES)
+                text = inflater.decompress(piece, CHUNK_BYTES)
             except zlib.error as error:
                 raise InputError(
                     f"{shown_path(path)}: offset {member_start}: the compressed data are damaged "
@@ -194,16 +214,9 @@ def _inflate(handle: BinaryIO, path: Path) -> Iterator[bytes]:
                 ) from error
             if text:
                 yield text
-            if inflater.eof:
-                break
-            data = inflater.unconsumed_tail
-            if data or len(text) == CHUNK_BYTES:
-                continue
-            data = handle.read(CHUNK_BYTES)
-            if not data:
-                raise InputError(
-                    f"{shown_path(path)}: offset {handle.tell()}: the compressed data are "
-                    f"truncated; copy the file again or make it again."
-                )
-        data = inflater.unused_data
-        member_start = handle.tell() - len(data)
+            piece = inflater.unconsumed_tail
+            is_full = len(text) == CHUNK_BYTES
+        num_unused = len(inflater.unused_data)
+        used -= num_unused
+        step = min(2 * (num_given - num_unused), CHUNK_BYTES)
+        member_start = handle.tell() - (len(data) - used)

@@ -2,8 +2,10 @@
 
 import gzip
 import os
+import random
 import re
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import pysam
@@ -12,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.io import lines
 from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.lines import CHUNK_BYTES, read_chunks, read_lines, read_start, split_lines
 
@@ -198,3 +201,51 @@ def test_messages_stay_one_line_whatever_the_name(tmp_path: Path) -> None:
         read_start(tmp_path / "two\nlines\x1b[31m")
     assert "\n" not in str(error.value)
     assert "\x1b" not in str(error.value)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.sampled_from([b"A", b"ACGT", None])), max_size=12),
+    st.integers(1, 64),
+    st.integers(0, 5),
+)
+def test_members_of_any_size_are_read_as_gzip_reads_them(
+    tmp_path_factory: pytest.TempPathFactory,
+    members: list[tuple[int, bytes | None]],
+    chunk_bytes: int,
+    num_zeros: int,
+) -> None:
+    source = random.Random(0)
+    texts = [source.randbytes(n) if unit is None else unit * n for n, unit in members]
+    path = tmp_path_factory.mktemp("gzip") / "a.gz"
+    path.write_bytes(b"".join(map(gzip.compress, [b"x", *texts])) + bytes(num_zeros))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "CHUNK_BYTES", chunk_bytes)
+        chunks = list(read_chunks(path))
+    assert b"".join(chunks) == gzip.decompress(path.read_bytes())
+    assert all(len(chunk) <= chunk_bytes for chunk in chunks)
+
+
+def test_small_members_are_read_in_linear_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """zlib gets at most a few times the bytes of the file."""
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"ACGT") * 5_000)
+    num_given = 0
+    make = zlib.decompressobj
+
+    class Counting:
+        def __init__(self, bits: int) -> None:
+            self._inflater = make(bits)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            nonlocal num_given
+            num_given += len(data)
+            return self._inflater.decompress(data, most)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._inflater, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Counting)
+    assert sum(map(len, read_chunks(path))) == 20_000
+    assert num_given < 4 * path.stat().st_size
