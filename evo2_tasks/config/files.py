@@ -10,7 +10,7 @@ from evo2_tasks.config.schema import ReferenceConfig, RunConfig
 from evo2_tasks.hub import explain_checkpoint, parse_hub_name
 
 MOST_BYTES = 50_000_000
-"""A plain FASTA without an index is searched for its contigs up to this size."""
+"""An index, or a plain FASTA without one, is searched for its contigs up to this size."""
 
 
 def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -68,6 +68,8 @@ def _find_contigs(fasta: Path) -> list[str]:
     index = fasta.with_name(fasta.name + ".fai")
     try:
         if index.is_file():
+            if index.stat().st_size > MOST_BYTES:
+                return []
             lines = index.read_bytes().splitlines()
             return [line.partition(b"\t")[0].decode(errors="replace") for line in lines]
         with fasta.open("rb") as file:

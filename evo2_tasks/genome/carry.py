@@ -12,6 +12,7 @@ from typing import Literal
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, FieldType
 from evo2_tasks.io.lines import decode
+from evo2_tasks.io.vcf_text import MAX_INFO_BYTES
 from evo2_tasks.io.words import find_near, shown
 
 logger = logging.getLogger(__name__)
@@ -178,8 +179,8 @@ class CarriedColumns:
             keys = of_samples[0].split(b":")
             for index, sample, wanted, field in self._formats:
                 if wanted in keys and sample + 1 < len(of_samples):
-                    values = of_samples[sample + 1].split(b":")
                     place = keys.index(wanted)
+                    values = of_samples[sample + 1].split(b":", place + 1)
                     text = decode(values[place]) if place < len(values) else None
                     columns[index] = self._spread(field, text, alts)
         return list(zip(*columns, strict=True))
@@ -212,6 +213,11 @@ class CarriedColumns:
             return (text is not None,) * len(alts)
         if text is None or text == ".":
             return (None,) * len(alts)
+        if len(text) > MAX_INFO_BYTES:  # of a sample; INFO as a whole is shorter
+            raise InputError(
+                f"{self._source}: '{shown(field.id)}' of a sample has {len(text):,} bytes, more "
+                f"than {MAX_INFO_BYTES:,}. Leave the field out of carry."
+            )
         if field.spread == "scalar":
             return (self._parse(field.id, field.value_type, text),) * len(alts)
         values = [self._parse(field.id, field.value_type, value) for value in text.split(",")]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evo2_tasks.config import load_config
+from evo2_tasks.config import files, load_config
 from evo2_tasks.errors import InputError
 
 GENOME = ">chr1 first\nACGT\n>chrM\nACGT\n"
@@ -88,6 +88,16 @@ def test_contigs_of_a_compressed_fasta_without_an_index_are_left_to_split(
 ) -> None:
     (tmp_path / "g.fa").write_bytes(b"\x1f\x8b")
     config["references"]["g"]["circular_contigs"] = ["chrM"]
+    load_config(config)
+
+
+def test_contigs_of_a_large_index_are_left_to_split(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "g.fa.fai").write_text("chr1\t4\t12\t4\t5\n")
+    config["references"]["g"]["circular_contigs"] = ["chrM"]
+    assert "has no sequence 'chrM'" in str(problem(config))
+    monkeypatch.setattr(files, "MOST_BYTES", 10)
     load_config(config)
 
 

@@ -6,6 +6,7 @@ import pysam
 import pytest
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome import carry
 from evo2_tasks.genome.variants import open_variants
 
 HEADER = (
@@ -100,3 +101,12 @@ def test_a_key_without_definition_that_a_record_has_is_text(tmp_path: Path) -> N
     source = open_variants(write(tmp_path, text), carry=["NEW", "S1:NEWER"])
     assert [variant.carried for variant in source] == [("07", "08")]
     assert not any(field.is_defined for field in source.carry_fields)
+
+
+def test_a_value_of_a_sample_beyond_any_real_one_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carry, "MAX_INFO_BYTES", 10)
+    assert len(list(open_variants(write(tmp_path), carry=CARRY[:-1]))) == 5
+    with pytest.raises(InputError, match=r"in\.vcf: 'PL' of a sample has 11 bytes, more than 10"):
+        list(open_variants(write(tmp_path), carry=CARRY))
