@@ -15,8 +15,8 @@ from evo2_tasks.io.files import open_file
 from evo2_tasks.io.words import shown_path
 
 CHUNK_BYTES = 1 << 20
-# Cohorts of 10^6 samples, with 300 bytes each, stay below this limit. It keeps a file without line ends from filling
-# the memory.
+# Cohorts of 10^6 samples, with 300 bytes each, stay below this limit. It keeps a file without line
+# ends from filling the memory.
 MAX_LINE_BYTES = 5 << 26
 MAX_ROW_BYTES = 1 << 25
 """Most bytes of a row of a table, a list or a BED, whose text is split into all its cells."""
