@@ -6,8 +6,9 @@ mask, as the package computed it before; it is still used where a kernel gives n
 `parts_s` is the CPU time with the trunk's keys held once. `whole_s` is the time of the attention of
 as many whole windows. `of_whole` is `parts_s / whole_s`; the arithmetic is `arithmetic` of it.
 
-`joined_mb` and `parts_mb` are the bytes of keys, values and masks: the trunk's, the branches' own,
-and the largest copies that exist at one time. `largest_difference` is between both outputs.
+`joined_mb` and `parts_mb` are the calculated sizes of keys, values and masks: the trunk's, the
+branches' own, and the largest copies that exist at one time. `tests/evo2/test_attention.py`
+measures those of the parts. `largest_difference` is between both outputs.
 
     python benchmarks/attention.py
     python benchmarks/attention.py --quick
@@ -52,7 +53,7 @@ CASES = [
     Case(1, 128, 4096, 4096, 4),
     Case(4, 128, 4096, 1024, 8),
 ]
-MEMORY_CASES = [Case(1, 128, 65_536, 1024, num) for num in (1, 4, 16)]
+MEMORY_CASES = [Case(1, 128, 65_536, 1024, num) for num in (1, 4, 16)]  # not timed
 
 
 def cpu_times(cases: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -66,15 +67,18 @@ def cpu_times(cases: Mapping[str, Callable[[], object]], repeats: int) -> dict[s
     return {name: min(taken) for name, taken in times.items()}
 
 
-def kv_bytes(case: Case, dtype: torch.dtype) -> dict[str, float]:
-    """Bytes of keys, values and masks in both ways; a mask has a byte and a number per element."""
+def kv_megabytes(case: Case, dtype: torch.dtype) -> dict[str, Any]:
+    """Keys, values and masks in both ways; a mask has a byte and a number for each element."""
     of_token = 2 * case.heads * case.channels * dtype.itemsize
-    own = case.branches * case.branch * of_token
     total = case.trunk + case.branch
     queries = min(case.branch, max(LEAST_QUERIES, MASK_ELEMENTS // total))
-    mask = queries * total * (1 + dtype.itemsize)
-    parts = case.trunk * of_token + own
-    return {"parts": parts, "joined": parts + case.branches * total * of_token + mask}
+    parts = (case.trunk + case.branches * case.branch) * of_token
+    copies = case.branches * total * of_token + queries * total * (1 + dtype.itemsize)
+    return {
+        "dtype": str(dtype).removeprefix("torch."),
+        "joined_mb": round((parts + copies) / 1e6, 1),
+        "parts_mb": round(parts / 1e6, 1),
+    }
 
 
 @torch.inference_mode()
@@ -106,19 +110,16 @@ def measure(case: Case, dtype: torch.dtype, repeats: int) -> dict[str, Any]:
         repeats,
     )
     whole = case.branches * seconds["whole"]
-    sizes = kv_bytes(case, dtype)
     total = case.trunk + case.branch
     return {
         **case._asdict(),
-        "dtype": str(dtype).removeprefix("torch."),
+        **kv_megabytes(case, dtype),
         "joined_s": significant(seconds["joined"]),
         "parts_s": significant(seconds["parts"]),
         "whole_s": significant(whole),
         "joined_of_whole": round(seconds["joined"] / whole, 2),
         "of_whole": round(seconds["parts"] / whole, 2),
         "arithmetic": round(1 - (case.trunk / total) ** 2, 2),
-        "joined_mb": round(sizes["joined"] / 1e6, 1),
-        "parts_mb": round(sizes["parts"] / 1e6, 1),
         "largest_difference": significant(difference, 2),
     }
 
@@ -135,12 +136,11 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     keep_freed_memory()
-    cases = [Case(1, 32, 256, 128, 2)] if args.quick else [*CASES, *MEMORY_CASES]
-    rows = [
-        measure(case, getattr(torch, dtype), args.repeats)
-        for dtype in args.dtypes
-        for case in cases
-    ]
+    cases = [Case(1, 32, 256, 128, 2)] if args.quick else CASES
+    rows = []
+    for dtype in (getattr(torch, name) for name in args.dtypes):
+        rows += [measure(case, dtype, args.repeats) for case in cases]
+        rows += [case._asdict() | kv_megabytes(case, dtype) for case in MEMORY_CASES]
     print_table(rows)
     machine = describe_machine()
     print(json.dumps({"benchmark": "attention", "machine": machine, "rows": rows}))
