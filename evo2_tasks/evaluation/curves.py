@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from evo2_tasks.evaluation.estimates import Resampling, draw_weights
+from evo2_tasks.evaluation.draws import Resampling, draw_groups
+from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.labels import LabelledRows
-from evo2_tasks.evaluation.metrics import BoolArray, FloatArray, IntArray
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
 from evo2_tasks.evaluation.results import Curve
 from evo2_tasks.evaluation.selection import orient
 
@@ -55,53 +56,78 @@ def make_curves(rows: LabelledRows) -> Iterator[Curve]:
                     yield _cumulative(label, name, part, table_values[is_part], alleles)
         if target.all() or not target.any():
             continue
-        clusters = rows.clusters[is_scored] if name == "llr" else None
-        for curve, draw in (("roc", _roc), ("precision_recall", _precision_recall)):
-            y = draw(target, values, None)
-            low, high = _band(draw, target, values, clusters)
-            yield Curve(label, name, curve, None, GRID, y, low, high)
+        ends = _missing(len(GRID))
+        bands = dict.fromkeys(("roc", "precision_recall"), (ends, ends))
+        if name == "llr":
+            bands |= _draw_bands(target, values, rows.clusters[is_scored])
+        roc, precision_recall = _roc(target, values), _precision_recall(target, values)
+        for curve, y in (("roc", roc), ("precision_recall", precision_recall)):
+            yield Curve(label, name, curve, None, GRID, y, *bands[curve])
 
 
-def _roc(target: BoolArray, values: FloatArray, weights: FloatArray | None) -> FloatArray:
+def _roc(target: BoolArray, values: FloatArray) -> FloatArray:
     """Share of the positive rows above the threshold, at each share of the negative rows."""
-    false_rate, true_rate, _ = roc_curve(target, values, sample_weight=weights)
+    false_rate, true_rate, _ = roc_curve(target, values)
+    return _read_roc(false_rate, true_rate)
+
+
+def _read_roc(false_rate: FloatArray, true_rate: FloatArray) -> FloatArray:
+    """The curve at each point of the grid, from rising rates."""
     y: FloatArray = np.interp(GRID, false_rate, true_rate)
     # At 0 the curve is a step: its value is the sensitivity without any false positive.
-    y[0] = true_rate[false_rate == 0].max()
+    y[0] = true_rate[np.searchsorted(false_rate, 0, side="right") - 1]
     return y
 
 
-def _precision_recall(
-    target: BoolArray, values: FloatArray, weights: FloatArray | None
-) -> FloatArray:
+def _precision_recall(target: BoolArray, values: FloatArray) -> FloatArray:
     """Precision at the highest threshold that reaches each recall."""
-    precision, recall, _ = precision_recall_curve(target, values, sample_weight=weights)
+    precision, recall, _ = precision_recall_curve(target, values)
     # Recall falls along the arrays, and their last point belongs to no threshold.
-    precision, recall = precision[-2::-1], recall[-2::-1]
+    return _read_precision(precision[-2::-1], recall[-2::-1])
+
+
+def _read_precision(precision: FloatArray, recall: FloatArray) -> FloatArray:
+    """The precision at each recall of the grid, from rising recalls."""
     at = np.searchsorted(recall, GRID - 1e-12, side="left")
     y: FloatArray = precision[np.minimum(at, len(precision) - 1)]
     return y
 
 
-def _band(
-    draw: Any, target: BoolArray, values: FloatArray, clusters: IntArray | None
-) -> tuple[FloatArray, FloatArray]:
-    """Interval of a curve at each point of the grid, by drawing clusters; NaN without clusters."""
-    if clusters is None:
-        return _missing(len(GRID)), _missing(len(GRID))
+def _draw_bands(
+    target: BoolArray, values: FloatArray, clusters: IntArray
+) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Intervals of the curves at each point of the grid, by drawing clusters.
+
+    Returns:
+        Lower and upper ends by kind of curve; none if no draw has both classes.
+    """
+    clusters = number_groups(clusters)
+    order = np.argsort(-values, kind="stable")
+    groups, target, values = clusters[order], target[order], values[order]
+    last_of_run = np.flatnonzero(np.append(values[1:] != values[:-1], True))
     num_draws = int(np.clip(DRAWN_NUMBERS / len(values), 50, MOST_DRAWS))
     resampling = Resampling(num_draws)
-    curves = []
-    for weights in draw_weights(clusters, resampling):
-        for of_draw in weights:
-            is_drawn = of_draw > 0
-            if len(np.unique(target[is_drawn])) == 2:
-                curves.append(draw(target[is_drawn], values[is_drawn], of_draw[is_drawn]))
-    if not curves:
-        return _missing(len(GRID)), _missing(len(GRID))
+    drawn: dict[str, list[FloatArray]] = {"roc": [], "precision_recall": []}
+    for counts in draw_groups(int(clusters.max()) + 1, resampling):
+        for draw in range(counts.shape[1]):
+            rows = counts[:, draw].astype(np.int64).take(groups, mode="clip")
+            num_rows = np.cumsum(rows)[last_of_run]
+            num_true = np.cumsum(rows * target)[last_of_run]
+            first = np.searchsorted(num_rows, 1)  # the first run with a drawn row
+            num_rows, num_true = num_rows[first:], num_true[first:]
+            num_false = num_rows - num_true
+            if not num_true[-1] or not num_false[-1]:
+                continue
+            false_rate = np.append(0, num_false) / num_false[-1]
+            true_rate = np.append(0, num_true) / num_true[-1]
+            drawn["roc"].append(_read_roc(false_rate, true_rate))
+            drawn["precision_recall"].append(_read_precision(num_true / num_rows, true_rate[1:]))
     outside = (1 - resampling.confidence) / 2
-    low, high = np.quantile(np.array(curves), [outside, 1 - outside], axis=0)
-    return low, high
+    return {
+        name: tuple(np.quantile(np.array(curves), [outside, 1 - outside], axis=0))
+        for name, curves in drawn.items()
+        if curves
+    }
 
 
 def _distribution(

@@ -13,53 +13,30 @@ Shapes: B draws, N rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from evo2_tasks.evaluation.metrics import (
-    AUROC,
+from evo2_tasks.evaluation.arrays import (
     FloatArray,
     IntArray,
-    Metric,
-    Statistic,
-    prepare_auroc,
     read_labels,
     read_numbers,
     require_finite,
     require_one_length,
-    why_no_value,
 )
+from evo2_tasks.evaluation.draws import DEFAULT_RESAMPLING, Resampling, draw_groups
+from evo2_tasks.evaluation.drawn_metrics import Statistic, prepare_labels, prepare_spearman
+from evo2_tasks.evaluation.metrics import AUROC, Metric, why_no_value
 
-BLOCK_NUMBERS: Final = 1 << 20  # weights in memory at once: 8 MB for any number of rows
+DRAWS_OF_VALUES: Final = 100
+"""Draws that take about as long as to sort the rows and to compute the values."""
 
-
-@dataclass(frozen=True, slots=True)
-class Resampling:
-    """How intervals are computed.
-
-    Attributes:
-        num_resamples: Number of draws.
-        seed: The same seed and groups give the same draws.
-        confidence: Share of the draws that are inside the interval.
-    """
-
-    num_resamples: int = 2_000
-    seed: int = 0
-    confidence: float = 0.95
-
-    def __post_init__(self) -> None:
-        if self.num_resamples < 0 or not 0 < self.confidence < 1:
-            raise ValueError(
-                f"resampling: expected num_resamples of at least 0 and a confidence between 0 and "
-                f"1, got {self.num_resamples} and {self.confidence}."
-            )
-
-
-DEFAULT_RESAMPLING: Final = Resampling()
+AddWork = Callable[[int], object]
+"""Takes how much of the work of ``count_work`` has been done since the call before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +165,10 @@ def estimate(
         ValueError: The arrays differ in length, or there are strata for another metric than
             ``AUROC``. A metric that the data do not define is not an error: see ``reason``.
     """
-    rows = _read_rows(metric, target, (scores,), groups, strata)
-    statistics, (value,), reason = _prepare(metric, rows)
-    (values,), reason = _draw(metric, statistics, rows, resampling, reason)
-    return _make_estimate(metric, rows, value, values, resampling, reason)
+    together = estimate_together(
+        target, {"": scores}, {"": [metric]}, groups=groups, strata=strata, resampling=resampling
+    )
+    return together.estimate("", metric)
 
 
 def compare(
@@ -209,23 +186,52 @@ def compare(
     Rows that lack one of the two scores are left out and counted. Arguments and errors are those
     of ``estimate``.
     """
-    rows = _read_rows(metric, target, (first, second), groups, strata)
-    statistics, (value_1, value_2), reason = _prepare(metric, rows)
-    (values_1, values_2), reason = _draw(metric, statistics, rows, resampling, reason)
-    differences = values_1 - values_2
-    low, high = _percentiles(differences, resampling)
-    return Difference(
-        metric=metric.name,
-        value=None if value_1 is None or value_2 is None else value_1 - value_2,
-        low=low,
-        high=high,
-        first=_make_estimate(metric, rows, value_1, values_1, resampling, reason),
-        second=_make_estimate(metric, rows, value_2, values_2, resampling, reason),
-        num_unscored=rows.num_unscored,
-        num_resamples=int(np.isfinite(differences).sum()),
-        num_dropped=int((~np.isfinite(differences)).sum()),
-        reason=reason,
+    scores = {"first": first, "second": second}
+    metrics = dict.fromkeys(scores, [metric])
+    together = estimate_together(
+        target, scores, metrics, groups=groups, strata=strata, resampling=resampling
     )
+    return together.compare("first", "second", metric)
+
+
+def estimate_together(
+    target: npt.ArrayLike,
+    scores: Mapping[str, npt.ArrayLike],
+    metrics: Mapping[str, Sequence[Metric]],
+    *,
+    groups: npt.ArrayLike | None = None,
+    strata: npt.ArrayLike | None = None,
+    resampling: Resampling = DEFAULT_RESAMPLING,
+    add_work: AddWork = lambda work: None,
+) -> Together:
+    """Compute metrics of several scores on the same rows, with the same draws.
+
+    It gives what ``estimate`` and ``compare`` give for each of them, and sorts and draws the rows
+    once. Rows that lack one of the scores are left out of all.
+
+    Args:
+        target: As for ``estimate``. (N,)
+        scores: Scores by name. Each (N,)
+        metrics: Metrics of each score; all are of labels, or all are ``SPEARMAN``.
+        groups: As for ``estimate``. (N,)
+        strata: As for ``estimate``. (N,)
+        resampling: How the intervals are computed.
+        add_work: Called with the work that is done.
+
+    Raises:
+        ValueError: As for ``estimate``.
+    """
+    distinct = {metric.name: metric for of_score in metrics.values() for metric in of_score}
+    rows = _read_rows(list(distinct.values()), target, scores, groups, strata)
+    prepared = {name: _prepare(metrics[name], rows, name) for name in scores}
+    add_work(len(rows.target) * len(scores) * DRAWS_OF_VALUES)
+    _draw(prepared.values(), rows, resampling, add_work)
+    return Together(rows, prepared, resampling)
+
+
+def count_work(num_rows: int, num_scores: int, resampling: Resampling) -> int:
+    """The work of ``estimate_together``: rows times draws, for each score."""
+    return num_rows * num_scores * (resampling.num_resamples + DRAWS_OF_VALUES)
 
 
 def count_coverage(
@@ -270,8 +276,18 @@ def number_groups(column: npt.ArrayLike, *others: npt.ArrayLike) -> IntArray:
     require_one_length(*arrays)
     numbers = np.zeros(len(arrays[0]), dtype=np.int64)
     for array in arrays:
-        _, codes = np.unique(array, return_inverse=True)
-        _, numbers = np.unique(numbers * (len(array) + 1) + codes, return_inverse=True)
+        numbers = _number(numbers * (len(array) + 1) + _number(array))
+    return numbers
+
+
+def _number(values: npt.NDArray[Any]) -> IntArray:
+    """The rank of each value among the distinct values."""
+    if values.dtype.kind == "i" and len(values):
+        from_0 = values.astype(np.int64) - values.min()
+        if from_0.max() < 8 * len(values):  # without sorting
+            ranks: IntArray = np.cumsum(np.bincount(from_0) > 0) - 1
+            return ranks[from_0]
+    _, numbers = np.unique(values, return_inverse=True)
     return numbers.astype(np.int64)
 
 
@@ -280,129 +296,215 @@ def number_groups(column: npt.ArrayLike, *others: npt.ArrayLike) -> IntArray:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows from which a metric is computed, without NaN."""
+    """The rows from which metrics are computed, without NaN."""
 
     target: Any  # (N,)
-    scores: tuple[FloatArray, ...]  # one or two, each (N,)
+    scores: dict[str, FloatArray]  # each (N,)
     groups: IntArray  # 0, 1, 2 ... without gaps, (N,)
     strata: IntArray | None  # (N,)
     num_unscored: int
+    has_labels: bool
 
     @property
     def num_groups(self) -> int:
         return int(self.groups.max()) + 1 if len(self.groups) else 0
 
 
+@dataclass(slots=True)
+class _Score:
+    """The metrics of a score.
+
+    Attributes:
+        metrics: Its metrics. (M,)
+        values: The metrics on all rows; empty if they are undefined. (M,)
+        reason: Why the values or the intervals are missing; empty if they are not.
+        statistic: Computes the metrics of drawn rows; None if there are no values.
+        drawn: The metrics of the draws so far. (M, B)
+    """
+
+    metrics: Sequence[Metric]
+    values: list[float]
+    reason: str
+    statistic: Statistic | None
+    drawn: FloatArray
+
+    def find(self, metric: Metric) -> tuple[float | None, FloatArray]:
+        """The value of a metric, and its values in the draws. (B,)"""
+        number = [one.name for one in self.metrics].index(metric.name)
+        return self.values[number] if self.values else None, self.drawn[number]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Metrics of several scores on the same rows and draws.
+
+    The method ``estimate`` gives a metric of a score, ``compare`` its difference from that of
+    another score.
+    """
+
+    _rows: _Rows
+    _scores: Mapping[str, _Score]
+    _resampling: Resampling
+
+    def estimate(self, name: str, metric: Metric) -> Estimate:
+        """A metric of a score with its interval."""
+        score = self._scores[name]
+        value, drawn = score.find(metric)
+        reason = score.reason or self._find_undefined(drawn)
+        return self._make_estimate(metric, value, drawn, reason)
+
+    def compare(self, first: str, second: str, metric: Metric) -> Difference:
+        """A metric of the first score minus that of the second, with its interval."""
+        one, other = self._scores[first], self._scores[second]
+        (value_1, drawn_1), (value_2, drawn_2) = one.find(metric), other.find(metric)
+        if value_1 is None or value_2 is None:
+            value_1 = value_2 = None
+            drawn_1 = drawn_2 = np.empty(0)
+        differences = drawn_1 - drawn_2
+        reason = one.reason or other.reason or self._find_undefined(differences)
+        low, high = _percentiles(differences, self._resampling)
+        return Difference(
+            metric=metric.name,
+            value=None if value_1 is None or value_2 is None else value_1 - value_2,
+            low=low,
+            high=high,
+            first=self._make_estimate(metric, value_1, drawn_1, reason),
+            second=self._make_estimate(metric, value_2, drawn_2, reason),
+            num_unscored=self._rows.num_unscored,
+            num_resamples=int(np.isfinite(differences).sum()),
+            num_dropped=int((~np.isfinite(differences)).sum()),
+            reason=reason,
+        )
+
+    def _find_undefined(self, drawn: FloatArray) -> str:
+        """The reason if a metric, or a difference, is undefined in all draws."""
+        if np.isfinite(drawn).any():
+            return ""
+        num = self._resampling.num_resamples
+        return f"no interval: the metric is undefined in all {num} resamples"
+
+    def _make_estimate(
+        self, metric: Metric, value: float | None, drawn: FloatArray, reason: str
+    ) -> Estimate:
+        rows = self._rows
+        low, high = _percentiles(drawn, self._resampling)
+        num_positive = int(rows.target.sum()) if rows.has_labels else None
+        return Estimate(
+            metric=metric.name,
+            value=value,
+            low=low,
+            high=high,
+            num_rows=len(rows.target),
+            num_positive=num_positive,
+            num_negative=None if num_positive is None else len(rows.target) - num_positive,
+            num_unscored=rows.num_unscored,
+            num_groups=rows.num_groups,
+            num_resamples=int(np.isfinite(drawn).sum()),
+            num_dropped=int((~np.isfinite(drawn)).sum()),
+            reason=reason,
+        )
+
+
 def _read_rows(
-    metric: Metric,
+    metrics: Sequence[Metric],
     target: npt.ArrayLike,
-    scores: Sequence[npt.ArrayLike],
+    scores: Mapping[str, npt.ArrayLike],
     groups: npt.ArrayLike | None,
     strata: npt.ArrayLike | None,
 ) -> _Rows:
     """The rows that have all scores; with strata, the rows of strata that have both classes."""
-    if strata is not None and metric.name != AUROC.name:
-        raise ValueError(f"strata: expected the metric {AUROC.name}, got {metric.name}.")
-    every_target: Any = read_labels(target) if metric.has_labels else read_numbers(target)
+    for metric in metrics:
+        if strata is not None and metric.name != AUROC.name:
+            raise ValueError(f"strata: expected the metric {AUROC.name}, got {metric.name}.")
+    has_labels = metrics[0].has_labels
+    if any(metric.has_labels != has_labels for metric in metrics):
+        raise ValueError("metrics: expected metrics of labels, or the metric of numbers.")
+    every_target: Any = read_labels(target) if has_labels else read_numbers(target)
     num_rows = len(every_target)
-    values = [read_numbers(one) for one in scores]
+    values = {name: read_numbers(one) for name, one in scores.items()}
     drawn = np.arange(num_rows) if groups is None else number_groups(groups)
     within = np.zeros(num_rows, dtype=np.int64) if strata is None else number_groups(strata)
-    require_one_length(every_target, *values, drawn, within)
+    require_one_length(every_target, *values.values(), drawn, within)
 
-    is_unscored = np.isnan(np.array([*values, every_target])).any(axis=0)
+    is_unscored = np.isnan(every_target)
+    for one in values.values():
+        is_unscored |= np.isnan(one)
     keep = ~is_unscored
     if strata is not None:
         has_both = np.ones(num_rows + 1, dtype=bool)
         for of_class in (every_target, ~every_target):
             has_both &= np.bincount(within[keep & of_class], minlength=len(has_both)) > 0
         keep &= has_both[within]
-    require_finite(every_target[keep], *(one[keep] for one in values))
+    if not keep.all():
+        every_target = every_target[keep]
+        values = {name: one[keep] for name, one in values.items()}
+    require_finite(every_target, *values.values())
     return _Rows(
-        target=every_target[keep],
-        scores=tuple(one[keep] for one in values),
+        target=every_target,
+        scores=values,
         groups=number_groups(drawn[keep]),
         strata=None if strata is None else within[keep],
         num_unscored=int(is_unscored.sum()),
+        has_labels=has_labels,
     )
 
 
-def _prepare(
-    metric: Metric, rows: _Rows
-) -> tuple[tuple[Statistic, ...], tuple[float | None, ...], str]:
-    """Statistic and value of each score; the reason if they are undefined."""
-    reasons = [
-        why_no_value(
-            rows.target, scores, has_labels=metric.has_labels, in_strata=rows.strata is not None
-        )
-        for scores in rows.scores
-    ]
-    reason = next(filter(None, reasons), "")
+def _prepare(metrics: Sequence[Metric], rows: _Rows, name: str) -> _Score:
+    """Values of a score, and how to compute those of draws; the reason if they are undefined."""
+    scores = rows.scores[name]
+    in_strata = rows.strata is not None
+    reason = why_no_value(rows.target, scores, has_labels=rows.has_labels, in_strata=in_strata)
+    drawn = np.empty((len(metrics), 0))
     if reason:
-        return (), (None,) * len(rows.scores), reason
-    if rows.strata is None:
-        statistics = tuple(metric.prepare(rows.target, scores) for scores in rows.scores)
-        return statistics, tuple(metric.compute(rows.target, one) for one in rows.scores), ""
-    statistics = tuple(prepare_auroc(rows.target, one, rows.strata) for one in rows.scores)
-    once = np.ones((1, len(rows.target)))
-    return statistics, tuple(float(statistic(once)[0]) for statistic in statistics), ""
+        return _Score(metrics, [], reason, None, drawn)
+    tallies = [metric.tally for metric in metrics if metric.tally is not None]
+    statistic = (
+        prepare_labels(tallies, rows.target, scores, rows.groups, rows.strata)
+        if rows.has_labels
+        else prepare_spearman(rows.target, scores, rows.groups)
+    )
+    if in_strata:
+        once = np.ones((rows.num_groups, 1), dtype=np.int32)
+        values = statistic(once)[:, 0].tolist()
+    elif rows.has_labels:
+        # Sorted rows are quick to sort again, and give the same values.
+        order = np.argsort(scores, kind="stable")
+        values = [metric.compute(rows.target[order], scores[order]) for metric in metrics]
+    else:
+        values = [metric.compute(rows.target, scores) for metric in metrics]
+    return _Score(metrics, values, "", statistic, drawn)
 
 
-def _why_no_interval(rows: _Rows, has_labels: bool) -> str:
+def _why_no_interval(rows: _Rows) -> str:
     """The reason if all rows of a class are in one group: other groups could differ."""
-    if not has_labels:
+    if not rows.has_labels:
         return "no interval: the scored rows are one cluster" if rows.num_groups < 2 else ""
     for name, of_class in (("positive", rows.target), ("negative", ~rows.target)):
-        if len(np.unique(rows.groups[of_class])) < 2:
+        groups = rows.groups[of_class]
+        if (groups == groups[0]).all():
             return f"no interval: the {name}s are one cluster"
     return ""
 
 
 def _draw(
-    metric: Metric,
-    statistics: Sequence[Statistic],
-    rows: _Rows,
-    resampling: Resampling,
-    reason: str,
-) -> tuple[FloatArray, str]:
-    """Values of all statistics on the same draws; the reason if there are no values."""
-    reason = reason or _why_no_interval(rows, metric.has_labels)
+    scores: Iterable[_Score], rows: _Rows, resampling: Resampling, add_work: AddWork
+) -> None:
+    """Compute the metrics of all scores on the same draws."""
+    scores = [score for score in scores if score.statistic is not None]
+    if not scores:
+        return
+    reason = _why_no_interval(rows)
     if not resampling.num_resamples:
         reason = reason or "no interval: the number of resamples is 0"
     if reason:
-        return np.empty((len(rows.scores), 0)), reason
-    values = np.concatenate(
-        [
-            [statistic(weights) for statistic in statistics]
-            for weights in draw_weights(rows.groups, resampling)
-        ],
-        axis=1,
-    )
-    if not np.isfinite(values).all(axis=0).any():
-        reason = f"no interval: the metric is undefined in all {resampling.num_resamples} resamples"
-    return values, reason
-
-
-def draw_weights(groups: IntArray, resampling: Resampling) -> Iterator[FloatArray]:
-    """Draw groups, and give how often each row was drawn, in blocks of (B, N).
-
-    The draws do not depend on the size of the blocks.
-
-    Args:
-        groups: Number of each row's group; the rows of a group are drawn together. (N,)
-        resampling: Number of draws, and their seed.
-    """
-    _, groups = np.unique(groups, return_inverse=True)
-    random = np.random.default_rng(resampling.seed)
-    num_groups = int(groups.max()) + 1 if len(groups) else 0
-    block = max(1, BLOCK_NUMBERS // max(len(groups), 1))
-    for start in range(0, resampling.num_resamples, block):
-        counts = np.empty((min(block, resampling.num_resamples - start), num_groups))
-        for draw in counts:
-            draw[:] = np.bincount(
-                random.integers(num_groups, size=num_groups), minlength=num_groups
-            )
-        yield counts[:, groups]
+        for score in scores:
+            score.reason = reason
+        return
+    for counts in draw_groups(rows.num_groups, resampling):
+        for score in scores:
+            assert score.statistic is not None
+            score.drawn = np.concatenate([score.drawn, score.statistic(counts)], axis=1)
+            add_work(len(rows.target) * counts.shape[1])
 
 
 def _percentiles(
@@ -414,29 +516,3 @@ def _percentiles(
     outside = (1 - resampling.confidence) / 2
     low, high = np.quantile(values, [outside, 1 - outside])
     return float(low), float(high)
-
-
-def _make_estimate(
-    metric: Metric,
-    rows: _Rows,
-    value: float | None,
-    values: FloatArray,
-    resampling: Resampling,
-    reason: str,
-) -> Estimate:
-    low, high = _percentiles(values, resampling)
-    num_positive = int(rows.target.sum()) if metric.has_labels else None
-    return Estimate(
-        metric=metric.name,
-        value=value,
-        low=low,
-        high=high,
-        num_rows=len(rows.target),
-        num_positive=num_positive,
-        num_negative=None if num_positive is None else len(rows.target) - num_positive,
-        num_unscored=rows.num_unscored,
-        num_groups=rows.num_groups,
-        num_resamples=int(np.isfinite(values).sum()),
-        num_dropped=int((~np.isfinite(values)).sum()),
-        reason=reason,
-    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -15,15 +14,23 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from evo2_tasks.evaluation.estimates import Difference, Estimate, Resampling, compare, estimate
+from evo2_tasks.evaluation.arrays import FloatArray, IntArray
+from evo2_tasks.evaluation.draws import Resampling
+from evo2_tasks.evaluation.estimates import (
+    AddWork,
+    Difference,
+    Estimate,
+    Together,
+    count_work,
+    estimate_together,
+    number_groups,
+)
 from evo2_tasks.evaluation.labels import LabelledRows
 from evo2_tasks.evaluation.metrics import (
     AUROC,
     AVERAGE_PRECISION,
     NO_SCORE,
     SPEARMAN,
-    BoolArray,
-    FloatArray,
     Metric,
     sensitivity_at,
     threshold_at,
@@ -58,27 +65,23 @@ DRAWN_NUMBERS: Final = 2e7
 FEWEST_RESAMPLES: Final = 200
 """Draws for large sets. Small sets get 2,000; a large set needs fewer for the same precision."""
 
-MakeMetric = Callable[[], MetricRow]
-"""Computes one metric, with its interval."""
-
-
 @dataclass(frozen=True, slots=True)
 class Subset:
     """Some of the N rows, and how their metrics are named in the table.
 
     Attributes:
         kind: One of ``schema.SUBSETS``.
-        inside: Which rows it contains. (N,)
+        inside: The numbers of the rows that it contains.
         column: Group column or baseline.
         group: Value of the group column, or type of variant.
         strata: If given, only pairs of rows of the same stratum are compared. (N,)
     """
 
     kind: str
-    inside: BoolArray
+    inside: IntArray
     column: str | None = None
     group: str | None = None
-    strata: Text | None = None
+    strata: IntArray | None = None
 
 
 def make_resampling(num_rows: int) -> Resampling:
@@ -87,8 +90,8 @@ def make_resampling(num_rows: int) -> Resampling:
     return Resampling(int(np.clip(DRAWN_NUMBERS / max(num_rows, 1), FEWEST_RESAMPLES, most)))
 
 
-def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[MakeMetric]:
-    """List all metrics of the rows; each is computed when it is called.
+def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetrics]:
+    """List all metrics of the rows, subset after subset; each is computed when it is measured.
 
     - ``llr`` and the baselines have each metric in each subset.
     - The difference between ``llr`` and each baseline has the main metric.
@@ -103,7 +106,6 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[MakeMetric]
         rows: The labelled rows.
         resampling: How intervals are computed.
     """
-    planner = _Planner(rows, resampling)
     llr = rows.scores[MAIN_SCORE]
     partial_baselines = {
         name: scores for name, scores in rows.baselines.items() if _is_partial(scores, llr)
@@ -116,24 +118,22 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[MakeMetric]
     }
     has_indels = bool(np.isin(rows.types, INDELS).any())
     own = {name: rows.scores[name] for name in rows.scores if name != ALIGNED or has_indels}
-    everything = Subset(ALL, np.ones(len(rows), dtype=bool))
+    everything = Subset(ALL, np.arange(len(rows)))
 
-    planned = [*planner.plan_scores(own | others, everything, planner.metrics)]
-    if "llr_fwd" in own:
-        planned.append(partial(planner.measure_strand_agreement, everything))
-    planned += planner.plan_differences(llr, others, everything)
+    def plan(subset: Subset, scores: Mapping[str, FloatArray], minus: Mapping[str, FloatArray],
+             **more: bool) -> PlannedMetrics:  # fmt: skip
+        return PlannedMetrics(rows, resampling, subset, scores, tuple(minus), **more)
+
+    planned = [plan(everything, own | others, others, has_agreement="llr_fwd" in own)]
     for name, scores in partial_baselines.items():
         subset = replace(everything, kind=WITH, column=name)
         both = np.where(np.isfinite(scores), llr, np.nan)
-        planned += planner.plan_scores({MAIN_SCORE: both, name: scores}, subset, planner.metrics)
-        planned += planner.plan_differences(both, {name: scores}, subset)
+        planned.append(plan(subset, {MAIN_SCORE: both, name: scores}, {name: scores}))
     for subset in split_rows(rows):
         is_indels = subset.kind == BY_TYPE and subset.group in INDELS
         aligned = {ALIGNED: rows.scores[ALIGNED]} if is_indels else {}
         others = rows.baselines | aligned
-        metrics = (planner.main_metric,) if subset.kind == WITHIN else planner.metrics
-        planned += planner.plan_scores({MAIN_SCORE: llr} | others, subset, metrics)
-        planned += planner.plan_differences(llr, others, subset)
+        planned.append(plan(subset, {MAIN_SCORE: llr} | others, others))
     return planned
 
 
@@ -149,12 +149,14 @@ def split_rows(rows: LabelledRows) -> list[Subset]:
     types = Counter(rows.types.tolist())
     if len(types) > 1:
         subsets += [
-            Subset(BY_TYPE, rows.types == name, group=name) for name, _ in types.most_common()
+            Subset(BY_TYPE, np.flatnonzero(rows.types == name), group=name)
+            for name, _ in types.most_common()
         ]
     for column, values in rows.groups.items():
         if rows.has_classes:
-            everything = np.ones(len(rows), dtype=bool)
-            subsets.append(Subset(WITHIN, everything, column=column, strata=values))
+            everything = np.arange(len(rows))
+            strata = number_groups(values)
+            subsets.append(Subset(WITHIN, everything, column=column, strata=strata))
         by_size = Counter(values.tolist()).most_common()
         problem = explain_fine_groups(column, [number for _, number in by_size[:MOST_GROUPS]])
         if problem:
@@ -167,7 +169,7 @@ def split_rows(rows: LabelledRows) -> list[Subset]:
                 MOST_GROUPS,
             )
         subsets += [
-            Subset(BY_GROUP, values == value, column=column, group=value)
+            Subset(BY_GROUP, np.flatnonzero(values == value), column=column, group=value)
             for value, _ in by_size[:MOST_GROUPS]
         ]
     return subsets
@@ -212,11 +214,43 @@ def predict_by_group(rows: LabelledRows, groups: Text) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True)
-class _Planner:
-    """Lists and computes metrics of the rows of a subset."""
+class _Bundle:
+    """Scores that the same rows have, so that their metrics are computed together.
+
+    Attributes:
+        num_rows: The rows that have all of these scores.
+        metrics: Metrics by name of the score.
+    """
+
+    num_rows: int
+    metrics: dict[str, list[Metric]] = field(default_factory=dict)
+
+    def add(self, name: str, metrics: Sequence[Metric]) -> None:
+        """Add metrics of a score, each once."""
+        own = self.metrics.setdefault(name, [])
+        names = {metric.name for metric in own}
+        own += [metric for metric in metrics if metric.name not in names]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMetrics:
+    """The metrics of a subset of the labelled rows.
+
+    Attributes:
+        rows: The labelled rows.
+        resampling: How intervals are computed.
+        subset: The subset.
+        scores: Scores by name, of all labelled rows. Each (N,)
+        minus: Scores whose main metric is subtracted from that of ``llr``.
+        has_agreement: Whether the agreement of the strands is one of the metrics.
+    """
 
     rows: LabelledRows
     resampling: Resampling
+    subset: Subset
+    scores: Mapping[str, FloatArray]
+    minus: tuple[str, ...]
+    has_agreement: bool = False
 
     @property
     def main_metric(self) -> Metric:
@@ -225,8 +259,8 @@ class _Planner:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All metrics for this kind of label, the main one first."""
-        if not self.rows.has_classes:
+        """All metrics for this kind of label and subset, the main one first."""
+        if not self.rows.has_classes or self.subset.strata is not None:
             return (self.main_metric,)
         return (
             self.main_metric,
@@ -235,36 +269,80 @@ class _Planner:
             threshold_at(SPECIFICITY),
         )
 
-    def plan_scores(
-        self, scores: Mapping[str, FloatArray], subset: Subset, metrics: Sequence[Metric]
-    ) -> Iterator[MakeMetric]:
-        """Each of these metrics of each of these scores."""
-        for name, values in scores.items():
-            for metric in metrics:
-                yield partial(self.measure_score, metric, name, values, subset)
-
-    def plan_differences(
-        self, llr: FloatArray, others: Mapping[str, FloatArray], subset: Subset
-    ) -> Iterator[MakeMetric]:
-        """The main metric of ``llr`` minus that of each other score."""
-        for minus, other in others.items():
-            yield partial(self.measure_difference, llr, minus, other, subset)
-
-    def measure_score(
-        self, metric: Metric, name: str, scores: FloatArray, subset: Subset
-    ) -> MetricRow:
-        """A metric of a score."""
-        rows, inside = self.rows, subset.inside
-        result = estimate(
-            metric,
-            rows.target[inside],
-            scores[inside],
-            groups=rows.clusters[inside],
-            strata=subset.strata,
-            resampling=self.resampling,
+    def count_work(self) -> int:
+        """The work of all metrics, as ``estimates.count_work`` counts it."""
+        bundles = {id(bundle): bundle for bundle in self._make_bundles().values()}.values()
+        work = sum(
+            count_work(bundle.num_rows, len(bundle.metrics), self.resampling) for bundle in bundles
         )
-        row = self._make_row(name, None, subset, result, result, scores)
-        return row if metric.name != THRESHOLD else self._as_in_table(row)
+        if self.has_agreement:
+            work += count_work(len(self.subset.inside), 1, self.resampling)
+        return work
+
+    def measure(self, add_work: AddWork = lambda work: None) -> list[MetricRow]:
+        """Compute the metrics: those of each score, the agreement of the strands, differences.
+
+        Args:
+            add_work: Called with the work that is done; its sum may be less than ``count_work``.
+        """
+        bundles = self._make_bundles()
+        computed: dict[int, Together] = {}
+        for bundle in bundles.values():
+            if id(bundle) not in computed:
+                computed[id(bundle)] = self._compute(bundle, add_work)
+        found = {key: computed[id(bundle)] for key, bundle in bundles.items()}
+        rows = [
+            self._make_score_row(name, found[name, None].estimate(name, metric))
+            for name in self.scores
+            for metric in self.metrics
+        ]
+        if self.has_agreement:
+            rows.append(self._measure_agreement(add_work))
+        for minus in self.minus:
+            difference = found[MAIN_SCORE, minus].compare(MAIN_SCORE, minus, self.main_metric)
+            scores = self.scores[MAIN_SCORE] + self.scores[minus]
+            rows.append(self._make_row(MAIN_SCORE, minus, difference, difference.first, scores))
+        return rows
+
+    def _make_bundles(self) -> dict[tuple[str, str | None], _Bundle]:
+        """The bundle of each score, and of each difference of ``llr`` and another score."""
+        scored = {name: np.isfinite(one[self.subset.inside]) for name, one in self.scores.items()}
+        by_rows: dict[bytes, _Bundle] = {}
+        bundles: dict[tuple[str, str | None], _Bundle] = {}
+        for name, minus in [
+            *((name, None) for name in self.scores),
+            *((MAIN_SCORE, minus) for minus in self.minus),
+        ]:
+            inside = scored[name] if minus is None else scored[name] & scored[minus]
+            rows = np.packbits(inside).tobytes()
+            bundle = by_rows.setdefault(rows, _Bundle(int(inside.sum())))
+            bundles[name, minus] = bundle
+            if minus is None:
+                bundle.add(name, self.metrics)
+            else:
+                bundle.add(name, [self.main_metric])
+                bundle.add(minus, [self.main_metric])
+        return bundles
+
+    def _compute(self, bundle: _Bundle, add_work: AddWork) -> Together:
+        inside: IntArray | slice = self.subset.inside
+        if len(self.subset.inside) == len(self.rows):
+            inside = slice(None)  # without a copy
+        strata = self.subset.strata
+        return estimate_together(
+            self.rows.target[inside],
+            {name: self.scores[name][inside] for name in bundle.metrics},
+            bundle.metrics,
+            groups=self.rows.clusters[inside],
+            strata=None if strata is None else strata[inside],
+            resampling=self.resampling,
+            add_work=add_work,
+        )
+
+    def _make_score_row(self, name: str, result: Estimate) -> MetricRow:
+        """A metric of a score."""
+        row = self._make_row(name, None, result, result, self.scores[name])
+        return row if result.metric != THRESHOLD else self._as_in_table(row)
 
     def _as_in_table(self, row: MetricRow) -> MetricRow:
         """A threshold with the sign that the score has in the table."""
@@ -275,41 +353,30 @@ class _Planner:
         low, high = (None if end is None else -end for end in (row.high, row.low))
         return replace(row, value=-row.value, low=low, high=high)
 
-    def measure_difference(
-        self, llr: FloatArray, minus: str, other: FloatArray, subset: Subset
-    ) -> MetricRow:
-        """The main metric of ``llr`` minus that of another score."""
-        rows, inside = self.rows, subset.inside
-        result = compare(
-            self.main_metric,
-            rows.target[inside],
-            llr[inside],
-            other[inside],
-            groups=rows.clusters[inside],
-            strata=subset.strata,
-            resampling=self.resampling,
-        )
-        return self._make_row(MAIN_SCORE, minus, subset, result, result.first, llr + other)
-
-    def measure_strand_agreement(self, subset: Subset) -> MetricRow:
+    def _measure_agreement(self, add_work: AddWork) -> MetricRow:
         """Rank correlation of the scores of the two strands."""
         forward, reverse = self.rows.scores["llr_fwd"], self.rows.scores["llr_rev"]
-        result = estimate(
-            SPEARMAN, forward, reverse, groups=self.rows.clusters, resampling=self.resampling
-        )
-        row = self._make_row(MAIN_SCORE, None, subset, result, result, forward + reverse)
+        result = estimate_together(
+            forward,
+            {MAIN_SCORE: reverse},
+            {MAIN_SCORE: [SPEARMAN]},
+            groups=self.rows.clusters,
+            resampling=self.resampling,
+            add_work=add_work,
+        ).estimate(MAIN_SCORE, SPEARMAN)
+        row = self._make_row(MAIN_SCORE, None, result, result, forward + reverse)
         return replace(row, metric=STRAND_AGREEMENT)
 
     def _make_row(
         self,
         name: str,
         minus: str | None,
-        subset: Subset,
         result: Estimate | Difference,
         counts: Estimate,
         scores: FloatArray,
     ) -> MetricRow:
-        unscored = self.rows.status[subset.inside & np.isnan(scores)]
+        subset = self.subset
+        unscored = self.rows.status[subset.inside[np.isnan(scores[subset.inside])]]
         return MetricRow(
             label=self.rows.label.field,
             definition=self.rows.label.definition,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evo2_tasks.evaluation.metrics import BoolArray, FloatArray
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray
 from evo2_tasks.evaluation.values import Text, read_floats, read_text, split_parts
 from evo2_tasks.io.words import LONG, shown
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.metrics import FloatArray
+from evo2_tasks.evaluation.arrays import FloatArray
 
 MISSING: Final = "."
 """Text of a missing value, as in VCF."""

@@ -63,10 +63,10 @@ def _measure(settings: EvaluateSettings, table: Path) -> tuple[list[MetricRow], 
         if rows.why_no_metrics:
             logger.warning("%s: %s: %s", table, field, rows.why_no_metrics)
         planned = plan_metrics(rows, make_resampling(len(rows)))
-        with Progress(f"evaluate {field}", total=len(planned), unit="metrics") as progress:
-            for make_metric in planned:
-                metrics.append(make_metric())
-                progress.add(1)
+        work = [one.count_work() for one in planned]
+        with Progress(f"evaluate {field}", total=sum(work), unit="drawn rows") as progress:
+            for one in planned:
+                metrics += one.measure(progress.add)
         curves += make_curves(rows)
     return metrics, curves
 

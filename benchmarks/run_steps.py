@@ -1,0 +1,182 @@
+"""Runs the steps of a variant set one after the other, and measures the process of each.
+
+The scores are random numbers, so no model is needed. `stages.py` and `stage_memory.py` use it.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from evo2_tasks.genome.windows import TO_SCORE
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.layout import CARRIED, CURVES, EXPORTS, METRICS, REPORT, RUN, SPLIT, TABLE
+from evo2_tasks.table.parquet import read_rows, write_table
+from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
+from evo2_tasks.table.schema import scores_schema
+
+SET = "v"
+SCORING = "w"
+SHARD = "1-of-1.parquet"
+CHAIN = ("split", "windows", "merge")
+"""The steps from the variants to the table."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the process of a step took."""
+
+    step: str
+    alleles: int
+    wall_s: float
+    cpu_s: float
+    alleles_per_cpu_s: int
+    peak_memory_mb: int
+
+
+def write_config(folder: Path, *, window_length: int, **variant_set: object) -> None:
+    """Write a config of one variant set, and a stub in place of a checkpoint."""
+    (folder / "stub").mkdir()
+    (folder / "stub" / "config.json").write_text("{}")
+    config = {
+        "references": {"random": {"fasta": str(folder / "genome.fa")}},
+        "models": {"stub": {"checkpoint": str(folder / "stub"), "gpus": 0}},
+        "scorings": {SCORING: {"model": "stub", "window_length": window_length}},
+        "variant_sets": {
+            SET: {
+                "variants": str(folder / "variants.vcf"),
+                "reference": "random",
+                "scorings": [SCORING],
+                **variant_set,
+            }
+        },
+        "output": str(folder / "results"),
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
+
+
+def write_scores(windows: Path, out: Path) -> None:
+    """Write random scores for the alleles that need a score."""
+    signature = {**read_provenance(windows).signature, "weights": "stub", "dtype": "float32"}
+    source = digest_file(windows)
+    provenance = Provenance(signature, package_version(), model="stub", source=source)
+    schema = scores_schema()
+    random = np.random.default_rng(2)
+    with write_table(out, schema, metadata=provenance.metadata()) as writer:
+        for batch in read_rows(windows, ["record", "allele", "status"]):
+            due = np.array([status == TO_SCORE for status in batch.column("status").to_pylist()])
+            values = random.normal(size=batch.num_rows)
+            status = pa.array(np.where(due, "scored", batch.column("status").to_pylist()))
+            columns = [batch.column("record"), batch.column("allele"), status]
+            for name in schema.names[3:]:
+                noise = 0.3 * random.normal(size=batch.num_rows) * (name != "llr")
+                columns.append(pa.array(values + noise, mask=~due))
+            writer.write(pa.table(columns, names=schema.names))
+    side = {"windows_run": 0, "tokens_run": 0, "wall_s": 0.0}
+    out.with_suffix(".json").write_text(json.dumps(side))
+
+
+def run_steps(
+    folder: Path, *, alleles: int, steps: tuple[str, ...], region: str = ""
+) -> Iterator[Measured]:
+    """Run steps on the config of a folder, in this order.
+
+    Args:
+        folder: It has the ``config.yaml`` of ``write_config`` and the files that it names.
+        alleles: Alleles of the variant set.
+        steps: ``split`` and ``windows`` come first. ``carry`` comes before ``merge``, which joins
+            its file; ``export`` is once for each format.
+        region: For ``query``.
+    """
+    results = folder / "results"
+    of_set = results / SET
+    of_scoring = of_set / SCORING
+    table = of_scoring / TABLE
+    config = ("--config", folder / "config.yaml", "--variant-set", SET)
+    scoring = (*config, "--scoring", SCORING, "--split", of_set / "shards" / SPLIT)
+    windows, scores = of_scoring / "windows", of_scoring / "scores"
+    carried = [of_set / CARRIED] if "carry" in steps else []
+    commands: dict[str, list[tuple[object, ...]]] = {
+        "split": [(*config, "--out", of_set / "shards")],
+        "carry": [(*config, "--out", of_set / CARRIED)],
+        "windows": [
+            (
+                *(*scoring, "--shard", of_set / "shards" / SHARD, "--out", windows / SHARD),
+                *("--segments", windows / "1-of-1.segments.parquet"),
+            )
+        ],
+        "merge": [
+            (
+                *(*scoring, "--windows", windows, "--scores", scores, "--out", table),
+                *("--run-json", of_scoring / RUN, *carried),
+            )
+        ],
+        "export": [("--to", name, table) for name in EXPORTS],
+        "evaluate": [
+            (
+                *(*config, "--table", table, "--out", of_scoring / METRICS),
+                *("--curves", of_scoring / CURVES),
+            )
+        ],
+        "report": [(*config, "--results", of_set, "--out", of_set / REPORT)],
+        "show": [(table,)],
+        "query": [(table, region)],
+        "status": [(results,)],
+    }
+    for file in (windows, scores):
+        file.mkdir(parents=True)
+    for step in steps:
+        if step == "merge":
+            write_scores(windows / SHARD, scores / SHARD)
+        for arguments in commands[step]:
+            name = f"{step} {arguments[1]}" if step == "export" else step
+            yield measure(name, step, *map(str, arguments), alleles=alleles)
+
+
+def measure(name: str, *command: str, alleles: int) -> Measured:
+    """Run a command of ``evo2-tasks``; measure its time and its peak memory.
+
+    Raises:
+        RuntimeError: The command failed.
+    """
+    program = str(Path(sys.executable).with_name("evo2-tasks"))
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [program, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    message = process.stderr.read().decode() if process.stderr else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise RuntimeError(f"{name}: {message}")
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return Measured(
+        step=name,
+        alleles=alleles,
+        wall_s=round(time.monotonic() - started, 2),
+        cpu_s=round(cpu_s, 2),
+        alleles_per_cpu_s=round(alleles / cpu_s),
+        peak_memory_mb=round(usage.ru_maxrss / 1024),
+    )
+
+
+def print_rows(rows: list[dict[str, object]]) -> None:
+    """Print rows of a table below the names of their columns."""
+    print("  ".join(f"{name:>17}" for name in rows[0]))
+    for row in rows:
+        print("  ".join(f"{value!s:>17}" for value in row.values()), flush=True)
+
+
+def describe_run() -> dict[str, object]:
+    """The version and the machine of a result."""
+    return {
+        "version": package_version(),
+        "machine": platform.processor() or platform.machine(),
+    }
