@@ -45,7 +45,9 @@ ALLELES_PER_SITE = 3
 BASES = np.frombuffer(b"ACGT", np.uint8)
 
 
-def write_inputs(folder: Path, *, alleles: int, megabases: int, window: int, labelled: float) -> str:
+def write_inputs(
+    folder: Path, *, alleles: int, megabases: int, window: int, labelled: float
+) -> str:
     """Write a genome of ten contigs, and sorted SNVs, deletions and insertions on it.
 
     Args:

@@ -101,8 +101,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "evaluation": room(
-        "curves estimates labels measurements metrics results schema scorings selection text"
-        " values",
+        "arrays curves drawn_metrics draws estimates labels measurements metrics results schema"
+        " scorings selection text values",
         "errors",
         "genome",
         "io",

@@ -48,10 +48,11 @@ from transformers.utils import logging
 
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.arrays import FloatArray, IntArray
+from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.evaluation.estimates import (
     Difference,
     Estimate,
-    Resampling,
     compare,
     count_coverage,
     estimate,
@@ -61,8 +62,6 @@ from evo2_tasks.evaluation.metrics import (
     AUROC,
     AVERAGE_PRECISION,
     SPEARMAN,
-    FloatArray,
-    IntArray,
     Metric,
     sensitivity_at,
 )

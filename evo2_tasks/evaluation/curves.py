@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
 from evo2_tasks.evaluation.draws import Resampling, draw_groups
 from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.labels import LabelledRows
-from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
 from evo2_tasks.evaluation.results import Curve
 from evo2_tasks.evaluation.selection import orient
 

@@ -157,6 +157,7 @@ class _SpecificityTally:
         self.last[found] = block.first + last[found]
         self.num_true[found] = block.num_true[last[found], found]
 
+
 class SensitivityTally(_SpecificityTally):
     """Sensitivity at a specificity."""
 
@@ -205,18 +206,19 @@ def prepare_labels(
     )
 
     def compute(counts: Counts) -> FloatArray:
-        totals = ClassTotals(*(_total(one, counts) for one in sizes), of_runs)
+        num_positive, num_negative = (_total(one, counts) for one in sizes)
+        totals = ClassTotals(num_positive, num_negative, of_runs)
         started = [start(totals) for start in tallies]
         num_true = num_false = np.zeros((1, counts.shape[1]))
-        counts = _widen(counts, len(labels))
+        drawn = _widen(counts, len(labels))
         for number in range(positive.num_blocks):
-            of_positive = positive.sum(number, counts)
+            of_positive = positive.sum(number, drawn)
             num_true = num_true[-1] + np.cumsum(of_positive, axis=0)
-            num_false = num_false[-1] + np.cumsum(negative.sum(number, counts), axis=0)
+            num_false = num_false[-1] + np.cumsum(negative.sum(number, drawn), axis=0)
             block = RunBlock(
                 first=number * RUNS_AT_ONCE,
                 positive=of_positive,
-                tied=tied.sum(number, counts) if is_tied.any() else None,
+                tied=tied.sum(number, drawn) if is_tied.any() else None,
                 num_true=num_true,
                 num_false=num_false,
                 ends=_inside(ends, number),
@@ -255,7 +257,7 @@ def _find_runs(
     is_last[score_number[np.flatnonzero(is_new_stratum)]] = True
     is_last[-1] = True
     is_run = has_positive | is_last
-    run = np.cumsum(is_run) - is_run  # a negative row belongs to the next run with a positive one
+    run: IntArray = np.cumsum(is_run) - is_run  # a negative row belongs to the next run with a positive one
     return order, run[score_number], scores[starts][is_run], run[is_last]
 
 
@@ -287,7 +289,9 @@ def prepare_spearman(numbers: FloatArray, scores: FloatArray, groups: IntArray) 
         for first, drawn, distances in by_score.rank(counts, total):
             weighted = drawn * distances
             variances[1] += float(np.dot(weighted, distances))
-            covariance += float(np.dot(weighted, of_numbers.take(place[first : first + len(drawn)], mode="clip")))
+            covariance += float(
+                np.dot(weighted, of_numbers.take(place[first : first + len(drawn)], mode="clip"))
+            )
         product = variances[0] * variances[1]
         return covariance / math.sqrt(product) if product else math.nan
 
@@ -349,7 +353,10 @@ class _RankedRows:
         for first in range(0, len(self._starts), ROWS_AT_ONCE):
             starts = self._starts[first : first + ROWS_AT_ONCE]
             after = self._starts[first + ROWS_AT_ONCE : first + ROWS_AT_ONCE + 1]
-            yield slice(int(starts[0]), int(after[0]) if len(after) else num_rows), starts - starts[0]
+            yield (
+                slice(int(starts[0]), int(after[0]) if len(after) else num_rows),
+                starts - starts[0],
+            )
 
 
 # Sums of rows.
@@ -382,7 +389,7 @@ class _SummedRuns:
         return len(self._blocks)
 
     def sum(self, number: int, counts: Sums) -> FloatArray:
-        """How many rows of each run of a block were drawn. (G, B) to (K, B)"""
+        """How many rows of each run of a block were drawn, (G, B) to (K, B)."""
         sums: FloatArray = (self._blocks[number] @ counts).astype(np.float64)
         return sums
 

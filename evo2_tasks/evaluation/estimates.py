@@ -28,8 +28,8 @@ from evo2_tasks.evaluation.arrays import (
     require_finite,
     require_one_length,
 )
-from evo2_tasks.evaluation.draws import DEFAULT_RESAMPLING, Resampling, draw_groups
 from evo2_tasks.evaluation.drawn_metrics import Statistic, prepare_labels, prepare_spearman
+from evo2_tasks.evaluation.draws import DEFAULT_RESAMPLING, Resampling, draw_groups
 from evo2_tasks.evaluation.metrics import AUROC, Metric, why_no_value
 
 DRAWS_OF_VALUES: Final = 100
@@ -187,7 +187,7 @@ def compare(
     of ``estimate``.
     """
     scores = {"first": first, "second": second}
-    metrics = dict.fromkeys(scores, [metric])
+    metrics = {name: [metric] for name in scores}
     together = estimate_together(
         target, scores, metrics, groups=groups, strata=strata, resampling=resampling
     )
@@ -285,8 +285,8 @@ def _number(values: npt.NDArray[Any]) -> IntArray:
     if values.dtype.kind == "i" and len(values):
         from_0 = values.astype(np.int64) - values.min()
         if from_0.max() < 8 * len(values):  # without sorting
-            ranks: IntArray = np.cumsum(np.bincount(from_0) > 0) - 1
-            return ranks[from_0]
+            ranks: IntArray = (np.cumsum(np.bincount(from_0) > 0) - 1)[from_0]
+            return ranks
     _, numbers = np.unique(values, return_inverse=True)
     return numbers.astype(np.int64)
 
@@ -329,7 +329,7 @@ class _Score:
     drawn: FloatArray
 
     def find(self, metric: Metric) -> tuple[float | None, FloatArray]:
-        """The value of a metric, and its values in the draws. (B,)"""
+        """The value of a metric, and its values in the draws, (B,)."""
         number = [one.name for one in self.metrics].index(metric.name)
         return self.values[number] if self.values else None, self.drawn[number]
 
@@ -486,24 +486,21 @@ def _why_no_interval(rows: _Rows) -> str:
     return ""
 
 
-def _draw(
-    scores: Iterable[_Score], rows: _Rows, resampling: Resampling, add_work: AddWork
-) -> None:
+def _draw(scores: Iterable[_Score], rows: _Rows, resampling: Resampling, add_work: AddWork) -> None:
     """Compute the metrics of all scores on the same draws."""
-    scores = [score for score in scores if score.statistic is not None]
-    if not scores:
+    defined = [(score, score.statistic) for score in scores if score.statistic is not None]
+    if not defined:
         return
     reason = _why_no_interval(rows)
     if not resampling.num_resamples:
         reason = reason or "no interval: the number of resamples is 0"
     if reason:
-        for score in scores:
+        for score, _ in defined:
             score.reason = reason
         return
     for counts in draw_groups(rows.num_groups, resampling):
-        for score in scores:
-            assert score.statistic is not None
-            score.drawn = np.concatenate([score.drawn, score.statistic(counts)], axis=1)
+        for score, statistic in defined:
+            score.drawn = np.concatenate([score.drawn, statistic(counts)], axis=1)
             add_work(len(rows.target) * counts.shape[1])
 
 

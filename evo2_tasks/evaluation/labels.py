@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.arrays import FloatArray, IntArray
+from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import Text, read_floats, read_group_names, read_texts
 from evo2_tasks.genome.alleles import variant_type

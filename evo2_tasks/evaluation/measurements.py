@@ -65,6 +65,7 @@ DRAWN_NUMBERS: Final = 2e7
 FEWEST_RESAMPLES: Final = 200
 """Draws for large sets. Small sets get 2,000; a large set needs fewer for the same precision."""
 
+
 @dataclass(frozen=True, slots=True)
 class Subset:
     """Some of the N rows, and how their metrics are named in the table.

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evo2_tasks.evaluation import estimates
+from evo2_tasks.evaluation import draws
+from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.evaluation.estimates import (
-    Resampling,
     compare,
     count_coverage,
     estimate,
@@ -145,7 +145,7 @@ def test_draws_depend_on_the_seed_alone_and_not_on_their_pieces(
     target = labels if metric.has_labels else labels + np.arange(200) / 1000
     result = estimate(metric, target, scores, resampling=FEW)
     assert estimate(metric, target, scores, resampling=Resampling(200, seed=1)) != result
-    monkeypatch.setattr(estimates, "BLOCK_NUMBERS", 1_000)
+    monkeypatch.setattr(draws, "COUNTS_AT_ONCE", 1_000)
     assert estimate(metric, target, scores, resampling=FEW) == result
 
 

@@ -17,11 +17,12 @@ from sklearn.metrics import (
 )
 
 from evo2_tasks.evaluation.curves import GRID, make_curves
-from evo2_tasks.evaluation.estimates import Resampling
+from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.evaluation.labels import LabelledRows, read_labelled_rows
 from evo2_tasks.evaluation.measurements import make_resampling, plan_metrics
 from evo2_tasks.evaluation.results import (
     Curve,
+    MetricRow,
     make_curves_table,
     make_metrics_table,
     read_curves,
@@ -70,8 +71,12 @@ def make_table(path: Path, num_rows: int = 400, seed: int = 1) -> pd.DataFrame:
     return frame
 
 
+def measure_rows(rows: LabelledRows) -> list[MetricRow]:
+    return [row for planned in plan_metrics(rows, FEW) for row in planned.measure()]
+
+
 def measure(rows: LabelledRows) -> pd.DataFrame:
-    table = make_metrics_table(make_metric() for make_metric in plan_metrics(rows, FEW))
+    table = make_metrics_table(measure_rows(rows))
     table.validate(full=True)
     return table.to_pandas()
 
@@ -279,7 +284,7 @@ def test_what_the_data_do_not_give_has_a_reason(
     assert find(metrics, metric="auroc", score="llr")["reason"] == reason
     assert metrics["value"].isna().eq(metrics["reason"] != "").all() or "llr" in change
     check_curves(list(make_curves(rows)))
-    lines = list(describe_metrics(make_metric() for make_metric in plan_metrics(rows, FEW)))
+    lines = list(describe_metrics(measure_rows(rows)))
     assert all(line.isprintable() for line in lines)
     assert sum(reason in line for line in lines) == 1
 
@@ -299,16 +304,14 @@ def test_few_rows_and_ties_give_metrics_or_reasons(tmp_path: Path, num_rows: int
 
 def test_few_rows_are_said_to_be_few(tmp_path: Path) -> None:
     make_table(tmp_path / "t", 30)
-    planned = plan_metrics(read_labelled_rows(tmp_path / "t", LABEL), FEW)
-    metrics = [make_metric() for make_metric in planned]
+    metrics = measure_rows(read_labelled_rows(tmp_path / "t", LABEL))
     lines = [line for line in describe_metrics(metrics) if ": auroc of llr:" in line]
     assert min(metrics[0].num_positive or 0, metrics[0].num_negative or 0) < 10
     assert lines[0].endswith("; few rows, so the interval is too narrow")
 
 
 def test_types_are_lines_one_by_one(frame: pd.DataFrame) -> None:
-    planned = plan_metrics(frame.attrs["rows"], FEW)
-    lines = list(describe_metrics(make_metric() for make_metric in planned))
+    lines = list(describe_metrics(measure_rows(frame.attrs["rows"])))
     assert lines[0] == "LABEL: positive: bad; negative: good"
     found = auroc(frame[frame["alt"] == "C"], "llr")
     assert any(line.startswith(f"LABEL: auroc of llr, snv: {found:.3f} [") for line in lines)

@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn, scipy and a loop over pairs, for plain and weighted rows."""
+"""The metrics against scikit-learn, scipy and a loop over pairs, for plain and drawn rows."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from evo2_tasks.evaluation.drawn_metrics import AurocTally, prepare_labels, prepare_spearman
 from evo2_tasks.evaluation.metrics import (
     AUROC,
     AVERAGE_PRECISION,
-    SPEARMAN,
     Metric,
     auroc,
     average_precision,
-    prepare_auroc,
     sensitivity_at,
     sensitivity_at_specificity,
     spearman,
@@ -38,6 +37,15 @@ def make_case(seed: int, num: int = 60, levels: int = 12) -> tuple[np.ndarray, n
     labels = random.random(num) < 0.3
     labels[:2] = True, False
     return labels, random.integers(levels, size=num) + 2.0 * labels
+
+
+def measure_drawn(
+    metric: Metric, labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """A metric where each row is drawn as often as its weight. (B, N) to (B,)"""
+    assert metric.tally is not None
+    statistic = prepare_labels([metric.tally], labels, scores, np.arange(len(labels)))
+    return statistic(weights.T.astype(np.int32))[0]
 
 
 def auroc_by_loop(
@@ -96,7 +104,9 @@ def test_weighted_rows_give_what_an_independent_computation_gives(
         weights[:, :2] += 1
         weights[0] = 1
         expected = [ORACLES[metric.name](labels, scores, row) for row in weights]
-        np.testing.assert_allclose(metric.prepare(labels, scores)(weights), expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            measure_drawn(metric, labels, scores, weights), expected, rtol=1e-12
+        )
         value = metric.compute(labels, scores)
         assert value == pytest.approx(expected[0], rel=1e-12, nan_ok=True)
 
@@ -114,8 +124,8 @@ def test_specificity_that_a_threshold_meets_exactly_is_met() -> None:
     scores = np.array([0.5, 1.0] + [0.0] * 19)
     assert sensitivity_at_specificity(labels, scores, 0.95) == 1
     assert sensitivity_at_specificity(labels, scores, 0.96) == 0
-    statistic = sensitivity_at(0.95).prepare(labels, scores)
-    np.testing.assert_array_equal(statistic(np.full((1, 21), 3.0)), [1])
+    drawn = measure_drawn(sensitivity_at(0.95), labels, scores, np.full((1, 21), 3))
+    np.testing.assert_array_equal(drawn, [1])
 
 
 def test_spearman_of_weighted_rows_is_that_of_rows_repeated() -> None:
@@ -126,7 +136,9 @@ def test_spearman_of_weighted_rows_is_that_of_rows_repeated() -> None:
         spearmanr(*(np.repeat(one, row.astype(int)) for one in (numbers, scores))).statistic
         for row in weights
     ]
-    np.testing.assert_allclose(SPEARMAN.prepare(numbers, scores)(weights), expected, rtol=1e-12)
+    statistic = prepare_spearman(numbers, scores, np.arange(40))
+    drawn = statistic(weights.T.astype(np.int32))
+    np.testing.assert_allclose(drawn[0], expected, rtol=1e-12)
     assert spearman(numbers, scores) == pytest.approx(spearmanr(numbers, scores).statistic)
 
 
@@ -138,8 +150,9 @@ def test_pairs_within_strata_are_those_of_a_loop() -> None:
         labels[strata == 3] = False  # a stratum without pairs
         weights = random.integers(3, size=(6, len(labels))).astype(float)
         expected = [auroc_by_loop(labels, scores, row, strata) for row in weights]
-        statistic = prepare_auroc(labels, scores, strata)
-        np.testing.assert_allclose(statistic(weights), expected, rtol=1e-12)
+        statistic = prepare_labels([AurocTally], labels, scores, np.arange(len(labels)), strata)
+        drawn = statistic(weights.T.astype(np.int32))
+        np.testing.assert_allclose(drawn[0], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("metric", CLASS_METRICS, ids=lambda metric: metric.name)
@@ -149,7 +162,7 @@ def test_weights_of_one_class_only_leave_a_metric_undefined(
 ) -> None:
     labels, scores = make_case(1)
     weights = np.stack([labels == weighted_class, np.ones(len(labels))]).astype(float)
-    values = metric.prepare(labels, scores)(weights)
+    values = measure_drawn(metric, labels, scores, weights)
     assert np.isnan(values[0])
     assert np.isfinite(values[1])
 
@@ -184,7 +197,7 @@ def test_a_weight_is_a_row_repeated(rows: list[tuple[bool, int]], times: int) ->
     repeats = 1 + np.arange(len(rows)) % times
     for metric in CLASS_METRICS:
         expected = metric.compute(np.repeat(labels, repeats), np.repeat(scores, repeats))
-        weighted = metric.prepare(labels, scores)(repeats[None].astype(float))
+        weighted = measure_drawn(metric, labels, scores, repeats[None])
         assert weighted[0] == pytest.approx(expected, rel=1e-9, nan_ok=True)
 
 
