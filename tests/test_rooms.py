@@ -102,7 +102,7 @@ ROOMS = {
     ),
     "evaluation": room(
         "arrays curves drawn_metrics draws estimates labels measurements metrics results schema"
-        " scorings selection text values",
+        " scorings selection sequence_free text values",
         "errors",
         "genome",
         "io",

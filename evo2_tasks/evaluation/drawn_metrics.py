@@ -257,7 +257,9 @@ def _find_runs(
     is_last[score_number[np.flatnonzero(is_new_stratum)]] = True
     is_last[-1] = True
     is_run = has_positive | is_last
-    run: IntArray = np.cumsum(is_run) - is_run  # a negative row belongs to the next run with a positive one
+    run: IntArray = (
+        np.cumsum(is_run) - is_run
+    )  # a negative row belongs to the next run with a positive one
     return order, run[score_number], scores[starts][is_run], run[is_last]
 
 

@@ -282,6 +282,10 @@ def number_groups(column: npt.ArrayLike, *others: npt.ArrayLike) -> IntArray:
 
 def _number(values: npt.NDArray[Any]) -> IntArray:
     """The rank of each value among the distinct values."""
+    if values.dtype == object:  # text, most of it repeated
+        listed = values.tolist()
+        rank = {value: number for number, value in enumerate(sorted(set(listed)))}
+        return np.array([rank[value] for value in listed], dtype=np.int64)
     if values.dtype.kind == "i" and len(values):
         from_0 = values.astype(np.int64) - values.min()
         if from_0.max() < 8 * len(values):  # without sorting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,14 @@ import pyarrow as pa
 from evo2_tasks.evaluation.arrays import FloatArray, IntArray
 from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
-from evo2_tasks.evaluation.values import Text, read_floats, read_group_names, read_texts
+from evo2_tasks.evaluation.values import (
+    Text,
+    encode_texts,
+    read_floats,
+    read_group_names,
+    read_texts,
+    to_array,
+)
 from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.table.parquet import open_table, read_rows
 
@@ -91,59 +98,74 @@ def read_labelled_rows(
     """
     baselines = baselines or {}
     columns = list(dict.fromkeys([*KEYS, *SCORES, *label.fields, *groups, *baselines]))
+    numbers = dict.fromkeys(SCORES, "low") | baselines
     selection = Selection(label, source)
-    table, target = _select_rows(source, columns, selection)
-    why_no_metrics = selection.explain(target)
+    parts: dict[str, list[npt.NDArray[Any]]] = {}
+    for table, target in _select_rows(source, columns, selection):
+        alleles = np.stack([table[name].to_numpy() for name in ("record", "allele")], axis=1)
+        read = {
+            "target": target,
+            "alleles": alleles.astype(np.int64),
+            "status": read_texts(table["status"]),
+            "types": _read_types(table),
+            "contig": read_texts(table["contig"]),
+            "pos": table["pos"].to_numpy(),
+        }
+        if label.resample_by is not None:
+            read["resample_by"] = read_texts(table[label.resample_by])
+        read |= {
+            f"number {name}": orient(read_floats(table[name], name, source), harmful)
+            for name, harmful in numbers.items()
+        }
+        read |= {f"group {name}": read_group_names(table[name]) for name in groups}
+        for name, values in read.items():
+            parts.setdefault(name, []).append(values)
+    # One column after the other, so that only one of them is in memory twice.
+    found = {name: np.concatenate(parts.pop(name)) for name in list(parts)}
+    why_no_metrics = selection.explain(found["target"])
     if not why_no_metrics:
         selection.warn_of_spelling()
-    scores = {name: -read_floats(table[name], name, source) for name in SCORES}
-    others = {
-        name: orient(read_floats(table[name], name, source), harmful)
-        for name, harmful in baselines.items()
-    }
+    scores = {name: found[f"number {name}"] for name in SCORES}
+    others = {name: found[f"number {name}"] for name in baselines}
     for values in [*scores.values(), *others.values()]:
         values[np.isnan(scores["llr"])] = np.nan
     if not all(np.isfinite(scores[name]).any() for name in STRAND_SCORES):
         scores = {name: values for name, values in scores.items() if name not in STRAND_SCORES}
     low_baselines = {name for name, harmful in baselines.items() if harmful == "low"}
-    alleles = zip(table["ref"].to_pylist(), table["alt"].to_pylist(), strict=True)
+    clusters = ["contig", "pos"] if label.resample_by is None else ["resample_by"]
     return LabelledRows(
         label=label,
         left_out=selection.left_out,
         why_no_metrics=why_no_metrics,
-        target=target,
-        alleles=np.stack([table[name].to_numpy() for name in ("record", "allele")], axis=1).astype(
-            np.int64
-        ),
-        status=read_texts(table["status"]),
-        types=np.array([variant_type(ref, alt) for ref, alt in alleles], dtype=object),
-        clusters=_number_clusters(table, label),
+        target=found["target"],
+        alleles=found["alleles"],
+        status=found["status"],
+        types=found["types"],
+        clusters=number_groups(*(found[name] for name in clusters)),
         scores=scores,
         baselines=others,
         low_is_harmful=frozenset([*SCORES, *low_baselines]),
-        groups={name: read_group_names(table[name]) for name in groups},
+        groups={name: found[f"group {name}"] for name in groups},
     )
 
 
 def _select_rows(
     source: Path, columns: Sequence[str], selection: Selection
-) -> tuple[pa.Table, npt.NDArray[Any]]:
-    """Read the labelled rows, and the target of each of them."""
+) -> Iterator[tuple[pa.Table, npt.NDArray[Any]]]:
+    """Read the labelled rows, and the target of each of them; the first table has no rows."""
     with open_table(source, columns) as file:
         schema = pa.schema([file.schema_arrow.field(name) for name in columns])
-    tables = [schema.empty_table()]
     has_classes = selection.label.harmful is None
-    targets = [np.empty(0, dtype=bool if has_classes else np.float64)]
+    yield schema.empty_table(), np.empty(0, dtype=bool if has_classes else np.float64)
     for batch in read_rows(source, columns):
         rows = pa.Table.from_batches([batch], schema)
         is_labelled, target = selection.choose(rows)
-        tables.append(rows.filter(pa.array(is_labelled)))
-        targets.append(target)
-    return pa.concat_tables(tables), np.concatenate(targets)
+        yield rows.filter(pa.array(is_labelled)), target
 
 
-def _number_clusters(table: pa.Table, label: LabelSettings) -> IntArray:
-    """Number the cluster of each row, (N,): its position, or its value of ``resample_by``."""
-    if label.resample_by is None:
-        return number_groups(read_texts(table["contig"]), table["pos"].to_numpy())
-    return number_groups(read_texts(table[label.resample_by]))
+def _read_types(table: pa.Table) -> Text:
+    """Type of each variant."""
+    (refs, ref), (alts, alt) = (encode_texts(table[name]) for name in ("ref", "alt"))
+    distinct, numbers = np.unique(ref * max(len(alts), 1) + alt, return_inverse=True)
+    pairs = (divmod(int(pair), len(alts)) for pair in distinct)
+    return to_array(variant_type(refs[one], alts[other]) for one, other in pairs)[numbers]

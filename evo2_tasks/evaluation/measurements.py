@@ -9,10 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
 
 from evo2_tasks.evaluation.arrays import FloatArray, IntArray
 from evo2_tasks.evaluation.draws import Resampling
@@ -47,7 +43,7 @@ from evo2_tasks.evaluation.schema import (
     explain_fine_groups,
     name_sequence_free,
 )
-from evo2_tasks.evaluation.values import Text
+from evo2_tasks.evaluation.sequence_free import predict_by_groups
 from evo2_tasks.io.words import shown
 
 logger = logging.getLogger(__name__)
@@ -57,7 +53,6 @@ MAIN_SCORE: Final = "llr"
 ALIGNED: Final = "llr_aligned"
 INDELS: Final = ("insertion", "deletion", "indel")
 NO_THRESHOLD: Final = f"no threshold with a specificity of {SPECIFICITY:g} finds a positive row"
-FOLDS: Final = 5
 MOST_GROUPS: Final = 50
 """Values of a group column for which metrics are computed: those with the most rows."""
 
@@ -114,8 +109,8 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetr
     others = {
         name: scores for name, scores in rows.baselines.items() if name not in partial_baselines
     } | {
-        name_sequence_free(column): predict_by_group(rows, values)
-        for column, values in rows.groups.items()
+        name_sequence_free(column): predictions
+        for column, predictions in predict_by_groups(rows).items()
     }
     has_indels = bool(np.isin(rows.types, INDELS).any())
     own = {name: rows.scores[name] for name in rows.scores if name != ALIGNED or has_indels}
@@ -174,44 +169,6 @@ def split_rows(rows: LabelledRows) -> list[Subset]:
             for value, _ in by_size[:MOST_GROUPS]
         ]
     return subsets
-
-
-def predict_by_group(rows: LabelledRows, groups: Text) -> FloatArray:
-    """Predict the label from a group column alone, without any sequence.
-
-    The rows of a cluster are predicted from the rows of other clusters, by five-fold
-    cross-validation among the rows that have an ``llr``.
-
-    Args:
-        rows: The labelled rows.
-        groups: Value of the group column. (N,)
-
-    Returns:
-        Predictions; all NaN where a class has too few clusters. (N,)
-    """
-    is_scored = np.isfinite(rows.scores[MAIN_SCORE])
-    target, clusters = rows.target[is_scored], rows.clusters[is_scored]
-    predictions = np.full(len(rows), np.nan)
-    classes = [target, ~target] if rows.has_classes else [np.ones(len(target), dtype=bool)]
-    num_folds = min([FOLDS, *(len(np.unique(clusters[of_class])) for of_class in classes)])
-    if num_folds < 2:
-        return predictions
-    encoder = OneHotEncoder(handle_unknown="ignore")
-    if rows.has_classes:
-        folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0)
-        model, method = LogisticRegression(), "decision_function"
-    else:
-        folds = GroupKFold(num_folds, shuffle=True, random_state=0)
-        model, method = Ridge(), "predict"
-    predictions[is_scored] = cross_val_predict(
-        make_pipeline(encoder, model),
-        groups[is_scored].reshape(-1, 1),
-        target,
-        groups=clusters,
-        cv=folds,
-        method=method,
-    )
-    return predictions
 
 
 @dataclass(frozen=True, slots=True)

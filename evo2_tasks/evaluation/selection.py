@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evo2_tasks.evaluation.arrays import BoolArray, FloatArray
-from evo2_tasks.evaluation.values import Text, read_floats, read_text, split_parts
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
+from evo2_tasks.evaluation.values import Text, encode_texts, read_floats, split_parts, to_array
 from evo2_tasks.io.words import LONG, shown
 
 logger = logging.getLogger(__name__)
@@ -117,8 +117,6 @@ class Selection:
     _excluded: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
     # How often each value occurs, by field.
     _values: dict[str, Counter[str]] = dataclasses.field(default_factory=dict)
-    # Kind of each text seen so far.
-    _kinds: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def choose(self, rows: pa.Table) -> tuple[BoolArray, npt.NDArray[Any]]:
         """Choose which of some more rows have a label.
@@ -183,32 +181,34 @@ class Selection:
 
     def _read_kinds(self, rows: pa.Table) -> Text:
         """Kind of each row's label, or the reason why it has no label."""
-        texts = self._count(self.label.field, rows)
+        texts, numbers = self._count(self.label.field, rows)
+        return to_array(map(self._find_kind, texts))[numbers]
+
+    def _find_kind(self, text: str) -> str:
+        """Kind of a label, or the reason why it is none."""
         by_kind = self.label.values_by_kind
-        for text in {*texts} - {*self._kinds}:
-            parts = split_parts(text)
-            kinds = [kind for kind, values in by_kind.items() if parts & {*values}]
-            none = OTHER_VALUE if text else NO_VALUE
-            self._kinds[text] = BOTH if len(kinds) > 1 else next(iter(kinds), none)
-        return np.array([self._kinds[text] for text in texts], dtype=object)
+        parts = split_parts(text)
+        kinds = [kind for kind, values in by_kind.items() if parts & {*values}]
+        none = OTHER_VALUE if text else NO_VALUE
+        return BOTH if len(kinds) > 1 else next(iter(kinds), none)
 
     def _restrict(self, rows: pa.Table) -> Iterator[tuple[str, BoolArray]]:
         """Each restriction of the config, and which rows it accepts."""
         for name, values in self.label.where.items():
-            texts = self._count(name, rows)
-            accepted = {text for text in {*texts} if split_parts(text) & {*values}}
-            yield _where(name), np.array([text in accepted for text in texts], dtype=bool)
+            texts, numbers = self._count(name, rows)
+            is_accepted = [bool(split_parts(text) & {*values}) for text in texts]
+            yield _where(name), np.array(is_accepted, dtype=bool)[numbers]
         if self.label.min_review_stars is not None:
-            texts = [read_text(value) for value in rows[self.label.review_status].to_pylist()]
-            stars = {text: review_stars(text) for text in {*texts}}
-            enough = [stars[text] >= self.label.min_review_stars for text in texts]
-            yield MIN_STARS, np.array(enough, dtype=bool)
+            texts, numbers = encode_texts(rows[self.label.review_status])
+            enough = [review_stars(text) >= self.label.min_review_stars for text in texts]
+            yield MIN_STARS, np.array(enough, dtype=bool)[numbers]
 
-    def _count(self, name: str, rows: pa.Table) -> list[str]:
-        """Values of a column as text; counts them for the messages."""
-        texts = [read_text(value) for value in rows[name].to_pylist()]
-        self._values.setdefault(name, Counter()).update(texts)
-        return texts
+    def _count(self, name: str, rows: pa.Table) -> tuple[list[str], IntArray]:
+        """Values of a column, as ``encode_texts`` gives them; counts them for the messages."""
+        texts, numbers = encode_texts(rows[name])
+        counts = np.bincount(numbers, minlength=len(texts)).tolist()
+        self._values.setdefault(name, Counter()).update(dict(zip(texts, counts, strict=True)))
+        return texts, numbers
 
     def _explain(self, problem: str, what: str, kinds: Collection[str]) -> str:
         """Explain why no row with a label of these kinds is left."""

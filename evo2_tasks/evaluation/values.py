@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.arrays import FloatArray
+from evo2_tasks.evaluation.arrays import FloatArray, IntArray
 
 MISSING: Final = "."
 """Text of a missing value, as in VCF."""
@@ -29,9 +30,40 @@ def read_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def encode_texts(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:
+    """The distinct texts of a column, in the order of their first rows, and the number of each.
+
+    Returns:
+        The texts, as ``read_text`` reads values, and for each row the number of its text. (N,)
+    """
+    if pa.types.is_list(column.type) and pa.types.is_string(column.type.value_type):
+        items = pc.list_flatten(column)
+        if not items.null_count:
+            column = pc.binary_join(column, ",")
+    if not pa.types.is_nested(column.type):
+        distinct = pc.unique(column)
+        texts = [read_text(value) for value in distinct.to_pylist()]
+        numbers = pc.index_in(column, value_set=distinct).to_numpy().astype(np.int64)
+    else:
+        texts = [read_text(value) for value in column.to_pylist()]
+        numbers = np.arange(len(texts))
+    numbers_by_text: dict[str, int] = {}
+    of_texts = [numbers_by_text.setdefault(text, len(numbers_by_text)) for text in texts]
+    return list(numbers_by_text), np.array(of_texts, dtype=np.int64)[numbers]
+
+
 def read_texts(column: pa.ChunkedArray) -> Text:
     """A column as text; a missing value is ``.``."""
-    return np.array([read_text(value) or MISSING for value in column.to_pylist()], dtype=object)
+    texts, numbers = encode_texts(column)
+    return to_array(text or MISSING for text in texts)[numbers]
+
+
+def to_array(values: Iterable[object]) -> Text:
+    """An array of objects; equal rows of it share one."""
+    listed = list(values)
+    array = np.empty(len(listed), dtype=object)
+    array[:] = listed
+    return array
 
 
 def split_parts(text: str) -> set[str]:
@@ -46,7 +78,8 @@ def fold_truth(text: str) -> str:
 
 def read_group_names(column: pa.ChunkedArray) -> Text:
     """Names of groups, without accessions: ``SO:0001583|missense_variant`` is missense_variant."""
-    return np.array([re.sub(r"SO:\d+\|", "", text) for text in read_texts(column)], dtype=object)
+    texts, numbers = encode_texts(column)
+    return to_array(re.sub(r"SO:\d+\|", "", text or MISSING) for text in texts)[numbers]
 
 
 def read_floats(column: pa.ChunkedArray, name: str, source: Path) -> FloatArray:
