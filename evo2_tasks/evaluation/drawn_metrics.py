@@ -195,11 +195,15 @@ def prepare_labels(
         strata: Number of each row's stratum, for ``AurocTally`` only; None is one stratum. (N,)
     """
     num_groups = int(groups.max()) + 1
-    sizes = [np.bincount(groups[one], minlength=num_groups) for one in (labels, ~labels)]
+    sizes = [
+        np.bincount(groups[one], minlength=num_groups).astype(np.int32) for one in (labels, ~labels)
+    ]
+    num_rows = len(labels)
     order, run, of_runs, ends = _find_runs(labels, scores, strata)
     labels, groups = labels[order], groups[order]
     has_positive = np.bincount(run[labels], minlength=len(of_runs)) > 0
     is_tied = ~labels & (scores[order] == of_runs[run]) & has_positive[run]
+    has_tied = bool(is_tied.any())
     positive, negative, tied = (
         _SummedRuns(run[rows], groups[rows], (len(of_runs), num_groups))
         for rows in (labels, ~labels, is_tied)
@@ -210,7 +214,7 @@ def prepare_labels(
         totals = ClassTotals(num_positive, num_negative, of_runs)
         started = [start(totals) for start in tallies]
         num_true = num_false = np.zeros((1, counts.shape[1]))
-        drawn = _widen(counts, len(labels))
+        drawn = _widen(counts, num_rows)
         for number in range(positive.num_blocks):
             of_positive = positive.sum(number, drawn)
             num_true = num_true[-1] + np.cumsum(of_positive, axis=0)
@@ -218,7 +222,7 @@ def prepare_labels(
             block = RunBlock(
                 first=number * RUNS_AT_ONCE,
                 positive=of_positive,
-                tied=tied.sum(number, drawn) if is_tied.any() else None,
+                tied=tied.sum(number, drawn) if has_tied else None,
                 num_true=num_true,
                 num_false=num_false,
                 ends=_inside(ends, number),
@@ -380,7 +384,7 @@ class _SummedRuns:
         for first in range(0, self.num_runs, RUNS_AT_ONCE):
             of_block = starts[first : first + RUNS_AT_ONCE + 1]
             columns = groups[of_block[0] : of_block[-1]].astype(np.int32)
-            ones = np.ones(len(columns), dtype=np.int8)
+            ones = np.broadcast_to(np.int8(1), len(columns))
             bounds = (of_block - of_block[0]).astype(np.int32)
             size = (len(of_block) - 1, num_groups)
             self._blocks.append(csr_array((ones, columns, bounds), shape=size))

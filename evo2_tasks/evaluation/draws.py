@@ -15,8 +15,8 @@ import numpy.typing as npt
 Counts = npt.NDArray[np.int32]
 """How often each group was drawn in each draw. (G, B)"""
 
-COUNTS_AT_ONCE: Final = 1 << 24
-"""Counts in memory at once: 64 MB for any number of groups."""
+COUNTS_AT_ONCE: Final = 1 << 23
+"""Counts in memory at once: 32 MB for any number of groups."""
 
 MOST_AT_ONCE: Final = 64
 """Most draws at once. With more, the numbers of a draw no longer fit the cache of a CPU."""

@@ -35,6 +35,9 @@ from evo2_tasks.evaluation.metrics import AUROC, Metric, why_no_value
 DRAWS_OF_VALUES: Final = 100
 """Draws that take about as long as to sort the rows and to compute the values."""
 
+ROWS_AT_ONCE: Final = 1 << 22
+"""Sorted rows of all scores in memory at once: about 30 MB."""
+
 AddWork = Callable[[int], object]
 """Takes how much of the work of ``count_work`` has been done since the call before."""
 
@@ -223,10 +226,16 @@ def estimate_together(
     """
     distinct = {metric.name: metric for of_score in metrics.values() for metric in of_score}
     rows = _read_rows(list(distinct.values()), target, scores, groups, strata)
-    prepared = {name: _prepare(metrics[name], rows, name) for name in scores}
-    add_work(len(rows.target) * len(scores) * DRAWS_OF_VALUES)
-    _draw(prepared.values(), rows, resampling, add_work)
-    return Together(rows, prepared, resampling)
+    measured: dict[str, _Score] = {}
+    at_once = max(1, ROWS_AT_ONCE // max(len(rows.target), 1))
+    for first in range(0, len(scores), at_once):
+        prepared = {}
+        for name in list(scores)[first : first + at_once]:
+            prepared[name] = _prepare(metrics[name], rows, name)
+            add_work(len(rows.target) * DRAWS_OF_VALUES)
+        _draw(prepared.values(), rows, resampling, add_work)
+        measured |= prepared
+    return Together(rows, measured, resampling)
 
 
 def count_work(num_rows: int, num_scores: int, resampling: Resampling) -> int:
@@ -322,7 +331,8 @@ class _Score:
         metrics: Its metrics. (M,)
         values: The metrics on all rows; empty if they are undefined. (M,)
         reason: Why the values or the intervals are missing; empty if they are not.
-        statistic: Computes the metrics of drawn rows; None if there are no values.
+        statistic: Computes the metrics of drawn rows; None if there are no values, and when all
+            are drawn.
         drawn: The metrics of the draws so far. (M, B)
     """
 
@@ -506,6 +516,8 @@ def _draw(scores: Iterable[_Score], rows: _Rows, resampling: Resampling, add_wor
         for score, statistic in defined:
             score.drawn = np.concatenate([score.drawn, statistic(counts)], axis=1)
             add_work(len(rows.target) * counts.shape[1])
+    for score, _ in defined:
+        score.statistic = None  # frees the sorted rows
 
 
 def _percentiles(

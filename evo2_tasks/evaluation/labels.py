@@ -23,7 +23,7 @@ from evo2_tasks.evaluation.values import (
     to_array,
 )
 from evo2_tasks.genome.alleles import variant_type
-from evo2_tasks.table.parquet import open_table, read_rows
+from evo2_tasks.table.parquet import count_rows, open_table, read_rows
 
 KEYS: Final = ("record", "allele", "contig", "pos", "ref", "alt", "status")
 STRAND_SCORES: Final = ("llr_fwd", "llr_rev")
@@ -100,33 +100,29 @@ def read_labelled_rows(
     columns = list(dict.fromkeys([*KEYS, *SCORES, *label.fields, *groups, *baselines]))
     numbers = dict.fromkeys(SCORES, "low") | baselines
     selection = Selection(label, source)
-    parts: dict[str, list[npt.NDArray[Any]]] = {}
+    found = _Columns(count_rows(source))
     for table, target in _select_rows(source, columns, selection):
         alleles = np.stack([table[name].to_numpy() for name in ("record", "allele")], axis=1)
-        read = {
-            "target": target,
-            "alleles": alleles.astype(np.int64),
-            "status": read_texts(table["status"]),
-            "types": _read_types(table),
-            "contig": read_texts(table["contig"]),
-            "pos": table["pos"].to_numpy(),
-        }
-        if label.resample_by is not None:
-            read["resample_by"] = read_texts(table[label.resample_by])
-        read |= {
-            f"number {name}": orient(read_floats(table[name], name, source), harmful)
-            for name, harmful in numbers.items()
-        }
-        read |= {f"group {name}": read_group_names(table[name]) for name in groups}
-        for name, values in read.items():
-            parts.setdefault(name, []).append(values)
-    # One column after the other, so that only one of them is in memory twice.
-    found = {name: np.concatenate(parts.pop(name)) for name in list(parts)}
-    why_no_metrics = selection.explain(found["target"])
+        found.add("target", target)
+        found.add("alleles", alleles.astype(np.int64))
+        found.add("status", read_texts(table["status"]))
+        found.add("types", _read_types(table))
+        if label.resample_by is None:
+            found.add("contig", read_texts(table["contig"]))
+            found.add("pos", table["pos"].to_numpy())
+        else:
+            found.add("resample_by", read_texts(table[label.resample_by]))
+        for name, harmful in numbers.items():
+            values = orient(read_floats(table[name], name, source), harmful)
+            found.add(f"number {name}", values)
+        for name in groups:
+            found.add(f"group {name}", read_group_names(table[name]))
+    target = found.take("target")
+    why_no_metrics = selection.explain(target)
     if not why_no_metrics:
         selection.warn_of_spelling()
-    scores = {name: found[f"number {name}"] for name in SCORES}
-    others = {name: found[f"number {name}"] for name in baselines}
+    scores = {name: found.take(f"number {name}") for name in SCORES}
+    others = {name: found.take(f"number {name}") for name in baselines}
     for values in [*scores.values(), *others.values()]:
         values[np.isnan(scores["llr"])] = np.nan
     if not all(np.isfinite(scores[name]).any() for name in STRAND_SCORES):
@@ -137,16 +133,42 @@ def read_labelled_rows(
         label=label,
         left_out=selection.left_out,
         why_no_metrics=why_no_metrics,
-        target=found["target"],
-        alleles=found["alleles"],
-        status=found["status"],
-        types=found["types"],
-        clusters=number_groups(*(found[name] for name in clusters)),
+        target=target,
+        alleles=found.take("alleles"),
+        status=found.take("status"),
+        types=found.take("types"),
+        clusters=number_groups(*(found.take(name) for name in clusters)),
         scores=scores,
         baselines=others,
         low_is_harmful=frozenset([*SCORES, *low_baselines]),
-        groups={name: found[f"group {name}"] for name in groups},
+        groups={name: found.take(f"group {name}") for name in groups},
     )
+
+
+class _Columns:
+    """Columns of the labelled rows, filled piece by piece without a second copy.
+
+    Args:
+        most_rows: Most rows of a column.
+    """
+
+    def __init__(self, most_rows: int) -> None:
+        self._most_rows = most_rows
+        self._columns: dict[str, tuple[npt.NDArray[Any], int]] = {}
+
+    def add(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Add values of some more rows to a column."""
+        if name not in self._columns:
+            shape = (self._most_rows, *values.shape[1:])
+            self._columns[name] = np.empty(shape, values.dtype), 0
+        column, end = self._columns[name]
+        column[end : end + len(values)] = values
+        self._columns[name] = column, end + len(values)
+
+    def take(self, name: str) -> npt.NDArray[Any]:
+        """Take a column out; it must have been added."""
+        column, end = self._columns.pop(name)
+        return column if end == len(column) else column[:end].copy()
 
 
 def _select_rows(

@@ -143,6 +143,7 @@ def split_rows(rows: LabelledRows) -> list[Subset]:
     """The subsets besides all rows: each type, pairs within a group column, each group."""
     subsets = []
     types = Counter(rows.types.tolist())
+    everything = np.arange(len(rows))
     if len(types) > 1:
         subsets += [
             Subset(BY_TYPE, np.flatnonzero(rows.types == name), group=name)
@@ -150,7 +151,6 @@ def split_rows(rows: LabelledRows) -> list[Subset]:
         ]
     for column, values in rows.groups.items():
         if rows.has_classes:
-            everything = np.arange(len(rows))
             strata = number_groups(values)
             subsets.append(Subset(WITHIN, everything, column=column, strata=strata))
         by_size = Counter(values.tolist()).most_common()

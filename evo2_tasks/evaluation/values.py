@@ -36,6 +36,8 @@ def encode_texts(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:
     Returns:
         The texts, as ``read_text`` reads values, and for each row the number of its text. (N,)
     """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if pa.types.is_list(column.type) and pa.types.is_string(column.type.value_type):
         items = pc.list_flatten(column)
         if not items.null_count:
