@@ -4,7 +4,6 @@ The scores are random numbers, so no model is needed. `stages.py` and `stage_mem
 """
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -26,6 +25,14 @@ from evo2_tasks.table.schema import scores_schema
 SET = "v"
 SCORING = "w"
 SHARD = "1-of-1.parquet"
+LAUNCH = """
+import os, sys
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(process, 0)
+print(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, file=sys.stderr)
+"""
+"""Starts a command from a small process: the peak of a new process begins with its parent's."""
+
 CHAIN = ("split", "windows", "merge")
 """The steps from the variants to the table."""
 
@@ -149,21 +156,25 @@ def measure(name: str, *command: str, alleles: int) -> Measured:
     """
     program = str(Path(sys.executable).with_name("evo2-tasks"))
     started = time.monotonic()
-    process = subprocess.Popen(
-        [program, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    launched = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", LAUNCH, program, *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
-    message = process.stderr.read().decode() if process.stderr else ""
-    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.monotonic() - started
+    *messages, usage = launched.stderr.splitlines()
+    status, cpu_s, peak_kb = map(float, usage.split())
     if status != 0:
-        raise RuntimeError(f"{name}: {message}")
-    cpu_s = usage.ru_utime + usage.ru_stime
+        raise RuntimeError(f"{name}: " + "\n".join(messages))
     return Measured(
         step=name,
         alleles=alleles,
-        wall_s=round(time.monotonic() - started, 2),
+        wall_s=round(wall_s, 2),
         cpu_s=round(cpu_s, 2),
         alleles_per_cpu_s=round(alleles / cpu_s),
-        peak_memory_mb=round(usage.ru_maxrss / 1024),
+        peak_memory_mb=round(peak_kb / 1024),
     )
 
 

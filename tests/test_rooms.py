@@ -50,8 +50,8 @@ ROOMS = {
     "layout": room("layout", never=HEAVY | FRONT),
     "hub": room("hub", "errors", never=HEAVY | FRONT),
     "io": room(
-        "bgzip digests documents files htslib interruption lines private_folders progress streams"
-        " vcf_text words",
+        "allocation bgzip digests documents files htslib interruption lines private_folders"
+        " progress streams vcf_text words",
         "errors",
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),

@@ -35,8 +35,8 @@ from evo2_tasks.evaluation.metrics import AUROC, Metric, why_no_value
 DRAWS_OF_VALUES: Final = 100
 """Draws that take about as long as to sort the rows and to compute the values."""
 
-ROWS_AT_ONCE: Final = 1 << 22
-"""Sorted rows of all scores in memory at once: about 30 MB."""
+ROWS_AT_ONCE: Final = 1 << 21
+"""Sorted rows of all scores in memory at once: about 15 MB."""
 
 AddWork = Callable[[int], object]
 """Takes how much of the work of ``count_work`` has been done since the call before."""
@@ -437,7 +437,7 @@ def _read_rows(
     num_rows = len(every_target)
     values = {name: read_numbers(one) for name, one in scores.items()}
     drawn = np.arange(num_rows) if groups is None else number_groups(groups)
-    within = np.zeros(num_rows, dtype=np.int64) if strata is None else number_groups(strata)
+    within = drawn if strata is None else number_groups(strata)
     require_one_length(every_target, *values.values(), drawn, within)
 
     is_unscored = np.isnan(every_target)
@@ -451,12 +451,13 @@ def _read_rows(
         keep &= has_both[within]
     if not keep.all():
         every_target = every_target[keep]
+        drawn = number_groups(drawn[keep])
         values = {name: one[keep] for name, one in values.items()}
     require_finite(every_target, *values.values())
     return _Rows(
         target=every_target,
         scores=values,
-        groups=number_groups(drawn[keep]),
+        groups=drawn,
         strata=None if strata is None else within[keep],
         num_unscored=int(is_unscored.sum()),
         has_labels=has_labels,
@@ -471,6 +472,16 @@ def _prepare(metrics: Sequence[Metric], rows: _Rows, name: str) -> _Score:
     drawn = np.empty((len(metrics), 0))
     if reason:
         return _Score(metrics, [], reason, None, drawn)
+    values = []
+    if rows.has_labels and not in_strata:
+        # Sorted rows are quick to sort again, and give the same values.
+        order = np.argsort(scores, kind="stable")
+        target, ordered = rows.target[order], scores[order]
+        del order
+        values = [metric.compute(target, ordered) for metric in metrics]
+        del target, ordered
+    elif not rows.has_labels:
+        values = [metric.compute(rows.target, scores) for metric in metrics]
     tallies = [metric.tally for metric in metrics if metric.tally is not None]
     statistic = (
         prepare_labels(tallies, rows.target, scores, rows.groups, rows.strata)
@@ -480,12 +491,6 @@ def _prepare(metrics: Sequence[Metric], rows: _Rows, name: str) -> _Score:
     if in_strata:
         once = np.ones((rows.num_groups, 1), dtype=np.int32)
         values = statistic(once)[:, 0].tolist()
-    elif rows.has_labels:
-        # Sorted rows are quick to sort again, and give the same values.
-        order = np.argsort(scores, kind="stable")
-        values = [metric.compute(rows.target[order], scores[order]) for metric in metrics]
-    else:
-        values = [metric.compute(rows.target, scores) for metric in metrics]
     return _Score(metrics, values, "", statistic, drawn)
 
 

@@ -241,7 +241,8 @@ class PlannedMetrics:
         """Compute the metrics: those of each score, the agreement of the strands, differences.
 
         Args:
-            add_work: Called with the work that is done; its sum may be less than ``count_work``.
+            add_work: Called with the work that is done; its sum is less than ``count_work`` where
+                metrics are undefined.
         """
         bundles = self._make_bundles()
         computed: dict[int, Together] = {}

@@ -46,6 +46,10 @@ class Progress:
         self._skipped += amount
         self._bar.update(amount)
 
+    def reach(self, amount: int) -> None:
+        """Count all work up to this amount as finished, for example work that was not needed."""
+        self.add(max(0, amount - self._done - self._skipped))
+
     def add(self, amount: int) -> None:
         """Count finished work."""
         self._done += amount

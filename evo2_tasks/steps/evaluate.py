@@ -4,6 +4,7 @@ Only this module imports scikit-learn and scipy, so that the other steps start w
 """
 
 import logging
+from itertools import accumulate
 from pathlib import Path
 
 from evo2_tasks.config.resolve import EvaluateSettings
@@ -16,6 +17,7 @@ from evo2_tasks.evaluation.results import Curve, MetricRow, write_curves, write_
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.evaluation.values import fold_truth
+from evo2_tasks.io.allocation import return_large_arrays
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.table.statements import reading_unchanged
 
@@ -40,6 +42,7 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
             f"variant_sets.{settings.variant_set}: no `labels` to evaluate. Name the field of "
             "labels, for example labels: {CLNSIG: {positive: [Pathogenic], negative: [Benign]}}"
         )
+    return_large_arrays()
     with reading_unchanged(table) as digest:
         metrics, curves = _measure(settings, table)
     # The metrics last: if their file exists, that of the curves does too.
@@ -63,10 +66,12 @@ def _measure(settings: EvaluateSettings, table: Path) -> tuple[list[MetricRow], 
         if rows.why_no_metrics:
             logger.warning("%s: %s: %s", table, field, rows.why_no_metrics)
         planned = plan_metrics(rows, make_resampling(len(rows)))
-        work = [one.count_work() for one in planned]
-        with Progress(f"evaluate {field}", total=sum(work), unit="drawn rows") as progress:
-            for one in planned:
+        # Rows times draws: what the metrics of a small group take is little.
+        ends = [*accumulate(one.count_work() for one in planned)]
+        with Progress(f"evaluate {field}", total=ends[-1], unit="drawn rows") as progress:
+            for one, end in zip(planned, ends, strict=True):
                 metrics += one.measure(progress.add)
+                progress.reach(end)
         curves += make_curves(rows)
     return metrics, curves
 

@@ -1,7 +1,10 @@
 """The step `evaluate` after the other steps: a VCF as ClinVar writes it, and mistakes."""
 
+import logging
 import random
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +14,9 @@ from sklearn.metrics import roc_auc_score
 
 from evo2_tasks.config.resolve import resolve_evaluate
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation import drawn_metrics
 from evo2_tasks.evaluation.schema import curves_schema, metrics_schema
+from evo2_tasks.io import progress
 from evo2_tasks.steps.evaluate import evaluate
 from tests.project import COLUMNS, Project, run_carry, run_steps, write_project
 
@@ -210,3 +215,45 @@ def test_no_labels_is_one_line(tmp_path: Path) -> None:
             curves_file=tmp_path / "c",
         )
     assert not (tmp_path / "f").exists()
+
+
+def test_the_time_left_is_honest_from_the_first_line_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fake clock counts the drawn rows that are summed: many for all rows, few for a group."""
+    now = 0.0
+    lines: list[tuple[float, str]] = []
+    sum_runs = drawn_metrics._SummedRuns.sum
+
+    def sum_slowly(runs: Any, number: int, counts: Any) -> Any:
+        nonlocal now
+        now += runs._blocks[number].nnz * counts.shape[1] / 20_000
+        return sum_runs(runs, number, counts)
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((now, record.getMessage()))
+
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(drawn_metrics._SummedRuns, "sum", sum_slowly)
+    handler = Handler()
+    progress.logger.addHandler(handler)
+    monkeypatch.setattr(progress.logger, "level", logging.INFO)
+    variants, _ = make_clinvar(2_000)
+    try:
+        measure(tmp_path, variants, labels=CLINVAR, groups=["MC"])
+    finally:
+        progress.logger.removeHandler(handler)
+    left = [
+        (at, read_interval(found[1]))
+        for at, message in lines
+        if message.startswith("evaluate") and (found := re.search(r"about ([\d:]+) left", message))
+    ]
+    assert len(left) > 5
+    for at, seconds in left:
+        assert abs(at + seconds - now) < 0.2 * now
+
+
+def read_interval(text: str) -> int:
+    """Seconds of an interval as ``1:02:03``."""
+    return sum(int(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
