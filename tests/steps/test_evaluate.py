@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from evo2_tasks.config.resolve import resolve_evaluate
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation import drawn_metrics
+from evo2_tasks.evaluation import drawn_metrics, estimates
 from evo2_tasks.evaluation.schema import curves_schema, metrics_schema
 from evo2_tasks.io import progress
 from evo2_tasks.steps.evaluate import evaluate
@@ -230,12 +230,28 @@ def test_the_time_left_is_honest_from_the_first_line_on(
         now += runs._blocks[number].nnz * counts.shape[1] / 20_000
         return sum_runs(runs, number, counts)
 
+    rank = drawn_metrics._RankedRows.rank
+
+    def rank_slowly(ranked: Any, counts: Any, total: int) -> Any:
+        nonlocal now
+        now += len(ranked.order) / 40_000  # each row is ranked twice
+        return rank(ranked, counts, total)
+
+    prepare = estimates._prepare
+
+    def prepare_slowly(metrics: Any, rows: Any, name: str) -> Any:
+        nonlocal now
+        now += len(rows.target) * 100 / 20_000  # measured: as long as 100 draws
+        return prepare(metrics, rows, name)
+
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             lines.append((now, record.getMessage()))
 
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(drawn_metrics._SummedRuns, "sum", sum_slowly)
+    monkeypatch.setattr(drawn_metrics._RankedRows, "rank", rank_slowly)
+    monkeypatch.setattr(estimates, "_prepare", prepare_slowly)
     handler = Handler()
     progress.logger.addHandler(handler)
     monkeypatch.setattr(progress.logger, "level", logging.INFO)
