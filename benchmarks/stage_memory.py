@@ -8,26 +8,16 @@ peak with what the rules of the workflow ask for, and are JSON. Run it in the ch
 
 import argparse
 import json
-import platform
 import random
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from stages import measure, write_scores
+from run_steps import CHAIN, describe_run, print_rows, run_steps, write_config
 
 from evo2_tasks.jobs import CPU_STEP_MB
-from evo2_tasks.table.provenance import package_version
 
-CONFIG = """
-references: {{random: {{fasta: {folder}/genome.fa}}}}
-models: {{stub: {{checkpoint: {folder}/stub, gpus: 0}}}}
-scorings: {{w2k: {{model: stub, window_length: 2048}}}}
-variant_sets:
-  v: {{variants: {folder}/variants.vcf, reference: random, scorings: [w2k], carry: [{carry}],
-       sort_by_position: true, max_ref_mismatch_share: 1}}
-output: {folder}/results
-"""
 HEADER = "##fileformat=VCFv4.2\n"
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 TEXT = '##INFO=<ID=TEXT,Number=1,Type=String,Description="Text">\n'
@@ -117,36 +107,13 @@ CASES: dict[str, tuple[Callable[[Path, int], int], int]] = {
 def run(folder: Path, name: str, scale: float) -> list[dict[str, object]]:
     write, size = CASES[name]
     alleles = write(folder, round(size * scale))
-    carry = "TEXT" if write in (write_long_text, write_long_lists) else ""
-    (folder / "stub").mkdir()
-    (folder / "stub" / "config.json").write_text("{}")
-    (folder / "config.yaml").write_text(CONFIG.format(folder=folder, carry=carry))
-    work = folder / "results"
-    shard = "1-of-1.parquet"
-    common = ("--config", f"{folder}/config.yaml", "--variant-set", "v")
-    scoring = (*common, "--scoring", "w2k", "--split", f"{work}/split.json")
-    rows = [measure("split", *common, "--out", str(work), alleles=alleles)]
-    (work / "windows").mkdir()
-    rows.append(
-        measure(
-            "windows",
-            *(*scoring, "--shard", f"{work}/{shard}", "--out", f"{work}/windows/{shard}"),
-            *("--segments", f"{work}/windows/1-of-1.segments.parquet"),
-            alleles=alleles,
-        )
-    )
-    (work / "scores").mkdir()
-    write_scores(work / "windows" / shard, work / "scores" / shard)
-    rows.append(
-        measure(
-            "merge",
-            *(*scoring, "--windows", f"{work}/windows", "--scores", f"{work}/scores"),
-            *("--out", f"{work}/scores.parquet", "--run-json", f"{work}/run.json"),
-            alleles=alleles,
-        )
-    )
+    carry = ["TEXT"] if write in (write_long_text, write_long_lists) else []
+    settings = {"carry": carry, "sort_by_position": True, "max_ref_mismatch_share": 1}
+    write_config(folder, window_length=2048, **settings)
+    steps = ("carry", *CHAIN) if carry else CHAIN
     mb = round(sum(file.stat().st_size for file in folder.glob("variants.*")) / 1e6, 1)
-    return [{"input": name, "file_mb": mb, **row} for row in rows]
+    measured = run_steps(folder, alleles=alleles, steps=steps)
+    return [{"input": name, "file_mb": mb, **asdict(row)} for row in measured]
 
 
 def main() -> None:
@@ -160,26 +127,12 @@ def main() -> None:
     for name in args.inputs:
         with tempfile.TemporaryDirectory() as folder:
             rows += run(Path(folder), name, args.scale)
-        for row in rows[-3:]:
-            print("  ".join(f"{value!s:>14}" for value in row.values()), flush=True)
-    print("  ".join(f"{name:>14}" for name in rows[0]))
-    for row in rows:
-        print("  ".join(f"{value!s:>14}" for value in row.values()))
+    print_rows(rows)
     print(
         f"The rules ask for {CPU_STEP_MB:,} MB at the first attempt, without Snakemake's own share."
     )
-    print(
-        json.dumps(
-            {
-                "benchmark": "stage_memory",
-                "version": package_version(),
-                "machine": platform.processor() or platform.machine(),
-                "scale": args.scale,
-                "asked_mb": CPU_STEP_MB,
-                "rows": rows,
-            }
-        )
-    )
+    sizes = {"scale": args.scale, "asked_mb": CPU_STEP_MB}
+    print(json.dumps({"benchmark": "stage_memory", **describe_run(), **sizes, "rows": rows}))
 
 
 if __name__ == "__main__":
