@@ -15,11 +15,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_score
 from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.digests import digest_file
-from evo2_tasks.layout import CARRIED, CURVES, EXPORTS, METRICS, REPORT, RUN, SPLIT, TABLE
+from evo2_tasks.layout import (
+    CARRIED,
+    CURVES,
+    EXPORTS,
+    METRICS,
+    REPORT,
+    RUN,
+    SPLIT,
+    TABLE,
+    shard_run_file,
+)
+from evo2_tasks.table.documents import ScoreStatements, ShardRun
 from evo2_tasks.table.parquet import read_rows, write_table
-from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
+from evo2_tasks.table.provenance import Provenance, as_json, package_version, read_provenance
 from evo2_tasks.table.schema import scores_schema
 
 SET = "v"
@@ -70,8 +83,9 @@ def write_config(folder: Path, *, window_length: int, **variant_set: object) -> 
     (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
 
 
-def write_scores(windows: Path, out: Path) -> None:
+def write_scores(config: Path, windows: Path, out: Path) -> None:
     """Write random scores for the alleles that need a score."""
+    settings = resolve_score(load_config(json.loads(config.read_text())), SCORING).triggers()
     signature = {**read_provenance(windows).signature, "weights": "stub", "dtype": "float32"}
     source = digest_file(windows)
     provenance = Provenance(signature, package_version(), model="stub", source=source)
@@ -87,8 +101,11 @@ def write_scores(windows: Path, out: Path) -> None:
                 noise = 0.3 * random.normal(size=batch.num_rows) * (name != "llr")
                 columns.append(pa.array(values + noise, mask=~due))
             writer.write(pa.table(columns, names=schema.names))
-    side = {"windows_run": 0, "tokens_run": 0, "wall_s": 0.0}
-    out.with_suffix(".json").write_text(json.dumps(side))
+        digest = writer.digest()
+    statements = ScoreStatements(settings=as_json(settings), scores=digest)
+    ShardRun(windows_run=0, tokens_run=0, wall_s=0.0, statements=statements).write(
+        shard_run_file(out)
+    )
 
 
 def run_steps(
@@ -142,7 +159,7 @@ def run_steps(
         file.mkdir(parents=True)
     for step in steps:
         if step == "merge":
-            write_scores(windows / SHARD, scores / SHARD)
+            write_scores(folder / "config.yaml", windows / SHARD, scores / SHARD)
         for arguments in commands[step]:
             name = f"{step} {arguments[1]}" if step == "export" else step
             yield measure(name, step, *map(str, arguments), alleles=alleles)

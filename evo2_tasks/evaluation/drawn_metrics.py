@@ -406,7 +406,7 @@ def _widen(counts: Counts, num_rows: int) -> Sums:
     return counts if is_enough else counts.astype(np.int64)
 
 
-def _total(sizes: IntArray, counts: Sums) -> FloatArray:
+def _total(sizes: Counts, counts: Counts) -> FloatArray:
     """Drawn rows of each draw, (B,), from the rows of each group, (G,)."""
     total: FloatArray = np.einsum("g,gb->b", sizes, counts).astype(np.float64)
     return total

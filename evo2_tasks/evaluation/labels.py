@@ -98,7 +98,7 @@ def read_labelled_rows(
     """
     baselines = baselines or {}
     columns = list(dict.fromkeys([*KEYS, *SCORES, *label.fields, *groups, *baselines]))
-    numbers = dict.fromkeys(SCORES, "low") | baselines
+    numbers = {**dict.fromkeys(SCORES, "low"), **baselines}
     selection = Selection(label, source)
     found = _Columns(count_rows(source))
     for table, target in _select_rows(source, columns, selection):
