@@ -144,6 +144,7 @@ def run_steps(
             )
         ],
         "export": [("--to", name, table) for name in EXPORTS],
+        "index": [(export_file(table, "vcf"), "--out", f"{export_file(table, 'vcf')}.index")],
         "evaluate": [
             (
                 *(*config, "--table", table, "--out", of_scoring / METRICS),

@@ -14,7 +14,7 @@ import numpy as np
 from run_steps import describe_run, print_rows, run_steps, write_config
 
 STEPS = (
-    *("split", "carry", "windows", "merge", "export", "evaluate", "report"),
+    *("split", "carry", "windows", "merge", "export", "index", "evaluate", "report"),
     *("show", "query", "status"),
 )
 LABELS: dict[str, object] = {
