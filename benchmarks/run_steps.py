@@ -28,6 +28,7 @@ from evo2_tasks.layout import (
     RUN,
     SPLIT,
     TABLE,
+    export_file,
     shard_run_file,
 )
 from evo2_tasks.table.documents import ScoreStatements, ShardRun
