@@ -437,7 +437,7 @@ def _read_rows(
     num_rows = len(every_target)
     values = {name: read_numbers(one) for name, one in scores.items()}
     drawn = np.arange(num_rows) if groups is None else number_groups(groups)
-    within = drawn if strata is None else number_groups(strata)
+    within = every_target if strata is None else number_groups(strata)
     require_one_length(every_target, *values.values(), drawn, within)
 
     is_unscored = np.isnan(every_target)
