@@ -509,3 +509,76 @@ def read_any(path: Path) -> str | InputError:
         return opened.seqcol_digest()
     except InputError as error:
         return error
+
+
+def test_blocks_have_the_digests_of_their_bases(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    lengths = {"a": 2 * BLOCK_BASES + 77, "b": BLOCK_BASES, "empty": 0, "c": 9}
+    genome = {name: "".join(rng.choices("ACGTNacgt", k=length)) for name, length in lengths.items()}
+    text = "".join(f">{name}\n{wrap(bases, 60)}" for name, bases in genome.items())
+    path = write(tmp_path, text)
+    for fasta in (path, compress_bgzip(path)):
+        blocks = [block for one in Reference(fasta).read_sequences() for block in one.blocks]
+        assert [(block.reference_contig, block.start, block.end) for block in blocks] == [
+            ("a", 0, BLOCK_BASES),
+            ("a", BLOCK_BASES, 2 * BLOCK_BASES),
+            ("a", 2 * BLOCK_BASES, lengths["a"]),
+            ("b", 0, BLOCK_BASES),
+            ("empty", 0, 0),
+            ("c", 0, 9),
+        ]
+        for block in blocks:
+            bases = genome[block.reference_contig][block.start : block.end].upper()
+            assert block.sha256 == hashlib.sha256(bases.encode()).digest()
+
+
+@pytest.mark.parametrize(
+    ("contig", "place", "is_noticed"),
+    [("a", 5, True), ("a", BLOCK_BASES + 5, False), ("a", 2 * BLOCK_BASES, True), ("b", 0, False)],
+)
+def test_another_base_is_noticed_in_each_block_that_was_read(
+    tmp_path: Path, contig: str, place: int, is_noticed: bool
+) -> None:
+    """Size and time of the file stay the same; the blocks read are the first and third of a."""
+    genome = {"a": "ACGT" * (BLOCK_BASES // 2 + 8), "b": "GGCC"}
+    right = write(tmp_path, "".join(f">{name}\n{bases}\n" for name, bases in genome.items()))
+    blocks = [block for one in Reference(right).read_sequences() for block in one.blocks]
+    bases = genome[contig]
+    genome[contig] = f"{bases[:place]}N{bases[place + 1 :]}"
+    write(tmp_path, "".join(f">{name}\n{bases}\n" for name, bases in genome.items()))
+    found = Reference(right)
+    for start in (40, 2 * BLOCK_BASES + 4, 40):
+        found.fetch("a", start, start + 8)
+    if is_noticed:
+        with pytest.raises(InputError, match=r"g\.fa has other sequences"):
+            found.require_same(blocks)
+    else:
+        found.require_same(blocks)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("GGAA", "GGAAC"), ("chr2", "chr3"), (">chr2\nGCGC\n", ""), ("\n>chr2", "\n>n\nA\n>chr2")],
+)
+def test_other_names_and_lengths_are_noticed_though_no_base_was_read(
+    tmp_path: Path, change: tuple[str, str]
+) -> None:
+    path = write(tmp_path, BASE)
+    blocks = [block for one in Reference(path).read_sequences() for block in one.blocks]
+    Reference(path).require_same(blocks)
+    other = Reference(write(tmp_path, BASE.replace(*change), "other.fa"))
+    with pytest.raises(InputError, match="has other sequences"):
+        other.require_same(blocks)
+
+
+def test_a_block_that_changes_between_two_readings_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "MAX_BLOCKS", 1)
+    path = write(tmp_path, BASE)
+    found = Reference(path)
+    assert found.fetch("chr1", 0, 4) == "GGAA"
+    found.fetch("chr2", 0, 4)
+    path.write_text(BASE.replace("GGAA", "GGAC"))
+    with pytest.raises(InputError, match="has other sequences"):
+        found.fetch("chr1", 0, 4)

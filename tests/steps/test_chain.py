@@ -18,7 +18,7 @@ from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.cli import main
 from evo2_tasks.evo2 import Evo2Config
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.io.digests import SourceFiles
+from evo2_tasks.io.digests import SourceFiles, digest_file
 from evo2_tasks.layout import (
     CARRIED,
     REFERENCE,
@@ -380,6 +380,72 @@ def test_a_reference_that_is_replaced_while_split_reads_it_stops_it(
     line = chain.run("split", status=2)
     assert "genome.fa has other sequences" in line
     assert not list((chain.folder / SHARDS).glob("*-of-*"))
+
+
+def forget_statements(chain: Chain, *files: str) -> None:
+    """Take from files what an earlier version did not state, and repair the digests of sources."""
+    metadata_of_before = {"signature", "version", "model", "order", "source"}
+    for file in files:
+        path = chain.path(file)
+        if path.suffix == ".json":
+            stated = json.loads(path.read_text())
+            del stated["statements"]
+            path.write_text(json.dumps(stated))
+            continue
+        table = pq.read_table(path)
+        kept = {
+            key: value
+            for key, value in (table.schema.metadata or {}).items()
+            if key.decode().removeprefix("evo2_tasks.") in metadata_of_before
+        }
+        if file in (SEGMENTS_1, SEGMENTS_1.replace("1-of-2", "2-of-2")):
+            kept = {}
+        elif f"/{SCORES}/" in file:
+            windows = chain.path(file.replace(f"/{SCORES}/", f"/{WINDOWS}/"))
+            kept[b"evo2_tasks.source"] = digest_file(windows).encode()
+        pq.write_table(table.replace_schema_metadata(kept), path)
+
+
+@pytest.fixture
+def earlier(tmp_path: Path, make: Callable[[str], Chain]) -> Chain:
+    """A finished run as an earlier version left it: no file has statements."""
+    chain = make("right").copy(tmp_path / "project")
+    files = (SPLIT_JSON, CARRIED, WINDOWS_1, SEGMENTS_1, SCORES_1, RUN_1)
+    both = dict.fromkeys([*files, *(file.replace("1-of-2", "2-of-2") for file in files)])
+    forget_statements(chain, *both)
+    chain.path(BLOCKS).unlink()
+    return chain
+
+
+def test_shards_of_an_earlier_version_are_merged(earlier: Chain) -> None:
+    right = pq.read_table(earlier.table)
+    earlier.table.unlink()
+    earlier.run("merge")
+    assert pq.read_table(earlier.table).equals(right)
+
+
+@pytest.mark.parametrize(
+    ("file", "older"), [(SHARDS_1, "VCF"), (WINDOWS_1, "FASTA"), (SCORES_1, "FASTA")]
+)
+def test_what_an_earlier_version_stated_is_compared(
+    earlier: Chain, make: Callable[[str], Chain], file: str, older: str
+) -> None:
+    earlier.take(make(older), file)
+    assert "another version" in earlier.run("merge", status=2)
+
+
+def test_new_scores_of_windows_of_an_earlier_version_need_new_segments(earlier: Chain) -> None:
+    before = earlier.contents()
+    line = earlier.run("score", status=2)
+    assert "does not state which windows it belongs to. Delete it, so that `windows`" in line
+    assert "does not state the digests of the shards" in earlier.run("windows", status=2)
+    assert earlier.contents() == before
+    # As the message says; the shards keep their bytes.
+    earlier.run("split")
+    assert earlier.contents()[SHARDS_1] == before[SHARDS_1]
+    earlier.run("merge")
+    for step in ("windows", "score", "merge"):
+        earlier.run(step)
 
 
 LATER = {
