@@ -35,7 +35,13 @@ BOXES = {  # column, row, kind, title, lines
     "evaluate": (2, 2, "CPU step", "evaluate", ["with labels:", "metrics.parquet"]),
     "report": (1, 2, "CPU step", "report", ["settings, scores, metrics"]),
     "page": (0, 2, "result", "report.html", ["one page, no network"]),
-    "export": (2, 3, "CPU step", "export, index", ["other formats of the table;", "index of a VCF"]),
+    "export": (
+        2,
+        3,
+        "CPU step",
+        "export, index",
+        ["other formats of the table;", "index of a VCF"],
+    ),
     "files": (1, 3, "result", "VCF, TSV, bedGraph", ["with exports"]),
 }
 ARROWS = [
