@@ -284,7 +284,7 @@ def score_parts(
     digests: list[str] = []
     for number, part in enumerate(parts):
         digest = digest_pairs(part)
-        kept = store.read(number, digest)
+        kept = store.read(number, digest, len(part))
         if kept is None:
             scores, usage = scorer.score(part, progress)
             store.write(number, digest, [dump_score(score) for score in scores], usage)

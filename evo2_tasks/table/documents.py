@@ -18,6 +18,13 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256, as hexadecimal digits."""
 
 
+PartCount = Annotated[Count, Field(le=2**48)]
+"""A number of things of a part: the sum over all parts of a shard is a ``Count``."""
+
+Total = Annotated[int, Field(ge=0)]
+"""A sum of counts."""
+
+
 class ReferenceStatement(Document):
     """The reference that ``split`` read.
 
@@ -91,6 +98,48 @@ class Split(Document):
         return {name: digest for name, digest in found.items() if digest is not None}
 
 
+class Signature(Document):
+    """The settings that determine a score, in the metadata of a table.
+
+    Attributes:
+        scores_version: Version of the definitions of the scores.
+        reference: GA4GH seqcol digest of the reference.
+        scoring: The scoring's settings.
+        weights: SHA-256 of the model's tensors; absent before ``score``, like all that follow.
+        dtype: Data type of the model.
+        fp8: FP8 mode of the model's input projections.
+        prepend_bos: Whether a window begins with a BOS token.
+    """
+
+    scores_version: Count
+    reference: str
+    scoring: dict[str, JsonValue]
+    weights: str | None = None
+    dtype: str | None = None
+    fp8: str | None = None
+    prepend_bos: bool | None = None
+
+
+class Verification(Document):
+    """Result of the comparison of a model with its published values.
+
+    Attributes:
+        status: ``same_arithmetic``, ``other_arithmetic``, ``failed`` or ``not_verified``.
+        of: Name of the published model.
+        differences: Largest difference of each check and quantity; None if it is not finite.
+        causes: Possible causes of a failure.
+        reason: Why there is no comparison.
+    """
+
+    remedy: ClassVar[str] = "Delete the file; the comparison is made again."
+
+    status: str
+    of: str | None = None
+    differences: dict[str, float | None] = Field(default_factory=dict)
+    causes: tuple[str, ...] = ()
+    reason: str | None = None
+
+
 class PartUsage(Document):
     """The work that was done for a part of a shard.
 
@@ -105,12 +154,12 @@ class PartUsage(Document):
 
     remedy: ClassVar[str] = "Delete the file; the part is computed again."
 
-    alleles_tried: Count
-    tokens: Count
-    windows_run: Count
-    tokens_run: Count
-    wall_s: Seconds
-    batch_tokens: Count
+    alleles_tried: PartCount
+    tokens: PartCount
+    windows_run: PartCount
+    tokens_run: PartCount
+    wall_s: Annotated[Seconds, Field(le=1e8)]
+    batch_tokens: PartCount
 
 
 class ScoreStatements(Document):
@@ -216,9 +265,9 @@ class Run(Document):
     by_flag: dict[str, Count] = Field(default_factory=dict)
     variants: Variants | None = None
     warnings: tuple[str, ...] = ()
-    windows_run: Count | None = None
-    tokens_run: Count | None = None
-    wall_s: Seconds | None = None
+    windows_run: Total | None = None
+    tokens_run: Total | None = None
+    wall_s: Annotated[float, Field(ge=0, le=1e18)] | None = None
     verification: dict[str, JsonValue] | None = None
     devices: dict[str, Count] = Field(default_factory=dict)
     shards: tuple[ShardRun, ...]

@@ -65,7 +65,7 @@ def read_usage(folder: Path, source: str) -> list[PartUsage]:
             first = 0 if number == ALL_PARTS else int(number)
             rows = [row for batch in read_rows(path, [SOURCE, USAGE]) for row in batch.to_pylist()]
             usage |= {
-                first + offset: PartUsage.parse_text(row[USAGE], shown_path(path))
+                first + offset: PartUsage.parse_text(str(row[USAGE]), shown_path(path))
                 for offset, row in enumerate(rows)
                 if row[SOURCE] == source
             }
@@ -126,20 +126,29 @@ class PartStore:
                     path.unlink(missing_ok=True)
 
     def read(
-        self, number: int, digest: str
+        self, number: int, digest: str, num_pairs: int
     ) -> tuple[list[tuple[float | None, ...]], PartUsage] | None:
         """Read the rows and the usage of a part; None if the part is not finished.
 
         Args:
             number: Number of the part in its shard.
             digest: Digest of the windows of the part.
+            num_pairs: Number of pairs of windows in the part.
         """
         part = self._find(number, digest)
         if part is None:
             return None
         (values,) = part.to_pylist()
-        rows = list(zip(*(values[name] for name in self._names), strict=True))
-        return rows, PartUsage.parse_text(values[USAGE], shown_path(self._folder))
+        where = f"{shown_path(self._folder)}: part {number}"
+        try:
+            usage = PartUsage.parse_text(values[USAGE] or "", where)
+            columns = [values[name] for name in self._names]
+            if any(column is None or len(column) != num_pairs for column in columns):
+                raise InputError(f"{where}: does not have {num_pairs:,} scores.")
+        except InputError as error:
+            logger.warning("a part is computed again: %s", error)
+            return None
+        return list(zip(*columns, strict=True)), usage
 
     def write(
         self,
@@ -206,6 +215,10 @@ class PartStore:
             return None
         try:
             with open_table(path, self._schema.names) as file, reading_table(path):
+                if not file.schema_arrow.equals(self._schema):
+                    raise InputError(f"{shown_path(path)}: is not a file of parts.")
+                if row >= file.num_row_groups or file.metadata.row_group(row).num_rows != 1:
+                    raise InputError(f"{shown_path(path)}: does not have part {row}.")
                 return file.read_row_group(row, self._schema.names, use_threads=False)
         except InputError as error:
             # Another job removed the file after it finished the shard, or the file is damaged.

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.io.files import parse_json
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.table.documents import Signature
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.schema import SCORES_VERSION
 
@@ -153,19 +154,14 @@ def read_provenance(source: Path) -> Provenance:
         InputError: The file is missing or broken, or was not written by this package.
     """
     stored = read_metadata(source)
-    try:
-        signature = json.loads(stored[PREFIX + "signature"])
-        version, order = stored[PREFIX + "version"], stored[PREFIX + "order"]
-    except (KeyError, ValueError) as error:
+    signature = read_object(source, stored, "signature")
+    version, order = stored.get(PREFIX + "version"), stored.get(PREFIX + "order")
+    if signature is None or version is None or order is None:
         raise InputError(
             f"{shown_path(source)}: the metadata contains no signature of evo2-tasks. Expected a "
             "file that `windows`, `score` or `merge` wrote."
-        ) from error
-    if not isinstance(signature, dict):
-        raise InputError(
-            f"{shown_path(source)}: {PREFIX}signature in the metadata is not a JSON object. Make "
-            "the file again."
         )
+    Signature.parse(signature, f"{shown_path(source)}: {PREFIX}signature in the metadata")
     return Provenance(
         signature=signature,
         version=version,
@@ -191,14 +187,8 @@ def read_object(source: Path, stored: Mapping[str, str], key: str) -> Mapping[st
     text = stored.get(PREFIX + key)
     if text is None:
         return None
-    with suppress(ValueError):
-        value = json.loads(text)
-        if isinstance(value, dict):
-            return value
-    raise InputError(
-        f"{shown_path(source)}: {PREFIX}{key} in the metadata is not a JSON object. Make the file "
-        "again."
-    )
+    where = f"{shown_path(source)}: {PREFIX}{key} in the metadata"
+    return parse_json(text.encode(), where, remedy="Make the file again.")
 
 
 def require_source(target: Path, stated: object, source: Path | str, digest: str | None) -> None:

@@ -16,7 +16,9 @@ from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.hub import HubFile
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import read_json, write_json
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.scoring.reference import last_logits, mean_scores, predictions
+from evo2_tasks.table.documents import Verification
 from evo2_tasks.table.provenance import canonical_json, package_version
 from evo2_tasks.verification.expected import (
     NOT_VERIFIED,
@@ -265,20 +267,22 @@ def verify_once(
         _user_cache() / f"{weights_digest}.verified.json",
     ]
     for place in places:
-        if _is_trusted(place, checkpoint) and key in (kept := read_json(place)):
-            return dict(kept[key]), None
+        if _is_trusted(place, checkpoint) and key in (kept := _read_kept(place)):
+            return Verification.parse(kept[key], shown_path(place)).as_json(), None
     comparison = compare(model, expected, here, short=True)
-    result: dict[str, Any] = {
-        "status": comparison.status,
-        "of": release,
-        "differences": {
-            f"{one.check}, {one.quantity}": one.difference for one in comparison.findings
-        },
-    }
+    result = Verification(
+        status=comparison.status,
+        of=release,
+        differences={f"{one.check}, {one.quantity}": one.difference for one in comparison.findings},
+    ).as_json()
     if comparison.causes:
         return result | {"causes": list(comparison.causes)}, comparison.complaint()
     _keep(result, key, places)
     return result, None
+
+
+def _read_kept(place: Path) -> dict[str, Any]:
+    return read_json(place, remedy=Verification.remedy)
 
 
 def _is_trusted(place: Path, checkpoint: Path) -> bool:
@@ -292,7 +296,7 @@ def _keep(result: Mapping[str, Any], key: str, places: Sequence[Path]) -> None:
     """Add a result to the file in the first place that is writable."""
     for place in places:
         try:
-            write_json(place, (read_json(place) if place.is_file() else {}) | {key: result})
+            write_json(place, (_read_kept(place) if place.is_file() else {}) | {key: result})
         except InputError as error:
             logger.info("%s", error)
         else:

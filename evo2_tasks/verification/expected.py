@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, JsonValue
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import HubFile, published_releases
-from evo2_tasks.io.files import read_json
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.documents import Count, Document
+from evo2_tasks.io.words import shown, shown_path
 
 VALUES = Path(__file__).parent / "published" / "values.json"
 PROMPTS = Path(__file__).parent / "published" / "prompts.csv"
@@ -24,6 +26,7 @@ PROMPTS = Path(__file__).parent / "published" / "prompts.csv"
 Band = Literal["same", "other", "outside"]
 STATUSES = {"same": "same_arithmetic", "other": "other_arithmetic", "outside": "failed"}
 NOT_VERIFIED = "not_verified"
+LARGEST_VALUE = 1e30
 MEASURES = {"scores": ("score",), "predictions": ("loss", "accuracy"), "logits": ("logit",)}
 """The measures, each with the quantities that it gives."""
 
@@ -107,6 +110,61 @@ class Check:
         return findings
 
 
+Bands = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+
+
+class FileKnown(Document):
+    """A file of a model.
+
+    Attributes:
+        name: Its name.
+        bytes: Its size; None if it is not known.
+        sha256: Its SHA-256; None if it is not known.
+    """
+
+    name: str
+    bytes: Count | None = None
+    sha256: str | None = None
+
+
+class CheckStatement(Document):
+    """A check as a file states it; see `Check`.
+
+    Attributes:
+        sequences: The sequences, or the name of sequences that come with the package.
+        figures: The known values.
+    """
+
+    name: str
+    measure: Literal["scores", "predictions", "logits"]
+    sequences: JsonValue
+    tokens: str = ""
+    num_short: Count
+    rounding: Literal["float32", "bfloat16"]
+    dtype: str
+    fp8: str
+    device_class: str
+    figures: dict[str, JsonValue]
+    bands: dict[str, Bands]
+    source: str
+
+
+class ExpectedFile(Document):
+    """A file of ``verify --write-expected``.
+
+    Attributes:
+        files: The files of the model.
+        layers: Digest of the tensors of each layer.
+        checks: The checks, with their known values.
+    """
+
+    remedy: ClassVar[str] = "Give a file that `evo2-tasks verify --write-expected` wrote."
+
+    files: tuple[FileKnown, ...]
+    layers: tuple[str, ...]
+    checks: tuple[CheckStatement, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """How far a quantity is from its known values.
@@ -169,7 +227,7 @@ def read_published(release: str) -> Expected:
     return Expected(
         name=release,
         files=files[0] if files else (),
-        checks=tuple(map(parse_check, checks)),
+        checks=tuple(parse_check(CheckStatement.parse(one, str(VALUES))) for one in checks),
     )
 
 
@@ -179,18 +237,18 @@ def read_expected(file: Path) -> Expected:
     Raises:
         InputError: The file cannot be read, or has another content.
     """
-    stored = read_json(file)
+    stored = ExpectedFile.read(file)
     try:
         return Expected(
             name=file.name,
-            files=tuple(HubFile(**known) for known in stored["files"]),
-            checks=tuple(map(parse_check, stored["checks"])),
-            layers=tuple(stored["layers"]),
+            files=tuple(HubFile(one.name, one.bytes, one.sha256) for one in stored.files),
+            checks=tuple(map(parse_check, stored.checks)),
+            layers=stored.layers,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(
-            f"{shown_path(file)}: not a file of expected values ({type(error).__name__}: {error}). "
-            "Give a file that `evo2-tasks verify --write-expected` wrote."
+            f"{shown_path(file)}: not a file of expected values ({shown(error, 400)}). "
+            f"{stored.remedy}"
         ) from error
 
 
@@ -203,45 +261,75 @@ def dump_expected(expected: Expected) -> dict[str, Any]:
     }
 
 
-def parse_check(stored: Mapping[str, Any]) -> Check:
+def parse_check(stored: CheckStatement) -> Check:
     """A check from its JSON, where the known values have the key ``figures``.
 
     Raises:
-        KeyError, TypeError, ValueError: It is not the JSON of a check.
+        ValueError: Its values do not fit each other.
     """
-    named = published_sequences()
-    name, sequences = stored["name"], stored["sequences"]
-    sequences = named[sequences] if isinstance(sequences, str) else tuple(sequences)
-    quantities = MEASURES[stored["measure"]]
-    values = {
-        quantity: [*map(float, known)] if isinstance(known, list) else float(known)
-        for quantity, known in stored["figures"].items()
-    }
-    bands = {
-        quantity: (float(same), float(other)) for quantity, (same, other) in stored["bands"].items()
-    }
-    num_values = len(stored["tokens"]) if stored["measure"] == "logits" else len(sequences)
-    if not sequences:
-        raise ValueError(f"{name!r} has no sequences")
+    name = stored.name
+    sequences = _parse_sequences(stored)
+    quantities = MEASURES[stored.measure]
+    values = {quantity: _parse_known(name, known) for quantity, known in stored.figures.items()}
+    num_values = len(stored.tokens) if stored.measure == "logits" else len(sequences)
     if not values or not set(values) <= set(quantities):
         raise ValueError(f"{name!r}: expected values of {', '.join(quantities)}")
     for quantity, known in values.items():
         if isinstance(known, list) and len(known) != num_values:
             raise ValueError(f"{name!r}: {len(known)} known values for {num_values} measured ones")
-        if quantity not in bands:
+        if quantity not in stored.bands:
             raise ValueError(f"{name!r}: {quantity} has no bands")
+    if not stored.tokens.isascii() or (stored.measure == "logits" and len(sequences) != 1):
+        raise ValueError(f"{name!r}: logits need one sequence, and tokens of one byte each")
     return Check(
-        name=str(name),
-        measure=stored["measure"],
+        name=name,
+        measure=stored.measure,
         sequences=sequences,
-        num_short=int(stored["num_short"]),
-        rounding=stored["rounding"],
-        arithmetic=Arithmetic(stored["dtype"], stored["fp8"], stored["device_class"]),
+        num_short=stored.num_short,
+        rounding=stored.rounding,
+        arithmetic=Arithmetic(stored.dtype, stored.fp8, stored.device_class),
         values=values,
-        bands=bands,
-        source=str(stored["source"]),
-        tokens=stored.get("tokens", ""),
+        bands=stored.bands,
+        source=stored.source,
+        tokens=stored.tokens,
     )
+
+
+def _parse_sequences(stored: CheckStatement) -> tuple[str, ...]:
+    """The sequences of a check: those that come with the package, by their name, or a list.
+
+    Raises:
+        ValueError: There is no such name, or no sequence, or one is not ASCII.
+    """
+    found = stored.sequences
+    if isinstance(found, str):
+        named = published_sequences()
+        if found not in named:
+            raise ValueError(f"{stored.name!r}: {found!r} is none of {', '.join(named)}")
+        return named[found]
+    listed = found if isinstance(found, list) else []
+    sequences = tuple(one for one in listed if isinstance(one, str) and one and one.isascii())
+    if not sequences or len(sequences) != len(listed):
+        raise ValueError(f"{stored.name!r} has no sequences, or one that is not a text of letters")
+    return sequences
+
+
+def _parse_known(name: str, known: JsonValue) -> float | list[float]:
+    """A known value, or a list of them.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    values = [
+        float(number)
+        for number in (known if isinstance(known, list) else [known])
+        if isinstance(number, int | float)
+        and not isinstance(number, bool)
+        and abs(number) <= LARGEST_VALUE
+    ]
+    if len(values) != (len(known) if isinstance(known, list) else 1):
+        raise ValueError(f"{name!r}: expected numbers, got {shown(json.dumps(known))}")
+    return values if isinstance(known, list) else values[0]
 
 
 def dump_check(check: Check) -> dict[str, Any]:
