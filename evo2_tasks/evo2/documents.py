@@ -16,6 +16,7 @@ CONVERSION = "conversion.json"
 
 MAX_BYTES = 1 << 24
 """More than any of these files of any model."""
+MAX_DIGITS = 1_000
 
 FileStatement = dict[str, int | str]
 """Size and digest of a file: ``bytes`` and ``sha256``."""
@@ -53,7 +54,9 @@ def parse_json(text: str) -> Any:
         ValueError: The text is not JSON.
     """
     try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+        return json.loads(
+            text, parse_constant=_parse_float, parse_float=_parse_float, parse_int=_parse_int
+        )
     except RecursionError as error:
         raise ValueError("it has too many brackets inside one another") from error
 
@@ -168,7 +171,13 @@ def _read_text(path: Path) -> str:
     return raw.decode("utf-8-sig")
 
 
-def _finite(text: str) -> float:
+def _parse_int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"it has a number of {len(text):,} digits")
+    return int(text)
+
+
+def _parse_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]} is not a finite number")

@@ -84,10 +84,10 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
         source = run.variants
     if variants is None:
         if source is None:
-            raise InputError(
-                f"{shown_path(table)}: there is no {RUN} next to it, which names the file of "
-                "scored variants. Name it with --variants."
-            )
+            problem = f"{shown_path(table)}: there is no {RUN} next to it, which names"
+            if run_file.exists():
+                problem = f"{shown_path(run_file)}: does not name"
+            raise InputError(f"{problem} the file of scored variants. Name it with --variants.")
         variants = Path(source.variants)
     is_vcf = source is None or source.format in ("vcf", "bcf")
     done = export_vcf(

@@ -24,6 +24,9 @@ from evo2_tasks.io.words import first_line, shown_path
 MOST_JSON_BYTES: Final = 32 * 2**20
 """Largest JSON file that is read. The ``run.json`` of 10,000 shards has 10 MB."""
 
+MOST_DIGITS: Final = 1_000
+"""Most digits of a whole number; Python's own message about more is for programmers."""
+
 
 @contextmanager
 def local_file(path: Path) -> Iterator[Path]:
@@ -211,7 +214,10 @@ def parse_json(data: bytes, where: str, *, remedy: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(
-            data.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite
+            data.decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_int,
         )
     except RecursionError as error:
         raise InputError(
@@ -229,7 +235,13 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _finite(text: str) -> float:
+def _parse_int(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"it has a number of {len(text):,} digits")
+    return int(text)
+
+
+def _parse_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]} is too large for a number")

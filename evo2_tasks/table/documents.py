@@ -5,7 +5,7 @@ Reads without numpy and pyarrow, so that Snakemake can import this file in every
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, JsonValue
 
@@ -17,6 +17,9 @@ MOST_SHARDS: Final = 100_000
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256, as hexadecimal digits."""
 
+
+Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed", "intervals"]
+"""The formats of variants, as in ``genome/formats.py``, which imports pysam."""
 
 PartCount = Annotated[Count, Field(le=2**48)]
 """A number of things of a part: the sum over all parts of a shard is a ``Count``."""
@@ -77,7 +80,7 @@ class Split(Document):
 
     variants: str
     variants_digest: Digest
-    format: str
+    format: Format
     alleles: Count
     records: Count
     invalid: Count
@@ -243,7 +246,7 @@ class Variants(Document):
     """What ``run.json`` repeats of ``split.json``; the keys have the same meanings."""
 
     variants: str
-    format: str
+    format: Format
     records: Count
     invalid: Count = 0
     filtered: Count = 0
