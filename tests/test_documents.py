@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from evo2_tasks.cli import main
 from evo2_tasks.commands.verify import write_expected
 from evo2_tasks.config.resolve import resolve_model
-from evo2_tasks.config.schema import ModelConfig
+from evo2_tasks.config.schema import ModelConfig, config_schema
 from evo2_tasks.cost.rates import PUBLISHED_RATES
 from evo2_tasks.genome import formats
 from evo2_tasks.io import files
@@ -176,6 +176,11 @@ def test_a_file_has_the_keys_of_its_record_and_no_others(
     assert not read.model_extra
     read.write(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes() or file == "shard"
+
+
+def test_a_split_can_have_as_many_shards_as_a_config_can_ask_for() -> None:
+    most = json.loads(config_schema())["properties"]["shards"]["maximum"]
+    assert most == documents.MOST_SHARDS
 
 
 def test_the_formats_are_those_of_the_readers() -> None:

@@ -334,7 +334,7 @@ class RunConfig(Section):
     """Ways of scoring by name."""
     variant_sets: Annotated[Mapping[Name, VariantSetConfig], Field(min_length=1)]
     """Variant files by name."""
-    shards: Annotated[int, Field(ge=1)] = 1
+    shards: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Number of shards of each variant file. Each shard is one job per scoring."""
     run: RunSettings = RunSettings()
     """Settings of the jobs. They change no score by more than its last bits, and do not run a
