@@ -423,8 +423,9 @@ def _as_plain(value: object) -> object:
         return value if plain == value else plain
     if isinstance(value, list | tuple):
         items = [_as_plain(one) for one in value]
-        is_same = all(one is other for one, other in zip(items, value, strict=True))
-        return value if is_same else items
+        if all(one is other for one, other in zip(items, value, strict=True)):
+            return value
+        return tuple(items) if isinstance(value, tuple) else items
     if isinstance(value, dict):
         return {key: _as_plain(one) for key, one in value.items()}
     return value

@@ -178,3 +178,9 @@ def test_a_traceback_is_plain(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 1
     assert done.stderr.decode().endswith(f"RuntimeError: {SHOWN}\n")
+
+
+def test_a_message_with_arguments_can_still_be_formatted() -> None:
+    record = logging.LogRecord("snakemake", logging.INFO, "", 1, "%s of %s", (HOSTILE, "b"), None)
+    assert Messages(load_config(make_config(), look_for_files=False)).filter(record)
+    assert record.getMessage() == f"{SHOWN} of b"
