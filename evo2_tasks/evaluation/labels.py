@@ -117,6 +117,7 @@ def read_labelled_rows(
             found.add(f"number {name}", values)
         for name in groups:
             found.add(f"group {name}", read_group_names(table[name]))
+    pa.default_memory_pool().release_unused()
     target = found.take("target")
     why_no_metrics = selection.explain(target)
     if not why_no_metrics:
