@@ -67,7 +67,7 @@ ROOMS = {
         " operators placement precision published rotary tokenizer",
     ),
     "genome": room(
-        "alleles assembly bcf bed carried_types carry columns contigs fasta fasta_bases"
+        "alleles assembly bcf bed blocks carried_types carry columns contigs fasta fasta_bases"
         " foreign_formats formats interval_lists known_assemblies letters records reference"
         " region_tables regions saturation table_cells variant_lists variant_tables variants vcf"
         " window_pairs windows",

@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.blocks import Block, BlockDigests, list_blocks
 from evo2_tasks.io.bgzip import HEADER_BYTES, find_compression
 from evo2_tasks.io.lines import read_chunks, read_lines
 from evo2_tasks.io.words import shown, shown_path
@@ -26,7 +26,7 @@ MAX_SEQUENCES = 1_500_000
 
 MAX_NAME_BYTES = 1 << 16
 MAX_BLANK_BYTES = 1 << 24
-MAX_BLOCKS = 1 << 24
+MAX_BGZIP_BLOCKS = 1 << 24
 """Most blocks of a bgzip file: 300 GB or more of real ones."""
 
 # The characters that an index counts as bases: letters, and rare symbols such as those of gaps.
@@ -34,27 +34,6 @@ _RETURN = b"\r"
 _UNEQUAL_ENDS = " Some lines end with \\r\\n and others do not; convert with: tr -s '\\r' '\\n'"
 _LONE_RETURN = re.compile(rb"\r(?![\r\n])")
 _SYMBOLS = bytes(code for code in range(33, 127) if code != ord(">"))
-
-BLOCK_BASES = 1 << 18
-"""Bases of a block: what a reference reads at once, and what has a digest of its own."""
-
-_DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-class Block(NamedTuple):
-    """A block of a sequence: ``BLOCK_BASES`` bases, the last block of a sequence has the rest.
-
-    Attributes:
-        reference_contig: The sequence. An empty one has one empty block.
-        start: Start of the block, 0-based.
-        end: End of the block, 0-based and exclusive.
-        sha256: SHA-256 of its bases in upper case.
-    """
-
-    reference_contig: str
-    start: int
-    end: int
-    sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +107,7 @@ class FastaSequence:
     @property
     def blocks(self) -> Iterator[Block]:
         """The blocks of the sequence, in order."""
-        for number in range(len(self.block_digests) // _DIGEST_BYTES):
-            start = number * BLOCK_BASES
-            end = min(start + BLOCK_BASES, self.entry.length)
-            sha256 = self.block_digests[number * _DIGEST_BYTES : (number + 1) * _DIGEST_BYTES]
-            yield Block(self.entry.name, start, end, sha256)
+        return list_blocks(self.entry.name, self.entry.length, self.block_digests)
 
 
 def read_fasta(path: Path, md5_of: Collection[str] = ()) -> Iterator[FastaSequence]:
@@ -242,7 +217,7 @@ def _block_starts(path: Path) -> array[int]:
     """Start of each block of a bgzip file but the first: in the file, and decompressed, bytes.
 
     Raises:
-        InputError: There are more blocks than ``MAX_BLOCKS``.
+        InputError: There are more blocks than ``MAX_BGZIP_BLOCKS``.
     """
     starts = array("Q")
     start = num_bases = 0
@@ -253,10 +228,10 @@ def _block_starts(path: Path) -> array[int]:
             num_bases += int.from_bytes(handle.read(4), "little")
             start += size
             starts.extend((start, num_bases))
-            if len(starts) > 2 * MAX_BLOCKS:
+            if len(starts) > 2 * MAX_BGZIP_BLOCKS:
                 raise InputError(
-                    f"{shown_path(path)}: has more than {MAX_BLOCKS:,} blocks of bgzip. Compress "
-                    f"the file again: bgzip -dc FILE | bgzip > NEW.fa.gz"
+                    f"{shown_path(path)}: has more than {MAX_BGZIP_BLOCKS:,} blocks of bgzip. "
+                    f"Compress the file again: bgzip -dc FILE | bgzip > NEW.fa.gz"
                 )
     if sys.byteorder == "big":
         starts.byteswap()
@@ -416,8 +391,7 @@ class _Sequence:
         self._end_width = 1
         self._sha512 = hashlib.sha512()
         self._md5 = hashlib.md5(usedforsecurity=False) if needs_md5 else None
-        self._block = hashlib.sha256()
-        self._block_digests = b""
+        self._blocks = BlockDigests()
         self._letters = LetterCounts()
 
     def add(self, piece: bytes) -> None:
@@ -456,7 +430,7 @@ class _Sequence:
         if self._md5 is not None:
             self._md5.update(bases)
         self._letters.add(bases)
-        self._add_to_blocks(memoryview(bases))
+        self._blocks.add(bases)
         self._length += len(bases)
         self._num_bytes += len(body)
 
@@ -468,18 +442,7 @@ class _Sequence:
         entry = FastaEntry(self._name, self._length, self._offset, bases, width)
         digest = "SQ." + _encode_digest(self._sha512.digest())
         md5 = None if self._md5 is None else self._md5.hexdigest()
-        if self._length % BLOCK_BASES or not self._length:
-            self._block_digests += self._block.digest()
-        return FastaSequence(entry, digest, self._letters, md5, self._block_digests)
-
-    def _add_to_blocks(self, bases: memoryview) -> None:
-        rest = BLOCK_BASES - self._length % BLOCK_BASES
-        while len(bases) >= rest:
-            self._block.update(bases[:rest])
-            self._block_digests += self._block.digest()
-            self._block = hashlib.sha256()
-            bases, rest = bases[rest:], BLOCK_BASES
-        self._block.update(bases)
+        return FastaSequence(entry, digest, self._letters, md5, self._blocks.finish())
 
     def _check_ends(self, body: bytes, end: bytes, places: range) -> None:
         """Make sure that the lines of the sequence have this byte at these places, and only there.

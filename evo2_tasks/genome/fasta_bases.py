@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from evo2_tasks.genome.fasta import MAX_BLOCKS, FastaEntry
+from evo2_tasks.genome.fasta import MAX_BGZIP_BLOCKS, FastaEntry
 from evo2_tasks.io.bgzip import find_compression
 
 _BLOCK_BYTES = 1 << 16  # the largest block of bgzip, compressed or not
@@ -70,10 +70,12 @@ class _PlainBytes:
 class _BgzipBytes:
     def __init__(self, path: Path, blocks: Path) -> None:
         with blocks.open("rb") as file:
-            content = file.read(8 + 16 * MAX_BLOCKS + 1)
+            content = file.read(8 + 16 * MAX_BGZIP_BLOCKS + 1)
         (num_blocks,) = struct.unpack_from("<Q", content) if len(content) >= 8 else (-1,)
-        if num_blocks > MAX_BLOCKS:
-            raise ValueError(f"the .gzi lists {num_blocks:,} blocks, more than {MAX_BLOCKS:,}")
+        if num_blocks > MAX_BGZIP_BLOCKS:
+            raise ValueError(
+                f"the .gzi lists {num_blocks:,} blocks, more than {MAX_BGZIP_BLOCKS:,}"
+            )
         if len(content) != 8 + 16 * num_blocks:
             raise ValueError("the .gzi is not an index of blocks")
         numbers = np.frombuffer(content, "<u8", offset=8)

@@ -19,10 +19,9 @@ import numpy as np
 import pysam
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.blocks import BLOCK_BASES, Block
 from evo2_tasks.genome.contigs import ContigNames
 from evo2_tasks.genome.fasta import (
-    BLOCK_BASES,
-    Block,
     FastaEntry,
     FastaSequence,
     digest_sequences,
@@ -37,7 +36,7 @@ from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)
 
-MAX_BLOCKS = 256  # 64 MiB of sequence
+CACHED_BLOCKS = 256  # 64 MiB of sequence
 
 _IS_OTHER = bytes(chr(code) not in "ACGT" for code in range(256))
 
@@ -229,7 +228,7 @@ class Reference:
             digest = hashlib.sha256(bases.encode()).digest()
             if self._read.setdefault((reference_contig, first), digest) != digest:
                 raise self._other_sequences()
-            if len(self._blocks) >= MAX_BLOCKS:
+            if len(self._blocks) >= CACHED_BLOCKS:
                 del self._blocks[next(iter(self._blocks))]
             block = self._blocks[key] = _Block(bases)
         return block

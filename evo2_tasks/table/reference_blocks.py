@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.fasta import Block
+from evo2_tasks.genome.blocks import Block
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import RowBuffer, read_rows, write_table
 from evo2_tasks.table.schema import reference_schema

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome import reference
+from evo2_tasks.genome.blocks import BLOCK_BASES
 from evo2_tasks.genome.fasta import digest_collection, read_fasta, read_index
 from evo2_tasks.genome.fasta_bases import FastaBases
-from evo2_tasks.genome.reference import BLOCK_BASES, Reference
+from evo2_tasks.genome.reference import Reference
 from evo2_tasks.io import lines
 
 
@@ -329,7 +330,7 @@ def test_ranges_across_blocks(long_reference: tuple[str, Reference], data: st.Da
 def test_blocks_are_forgotten(
     long_reference: tuple[str, Reference], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(reference, "CACHED_BLOCKS", 2)
     bases, found = long_reference
     rng = random.Random(3)
     for _ in range(50):
@@ -574,7 +575,7 @@ def test_other_names_and_lengths_are_noticed_though_no_base_was_read(
 def test_a_block_that_changes_between_two_readings_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference, "MAX_BLOCKS", 1)
+    monkeypatch.setattr(reference, "CACHED_BLOCKS", 1)
     path = write(tmp_path, BASE)
     found = Reference(path)
     assert found.fetch("chr1", 0, 4) == "GGAA"

@@ -219,10 +219,10 @@ def test_an_index_of_blocks_beyond_any_real_one_is_one_line(
     reference = Reference(path)
     for start in (0, 65_000, 130_000, 299_000):
         assert reference.fetch("a", start, start + 900) == expected.fetch("a", start, start + 900)
-    monkeypatch.setattr(fasta, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(fasta, "MAX_BGZIP_BLOCKS", 2)
     with pytest.raises(InputError, match=r"g\.fa\.gz: has more than 2 blocks of bgzip"):
         make_index(path, *ours)
-    monkeypatch.setattr(fasta_bases, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(fasta_bases, "MAX_BGZIP_BLOCKS", 2)
     with pytest.raises(InputError, match=r"g\.fa\.gz: .*the \.gzi lists 4 blocks, more than 2"):
         Reference(path)
     path.with_name("g.fa.gz.gzi").write_bytes(struct.pack("<Q", 2) + b"x" * 31)
@@ -250,12 +250,12 @@ def test_the_page_states_the_limits() -> None:
         fasta.MAX_SEQUENCES,
         fasta.MAX_NAME_BYTES,
         fasta.MAX_BLANK_BYTES,
-        fasta.MAX_BLOCKS,
+        fasta.MAX_BGZIP_BLOCKS,
         htslib.MAX_INDEX_BYTES,
         variant_tables.MAX_CHUNK_BYTES,
         yaml_files.MOST_VALUES,
         yaml_files.MOST_CHARACTERS,
-        1 << 24,  # MAX_CONFIG_BYTES of evo2/checkpoints.py, which imports torch
+        1 << 24,  # MAX_BYTES of evo2/documents.py, whose package imports torch
     ]
 
 
