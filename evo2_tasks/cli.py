@@ -484,7 +484,7 @@ def export(table: Path, to: str, **files: Any) -> None:
     example="evo2-tasks index results/mitomap/mini-512/scores.vcf.gz",
 )
 @click.argument("vcf", type=PATH)
-@file_option("--out", help="File to write: the name of the index, or none. Or the index itself.")
+@file_option("--out", help="File to write: the name of the index. Or the .tbi or .csi itself.")
 @log_option
 def index(vcf: Path, out: Path | None) -> None:
     """Make the index of an exported VCF again, next to it (.tbi or .csi).

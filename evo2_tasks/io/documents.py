@@ -28,7 +28,7 @@ Seconds = Annotated[float, Field(ge=0, le=1e12), AfterValidator(partial(round, n
 Megabytes = Annotated[float, Field(ge=0, le=1e12)]
 """An amount of memory, MB."""
 
-EXPLANATIONS: Final[Mapping[str, str]] = {
+_EXPLANATIONS: Final[Mapping[str, str]] = {
     "bool_type": "expected true or false, got {got}",
     "dict_type": "expected a mapping of names to values, got {got}",
     "finite_number": "expected a number, got {got}",
@@ -87,7 +87,7 @@ class Document(BaseModel):
             # As JSON, so that a list becomes a tuple; a date that a YAML reader made is text again.
             return cls.model_validate_json(json.dumps(value, default=str))
         except ValidationError as error:
-            key, what = explain(error.errors(include_url=False)[0], EXPLANATIONS)
+            key, what = _explain(error.errors(include_url=False)[0])
             place = f"{shown(key)}: " if key else ""
             raise InputError(f"{where}: {place}{what}. {cls.remedy}") from error
         except (TypeError, ValueError, RecursionError) as error:
@@ -120,24 +120,24 @@ class Document(BaseModel):
         write_json(target, self.as_json())
 
 
-def explain(problem: ErrorDetails, explanations: Mapping[str, str]) -> tuple[str, str]:
+def _explain(problem: ErrorDetails) -> tuple[str, str]:
     """The key of a problem that pydantic found, and a description of the problem."""
-    key = key_path(problem["loc"])
+    key = _key(problem["loc"])
     if problem["type"] == "missing":
         return key, "is missing"
-    template = explanations.get(problem["type"])
+    got = _as_short_json(problem["input"])
+    template = _EXPLANATIONS.get(problem["type"])
     if template is None:
-        return key, f"{problem['msg']}, got {as_short_json(problem['input'])}"
-    got = as_short_json(problem["input"])
+        return key, f"{problem['msg']}, got {got}"
     return key, template.format(got=got, **problem.get("ctx", {}))
 
 
-def key_path(loc: Sequence[int | str]) -> str:
-    """The path of a key as people write it: ``variant_sets.mitomap.scorings[0]``."""
+def _key(loc: Sequence[int | str]) -> str:
+    """The path of a key as people write it: ``shards[0].wall_s``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
-def as_short_json(value: object) -> str:
+def _as_short_json(value: object) -> str:
     """A value as JSON, cut to 60 characters."""
     text = shown(json.dumps(value, default=str), 10_000)
     return text if len(text) <= 60 else f"{text[:57]}..."

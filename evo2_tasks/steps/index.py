@@ -22,8 +22,8 @@ def index(vcf: Path, *, out: Path | None = None) -> None:
 
     Args:
         vcf: The file from ``export``, compressed with bgzip.
-        out: A file that states the name of the index, or that there is none: which of both is not
-            known before. Or the index itself, if it is known. Default: no file besides the index.
+        out: A file that states the name of the index, or that there is none. A name that ends with
+            ``.tbi`` or ``.csi`` is the index itself. Default: no file besides the index.
 
     Raises:
         InputError: The file cannot be read, has no index of the kind of ``out``, or ``out`` cannot

@@ -11,7 +11,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import shown
 from evo2_tasks.layout import REFERENCE, shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
-from evo2_tasks.table.carried import open_carried
+from evo2_tasks.table.carried import CarriedTable, open_carried
 from evo2_tasks.table.documents import ShardRun, Split
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.parts import remove_parts
@@ -60,18 +60,14 @@ def merge(
     files.add(split_file)
     split = Split.read(split_file)
     if split.statements is not None:
-        stated = split.statements.settings
-        require_settings(split_file, stated, settings.split.triggers(), "split")
+        require_settings(split_file, split.statements.settings, settings.split.triggers(), "split")
     num_shards = split.shards
     names = [shard_file(shard, num_shards) for shard in range(1, num_shards + 1)]
     contig_order = read_contig_order(settings, split, split_file, files)
-    run_files = [shard_run_file(scores_folder / name) for name in names]
-    for run_file in run_files:
-        files.add(run_file)
-    shards = read_shards(run_files)
-    for name, shard in zip(names, shards, strict=True):
-        paths = (split_file.with_name(name), windows_folder / name, scores_folder / name)
-        require_chain(settings, split, split_file, paths, shard, files)
+    chains = [
+        (split_file.with_name(name), windows_folder / name, scores_folder / name) for name in names
+    ]
+    shards = read_chains(settings, split, split_file, chains, files)
     signature = read_provenance(scores_folder / names[0]).signature
     require_equal_devices(
         shards,
@@ -79,24 +75,12 @@ def merge(
         fp8=uses_fp8(signature),
         allow_mixed=settings.allow_mixed_devices,
     )
-    carried_columns = None
-    names_carried = settings.carry.carried
-    if carried is not None:
-        files.add(carried)
-        carried_columns = open_carried(
-            carried, names_carried, split.variants_digest, settings.carry.triggers()
-        )
-    elif names_carried:
-        raise InputError(
-            f"merge: the config carries {shown(', '.join(names_carried), 400)}. Name the file "
-            "that `carry` wrote."
-        )
     counts, table_digest = merge_shards(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
         out,
         expected_alleles=split.alleles,
-        carried=carried_columns,
+        carried=read_carried(settings, split, carried, files),
         contig_order=contig_order,
         files=files,
     )
@@ -132,6 +116,54 @@ def read_contig_order(
         require_source(split_file, split.statements.blocks, blocks_file, files.add(blocks_file))
         reference.require_same(read_blocks(blocks_file))
     return list(reference.contigs)
+
+
+def read_carried(
+    settings: MergeSettings, split: Split, carried: Path | None, files: SourceFiles
+) -> CarriedTable | None:
+    """The table of ``carry``, if the config carries anything.
+
+    Raises:
+        InputError: It is not named, or does not fit the config and the shards.
+    """
+    names = settings.carry.carried
+    if carried is not None:
+        files.add(carried)
+        return open_carried(carried, names, split.variants_digest, settings.carry.triggers())
+    if names:
+        raise InputError(
+            f"merge: the config carries {shown(', '.join(names), 400)}. Name the file that "
+            "`carry` wrote."
+        )
+    return None
+
+
+def read_chains(
+    settings: MergeSettings,
+    split: Split,
+    split_file: Path,
+    chains: Sequence[tuple[Path, Path, Path]],
+    files: SourceFiles,
+) -> list[ShardRun]:
+    """Read what the scoring jobs state, and make sure that the files of each shard fit together.
+
+    Args:
+        settings: The settings that the files must have been made with.
+        split: Content of ``split.json``.
+        split_file: The ``split.json``, for messages.
+        chains: Each shard, its windows and its scores.
+        files: Gets all files.
+
+    Raises:
+        InputError: A file is missing, or see :func:`require_chain`.
+    """
+    run_files = [shard_run_file(scores) for _, _, scores in chains]
+    for run_file in run_files:
+        files.add(run_file)
+    shards = read_shards(run_files)
+    for paths, shard in zip(chains, shards, strict=True):
+        require_chain(settings, split, split_file, paths, shard, files)
+    return shards
 
 
 def require_chain(

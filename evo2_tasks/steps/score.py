@@ -90,22 +90,11 @@ def score(
         torch.set_num_threads(threads)
     with Interruption() as interruption:
         loaded = open_model(settings.model, settings.run.model_cache)
-        signature = make_signature(
-            reference_digest=placed["reference"],
-            scoring=placed["scoring"],
-            weights_digest=loaded.weights_digest,
-            dtype=loaded.dtype,
-            fp8=loaded.fp8,
-            prepend_bos=settings.scoring.prepend_bos,
-        )
         verification = verify_model(settings.model, loaded)
         canaries = score_canaries(loaded.model)
-        provenance = Provenance(
-            signature, package_version(), model=settings.model.name, source=source
-        )
         done = write_scores(
             settings,
-            provenance,
+            make_provenance(settings, placed, loaded, source),
             windows_file,
             segments,
             out,
@@ -131,6 +120,28 @@ def score(
         wall_s,
         f"{machine['peak_memory_mb']:,.0f}",
     )
+
+
+def make_provenance(
+    settings: ScoreSettings, placed: Mapping[str, Any], loaded: LoadedModel, source: str
+) -> Provenance:
+    """The provenance of the scores.
+
+    Args:
+        settings: The model and the windows.
+        placed: The signature of the windows file.
+        loaded: The model.
+        source: SHA-256 of the windows file.
+    """
+    signature = make_signature(
+        reference_digest=placed["reference"],
+        scoring=placed["scoring"],
+        weights_digest=loaded.weights_digest,
+        dtype=loaded.dtype,
+        fp8=loaded.fp8,
+        prepend_bos=settings.scoring.prepend_bos,
+    )
+    return Provenance(signature, package_version(), model=settings.model.name, source=source)
 
 
 def write_scores(

@@ -1,7 +1,7 @@
 """The step ``split``: the variants of a set, one row per allele, cut into shards."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -15,12 +15,10 @@ from evo2_tasks.genome.assembly import (
     describe_contradictions,
     find_mismatch_problem,
 )
-from evo2_tasks.genome.fasta import digest_sequences
+from evo2_tasks.genome.fasta import FastaSequence, digest_sequences
 from evo2_tasks.genome.letters import require_dna
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.variants import (
-    VariantSource,
-)
+from evo2_tasks.genome.variants import VariantSource
 from evo2_tasks.genome.windows import compare_ref
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
@@ -68,17 +66,9 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
                 source, out, num_alleles, settings.shards, reference
             )
             counts = source.counts
-            used_contigs = {name for contig in contigs if (name := reference.resolve(contig))}
-            header = check_header(source.read_header(), reference, used_contigs)
-            sequences = reference.read_sequences(header.md5s)
-            require_dna(reference.path, sequences, used_contigs)
-            warnings = describe_contradictions(header, variants, reference, sequences, matches)
-            for warning in warnings:
-                logger.warning("%s", warning)
-            limit = settings.max_ref_mismatch_share
-            problem = find_mismatch_problem(matches, limit, reference, header)
-            if problem is not None:
-                raise InputError(problem)
+            sequences, warnings = check_assembly(
+                settings, source, variants, reference, contigs, matches
+            )
             reference.require_same(block for one in sequences for block in one.blocks)
             files.require_unchanged()
     blocks = (block for one in sequences for block in one.blocks)
@@ -108,6 +98,44 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
         ),
     ).write(out / SPLIT)
     logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
+
+
+def check_assembly(
+    settings: SplitSettings,
+    source: VariantSource,
+    variants: Path,
+    reference: Reference,
+    contigs: Iterable[str],
+    matches: RefMatches,
+) -> tuple[Sequence[FastaSequence], list[str]]:
+    """Make sure that the variants and the reference are of one assembly.
+
+    Args:
+        settings: The largest share of REF alleles that may differ.
+        source: The variants.
+        variants: Their file, for messages.
+        reference: The reference, which is read from end to end.
+        contigs: The contigs of the alleles.
+        matches: How many REF alleles match the reference.
+
+    Returns:
+        The sequences of the reference, and how the header of the variants contradicts it.
+
+    Raises:
+        InputError: They are of different assemblies, or the reference is not DNA.
+    """
+    used_contigs = {name for contig in contigs if (name := reference.resolve(contig))}
+    header = check_header(source.read_header(), reference, used_contigs)
+    sequences = reference.read_sequences(header.md5s)
+    require_dna(reference.path, sequences, used_contigs)
+    warnings = describe_contradictions(header, variants, reference, sequences, matches)
+    for warning in warnings:
+        logger.warning("%s", warning)
+    limit = settings.max_ref_mismatch_share
+    problem = find_mismatch_problem(matches, limit, reference, header)
+    if problem is not None:
+        raise InputError(problem)
+    return sequences, warnings
 
 
 @contextmanager
