@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,24 @@ def damage(file: Path) -> Iterator[str]:
     yield "a folder"
     file.rmdir()
     file.write_bytes(content)
+
+
+def changes_of(file: Path, *, step: int = 1) -> Iterator[str]:
+    """Change a file in every way, one after the other, and put it back at the end.
+
+    Args:
+        file: The file.
+        step: Take every change, or every second, third, ... one.
+
+    Yields:
+        What was changed.
+    """
+    content = file.read_text()
+    try:
+        for what, text in islice(mutate(content), 0, None, step):
+            file.write_text(text)
+            yield what
+        file.write_text(content)
+        yield from damage(file)
+    finally:
+        file.write_text(content)

@@ -4,7 +4,7 @@ A command ends as it would without the change, or with exit code 2 and one line 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from evo2_tasks.layout import RUN, SCORES, SHARDS, SPLIT, TABLE, WINDOWS
 from evo2_tasks.table import documents
 from evo2_tasks.table.documents import Run, ShardRun, Split
 from evo2_tasks.table.provenance import PREFIX
-from tests.mutations import damage, mutate
+from tests.mutations import changes_of, mutate
 from tests.project import HEADER, run_steps, write_project, write_shard
 
 STEP = 3
@@ -117,19 +117,6 @@ def take(command: list[str], file: Path, what: str) -> bool:
     return False
 
 
-def changes_of(file: Path, *, step: int = STEP) -> Iterator[str]:
-    """Change a file in every way, one after the other, and put it back at the end."""
-    content = file.read_text()
-    try:
-        for what, text in islice(mutate(content), 0, None, step):
-            file.write_text(text)
-            yield what
-        file.write_text(content)
-        yield from damage(file)
-    finally:
-        file.write_text(content)
-
-
 @pytest.mark.parametrize(
     ("file", "reads", "result"),
     [
@@ -155,7 +142,7 @@ def test_a_command_refuses_a_changed_file_or_gives_what_it_gave(
     written = finished.out / (result or "none")
     expected = written.read_bytes() if result else b""
     num_refused = 0
-    for what in changes_of(changed):
+    for what in changes_of(changed, step=STEP):
         written.unlink(missing_ok=True)
         is_accepted = take(command, changed, what)
         num_refused += not is_accepted

@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from evo2_tasks.evo2.checkpoints import (
     weights_digest,
 )
 from evo2_tasks.evo2.documents import CONVERSION, INDEX, MAX_BYTES, read_json
-from tests.mutations import damage, mutate
+from tests.mutations import changes_of
 
 CONFIG = "config.json"
 SHARD = "model-00001-of-00001.safetensors"
@@ -45,28 +44,10 @@ def load(folder: Path) -> str:
     return weights_digest(model)
 
 
-def changes_of(file: Path, step: int = 1) -> Iterator[str]:
-    """Change a file in every way, one after the other, and put it back at the end.
-
-    Args:
-        file: The file.
-        step: Take every change, or every second, third, ... one.
-    """
-    content = file.read_text()
-    try:
-        for what, text in islice(mutate(content), 0, None, step):
-            file.write_text(text)
-            yield what
-        file.write_text(content)
-        yield from damage(file)
-    finally:
-        file.write_text(content)
-
-
 def refusals(file: Path, use: Callable[[], Any], *named: Path, step: int = 1) -> dict[str, str]:
     """The message of each change that is refused; each is one line that names the file."""
     messages = {}
-    for what in changes_of(file, step):
+    for what in changes_of(file, step=step):
         try:
             use()
         except (ValueError, OSError) as error:

@@ -23,6 +23,7 @@ from evo2_tasks.evo2.placement import bring_inputs, device_of, place_modules
 from evo2_tasks.evo2.precision import KeepsFloat32
 from evo2_tasks.evo2.rotary import RotaryEmbedding
 from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
+from tests.evo2 import stand_in
 
 CUDA = torch.device("cuda", 0)
 OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention", "hyena_li", "attention"]
@@ -81,33 +82,15 @@ class WithoutGuard(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is Tensor.__getitem__:
-            return index(*args)
+            return stand_in.index(*args)
         if func is Tensor.__setitem__:
             tensor, key, value = args
-            return torch.ops.aten.copy_.default(index(tensor, key), value)
+            return torch.ops.aten.copy_.default(stand_in.index(tensor, key), value)
         if func is Tensor.copy_:
             return torch.ops.aten.copy_.default(*args, **(kwargs or {}))
         if func is Tensor.contiguous:
             return torch.ops.aten.contiguous.default(*args)
         return func(*args, **(kwargs or {}))
-
-
-def index(tensor: Tensor, key: Any) -> Tensor:
-    """``tensor[key]`` of slices, whole numbers, None and one ellipsis."""
-    keys = key if isinstance(key, tuple) else (key,)
-    dim = 0
-    for position, one in enumerate(keys):
-        if one is Ellipsis:
-            dim = tensor.dim() - sum(later is not None for later in keys[position + 1 :])
-        elif one is None:
-            tensor = tensor.unsqueeze(dim)
-            dim += 1
-        elif isinstance(one, slice):
-            tensor = torch.ops.aten.slice.Tensor(tensor, dim, *one.indices(tensor.shape[dim]))
-            dim += 1
-        else:
-            tensor = tensor.select(dim, one)
-    return tensor
 
 
 @pytest.fixture
