@@ -282,14 +282,15 @@ class ReportSettings:
     Attributes:
         variant_set: Name of the variant set.
         scorings: Names of its scorings.
-        labels: The labels by their fields; if there are any, the set has been evaluated.
+        evaluate: What ``evaluate`` must have measured with; if it has labels, the set has been
+            evaluated.
         reference: The reference of the set.
         checkpoints: Checkpoint of each scoring, as the user wrote it.
     """
 
     variant_set: str
     scorings: tuple[str, ...]
-    labels: Mapping[str, LabelConfig]
+    evaluate: EvaluateSettings
     reference: ReferenceSettings
     checkpoints: Mapping[str, str]
 
@@ -411,7 +412,7 @@ def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
     return ReportSettings(
         variant_set=variant_set,
         scorings=settings.scorings,
-        labels=settings.labels,
+        evaluate=resolve_evaluate(config, variant_set),
         reference=_resolve_reference(config, settings.reference),
         checkpoints={
             name: str(resolve_score(config, name).model.written) for name in settings.scorings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -130,34 +130,40 @@ def _make_points(curve: Curve, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def write_metrics(rows: Iterable[MetricRow], out: Path, *, table_digest: str) -> None:
+def write_metrics(
+    rows: Iterable[MetricRow], out: Path, *, table_digest: str, settings: Mapping[str, Any]
+) -> None:
     """Write ``metrics.parquet``.
 
     Args:
         rows: The metrics.
         out: The file.
         table_digest: SHA-256 of the evaluated table.
+        settings: Settings of ``evaluate`` that run it again if they change.
 
     Raises:
         InputError: The file cannot be written.
     """
-    metadata = make_statement_metadata(table_digest)
+    metadata = make_statement_metadata(table_digest, settings)
     with write_table(out, metrics_schema(), metadata=metadata) as writer:
         writer.write(make_metrics_table(rows))
 
 
-def write_curves(curves: Iterable[Curve], out: Path, *, table_digest: str) -> None:
+def write_curves(
+    curves: Iterable[Curve], out: Path, *, table_digest: str, settings: Mapping[str, Any]
+) -> None:
     """Write ``curves.parquet``.
 
     Args:
         curves: The curves.
         out: The file.
         table_digest: SHA-256 of the evaluated table.
+        settings: Settings of ``evaluate`` that run it again if they change.
 
     Raises:
         InputError: The file cannot be written.
     """
-    metadata = make_statement_metadata(table_digest)
+    metadata = make_statement_metadata(table_digest, settings)
     with write_table(out, curves_schema(), metadata=metadata) as writer:
         writer.write(make_curves_table(curves))
 

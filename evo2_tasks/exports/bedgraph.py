@@ -19,6 +19,7 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.snvs import read_snvs
 from evo2_tasks.table.sorting import sort_rows
+from evo2_tasks.table.statements import read_run_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +108,10 @@ def write(table: Path, out: Path) -> int:
         Number of positions.
 
     Raises:
-        InputError: A file cannot be read or written.
+        InputError: A file cannot be read or written, or ``run.json`` is about another table.
     """
     require_other_file(out, table)
+    read_run_of(table)
     num_positions = 0
     with (
         replace_atomically(out) as temporary,

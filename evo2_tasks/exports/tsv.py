@@ -25,7 +25,9 @@ import pyarrow.compute as pc
 
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
-from evo2_tasks.table.parquet import open_table, read_rows
+from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
+from evo2_tasks.table.provenance import PREFIX
+from evo2_tasks.table.statements import read_run_of
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +108,11 @@ def write(table: Path, out: Path) -> int:
         Number of rows.
 
     Raises:
-        InputError: A file cannot be read or written.
+        InputError: A file cannot be read or written, or ``run.json`` is about another table.
     """
     require_other_file(out, table)
+    if PREFIX + "signature" in read_metadata(table):  # a table of `merge`, not one of `evaluate`
+        read_run_of(table)
     with open_table(table) as parquet:
         schema = parquet.schema_arrow
     num_rows = 0

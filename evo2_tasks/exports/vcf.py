@@ -22,12 +22,11 @@ from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.io.vcf_text import read_vcf
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import RUN
-from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import distinct_values, read_rows
 from evo2_tasks.table.provenance import Provenance, read_provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, Column
 from evo2_tasks.table.sorting import sort_rows
-from evo2_tasks.table.statements import Statement, require_table
+from evo2_tasks.table.statements import read_run_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,17 +75,13 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
         InputError: The scored file is not known, the table was not made from it, ``run.json`` is
             about another table, or a file cannot be read or written.
     """
-    run_file = table.with_name(RUN)
-    source = None
-    if run_file.exists():
-        run = Run.read(run_file)
-        require_table(table, [Statement(run_file, run.table_digest, "merge")])
-        source = run.variants
+    run = read_run_of(table)
+    source = None if run is None else run.variants
     if variants is None:
         if source is None:
             problem = f"{shown_path(table)}: there is no {RUN} next to it, which names"
-            if run_file.exists():
-                problem = f"{shown_path(run_file)}: does not name"
+            if run is not None:
+                problem = f"{shown_path(table.with_name(RUN))}: does not name"
             raise InputError(f"{problem} the file of scored variants. Name it with --variants.")
         variants = Path(source.variants)
     is_vcf = source is None or source.format in ("vcf", "bcf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.results import Curve, MetricRow, read_curves, read_metrics
@@ -17,7 +17,12 @@ from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
 from evo2_tasks.table.documents import Run, ShardRun
 from evo2_tasks.table.provenance import Provenance, read_provenance
-from evo2_tasks.table.statements import Statement, read_statement, require_table
+from evo2_tasks.table.statements import (
+    Statement,
+    read_statement,
+    require_stated_settings,
+    require_table,
+)
 
 WRITERS: Final = {**TABLES, RUN: "merge"}
 """The files that are read, and the command that writes each file."""
@@ -65,16 +70,24 @@ class Evidence:
         return self.run.shards
 
 
-def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
+def read_evidence(
+    folder: Path,
+    scoring: str,
+    *,
+    has_labels: bool,
+    evaluate_settings: Mapping[str, Any] | None = None,
+) -> Evidence:
     """Read the files of a scoring.
 
     Args:
         folder: Folder of the scoring, with the files of ``WRITERS``.
         scoring: Name of the scoring.
         has_labels: Whether to read the files of ``evaluate``.
+        evaluate_settings: What these must have been made with. Default: they are not compared.
 
     Raises:
-        InputError: A file is missing, broken or belongs to another run.
+        InputError: A file is missing, broken, belongs to another run or was made with other
+            settings.
     """
     for name, command in WRITERS.items():
         if not (folder / name).exists() and (has_labels or command != "evaluate"):
@@ -86,7 +99,10 @@ def read_evidence(folder: Path, scoring: str, *, has_labels: bool) -> Evidence:
     run = Run.read(folder / RUN)
     statements = [Statement(folder / RUN, run.table_digest, WRITERS[RUN])]
     if has_labels:
-        statements += [read_statement(folder / name, TABLES[name]) for name in (METRICS, CURVES)]
+        for name in (METRICS, CURVES):
+            statements.append(read_statement(folder / name, TABLES[name]))
+            if evaluate_settings is not None:
+                require_stated_settings(folder / name, evaluate_settings, TABLES[name])
     require_table(folder / TABLE, statements, table_digest=table_digest)
     table = summarize_table(folder / TABLE)
     if run.alleles != table.counts.alleles:

@@ -44,6 +44,7 @@ class Subject:
         variant_set: Name of the variant set.
         scorings: Names of its scorings, in the order in which the report shows them.
         labels: Its labels; if there are any, its scorings were evaluated.
+        evaluate_settings: What ``evaluate`` must have measured with; None does not compare it.
         reference: Name of the reference in the config, and its FASTA file.
         checkpoints: Checkpoint of each scoring, as the config spells it.
     """
@@ -51,6 +52,7 @@ class Subject:
     variant_set: str
     scorings: Sequence[str]
     labels: Sequence[LabelSettings] = ()
+    evaluate_settings: Mapping[str, Any] | None = None
     reference: str = ""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,7 +70,12 @@ def write_report(results: Path, out: Path, subject: Subject) -> None:
             replaced meanwhile, or the report cannot be written.
     """
     evidence = [
-        read_evidence(results / scoring, scoring, has_labels=bool(subject.labels))
+        read_evidence(
+            results / scoring,
+            scoring,
+            has_labels=bool(subject.labels),
+            evaluate_settings=subject.evaluate_settings,
+        )
         for scoring in subject.scorings
     ]
     tables = {scoring: results / scoring / TABLE for scoring in subject.scorings}

@@ -19,7 +19,7 @@ from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.evaluation.values import fold_truth
 from evo2_tasks.io.allocation import return_large_arrays
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.table.statements import reading_unchanged
+from evo2_tasks.table.statements import read_run_of, reading_unchanged
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
         curves_file: The file of curves, for plots.
 
     Raises:
-        InputError: The variant set has no labels, the table lacks a column or was replaced
-            meanwhile, or a file cannot be written.
+        InputError: The variant set has no labels, the table lacks a column, is not the one of
+            ``run.json`` next to it or was replaced meanwhile, or a file cannot be written.
     """
     if not settings.labels:
         raise InputError(
@@ -44,10 +44,11 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
         )
     return_large_arrays()
     with reading_unchanged(table) as digest:
+        read_run_of(table, table_digest=digest)
         metrics, curves = _measure(settings, table)
     # The metrics last: if their file exists, that of the curves does too.
-    write_curves(curves, curves_file, table_digest=digest)
-    write_metrics(metrics, out, table_digest=digest)
+    write_curves(curves, curves_file, table_digest=digest, settings=settings.triggers())
+    write_metrics(metrics, out, table_digest=digest, settings=settings.triggers())
     for line in describe_metrics(metrics):
         logger.info("%s", line)
 

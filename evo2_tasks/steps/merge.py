@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -205,6 +206,13 @@ def require_chain(
             require_source(windows_path, placed.inputs.get(key), name, split.inputs.get(key))
     if placed.settings is not None:
         require_settings(windows_path, placed.settings, settings.windows.triggers(), "windows")
+    else:  # an earlier version wrote it: the signature has those settings that it knew
+        scoring = placed.signature.get("scoring")
+        known = scoring if isinstance(scoring, dict) else {}
+        asked = {
+            key: value for key, value in asdict(settings.windows.scoring).items() if key in known
+        }
+        require_settings(windows_path, known, known | asked, "windows")
     scores_digest = files.add(scores_path)
     require_source(scores_path, read_provenance(scores_path).source, windows_path, windows_digest)
     # An earlier version wrote windows without settings, and its scores belong to such windows only.

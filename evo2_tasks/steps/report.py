@@ -29,7 +29,10 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
     subject = Subject(
         variant_set=settings.variant_set,
         scorings=settings.scorings,
-        labels=[make_label_settings(field, label) for field, label in settings.labels.items()],
+        labels=[
+            make_label_settings(field, label) for field, label in settings.evaluate.labels.items()
+        ],
+        evaluate_settings=settings.evaluate.triggers(),
         reference=f"{reference.name} ({reference.fasta})",
         checkpoints=settings.checkpoints,
     )

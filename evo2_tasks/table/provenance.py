@@ -33,8 +33,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `score`, the file of variants in a file of "
     "`carry`, the table in a file of `evaluate`; absent in the table",
-    "settings": "in a file of `windows` or `carry`: the settings of the step, as JSON; a job runs "
-    "again if they change",
+    "settings": "in a file of `windows`, `carry` or `evaluate`: the settings of the step, as JSON; "
+    "a job runs again if they change",
     "inputs": "in a file of `windows`: SHA-256 of other files that shape its rows, as JSON: "
     "`variants`, and `assembly_report` if the reference has one",
     "reference": "in a file of segments: GA4GH seqcol digest of the reference",

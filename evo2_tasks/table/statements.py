@@ -7,16 +7,25 @@ are never shown next to another table: one that was edited, made again, or put i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file, require_unchanged
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import RUN
+from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import read_metadata
-from evo2_tasks.table.provenance import PREFIX, package_version
+from evo2_tasks.table.provenance import (
+    PREFIX,
+    canonical_json,
+    package_version,
+    read_object,
+    require_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +45,57 @@ class Statement:
     step: str
 
 
-def make_statement_metadata(table_digest: str) -> dict[str, str]:
-    """The metadata of a Parquet file that was made from a table."""
-    return {PREFIX + "version": package_version(), PREFIX + "source": table_digest}
+def make_statement_metadata(table_digest: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of a Parquet file that was made from a table.
+
+    Args:
+        table_digest: SHA-256 of the table.
+        settings: Settings of the step that run it again if they change.
+    """
+    return {
+        PREFIX + "version": package_version(),
+        PREFIX + "source": table_digest,
+        PREFIX + "settings": canonical_json(settings),
+    }
+
+
+def require_stated_settings(file: Path, expected: Mapping[str, Any], step: str) -> None:
+    """Make sure that a Parquet file was made with the settings of the config.
+
+    Args:
+        file: The file. Only files of earlier versions do not state their settings.
+        expected: The settings that the config has for its step.
+        step: The step that writes the file.
+
+    Raises:
+        InputError: It was made with other settings, or is missing or broken.
+    """
+    stated = read_object(file, read_metadata(file), "settings")
+    if stated is not None:
+        require_settings(file, stated, expected, step)
+
+
+def read_run_of(table: Path, *, table_digest: str | None = None) -> Run | None:
+    """Read the ``run.json`` next to a table, and make sure that it is about this table.
+
+    Args:
+        table: The table.
+        table_digest: SHA-256 of the table, if it is known. Default: it is computed.
+
+    Returns:
+        Its content; None if there is no such file.
+
+    Raises:
+        InputError: It is about another table, so one of them was replaced, or it is broken.
+    """
+    run_file = table.with_name(RUN)
+    if not run_file.exists():
+        return None
+    run = Run.read(run_file)
+    require_table(
+        table, [Statement(run_file, run.table_digest, "merge")], table_digest=table_digest
+    )
+    return run
 
 
 def read_statement(file: Path, step: str) -> Statement:

@@ -416,7 +416,7 @@ def test_curves_are_read_as_written_and_without_the_later_columns(
     frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     curves = list(make_curves(frame.attrs["rows"]))
-    write_curves(curves, tmp_path / "c", table_digest="0" * 64)
+    write_curves(curves, tmp_path / "c", table_digest="0" * 64, settings={})
     for one, other in zip(read_curves(tmp_path / "c"), curves, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
         assert one.alleles.tolist() == other.alleles.tolist()

@@ -434,6 +434,19 @@ def test_what_an_earlier_version_stated_is_compared(
     assert "another version" in earlier.run("merge", status=2)
 
 
+def test_shards_of_an_earlier_version_with_other_windows_are_refused(
+    earlier: Chain, make: Callable[[str], Chain]
+) -> None:
+    # All shards, so that their signatures agree with each other.
+    files = [WINDOWS_1, SEGMENTS_1, SCORES_1, RUN_1]
+    both = [*files, *(file.replace("1-of-2", "2-of-2") for file in files)]
+    for file in both:
+        earlier.take(make("window"), file)
+    forget_statements(earlier, *both)
+    assert "other settings than those of the config: " in (line := earlier.run("merge", status=2))
+    assert "window_length" in line
+
+
 def test_new_scores_of_windows_of_an_earlier_version_need_new_segments(earlier: Chain) -> None:
     before = earlier.contents()
     line = earlier.run("score", status=2)

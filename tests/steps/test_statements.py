@@ -15,9 +15,9 @@ import pytest
 
 from evo2_tasks.commands.show import show
 from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.schema import LabelConfig, RunConfig
 from evo2_tasks.errors import InputError
-from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE
+from evo2_tasks.layout import CURVES, EXPORTS, METRICS, RUN, TABLE
 from evo2_tasks.steps import evaluate as evaluate_step
 from evo2_tasks.steps import report as report_step
 from evo2_tasks.steps.export import export
@@ -76,6 +76,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, RunConfi
     return one / "s", two / "s", config
 
 
+def evaluate_to(config: RunConfig, table: Path, folder: Path) -> None:
+    evaluate_step.evaluate(
+        resolve_evaluate(config, "v"),
+        table=table,
+        out=folder / f"new-{METRICS}",
+        curves_file=folder / f"new-{CURVES}",
+    )
+
+
 def make_report(config: RunConfig, folder: Path) -> Path:
     page = folder / "report.html"
     report_step.report(resolve_report(config, "v"), results=folder, out=page)
@@ -102,7 +111,11 @@ def test_every_swap_of_files_between_two_runs_is_refused(
         readers: dict[str, tuple[tuple[str, ...], Callable[[], Any]]] = {
             "show": ((METRICS,), lambda: list(show(work / TABLE))),  # noqa: B023
             "show of metrics": ((METRICS,), lambda: list(show(work / METRICS))),  # noqa: B023
-            "export": ((RUN,), lambda: export_vcf(folder)),  # noqa: B023
+            **{
+                f"export to {to}": ((RUN,), lambda to=to: export(work / TABLE, to=to))  # noqa: B023
+                for to in EXPORTS
+            },
+            "evaluate": ((RUN,), lambda: evaluate_to(config, work / TABLE, folder)),  # noqa: B023
             "report": (
                 (RUN, METRICS, CURVES),
                 lambda: make_report(config, folder),  # noqa: B023
@@ -118,8 +131,31 @@ def test_every_swap_of_files_between_two_runs_is_refused(
             with pytest.raises(InputError, match=said):
                 read()
         made = {path.name for path in folder.rglob("*")} - before
-        assert ("scores.vcf.gz" in made) == (of[RUN] == of[TABLE])
+        for name in (*EXPORTS.values(), f"new-{METRICS}", f"new-{CURVES}"):
+            assert (name in made) == (of[RUN] == of[TABLE]), name
         assert ("report.html" in made) == (len(set(of.values())) == 1)
+
+
+@pytest.mark.parametrize("name", [METRICS, CURVES])
+def test_metrics_of_other_labels_are_refused_next_to_the_same_table(
+    runs: tuple[Path, Path, RunConfig], tmp_path: Path, name: str
+) -> None:
+    # The config exchanges the classes: carried columns and table stay the same, byte for byte.
+    work = tmp_path / "s"
+    shutil.copytree(runs[0], work)
+    config = runs[2]
+    exchanged = {"CLASS": LabelConfig(positive=("good",), negative=("bad",))}
+    sets = {"v": config.variant_sets["v"].model_copy(update={"labels": exchanged})}
+    late = config.model_copy(update={"variant_sets": sets})
+    make_report(config, tmp_path)
+    evaluate_to(late, work / TABLE, tmp_path)
+    shutil.copy(tmp_path / f"new-{name}", work / name)
+    said = rf"{name} was made with other settings .*: labels\.CLASS\.negative.* run evaluate again"
+    with pytest.raises(InputError, match=said):
+        make_report(config, tmp_path)
+    shutil.copy(tmp_path / f"new-{METRICS}", work / METRICS)
+    shutil.copy(tmp_path / f"new-{CURVES}", work / CURVES)
+    make_report(late, tmp_path)
 
 
 def test_an_edited_table_is_refused(runs: tuple[Path, Path, RunConfig], tmp_path: Path) -> None:
