@@ -114,12 +114,13 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=8192)
     parser.add_argument("--labelled", type=float, default=1.0, help="Share of labelled alleles.")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
-    parser.add_argument("--folder", type=Path, help="Keep the files in this empty folder.")
+    parser.add_argument("--folder", type=Path, help="Keep the files in this folder.")
     args = parser.parse_args()
     rows: list[dict[str, object]] = []
     for alleles in args.alleles:
         with tempfile.TemporaryDirectory() as temporary:
             folder = args.folder or Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
             region = write_inputs(
                 folder,
                 alleles=alleles,
