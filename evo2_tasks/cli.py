@@ -308,7 +308,7 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
     type=click.IntRange(min=2),
     default=300,
     show_default=True,
-    help="Number of alleles to score, of each type and label in equal numbers as far as there are.",
+    help="Number of alleles to score, of each type and label in equal numbers where possible.",
 )
 @threads_option
 @json_option

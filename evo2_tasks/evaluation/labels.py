@@ -97,27 +97,8 @@ def read_labelled_rows(
         InputError: A column is missing, or holds text where numbers are expected.
     """
     baselines = baselines or {}
-    columns = list(dict.fromkeys([*KEYS, *SCORES, *label.fields, *groups, *baselines]))
-    numbers = {**dict.fromkeys(SCORES, "low"), **baselines}
     selection = Selection(label, source)
-    found = _Columns(count_rows(source))
-    for table, target in _select_rows(source, columns, selection):
-        alleles = np.stack([table[name].to_numpy() for name in ("record", "allele")], axis=1)
-        found.add("target", target)
-        found.add("alleles", alleles.astype(np.int64))
-        found.add("status", read_texts(table["status"]))
-        found.add("types", _read_types(table))
-        if label.resample_by is None:
-            found.add("contig", read_texts(table["contig"]))
-            found.add("pos", table["pos"].to_numpy())
-        else:
-            found.add("resample_by", read_texts(table[label.resample_by]))
-        for name, harmful in numbers.items():
-            values = orient(read_floats(table[name], name, source), harmful)
-            found.add(f"number {name}", values)
-        for name in groups:
-            found.add(f"group {name}", read_group_names(table[name]))
-    pa.default_memory_pool().release_unused()
+    found = _read_columns(source, selection, groups, baselines)
     target = found.take("target")
     why_no_metrics = selection.explain(target)
     if not why_no_metrics:
@@ -144,6 +125,34 @@ def read_labelled_rows(
         low_is_harmful=frozenset([*SCORES, *low_baselines]),
         groups={name: found.take(f"group {name}") for name in groups},
     )
+
+
+def _read_columns(
+    source: Path, selection: Selection, groups: Sequence[str], baselines: Mapping[str, str]
+) -> _Columns:
+    """Read the labelled rows, column by column: a score is oriented, a text is an object."""
+    label = selection.label
+    columns = list(dict.fromkeys([*KEYS, *SCORES, *label.fields, *groups, *baselines]))
+    numbers = {**dict.fromkeys(SCORES, "low"), **baselines}
+    found = _Columns(count_rows(source))
+    for table, target in _select_rows(source, columns, selection):
+        alleles = np.stack([table[name].to_numpy() for name in ("record", "allele")], axis=1)
+        found.add("target", target)
+        found.add("alleles", alleles.astype(np.int64))
+        found.add("status", read_texts(table["status"]))
+        found.add("types", _read_types(table))
+        if label.resample_by is None:
+            found.add("contig", read_texts(table["contig"]))
+            found.add("pos", table["pos"].to_numpy())
+        else:
+            found.add("resample_by", read_texts(table[label.resample_by]))
+        for name, harmful in numbers.items():
+            values = orient(read_floats(table[name], name, source), harmful)
+            found.add(f"number {name}", values)
+        for name in groups:
+            found.add(f"group {name}", read_group_names(table[name]))
+    pa.default_memory_pool().release_unused()
+    return found
 
 
 class _Columns:
