@@ -158,6 +158,17 @@ def convolution_state(cache: Cache, layer_idx: int, state_idx: int) -> Tensor | 
     return state if layer.has_previous_state[state_idx] else None
 
 
+def extend_convolution_state(cache: Cache, layer_idx: int, state_idx: int, new: Tensor) -> Tensor:
+    """Add the input of one token, (B, D), to a state and give what its filter sees, (B, D, K).
+
+    The sequence has earlier tokens. The state is written in place.
+    """
+    state: Tensor = cache.layers[layer_idx].conv_states[state_idx]
+    window = torch.cat([state.to(new.dtype), new[..., None]], dim=-1)
+    state.copy_(window[..., 1:])
+    return window
+
+
 def recurrent_state(cache: Cache, layer_idx: int) -> Tensor | None:
     """The state of a modal filter, (B, D, S); None at the start of a sequence."""
     state: Tensor | None = cache.layers[layer_idx].recurrent_states[0]

@@ -20,7 +20,12 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .attention import attend
-from .cache import convolution_state, extend_context, recurrent_state
+from .cache import (
+    convolution_state,
+    extend_context,
+    extend_convolution_state,
+    recurrent_state,
+)
 from .config import ATTENTION, HYENA_LI, HYENA_MR, HYENA_SE, Evo2Config
 from .fp8 import fp8_linear
 from .keywords import check_keywords, one_cache
@@ -28,9 +33,11 @@ from .operators import (
     CHUNK_LENGTH,
     ModalFilter,
     causal_fir,
+    fir_step,
     full_precision,
     make_modal_filter,
     modal_filter,
+    modal_step,
     widened,
 )
 from .precision import KeepsFloat32
@@ -180,7 +187,6 @@ class HyenaFilter(nn.Module):
     def __init__(self, config: Evo2Config, layer_idx: int) -> None:
         super().__init__()
         self.layer_idx = layer_idx
-        self.hidden_size = config.hidden_size
         channels, taps = 3 * config.hidden_size, config.featurizer_length
         self.short_filter_weight = nn.Parameter(torch.empty(channels, 1, taps))
 
@@ -197,17 +203,18 @@ class HyenaFilter(nn.Module):
         raise NotImplementedError
 
     def run_fir(self, u: Tensor, taps: Tensor, cache: Cache | None, state_idx: int) -> Tensor:
-        """`causal_fir` with its state in the cache."""
-        if cache is None:
-            return causal_fir(u, taps, None)[0]
-        state = convolution_state(cache, self.layer_idx, state_idx)
-        filtered, state = causal_fir(u, taps, state)
-        cache.update_conv_state(state, self.layer_idx, state_idx)
+        """`causal_fir` with its state in the cache. Adjacent channels share one of (G, K) taps."""
+        state = None
+        if cache is not None:
+            state = convolution_state(cache, self.layer_idx, state_idx)
+            if state is not None and u.shape[1] == 1:
+                window = extend_convolution_state(cache, self.layer_idx, state_idx, u[:, 0])
+                return fir_step(window, taps)[:, None]
+        expanded = taps.repeat_interleave(u.shape[-1] // taps.shape[0], dim=0)
+        filtered, state = causal_fir(u, expanded, state)
+        if cache is not None:
+            cache.update_conv_state(state, self.layer_idx, state_idx)
         return filtered
-
-    def expand_groups(self, h: Tensor) -> Tensor:
-        """The filter of each channel; adjacent channels share one. (G, 1, K) -> (D, K)."""
-        return h.squeeze(1).repeat_interleave(self.hidden_size // h.shape[0], dim=0)
 
 
 class ShortFilter(HyenaFilter):
@@ -219,7 +226,7 @@ class ShortFilter(HyenaFilter):
 
     def convolve(self, u: Tensor, cache: Cache | None) -> Tensor:
         """The inner filter. (B, L, D) -> (B, L, D)."""
-        return self.run_fir(u, self.expand_groups(self.h), cache, FILTER_STATE)
+        return self.run_fir(u, self.h.squeeze(1), cache, FILTER_STATE)
 
 
 class MediumFilter(HyenaFilter):
@@ -233,7 +240,7 @@ class MediumFilter(HyenaFilter):
     def convolve(self, u: Tensor, cache: Cache | None) -> Tensor:
         """The inner filter, rounded once after the skip is added. (B, L, D) -> (B, L, D)."""
         wide = widened(u)
-        taps = self.expand_groups(self.h).flip(1)
+        taps = self.h.squeeze(1).flip(1)
         filtered = self.run_fir(wide, taps, cache, FILTER_STATE)
         return torch.addcmul(filtered, self.D.to(wide.dtype), wide).to(u.dtype)
 
@@ -256,7 +263,12 @@ class LongFilter(KeepsFloat32, HyenaFilter):
         state = None
         if cache is not None:
             state = recurrent_state(cache, self.layer_idx)
-        filtered, state = modal_filter(widened(u), self.expand(u.shape[1]), state)
+        modal = self.expand(u.shape[1])
+        if state is not None and u.shape[1] == 1:
+            step, state = modal_step(widened(u[:, 0]), modal.decays[1], self.residues, state)
+            filtered = step[:, None]
+        else:
+            filtered, state = modal_filter(widened(u), modal, state)
         if cache is not None:
             cache.update_recurrent_state(state, self.layer_idx)
         return filtered.to(u.dtype) + self.D.to(u.dtype) * u

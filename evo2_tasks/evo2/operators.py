@@ -73,6 +73,22 @@ def causal_fir(u: Tensor, taps: Tensor, state: Tensor | None) -> tuple[Tensor, T
     return filtered, padded[:, length:].transpose(1, 2)
 
 
+def fir_step(window: Tensor, taps: Tensor) -> Tensor:
+    """One output of `causal_fir`, from the K inputs that it depends on.
+
+    Args:
+        window: The last inputs of each channel. (B, D, K)
+        taps: Filter of each group of adjacent channels. (G, K)
+
+    Returns:
+        Output, summed in float32 and rounded to the dtype of `window` once. (B, D)
+    """
+    grouped = widened(window).unflatten(1, (taps.shape[0], -1))  # (B, G, D / G, K)
+    # Not a matrix multiplication, which may be rounded to TF32.
+    filtered = (grouped * widened(taps)[:, None]).sum(-1)
+    return filtered.flatten(1).to(window.dtype)
+
+
 def _depthwise_filter(padded: Tensor, taps: Tensor) -> Tensor:
     """Each output from K inputs, without padding. (B, L + K - 1, D), (D, K) -> (B, L, D)."""
     with full_precision(padded), full_convolutions(padded):
@@ -220,3 +236,19 @@ def modal_filter(u: Tensor, modal: ModalFilter, state: Tensor | None) -> tuple[T
         after = torch.addcmul(after, modal.decays[last][:, None], now)  # (D, B, S)
     y = y.view(D, B * N * C).t().contiguous().view(B, N * C, D)
     return y[:, :L], after.transpose(0, 1)
+
+
+def modal_step(u: Tensor, decay: Tensor, residues: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of `modal_filter`.
+
+    Args:
+        u: Input, float32 or wider. (B, D)
+        decay: Factor of a state after a token, exp(P). (D, S)
+        residues: R. (D, S)
+        state: The state before the token. (B, D, S)
+
+    Returns:
+        Output, (B, D), and the state after the token, (B, D, S).
+    """
+    after = torch.addcmul(u[..., None], decay, state)
+    return (after * residues).sum(-1), after

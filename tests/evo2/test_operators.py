@@ -11,8 +11,10 @@ from torch import Tensor
 from evo2_tasks.evo2.operators import (
     CHUNK_LENGTH,
     causal_fir,
+    fir_step,
     make_modal_filter,
     modal_filter,
+    modal_step,
 )
 
 Array = NDArray[np.float64]
@@ -92,6 +94,34 @@ def test_any_cut_into_calls_gives_the_same(cuts: list[int], batch: int, seed: in
     assert torch.allclose(torch.cat(fir, dim=1), causal_fir(u, taps, None)[0], atol=1e-12)
     assert torch.allclose(torch.cat(filtered, dim=1), whole, atol=1e-11)
     assert torch.allclose(modal_state, whole_state, atol=1e-11)
+
+
+@settings(deadline=None, max_examples=40)
+@given(lengths, batches, st.integers(1, 3), st.sampled_from([2, 3, 7, 128]), st.integers(0, 99))
+def test_steps_are_the_loops(
+    length: int, batch: int, groups: int, num_taps: int, seed: int
+) -> None:
+    u, taps = draw(seed, batch, length, 2 * groups), draw(seed + 1, groups, num_taps)
+    log_poles, residues = draw_poles(seed, 2 * groups, 3), draw(seed + 2, 2 * groups, 3)
+    window, state = u.new_zeros(batch, 2 * groups, num_taps), u.new_zeros(batch, 2 * groups, 3)
+    fir, filtered = [], []
+    for token in u.unbind(1):
+        window = torch.cat([window[..., 1:], token[..., None]], dim=-1)
+        fir.append(fir_step(window, taps))
+        y, state = modal_step(token, log_poles.exp(), residues, state)
+        filtered.append(y)
+    slow_y, slow_state = slow_modal(u.numpy(), log_poles.numpy(), residues.numpy())
+    each_channel = np.repeat(taps.numpy(), 2, axis=0)
+    np.testing.assert_allclose(torch.stack(fir, 1), slow_fir(u.numpy(), each_channel), atol=1e-12)
+    np.testing.assert_allclose(torch.stack(filtered, 1), slow_y, atol=1e-10)
+    np.testing.assert_allclose(state, slow_state, atol=1e-10)
+
+
+@pytest.mark.parametrize("num_taps", [3, 128])
+def test_a_step_in_bfloat16_is_rounded_once(num_taps: int) -> None:
+    window, taps = draw(0, 2, 6, num_taps).bfloat16(), draw(1, 3, num_taps).bfloat16()
+    exact = (window.double() * taps.double().repeat_interleave(2, dim=0)).sum(-1)
+    assert torch.equal(fir_step(window, taps), exact.float().bfloat16())
 
 
 @pytest.mark.parametrize(("length", "num_taps"), [(1, 3), (5, 7), (40, 3), (90, 50), (150, 128)])
