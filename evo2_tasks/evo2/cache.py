@@ -1,17 +1,20 @@
 """The state that the model keeps between calls, in transformers' `DynamicCache`.
 
 The stock cache can hold all of this state: keys and values, two convolution states for each layer,
-and a recurrent state. It has four limits, and this module works around them:
+and a recurrent state. It has five limits, and this module works around them:
 
 - It takes its length from an attention layer and raises an error if there is none, and `generate`
   requests that length at its start. A model of Hyena layers only therefore gets
   `AttentionFreeCache`, which counts tokens.
 - Only later versions have methods that return a state. `convolution_state` and `recurrent_state`
   read the attributes that all versions have.
+- It copies all keys and values for each new token. `GrowingLayer` writes the new ones behind the
+  old ones.
 - It does not know the length of a window in advance, and its offloading works with CUDA only.
   `WindowLayer` holds keys and values once, on the device or in host memory.
 - It can be continued in one way only. `fork_cache` makes states for several branches that continue
-  from the same tokens, and `BranchLayer` shares the keys and values among them.
+  from the same tokens, and `repeat_sequences` makes one cache the state of several samples of each
+  prompt. `BranchLayer` shares the keys and values among them.
 
 `extend_context` adds keys and values to any of these caches and gives what the new tokens see, in
 the parts in which the cache holds it. `Cache.update` gives the same in one tensor.
@@ -24,8 +27,12 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from .attention import Context, Group, Trunk, group_branches
+from .attention import Context, Trunk, group_branches
 from .config import ATTENTION, Evo2Config
+
+# Largest number of tokens to make further room for. All keys are copied once in so many steps, and
+# the room stays small compared with the keys of a long sequence.
+MOST_ROOM = 8192
 
 
 class AttentionFreeCache(DynamicCache):
@@ -50,6 +57,86 @@ class AttentionFreeCache(DynamicCache):
         """Delete all states and set the count to 0."""
         super().reset()
         self.num_tokens = 0
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values of an attention layer, with room for those of later tokens.
+
+    As in the stock layer, `keys` and `values` are those of the tokens so far, and each method may
+    replace them. They are the first part of larger tensors unless a method replaced them.
+
+    Args:
+        max_length: Largest number of tokens to make room for in advance; None if it is not known.
+    """
+
+    def __init__(self, max_length: int | None = None) -> None:
+        super().__init__()
+        self.keys: Tensor
+        self.values: Tensor
+        self.max_length = max_length
+        self._room: tuple[Tensor, Tensor] | None = None
+        self._held: tuple[Tensor, Tensor] | None = None  # `keys` and `values`, if parts of the room
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Add the keys and values of some tokens, (B, H, L, d), and give all."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        tensors: tuple[Tensor, ...] = (self.keys, self.values, key_states, value_states)
+        needs_gradient = torch.is_grad_enabled() and any(one.requires_grad for one in tensors)
+        if needs_gradient or torch.compiler.is_compiling():  # neither allows writing in place
+            keys, values = super().update(key_states, value_states, *args, **kwargs)
+            return keys, values
+        start = self.get_seq_length()
+        end = start + key_states.shape[2]
+        room = self._room
+        if room is None or not self._fits(room[0], end):
+            length = self._choose_room(start, end)
+            room = (
+                _extend(self.keys if start else None, key_states, length),
+                _extend(self.values if start else None, value_states, length),
+            )
+        room[0][:, :, start:end] = key_states
+        room[1][:, :, start:end] = value_states
+        keys, values = room[0][:, :, :end], room[1][:, :, :end]
+        self._room, self._held = room, (keys, values)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def _fits(self, room: Tensor, end: int) -> bool:
+        """Whether later tokens can be written behind the keys and values as they are."""
+        held = self._held
+        is_held = held is not None and self.keys is held[0] and self.values is held[1]
+        # torch refuses to write to tensors of inference mode outside of it.
+        can_write = torch.is_inference_mode_enabled() or not room.is_inference()
+        return is_held and can_write and end <= room.shape[2]
+
+    def _choose_room(self, start: int, end: int) -> int:
+        """Number of tokens to make room for: twice as many as there are, or `MOST_ROOM` more.
+
+        Without a known length the first call gets no further room: it may be the only one.
+        """
+        length = end if start == 0 and self.max_length is None else end + min(end, MOST_ROOM)
+        return length if self.max_length is None else max(end, min(length, self.max_length))
+
+    def offload(self) -> None:
+        """Move keys and values to host memory."""
+        self._room = self._held = None
+        super().offload()
+
+    def reset(self) -> None:
+        """Delete keys and values."""
+        self._room = self._held = None
+        super().reset()
+
+
+def _extend(so_far: Tensor | None, new: Tensor, length: int) -> Tensor:
+    """A tensor for the states of so many tokens, with those so far. (B, H, length, d)."""
+    extended = new.new_empty(*new.shape[:2], length, new.shape[3])
+    if so_far is not None:
+        extended[:, :, : so_far.shape[2]] = so_far
+    return extended
 
 
 class WindowLayer(DynamicLayer):
@@ -94,28 +181,62 @@ class BranchLayer(DynamicLayer):
 
     Args:
         before: Keys and values of the trunks. (R trunks)
-        groups: Which branches continue which trunks.
+        rows: The trunk that each branch continues.
         own: Keys and values of the branches; None if the branch is one call.
     """
 
     def __init__(
-        self, before: WindowLayer, groups: tuple[Group, ...], own: WindowLayer | None
+        self,
+        before: WindowLayer | GrowingLayer,
+        rows: Sequence[int],
+        own: WindowLayer | GrowingLayer | None,
     ) -> None:
-        super().__init__()
+        # Not the stock layer's, which would set the keys and values.
         self.before = before
-        self.groups = groups
         self.own = own
-        self.num_before = before.num_tokens
+        self.num_before = before.get_seq_length()
+        self.is_initialized = True
+        self._set_rows(list(rows))
+
+    def _set_rows(self, rows: list[int]) -> None:
+        self.rows = rows
+        self.groups = group_branches(rows, len(self.before.keys))
+
+    @property
+    def keys(self) -> Tensor:
+        """Keys of all tokens of each branch, in a new tensor. (B, H, L, d)."""
+        return self._join()[0]
+
+    @property
+    def values(self) -> Tensor:
+        """Values of all tokens of each branch, in a new tensor. (B, H, L, d)."""
+        return self._join()[1]
+
+    def _join(self) -> tuple[Tensor, Tensor]:
+        if self.own is not None and self.own.get_seq_length():
+            own = self.own.keys, self.own.values
+        else:
+            own = self._nothing(self.before.keys), self._nothing(self.before.values)
+        return Context(*own, self._trunk(own[0].device)).join()
+
+    def _nothing(self, states: Tensor) -> Tensor:
+        """States of no token of each branch."""
+        return states.new_empty(len(self.rows), states.shape[1], 0, states.shape[3])
+
+    def _trunk(self, device: torch.device) -> Trunk | None:
+        if not self.num_before:
+            return None
+        keys, values = (
+            states[:, :, : self.num_before].to(device)
+            for states in (self.before.keys, self.before.values)
+        )
+        return Trunk(keys, values, self.groups)
 
     def extend(self, key_states: Tensor, value_states: Tensor) -> Context:
         """Add the keys and values of some tokens, (B, H, L, d), and give what these tokens see."""
         if self.own is not None:
             key_states, value_states = self.own.update(key_states, value_states)
-        keys, values = (
-            states[:, :, : self.num_before].to(key_states.device)
-            for states in (self.before.keys, self.before.values)
-        )
-        return Context(key_states, value_states, Trunk(keys, values, self.groups))
+        return Context(key_states, value_states, self._trunk(key_states.device))
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -125,7 +246,54 @@ class BranchLayer(DynamicLayer):
 
     def get_seq_length(self) -> int:
         """Number of tokens before and after the fork."""
-        return self.num_before + (self.own.num_tokens if self.own is not None else 0)
+        return self.num_before + (self.own.get_seq_length() if self.own is not None else 0)
+
+    def reset(self) -> None:
+        """Delete keys and values."""
+        self.num_before, self.own = 0, GrowingLayer()
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Remove tokens at the end, given as a negative number."""
+        num = self.own.get_seq_length() if self.own is not None else 0
+        from_own = min(num, -tokens_to_remove)
+        if self.own is not None:
+            self.own.crop(-from_own)
+        self.num_before = max(0, self.num_before + tokens_to_remove + from_own)
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Give each branch the tokens of another one."""
+        self.batch_select_indices(beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some branches."""
+        if self.own is not None and self.own.get_seq_length():
+            self.own.batch_select_indices(indices.to(self.own.keys.device))
+        if not self.num_before:
+            return
+        if len(self.before.keys) == 1 and len(indices) == len(self.rows):
+            return  # of the same trunk; the indices stay on their device
+        rows = torch.tensor(self.rows)[indices.cpu()].tolist()
+        if rows != self.rows:
+            self._set_rows(rows)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each branch."""
+        if self.own is not None:
+            self.own.batch_repeat_interleave(repeats)
+        if self.num_before:
+            self._set_rows([row for row in self.rows for _ in range(repeats)])
+
+    def offload(self) -> None:
+        """Move keys and values to host memory; a `WindowLayer` has them where it keeps them."""
+        for layer in (self.before, self.own):
+            if isinstance(layer, GrowingLayer):
+                layer.offload()
+
+    def prefetch(self) -> None:
+        """Move keys and values back to their device."""
+        for layer in (self.before, self.own):
+            if isinstance(layer, GrowingLayer):
+                layer.prefetch()
 
 
 def extend_context(cache: Cache, layer_idx: int, keys: Tensor, values: Tensor) -> Context:
@@ -202,8 +370,7 @@ def fork_cache(
         layer = cache.layers[index]
         if operator == ATTENTION:
             own = None if branch_length is None else WindowLayer(branch_length, offload=offload)
-            groups = group_branches(rows, len(layer.keys))
-            forked.layers[index] = BranchLayer(layer, groups, own)
+            forked.layers[index] = BranchLayer(layer, rows, own)
             continue
         for state_idx, state in layer.conv_states.items():
             if layer.has_previous_state[state_idx]:
@@ -214,8 +381,32 @@ def fork_cache(
     return forked
 
 
+def repeat_sequences(cache: Cache, rows: Sequence[int], *, shares_keys: bool) -> None:
+    """Let several sequences continue each sequence of a cache.
+
+    Args:
+        cache: The cache, which changes.
+        rows: The sequence that each of the new ones continues.
+        shares_keys: Hold the keys and values of a `GrowingLayer` once; else each sequence gets a
+            copy. The other state is copied.
+    """
+    chosen = torch.tensor(rows)
+    for index, layer in enumerate(cache.layers):
+        if shares_keys and isinstance(layer, GrowingLayer):
+            num_more = None
+            if layer.max_length is not None:
+                num_more = max(0, layer.max_length - layer.get_seq_length())
+            cache.layers[index] = BranchLayer(layer, rows, GrowingLayer(num_more))
+        else:
+            layer.reorder_cache(chosen)
+
+
 def new_cache(
-    config: Evo2Config, *, window_length: int | None = None, offload: bool = False
+    config: Evo2Config,
+    *,
+    window_length: int | None = None,
+    offload: bool = False,
+    max_length: int | None = None,
 ) -> Cache:
     """An empty cache for a model with this config.
 
@@ -223,12 +414,17 @@ def new_cache(
         config: The model's config.
         window_length: Number of tokens that will go through the model; None if it is not known.
         offload: Keep keys and values of attention in host memory; needs `window_length`.
+        max_length: Largest number of tokens that may go through the model, where their number is
+            not known.
     """
     if ATTENTION not in config.operators:
         return AttentionFreeCache(config)
     cache = DynamicCache(config=config)
-    if window_length is not None:
-        for index, operator in enumerate(config.operators):
-            if operator == ATTENTION:
-                cache.layers[index] = WindowLayer(window_length, offload=offload)
+    for index, operator in enumerate(config.operators):
+        if operator != ATTENTION:
+            continue
+        if window_length is None:
+            cache.layers[index] = GrowingLayer(max_length)
+        else:
+            cache.layers[index] = WindowLayer(window_length, offload=offload)
     return cache

@@ -265,6 +265,8 @@ class LongFilter(KeepsFloat32, HyenaFilter):
             state = recurrent_state(cache, self.layer_idx)
         modal = self.expand(u.shape[1])
         if state is not None and u.shape[1] == 1:
+            if torch.is_grad_enabled():  # the cache writes the next state into this tensor
+                state = state.clone()
             step, state = modal_step(widened(u[:, 0]), modal.decays[1], self.residues, state)
             filtered = step[:, None]
         else:

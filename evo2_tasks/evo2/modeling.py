@@ -19,7 +19,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .cache import AttentionFreeCache, new_cache
+from .cache import AttentionFreeCache, new_cache, repeat_sequences
 from .config import ATTENTION, Evo2Config
 from .keywords import (
     CACHE_NAME,
@@ -433,13 +433,88 @@ class Evo2ForCausalLM(Evo2PreTrainedModel, GenerationMixin):
         return super().prepare_inputs_for_generation(*args, **rename_cache(kwargs))
 
     def _prepare_cache_for_generation(
-        self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
+        self,
+        generation_config: Any,
+        model_kwargs: dict[str, Any],
+        generation_mode: Any,
+        batch_size: int,
+        max_cache_length: int,
+        *args: Any,
     ) -> None:
+        is_plain = (
+            generation_config.cache_implementation in (None, "dynamic")
+            and not generation_config.is_assistant
+        )
         if (
-            ATTENTION not in self.config.operators
+            (is_plain or ATTENTION not in self.config.operators)
             and model_kwargs.get(CACHE_NAME) is None
             and generation_config.use_cache is not False
         ):
-            model_kwargs[CACHE_NAME] = new_cache(self.config)
+            model_kwargs[CACHE_NAME] = new_cache(self.config, max_length=max_cache_length)
             return
-        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
+        super()._prepare_cache_for_generation(
+            generation_config, model_kwargs, generation_mode, batch_size, max_cache_length, *args
+        )
+
+    def _prefill(
+        self,
+        input_ids: Tensor,
+        generation_config: Any,
+        model_kwargs: dict[str, Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Run each prompt once, also if several samples or beams continue it."""
+        copies = max(generation_config.num_beams or 1, generation_config.num_return_sequences or 1)
+        cache = model_kwargs.get(CACHE_NAME)
+        num_rows = input_ids.shape[0]
+        of_rows = {
+            name: value
+            for name, value in {"input_ids": input_ids, **model_kwargs}.items()
+            if isinstance(value, Tensor) and value.ndim > 0 and len(value) == num_rows
+        }
+        if (
+            copies == 1
+            or not _can_repeat(cache)
+            or not all(_is_repeated(value, copies) for value in of_rows.values())
+        ):
+            return super()._prefill(input_ids, generation_config, model_kwargs, *args, **kwargs)
+        prompts = {name: value[::copies] for name, value in of_rows.items()}
+        input_ids = prompts.pop("input_ids")
+        outputs = super()._prefill(
+            input_ids, generation_config, {**model_kwargs, **prompts}, *args, **kwargs
+        )
+        mask = model_kwargs.get("attention_mask")
+        repeat_sequences(
+            outputs[CACHE_NAME],
+            [row // copies for row in range(num_rows)],
+            # A mask, and attention with one, needs the keys of each sequence.
+            shares_keys=self.config._attn_implementation == "sdpa"
+            and (mask is None or bool(mask.all())),
+        )
+        for name, value in outputs.items():
+            if name != CACHE_NAME:
+                outputs[name] = _repeat(value, copies)
+        return outputs
+
+
+def _can_repeat(cache: Cache | None) -> bool:
+    """Whether a cache is empty, and can hold any number of sequences."""
+    if cache is None or any(isinstance(layer, StaticLayer) for layer in cache.layers):
+        return False
+    return int(cache.get_seq_length()) == 0
+
+
+def _is_repeated(tensor: Tensor, copies: int) -> bool:
+    """Whether each row is there so many times, one after the other."""
+    if len(tensor) % copies:
+        return False
+    grouped = tensor.unflatten(0, (-1, copies))
+    return bool((grouped == grouped[:, :1]).all())
+
+
+def _repeat(value: Any, copies: int) -> Any:
+    """Repeat each row of a tensor, or of the tensors of a tuple."""
+    if isinstance(value, tuple):
+        return tuple(_repeat(one, copies) for one in value)
+    return value.repeat_interleave(copies, dim=0)

@@ -85,7 +85,7 @@ def fir_step(window: Tensor, taps: Tensor) -> Tensor:
     """
     grouped = widened(window).unflatten(1, (taps.shape[0], -1))  # (B, G, D / G, K)
     # Not a matrix multiplication, which may be rounded to TF32.
-    filtered = (grouped * widened(taps)[:, None]).sum(-1)
+    filtered: Tensor = (grouped * widened(taps)[:, None]).sum(-1)
     return filtered.flatten(1).to(window.dtype)
 
 
