@@ -24,6 +24,8 @@ IntArray = npt.NDArray[np.int64]
 _CURVE_KEYS: Final = ("label", "score", "curve", "part")
 _CURVE_NUMBERS: Final = ("x", "y", "low", "high")
 _CURVE_ALLELES: Final = ("record", "allele")
+_NULL_TOGETHER: Final = (("num_positive", "num_negative"), ("record", "allele"))
+"""Columns of which a row has both values or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +235,29 @@ def _read_table(source: Path, schema: pa.Schema) -> pa.Table:
                 f"{shown_path(source)}: column {name}: expected {expected}, got "
                 f"{types[name]}. Run `evaluate` again."
             )
-    plain = pa.schema([pa.field(one.name, one.type) for one in schema])
+    plain = pa.schema([pa.field(one.name, one.type, one.nullable) for one in schema])
     batches = [
         pa.RecordBatch.from_arrays(batch.select(schema.names).columns, schema=plain)
         for batch in read_rows(source, schema.names)
     ]
-    return pa.Table.from_batches(batches, plain)
+    table = pa.Table.from_batches(batches, plain)
+    _require_values(table, source)
+    return table
+
+
+def _require_values(table: pa.Table, source: Path) -> None:
+    """Make sure that no value is null which ``evaluate`` always writes.
+
+    Raises:
+        InputError: A value is null.
+    """
+    required = [one.name for one in table.schema if not one.nullable]
+    null = [name for name in required if table[name].null_count]
+    for one, other in _NULL_TOGETHER:
+        if {one, other} <= {*table.column_names}:
+            differs = pc.xor(pc.is_null(table[one]), pc.is_null(table[other]))
+            null += [f"{one} or {other}"] if pc.any(differs).as_py() else []
+    if null:
+        raise InputError(
+            f"{shown_path(source)}: column {null[0]}: a value is missing. Run `evaluate` again."
+        )

@@ -144,8 +144,9 @@ def removing_shards(out: Path, num_shards: int) -> Iterator[None]:
     try:
         yield
     except InputError:
-        for shard in range(1, num_shards + 1):
-            (out / shard_file(shard, num_shards)).unlink(missing_ok=True)
+        if out.is_dir():
+            for shard in range(1, num_shards + 1):
+                (out / shard_file(shard, num_shards)).unlink(missing_ok=True)
         raise
 
 

@@ -113,6 +113,13 @@ def open_carried(
             settings. Only files of earlier versions do not state their settings.
     """
     with open_table(path, KEYS) as file:
+        for key in (RECORD, ALLELE):
+            actual = file.schema_arrow.field(key.name).type
+            if actual != key.type:
+                raise InputError(
+                    f"{shown_path(path)}: column {key.name} has the type {actual}, expected "
+                    f"{key.type}. Run `carry` again."
+                )
         fields = tuple(field for field in file.schema_arrow if field.name not in KEYS)
     found = [field.name for field in fields]
     if found != list(names):

@@ -45,7 +45,9 @@ def write_scores(path: Path, variants: Variants, llr: np.ndarray, window_length:
         "llr_rev": pa.array(llr[order] - 0.1, from_pandas=True),
     }
     metadata = {
-        "evo2_tasks.signature": json.dumps({"scoring": {"window_length": window_length}}),
+        "evo2_tasks.signature": json.dumps(
+            {"scores_version": 1, "reference": "", "scoring": {"window_length": window_length}}
+        ),
         "evo2_tasks.version": "0",
         "evo2_tasks.order": "input",
     }

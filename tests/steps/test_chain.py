@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -445,6 +446,29 @@ def test_shards_of_an_earlier_version_with_other_windows_are_refused(
     forget_statements(earlier, *both)
     assert "other settings than those of the config: " in (line := earlier.run("merge", status=2))
     assert "window_length" in line
+
+
+@pytest.mark.parametrize("key", ["record", "allele"])
+def test_carried_keys_of_another_type_are_one_line(
+    tmp_path: Path, make: Callable[[str], Chain], key: str
+) -> None:
+    chain = make("right").copy(tmp_path / "project")
+    path = chain.path(CARRIED)
+    rows = pq.read_table(path)
+    texts = pa.array([f"{value}" for value in rows[key].to_pylist()])
+    pq.write_table(rows.set_column(rows.schema.get_field_index(key), key, texts), path)
+    line = chain.run("merge", status=2)
+    assert f"column {key} has the type string, expected int" in line
+
+
+def test_a_file_in_place_of_the_folder_of_shards_is_one_line(
+    tmp_path: Path, make: Callable[[str], Chain]
+) -> None:
+    chain = make("right").copy(tmp_path / "project")
+    shutil.rmtree(chain.folder / SHARDS)
+    (chain.folder / SHARDS).write_text("mine")
+    assert "cannot be written" in chain.run("split", status=2)
+    assert (chain.folder / SHARDS).read_text() == "mine"
 
 
 def test_new_scores_of_windows_of_an_earlier_version_need_new_segments(earlier: Chain) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,6 +18,8 @@ from evo2_tasks.commands.show import show
 from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
 from evo2_tasks.config.schema import LabelConfig, RunConfig
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.results import read_curves, read_metrics
+from evo2_tasks.evaluation.schema import CURVE_COLUMNS, METRIC_COLUMNS
 from evo2_tasks.layout import CURVES, EXPORTS, METRICS, RUN, TABLE
 from evo2_tasks.steps import evaluate as evaluate_step
 from evo2_tasks.steps import report as report_step
@@ -156,6 +159,28 @@ def test_metrics_of_other_labels_are_refused_next_to_the_same_table(
     shutil.copy(tmp_path / f"new-{METRICS}", work / METRICS)
     shutil.copy(tmp_path / f"new-{CURVES}", work / CURVES)
     make_report(late, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        *((METRICS, one.name) for one in METRIC_COLUMNS if not one.nullable),
+        (METRICS, "num_negative"),
+        *((CURVES, one.name) for one in CURVE_COLUMNS if not one.nullable),
+        (CURVES, "allele"),
+    ],
+)
+def test_a_missing_value_of_metrics_or_curves_is_one_line(
+    runs: tuple[Path, Path, RunConfig], tmp_path: Path, name: str, column: str
+) -> None:
+    work = tmp_path / "s"
+    shutil.copytree(runs[0], work)
+    rows = pq.read_table(work / name)
+    at = rows.schema.get_field_index(column)
+    pq.write_table(rows.set_column(at, column, pa.nulls(len(rows), rows[column].type)), work / name)
+    read = read_metrics if name == METRICS else read_curves
+    with pytest.raises(InputError, match=rf"{name}: column .*{column}: a value is missing"):
+        read(work / name)
 
 
 def test_an_edited_table_is_refused(runs: tuple[Path, Path, RunConfig], tmp_path: Path) -> None:
