@@ -122,7 +122,7 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "verification": room(
-        "comparison device_checks device_report device_times expected plain_operators",
+        "comparison device_checks device_fp8 device_report device_times expected plain_operators",
         "errors",
         "evo2",
         "hub",
@@ -130,7 +130,7 @@ ROOMS = {
         "scoring",
         "table",
         never=FRONT,
-        with_torch="comparison device_checks device_report device_times plain_operators",
+        with_torch="comparison device_checks device_fp8 device_report device_times plain_operators",
     ),
     "runtime": room(
         "canaries claims devices inputs models node_copies speed",

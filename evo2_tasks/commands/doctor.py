@@ -17,7 +17,8 @@ from evo2_tasks.io.files import write_json
 from evo2_tasks.runtime.devices import describe_machine, devices_of
 from evo2_tasks.runtime.speed import measure_tokens_per_s
 from evo2_tasks.verification.comparison import measure
-from evo2_tasks.verification.device_checks import compare_products, random_windows
+from evo2_tasks.verification.device_checks import random_windows
+from evo2_tasks.verification.device_fp8 import compare_products
 from evo2_tasks.verification.device_report import examine
 from evo2_tasks.verification.expected import Check, Finding, read_published, status_of
 
