@@ -13,7 +13,7 @@ MOST_CHARACTERS: Final = 1 << 22
 """Characters of a file. A config of a thousand variant sets has 200,000."""
 
 MOST_VALUES: Final = 200_000
-"""Values of a file, each alias with all values that it stands for."""
+"""Values of a file; those of an alias count at each use."""
 
 _MOST_BYTES: Final = 4 * MOST_CHARACTERS + 4
 _MOST_DIGITS: Final = 100
@@ -112,7 +112,7 @@ def _count(node: yaml.Node, counted: dict[yaml.Node, tuple[int, int]]) -> tuple[
 def _too_many(mark: yaml.Mark) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(
         problem=f"there are more than {MOST_VALUES:,} values or {MOST_CHARACTERS:,} characters, "
-        "each alias (*) counted with what it stands for; this is not a config",
+        "those of an alias (*) counted at each use; this is not a config",
         problem_mark=mark,
     )
 

@@ -206,8 +206,8 @@ def unfinished_folder(out: Path) -> Iterator[Path]:
     state = unfinished.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
         raise ValueError(
-            f"{unfinished}: is not a folder of your own, but the start of this model by another "
-            f"user. Remove it, or name another folder in place of {out}."
+            f"{unfinished}: is not a folder of your own; another user may have begun to write this "
+            f"model. Remove it, or name another folder in place of {out}."
         )
     with _open_lock(unfinished / LOCK) as lock:
         try:

@@ -120,7 +120,7 @@ def writing_output() -> Iterator[None]:
 
 
 class LogStream(logging.StreamHandler[TextIO]):
-    """Writes the log to standard error. If that fails, the work goes on without it."""
+    """Writes the log to standard error. If that fails, the command continues without it."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
@@ -134,7 +134,7 @@ class LogStream(logging.StreamHandler[TextIO]):
 
 
 class LogFile(logging.FileHandler):
-    """Writes the log to a file too. If that fails, one line says so, and the work goes on.
+    """Writes the log to a file too. If that fails, one line reports it, and the command continues.
 
     Args:
         path: The file. It is appended to.

@@ -69,7 +69,7 @@ class Watch(FakeTensorMode):
         return output
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Delete all notes."""
         self.elsewhere.clear()
         self.sizes.clear()
 
