@@ -30,6 +30,7 @@ from evo2_tasks.config.resolve import (
 )
 from evo2_tasks.config.schema import Fp8Mode, ModelConfig, Release, RunConfig
 from evo2_tasks.errors import InputError
+from evo2_tasks.io.files import require_writable
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
 from evo2_tasks.io.streams import (
     LineFormatter,
@@ -187,6 +188,18 @@ def file_option(*names: str, **options: Any) -> Callable[..., Any]:
     return click.option(*names, type=PATH, metavar="FILE", **options)
 
 
+def output_option(*names: str, **options: Any) -> Callable[..., Any]:
+    """An option that names a file to write, which is checked before the command starts its work."""
+    return file_option(*names, callback=check_output, **options)
+
+
+def check_output(_context: click.Context, _option: click.Parameter, value: Path | None) -> Any:
+    """Refuse a file that cannot be written; - is standard output."""
+    if value is not None and str(value) != "-":
+        require_writable(value)
+    return value
+
+
 def folder_option(*names: str, **options: Any) -> Callable[..., Any]:
     """An option that names a folder."""
     return click.option(*names, type=PATH, metavar="FOLDER", **options)
@@ -302,7 +315,7 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
 @step
 @variant_set_option
 @scoring_option
-@file_option("--out", required=True, help="HTML page to write: figures and the table.")
+@output_option("--out", required=True, help="HTML page to write: figures and the table.")
 @click.option(
     "--alleles",
     type=click.IntRange(min=2),
@@ -382,7 +395,7 @@ def split(config: RunConfig, variant_set: str, **files: Any) -> None:
 @step
 @variant_set_option
 @other_variants_option
-@file_option("--out", required=True, help="File to write: the carried columns.")
+@output_option("--out", required=True, help="File to write: the carried columns.")
 def carry(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Copy fields or columns of the variants to a table, for `merge`."""
     load("steps.carry").carry(resolve_carry(config, variant_set), **files)
@@ -400,8 +413,8 @@ def carry(config: RunConfig, variant_set: str, **files: Any) -> None:
 @scoring_option
 @file_option("--shard", required=True, help="Shard from `split`.")
 @file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
-@file_option("--out", required=True, help="File to write: the alleles with their windows.")
-@file_option(
+@output_option("--out", required=True, help="File to write: the alleles with their windows.")
+@output_option(
     "--segments",
     "segments_file",
     required=True,
@@ -424,7 +437,7 @@ def windows(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> 
     "--windows", "windows_file", required=True, help="Alleles with their windows, from `windows`."
 )
 @file_option("--segments", "segments_file", required=True, help="Reference bases, from `windows`.")
-@file_option("--out", required=True, help="File to write: the scores of the shard.")
+@output_option("--out", required=True, help="File to write: the scores of the shard.")
 @threads_option
 def score(config: RunConfig, scoring: str, **options: Any) -> None:
     """Run the model on the reference and the alternate window of each allele."""
@@ -448,8 +461,8 @@ def score(config: RunConfig, scoring: str, **options: Any) -> None:
 @folder_option(
     "--scores", "scores_folder", required=True, help="Folder with the scores of all shards."
 )
-@file_option("--out", required=True, help="File to write: the table.")
-@file_option("--run-json", required=True, help="File to write: counts, devices, versions, times.")
+@output_option("--out", required=True, help="File to write: the table.")
+@output_option("--run-json", required=True, help="File to write: counts, devices, versions, times.")
 @click.argument("carried", type=PATH, required=False)
 def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Combine the scores of all shards into one table with a row for each input allele."""
@@ -464,7 +477,7 @@ def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
 @click.argument("table", type=PATH)
 @click.option("--to", type=click.Choice([*EXPORTS]), required=True, help="Format to write.")
 @file_option("--variants", help="For vcf: the scored file, if it has moved.")
-@file_option(
+@output_option(
     "--out",
     help="File to write; - writes text to standard output. Default: next to the table.",
 )
@@ -484,7 +497,7 @@ def export(table: Path, to: str, **files: Any) -> None:
     example="evo2-tasks index results/mitomap/mini-512/scores.vcf.gz",
 )
 @click.argument("vcf", type=PATH)
-@file_option("--out", help="File to write: the name of the index. Or the .tbi or .csi itself.")
+@output_option("--out", help="File to write: the name of the index. Or the .tbi or .csi itself.")
 @log_option
 def index(vcf: Path, out: Path | None) -> None:
     """Make the index of an exported VCF again, next to it (.tbi or .csi).
@@ -503,8 +516,8 @@ def index(vcf: Path, out: Path | None) -> None:
 @step
 @variant_set_option
 @file_option("--table", required=True, help="Table from `merge`.")
-@file_option("--out", required=True, help="File to write: the metrics.")
-@file_option(
+@output_option("--out", required=True, help="File to write: the metrics.")
+@output_option(
     "--curves", "curves_file", required=True, help="File to write: the points of the curves."
 )
 def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
@@ -521,7 +534,7 @@ def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
 @step
 @variant_set_option
 @folder_option("--results", required=True, help="Folder with the results of the variant set.")
-@file_option("--out", required=True, help="File to write: the HTML page.")
+@output_option("--out", required=True, help="File to write: the HTML page.")
 def report(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Write the HTML report of a variant set: settings, results, evaluation."""
     load("steps.report").report(resolve_report(config, variant_set), **files)
@@ -533,7 +546,7 @@ def report(config: RunConfig, variant_set: str, **files: Any) -> None:
     example="evo2-tasks fetch arcinstitute/evo2_7b@bda0089f92582d5baabf0f22d9fc85f3588f6b58",
 )
 @click.argument("checkpoint", metavar="OWNER/NAME@COMMIT")
-@file_option("--out", help="JSON file to write: the folder and the files of the model.")
+@output_option("--out", help="JSON file to write: the folder and the files of the model.")
 @log_option
 def fetch(checkpoint: str, out: Path | None) -> None:
     """Download a model from a hub, check and convert it, and keep it for all jobs.
@@ -621,7 +634,7 @@ def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
 )
 @model_options
 @file_option("--expected", help="File of values to compare with. Default: the published values.")
-@file_option(
+@output_option(
     "--write-expected",
     "out",
     help="Write the values of this model to a file, for later comparisons.",
@@ -665,7 +678,7 @@ def verify(
     example="evo2-tasks doctor /models/evo2_7b.pt --out doctor.json",
 )
 @model_options
-@file_option("--out", required=True, help="JSON file to write.")
+@output_option("--out", required=True, help="JSON file to write.")
 @click.option("--quick", is_flag=True, help="Run short windows and no slow FP8 mode; for a CPU.")
 def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
     """Write a report on how a model runs on this device, to send to somebody without such a device.
@@ -686,7 +699,7 @@ def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
 )
 @step
 @scoring_option
-@file_option(
+@output_option(
     "--out", required=True, help="File of rates to add to. Rates that it already has are kept."
 )
 @threads_option

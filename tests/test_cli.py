@@ -2,10 +2,12 @@
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -124,6 +126,35 @@ def test_each_command_says_what_it_does() -> None:
     for name, command in main.commands.items():
         assert command.help, name
         assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+
+
+WRITTEN = [
+    (name, option.opts[0])
+    for name, command in main.commands.items()
+    for option in command.params
+    if isinstance(option, click.Option)
+    and option.metavar == "FILE"
+    and option.expose_value  # not --log, which other tests are about
+    and re.search(r"\bto write\b|\bto add to\b|^Write", option.help or "")
+]
+
+
+@pytest.mark.parametrize(("command", "option"), WRITTEN)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, command: str, option: str
+) -> None:
+    (tmp_path / "file").touch()
+    for target, problem in (
+        (tmp_path, "is not a regular file"),
+        (tmp_path / "file" / "below", "is not a folder"),
+    ):
+        # Without its other options the command cannot have worked.
+        result = CliRunner().invoke(main, [command, option, str(target)])
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert str(target) in line
+        assert problem in line
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(

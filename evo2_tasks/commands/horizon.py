@@ -54,6 +54,10 @@ SHORTEST_WINDOW: Final = 128
 COUNTED_ALLELES: Final = 10_000  # first alleles of the set, for which the cost is counted
 AT_ONCE: Final = 10_000  # alleles whose labels are read together
 LEAST_SPEARMAN, MOST_AUROC_LOSS = 0.99, 0.005  # of the row that is suggested
+RULE: Final = (
+    f"a Spearman of at least {LEAST_SPEARMAN} and an AUROC at most {MOST_AUROC_LOSS} lower than "
+    "that of the longest windows"
+)
 
 
 class Candidate(NamedTuple):
@@ -189,7 +193,7 @@ def horizon(
         rows=rows,
         line=describe_choice(with_window(scoring, suggested.window_length), suggested.horizon),
     )
-    write_page(asdict(result), out)
+    write_page({**asdict(result), "rule": RULE}, out)
     return result
 
 
@@ -505,10 +509,7 @@ def describe(result: Horizons) -> Iterator[str]:
         "cost: tokens to run for each allele and strand, in windows of the longest length; rms, "
         "p99 and largest: difference of llr from the longest windows without a horizon, nats"
     )
-    yield (
-        f"< cheapest with a Spearman of at least {LEAST_SPEARMAN} and an AUROC at most "
-        f"{MOST_AUROC_LOSS} lower; in scorings.{result.scoring}:"
-    )
+    yield f"< cheapest with {RULE}; in scorings.{result.scoring}:"
     yield f"  {result.line}"
 
 

@@ -144,8 +144,7 @@ def replace_atomically(target: Path) -> Iterator[Path]:
     Raises:
         InputError: The target cannot be written.
     """
-    if target.exists() and not target.is_file():
-        raise InputError(f"{shown_path(target)}: is not a regular file. Name a file to write to.")
+    require_writable(target)
     with ExitStack() as stack:
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -156,6 +155,29 @@ def replace_atomically(target: Path) -> Iterator[Path]:
             _sync(temporary)
             temporary.replace(target)
             _sync(target.parent)
+
+
+def require_writable(target: Path) -> None:
+    """Make sure, without writing anything, that a file can be written.
+
+    Args:
+        target: The file to write. Its folder may be missing.
+
+    Raises:
+        InputError: The target is a folder or a device, or its folder cannot be written to.
+    """
+    if target.exists() and not target.is_file():
+        raise InputError(f"{shown_path(target)}: is not a regular file. Name a file to write to.")
+    folder = next(one for one in target.absolute().parents if one.exists())
+    if not folder.is_dir():
+        raise InputError(
+            f"{shown_path(target)}: cannot be written: {shown_path(folder)} is not a folder."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{shown_path(target)}: cannot be written: you may not write to the folder "
+            f"{shown_path(folder)}. Name a file in another folder."
+        )
 
 
 def require_other_file(target: Path, *sources: Path) -> None:

@@ -132,8 +132,9 @@ def require_split(
         raise InputError(
             f"{shown_path(split_file)}: an earlier version of evo2-tasks wrote this file, and it "
             "does not state the digests of the shards. Write it again with: evo2-tasks split "
-            f"--config CONFIG --variant-set NAME --out {shown_path(split_file.parent)}. The shards "
-            "stay the same, and no finished job runs again."
+            f"--config CONFIG --variant-set {settings.split.variant_set} --out "
+            f"{shown_path(split_file.parent)}. The shards stay the same, and no finished job runs "
+            "again."
         )
     require_settings(split_file, stated.settings, settings.split.triggers(), "split")
     require_source(split_file, stated.shards.get(shard.name), shard, files.digest(shard))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from evo2_tasks.report.horizons import write_page as write_horizons_page
 from tests.evaluation.build import (
     LABELS,
     hostile_columns,
@@ -263,3 +264,44 @@ def test_without_scripts_words_and_tables_are_there(browser: Any, pages: dict[st
         assert visit.tab.locator("noscript").inner_text().startswith("The plots need JavaScript")
         assert visit.count("table") > 5
         assert visit.count("th button") == 0
+
+
+def write_horizons(folder: Path) -> Path:
+    """The page of `horizon`, with errors over three powers of ten and an AUROC that is always 1."""
+    rows = [
+        {
+            "window_length": length, "horizon": horizon, "cost": length * horizon / 60_000,
+            "alleles": 300, "rms": 3.7 / horizon**1.7, "p99": 9.0, "largest": 12.5,
+            "spearman": 1 - 1 / horizon, "auroc": 1.0, "is_suggested": length == horizon == 128,
+        }
+        for length in (512, 256, 128)
+        for horizon in (16, 32, 64, 128)
+    ]  # fmt: skip
+    result = {
+        "variant_set": "<b>set</b>", "scoring": "s", "sample": {"snv": 300}, "rows": rows,
+        "labels": {"positive": 150, "negative": 150}, "rule": "a Spearman of at least 0.99",
+        "line": "window_length: 128, horizon: 128",
+    }  # fmt: skip
+    write_horizons_page(result, folder / "horizon.html")
+    return folder / "horizon.html"
+
+
+def test_the_page_of_horizons_fits_a_phone_and_its_axes_have_whole_numbers(
+    browser: Any, tmp_path: Path
+) -> None:
+    page = write_horizons(tmp_path)
+    with Visit(browser, page, viewport={"width": PHONE_WIDTH, "height": 844}) as visit:
+        visit.tab.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 4")
+        assert visit.tab.evaluate("document.documentElement.scrollWidth") == PHONE_WIDTH
+        ticks: list[list[str]] = visit.tab.evaluate(
+            """() => [...document.querySelectorAll(".js-plotly-plot")].map((one) =>
+                [...one.querySelectorAll(".ytick text")].map((tick) => tick.textContent))"""
+        )
+        assert visit.said == []
+    spearman, rms, auroc, cost = ([float(tick) for tick in some] for some in ticks)
+    for shown in (spearman, rms, auroc, cost):
+        assert shown == sorted(set(shown))
+        assert len(shown) >= 2
+    assert max(spearman + auroc) == 1
+    assert rms == [0.001, 0.002, 0.005, 0.01, 0.02]
+    assert cost == [0.05, 0.1, 0.2, 0.5, 1]

@@ -475,7 +475,9 @@ def test_new_scores_of_windows_of_an_earlier_version_need_new_segments(earlier: 
     before = earlier.contents()
     line = earlier.run("score", status=2)
     assert "does not state which windows it belongs to. Delete it, so that `windows`" in line
-    assert "does not state the digests of the shards" in earlier.run("windows", status=2)
+    line = earlier.run("windows", status=2)
+    assert "does not state the digests of the shards" in line
+    assert "evo2-tasks split --config CONFIG --variant-set v --out " in line
     assert earlier.contents() == before
     # As the message says; the shards keep their bytes.
     earlier.run("split")
