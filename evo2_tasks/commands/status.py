@@ -190,6 +190,8 @@ def _read_set(folder: Path, logs: _Logs) -> Iterator[ScoringStatus]:
     scorings = {path.parent for name in (WINDOWS, SCORES) for path in folder.glob(f"*/{name}/")}
     of_windows = logs.folder.glob(fill(STEPS["windows"].log, variant_set=folder.name))
     scorings |= {folder / log.parent.name for log in of_windows if logs.has_failed(log)}
+    if not scorings and not failed:
+        yield ScoringStatus(folder.name, scoring="", shards=0)
     for scoring in sorted(scorings):
         yield _read_scoring(scoring, Split.read(split), logs)
 

@@ -79,6 +79,15 @@ def test_scores_of_other_windows_do_not_count(run: Path) -> None:
     assert not status.is_merged
 
 
+def test_a_variant_set_of_which_only_the_split_is_done_is_listed(tmp_path: Path) -> None:
+    write_split(tmp_path / "v" / "shards" / "split.json", shards=2, alleles=80)
+    (status,) = read_status(tmp_path)
+    assert (status.variant_set, status.scoring, status.failures) == ("v", "", [])
+    done = CliRunner().invoke(main, ["status", str(tmp_path)])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1].split() == ["v", "0"]
+
+
 def test_a_scoring_without_its_windows_is_still_listed(run: Path) -> None:
     shutil.rmtree(run / "results/v/s/windows")
     (status,) = read_status(run / "results")
