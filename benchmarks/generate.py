@@ -11,13 +11,17 @@ the prompt does not count. Three other cases run in turn with it:
 - with `--before`, the same in a process that imports the package of another checkout.
   `speedup_over_before` is its time divided by the time here.
 
+- with `--reference`, the published implementation with the same weights and its own caches (see
+  `vtx_on_cpu.py`), by calls of its model and `argmax`. Its tokens must be the same.
+
 The last rows continue one prompt with many samples (`num_return_sequences`), prompt included.
 
 `wall_ms` and `cpu_ms` are of a step, or of a sequence where there are samples. The ratios are of
 CPU time with one thread, and of wall time with more, because waiting threads use CPU time.
 
     git worktree add ../before COMMIT
-    python benchmarks/generate.py --before ../before
+    pip install --no-deps --target build/vtx vtx==1.1.0 einops==0.8.1 rich
+    python benchmarks/generate.py --before ../before --reference build/vtx
     python benchmarks/generate.py --quick
 """
 
@@ -37,7 +41,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from forward import SHAPES, make_matmuls, make_model
 from machine import describe_machine, print_table, significant
-from torch import Tensor
+from torch import Tensor, nn
+from vtx_on_cpu import generate_by_reference, load_reference
 
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.evo2.allocation import keep_freed_memory
@@ -101,38 +106,63 @@ def step_of_matmuls(model: Evo2ForCausalLM, num_rows: int, num_tokens: int) -> T
     return Time(*(one / num_tokens for one in taken))
 
 
+def step_of_reference(reference: nn.Module, prompts: Tensor, num_tokens: int) -> Time:
+    steps = generate_by_reference(reference, prompts, 1 + num_tokens)
+    next(steps)
+    taken = measure(lambda: list(steps))
+    return Time(*(one / num_tokens for one in taken))
+
+
+def check_reference(model: Evo2ForCausalLM, reference: nn.Module) -> None:
+    prompts = draw_prompts(2, 64)
+    expected = torch.cat(list(generate_by_reference(reference, prompts, SHORT)), dim=1)
+    ours = model.generate(prompts, do_sample=False, eos_token_id=NEVER, max_new_tokens=SHORT)
+    if not torch.equal(ours[:, 64:], expected):
+        sys.exit("The reference generates other tokens: the models are not the same.")
+
+
 def run_samples(model: Evo2ForCausalLM, prompt: Tensor, num: int, num_tokens: int) -> Time:
     torch.manual_seed(1)
     taken = generate(model, prompt, num_tokens, do_sample=True, num_return_sequences=num)
     return Time(*(one / num for one in taken))
 
 
-def run_case(model: Evo2ForCausalLM, case: dict[str, Any]) -> Time:
+def run_case(model: Evo2ForCausalLM, reference: nn.Module | None, case: dict[str, Any]) -> Time:
     prompts = draw_prompts(case["batch"], case["prompt"])
     name, num_tokens = case["case"], case["tokens"]
     if name == "samples":
         return run_samples(model, prompts, case["samples"], num_tokens)
     if name == "matmul":
         return step_of_matmuls(model, case["batch"], num_tokens)
+    if reference is not None and name == "reference":
+        return step_of_reference(reference, prompts, num_tokens)
     step = step_by_loop if name == "loop" else step_by_generate
     return step(model, prompts, num_tokens)
 
 
 @torch.no_grad()
-def serve(name: str, threads: int) -> None:
+def serve(name: str, threads: int, folder: Path | None) -> None:
     """Run the cases that come as lines of JSON, and answer with their times."""
     keep_freed_memory()
     torch.set_num_threads(threads)
     model = make_model(SHAPES[name], torch.float32)
+    reference = None
+    if folder is not None:
+        reference = load_reference(model, folder)
+        check_reference(model, reference)
     for line in sys.stdin:
-        print(json.dumps(run_case(model, json.loads(line))), flush=True)
+        print(json.dumps(run_case(model, reference, json.loads(line))), flush=True)
 
 
 class Server:
     """A process that imports the package of a checkout and runs cases."""
 
-    def __init__(self, name: str, threads: int, checkout: Path) -> None:
+    def __init__(
+        self, name: str, threads: int, checkout: Path, reference: Path | None = None
+    ) -> None:
         command = [sys.executable, __file__, "--serve", name, "--threads", str(threads)]
+        if reference is not None:
+            command += ["--reference", str(reference)]
         environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -159,6 +189,8 @@ def measure_in_turn(
     for turn in range(repeats + 1):
         for case_name, case in cases.items():
             for server_name, server in servers.items():
+                if case_name == "reference" and server_name != "now":
+                    continue
                 taken = server.run(case)
                 if turn or not repeats:
                     times.setdefault((server_name, case_name), []).append(taken)
@@ -173,7 +205,9 @@ def measure_threads(args: argparse.Namespace, name: str, threads: int) -> list[d
     checkouts = {"now": here} | ({"before": args.before} if args.before else {})
     with contextlib.ExitStack() as stack:
         servers = {
-            kind: stack.enter_context(Server(name, threads, folder))
+            kind: stack.enter_context(
+                Server(name, threads, folder, args.reference if kind == "now" else None)
+            )
             for kind, folder in checkouts.items()
         }
         return measure_servers(args, name, threads, servers)
@@ -196,7 +230,7 @@ def measure_servers(
 
     for batch in args.batches:
         case = {"batch": batch, "prompt": args.prompt, "tokens": args.tokens}
-        names = ("generate", "loop", "matmul")
+        names = ["generate", "loop", "matmul", *(["reference"] if args.reference else [])]
         times = measure_in_turn(
             servers, {one: {"case": one, **case} for one in names}, args.repeats
         )
@@ -205,12 +239,15 @@ def measure_servers(
             row = make_row(now, case=one, batch=batch, prompt=args.prompt)
             row["tokens_per_s"] = significant(batch / now.wall)
             row["of_matmul"] = significant(taken_by(times["now", "matmul"]) / taken_by(now))
-            if "before" in servers:
+            if ("before", one) in times:
                 before = times["before", one]
                 row["before_of_matmul"] = significant(
                     taken_by(times["before", "matmul"]) / taken_by(before)
                 )
                 row["speedup_over_before"] = significant(taken_by(before) / taken_by(now))
+            if args.reference:
+                ratio = taken_by(times["now", "reference"]) / taken_by(now)
+                row["speedup_over_reference"] = significant(ratio)
             rows.append(row)
             print(row, file=sys.stderr)
     for prompt in args.sample_prompts:
@@ -230,7 +267,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", choices=SHAPES, default=["38m"])
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--batches", type=int, nargs="*", default=[1, 8])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--prompt", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=32)
@@ -238,6 +275,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sample-prompts", type=int, nargs="*", default=[2048])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--before", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--reference", type=Path, metavar="FOLDER")
     parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
     parser.add_argument("--serve", metavar="MODEL", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -250,7 +288,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     if args.serve:
-        serve(args.serve, args.threads[0])
+        serve(args.serve, args.threads[0], args.reference)
         return
     machine = describe_machine()
     rows = [

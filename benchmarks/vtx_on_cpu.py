@@ -15,6 +15,7 @@ import sys
 import tempfile
 import types
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,28 @@ def reference_log_probs(reference: nn.Module, input_ids: Tensor) -> Tensor:
     return log_probs
 
 
+def generate_by_reference(
+    reference: nn.Module, prompts: Tensor, num_tokens: int
+) -> Iterator[Tensor]:
+    """Continue prompts greedily with the caches of the published code, as its `Generator` does.
+
+    Yields:
+        The next token of each prompt, `num_tokens` times. (B, 1)
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        caches = reference.initialize_inference_params(  # type: ignore[operator] # untyped
+            max_seqlen=prompts.shape[1] + num_tokens
+        )
+    caches["mha"].max_batch_size = len(prompts)
+    tokens = prompts
+    for step in range(num_tokens):
+        logits, caches = reference(tokens, inference_params_dict=caches)
+        tokens = logits[:, -1:].argmax(-1)
+        yield tokens
+        for cache in caches.values():
+            cache.seqlen_offset = prompts.shape[1] + step
+
+
 def _import_reference(folder: Path | None) -> tuple[Any, Any]:
     if folder is not None:
         # At the end: packages that are in both places are taken from this environment.
@@ -103,9 +126,8 @@ def _apply_rotary(
     As in the Triton code, it computes in float32, rounds once, and works in place if requested.
     """
     assert not interleaved
-    assert seqlen_offsets == 0
-    length, half = x.shape[1], cos.shape[-1]
-    cos, sin = cos[:length, None].float(), sin[:length, None].float()
+    start, end, half = seqlen_offsets, seqlen_offsets + x.shape[1], cos.shape[-1]
+    cos, sin = cos[start:end, None].float(), sin[start:end, None].float()
     first, second = x[..., :half].float(), x[..., half : 2 * half].float()
     pairs = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
     rotated = x if inplace else x.clone()
