@@ -78,6 +78,11 @@ class Command(click.Command):
         self.group = group
         self.example = example
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options. The help is written here, so it may meet a full disk."""
+        with writing_output():
+            return super().parse_args(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example, line by line as it is."""
         with formatter.section("Example"):
@@ -87,6 +92,15 @@ class Command(click.Command):
 
 class CommandLine(click.Group):
     """A group of commands that reports a user's mistake in one line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options. Help and version are written here, so they may meet a full disk."""
+        try:
+            with writing_output():
+                return super().parse_args(ctx, args)
+        except InputError as error:  # the log is not open yet
+            click.echo(f"ERROR: {error}", err=True)
+            ctx.exit(EXIT_BAD_INPUT)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands under the headings of their groups, no summary cut."""

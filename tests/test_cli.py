@@ -276,3 +276,15 @@ def test_a_full_disk_under_standard_output_is_one_line(config: Path, tmp_path: P
         line, *more = (line for line in done.stderr.splitlines() if not line.startswith(b"INFO: "))
         assert not more
         assert line.startswith(b"ERROR: standard output: cannot be written: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["plan", "--help"]])
+def test_a_full_disk_under_the_help_is_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [str(COMMAND), *arguments], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(b"ERROR: standard output: cannot be written: ")

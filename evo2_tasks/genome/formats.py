@@ -60,6 +60,8 @@ SAMPLE_BYTES = 1 << 16
 """Data lines are looked at up to this size, and at least `SAMPLE_LINES` of them if they fit into
 the size of a row."""
 SAMPLE_LINES = 10
+MAX_COLUMNS = 1 << 21
+"""Most columns of a line that shows the format. Cohorts of 10^6 samples stay below this limit."""
 
 _EXPECTED = (
     "expected VCF, BCF, Parquet, a table with tabs or commas whose header names the columns "
@@ -171,6 +173,8 @@ def read_sample(path: Path, columns: Mapping[str, str]) -> Sample:
         if not line.strip(b" \t"):
             continue
         sample.first = sample.first if sample.first[0] else (number, line)
+        if not sample.is_vcf:
+            _require_few_columns(sample, (number, line))
         if sample.header is None and not sample.is_vcf and not sample.data:
             sample.is_vcf = line.startswith(b"##fileformat=VCF")
             may_be_header = len(line) <= MAX_ROW_BYTES and (b"\t" in line or b"," in line)
@@ -189,6 +193,17 @@ def read_sample(path: Path, columns: Mapping[str, str]) -> Sample:
             ):
                 break
     return sample
+
+
+def _require_few_columns(sample: Sample, line: Line) -> None:
+    """Refuse a line before it is split into so many cells that they fill the memory.
+
+    Raises:
+        InputError: The line has more than ``MAX_COLUMNS``.
+    """
+    if any(line[1].count(delimiter or b" ") >= MAX_COLUMNS for delimiter in _DELIMITERS):
+        problem = f"this line has more than {MAX_COLUMNS:,} columns; check the format and line ends"
+        raise sample.error(line, problem)
 
 
 def _find_variants(sample: Sample) -> Format | None:

@@ -160,6 +160,21 @@ def test_a_row_beyond_any_real_one_is_one_line(
     assert len(str(refusal.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ",", ";", "|", " "])
+@pytest.mark.parametrize("before", ["", "contig\tpos\tref\talt\n"], ids=["first", "second"])
+def test_a_line_with_too_many_columns_to_be_a_header_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delimiter: str, before: str
+) -> None:
+    monkeypatch.setattr(formats, "MAX_COLUMNS", 100)
+    path = tmp_path / "in.txt"
+    path.write_text(before + delimiter.join(["x"] * 200) + "\n")
+    number = 1 + before.count("\n")
+    expected = rf"in\.txt: line {number}: '.*': this line has more than 100 columns; check"
+    with pytest.raises(InputError, match=expected) as refusal:
+        formats.find_format(path)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 1 << 20])
 def test_a_long_header_line_of_a_fasta_is_read_piece_by_piece(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
