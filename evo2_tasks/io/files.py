@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -172,6 +173,11 @@ def require_writable(target: Path) -> None:
     if not folder.is_dir():
         raise InputError(
             f"{shown_path(target)}: cannot be written: {shown_path(folder)} is not a folder."
+        )
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise InputError(
+            f"{shown_path(target)}: cannot be written: {os.strerror(errno.EROFS)}. Name a file in "
+            "another folder."
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(

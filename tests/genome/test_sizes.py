@@ -262,6 +262,7 @@ def test_the_page_states_the_limits() -> None:
         vcf_text.MAX_HEADER_BYTES,
         vcf_text.MAX_COLUMNS_BYTES,
         lines.MAX_ROW_BYTES,
+        formats.MAX_COLUMNS,
         fasta.MAX_SEQUENCES,
         fasta.MAX_NAME_BYTES,
         fasta.MAX_BLANK_BYTES,

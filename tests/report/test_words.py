@@ -38,11 +38,17 @@ from tests.report.page import read_page
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     columns, carry = hostile_columns()
-    shards = [{"shard": HOSTILE[0], "device": HOSTILE[1], "node": HOSTILE[2], "torch": HOSTILE[3]}]
+    texts = {"shard": HOSTILE[0], "device": HOSTILE[1], "node": HOSTILE[2], "torch": HOSTILE[3]}
+    shards = [{**texts, "windows_run": 2, "tokens_run": 100, "wall_s": 1.0}]
     run = {
         "shards": shards,
         "verification": {HOSTILE[0]: HOSTILE[1]},
-        "variants": {"variants": HOSTILE[3], "regions": [HOSTILE[1]]},
+        "variants": {
+            "variants": HOSTILE[3],
+            "format": "vcf",
+            "records": 1,
+            "regions": [HOSTILE[1]],
+        },
     }
     write_scoring(folder / "one", columns, carry=carry, run=run, dtype=HOSTILE[0])
     return write_page(folder, **LABELS)
