@@ -1,7 +1,8 @@
 """The command ``evo2-tasks``: options in, one call of a step or a command.
 
 Steps and commands are imported when they are called: some take seconds (torch), and some need an
-extra of the package.
+extra of the package. The file is long because it holds the options and help texts of all
+commands, and nothing else.
 """
 
 import json

@@ -74,7 +74,7 @@ def plain_streams() -> Iterator[None]:
     sys.stdout, sys.stderr = (cast(TextIO, PlainStream(stream)) for stream in streams)
     try:
         yield
-    except Exception:
+    except Exception:  # a bug: its traceback is printed, without control characters
         sys.excepthook = _print_traceback  # Python calls it after this function has ended
         raise
     finally:
