@@ -68,9 +68,9 @@ ROOMS = {
     ),
     "genome": room(
         "alleles assembly bcf bed blocks carried_types carry columns consequences contigs"
-        " fasta fasta_bases foreign_formats formats genes interval_lists known_assemblies"
-        " letters records reference region_tables regions saturation table_cells terms"
-        " variant_lists variant_tables variants vcf window_pairs windows",
+        " fasta fasta_bases foreign_formats formats genes identifiers interval_lists"
+        " known_assemblies letters records reference region_tables regions saturation table_cells"
+        " terms variant_lists variant_tables variants vcf window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,

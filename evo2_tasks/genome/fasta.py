@@ -257,24 +257,34 @@ def digest_collection(names: Sequence[str], digests: Sequence[str]) -> str:
         different digests anyway.
     """
     level_1 = {
-        "names": _digest(_canonical(list(names))),
-        "sequences": _digest(_canonical(list(digests))),
+        "names": sha512t24u(_canonical(list(names))),
+        "sequences": sha512t24u(_canonical(list(digests))),
     }
-    return _digest(_canonical(level_1))
+    return sha512t24u(_canonical(level_1))
+
+
+def refget_accession(sha512: hashlib._Hash) -> str:
+    """The GA4GH refget accession of a sequence, ``SQ.`` and 32 characters.
+
+    Args:
+        sha512: The hash, after all bases of the sequence in upper case.
+    """
+    return "SQ." + _encode_digest(sha512.digest())
+
+
+def sha512t24u(data: bytes) -> str:
+    """The GA4GH digest of some data, 32 characters."""
+    return _encode_digest(hashlib.sha512(data).digest())
+
+
+def _encode_digest(sha512: bytes) -> str:
+    """The first 24 bytes in the URL-safe base64 alphabet."""
+    return base64.urlsafe_b64encode(sha512[:24]).decode()
 
 
 def _canonical(value: object) -> bytes:
     """Canonical JSON (RFC 8785) of lists and dicts of strings."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode()
-
-
-def _digest(data: bytes) -> str:
-    return _encode_digest(hashlib.sha512(data).digest())
-
-
-def _encode_digest(sha512: bytes) -> str:
-    """GA4GH's sha512t24u: the first 24 bytes in the URL-safe base64 alphabet."""
-    return base64.urlsafe_b64encode(sha512[:24]).decode()
 
 
 def _decode_name(raw: bytes, path: Path) -> str:
@@ -440,7 +450,7 @@ class _Sequence:
         width = self._width or self._length + 1
         bases = width - self._end_width
         entry = FastaEntry(self._name, self._length, self._offset, bases, width)
-        digest = "SQ." + _encode_digest(self._sha512.digest())
+        digest = refget_accession(self._sha512)
         md5 = None if self._md5 is None else self._md5.hexdigest()
         return FastaSequence(entry, digest, self._letters, md5, self._blocks.finish())
 

@@ -28,6 +28,7 @@ from evo2_tasks.genome.fasta import (
     make_index,
     read_fasta,
     read_index,
+    refget_accession,
 )
 from evo2_tasks.genome.fasta_bases import FastaBases
 from evo2_tasks.io.bgzip import find_compression
@@ -88,6 +89,7 @@ class Reference:
         )
         self._blocks: dict[tuple[str, int], _Block] = {}
         self._read: dict[tuple[str, int], bytes] = {}  # SHA-256 of each block, by its start
+        self._accessions: dict[str, str] = {}
 
     @property
     def contigs(self) -> Mapping[str, int]:
@@ -129,6 +131,19 @@ class Reference:
             block.count_non_acgt(first, last)
             for block, first, last in self._pieces(reference_contig, start, end)
         )
+
+    def refget_accession(self, reference_contig: str) -> str:
+        """The GA4GH refget accession of a sequence, ``SQ.`` and 32 characters.
+
+        The first call for a sequence reads all its bases.
+        """
+        accession = self._accessions.get(reference_contig)
+        if accession is None:
+            sha512 = hashlib.sha512()
+            for block, _, _ in self._pieces(reference_contig, 0, self._lengths[reference_contig]):
+                sha512.update(block.bases.encode())
+            accession = self._accessions[reference_contig] = refget_accession(sha512)
+        return accession
 
     def seqcol_digest(self) -> str:
         """The GA4GH digest of the sequence collection; see :meth:`read_sequences`.

@@ -195,6 +195,19 @@ class _Located(NamedTuple):
     contig: _Contig
 
 
+class ResolvedAllele(NamedTuple):
+    """An allele of bases whose REF is in the reference.
+
+    Attributes:
+        reference_contig: Name of the contig in the FASTA.
+        trimmed: The allele, where the input spells it. Its REF has the bases of the input, also
+            where the reference has an IUPAC letter.
+    """
+
+    reference_contig: str
+    trimmed: TrimmedAllele
+
+
 def place_allele(variant: Variant, reference: Reference, settings: WindowSettings) -> PlacedAllele:
     """Find the status of an allele, and place its windows.
 
@@ -227,6 +240,18 @@ def compare_ref(variant: Variant, reference: Reference) -> bool | None:
     if isinstance(located, PlacedAllele):
         return False if located.status in REF_MISMATCHES else None
     return True
+
+
+def resolve_allele(variant: Variant, reference: Reference) -> ResolvedAllele | None:
+    """The change that an allele makes to the reference; None if it makes none that is known.
+
+    An allele is resolved if :func:`place_allele` gives it ``too_long`` or a later status of the
+    closed list.
+    """
+    located = _locate(variant, reference)
+    if isinstance(located, PlacedAllele):
+        return None
+    return ResolvedAllele(located.contig.name, located.trimmed)
 
 
 def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:

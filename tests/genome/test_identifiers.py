@@ -1,0 +1,370 @@
+"""VRS and SPDI identifiers: published ones, those of ga4gh.vrs, and brute force in repeats."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ga4gh.core import ga4gh_identify
+from ga4gh.vrs import models
+from ga4gh.vrs.dataproxy import _DataProxy
+from ga4gh.vrs.normalize import normalize
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evo2_tasks.genome import identifiers
+from evo2_tasks.genome.alleles import TrimmedAllele, trim
+from evo2_tasks.genome.identifiers import Identifiers, identify
+from evo2_tasks.genome.records import Variant
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.windows import (
+    ResolvedAllele,
+    WindowSettings,
+    place_allele,
+    resolve_allele,
+)
+
+BOTH = ("vrs", "spdi")
+RCRS = Path(__file__).parent.parent.parent / "data" / "rCRS.fa"
+ACCESSION = "SQ.k3grVkjY-hoWcCUojHw6VU6GE3MZ8Sct"  # of the rCRS, NC_012920.1
+
+
+class TextReference:
+    """A reference of one contig, of which only some bases are known; the others are N."""
+
+    def __init__(
+        self, bases: str, start: int = 0, length: int | None = None, accession: str = ACCESSION
+    ) -> None:
+        self.bases, self.start, self.accession = bases, start, accession
+        self.contigs = {"c": len(bases) if length is None else length}
+
+    def fetch(self, contig: str, start: int, end: int) -> str:
+        assert contig == "c"
+        assert 0 <= start <= end <= self.contigs["c"]
+        last = self.start + len(self.bases)
+        return "".join(
+            self.bases[i - self.start] if self.start <= i < last else "N" for i in range(start, end)
+        )
+
+    def refget_accession(self, contig: str) -> str:
+        assert contig == "c"
+        return self.accession
+
+
+class Proxy(_DataProxy):
+    """A reference for ga4gh.vrs."""
+
+    def __init__(self, reference: Reference | TextReference) -> None:
+        self.reference = reference
+        self.names = {f"ga4gh:{reference.refget_accession(c)}": c for c in reference.contigs}
+
+    def get_sequence(
+        self, identifier: str, start: int | None = None, end: int | None = None
+    ) -> str:
+        contig = self.names[identifier]
+        length = self.reference.contigs[contig]
+        return self.reference.fetch(contig, *slice(start, end).indices(length)[:2])
+
+    def get_metadata(self, identifier: str) -> dict[str, object]:
+        return {"length": self.reference.contigs[self.names[identifier]], "aliases": [identifier]}
+
+
+def identify_by_library(
+    reference: Reference | TextReference, contig: str, start: int, ref: str, alt: str
+) -> str:
+    """What ga4gh.vrs computes.
+
+    It must not be asked for the identifier before `normalize`, whose result would keep that one.
+    """
+    allele = models.Allele(
+        location=models.SequenceLocation(
+            sequenceReference=models.SequenceReference(
+                refgetAccession=reference.refget_accession(contig)
+            ),
+            start=start,
+            end=start + len(ref),
+        ),
+        state=models.LiteralSequenceExpression(sequence=alt),
+    )
+    found = ga4gh_identify(normalize(allele, Proxy(reference)))
+    assert found is not None
+    return found
+
+
+def identify_text(reference: TextReference, start: int, ref: str, alt: str) -> Identifiers:
+    return identify(ResolvedAllele("c", trim(start, ref, alt)), reference, BOTH)  # type: ignore[arg-type]
+
+
+def find_spellings(sequence: str, start: int, ref: str, alt: str) -> tuple[int, int, str]:
+    """The interval that covers all insertions or deletions of one haplotype, and its new bases.
+
+    Every position is tried: no rule of shifting is used.
+    """
+    haplotype = sequence[:start] + alt + sequence[start + len(ref) :]
+    change = len(alt) - len(ref)
+    starts, ends = [], []
+    for first in range(len(sequence) + 1):
+        end = first + max(0, -change)
+        inserted = haplotype[first : first + max(0, change)]
+        if end <= len(sequence) and sequence[:first] + inserted + sequence[end:] == haplotype:
+            starts.append(first)
+            ends.append(end)
+    return min(starts), max(ends), haplotype[min(starts) : max(ends) + change]
+
+
+# Repeats of short units, with other bases in between.
+repeats = st.lists(
+    st.tuples(st.text("ACGT", min_size=1, max_size=4), st.integers(1, 6)), min_size=1, max_size=6
+).map(lambda pieces: "".join(unit * number for unit, number in pieces))
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[str, int, str, str]:
+    """A sequence, and the start, REF and ALT of a change."""
+    sequence = draw(repeats)
+    start = draw(st.integers(0, len(sequence)))
+    ref = sequence[start : start + draw(st.integers(0, 6))]
+    alt = draw(
+        st.one_of(
+            st.text("ACGT", max_size=6),
+            st.integers(1, 4).map(lambda number: ref * number),
+            st.integers(1, 8).map(lambda size: sequence[start : start + size]),
+        ).filter(lambda alt: alt != ref)
+    )
+    return sequence, start, ref, alt
+
+
+@given(changes())
+def test_a_vrs_id_is_that_of_the_library(change: tuple[str, int, str, str]) -> None:
+    sequence, start, ref, alt = change
+    reference = TextReference(sequence)
+    found = identify_text(reference, start, ref, alt)
+    assert found.vrs_id == identify_by_library(reference, "c", start, ref, alt)
+
+
+@given(changes())
+def test_an_spdi_covers_all_spellings(change: tuple[str, int, str, str]) -> None:
+    sequence, start, ref, alt = change
+    found = identify_text(TextReference(sequence), start, ref, alt).spdi
+    trimmed = trim(start, ref, alt)
+    if trimmed.ref and trimmed.alt:
+        assert found == f"c:{trimmed.start}:{trimmed.ref}:{trimmed.alt}"
+    else:
+        first, end, inserted = find_spellings(sequence, start, ref, alt)
+        assert found == f"c:{first}:{sequence[first:end]}:{inserted}"
+
+
+@given(repeats, st.data())
+def test_all_spellings_of_an_allele_have_one_identifier(sequence: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(sequence)))
+    if data.draw(st.booleans()) and start < len(sequence):
+        size = data.draw(st.integers(1, min(6, len(sequence) - start)))
+        haplotype = sequence[:start] + sequence[start + size :]
+    else:
+        haplotype = sequence[:start] + data.draw(st.text("ACGT", min_size=1, max_size=6))
+        haplotype += sequence[start:]
+    change = len(haplotype) - len(sequence)
+    reference = TextReference(sequence)
+    found = set()
+    for first in range(len(sequence) + 1):
+        for end in range(first + max(0, -change), len(sequence) + 1):
+            alt = haplotype[first : end + change]
+            if sequence[:first] + alt + sequence[end:] == haplotype:
+                found.add(identify_text(reference, first, sequence[first:end], alt))
+    assert len(found) == 1
+
+
+PUBLISHED = [
+    # The alleles of the validation data of the VRS schema: validation/models.yaml of
+    # https://github.com/ga4gh/vrs at 52fd157 (Apache-2.0).
+    pytest.param(
+        "SQ.IIB53T8CNeJJdUqzn9V_JnRtQadwWCbl", (44908821, "C"), (44908821, "C", "T"),
+        "ga4gh:VA.0AePZIWZUNsUlQTamyLrjm2HWUw2opLt", "44908821:C:T", id="rs7412",
+    ),
+    pytest.param(
+        "SQ.Ya6Rs7DHhDeg7YaOSg1EoNi3U_nQ9SvO", (40819438, "CTCCTCCT"), (40819441, "", "CTC"),
+        "ga4gh:VA.Oop4kjdTtKcg1kiZjIJAAR3bp7qi4aNT", "40819438:CTCCTCCT:CTCCTCCTCCT",
+        id="duplication",
+    ),
+    # Expected output for chr19 of GRCh38: tests/extras/data/test_vcf_expected_output.vcf of
+    # https://github.com/ga4gh/vrs-python at a47b3d9 (Apache-2.0).
+    pytest.param(
+        "SQ.IIB53T8CNeJJdUqzn9V_JnRtQadwWCbl", (82663, "C"), (82663, "C", "T"),
+        "ga4gh:VA.b9AIUegs1SOYO7nKY8l01yllkyUns-u4", "82663:C:T", id="82664-C-T",
+    ),
+    pytest.param(
+        "SQ.IIB53T8CNeJJdUqzn9V_JnRtQadwWCbl", (284349, "C" + "A" * 16), (284349, "CA", "C"),
+        "ga4gh:VA.a04jFsNg0bS0RMIWjKWSbwJS4_vp7S6x", f"284350:{'A' * 16}:{'A' * 15}",
+        id="284350-CA-C",
+    ),
+    pytest.param(
+        "SQ.IIB53T8CNeJJdUqzn9V_JnRtQadwWCbl", (289463, "TCA"),
+        (289463, "T", "TCACGCCTGTAATCC"), "ga4gh:VA.ySvDptXfHB_9WEfu78v32DzBXJfwGgO7",
+        "289464:CA:CACGCCTGTAATCCCA", id="289464-T-TCACGCCTGTAATCC",
+    ),
+    pytest.param(
+        "SQ.IIB53T8CNeJJdUqzn9V_JnRtQadwWCbl", (490413, "ACT"), (490413, "ACT", "A"),
+        "ga4gh:VA.lok7a3lot_cvUyw626otpJi4yxk0X07v", "490414:CT:", id="490414-ACT-A",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("accession", "known", "change", "vrs_id", "spdi"), PUBLISHED)
+def test_published_identifiers(
+    accession: str, known: tuple[int, str], change: tuple[int, str, str], vrs_id: str, spdi: str
+) -> None:
+    start, bases = known
+    reference = TextReference(bases, start, 60_000_000, accession)
+    assert identify_text(reference, *change) == (vrs_id, f"c:{spdi}")
+
+
+# ClinVar's alleles of chromosome 1 of GRCh38 in the tests of vrs-python at a47b3d9
+# (tests/test_vrs_normalize.py, tests/extras/test_allele_translator.py): a spelling, NCBI's SPDI.
+CLINVAR = [
+    ((66926, "G", ""), "66926:G:"),
+    ((766400, "ATAA", ""), "766399:AATAAATA:AATA"),
+    ((930137, "TCC", ""), "930136:CTCCTCCT:CTCCT"),
+    ((1752908, "", "CCT"), f"1752908:{'CCT' * 9}C:{'CCT' * 10}C"),
+    ((145916839, "CTCCT", "CT"), "145916839:CTCCT:CT"),
+    ((2228955, "GTGCCCG", "GTGCCCGTGCCCG"), "2228955:GTGCCCG:GTGCCCGTGCCCG"),
+]
+
+
+@pytest.mark.parametrize(("change", "spdi"), CLINVAR)
+def test_an_spdi_is_that_of_ncbi(change: tuple[int, str, str], spdi: str) -> None:
+    start, bases, _ = spdi.split(":")
+    reference = TextReference(bases, int(start), 248_956_422)
+    assert identify_text(reference, *change).spdi == f"c:{spdi}"
+
+
+def test_the_rcrs_has_its_published_accession() -> None:
+    assert Reference(RCRS, circular_contigs=["MT"]).refget_accession("MT") == ACCESSION
+
+
+def test_alleles_of_the_rcrs_have_the_identifiers_of_the_library() -> None:
+    reference = Reference(RCRS)
+    rng = random.Random(7)
+    length = reference.contigs["MT"]
+    for _ in range(300):
+        start = rng.randrange(length - 12)
+        ref = reference.fetch("MT", start, start + rng.choice([0, 1, 1, 2, 5, 9]))
+        alt = rng.choice(["", "A", "C", "G", "T", "CC", ref + ref, ref[1:], ref + "ACC"])
+        if alt == ref or "N" in ref:
+            continue
+        allele = ResolvedAllele("MT", trim(start, ref, alt))
+        found = identify(allele, reference, ["vrs"])
+        assert found.vrs_id == identify_by_library(reference, "MT", start, ref, alt)
+        assert found.spdi is None
+
+
+@pytest.fixture
+def make_reference(tmp_path: Path) -> Iterator[object]:
+    def make(bases: str, **contigs: bool) -> Reference:
+        fasta = tmp_path / "genome.fa"
+        for file in (fasta, tmp_path / "genome.fa.fai"):
+            file.unlink(missing_ok=True)
+        fasta.write_text(f">c\n{bases}\n")
+        return Reference(fasta, circular_contigs=[c for c, circular in contigs.items() if circular])
+
+    return make
+
+
+def identify_row(reference: Reference, pos: int, ref: str, alt: str) -> Identifiers | None:
+    allele = resolve_allele(Variant(0, 1, "c", pos, ref, alt, None), reference)
+    return None if allele is None else identify(allele, reference, BOTH)
+
+
+def test_rows_that_are_resolved_are_those_whose_ref_is_in_the_reference(make_reference) -> None:
+    reference = make_reference("ACGT" * 10 + "N" * 60 + "ACGT" * 10 + "RACGT")
+    settings = WindowSettings(window_length=64, max_allele_length=4)
+    statuses = set()
+    for pos, ref, alt in [
+        (1, "A", "C"), (1, "C", "A"), (1, "G", "T"), (1, "A", "A"), (1, "A", "."), (1, "A", "*"),
+        (1, "A", "<DEL>"), (1, "A", "N"), (144, "T", "TG"), (200, "A", "C"), (3, "GTACGTA", "G"),
+        (41, "N", "A"), (90, "N", "NA"), (38, "C", "G"), (141, "A", "G"), (0, "N", "A"),
+        (1, "A", "G[c:7["),
+    ]:  # fmt: skip
+        variant = Variant(0, 1, "c", pos, ref, alt, None)
+        status = place_allele(variant, reference, settings).status
+        is_resolved = status in ("too_long", "too_many_n", "no_context", "to_score")
+        assert (resolve_allele(variant, reference) is not None) == is_resolved, variant
+        statuses.add(status)
+    assert {"to_score", "no_context", "too_long", "too_many_n", "ref_mismatch"} <= statuses
+
+
+def test_lower_case_of_the_reference_makes_no_difference(make_reference) -> None:
+    upper = identify_row(make_reference("GATTTTACA"), 3, "TT", "T")
+    assert upper == identify_row(make_reference("gatttTACA"), 3, "TT", "T")
+    assert upper is not None
+    assert upper.spdi == "c:2:TTTT:TTT"
+
+
+def test_no_base_moves_over_an_n(make_reference) -> None:
+    found = identify_row(make_reference("ANNAAANNA"), 4, "A", "AA")
+    assert found is not None
+    assert found.spdi == "c:3:AAA:AAAA"
+
+
+def test_where_the_reference_has_an_iupac_letter_the_identifiers_have_it_too(
+    make_reference,
+) -> None:
+    # R stands for A or G. VCF writes A; the deletion can move over R, as over any other letter.
+    reference = make_reference("TCRCRGT")
+    assert identify_row(reference, 3, "A", "G").spdi == "c:2:R:G"
+    deletion = identify_row(reference, 2, "CAC", "C")
+    assert deletion.spdi == "c:1:CRCR:CR"
+    assert deletion.vrs_id == identify_by_library(reference, "c", 2, "RC", "")
+    # An insertion behind the letter is the same with either base as its anchor.
+    assert identify_row(reference, 3, "A", "AT") == identify_row(reference, 4, "C", "TC")
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_a_circular_contig_has_the_identifiers_of_the_linear_sequence(
+    make_reference, circular: bool
+) -> None:
+    reference = make_reference("AAACGTCCGTAA", c=circular)
+    assert identify_row(reference, 1, "AA", "A").spdi == "c:0:AAA:AA"
+    assert identify_row(reference, 11, "AA", "A").spdi == "c:10:AA:A"
+    assert identify_row(reference, 12, "A", "AG").spdi == "c:12::G"
+    assert identify_row(reference, 1, "A", "GA").spdi == "c:0::G"
+
+
+def test_an_allele_across_position_0_has_no_identifier(make_reference) -> None:
+    reference = make_reference("AAACGTCCGTAA", c=True)
+    allele = ResolvedAllele("c", TrimmedAllele(11, "AA", ""))
+    assert identify(allele, reference, BOTH) == (None, None)
+
+
+@pytest.mark.parametrize(("ref", "alt"), [("A", "AA"), ("AA", "A")])
+def test_an_allele_that_can_move_too_far_has_no_identifier(
+    monkeypatch: pytest.MonkeyPatch, make_reference, ref: str, alt: str
+) -> None:
+    monkeypatch.setattr(identifiers, "MAX_SHIFT", 20)
+    # 20 bases over which the allele can move, then 21.
+    within = make_reference(f"C{'A' * (19 + len(ref))}G")
+    assert all(None not in identify_row(within, pos, ref, alt) for pos in range(2, 21))
+    beyond = make_reference(f"C{'A' * (20 + len(ref))}G")
+    assert all(identify_row(beyond, pos, ref, alt) == (None, None) for pos in range(2, 22))
+    assert identify_row(beyond, 5, "A", "C").spdi == "c:4:A:C"
+
+
+def test_a_long_allele_has_identifiers(make_reference) -> None:
+    rng = random.Random(3)
+    bases = "".join(rng.choices("ACGT", k=30_000))
+    reference = make_reference(bases)
+    found = identify_row(reference, 101, bases[100:25_100], bases[100])
+    assert found is not None
+    assert found.vrs_id == identify_by_library(reference, "c", 101, bases[101:25_100], "")
+
+
+@given(st.text("ACGT", min_size=4, max_size=60), st.data())
+def test_an_spdi_gives_the_same_allele_back(bases: str, data: st.DataObject) -> None:
+    """The row that the identifier describes has the same identifier: nothing is lost in it."""
+    sequence, start, ref, alt = data.draw(changes())
+    reference = TextReference(bases + sequence + bases[::-1])
+    found = identify_text(reference, len(bases) + start, ref, alt)
+    assert found.spdi is not None
+    _, first, deleted, inserted = found.spdi.split(":")
+    assert identify_text(reference, int(first), deleted, inserted) == found
