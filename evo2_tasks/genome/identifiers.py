@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from evo2_tasks.genome.alleles import count_left_shift, count_right_shift
 from evo2_tasks.genome.fasta import sha512t24u
+from evo2_tasks.genome.windows import ResolvedAllele, resolve_allele
 
 if TYPE_CHECKING:
+    from evo2_tasks.genome.records import Variant
     from evo2_tasks.genome.reference import Reference
-    from evo2_tasks.genome.windows import ResolvedAllele
 
 IdentifierKind = Literal["vrs", "spdi"]
 
@@ -54,20 +55,22 @@ class _Justified(NamedTuple):
 
 
 def identify(
-    allele: ResolvedAllele, reference: Reference, kinds: Collection[IdentifierKind]
+    variant: Variant, reference: Reference, kinds: Collection[IdentifierKind]
 ) -> Identifiers:
     """The identifiers of an allele.
 
     On a circular contig they are those of the linear sequence, as in other programs. An allele
-    across position 0 has none.
+    that is spelled across position 0 has none.
 
     Args:
-        allele: An allele whose REF is in the reference.
-        reference: The sequences of the allele.
+        variant: One row of the input. If its change is not known (its REF is not in the reference,
+            it is not spelled in A, C, G and T, a filter leaves it out), it has no identifiers.
+        reference: The sequences that the variant changes.
         kinds: The identifiers to compute.
     """
-    justified = _justify(allele, reference)
-    if justified is None:
+    allele = resolve_allele(variant, reference)
+    justified = None if allele is None else _justify(allele, reference)
+    if allele is None or justified is None:
         return Identifiers()
     contig = allele.reference_contig
     vrs_id = spdi = None
@@ -93,8 +96,10 @@ def _justify(allele: ResolvedAllele, reference: Reference) -> _Justified | None:
     """
     contig, (start, ref, alt) = allele
     length = reference.contigs[contig]
+    if start + len(ref) > length and start >= length:  # spelled from before position 0 on
+        start -= length
     end = start + len(ref)
-    if start < 0 or end > length:
+    if end > length:
         return None
     fetch = partial(reference.fetch, contig)
     ref = fetch(start, end)
