@@ -11,6 +11,7 @@ from evo2_tasks.exports.vcf import VCF_COLUMNS
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
+    ANNOTATION_COLUMNS,
     CARRIED_COLUMNS,
     FINAL_COLUMNS,
     FLAG_MEANINGS,
@@ -87,6 +88,14 @@ _FLAGS_INTRO: Final = """
 ## Flags
 
 A row that is not `scored` has no flags.
+"""
+
+_ANNOTATIONS_INTRO: Final = """
+## Genes, consequences, identifiers
+
+`annotate` makes these columns, and `merge` puts them between the scores and the carried columns.
+`consequence` to `amino_acids` need the `gff` of the reference, or `consequence_from` of the variant
+set. `vrs_id` and `spdi` need `identifiers`. A row whose allele cannot be annotated has null.
 """
 
 _METADATA_INTRO: Final = """
@@ -167,6 +176,8 @@ def columns_page() -> str:
         *meaning_table("status", STATUS_MEANINGS),
         _FLAGS_INTRO,
         *meaning_table("flag", FLAG_MEANINGS),
+        _ANNOTATIONS_INTRO,
+        *column_table(ANNOTATION_COLUMNS),
         _METADATA_INTRO,
         *meaning_table("key", {PREFIX + key: text for key, text in METADATA_MEANINGS.items()}),
         _RUN_INTRO,
@@ -176,6 +187,12 @@ def columns_page() -> str:
         _VCF_RULES,
         *_step("split", "shards/{i}-of-{n}.parquet", SHARD_COLUMNS),
         *_step("split", "shards/reference.parquet", REFERENCE_COLUMNS),
+        *_step(
+            "annotate",
+            "annotations.parquet, then those of the next columns that the config asks for",
+            CARRIED_COLUMNS,
+        ),
+        *_step("annotate", "annotations.parquet, then the columns that it makes", CARRIED_COLUMNS),
         *_step("carry", "carried.parquet, then the carried columns", CARRIED_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.parquet", WINDOWS_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.segments.parquet", SEGMENTS_COLUMNS),

@@ -18,6 +18,7 @@ import click
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
     ModelSettings,
+    resolve_annotate,
     resolve_carry,
     resolve_evaluate,
     resolve_merge,
@@ -419,6 +420,21 @@ def carry(config: RunConfig, variant_set: str, **files: Any) -> None:
 @main.command(
     cls=Command,
     group=STEPS,
+    example="evo2-tasks annotate --config config.yaml --variant-set mitomap \\\n"
+    "  --out annotations.parquet",
+)
+@step
+@variant_set_option
+@other_variants_option
+@output_option("--out", required=True, help="File to write: genes, consequences, identifiers.")
+def annotate(config: RunConfig, variant_set: str, **files: Any) -> None:
+    """Find the gene, the consequence and the identifiers of each allele, for `merge`."""
+    load("steps.annotate").annotate(resolve_annotate(config, variant_set), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
     example="evo2-tasks windows --config config.yaml --variant-set mitomap --scoring mini-512 \\\n"
     "  --shard shards/1-of-4.parquet --split shards/split.json \\\n"
     "  --out windows.parquet --segments segments.parquet",
@@ -478,9 +494,13 @@ def score(config: RunConfig, scoring: str, **options: Any) -> None:
 )
 @output_option("--out", required=True, help="File to write: the table.")
 @output_option("--run-json", required=True, help="File to write: counts, devices, versions, times.")
-@click.argument("carried", type=PATH, required=False)
+@click.argument("joined", type=PATH, nargs=-1, metavar="[TABLE]...")
 def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
-    """Combine the scores of all shards into one table with a row for each input allele."""
+    """Combine the scores of all shards into one table with a row for each input allele.
+
+    TABLE is a file from `annotate` or `carry`, whose columns are added. Each of the two is needed
+    if the config asks for its columns.
+    """
     load("steps.merge").merge(resolve_merge(config, variant_set, scoring), **files)
 
 

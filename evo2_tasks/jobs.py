@@ -22,6 +22,7 @@ from evo2_tasks.config.resolve import (
     ModelSettings,
     ScoreSettings,
     checkpoint_files,
+    resolve_annotate,
     resolve_carry,
     resolve_evaluate,
     resolve_merge,
@@ -38,6 +39,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
 from evo2_tasks.io.words import without_controls
 from evo2_tasks.layout import (
+    ANNOTATIONS,
     CARRIED,
     EXPORTS,
     INDEX_KINDS,
@@ -138,6 +140,8 @@ class StepInputs:
     """File of variants, by variant set."""
     reference: dict[str, list[str]]
     """Files of the reference, by variant set."""
+    gff: dict[str, list[str]]
+    """Genes of the reference, by variant set; empty if it has none."""
     checkpoint: dict[str, list[str]]
     """Files of the checkpoint, by scoring; empty for a model on a hub."""
     hub_files: dict[str, list[str]]
@@ -145,9 +149,9 @@ class StepInputs:
     scoring; empty for any other model."""
     hub: dict[str, str]
     """Name of each model on a hub, by model."""
-    carried: dict[str, list[str]]
-    """File that ``carry`` writes, relative to the results folder, by variant set; empty if nothing
-    is carried, so that there is no such job."""
+    joined: dict[str, list[str]]
+    """Files that ``annotate`` and ``carry`` write and ``merge`` joins, relative to the results
+    folder, by variant set. Each is there only if it has columns; else there is no such job."""
     report: dict[str, list[str]]
     """Files that the report is made from, relative to the results folder, by variant set."""
 
@@ -176,10 +180,12 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, scoring in config.scorings.items()
         },
         hub=hub,
-        carried={
-            name: [f"{name}/{CARRIED}"] if variant_set.carried else []
+        gff={
+            name: [] if gff is None else [str(gff)]
             for name, variant_set in sets.items()
+            for gff in [config.references[variant_set.reference].gff]
         },
+        joined={name: _joined_files(config, name) for name in sets},
         report={
             name: [
                 f"{name}/{scoring}/{file}"
@@ -189,6 +195,14 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, variant_set in sets.items()
         },
     )
+
+
+def _joined_files(config: RunConfig, variant_set: str) -> list[str]:
+    files = {
+        ANNOTATIONS: resolve_annotate(config, variant_set).columns,
+        CARRIED: resolve_carry(config, variant_set).carried,
+    }
+    return [f"{variant_set}/{file}" for file, columns in files.items() if columns]
 
 
 def _reference_files(reference: ReferenceConfig) -> list[str]:
@@ -257,6 +271,8 @@ class StepSettings:
     """By variant set."""
     carry: dict[str, str]
     """By variant set."""
+    annotate: dict[str, str]
+    """By variant set."""
     windows: dict[str, dict[str, str]]
     """By variant set and scoring."""
     score: dict[str, str]
@@ -275,6 +291,7 @@ def step_settings(config: RunConfig) -> StepSettings:
     return StepSettings(
         split={name: _as_params(resolve_split(config, name)) for name in sets},
         carry={name: _as_params(resolve_carry(config, name)) for name in sets},
+        annotate={name: _as_params(resolve_annotate(config, name)) for name in sets},
         windows={
             name: {
                 scoring: _as_params(resolve_windows(config, name, scoring))

@@ -8,6 +8,7 @@ results/
     {variant_set}/
         shards/                         split
         carried.parquet                 carry
+        annotations.parquet             annotate
         report.html                     report
         {scoring}/
             windows/, scores/           windows, score: files of each shard
@@ -49,6 +50,21 @@ REFERENCE: Final = "reference.parquet"
 """Digests of the reference's blocks, in ``shards``."""
 CARRIED: Final = "carried.parquet"
 """Fields and columns of the variants that tables have too, in the folder of a variant set."""
+ANNOTATIONS: Final = "annotations.parquet"
+"""Genes, consequences and identifiers of the alleles that tables have too, in the folder of a
+variant set."""
+CONSEQUENCE_COLUMNS: Final = (
+    "consequence",
+    "consequences",
+    "gene",
+    "gene_id",
+    "transcript",
+    "transcript_strand",
+    "amino_acids",
+)
+"""Columns that ``annotate`` makes from a GFF or from a field of the input."""
+IDENTIFIER_COLUMNS: Final[Mapping[str, str]] = {"vrs": "vrs_id", "spdi": "spdi"}
+"""The column that ``annotate`` makes for each kind of identifier."""
 TABLE: Final = "scores.parquet"
 """The table of a scoring."""
 RUN: Final = "run.json"
@@ -131,6 +147,7 @@ STEPS: Final[Mapping[str, Step]] = {
         Step("fetch", "{model}", (f"{MODELS}/{{model}}.json",), has_benchmark=False),
         Step("split", _SET, (f"{_SET}/{SHARDS}",)),
         Step("carry", _SET, (f"{_SET}/{CARRIED}",)),
+        Step("annotate", _SET, (f"{_SET}/{ANNOTATIONS}",)),
         Step(
             "windows",
             _SHARD,

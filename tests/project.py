@@ -17,6 +17,7 @@ from typing import Any
 
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
+    resolve_annotate,
     resolve_carry,
     resolve_merge,
     resolve_score,
@@ -26,6 +27,7 @@ from evo2_tasks.config.resolve import (
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import (
+    ANNOTATIONS,
     CARRIED,
     RUN,
     SCORES,
@@ -37,6 +39,7 @@ from evo2_tasks.layout import (
     shard_file,
     shard_run_file,
 )
+from evo2_tasks.steps import annotate as annotate_step
 from evo2_tasks.steps import carry as carry_step
 from evo2_tasks.steps import merge as merge_step
 from evo2_tasks.steps import score as score_step
@@ -191,6 +194,15 @@ def run_carry(config: RunConfig, folder: Path) -> Path | None:
     return folder / CARRIED
 
 
+def run_annotate(config: RunConfig, folder: Path) -> Path | None:
+    """Annotate the alleles; gives the table, if the config asks for one."""
+    settings = resolve_annotate(config, "v")
+    if not settings.columns:
+        return None
+    annotate_step.annotate(settings, variants=None, out=folder / ANNOTATIONS)
+    return folder / ANNOTATIONS
+
+
 def run_windows(config: RunConfig, folder: Path, scoring: str = "s") -> None:
     """Place the windows of each shard."""
     for files in files_of_shards(config, folder, scoring):
@@ -214,8 +226,9 @@ def run_score(config: RunConfig, files: ShardFiles, scoring: str = "s") -> None:
 
 
 def run_merge(config: RunConfig, folder: Path, scoring: str = "s") -> Path:
-    """Carry columns and merge the shards; gives the table."""
+    """Annotate, carry columns and merge the shards; gives the table."""
     work = folder / scoring
+    annotations = run_annotate(config, folder)
     carried = run_carry(config, folder)
     merge_step.merge(
         resolve_merge(config, "v", scoring),
@@ -224,7 +237,7 @@ def run_merge(config: RunConfig, folder: Path, scoring: str = "s") -> Path:
         scores_folder=work / SCORES,
         out=work / TABLE,
         run_json=work / RUN,
-        carried=carried,
+        joined=[path for path in (annotations, carried) if path is not None],
     )
     return work / TABLE
 

@@ -60,7 +60,12 @@ def test_an_export_is_a_file_with_a_function_that_writes(export: str) -> None:
 
 def test_names_that_the_results_need_are_reserved() -> None:
     assert sorted(layout.RESERVED_SETS) == ["logs", "models"]
-    assert sorted(layout.RESERVED_SCORINGS) == ["carried.parquet", "report.html", "shards"]
+    assert sorted(layout.RESERVED_SCORINGS) == [
+        "annotations.parquet",
+        "carried.parquet",
+        "report.html",
+        "shards",
+    ]
 
 
 def test_the_files_of_a_shard_have_its_name() -> None:

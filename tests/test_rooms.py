@@ -83,8 +83,8 @@ ROOMS = {
         with_torch="branches finite likelihood reference score",
     ),
     "table": room(
-        "carried documents merge pairs parquet parts provenance query reference_blocks run schema"
-        " scores segments shards snvs sorting statements statistics",
+        "annotations carried documents joined merge pairs parquet parts provenance query"
+        " reference_blocks run schema scores segments shards snvs sorting statements statistics",
         "errors",
         "genome",
         "io",
@@ -162,7 +162,7 @@ ROOMS = {
         "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
     ),
     "steps": room(
-        "carry evaluate export fetch index merge report score split windows",
+        "annotate carry evaluate export fetch index merge report score split windows",
         "config",
         "errors",
         "evaluation",

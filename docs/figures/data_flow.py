@@ -24,7 +24,13 @@ BOXES = {  # column, row, kind, title, lines
     "split": (0, 1, "CPU step", "split", ["one row per allele,", "cut into shards"]),
     "windows": (1, 1, "CPU step", "windows", ["status and window", "of each allele"]),
     "score": (2, 1, "GPU step", "score", ["Evo 2 on the ref and alt", "window, both strands"]),
-    "merge": (3, 1, "CPU step", "merge", ["all shards in one table,", "with carried columns"]),
+    "merge": (
+        3,
+        1,
+        "CPU step",
+        "merge",
+        ["all shards in one table,", "with genes, carried fields"],
+    ),
     "table": (
         3,
         2,

@@ -22,6 +22,8 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield from _missing_file(
                 f"references.{name}.assembly_report", reference.assembly_report
             )
+        if reference.gff is not None:
+            yield from _missing_file(f"references.{name}.gff", reference.gff)
         yield from _unknown_contigs(name, reference)
     for name, model in config.models.items():
         if parse_hub_name(model.checkpoint) is None:

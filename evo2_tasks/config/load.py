@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from evo2_tasks.config.files import file_problems
 from evo2_tasks.config.resolve import (
+    resolve_annotate,
     resolve_max_allele_length,
     resolve_window_step,
     unknown_name,
@@ -190,6 +191,12 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield from unknown_name(f"scorings.{name}.model", scoring.model, "models", config.models)
         for key, what in _impossible_windows(scoring):
             yield f"scorings.{name}.{key}", what
+    for name, reference in config.references.items():
+        if reference.genetic_codes and reference.gff is None:
+            yield (
+                f"references.{name}.genetic_codes",
+                "needs `gff`, which the reference does not have",
+            )
     for name, variant_set in config.variant_sets.items():
         key = f"variant_sets.{name}"
         if name in RESERVED_SETS:
@@ -199,6 +206,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         )
         for field, label in variant_set.labels.items():
             yield from _impossible_label(f"{key}.labels.{field}", label)
+        yield from _impossible_annotations(config, name)
         columns = variant_set.columns.named
         for role, column in columns.items():
             first = next(other for other, name in columns.items() if name == column)
@@ -221,6 +229,40 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield from unknown_name(
                 f"{key}.scorings[{i}]", scoring_name, "scorings", config.scorings
             )
+
+
+def _impossible_annotations(config: RunConfig, name: str) -> Iterator[tuple[str, str]]:
+    """Two sources of the consequences, or a column of ``annotate`` that has another use."""
+    key, variant_set = f"variant_sets.{name}", config.variant_sets[name]
+    if variant_set.reference not in config.references:
+        return
+    if variant_set.consequence_from is not None:
+        if config.references[variant_set.reference].gff is not None:
+            yield (
+                f"{key}.consequence_from",
+                f"cannot be combined with the `gff` of the reference {variant_set.reference!r}; "
+                "remove one of the two. If other variant sets need the `gff`, add a reference with "
+                "the same `fasta` and without `gff` under another name, and name it in this set",
+            )
+        if variant_set.saturate:
+            yield (
+                f"{key}.consequence_from",
+                "cannot be combined with `saturate`, which reads a BED; remove the key",
+            )
+    made = resolve_annotate(config, name).columns
+    for place, field in enumerate(variant_set.carry):
+        if field in made:
+            is_mapping = isinstance(variant_set.carry, Mapping)
+            yield (
+                f"{key}.carry.{field}" if is_mapping else f"{key}.carry[{place}]",
+                f"{field!r} is a column that `annotate` makes; remove it from `carry`",
+            )
+    for field in made:
+        label = variant_set.labels.get(field)
+        if field in variant_set.baselines:
+            yield f"{key}.baselines.{field}", "is a column of text, expected one of numbers"
+        if label is not None and label.harmful is not None:
+            yield f"{key}.labels.{field}.harmful", "needs a column of numbers, and this has text"
 
 
 def _impossible_label(key: str, label: LabelConfig) -> Iterator[tuple[str, str]]:

@@ -14,8 +14,10 @@ from typing import Any, Literal
 
 from evo2_tasks.config.schema import (
     AskedTypes,
+    ConsequenceField,
     FilterConfig,
     Fp8Mode,
+    IdentifierKind,
     LabelConfig,
     ModelConfig,
     Release,
@@ -27,6 +29,7 @@ from evo2_tasks.config.schema import (
 )
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
+from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS
 
 BUNDLED_CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 CHECKPOINT_SUFFIXES = (".json", ".safetensors")
@@ -144,6 +147,15 @@ class SplitSettings:
         }
 
 
+def _rows_of(split: SplitSettings) -> dict[str, object]:
+    """What shapes the rows of a step that reads the variants again.
+
+    The records and their alleles are those of ``split``, whatever is filtered.
+    """
+    triggers = split.triggers()
+    return {key: triggers[key] for key in triggers if key not in ("filters", "shards")}
+
+
 @dataclass(frozen=True, slots=True)
 class CarrySettings:
     """What ``carry`` needs.
@@ -164,11 +176,51 @@ class CarrySettings:
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
-        # The records and their alleles are those of `split`, whatever is filtered.
-        of_split = self.split.triggers()
-        rows = {key: of_split[key] for key in of_split if key not in ("filters", "shards")}
         types = {"types": self.asked_types} if self.asked_types else {}
-        return {**rows, **types, "carry": self.carried, "numbers": sorted(self.numbers)}
+        return {
+            **_rows_of(self.split),
+            **types,
+            "carry": self.carried,
+            "numbers": sorted(self.numbers),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotateSettings:
+    """What ``annotate`` needs.
+
+    Attributes:
+        split: How ``split`` reads the variants.
+        gff: The genes of the reference, or None.
+        genetic_codes: NCBI's translation table of contigs that do not use the standard one.
+        consequence_from: INFO field of the input with the consequences, or None.
+        identifiers: Kinds of identifiers of each allele.
+    """
+
+    split: SplitSettings
+    gff: Path | None
+    genetic_codes: Mapping[str, int]
+    consequence_from: ConsequenceField | None
+    identifiers: tuple[IdentifierKind, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that ``annotate`` makes; none if the set needs no such job."""
+        has_consequences = self.gff is not None or self.consequence_from is not None
+        return (
+            *(CONSEQUENCE_COLUMNS if has_consequences else ()),
+            *(name for kind, name in IDENTIFIER_COLUMNS.items() if kind in self.identifiers),
+        )
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {
+            **_rows_of(self.split),
+            "circular_contigs": self.split.reference.circular_contigs,
+            "columns_made": self.columns,
+            "consequence_from": self.consequence_from,
+            "genetic_codes": self.genetic_codes,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +286,7 @@ class MergeSettings:
         allow_mixed_devices: Whether shards of different kinds of devices become one table.
         split: What ``split`` must have made the shards with.
         carry: What ``carry`` must have made the carried columns with.
+        annotate: What ``annotate`` must have made its columns with.
         windows: What ``windows`` must have made its files with.
         score: What ``score`` must have made its files with.
     """
@@ -242,6 +295,7 @@ class MergeSettings:
     allow_mixed_devices: bool
     split: SplitSettings
     carry: CarrySettings
+    annotate: AnnotateSettings
     windows: WindowsSettings
     score: ScoreSettings
 
@@ -335,12 +389,30 @@ def resolve_carry(config: RunConfig, variant_set: str) -> CarrySettings:
         InputError: The config has no such variant set.
     """
     settings = _find_variant_set(config, variant_set)
+    made = resolve_annotate(config, variant_set).columns
     return CarrySettings(
         split=resolve_split(config, variant_set),
-        carried=settings.carried,
+        carried=tuple(name for name in settings.carried if name not in made),
         asked_types=settings.asked_types,
-        numbers=settings.numbers,
-        evaluated=settings.evaluated,
+        numbers=settings.numbers.difference(made),
+        evaluated={key: name for key, name in settings.evaluated.items() if name not in made},
+    )
+
+
+def resolve_annotate(config: RunConfig, variant_set: str) -> AnnotateSettings:
+    """The settings of ``annotate``.
+
+    Raises:
+        InputError: The config has no such variant set.
+    """
+    settings = _find_variant_set(config, variant_set)
+    reference = config.references[settings.reference]
+    return AnnotateSettings(
+        split=resolve_split(config, variant_set),
+        gff=reference.gff,
+        genetic_codes=reference.genetic_codes,
+        consequence_from=settings.consequence_from,
+        identifiers=settings.identifiers,
     )
 
 
@@ -387,6 +459,7 @@ def resolve_merge(config: RunConfig, variant_set: str, scoring: str) -> MergeSet
         allow_mixed_devices=config.run.allow_mixed_devices,
         split=resolve_split(config, variant_set),
         carry=resolve_carry(config, variant_set),
+        annotate=resolve_annotate(config, variant_set),
         windows=resolve_windows(config, variant_set, scoring),
         score=resolve_score(config, scoring),
     )

@@ -51,6 +51,17 @@ def _off(value: object) -> object:
     return "off" if value is False else value
 
 
+def _genetic_code(value: int) -> int:
+    """Refuse a number that is not a translation table of NCBI."""
+    if value not in GENETIC_CODES:
+        raise PydanticCustomError(
+            "genetic_code",
+            "{value} is not a translation table of NCBI; expected one of {known}",
+            {"value": value, "known": ", ".join(map(str, GENETIC_CODES))},
+        )
+    return value
+
+
 def _export_format(value: str) -> str:
     """Refuse a format that no export writes."""
     if value not in EXPORTS:
@@ -68,6 +79,8 @@ Text = Annotated[str, Field(min_length=1)]
 
 Texts = Annotated[tuple[Text, ...], AfterValidator(_unique)]
 
+GeneticCode = Annotated[int, Field(ge=1, le=33), AfterValidator(_genetic_code)]
+
 AskedTypes = Mapping[Text, Literal["number", "text"]]
 
 LIST_TAG, MAPPING_TAG = "(list)", "(mapping)"
@@ -80,6 +93,13 @@ Fp8Mode = Literal["off", "emulate", "hopper", "ada", "blackwell"]
 ExportFormat = Annotated[
     str, AfterValidator(_export_format), Field(json_schema_extra={"enum": [*EXPORTS]})
 ]
+
+ConsequenceField = Literal["CSQ", "ANN", "BCSQ"]
+
+IdentifierKind = Literal["vrs", "spdi"]
+
+GENETIC_CODES = (*range(1, 7), *range(9, 17), *range(21, 34))
+"""NCBI's translation tables."""
 
 Release = Literal[
     "evo2_1b_base",
@@ -112,6 +132,12 @@ class ReferenceConfig(Section):
     """Contig names in variant files, each with its FASTA name."""
     assembly_report: FileName | None = None
     """NCBI assembly report, which lists other names of the contigs."""
+    gff: FileName | None = None
+    """Genes of the genome, as Ensembl's GFF3. The table then has the gene and the consequence of
+    each allele."""
+    genetic_codes: Mapping[Text, GeneticCode] = {}
+    """Contigs whose genes do not use the standard genetic code, each with the number of NCBI's
+    translation table: `{MT: 2}`."""
 
 
 class ModelConfig(Section):
@@ -247,6 +273,11 @@ class VariantSetConfig(Section):
     baselines: Mapping[Text, Literal["low", "high"]] = {}
     """INFO fields or columns of numbers (CADD, phyloP) to compare with the scores, and whether low
     or high values are harmful."""
+    consequence_from: ConsequenceField | None = None
+    """INFO field of a VCF or BCF from which to read genes and consequences: `CSQ` (VEP), `ANN`
+    (SnpEff) or `BCSQ` (bcftools). Default: from the `gff` of the reference, if it has one."""
+    identifiers: Annotated[tuple[IdentifierKind, ...], AfterValidator(_unique)] = ()
+    """Identifiers of each allele to add to the table: `vrs` (GA4GH VRS 2), `spdi`."""
     filters: FilterConfig = FilterConfig()
     """Which alleles to score. The others have a row with the status `filtered`."""
     regions: SomeTexts | None = None

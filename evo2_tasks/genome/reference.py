@@ -205,6 +205,13 @@ class Reference:
         if next(names, None) is not None or num_compared < len(self._read):
             raise self._other_sequences()
 
+    def blocks_read(self) -> Iterator[Block]:
+        """The blocks whose bases have been read, in the order of the file."""
+        order = {name: number for number, name in enumerate(self._lengths)}
+        for contig, start in sorted(self._read, key=lambda key: (order[key[0]], key[1])):
+            end = min(start + BLOCK_BASES, self._lengths[contig])
+            yield Block(contig, start, end, self._read[contig, start])
+
     def _other_sequences(self) -> InputError:
         return InputError(
             f"{shown_path(self.path)} has other sequences than when split read it from end to "

@@ -12,8 +12,9 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import shown
 from evo2_tasks.layout import REFERENCE, shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
-from evo2_tasks.table.carried import CarriedTable, open_carried
+from evo2_tasks.table.annotations import describe_annotations, require_annotations
 from evo2_tasks.table.documents import ShardRun, Split
+from evo2_tasks.table.joined import JoinedTable, open_joined, written_by
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
@@ -37,7 +38,7 @@ def merge(
     scores_folder: Path,
     out: Path,
     run_json: Path,
-    carried: Path | None = None,
+    joined: Sequence[Path] = (),
 ) -> None:
     """Combine all shards into the table, and write ``run.json`` about the run.
 
@@ -51,7 +52,8 @@ def merge(
         scores_folder: Folder of the files that ``score`` wrote.
         out: The table.
         run_json: Counts, times, devices and versions.
-        carried: The table of ``carry``; it is needed if the config carries anything.
+        joined: The tables of ``annotate`` and ``carry``; each is needed if the config asks for its
+            columns.
 
     Raises:
         InputError: A shard is missing, or the files do not fit together or were made with other
@@ -81,7 +83,7 @@ def merge(
         [scores_folder / name for name in names],
         out,
         expected_alleles=split.alleles,
-        carried=read_carried(settings, split, carried, files),
+        joined=read_joined(settings, split, split_file, joined, files),
         contig_order=contig_order,
         files=files,
     )
@@ -119,24 +121,72 @@ def read_contig_order(
     return list(reference.contigs)
 
 
-def read_carried(
-    settings: MergeSettings, split: Split, carried: Path | None, files: SourceFiles
-) -> CarriedTable | None:
-    """The table of ``carry``, if the config carries anything.
+def read_joined(
+    settings: MergeSettings,
+    split: Split,
+    split_file: Path,
+    paths: Sequence[Path],
+    files: SourceFiles,
+) -> list[JoinedTable]:
+    """The tables of ``annotate`` and ``carry``, those of which the config asks for.
+
+    Args:
+        settings: The settings that the tables must have been made with.
+        split: Content of ``split.json``.
+        split_file: The ``split.json``.
+        paths: The tables, in any order.
+        files: Gets the tables.
+
+    Returns:
+        The tables in the order of their columns.
 
     Raises:
-        InputError: It is not named, or does not fit the config and the shards.
+        InputError: A table is missing, is named twice, or does not fit the config and the shards.
     """
-    names = settings.carry.carried
-    if carried is not None:
-        files.add(carried)
-        return open_carried(carried, names, split.variants_digest, settings.carry.triggers())
-    if names:
-        raise InputError(
-            f"merge: the config carries {shown(', '.join(names), 400)}. Name the file that "
-            "`carry` wrote."
-        )
-    return None
+    by_step: dict[str, Path] = {}
+    for path in paths:
+        files.add(path)
+        step = written_by(path)
+        if step in by_step:
+            raise InputError(f"merge: two files of `{step}` are named. Name one.")
+        by_step[step] = path
+    asked = {
+        "annotate": (settings.annotate.columns, settings.annotate.triggers()),
+        "carry": (settings.carry.carried, settings.carry.triggers()),
+    }
+    tables = []
+    for step, (names, triggers) in asked.items():
+        if step in by_step:
+            path = by_step[step]
+            stated = describe_annotations(path) if step == "annotate" else {}
+            tables.append(open_joined(path, step, names, split.variants_digest, triggers, stated))
+        elif names:
+            raise InputError(
+                f"merge: the config asks for {shown(', '.join(names), 400)}. Name the file that "
+                f"`{step}` wrote."
+            )
+    if "annotate" in by_step:
+        require_reference(settings, split, split_file, by_step["annotate"], files)
+    return tables
+
+
+def require_reference(
+    settings: MergeSettings, split: Split, split_file: Path, annotations: Path, files: SourceFiles
+) -> None:
+    """Make sure that annotations were made from the reference of the shards and from these genes.
+
+    Raises:
+        InputError: They were made from others.
+    """
+    gff = settings.annotate.gff
+    stated = {"gff": None if gff is None else files.add(gff)}
+    blocks = None
+    if split.statements is not None:
+        stated["assembly_report"] = split.statements.assembly_report
+        blocks_file = split_file.with_name(REFERENCE)
+        require_source(split_file, split.statements.blocks, blocks_file, files.add(blocks_file))
+        blocks = read_blocks(blocks_file)
+    require_annotations(annotations, stated, blocks)
 
 
 def read_chains(

@@ -16,7 +16,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.table.carried import CarriedTable
+from evo2_tasks.table.joined import JoinedTable
 from evo2_tasks.table.pairs import require_unscored
 from evo2_tasks.table.parquet import ROW_GROUP_ROWS, open_table, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
@@ -50,7 +50,7 @@ def merge_shards(
     target: Path,
     *,
     expected_alleles: int,
-    carried: CarriedTable | None = None,
+    joined: Sequence[JoinedTable] = (),
     contig_order: Sequence[str] | None = None,
     files: SourceFiles | None = None,
     row_group_rows: int = ROW_GROUP_ROWS,
@@ -65,7 +65,7 @@ def merge_shards(
         scores: Scores file of each shard.
         target: The table to write.
         expected_alleles: Number of alleles that ``split`` counted.
-        carried: Columns that ``carry`` wrote, which follow the others. Default: none.
+        joined: Tables whose columns follow the others, in this order. Default: none.
         contig_order: Contigs in the order of the reference, to sort the table by position; other
             contigs come last, in input order. None keeps the order of the input.
         files: Files that must not have changed when the table is complete. Default: none.
@@ -81,16 +81,19 @@ def merge_shards(
     provenance = _common_provenance(shards)
     _require_columns(shards)
     schema = make_schema(FINAL_COLUMNS)
-    table_schema = pa.schema([*schema, *(carried.fields if carried is not None else ())])
+    table_schema = pa.schema([*schema, *(field for one in joined for field in one.fields)])
     if contig_order is not None:
         provenance = replace(provenance, order="position")
     counts = Counts()
+    metadata = provenance.metadata()
+    for one in joined:
+        metadata |= one.metadata
     with write_table(
-        target, table_schema, metadata=provenance.metadata(), row_group_rows=row_group_rows
+        target, table_schema, metadata=metadata, row_group_rows=row_group_rows
     ) as writer:
         rows = _counted(_join_shards(shards, schema), counts)
-        if carried is not None:
-            rows = carried.join(rows)
+        for one in joined:
+            rows = one.join(rows)
         if contig_order is not None:
             rows = _sort_by_position(rows, contig_order, folder=target.parent)
         for table in rows:

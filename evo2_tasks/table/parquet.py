@@ -163,6 +163,10 @@ class TableWriter:
         arrays = [pa.array(columns[field.name], field.type) for field in self._plain]
         self.write(pa.table(arrays, schema=self._plain))
 
+    def add_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Add key-value metadata that are known only after the rows."""
+        self._writer.add_key_value_metadata(dict(metadata))
+
     def finish(self) -> None:
         """Write the last row group and the file's footer, unless it was done before."""
         self._write_row_groups(last=True)
@@ -412,11 +416,12 @@ def read_metadata(source: Path) -> dict[str, str]:
         InputError: The file is missing or broken.
     """
     with open_table(source) as file:
-        stored = file.schema_arrow.metadata or {}
+        stored = file.metadata.metadata or {}
     texts = {}
     for key, value in stored.items():
         with suppress(UnicodeDecodeError):
             texts[key.decode()] = value.decode()
+    texts.pop("ARROW:schema", None)  # Arrow's own copy of the schema
     return texts
 
 

@@ -32,11 +32,17 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "model": "name of the model in the config",
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `score`, the file of variants in a file of "
-    "`carry`, the table in a file of `evaluate`; absent in the table",
-    "settings": "in a file of `windows`, `carry` or `evaluate`: the settings of the step, as JSON; "
-    "a job runs again if they change",
-    "inputs": "in a file of `windows`: SHA-256 of other files that shape its rows, as JSON: "
-    "`variants`, and `assembly_report` if the reference has one",
+    "`carry` or `annotate`, the table in a file of `evaluate`; absent in the table",
+    "settings": "in a file of `windows`, `carry`, `annotate` or `evaluate`: the settings of the "
+    "step, as JSON; a job runs again if they change",
+    "inputs": "in a file of `windows` or `annotate`: SHA-256 of other files that shape its rows, "
+    "as JSON: `variants` (`windows`), `gff` (`annotate`), and `assembly_report` if the reference "
+    "has one",
+    "step": "in a file of `annotate`: the name of the step",
+    "reference_blocks": "in a file of `annotate`: which blocks of the reference were read, as "
+    "JSON: ranges of their numbers by contig, and the SHA-256 of their digests",
+    "annotations": "in a table with columns of `annotate`: `settings` and `inputs` of these "
+    "columns, as JSON",
     "reference": "in a file of segments: GA4GH seqcol digest of the reference",
     "order": "order of the rows: `input`, or `position` (contigs as in the reference, then `pos`)",
 }

@@ -89,6 +89,7 @@ class Column:
         description: Meaning of the column.
         unit: Unit, and the coordinate base of a position; ``none`` for names and text.
         nullable: Whether the column may be null in a row.
+        made_by: The step that makes the column, if the column could also be carried.
     """
 
     name: str
@@ -96,10 +97,12 @@ class Column:
     description: str
     unit: str = "none"
     nullable: bool = True
+    made_by: str = ""
 
     def field(self) -> pa.Field:
         """The Arrow field, with description and unit as its metadata."""
         metadata = {"description": self.description, "unit": self.unit}
+        metadata |= {"made_by": self.made_by} if self.made_by else {}
         return pa.field(self.name, self.type, nullable=self.nullable, metadata=metadata)
 
 
@@ -305,7 +308,50 @@ WINDOWS_COLUMNS: Final = (
 """Columns of the file of ``windows``: windows and edit of each allele."""
 
 CARRIED_COLUMNS: Final = (RECORD, ALLELE)
-"""Keys of the file of ``carry``, which has the rows of the input. Carried columns follow."""
+"""Keys of the files of ``carry`` and ``annotate``, which have the rows of the input. The columns
+that are carried or made follow."""
+
+CONSEQUENCE_COLUMNS: Final = (
+    Column(
+        "consequence",
+        CONTIG_TYPE,
+        "The most severe of `consequences`, by Ensembl's order of severity",
+    ),
+    Column(
+        "consequences",
+        list_type(pa.string(), nullable_items=False),
+        "Sequence Ontology terms of the effects on all transcripts, each once, in alphabetical "
+        "order",
+    ),
+    Column("gene", CONTIG_TYPE, "Symbol or name of the gene of `transcript`"),
+    Column("gene_id", CONTIG_TYPE, "Identifier of the gene of `transcript`"),
+    Column(
+        "transcript",
+        CONTIG_TYPE,
+        "Identifier of the transcript with the effect `consequence`; of several, MANE Select or "
+        "canonical first, then the longest coding sequence, then the first identifier",
+    ),
+    Column("transcript_strand", CONTIG_TYPE, "Strand of `transcript`: `+` or `-`"),
+    Column(
+        "amino_acids",
+        pa.string(),
+        "Change of the protein of `transcript`: amino acids before, position, amino acids after "
+        "(`W24R`; `*` is a stop codon), at most 40 characters",
+    ),
+)
+"""Columns of the file of ``annotate`` if the alleles get genes and consequences."""
+
+IDENTIFIER_COLUMNS: Final = (
+    Column("vrs_id", pa.string(), "Identifier of the allele by GA4GH VRS 2 (`ga4gh:VA...`)"),
+    Column("spdi", pa.string(), "The allele in SPDI notation, by its contextual form"),
+)
+"""Columns of the file of ``annotate`` that ``identifiers`` of a variant set names."""
+
+ANNOTATION_COLUMNS: Final = tuple(
+    replace(column, made_by="annotate") for column in (*CONSEQUENCE_COLUMNS, *IDENTIFIER_COLUMNS)
+)
+"""Columns that ``annotate`` can make, which follow its keys. Which of them a variant set has
+depends on its config."""
 
 SEGMENTS_COLUMNS: Final = (
     replace(REFERENCE_CONTIG, description="Contig as the reference spells it", nullable=False),
@@ -406,6 +452,12 @@ def carried_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
     return make_schema(CARRIED_COLUMNS, carry_fields)
 
 
+def annotations_schema(names: Iterable[str]) -> pa.Schema:
+    """Schema of the file of ``annotate`` with some of ``ANNOTATION_COLUMNS``."""
+    by_name = {column.name: column for column in ANNOTATION_COLUMNS}
+    return make_schema((*CARRIED_COLUMNS, *(by_name[name] for name in names)))
+
+
 def windows_schema() -> pa.Schema:
     """Schema of the file of ``windows`` with the rows."""
     return make_schema(WINDOWS_COLUMNS)
@@ -435,3 +487,16 @@ def carried_names(names: Iterable[str]) -> list[str]:
     """Of the column names of a final table, those that are carried from the input, in order."""
     own = {column.name for column in FINAL_COLUMNS}
     return [name for name in names if name not in own]
+
+
+def annotation_columns(schema: pa.Schema) -> list[Column]:
+    """Of the columns that ``annotate`` can make, those that a table has, in order.
+
+    Another column of such a name is carried from the input.
+    """
+    return [
+        column
+        for column in ANNOTATION_COLUMNS
+        if column.name in schema.names
+        and (schema.field(column.name).metadata or {}).get(b"made_by") == column.made_by.encode()
+    ]

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from hypothesis import settings
 
 from evo2_tasks.genome.records import CarryField
-from evo2_tasks.table.carried import CarriedTable, make_carried_metadata, open_carried
+from evo2_tasks.table.carried import make_carried_metadata
+from evo2_tasks.table.joined import JoinedTable, open_joined
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance, make_signature, make_windows_signature
 from evo2_tasks.table.schema import (
@@ -112,13 +113,13 @@ def write_shard(
 
 def write_carried(
     path: Path, rows: Sequence[Row], carry: Sequence[CarryField], row_group_rows: int = 20_000
-) -> CarriedTable:
+) -> JoinedTable:
     """A table as ``carry`` writes it from the variants with the digest ``variants``."""
     schema = carried_schema(carry)
     metadata = make_carried_metadata("variants", {})
     with write_table(path, schema, metadata=metadata, row_group_rows=row_group_rows) as writer:
         writer.write_columns(columns(rows, schema.names))
-    return open_carried(path, [field.name for field in carry], "variants", {})
+    return open_joined(path, "carry", [field.name for field in carry], "variants", {})
 
 
 def _before_scoring(status: str) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField
-from evo2_tasks.table.carried import open_carried
+from evo2_tasks.table.joined import open_joined
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.schema import FLAGS, STATUSES, final_schema
@@ -98,7 +98,7 @@ def test_shards_and_merge_are_identity(
     target = folder / "scores.parquet"
     carried = write_carried(folder / "carried.parquet", rows, CARRY, row_group_rows=11)
     counts, digest = merge_shards(
-        *mixed, target, expected_alleles=num_rows, carried=carried, row_group_rows=17
+        *mixed, target, expected_alleles=num_rows, joined=[carried], row_group_rows=17
     )
     found = read_rows(target)
     assert found == expected(rows)
@@ -110,7 +110,7 @@ def test_shards_and_merge_are_identity(
         *single,
         folder / "one.parquet",
         expected_alleles=num_rows,
-        carried=carried,
+        joined=[carried],
         row_group_rows=17,
     )
     assert target.read_bytes() == (folder / "one.parquet").read_bytes()
@@ -136,7 +136,7 @@ def test_a_table_by_position_is_sorted_and_whole(
     shards = write_shards(folder, rows, [num_rows * i // num_shards for i in range(1, num_shards)])
     target = folder / "scores.parquet"
     carried = write_carried(folder / "carried", rows, CARRY)
-    merge_shards(*shards, target, expected_alleles=num_rows, carried=carried, contig_order=CONTIGS)
+    merge_shards(*shards, target, expected_alleles=num_rows, joined=[carried], contig_order=CONTIGS)
     (folder / "carried").unlink()
 
     def place(row: Row) -> tuple[int, int]:
@@ -314,17 +314,19 @@ def test_carried_rows_that_are_not_those_of_the_scores_are_refused(
     carried = write_carried(tmp_path / "carried.parquet", others, CARRY)
     target = tmp_path / "scores.parquet"
     with pytest.raises(InputError, match=re.escape(message)):
-        merge_shards([windows], [scores], target, expected_alleles=3, carried=carried)
+        merge_shards([windows], [scores], target, expected_alleles=3, joined=[carried])
     assert not target.exists()
 
 
 def test_a_carried_table_of_other_columns_or_variants_is_refused(tmp_path: Path):
     path = tmp_path / "carried.parquet"
     write_carried(path, [make_row(0, AF=None, label="x")], CARRY)
-    with pytest.raises(InputError, match="the columns are AF, label, but the config carries AF, X"):
-        open_carried(path, ["AF", "X"], "variants", {})
+    with pytest.raises(
+        InputError, match="the columns are AF, label, but the config asks for AF, X"
+    ):
+        open_joined(path, "carry", ["AF", "X"], "variants", {})
     with pytest.raises(InputError, match="from another version of the file of variants"):
-        open_carried(path, ["AF", "label"], "other variants", {})
+        open_joined(path, "carry", ["AF", "label"], "other variants", {})
 
 
 def test_columns_of_another_type_are_named(tmp_path: Path):

@@ -1,5 +1,5 @@
 # Combines the shards into one table with a row for each input allele, in input order, and adds the
-# carried columns.
+# columns of `annotate` and `carry`.
 rule merge:
     input:
         windows=gather.shard(
@@ -13,7 +13,7 @@ rule merge:
         ),
         shards="<results>/{variant_set}/shards",
         carried=collect(
-            "<results>/{file}", file=lookup("{variant_set}", within=inputs.carried)
+            "<results>/{file}", file=lookup("{variant_set}", within=inputs.joined)
         ),
     output:
         table="<results>/{variant_set}/{scoring}/scores.parquet",

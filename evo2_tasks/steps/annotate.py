@@ -1,0 +1,55 @@
+"""The step ``annotate``: genes, consequences and identifiers of the alleles of a variant set."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from evo2_tasks.config.resolve import AnnotateSettings
+from evo2_tasks.config.schema import FilterConfig
+from evo2_tasks.io.digests import SourceFiles
+from evo2_tasks.io.files import local_file
+from evo2_tasks.io.progress import Progress
+from evo2_tasks.runtime.inputs import open_reference, open_variant_set
+from evo2_tasks.table.annotations import describe_blocks, make_annotations_metadata
+from evo2_tasks.table.parquet import RowBuffer, write_table
+from evo2_tasks.table.schema import annotations_schema
+
+logger = logging.getLogger(__name__)
+
+
+def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) -> None:
+    """Read a variant set again, and write what is known about each allele.
+
+    The rows are those of ``split``: ``record`` and ``allele`` name each. So other genes or columns
+    do not score anything again.
+
+    Args:
+        settings: The variant set, its reference, and the columns to make.
+        variants: File to read instead of the configured one; ``-`` is standard input.
+        out: The table to write.
+
+    Raises:
+        InputError: The variants, the reference or the genes cannot be read, or do not fit together.
+    """
+    split = replace(settings.split, filters=FilterConfig())
+    variants = split.variants if variants is None else variants
+    with local_file(variants) as path:
+        files = SourceFiles()
+        source_digest = files.add(path)
+        others = {"assembly_report": split.reference.assembly_report, "gff": settings.gff}
+        inputs = {name: files.add(file) for name, file in others.items() if file is not None}
+        metadata = make_annotations_metadata(source_digest, settings.triggers(), inputs)
+        source = open_variant_set(split, path)
+        reference = open_reference(split.reference)
+        schema = annotations_schema(settings.columns)
+        with (
+            write_table(out, schema, metadata=metadata) as writer,
+            Progress("annotate", total=None, unit="alleles") as progress,
+        ):
+            rows = RowBuffer(writer, schema.names, progress)
+            for variant in source:
+                rows.add(variant.record, variant.allele, *[None] * len(settings.columns))
+            rows.flush()
+            writer.add_metadata(describe_blocks(reference.blocks_read()))
+            files.require_unchanged()
+    logger.info("%s: %s alleles", out, f"{writer.num_rows:,}")
