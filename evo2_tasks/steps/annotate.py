@@ -1,14 +1,25 @@
 """The step ``annotate``: genes, consequences and identifiers of the alleles of a variant set."""
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import tee
+from operator import attrgetter
 from pathlib import Path
 
 from evo2_tasks.config.resolve import AnnotateSettings
 from evo2_tasks.config.schema import FilterConfig
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.consequences import annotate_consequences
+from evo2_tasks.genome.genes import read_genes
+from evo2_tasks.genome.records import Variant
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.terms import Consequence
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import shown
+from evo2_tasks.layout import CONSEQUENCE_COLUMNS
 from evo2_tasks.runtime.inputs import open_reference, open_variant_set
 from evo2_tasks.table.annotations import describe_blocks, make_annotations_metadata
 from evo2_tasks.table.parquet import RowBuffer, write_table
@@ -16,12 +27,14 @@ from evo2_tasks.table.schema import annotations_schema
 
 logger = logging.getLogger(__name__)
 
+read_consequence = attrgetter(*CONSEQUENCE_COLUMNS)
+
 
 def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) -> None:
     """Read a variant set again, and write what is known about each allele.
 
     The rows are those of ``split``: ``record`` and ``allele`` name each. So other genes or columns
-    do not score anything again.
+    do not score anything again. The filters of the set do not apply.
 
     Args:
         settings: The variant set, its reference, and the columns to make.
@@ -47,9 +60,40 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
             Progress("annotate", total=None, unit="alleles") as progress,
         ):
             rows = RowBuffer(writer, schema.names, progress)
-            for variant in source:
-                rows.add(variant.record, variant.allele, *[None] * len(settings.columns))
+            alleles, again = tee(source)
+            consequences = find_consequences(settings, again, reference, out.parent)
+            for variant, consequence in zip(alleles, consequences, strict=True):
+                rows.add(variant.record, variant.allele, *read_consequence(consequence))
             rows.flush()
             writer.add_metadata(describe_blocks(reference.blocks_read()))
             files.require_unchanged()
     logger.info("%s: %s alleles", out, f"{writer.num_rows:,}")
+
+
+def find_consequences(
+    settings: AnnotateSettings, variants: Iterable[Variant], reference: Reference, folder: Path
+) -> Iterator[Consequence]:
+    """The consequence of each allele, by the genes of the reference.
+
+    Args:
+        settings: Names the genes.
+        variants: The alleles.
+        reference: Their reference.
+        folder: Folder for temporary files.
+
+    Raises:
+        InputError: The genes cannot be read, or a genetic code is for a contig that is not there.
+    """
+    if settings.gff is None:
+        raise NotImplementedError
+    codes = {}
+    for contig, code in settings.genetic_codes.items():
+        name = reference.find(contig)
+        if name is None:
+            raise InputError(
+                f"references.{settings.split.reference.name}.genetic_codes: the reference has no "
+                f"contig '{shown(contig)}'. Correct the name, or remove it."
+            )
+        codes[name] = code
+    genes = read_genes(settings.gff, reference)
+    return annotate_consequences(variants, genes, reference, genetic_codes=codes, folder=folder)
