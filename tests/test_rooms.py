@@ -67,10 +67,11 @@ ROOMS = {
         " operators placement precision published rotary tokenizer",
     ),
     "genome": room(
-        "alleles assembly bcf bed blocks carried_types carry columns consequences contigs"
-        " fasta fasta_bases foreign_formats formats genes identifiers interval_lists"
-        " known_assemblies letters records reference region_tables regions saturation table_cells"
-        " terms variant_lists variant_tables variants vcf window_pairs windows",
+        "alleles assembly bcf bed blocks carried_types carry codons columns consequences"
+        " contigs csq fasta fasta_bases foreign_formats formats genes gff identifiers"
+        " interval_lists known_assemblies letters records reference region_tables regions"
+        " saturation table_cells terms variant_lists variant_tables variants vcf window_pairs"
+        " windows",
         "errors",
         "io",
         never=TORCH | FRONT,

@@ -24,6 +24,11 @@ _FIRST_BASES = {
 }  # fmt: skip
 
 
+_AS_BASES = {
+    code: ord(_FIRST_BASES.get(chr(code), "A")) for code in range(256) if chr(code) not in "ACGT\n"
+}
+
+
 class TrimmedAllele(NamedTuple):
     """An allele without the bases that ref and alt share at their ends.
 
@@ -163,6 +168,11 @@ def resolve_iupac(bases: str, ref: str) -> list[int] | None:
     if all(_FIRST_BASES.get(bases[place]) == ref[place] for place in places):
         return places
     return None
+
+
+def first_bases(bases: str) -> str:
+    """Bases of a reference in A, C, G, T: of an IUPAC letter its first base, A for all others."""
+    return bases.translate(_AS_BASES)
 
 
 def count_right_shift(fetch: Callable[[int, int], str], start: int, unit: str, limit: int) -> int:

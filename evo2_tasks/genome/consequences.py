@@ -1,14 +1,107 @@
-"""Consequences of alleles for the genes of a GFF3 file, by ``bcftools csq``."""
+"""Consequences of alleles for the genes of a GFF3 file.
+
+``bcftools csq`` states the effect on each coding transcript with an exon near the allele. The rest
+follows from the positions of the transcripts: introns, non-coding transcripts, bases of incomplete
+codons. First codons follow NCBI's genetic codes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import fcntl
+import logging
+import shutil
+import tempfile
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
+from typing import Final, NamedTuple
 
-from evo2_tasks.genome.genes import Genes
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.codons import (
+    STANDARD_CODE,
+    START_CODONS,
+    Codons,
+    read_codons,
+)
+from evo2_tasks.genome.csq import (
+    CsqError,
+    ProteinChange,
+    Region,
+    RegionAllele,
+    TranscriptEffect,
+    call_csq,
+    find_utrs,
+)
+from evo2_tasks.genome.genes import Genes, Transcript
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.terms import Consequence
+from evo2_tasks.genome.terms import INTERGENIC, Consequence, find_most_severe
+from evo2_tasks.genome.window_pairs import Interval
+from evo2_tasks.genome.windows import align_allele
+from evo2_tasks.io.files import writing
+from evo2_tasks.io.private_folders import open_lock
+from evo2_tasks.io.words import shown
+
+logger = logging.getLogger(__name__)
+
+CHUNK_ALLELES: Final = 100_000
+"""Alleles that are in memory at once."""
+
+CHUNK_BASES: Final = 1 << 27
+"""Bases of REF and ALT that are in memory at once: more makes a chunk of fewer alleles."""
+
+MAX_AMINO_ACIDS: Final = 40
+"""Most characters of ``amino_acids``."""
+
+_PREFIX: Final = ".evo2-tasks-csq-"
+# csq needs ten bases on each side of a transcript. Splice regions reach eight bases into an intron.
+_PADDING: Final = 32
+_NEAR_EXON: Final = 10
+_MOST_SIDE: Final = 16
+_MOST_FAILED: Final = 100
+
+_OF_CODONS: Final = frozenset(
+    {
+        "missense_variant",
+        "start_lost",
+        "start_retained_variant",
+        "stop_gained",
+        "stop_lost",
+        "stop_retained_variant",
+        "synonymous_variant",
+    }
+)
+_UTR_TERMS: Final = {
+    "five_prime_UTR": "5_prime_UTR_variant",
+    "three_prime_UTR": "3_prime_UTR_variant",
+}
+
+
+class _Allele(NamedTuple):
+    """An allele whose REF is in the reference, trimmed and left-aligned; hashable."""
+
+    contig: str
+    start: int
+    ref: str
+    alt: str
+
+
+class _Overlap(NamedTuple):
+    """A transcript near an allele, and the allele's first base counted as the transcript's are."""
+
+    transcript: Transcript
+    start: int
+
+
+class _Effect(NamedTuple):
+    """The terms of one transcript, and the change of its protein."""
+
+    transcript: Transcript
+    terms: frozenset[str]
+    amino_acids: str | None
 
 
 def annotate_consequences(
@@ -36,6 +129,415 @@ def annotate_consequences(
         One consequence for each allele, in the order of ``variants``.
 
     Raises:
-        InputError: A genetic code is not known, or the folder cannot be written to.
+        InputError: A genetic code is not known, its contig is not in the reference, or the folder
+            cannot be written to.
     """
-    raise NotImplementedError
+    codes = _resolve_codes(genetic_codes, genes, reference)
+    with _temporary_folder(folder) as temporary:
+        annotator = _Annotator(genes, reference, codes, temporary)
+        for chunk in _gather(variants):
+            yield from annotator.annotate(chunk)
+
+
+def _resolve_codes(
+    genetic_codes: Mapping[str, int], genes: Genes, reference: Reference
+) -> dict[str, int]:
+    """The genetic code of each contig of the reference that has one of its own."""
+    codes = {}
+    for contig, code in genetic_codes.items():
+        name = reference.find(contig)
+        if name is None:
+            names = shown(", ".join(islice(reference.contigs, 20)), 200)
+            raise InputError(
+                f"genetic_codes: '{shown(contig)}' is not a contig of the reference; its contigs "
+                f"are: {names}."
+            )
+        if code not in START_CODONS or code == STANDARD_CODE:
+            known = ", ".join(str(one) for one in START_CODONS if one != STANDARD_CODE)
+            raise InputError(
+                f"genetic_codes: {shown(contig)}: there is no genetic code {code}; expected the "
+                f"number of a translation table of NCBI that bcftools csq knows: {known}."
+            )
+        codes[name] = code
+    without = [
+        contig
+        for contig in genes.contigs
+        if contig not in codes
+        and (reference.is_circular(contig) or _is_mitochondrial(contig, reference))
+        and genes.has_coding(contig)
+    ]
+    if without:
+        logger.warning(
+            "genetic_codes has no entry for %s, so the standard genetic code is used; if another "
+            "one applies, add it (2 for vertebrate mitochondria, 11 for bacteria and plastids)",
+            shown(", ".join(without[:20])),
+        )
+    return codes
+
+
+def _is_mitochondrial(contig: str, reference: Reference) -> bool:
+    return contig == "MT" or reference.find("MT") == contig
+
+
+def _gather(variants: Iterable[Variant]) -> Iterator[list[Variant]]:
+    chunk: list[Variant] = []
+    num_bases = 0
+    for variant in variants:
+        chunk.append(variant)
+        num_bases += len(variant.ref or "") + len(variant.alt or "")
+        if len(chunk) >= CHUNK_ALLELES or num_bases >= CHUNK_BASES:
+            yield chunk
+            chunk, num_bases = [], 0
+    if chunk:
+        yield chunk
+
+
+@contextmanager
+def _temporary_folder(folder: Path) -> Iterator[Path]:
+    """A new folder, and no old ones of processes that were killed."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+    try:
+        with writing(folder):
+            lock = open_lock(temporary / "lock")
+        with lock:
+            with suppress(OSError):  # the file system has no locks
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError), open_lock(path / "lock", make=False) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+class _Annotator:
+    """Annotates chunks of alleles, one after the other."""
+
+    def __init__(
+        self, genes: Genes, reference: Reference, codes: Mapping[str, int], folder: Path
+    ) -> None:
+        self._genes = genes
+        self._reference = reference
+        self._codes = codes
+        self._folder = folder
+        self._codons: dict[int, Codons] = {}
+        self._num_failed = 0
+        self._is_tried = False
+
+    def annotate(self, variants: Sequence[Variant]) -> Iterator[Consequence]:
+        """The consequences of a chunk, in its order."""
+        placed: list[int | None] = []
+        numbers: dict[_Allele, int] = {}
+        for variant in variants:
+            found = align_allele(variant, self._reference)
+            if found is None:
+                placed.append(None)
+                continue
+            contig, (start, ref, alt) = found
+            placed.append(numbers.setdefault(_Allele(contig, start, ref, alt), len(numbers)))
+        alleles = list(numbers)
+        overlaps = [self._find_overlaps(allele) for allele in alleles]
+        effects = self._call(alleles, overlaps)
+        made: dict[int, Consequence] = {}
+        for number in placed:
+            if number is None:
+                yield Consequence()
+                continue
+            consequence = made.get(number)
+            if consequence is None:
+                consequence = made[number] = self._combine(
+                    alleles[number], overlaps[number], effects.get(number, {})
+                )
+            yield consequence
+
+    def _find_overlaps(self, allele: _Allele) -> list[_Overlap]:
+        """The transcripts with a base within one base of an allele."""
+        contig = allele.contig
+        end = self._genes.contigs.get(contig)
+        if end is None:
+            return []
+        num_ref = len(allele.ref)
+        places = [allele.start]
+        if self._reference.is_circular(contig):
+            length = self._reference.contigs[contig]
+            # A transcript over the origin has bases beyond the length, and so may an allele.
+            if end > length:
+                places.append(allele.start + length)
+            if allele.start + num_ref >= length:
+                places.append(allele.start - length)
+        return [
+            _Overlap(transcript, start)
+            for start in places
+            for transcript in self._genes.find(contig, start - 1, start + num_ref + 1)
+        ]
+
+    def _call(
+        self, alleles: Sequence[_Allele], overlaps: Sequence[list[_Overlap]]
+    ) -> dict[int, dict[int, TranscriptEffect]]:
+        """What csq states about each allele, by the numbers of the allele and the transcript."""
+        near: dict[str, list[tuple[int, int, int, list[Transcript]]]] = defaultdict(list)
+        for number, (allele, found) in enumerate(zip(alleles, overlaps, strict=True)):
+            by_place: dict[int, list[Transcript]] = {}
+            for transcript, start in found:
+                if _is_near_exon(transcript, start, start + len(allele.ref)):
+                    by_place.setdefault(start, []).append(transcript)
+            for start, transcripts in by_place.items():
+                near[allele.contig].append((start, len(allele.ref), number, transcripts))
+        regions: dict[int, list[Region]] = defaultdict(list)
+        for contig, places in near.items():
+            code = self._codes.get(contig, STANDARD_CODE)
+            regions[code].extend(self._make_regions(contig, places, alleles))
+        effects: dict[int, dict[int, TranscriptEffect]] = defaultdict(dict)
+        for code, of_code in regions.items():
+            for effect in self._call_code(of_code, code):
+                effects[effect.number][effect.transcript] = effect
+        return effects
+
+    def _make_regions(
+        self,
+        contig: str,
+        places: list[tuple[int, int, int, list[Transcript]]],
+        alleles: Sequence[_Allele],
+    ) -> Iterator[Region]:
+        """Group alleles and transcripts that overlap; each group becomes a region."""
+        transcripts = {one.number: one for *_, of_place in places for one in of_place}
+        spans: list[tuple[int, int, Transcript | RegionAllele]] = [
+            (min(one.start, one.exons[0][0]), max(one.end, one.exons[-1][1]), one)
+            for one in transcripts.values()
+        ]
+        spans += [
+            (start - 1, start + num_ref + 1, RegionAllele(n, start, num_ref, alleles[n].alt))
+            for start, num_ref, n, _ in places
+        ]
+        spans.sort(key=lambda span: span[:2])
+        group: list[Transcript | RegionAllele] = []
+        first, last = spans[0][:2]
+        for start, end, one in spans:
+            if start > last + 2 * _PADDING:
+                yield self._make_region(contig, first, last, group)
+                group, first, last = [], start, end
+            group.append(one)
+            last = max(last, end)
+        yield self._make_region(contig, first, last, group)
+
+    def _make_region(
+        self, contig: str, first: int, last: int, group: Sequence[Transcript | RegionAllele]
+    ) -> Region:
+        start, end = first - _PADDING, last + _PADDING
+        if not self._reference.is_circular(contig):
+            start, end = max(0, start), min(end, self._reference.contigs[contig])
+        transcripts = [one for one in group if isinstance(one, Transcript)]
+        alleles = [one for one in group if isinstance(one, RegionAllele)]
+        return Region(contig, start, end, transcripts, alleles)
+
+    def _call_code(self, regions: Sequence[Region], code: int) -> Iterator[TranscriptEffect]:
+        """Run csq; if it fails, without the alleles that make it fail."""
+        try:
+            yield from list(call_csq(regions, self._reference.fetch, code, self._folder))
+            return
+        except CsqError as failure:
+            problem = failure
+        self._require_csq(regions, code)
+        alleles = [(region, allele) for region in regions for allele in region.alleles]
+        if len(alleles) == 1:
+            self._num_failed += 1
+            if self._num_failed > _MOST_FAILED:
+                raise InputError(
+                    f"bcftools csq of pysam fails for more than {_MOST_FAILED} alleles: {problem}"
+                ) from problem
+            region, allele = alleles[0]
+            logger.warning(
+                "%s:%d: no change of the protein is known for this allele: %s",
+                shown(region.contig),
+                allele.start + 1,
+                problem,
+            )
+            return
+        half = len(alleles) // 2
+        for part in (alleles[:half], alleles[half:]):
+            yield from self._call_code(_regroup(part), code)
+
+    def _require_csq(self, regions: Sequence[Region], code: int) -> None:
+        """After the first failure, make sure that csq can run at all."""
+        if self._is_tried:
+            return
+        self._is_tried = True
+        empty = [region._replace(alleles=()) for region in regions]
+        try:
+            list(call_csq(empty, self._reference.fetch, code, self._folder))
+        except CsqError as problem:
+            raise InputError(
+                f"{problem}. Install the version of pysam that this package was tested with, 0.24."
+            ) from problem
+
+    def _combine(
+        self,
+        allele: _Allele,
+        overlaps: Sequence[_Overlap],
+        stated: Mapping[int, TranscriptEffect],
+    ) -> Consequence:
+        """The consequence of an allele, from its effects on all transcripts."""
+        effects: dict[int, _Effect] = {}
+        for transcript, start in overlaps:
+            effect = self._find_effect(allele, transcript, start, stated.get(transcript.number))
+            if effect is not None:
+                effects[transcript.number] = effect
+        if not effects:
+            return Consequence(INTERGENIC, (INTERGENIC,))
+        terms = {term for effect in effects.values() for term in effect.terms}
+        worst = find_most_severe(terms)
+        chosen = min(
+            (effect for effect in effects.values() if worst in effect.terms),
+            key=lambda effect: _preference(effect.transcript),
+        )
+        transcript = chosen.transcript
+        return Consequence(
+            worst,
+            tuple(sorted(terms)),
+            transcript.gene,
+            transcript.gene_id,
+            transcript.transcript,
+            transcript.strand,
+            chosen.amino_acids,
+        )
+
+    def _find_effect(
+        self,
+        allele: _Allele,
+        transcript: Transcript,
+        start: int,
+        stated: TranscriptEffect | None,
+    ) -> _Effect | None:
+        """The effect of an allele on a transcript; null if the allele does not touch it."""
+        end = start + len(allele.ref)
+        if stated is None:
+            if not _touches((transcript.start, transcript.end), start, end):
+                return None
+            terms = _terms_by_position(transcript, start, end)
+            return _Effect(transcript, terms, None)
+        terms = stated.terms
+        change = stated.change
+        codons = self._read_codons(transcript)
+        if any(_touches(one, start, end) for one in codons.incomplete):
+            terms |= {"coding_sequence_variant"}
+        unreadable = change and range(change.position, change.position + len(change.ref or "?"))
+        if unreadable and not codons.unreadable.isdisjoint(unreadable):
+            terms, change = terms - _OF_CODONS | {"coding_sequence_variant"}, None
+        terms, change = _mend_start(terms, change, codons, allele, transcript, start)
+        return _Effect(transcript, terms, spell_change(change, terms) if change else None)
+
+    def _read_codons(self, transcript: Transcript) -> Codons:
+        codons = self._codons.get(transcript.number)
+        if codons is None:
+            if len(self._codons) >= CHUNK_ALLELES:
+                self._codons.clear()
+            code = self._codes.get(transcript.contig, STANDARD_CODE)
+            codons = read_codons(transcript, self._reference.fetch, code)
+            self._codons[transcript.number] = codons
+        return codons
+
+
+def _regroup(alleles: Sequence[tuple[Region, RegionAllele]]) -> list[Region]:
+    """The regions of some alleles, with these alleles alone."""
+    regions: dict[int, tuple[Region, list[RegionAllele]]] = {}
+    for region, allele in alleles:
+        regions.setdefault(id(region), (region, []))[1].append(allele)
+    return [region._replace(alleles=kept) for region, kept in regions.values()]
+
+
+def _preference(transcript: Transcript) -> tuple[bool, int, str]:
+    """Transcripts of one severity are chosen in this order, the smallest first."""
+    return not transcript.is_selected, -transcript.cds_length, transcript.transcript
+
+
+def _touches(span: Interval, start: int, end: int) -> bool:
+    """Whether an allele changes a base of a range, or inserts bases within it."""
+    return span[0] < end and start < span[1] if start < end else span[0] < start < span[1]
+
+
+def _is_near_exon(transcript: Transcript, start: int, end: int) -> bool:
+    """Whether csq may state an effect: the transcript is coding and has an exon near the allele."""
+    if transcript.cds_length - transcript.phase < 3:
+        return False
+    exons = transcript.exons
+    number = bisect_left(exons, end + _NEAR_EXON, key=lambda exon: exon[0])
+    return number > 0 and exons[number - 1][1] > start - _NEAR_EXON
+
+
+def _terms_by_position(transcript: Transcript, start: int, end: int) -> frozenset[str]:
+    """The terms of a transcript about which csq states nothing."""
+    terms = set()
+    is_in_exon = any(_touches(exon, start, end) for exon in transcript.exons)
+    if not transcript.cds:
+        terms.add("non_coding_transcript_exon_variant")
+        if not is_in_exon:
+            terms = {"intron_variant", "non_coding_transcript_variant"}
+        return frozenset(terms)
+    if any(_touches(part, start, end) for part in transcript.cds):
+        terms.add("coding_sequence_variant")
+    for kind, span in find_utrs(transcript):
+        if _touches(span, start, end):
+            terms.add(_UTR_TERMS[kind])
+    if not terms:
+        terms.add("intron_variant")
+    if transcript.is_decayed:
+        terms.add("NMD_transcript_variant")
+    return frozenset(terms)
+
+
+def _mend_start(
+    terms: frozenset[str],
+    change: ProteinChange | None,
+    codons: Codons,
+    allele: _Allele,
+    transcript: Transcript,
+    start: int,
+) -> tuple[frozenset[str], ProteinChange | None]:
+    """Terms and amino acids of a substitution in the first codon, by the genetic code."""
+    if len(allele.ref) != len(allele.alt):
+        return terms, change
+    codon = codons.replace_first(start, allele.ref, allele.alt, transcript.strand)
+    if codon is None:
+        if "start_lost" in terms and not codons.first and change is not None:
+            other = "synonymous_variant" if change.ref == change.alt else "missense_variant"
+            terms = terms - {"start_lost"} | {other}
+        return terms, change
+    change = ProteinChange(1, "M", change.alt if change else "?")
+    terms -= {"missense_variant", "synonymous_variant", "start_lost", "start_retained_variant"}
+    if codon in codons.starts:
+        terms -= {"stop_gained", "stop_lost", "stop_retained_variant"}
+        return terms | {"start_retained_variant"}, ProteinChange(1, "M", "M")
+    return terms | {"start_lost"}, change
+
+
+def spell_change(change: ProteinChange, terms: frozenset[str]) -> str:
+    """The change of a protein in at most 40 characters: ``W24R``, ``W24*``, ``W24Rfs``, ``TY5I``.
+
+    Args:
+        change: The amino acids.
+        terms: The terms of the allele. A frameshift is spelled by the first amino acid that
+            changes.
+    """
+    position, ref, alt = change.position, change.ref, change.alt
+    if "frameshift_variant" in terms:
+        place = next(
+            (n for n, pair in enumerate(zip(ref, alt, strict=False)) if pair[0] != pair[1]), None
+        )
+        if place is None:
+            return f"{ref[:1]}{position}fs"
+        first = alt[place]
+        return f"{ref[place]}{position + place}{first if first == '*' else first + 'fs'}"
+    return f"{_cut(ref)}{position}{_cut(alt)}"
+
+
+def _cut(amino_acids: str) -> str:
+    if len(amino_acids) <= _MOST_SIDE:
+        return amino_acids
+    return amino_acids[: _MOST_SIDE - 3] + "..."

@@ -254,6 +254,15 @@ def resolve_allele(variant: Variant, reference: Reference) -> ResolvedAllele | N
     return ResolvedAllele(located.contig.name, located.trimmed)
 
 
+def align_allele(variant: Variant, reference: Reference) -> ResolvedAllele | None:
+    """Like :func:`resolve_allele`, with the allele left-aligned: the same for all its spellings."""
+    located = _locate(variant, reference)
+    if isinstance(located, PlacedAllele):
+        return None
+    aligned, _ = _left_align(*located)
+    return ResolvedAllele(located.contig.name, aligned)
+
+
 def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
     """Trim an allele and compare its REF with the reference; if that fails, give its status."""
     contig, ref, alt = variant.contig, variant.ref, variant.alt

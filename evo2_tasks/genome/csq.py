@@ -1,0 +1,320 @@
+"""Calls of ``bcftools csq`` 1.24: its input files, its process and its output.
+
+csq ends the whole process for a REF or a contig that does not fit, reads beyond its tables for a
+base other than A, C, G, T, and keeps the place in its input from one call to the next. So each call
+is a process of its own, and reads files that are made for it: each group of overlapping transcripts
+is a sequence of A, C, G, T with its own name, and each transcript has a gene of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.alleles import first_bases
+from evo2_tasks.genome.genes import Transcript
+from evo2_tasks.genome.terms import BCFTOOLS_TERMS
+from evo2_tasks.genome.window_pairs import Interval
+from evo2_tasks.io.files import reading, writing
+from evo2_tasks.io.words import shown
+
+logger = logging.getLogger(__name__)
+
+# csq writes at most so many amino acids of each side, and then the number of the last one.
+_MOST_AMINO_ACIDS: Final = 30
+_PIECE_BASES: Final = 1 << 20
+_MOST_MESSAGES: Final = 20
+_CALL: Final = """
+import sys
+from pysam import SamtoolsError, bcftools
+try:
+    bcftools.csq(*sys.argv[1:], catch_stdout=False)
+except SamtoolsError as error:
+    sys.exit(str(error))
+sys.stderr.write(str(bcftools.csq.get_messages() or ""))
+"""
+_CHANGE: Final = re.compile(r"([0-9]+)([^0-9>.]*)(?:\.\.[0-9]+)?(?:>[0-9]+([^0-9>.]*)(\.\.)?.*)?")
+
+Fetch = Callable[[str, int, int], str]
+
+
+class Region(NamedTuple):
+    """A range of a contig with whole transcripts, which becomes a sequence for csq.
+
+    Attributes:
+        contig: Name of the contig in the reference.
+        start: First base, 0-based; may be negative on a circular contig.
+        end: The base after the last one; may pass the length of a circular contig.
+        transcripts: Coding transcripts in it.
+        alleles: Alleles in it.
+    """
+
+    contig: str
+    start: int
+    end: int
+    transcripts: Sequence[Transcript]
+    alleles: Sequence[RegionAllele]
+
+
+class RegionAllele(NamedTuple):
+    """An allele at a place in a region.
+
+    Attributes:
+        number: Number of the allele, which the result has.
+        start: First changed base, 0-based, counted as ``Region.start`` is.
+        num_ref: Number of bases that are replaced.
+        alt: The bases that replace them.
+    """
+
+    number: int
+    start: int
+    num_ref: int
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProteinChange:
+    """Amino acids as csq states them, cut where they are many.
+
+    Attributes:
+        position: Number of the first of them, from 1.
+        ref: Amino acids of the reference; ``*`` is a stop.
+        alt: Amino acids of the allele; equal to ``ref`` if they do not change.
+    """
+
+    position: int
+    ref: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptEffect:
+    """What csq states about an allele and a transcript.
+
+    Attributes:
+        number: Number of the allele.
+        transcript: Number of the transcript.
+        terms: Terms of the Sequence Ontology.
+        change: Change of the protein; null if there is none.
+    """
+
+    number: int
+    transcript: int
+    terms: frozenset[str]
+    change: ProteinChange | None
+
+
+class CsqError(Exception):
+    """A call of csq that ended with an error."""
+
+
+def call_csq(
+    regions: Sequence[Region], fetch: Fetch, genetic_code: int, folder: Path
+) -> Iterator[TranscriptEffect]:
+    """Run csq on the alleles of some regions.
+
+    Args:
+        regions: The regions; the alleles of each are sorted by position.
+        fetch: Returns bases of the reference, as `Reference.fetch`.
+        genetic_code: Number of a genetic code of csq.
+        folder: Folder for its files, which are replaced.
+
+    Yields:
+        The effects on coding transcripts, in any order. Introns are not among them.
+
+    Raises:
+        InputError: The folder cannot be written to.
+        CsqError: csq ended with an error.
+    """
+    with writing(folder):
+        _write_sequences(regions, fetch, folder / "regions.fa")
+        _write_transcripts(regions, folder / "regions.gff3")
+        _write_alleles(regions, fetch, folder / "alleles.vcf")
+    _run(folder, genetic_code)
+    with reading(folder), (folder / "effects.vcf").open(encoding="ascii") as file:
+        for line in file:
+            if not line.startswith("#"):
+                yield from _read_effects(line)
+
+
+def _write_sequences(regions: Sequence[Region], fetch: Fetch, path: Path) -> None:
+    """Write each region as one line of a FASTA, and the index of the file."""
+    with path.open("w", encoding="ascii") as fasta, Path(f"{path}.fai").open("w") as index:
+        offset = 0
+        for number, region in enumerate(regions):
+            offset += fasta.write(f">{number}\n")
+            size = region.end - region.start
+            index.write(f"{number}\t{size}\t{offset}\t{size}\t{size + 1}\n")
+            for first in range(region.start, region.end, _PIECE_BASES):
+                last = min(first + _PIECE_BASES, region.end)
+                offset += fasta.write(first_bases(fetch(region.contig, first, last)))
+            offset += fasta.write("\n")
+
+
+def _write_transcripts(regions: Sequence[Region], path: Path) -> None:
+    with path.open("w", encoding="ascii") as file:
+        for number, region in enumerate(regions):
+            for transcript in region.transcripts:
+                file.writelines(_transcript_lines(number, region.start, transcript))
+
+
+def _transcript_lines(number: int, origin: int, transcript: Transcript) -> Iterator[str]:
+    name = transcript.number
+    biotype = "nonsense_mediated_decay" if transcript.is_decayed else "protein_coding"
+
+    def line(kind: str, span: Interval, attributes: str, phase: str = ".") -> str:
+        start, end = span[0] - origin + 1, span[1] - origin
+        return (
+            f"{number}\t.\t{kind}\t{start}\t{end}\t.\t{transcript.strand}\t{phase}\t{attributes}\n"
+        )
+
+    whole = (
+        min(transcript.start, transcript.exons[0][0]),
+        max(transcript.end, transcript.exons[-1][1]),
+    )
+    yield line("gene", whole, f"ID=gene:{name};Name={name};biotype=protein_coding")
+    yield line("mRNA", whole, f"ID=transcript:{name};Parent=gene:{name};biotype={biotype}")
+    below = f"Parent=transcript:{name}"
+    for exon in transcript.exons:
+        yield line("exon", exon, below)
+    for kind, span in find_utrs(transcript):
+        yield line(kind, span, below)
+    for span, phase in find_coding_parts(transcript):
+        yield line("CDS", span, below, str(phase))
+
+
+def find_utrs(transcript: Transcript) -> Iterator[tuple[str, Interval]]:
+    """The untranslated parts of the exons of a coding transcript, each with its type."""
+    start, end = transcript.cds[0][0], max(end for _, end in transcript.cds)
+    kinds = ("five_prime_UTR", "three_prime_UTR")
+    before, after = kinds if transcript.strand == "+" else kinds[::-1]
+    for exon_start, exon_end in transcript.exons:
+        if exon_start < start:
+            yield before, (exon_start, min(exon_end, start))
+        if exon_end > end:
+            yield after, (max(exon_start, end), exon_end)
+
+
+def find_coding_parts(transcript: Transcript) -> list[tuple[Interval, int]]:
+    """The coding parts of a transcript by position, each with its phase.
+
+    The phases follow from the first one. Incomplete codons at both ends stay, because csq then
+    knows that the transcript is cut there, but a part that holds no whole codon's base is left out.
+    """
+    parts = list(transcript.cds if transcript.strand == "+" else transcript.cds[::-1])
+    phase = transcript.phase
+    while parts and parts[0][1] - parts[0][0] <= phase:
+        start, end = parts.pop(0)
+        phase -= end - start
+    rest = (sum(end - start for start, end in parts) - phase) % 3
+    while parts and parts[-1][1] - parts[-1][0] <= rest:
+        start, end = parts.pop()
+        rest -= end - start
+    with_phases = []
+    for start, end in parts:
+        with_phases.append(((start, end), phase))
+        phase = (phase - (end - start)) % 3
+    return sorted(with_phases)
+
+
+def _write_alleles(regions: Sequence[Region], fetch: Fetch, path: Path) -> None:
+    with path.open("w", encoding="ascii") as file:
+        file.write("##fileformat=VCFv4.2\n")
+        for number, region in enumerate(regions):
+            file.write(f"##contig=<ID={number},length={region.end - region.start}>\n")
+        file.write("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+        for number, region in enumerate(regions):
+            lines = []
+            for allele in region.alleles:
+                start, ref, alt = _spell(allele, region, fetch)
+                lines.append((start, f"{number}\t{start + 1}\t{allele.number}\t{ref}\t{alt}"))
+            lines.sort()
+            file.writelines(f"{line}\t.\t.\t.\n" for _, line in lines)
+
+
+def _spell(allele: RegionAllele, region: Region, fetch: Fetch) -> tuple[int, str, str]:
+    """Position in the region, REF and ALT; an insertion or deletion has the base before it too."""
+    first, last = allele.start, allele.start + allele.num_ref
+    if allele.num_ref and allele.alt:
+        ref, alt = first_bases(fetch(region.contig, first, last)), allele.alt
+    elif first > region.start:
+        first -= 1
+        ref = first_bases(fetch(region.contig, first, last))
+        alt = ref[0] + allele.alt
+    else:
+        ref = first_bases(fetch(region.contig, first, last + 1))
+        alt = allele.alt + ref[-1]
+    return first - region.start, ref, alt
+
+
+def _run(folder: Path, genetic_code: int) -> None:
+    """Run csq in a process of its own, in the folder of its files."""
+    options = ["--local-csq", "--no-version", "--trim-protein-seq", str(_MOST_AMINO_ACIDS)]
+    options += ["--genetic-code", str(genetic_code), "--fasta-ref", "regions.fa"]
+    options += ["--gff-annot", "regions.gff3", "--output", "effects.vcf", "alleles.vcf"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _CALL, *options],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    messages = done.stderr.decode(errors="replace").splitlines()
+    for message in messages[:_MOST_MESSAGES]:
+        logger.debug("bcftools csq: %s", shown(message, 200))
+    if done.returncode:
+        last = messages[-1] if messages else "it gave no message"
+        raise CsqError(f"bcftools csq ended with {done.returncode}: {shown(last, 200)}")
+
+
+def _read_effects(line: str) -> Iterator[TranscriptEffect]:
+    cells = line.rstrip("\n").split("\t")
+    number, info = int(cells[2]), cells[7]
+    if not info.startswith("BCSQ="):
+        return
+    terms: dict[int, set[str]] = {}
+    changes: dict[int, ProteinChange] = {}
+    for one in info[5:].split(","):
+        spelled, _, transcript, *rest = one.split("|")
+        if not transcript:  # an intron, for which csq names no transcript
+            continue
+        name = int(transcript)
+        terms.setdefault(name, set()).update(_terms(spelled))
+        change = parse_change(rest[2]) if len(rest) > 2 else None
+        if change is not None:
+            changes.setdefault(name, change)
+    for name, found in terms.items():
+        yield TranscriptEffect(number, name, frozenset(found), changes.get(name))
+
+
+def _terms(spelled: str) -> Iterable[str]:
+    """The Sequence Ontology's terms of the terms of csq.
+
+    Raises:
+        InputError: A term is not known, so this is another version of csq.
+    """
+    for term in spelled.lstrip("*").split("&"):
+        known = BCFTOOLS_TERMS.get(term)
+        if known is None:
+            raise InputError(
+                f"bcftools csq of pysam states the consequence '{shown(term)}', which is not "
+                "known here. Install the version of pysam that this package was tested with, 0.24."
+            )
+        yield known
+
+
+def parse_change(text: str) -> ProteinChange | None:
+    """Read the amino acids of csq: ``24W>24R``, ``24W`` if they stay; null if there are none."""
+    found = _CHANGE.fullmatch(text)
+    if found is None:
+        return None
+    position, ref, alt, _ = found.groups()
+    return ProteinChange(int(position), ref, ref if alt is None else alt)
