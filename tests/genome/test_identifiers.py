@@ -369,6 +369,22 @@ def test_an_allele_that_can_move_too_far_has_no_identifier(
     assert identify_row(beyond, 5, "A", "C").spdi == "c:4:A:C"
 
 
+@pytest.mark.parametrize(
+    ("pos", "ref", "alt"), [(2, "AAA", "A"), (2, "A", "AAA"), (3, "A", "CCCCCCCCC"), (9, "G", "C")]
+)
+def test_the_bases_of_an_spdi_have_a_limit(
+    monkeypatch: pytest.MonkeyPatch, make_reference, pos: int, ref: str, alt: str
+) -> None:
+    reference = make_reference("CAAAAAATG")
+    found = identify_row(reference, pos, ref, alt)
+    assert found.spdi is not None
+    num_bases = sum(map(len, found.spdi.split(":")[2:]))
+    monkeypatch.setattr(identifiers, "MAX_SPDI_BASES", num_bases)
+    assert identify_row(reference, pos, ref, alt) == found
+    monkeypatch.setattr(identifiers, "MAX_SPDI_BASES", num_bases - 1)
+    assert identify_row(reference, pos, ref, alt) == (found.vrs_id, None)
+
+
 def test_a_long_allele_has_identifiers(make_reference) -> None:
     rng = random.Random(3)
     bases = "".join(rng.choices("ACGT", k=30_000))
