@@ -1,9 +1,9 @@
 """The step ``annotate``: genes, consequences and identifiers of the alleles of a variant set."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import tee
+from itertools import chain, tee
 from operator import attrgetter
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from evo2_tasks.config.schema import FilterConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.consequences import annotate_consequences
 from evo2_tasks.genome.genes import read_genes
+from evo2_tasks.genome.identifiers import identify
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.terms import Consequence
@@ -19,7 +20,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown
-from evo2_tasks.layout import CONSEQUENCE_COLUMNS
+from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS
 from evo2_tasks.runtime.inputs import open_reference, open_variant_set
 from evo2_tasks.table.annotations import describe_blocks, make_annotations_metadata
 from evo2_tasks.table.parquet import RowBuffer, write_table
@@ -60,10 +61,16 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
             Progress("annotate", total=None, unit="alleles") as progress,
         ):
             rows = RowBuffer(writer, schema.names, progress)
-            alleles, again = tee(source)
-            consequences = find_consequences(settings, again, reference, out.parent)
-            for variant, consequence in zip(alleles, consequences, strict=True):
-                rows.add(variant.record, variant.allele, *read_consequence(consequence))
+            alleles, to_annotate, to_identify = tee(source, 3)
+            columns: list[Iterator[Sequence[object]]] = []
+            if settings.gff is not None or settings.consequence_from is not None:
+                consequences = find_consequences(settings, to_annotate, reference, out.parent)
+                columns.append(map(read_consequence, consequences))
+            if settings.identifiers:
+                columns.append(find_identifiers(settings, to_identify, reference))
+            del to_annotate, to_identify  # what no column reads is not kept
+            for variant, *values in zip(alleles, *columns, strict=True):
+                rows.add(variant.record, variant.allele, *chain.from_iterable(values))
             rows.flush()
             writer.add_metadata(describe_blocks(reference.blocks_read()))
             files.require_unchanged()
@@ -97,3 +104,19 @@ def find_consequences(
         codes[name] = code
     genes = read_genes(settings.gff, reference)
     return annotate_consequences(variants, genes, reference, genetic_codes=codes, folder=folder)
+
+
+def find_identifiers(
+    settings: AnnotateSettings, variants: Iterable[Variant], reference: Reference
+) -> Iterator[Sequence[str | None]]:
+    """The identifiers of each allele, in the order of their columns.
+
+    Args:
+        settings: Names the identifiers.
+        variants: The alleles.
+        reference: Their reference.
+    """
+    names = [name for kind, name in IDENTIFIER_COLUMNS.items() if kind in settings.identifiers]
+    for variant in variants:
+        identifiers = identify(variant, reference, settings.identifiers)
+        yield [getattr(identifiers, name) for name in names]

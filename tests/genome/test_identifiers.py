@@ -7,10 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ga4gh.core import ga4gh_identify
-from ga4gh.vrs import models
-from ga4gh.vrs.dataproxy import _DataProxy
-from ga4gh.vrs.normalize import normalize
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -19,7 +15,10 @@ from evo2_tasks.genome.alleles import TrimmedAllele, trim
 from evo2_tasks.genome.identifiers import Identifiers, identify
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.windows import ResolvedAllele, WindowSettings, place_allele
+from evo2_tasks.genome.variants import Filters, open_variants
+from evo2_tasks.genome.windows import ResolvedAllele
+from tests.genome.test_corpus import CORPUS, FILES, read_labels
+from tests.genome.vrs_library import identify_by_library
 
 BOTH = ("vrs", "spdi")
 RCRS = Path(__file__).parent.parent.parent / "data" / "rCRS.fa"
@@ -52,46 +51,6 @@ class TextReference:
 
     def is_circular(self, contig: str) -> bool:
         return False
-
-
-class Proxy(_DataProxy):
-    """A reference for ga4gh.vrs."""
-
-    def __init__(self, reference: Reference | TextReference) -> None:
-        self.reference = reference
-        self.names = {f"ga4gh:{reference.refget_accession(c)}": c for c in reference.contigs}
-
-    def get_sequence(
-        self, identifier: str, start: int | None = None, end: int | None = None
-    ) -> str:
-        contig = self.names[identifier]
-        length = self.reference.contigs[contig]
-        return self.reference.fetch(contig, *slice(start, end).indices(length)[:2])
-
-    def get_metadata(self, identifier: str) -> dict[str, object]:
-        return {"length": self.reference.contigs[self.names[identifier]], "aliases": [identifier]}
-
-
-def identify_by_library(
-    reference: Reference | TextReference, contig: str, start: int, ref: str, alt: str
-) -> str:
-    """What ga4gh.vrs computes.
-
-    It must not be asked for the identifier before `normalize`, whose result would keep that one.
-    """
-    allele = models.Allele(
-        location=models.SequenceLocation(
-            sequenceReference=models.SequenceReference(
-                refgetAccession=reference.refget_accession(contig)
-            ),
-            start=start,
-            end=start + len(ref),
-        ),
-        state=models.LiteralSequenceExpression(sequence=alt),
-    )
-    found = ga4gh_identify(normalize(allele, Proxy(reference)))
-    assert found is not None
-    return found
 
 
 def make_row(
@@ -290,22 +249,22 @@ def identify_row(reference: Reference, pos: int, ref: str, alt: str) -> Identifi
     return identify(Variant(0, 1, "c", pos, ref, alt, None), reference, BOTH)
 
 
-def test_a_row_has_identifiers_exactly_if_its_ref_is_in_the_reference(make_reference) -> None:
-    reference = make_reference("ACGT" * 10 + "N" * 60 + "ACGT" * 10 + "RACGT")
-    settings = WindowSettings(window_length=64, max_allele_length=4)
-    statuses = set()
-    for pos, ref, alt in [
-        (1, "A", "C"), (1, "C", "A"), (1, "G", "T"), (1, "A", "A"), (1, "A", "."), (1, "A", "*"),
-        (1, "A", "<DEL>"), (1, "A", "N"), (144, "T", "TG"), (200, "A", "C"), (3, "GTACGTA", "G"),
-        (41, "N", "A"), (90, "N", "NA"), (38, "C", "G"), (141, "A", "G"), (0, "N", "A"),
-        (1, "A", "G[c:7["),
-    ]:  # fmt: skip
-        variant = Variant(0, 1, "c", pos, ref, alt, None)
-        status = place_allele(variant, reference, settings).status
-        is_resolved = status in ("too_long", "too_many_n", "no_context", "to_score")
-        assert (identify(variant, reference, BOTH) != (None, None)) == is_resolved, variant
-        statuses.add(status)
-    assert {"to_score", "no_context", "too_long", "too_many_n", "ref_mismatch"} <= statuses
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_row_has_identifiers_exactly_if_its_ref_is_in_the_reference(
+    path: Path, tmp_path: Path
+) -> None:
+    labels = read_labels(path)
+    given = labels.given
+    fasta = tmp_path / given["reference"]
+    fasta.write_bytes((CORPUS / given["reference"]).read_bytes())
+    reference = Reference(
+        fasta, circular_contigs=given.get("circular", ()), contig_aliases=given.get("aliases")
+    )
+    variants = open_variants(path, filters=Filters(**given.get("filters", {})))
+    for variant, row in zip(variants, labels.rows, strict=True):
+        vrs_id, spdi = identify(variant, reference, BOTH)
+        is_resolved = row["status"] in ("too_long", "too_many_n", "no_context", "to_score")
+        assert (vrs_id is not None, spdi is not None) == (is_resolved, is_resolved), row
 
 
 def test_lower_case_of_the_reference_makes_no_difference(make_reference) -> None:
