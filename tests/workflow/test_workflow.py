@@ -39,6 +39,7 @@ files = {{
     "fetch": [out],
     "split": [out / "split.json", *(out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards)],
     "carry": [out],
+    "annotate": [out],
     "windows": [out, pathlib.Path(flags.get("--segments", ""))],
     "score": [out, out.with_suffix(".json")],
     "merge": [out, pathlib.Path(flags.get("--run-json", ""))],
@@ -87,7 +88,7 @@ class Project:
         self.folder = folder
         self.calls_file = folder / "calls.jsonl"
         self.config = copy.deepcopy(CONFIG)
-        for name in ("one.fa", "two.fa", "a b.vcf", "b.vcf", "c.vcf"):
+        for name in ("one.fa", "two.fa", "genes.gff3", "a b.vcf", "b.vcf", "c.vcf"):
             (folder / name).touch()
         (folder / "small").mkdir()
         (folder / "small" / "config.json").write_text("{}")
@@ -172,6 +173,10 @@ def split(name: str) -> list[str]:
 
 def carry(name: str) -> list[str]:
     return [f"Carrying columns of {name}"]
+
+
+def annotate(name: str) -> list[str]:
+    return [f"Annotating {name}"]
 
 
 def windows(name: str, scoring: str) -> list[str]:
@@ -420,6 +425,55 @@ def test_the_first_and_the_last_carried_column_score_nothing_again(done: Project
     assert done.planned() == with_reports(merge("b", "short"))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"references": {"two": {"gff": "genes.gff3"}}},
+        {"references": {"two": {"gff": "genes.gff3", "genetic_codes": {"c": 2}}}},
+        {"variant_sets": {"b": {"consequence_from": "CSQ"}}},
+        {"variant_sets": {"b": {"identifiers": ["vrs", "spdi"]}}},
+    ],
+    ids=str,
+)
+def test_genes_for_a_finished_run_score_nothing(done: Project, change: Any) -> None:
+    for section, parts in change.items():
+        for name, keys in parts.items():
+            done.config[section][name] |= keys
+    assert done.planned() == with_reports(annotate("b") + from_merge("b", "short"))
+
+
+def test_a_column_that_becomes_one_of_the_genes_is_not_carried_any_more(done: Project) -> None:
+    label = done.config["variant_sets"]["b"]["labels"]["KIND"]
+    done.config["variant_sets"]["b"]["groups"] = ["gene"]
+    label["where"] = {"consequence": ["missense_variant"]}
+    assert done.planned() == with_reports(carry("b") + from_merge("b", "short"))
+    done.config["references"]["two"]["gff"] = "genes.gff3"
+    assert done.planned() == with_reports(annotate("b") + from_merge("b", "short"))
+
+
+def test_other_genes_annotate_and_merge_again(project: Project) -> None:
+    project.config["references"]["two"] |= {"gff": "genes.gff3", "genetic_codes": {"c": 2}}
+    project.run()
+    assert project.planned() == []
+    project.config["shards"] = 1
+    assert not {*annotate("b")} & {*project.planned()}
+    project.config["shards"] = 2
+    for key, value in (
+        ("genetic_codes", {"c": 3}),
+        ("circular_contigs", ["c"]),
+        ("contig_aliases", {"chrM": "c"}),
+        ("gff", "one.fa"),
+    ):
+        before = copy.deepcopy(project.config)
+        project.config["references"]["two"][key] = value
+        planned = project.planned()
+        assert {*annotate("b"), *merge("b", "short")} <= {*planned}, key
+        assert ("Scoring: b, short, 1-of-2" in planned) == ("cont" in key), key
+        project.config = before
+    project.change("genes.gff3")
+    assert project.planned() == with_reports(annotate("b") + from_merge("b", "short"))
+
+
 def test_another_order_of_rows_merges_again(done: Project) -> None:
     done.config["variant_sets"]["b"]["sort_by_position"] = True
     assert done.planned() == with_reports(from_merge("b", "short"))
@@ -563,6 +617,7 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["variant_sets"]["b"]["exports"] = ["vcf", "tsv", "bedgraph"]
     project.config["variant_sets"]["a"]["saturate"] = ["snv"]
     project.config["models"]["large"] = {"checkpoint": HUB_NAME, "gpus": 2}
+    project.config["references"]["two"] |= {"gff": "genes.gff3", "genetic_codes": {"c": 2}}
     project.run()
     triggers = recorded_triggers(project.folder)
     for rule, environment in read_environments().items():
