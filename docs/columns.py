@@ -8,6 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from evo2_tasks.exports.vcf import VCF_COLUMNS
+from evo2_tasks.genome.identifiers import MAX_SHIFT, MAX_SPDI_BASES
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
@@ -98,6 +99,36 @@ _ANNOTATIONS_INTRO: Final = """
 set. `vrs_id` and `spdi` need `identifiers`. A row whose allele cannot be annotated has null.
 """
 
+_IDENTIFIER_RULES: Final = f"""
+### Identifiers
+
+`vrs_id` and `spdi` do not depend on how the input spells an allele. An insertion or deletion in a
+repeat is described by the whole region in which it can be placed. In `GATTTTACA` at position 101 of
+a contig, `TT` to `T` and `GAT` to `GA` are the same change, and both have the SPDI
+`contig:102:TTTT:TTT`.
+
+- An allele has identifiers if its REF is in the reference and the alleles are spelled in A, C, G
+  and T. So rows with the status `too_long`, `too_many_n`, `no_context` or `non_finite` have them
+  too, and so may rows that are `filtered`.
+- `vrs_id` is the computed identifier of GA4GH VRS 2.0 of the normalized allele, as `ga4gh.vrs` 2.3
+  computes it ([how](decisions/019-vrs-identifiers-without-the-library.md)). It contains a digest of
+  all bases of the contig, and not its name. So it is the same for `17`, `chr17` and `NC_000017.11`,
+  but another one for masked or otherwise edited bases. Lower case does not count.
+- `spdi` is NCBI's contextual allele: name of the contig, number of bases before the region, the
+  bases of the region, and the bases that replace them. The name is `reference_contig`. Other
+  programs read an SPDI only if this name is an accession with a version, such as `NC_000017.11`.
+  With another name, some programs and a list of variants read `contig:102:TTTT:TTT` as a variant
+  whose position counts from 1.
+- On a circular contig both are those of the linear sequence, as in `ga4gh.vrs` and at NCBI: no
+  allele moves across position 0. So an allele in a repeat that goes across position 0 has one
+  identifier at each end. An allele that is spelled across position 0 has none.
+- Where the reference has another letter than A, C, G and T, the region has this letter, also where
+  VCF writes a base in REF (`iupac_ref`).
+- An insertion or deletion that can move over more than {MAX_SHIFT:,} bases has no identifiers, and
+  an SPDI with more than {MAX_SPDI_BASES:,} bases is null. This limits the time and the size of the
+  table.
+"""
+
 _METADATA_INTRO: Final = """
 ## Where a table comes from
 
@@ -178,6 +209,7 @@ def columns_page() -> str:
         *meaning_table("flag", FLAG_MEANINGS),
         _ANNOTATIONS_INTRO,
         *column_table(ANNOTATION_COLUMNS),
+        _IDENTIFIER_RULES,
         _METADATA_INTRO,
         *meaning_table("key", {PREFIX + key: text for key, text in METADATA_MEANINGS.items()}),
         _RUN_INTRO,

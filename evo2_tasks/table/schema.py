@@ -342,8 +342,16 @@ CONSEQUENCE_COLUMNS: Final = (
 """Columns of the file of ``annotate`` if the alleles get genes and consequences."""
 
 IDENTIFIER_COLUMNS: Final = (
-    Column("vrs_id", pa.string(), "Identifier of the allele by GA4GH VRS 2 (`ga4gh:VA...`)"),
-    Column("spdi", pa.string(), "The allele in SPDI notation, by its contextual form"),
+    Column(
+        "vrs_id",
+        pa.string(),
+        "Identifier of the allele by GA4GH VRS 2 (`ga4gh:VA.` and 32 characters)",
+    ),
+    Column(
+        "spdi",
+        pa.string(),
+        "The allele in SPDI notation, with the whole repeat in which it can be placed",
+    ),
 )
 """Columns of the file of ``annotate`` that ``identifiers`` of a variant set names."""
 
