@@ -74,6 +74,12 @@ _OF_CODONS: Final = frozenset(
         "synonymous_variant",
     }
 )
+# csq states these for a replacement of bases by more or fewer ones, in place of the frame's term.
+_OF_LENGTH: Final = {
+    "feature_elongation": "inframe_insertion",
+    "feature_truncation": "inframe_deletion",
+}
+_OF_FRAME: Final = frozenset({"frameshift_variant", "inframe_deletion", "inframe_insertion"})
 _UTR_TERMS: Final = {
     "five_prime_UTR": "5_prime_UTR_variant",
     "three_prime_UTR": "3_prime_UTR_variant",
@@ -417,12 +423,11 @@ class _Annotator:
     ) -> _Effect | None:
         """The effect of an allele on a transcript; null if the allele does not touch it."""
         end = start + len(allele.ref)
+        if not _touches((transcript.start, transcript.end), start, end):
+            return None
         if stated is None:
-            if not _touches((transcript.start, transcript.end), start, end):
-                return None
-            terms = _terms_by_position(transcript, start, end)
-            return _Effect(transcript, terms, None)
-        terms = stated.terms
+            return _Effect(transcript, _terms_by_position(transcript, start, end), None)
+        terms = _mend_length(stated)
         change = stated.change
         codons = self._read_codons(transcript)
         if any(_touches(one, start, end) for one in codons.incomplete):
@@ -431,6 +436,8 @@ class _Annotator:
         if unreadable and not codons.unreadable.isdisjoint(unreadable):
             terms, change = terms - _OF_CODONS | {"coding_sequence_variant"}, None
         terms, change = _mend_start(terms, change, codons, allele, transcript, start)
+        if not terms:
+            terms = _terms_by_position(transcript, start, end)
         return _Effect(transcript, terms, spell_change(change, terms) if change else None)
 
     def _read_codons(self, transcript: Transcript) -> Codons:
@@ -490,6 +497,14 @@ def _terms_by_position(transcript: Transcript, start: int, end: int) -> frozense
     if transcript.is_decayed:
         terms.add("NMD_transcript_variant")
     return frozenset(terms)
+
+
+def _mend_length(stated: TranscriptEffect) -> frozenset[str]:
+    """The terms of csq, with the frame's term in place of that of the length."""
+    terms = stated.terms - _OF_LENGTH.keys()
+    if stated.change is not None and terms.isdisjoint(_OF_FRAME):
+        terms |= {_OF_LENGTH[term] for term in stated.terms & _OF_LENGTH.keys()}
+    return terms
 
 
 def _mend_start(
