@@ -18,7 +18,7 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import Filters, open_variants
 from evo2_tasks.genome.windows import ResolvedAllele
 from tests.genome.test_corpus import CORPUS, FILES, read_labels
-from tests.genome.vrs_library import identify_by_library
+from tests.genome.vrs_library import digest_by_library, identify_by_library
 
 BOTH = ("vrs", "spdi")
 RCRS = Path(__file__).parent.parent.parent / "data" / "rCRS.fa"
@@ -195,15 +195,65 @@ def test_published_identifiers(
     assert identify_text(reference, *change) == (vrs_id, f"c:{spdi}")
 
 
-# ClinVar's alleles of chromosome 1 of GRCh38 in the tests of vrs-python at a47b3d9
-# (tests/test_vrs_normalize.py, tests/extras/test_allele_translator.py): a spelling, NCBI's SPDI.
+# Alleles of chromosome 1 of GRCh38, most from ClinVar, in the tests of vrs-python at a47b3d9
+# (tests/test_vrs_normalize.py, tests/extras/test_allele_translator.py): a spelling; the normalized
+# allele, whose state is spelled or has a length and the length of the repeated bases.
+CHR1 = "SQ.Ya6Rs7DHhDeg7YaOSg1EoNi3U_nQ9SvO"
+CHR1_BASES = {  # first known base, and the known ones
+    66926: "G",
+    766399: "AATAAATA",
+    930136: "CTCCTCCT",
+    939145: "GA",
+    1752908: "CCT" * 9 + "CGA",
+    2228955: "GTGCCCG",
+    145916839: "CTCCT",
+    236900409: "A" * 9,
+}
+NORMALIZED = [
+    ((66926, "G", ""), (66926, 66927, (0, 1))),
+    ((766400, "ATAA", ""), (766399, 766407, (4, 4))),
+    ((930137, "TCC", ""), (930136, 930144, (5, 3))),
+    ((939145, "GA", "TT"), (939145, 939147, "TT")),
+    ((1752908, "", "CCT"), (1752908, 1752936, (31, 3))),
+    ((1752915, "", "CT"), (1752915, 1752918, (5, 2))),
+    ((1752915, "", "CCTC"), (1752911, 1752916, (9, 4))),
+    ((1752934, "", "CT"), (1752934, 1752934, "CT")),
+    ((1752934, "", "CCTC"), (1752933, 1752934, "CCCTC")),
+    ((1752912, "CTCC", ""), (1752911, 1752916, (1, 4))),
+    ((1752913, "TC", ""), (1752912, 1752915, (1, 2))),
+    ((1752934, "TC", ""), (1752933, 1752936, (1, 2))),
+    ((1752932, "CCTC", ""), (1752932, 1752936, (0, 4))),
+    ((2228955, "GTGCCCG", "GTGCCCGTGCCCG"), (2228955, 2228962, (13, 6))),
+    ((145916839, "CTCCT", "CT"), (145916839, 145916844, (2, 3))),
+    ((236900409, "A", "AAA"), (236900409, 236900418, (11, 2))),
+    ((236900409, "A", "A" * 12), (236900409, 236900418, (20, 1))),
+    ((236900413, "", "CGT"), (236900413, 236900413, "CGT")),
+]
+
+
+@pytest.mark.parametrize(("change", "normalized"), NORMALIZED)
+def test_published_normalized_alleles(
+    change: tuple[int, str, str], normalized: tuple[int, int, str | tuple[int, int]]
+) -> None:
+    known = max(start for start in CHR1_BASES if start <= change[0])
+    reference = TextReference(CHR1_BASES[known], known, 248_956_422, CHR1)
+    found = identify_text(reference, *change)
+    assert found.vrs_id == digest_by_library(CHR1, *normalized)
+    assert found.spdi is not None
+    _, start, deleted, inserted = found.spdi.split(":")
+    state = normalized[2]
+    assert (int(start), int(start) + len(deleted)) == normalized[:2]
+    assert inserted == state if isinstance(state, str) else len(inserted) == state[0]
+
+
+# NCBI's SPDI of alleles of ClinVar, in the same files.
 CLINVAR = [
-    ((66926, "G", ""), "66926:G:"),
     ((766400, "ATAA", ""), "766399:AATAAATA:AATA"),
     ((930137, "TCC", ""), "930136:CTCCTCCT:CTCCT"),
     ((1752908, "", "CCT"), f"1752908:{'CCT' * 9}C:{'CCT' * 10}C"),
     ((145916839, "CTCCT", "CT"), "145916839:CTCCT:CT"),
     ((2228955, "GTGCCCG", "GTGCCCGTGCCCG"), "2228955:GTGCCCG:GTGCCCGTGCCCG"),
+    ((236900409, "A", "AAA"), f"236900409:{'A' * 9}:{'A' * 11}"),
 ]
 
 

@@ -56,3 +56,25 @@ def identify_by_library(reference: Sequences, contig: str, start: int, ref: str,
     found = ga4gh_identify(normalize(allele, Proxy(reference)))
     assert found is not None
     return found
+
+
+def digest_by_library(
+    accession: str, start: int, end: int, state: str | tuple[int, int]
+) -> str | None:
+    """What ga4gh.vrs computes for an allele that is normalized already.
+
+    Args:
+        accession: Refget accession of the sequence.
+        start: Start of the allele, 0-based.
+        end: End of the allele, 0-based and exclusive.
+        state: Its bases; or their number, and the number of the bases that are repeated.
+    """
+    location = models.SequenceLocation(
+        sequenceReference=models.SequenceReference(refgetAccession=accession), start=start, end=end
+    )
+    if isinstance(state, str):
+        bases = models.LiteralSequenceExpression(sequence=state)
+    else:
+        length, subunit = state
+        bases = models.ReferenceLengthExpression(length=length, repeatSubunitLength=subunit)
+    return ga4gh_identify(models.Allele(location=location, state=bases))
