@@ -16,6 +16,7 @@ from evo2_tasks.table.schema import (
     CARRIED_COLUMNS,
     FINAL_COLUMNS,
     FLAG_MEANINGS,
+    REASON_MEANINGS,
     REFERENCE_COLUMNS,
     SCORES_COLUMNS,
     SCORES_VERSION,
@@ -24,6 +25,7 @@ from evo2_tasks.table.schema import (
     STATUS_MEANINGS,
     WINDOWS_COLUMNS,
     Column,
+    Reason,
 )
 
 _INTRO: Final = """\
@@ -83,6 +85,13 @@ A run in which no row is `scored` still ends normally, with its table and exit c
 
 Messages name a line of the input by its `record`, which is counted from 0 as in the table. The log
 adds `(line N)`, which is counted from 1 and includes the header, as in an editor.
+"""
+
+_REASONS_INTRO: Final = """
+## Reason
+
+A status with more than one cause has a `reason`, one of this list. Other rows have null. Reasons
+may be added, so accept reasons that you do not know.
 """
 
 _FLAGS_INTRO: Final = """
@@ -205,6 +214,8 @@ def columns_page() -> str:
         *column_table(FINAL_COLUMNS),
         _STATUS_INTRO,
         *meaning_table("status", STATUS_MEANINGS),
+        _REASONS_INTRO,
+        *reason_table(REASON_MEANINGS),
         _FLAGS_INTRO,
         *meaning_table("flag", FLAG_MEANINGS),
         _ANNOTATIONS_INTRO,
@@ -258,6 +269,12 @@ def meaning_table(title: str, meanings: Mapping[str, str]) -> list[str]:
     """A Markdown table of names and what they mean, line by line."""
     rows = [f"| `{name}` | {meaning} |" for name, meaning in meanings.items()]
     return [f"| {title} | meaning |", "| --- | --- |", *rows]
+
+
+def reason_table(reasons: Mapping[str, Reason]) -> list[str]:
+    """A Markdown table of reasons with their statuses, line by line."""
+    rows = [f"| `{one.status}` | `{name}` | {one.meaning} |" for name, one in reasons.items()]
+    return ["| status | reason | meaning |", "| --- | --- | --- |", *rows]
 
 
 def _step(step: str, files: str, columns: Iterable[Column]) -> list[str]:

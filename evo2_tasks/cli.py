@@ -596,7 +596,7 @@ def fetch(checkpoint: str, out: Path | None) -> None:
 )
 @click.argument("table", type=PATH)
 def show(table: Path) -> None:
-    """Print provenance, rows by status and flag, quantiles, first rows and metrics of a table."""
+    """Print provenance, statuses, reasons, flags, quantiles, first rows and metrics of a table."""
     for line in load("commands.show").show(table):
         print_line(line)
 

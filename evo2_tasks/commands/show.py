@@ -17,12 +17,12 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import METRICS, TABLE, TABLES
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.provenance import read_provenance
-from evo2_tasks.table.schema import carried_names
+from evo2_tasks.table.schema import ADDED_COLUMNS, carried_names
 from evo2_tasks.table.statements import read_statement, require_table
 from evo2_tasks.table.statistics import Distribution, read_statistics
 
 ROW_COLUMNS: Final = (
-    "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_aligned", "delta_score",
+    "contig", "pos", "ref", "alt", "status", "reason", "flags", "llr", "llr_aligned", "delta_score",
 )  # fmt: skip
 """Columns of a row on the terminal; the file has more."""
 
@@ -80,7 +80,7 @@ def show_metrics(file: Path) -> Iterator[str]:
 
 
 def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
-    """Describe a table: provenance, rows by status and flag, quantiles of ``llr``, first rows.
+    """Describe a table: provenance, statuses, reasons, flags, quantiles, first rows.
 
     Args:
         table: The result of ``merge``.
@@ -112,13 +112,17 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
     yield ""
     yield from _format_counts("status", counts.by_status, counts.alleles)
     yield ""
+    if counts.by_reason:
+        yield from _format_counts("reason", counts.by_reason, counts.alleles)
+        yield ""
     yield from _format_counts("flag", counts.by_flag, counts.scored)
     if statistics.llr.count:
         yield ""
         yield from _format_quantiles(statistics.llr)
     if first_rows and counts.alleles:
         yield ""
-        first = islice(read_rows(table, ROW_COLUMNS, batch_rows=first_rows), 1)
+        rows = read_rows(table, ROW_COLUMNS, added=ADDED_COLUMNS, batch_rows=first_rows)
+        first = islice(rows, 1)
         yield from format_rows(first)
 
 

@@ -24,13 +24,13 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import RUN
 from evo2_tasks.table.parquet import distinct_values, read_rows
 from evo2_tasks.table.provenance import Provenance, read_provenance
-from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, Column
+from evo2_tasks.table.schema import ADDED_COLUMNS, FINAL_COLUMNS, SCORE_COLUMNS, Column
 from evo2_tasks.table.sorting import sort_rows
 from evo2_tasks.table.statements import read_run_of
 
 logger = logging.getLogger(__name__)
 
-VCF_COLUMNS: Final = ("status", "flags", *SCORE_COLUMNS)
+VCF_COLUMNS: Final = ("status", "reason", "flags", *SCORE_COLUMNS)
 """Columns that become INFO fields by default."""
 
 _KEY_COLUMNS: Final = ("record", "allele", "contig", "pos", "ref", "alt")
@@ -187,7 +187,7 @@ def _read_rows(
     """Rows in the order of the input, with the INFO entries of each as VCF text."""
     names = [*_KEY_COLUMNS, *(column.name for column in columns)]
     tables: Iterator[pa.Table] = (
-        pa.Table.from_batches([batch]) for batch in read_rows(table, names)
+        pa.Table.from_batches([batch]) for batch in read_rows(table, names, added=ADDED_COLUMNS)
     )
     if provenance.order != "input":
         tables = sort_rows(tables, ["record", "allele"], folder=folder)

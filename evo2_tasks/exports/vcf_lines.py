@@ -13,7 +13,7 @@ from typing import Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.lines import decode
-from evo2_tasks.io.vcf_text import COLUMNS, DataLine, parse_data_line
+from evo2_tasks.io.vcf_text import COLUMNS, DataLine, Unreadable, parse_data_line
 from evo2_tasks.io.words import shown_path
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def annotate_lines(
         elif not is_part:
             raise _other_table(table, tally.source, number)
         reason = _why_no_vcf(data, line)
-        if isinstance(data, str) or reason:
+        if isinstance(data, Unreadable) or reason:
             tally.leave_out(_place(group, number), reason)
             continue
         cells = data.cells
@@ -172,10 +172,10 @@ def _other_table(table: Path, source: Path, number: int) -> InputError:
     )
 
 
-def _made_from(data: DataLine | str, rows: Sequence[Row]) -> bool:
+def _made_from(data: DataLine | Unreadable, rows: Sequence[Row]) -> bool:
     """Whether these rows were made from this line."""
     _, _, contig, pos, ref, _, _ = rows[0]
-    if isinstance(data, str):
+    if isinstance(data, Unreadable):
         return contig is None
     if data.pos != pos or not (_same(decode(data.cells[0]), contig)):
         return False
@@ -196,10 +196,10 @@ def is_vcf_contig(name: bytes) -> bool:
     return bool(_CONTIG.fullmatch(name))
 
 
-def _why_no_vcf(data: DataLine | str, line: bytes) -> str:
+def _why_no_vcf(data: DataLine | Unreadable, line: bytes) -> str:
     """Why htslib cannot read a line; empty if it can."""
-    if isinstance(data, str):
-        return data
+    if isinstance(data, Unreadable):
+        return data.explanation
     cells, pos, _ = data
     if not 0 <= pos <= _MAX_POS:
         return "POS is out of range"

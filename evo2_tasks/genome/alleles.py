@@ -29,6 +29,13 @@ _AS_BASES = {
 }
 
 
+class Verdict(NamedTuple):
+    """Why an allele has no score: its status, and which cause; null if the status has only one."""
+
+    status: str
+    reason: str | None = None
+
+
 class TrimmedAllele(NamedTuple):
     """An allele without the bases that ref and alt share at their ends.
 
@@ -58,13 +65,17 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
         filters: The filters of the variant set.
     """
     ref = upper_letters(record.ref)
-    is_left_out = (filters.pass_only and record.filters != "PASS") or is_other_contig(
-        record.contig, filters
-    )
+    why_left_out: str | None = None
+    if filters.pass_only and record.filters != "PASS":
+        why_left_out = "not_pass"
+    elif is_other_contig(record.contig, filters):
+        why_left_out = "other_contig"
     variants = []
     for i, spelled in enumerate(record.alts):
         alt = upper_letters(spelled)
-        is_filtered = is_left_out or _is_too_long(ref, alt, filters.max_length)
+        reason = why_left_out
+        if reason is None and _is_too_long(ref, alt, filters.max_length):
+            reason = "long_allele"
         variants.append(
             Variant(
                 index,
@@ -73,8 +84,9 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
                 record.pos,
                 ref,
                 alt,
-                "filtered" if is_filtered else None,
+                None if reason is None else "filtered",
                 record.carried[i] if record.carried else (),
+                reason,
             )
         )
     return variants
@@ -90,19 +102,30 @@ def upper_letters(allele: str) -> str:
     return allele.upper() if allele.isascii() and allele.isalpha() else allele
 
 
-def text_status(ref: str, alt: str) -> str | None:
-    """The status of an allele that is not a sequence, or changes nothing; null for all others."""
+def judge_text(ref: str, alt: str) -> Verdict | None:
+    """Why an allele is not a sequence, or changes nothing; null for all others."""
     if alt == ".":
-        return "missing_allele"
+        return Verdict("missing_allele", "no_alt")
     if alt == ref:
-        return "not_a_variant"
+        return Verdict("not_a_variant")
     if alt.isalpha():
         return None
     if alt == "*":
-        return "overlapping_deletion"
+        return Verdict("overlapping_deletion")
     if _BREAKEND.search(alt):
-        return "breakend"
-    return "symbolic_allele" if _SYMBOLIC.search(alt) else None
+        has_mate = "[" in alt or "]" in alt
+        return Verdict("breakend", "paired_breakend" if has_mate else "single_breakend")
+    return Verdict("symbolic_allele") if _SYMBOLIC.search(alt) else None
+
+
+def judge_bases(ref: str, alt: str) -> Verdict | None:
+    """Why a trimmed allele has other characters than A, C, G and T; null if it has none."""
+    if not (ref.strip("ACGT") or alt.strip("ACGT")):
+        return None
+    if "-" in (ref, alt):
+        return Verdict("non_acgt_allele", "dash")
+    is_letters = (ref + alt).isalpha()
+    return Verdict("non_acgt_allele", "other_letters" if is_letters else "unknown_form")
 
 
 def trim(start: int, ref: str, alt: str) -> TrimmedAllele:

@@ -87,7 +87,7 @@ class BcfReader:
                 if is_data(line) and line.count(b"\t") == self._num_tabs:
                     yield make_record(line, self._columns)
                 else:
-                    yield InvalidRecord("one of its fields holds a tab")
+                    yield InvalidRecord("tab_in_field", "one of its fields holds a tab")
 
     def log_problems(self) -> None:
         """Log which carried values of the last pass did not have the type of their field."""

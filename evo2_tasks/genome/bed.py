@@ -33,6 +33,18 @@ Interval = tuple[int, int]
 """Start and end on a contig, 0-based and half-open."""
 
 
+class RegionError(ValueError):
+    """A line that is not a region.
+
+    Attributes:
+        reason: The reason in the table, of a closed list; the message is for the log.
+    """
+
+    def __init__(self, reason: str, explanation: str) -> None:
+        super().__init__(explanation)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class BedLayout:
     """Which of the optional columns of a BED file have the meaning that BED gives them.
@@ -86,8 +98,8 @@ def read_features(path: Path) -> Iterator[Feature | InvalidRecord]:
             continue
         try:
             yield parse_feature(line, layout)
-        except ValueError as error:
-            yield InvalidRecord(str(error), number)
+        except RegionError as error:
+            yield InvalidRecord(error.reason, str(error), number)
 
 
 def find_layout(lines: Iterable[bytes]) -> BedLayout:
@@ -144,7 +156,7 @@ def looks_like_feature(line: bytes) -> bool:
     """Whether the first three columns of a line are those of BED."""
     try:
         parse_feature(b"\t".join(_split(line)[:3]))
-    except ValueError:
+    except RegionError:
         return False
     return True
 
@@ -157,28 +169,33 @@ def parse_feature(line: bytes, layout: BedLayout = BedLayout()) -> Feature:
         layout: What the optional columns are.
 
     Raises:
-        ValueError: The line cannot be read; the message is the reason.
+        RegionError: The line cannot be read.
     """
     cells = _split(line)
     if len(cells) < 3 or not cells[0]:
-        raise ValueError("expected at least three columns: chrom, chromStart and chromEnd")
+        raise RegionError(
+            "too_few_columns", "expected at least three columns: chrom, chromStart and chromEnd"
+        )
     start, end = _parse_interval(cells[1:3], "chromStart and chromEnd")
     if start == end:
-        raise ValueError(
+        raise RegionError(
+            "bad_region",
             "chromStart and chromEnd are equal, so the region has no bases; BED counts from 0, "
             "and the end of one base is its start + 1. If the file counts from 1, subtract 1 from "
-            "each start: else the first base of every other region is missing"
+            "each start: else the first base of every other region is missing",
         )
     texts = tuple(_text(cells, column) for column in range(3, 3 + len(CARRY_FIELDS)))
     strand = "."
     if layout.has_strand and len(cells) > _STRAND:
         if cells[_STRAND] not in STRANDS:
-            raise ValueError(f"strand is '{shown(decode(cells[_STRAND]))}', expected +, - or .")
+            raise RegionError(
+                "bad_strand", f"strand is '{shown(decode(cells[_STRAND]))}', expected +, - or ."
+            )
         strand = decode(cells[_STRAND]) if cells[_STRAND] in (b"+", b"-") else "."
     thick: Interval = (start, end)
     blocks: tuple[Interval, ...] = (thick,)
     if layout.has_thick and len(cells) >= _THICK.stop:
-        thick = _parse_interval(cells[_THICK], "thickStart and thickEnd")
+        thick = _parse_interval(cells[_THICK], "thickStart and thickEnd", "bad_blocks")
     if layout.has_blocks and len(cells) >= _BLOCKS.stop:
         blocks = _parse_blocks(start, end, cells[_BLOCKS])
     return Feature(decode(cells[0]), start, end, blocks, thick, strand, texts)
@@ -197,7 +214,7 @@ def _is_thick(start: int, end: int, cells: Sequence[bytes]) -> bool:
     """Whether a line has a coding part in its region, or the zeros that stand for none."""
     try:
         first, last = _parse_interval(cells[_THICK], "")
-    except ValueError:
+    except RegionError:
         return False
     return start <= first <= last <= end or first == last == 0
 
@@ -213,11 +230,13 @@ def _split_list(cell: bytes) -> list[bytes]:
     return cell.removesuffix(b",").split(b",")
 
 
-def _parse_interval(cells: Sequence[bytes], names: str) -> Interval:
+def _parse_interval(cells: Sequence[bytes], names: str, reason: str = "bad_region") -> Interval:
     start, end = (parse_position(cell) for cell in cells)
     if start is None or end is None or not 0 <= start <= end:
         span = " ".join(shown(decode(cell), 30) for cell in cells)
-        raise ValueError(f"{names} are '{span}', expected integers from 0 on, the smaller first")
+        raise RegionError(
+            reason, f"{names} are '{span}', expected integers from 0 on, the smaller first"
+        )
     return start, end
 
 
@@ -238,8 +257,9 @@ def _parse_blocks(start: int, end: int, cells: Sequence[bytes]) -> tuple[Interva
         or (blocks[0][0], blocks[-1][1]) != (start, end)
         or any(first == last for first, last in blocks)
     ):
-        raise ValueError(
+        raise RegionError(
+            "bad_blocks",
             "blockCount, blockSizes and blockStarts do not describe sorted, separate blocks from "
-            "chromStart to chromEnd"
+            "chromStart to chromEnd",
         )
     return blocks

@@ -98,6 +98,10 @@ class ContigNames:
         candidates = self._candidates(contig)
         return next(iter(candidates)) if len(candidates) == 1 else None
 
+    def why_not_found(self, contig: str) -> str:
+        """The reason in the table for a contig that :meth:`resolve` does not find."""
+        return "several_contigs" if len(self._candidates(contig)) > 1 else "unknown_contig"
+
     def _candidates(self, contig: str) -> set[str]:
         """The sequences that the assembly report and the rule lead to."""
         bare = bare_name(contig)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from evo2_tasks.genome.bed import Feature
+from evo2_tasks.genome.bed import Feature, RegionError
 from evo2_tasks.genome.records import InvalidRecord
 from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
 from evo2_tasks.io.vcf_text import parse_position
@@ -24,8 +24,8 @@ def read_intervals(path: Path) -> Iterator[Feature | InvalidRecord]:
         if is_interval_data(kept):
             try:
                 yield parse_interval(kept)
-            except ValueError as error:
-                yield InvalidRecord(str(error), number)
+            except RegionError as error:
+                yield InvalidRecord(error.reason, str(error), number)
 
 
 def is_interval_data(line: bytes) -> bool:
@@ -42,7 +42,7 @@ def parse_interval(line: bytes) -> Feature:
     """Read a data line: ``chr1:101-110``, or the columns contig, start, end, strand and name.
 
     Raises:
-        ValueError: The line cannot be read; the message is the reason.
+        RegionError: The line cannot be read.
     """
     text = decode(line).strip(" \t")
     region = _REGION.fullmatch(text)
@@ -55,15 +55,17 @@ def parse_interval(line: bytes) -> Feature:
         contig, *ends = cells[:3]
         strand, name, *_ = *cells[3:5], None, None
     else:
-        raise ValueError(
+        raise RegionError(
+            "too_few_columns",
             f"the line is '{shown(text)}', expected contig, start and end separated by tabs, or "
-            f"contig:start-end"
+            f"contig:start-end",
         )
     first, last = (parse_position(end.replace(",", "").encode()) for end in ends)
     if first is None or last is None or not 1 <= first <= last:
-        raise ValueError(
+        raise RegionError(
+            "bad_region",
             f"start and end are '{shown(' '.join(ends))}', expected integers from 1 on, the "
-            f"smaller first"
+            f"smaller first",
         )
     whole = (first - 1, last)
     texts = (None if name in ("", ".") else name, None, strand if strand in ("+", "-") else None)

@@ -25,6 +25,7 @@ class Variant:
         status: Set only if reading decides it: ``invalid_record``, ``filtered``, or why a region or
             a deletion with a length has no bases.
         carried: One value for each of the source's ``carry_fields``.
+        reason: Which cause the status has, if reading decides it.
     """
 
     record: int
@@ -35,6 +36,7 @@ class Variant:
     alt: str | None
     status: str | None
     carried: tuple[object, ...] = ()
+    reason: str | None = None
 
     @property
     def start(self) -> int:
@@ -102,20 +104,28 @@ class Record(NamedTuple):
 class NoAllele(NamedTuple):
     """The part of a record that gives no allele, for example bases outside the reference.
 
-    It becomes one row with allele 0, and comes before the pieces of its record. ``status`` is why
-    there is no allele at ``pos``; ``carried`` is as in a row.
+    It becomes one row with allele 0, and comes before the pieces of its record. ``status`` and
+    ``reason`` are why there is no allele at ``pos``; ``carried`` is as in a row.
     """
 
     contig: str
     pos: int
     status: str
+    reason: str
     carried: tuple[object, ...] = ()
 
 
 class InvalidRecord(NamedTuple):
-    """A record that cannot be read: the reason, and its line (from 1) if the file has lines."""
+    """A record that cannot be read.
+
+    Attributes:
+        reason: The reason in the table, of a closed list.
+        explanation: The reason in the log.
+        line: Its line, from 1, if the file has lines.
+    """
 
     reason: str
+    explanation: str
     line: int | None = None
 
 

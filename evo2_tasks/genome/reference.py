@@ -104,6 +104,10 @@ class Reference:
         """Like :meth:`resolve`, without a message: for contigs that may have no variants."""
         return self._names.find(contig)
 
+    def why_not_found(self, contig: str) -> str:
+        """The reason in the table for a contig that :meth:`resolve` does not find."""
+        return self._names.why_not_found(contig)
+
     def is_circular(self, reference_contig: str) -> bool:
         """Whether a sequence is circular."""
         return reference_contig in self._circular

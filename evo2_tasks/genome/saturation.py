@@ -102,24 +102,26 @@ class SaturationReader:
         carried = tuple(feature.texts[column] for column in self._columns)
         contig = self._reference.resolve(feature.contig)
         if contig is None:
-            yield NoAllele(feature.contig, feature.start + 1, "contig_not_found", carried)
+            reason = self._reference.why_not_found(feature.contig)
+            yield NoAllele(feature.contig, feature.start + 1, "contig_not_found", reason, carried)
             return
         length = self._reference.contigs[contig]
         num_bases = max(0, min(feature.end, length) - feature.start)
         if num_bases * sum(_MOST_ALLELES[kind] for kind in self._kinds) > MAX_ALLELES:
             place = f"{shown(feature.contig)}:{feature.start + 1}-{feature.end}"
-            yield InvalidRecord(f"{place} may have more than {MAX_ALLELES:,} alleles; split it")
+            explanation = f"{place} may have more than {MAX_ALLELES:,} alleles; split it"
+            yield InvalidRecord("too_many_alleles", explanation)
             return
         goes_on = feature.end > length
         if goes_on:
             pos = max(feature.start, length) + 1
-            yield NoAllele(feature.contig, pos, "position_out_of_range", carried)
+            yield NoAllele(feature.contig, pos, "position_out_of_range", "after_end", carried)
         for pos, ref, alts in self._make_sites(feature, contig, length):
             carried_by_alt = (carried,) * len(alts) if carried else ()
             yield Record(feature.contig, pos, ref, alts, None, carried_by_alt, goes_on)
             goes_on = True
         if not goes_on:
-            yield NoAllele(feature.contig, feature.start + 1, "missing_allele", carried)
+            yield NoAllele(feature.contig, feature.start + 1, "missing_allele", "no_codon", carried)
 
     def _make_sites(self, feature: Feature, contig: str, length: int) -> Iterator[_Site]:
         codons = dict.fromkeys(feature.blocks, range(0))

@@ -20,7 +20,7 @@ from evo2_tasks.genome.foreign_formats import explain_entry
 from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record
 from evo2_tasks.genome.variant_tables import NULL_TEXTS
 from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
-from evo2_tasks.io.vcf_text import parse_position
+from evo2_tasks.io.vcf_text import Unreadable, parse_position
 from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
@@ -115,17 +115,17 @@ class VariantListReader:
                 continue
             cells = split_cells(text, layout.delimiter)
             if cells is None:
-                yield InvalidRecord("a quoted field has no closing quote", number)
+                yield InvalidRecord("open_quote", "a quoted field has no closing quote", number)
                 continue
             if layout.header and len(cells) > len(layout.names) and any(cells[len(layout.names) :]):
-                reason = f"{len(cells)} columns, but the header has {len(layout.names)}"
-                yield InvalidRecord(reason, number)
+                explanation = f"{len(cells)} columns, but the header has {len(layout.names)}"
+                yield InvalidRecord("too_many_columns", explanation, number)
                 continue
             cells += [""] * (max(layout.column + 1, len(layout.names)) - len(cells))
             record = _parse(cells[layout.column].strip(" \t"), self._reference)
             carried = tuple(_as_carried(cells[column].strip()) for column in self._carried)
-            if isinstance(record, str):
-                yield InvalidRecord(record, number)
+            if isinstance(record, Unreadable):
+                yield InvalidRecord(*record, number)
             elif isinstance(record, Record):
                 yield record._replace(carried=(carried,) * len(record.alts) if carried else ())
             else:
@@ -372,29 +372,36 @@ def _split(text: str) -> list[str]:
     return text.rsplit(separator, 3)
 
 
-def _parse(text: str, reference: Reference) -> Record | NoAllele | str:
-    """Read a line; returns the reason as text if the line cannot be read."""
+def _parse(text: str, reference: Reference) -> Record | NoAllele | Unreadable:
+    """Read a line, or say why it cannot be read."""
     fields = _split(text)
     if len(fields) < 4 or not fields[0] or len(text.split()) > 1:
         explanation = explain_entry(text)
         if explanation is not None:
-            return f"'{shown(text)}' looks like {explanation}"
-        return f"the line is '{shown(text)}', expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI"
+            return Unreadable("unknown_notation", f"'{shown(text)}' looks like {explanation}")
+        return Unreadable(
+            "unknown_notation",
+            f"the line is '{shown(text)}', expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI",
+        )
     contig, pos_text, ref, alt = fields
     pos = parse_position(pos_text.encode())
     if pos is None:
-        return f"position '{shown(pos_text)}' is not a 64-bit integer"
+        explanation = f"position '{shown(pos_text)}' is not a 64-bit integer"
+        return Unreadable("bad_position", explanation)
     if text[len(contig)] == ":" and _ACCESSION.fullmatch(contig):
         return _parse_spdi(contig, pos, ref, alt, reference)
     alts = alt.split(",")
     if not ref or "" in alts:
-        return "an allele is empty; only SPDI (RefSeq accession, then colons) may have that"
+        return Unreadable(
+            "empty_alt" if ref else "empty_column",
+            "an allele is empty; only SPDI (RefSeq accession, then colons) may have that",
+        )
     return Record(contig, pos, ref, alts, None, ())
 
 
 def _parse_spdi(
     contig: str, start: int, deleted: str, inserted: str, reference: Reference
-) -> Record | NoAllele | str:
+) -> Record | NoAllele | Unreadable:
     """Turn an SPDI into the spelling of VCF.
 
     Args:
@@ -406,27 +413,33 @@ def _parse_spdi(
 
     Returns:
         The variant. If ``deleted`` is a number and the reference does not have these bases: a
-        `NoAllele`. If the SPDI cannot be read: the reason as text.
+        `NoAllele`. If the SPDI cannot be read: why.
 
     Source:
         Holmes et al. 2020, SPDI: data model for variants and applications at NCBI.
     """
     if not 0 <= start < MAX_START:
-        return (
-            f"position '{start}' is out of range; SPDI counts the bases before the change, from 0"
+        return Unreadable(
+            "bad_position",
+            f"position '{start}' is out of range; SPDI counts the bases before the change, from 0",
         )
     if not _BASES_OR_NONE.fullmatch(inserted):
-        return f"inserted sequence '{shown(inserted)}', expected letters only"
+        explanation = f"inserted sequence '{shown(inserted)}', expected letters only"
+        return Unreadable("bad_sequence", explanation)
     name = reference.resolve(contig)
     length = reference.contigs[name] if name is not None else 0
     if not _BASES_OR_NONE.fullmatch(deleted):
         number = parse_position(deleted.encode())
         if number is None or number < 0:
-            return f"deleted sequence '{shown(deleted)}', expected letters or the number of bases"
+            return Unreadable(
+                "bad_sequence",
+                f"deleted sequence '{shown(deleted)}', expected letters or the number of bases",
+            )
         if name is None:
-            return NoAllele(contig, start + 1, "contig_not_found")
+            return NoAllele(contig, start + 1, "contig_not_found", reference.why_not_found(contig))
         if start + number > length:
-            return NoAllele(contig, start + 1, "position_out_of_range")
+            reason = "after_end" if start >= length else "reaches_past_end"
+            return NoAllele(contig, start + 1, "position_out_of_range", reason)
         deleted = reference.fetch(name, start, start + number)
     end = start + len(deleted)
     if (deleted and inserted) or name is None or end > length:

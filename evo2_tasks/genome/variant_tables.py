@@ -93,11 +93,11 @@ class TextTableReader:
         columns = self._columns
         for number, cells in self._rows(columns.num_columns):
             if isinstance(cells, str):
-                yield InvalidRecord(cells, number)
+                yield InvalidRecord("open_quote", cells, number)
                 continue
             if len(cells) > columns.num_columns and self._has_too_many(cells):
-                reason = f"{len(cells)} columns, but the header has {columns.num_columns}"
-                yield InvalidRecord(reason, number)
+                explanation = f"{len(cells)} columns, but the header has {columns.num_columns}"
+                yield InvalidRecord("too_many_columns", explanation, number)
                 continue
             cells += [""] * (columns.num_columns - len(cells))
             carried = tuple(_as_cell(cells[column].strip()) for column in columns.carried)
@@ -315,14 +315,14 @@ def _make_record(
 ) -> Record | InvalidRecord:
     for name, key in zip(KEY_NAMES, keys, strict=True):
         if not key:
-            return InvalidRecord(f"column {name} is empty", number)
+            return InvalidRecord("empty_column", f"column {name} is empty", number)
     contig, pos_text, ref, alt = keys
     pos = parse_pos(pos_text)
     if isinstance(pos, str):
-        return InvalidRecord(pos, number)
+        return InvalidRecord("bad_position", pos, number)
     alts = [one.strip() for one in alt.split(",")]
     if "" in alts:
-        return InvalidRecord("an entry of alt is empty", number)
+        return InvalidRecord("empty_alt", "an entry of alt is empty", number)
     return Record(contig, pos, ref, alts, filters, (carried,) * len(alts) if carried else ())
 
 

@@ -147,12 +147,14 @@ class VariantSource:
             record = record._replace(carried=converted)
             return split_alleles(record, index, num_before, self._filters)
         if isinstance(record, NoAllele):
-            contig, pos, status, values = record
+            contig, pos, status, reason, values = record
             carried = self._types.convert(values, index)
-            status = "filtered" if is_other_contig(contig, self._filters) else status
-            return [Variant(index, 0, contig, pos, None, None, status, carried)]
+            if is_other_contig(contig, self._filters):
+                status, reason = "filtered", "other_contig"
+            return [Variant(index, 0, contig, pos, None, None, status, carried, reason)]
         nulls = (None,) * len(self.carry_fields)
-        return [Variant(index, 0, None, None, None, None, "invalid_record", nulls)]
+        status, reason = "invalid_record", record.reason
+        return [Variant(index, 0, None, None, None, None, status, nulls, reason)]
 
     def _describe_unknown(self, field: CarryField) -> str:
         near = " or ".join(map(shown, field.near))
@@ -168,7 +170,7 @@ class VariantSource:
             line = "" if record.line is None else f" (line {record.line})"
             logger.warning(
                 "%s: record %d%s: invalid record: %s",
-                shown_path(self.path), index, line, record.reason,
+                shown_path(self.path), index, line, record.explanation,
             )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from evo2_tasks.genome.carry import CarriedColumns, InfoField, SampleFields
 from evo2_tasks.genome.records import CarryField, InvalidRecord, Record
 from evo2_tasks.io.lines import decode
-from evo2_tasks.io.vcf_text import COLUMNS, VcfHeader, parse_data_line, read_vcf
+from evo2_tasks.io.vcf_text import COLUMNS, Unreadable, VcfHeader, parse_data_line, read_vcf
 from evo2_tasks.io.words import shown_path
 
 logger = logging.getLogger(__name__)
@@ -110,8 +110,8 @@ def make_record(
         number: Number of the line in the file, from 1; None if the file has no lines.
     """
     data = parse_data_line(line)
-    if isinstance(data, str):
-        return InvalidRecord(data, number)
+    if isinstance(data, Unreadable):
+        return InvalidRecord(*data, number)
     cells, pos, alts = data
     filters = decode(cells[6]) if len(cells) > 6 else None
     carried = columns.values(cells, alts) if columns.fields else _NOTHING_CARRIED

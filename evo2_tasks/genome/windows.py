@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from evo2_tasks.genome.alleles import (
     TrimmedAllele,
+    Verdict,
     count_left_shift,
     count_right_shift,
+    judge_bases,
+    judge_text,
     resolve_iupac,
     rotate_left,
-    text_status,
     trim,
 )
 from evo2_tasks.genome.window_pairs import STRANDS, Edit, PlacedPair, Strand, common_length
@@ -97,7 +99,8 @@ class PlacedAllele(NamedTuple):
     """An allele with its status, and with its windows if it has any.
 
     Attributes:
-        status: ``to_score`` if the allele can be scored, else the reason why it cannot.
+        status: ``to_score`` if the allele can be scored, else the status that says why it cannot.
+        reason: Which cause the status has; null if the status has only one.
         flags: Names of the flags of an allele that can be scored.
         reference_contig: Name of the contig in the FASTA; null if the FASTA has no such contig.
         window_start: Start of the reference window before any cut, 0-based; may be negative on a
@@ -117,6 +120,7 @@ class PlacedAllele(NamedTuple):
     """
 
     status: str
+    reason: str | None = None
     flags: tuple[str, ...] = ()
     reference_contig: str | None = None
     window_start: int | None = None
@@ -225,8 +229,9 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
         return located
     trimmed, on = located
     limits = _contig_limits(settings, on)
-    if max(len(trimmed.ref), len(trimmed.alt)) > limits.max_allele_length:
-        return PlacedAllele("too_long", reference_contig=on.name)
+    reason = _why_too_long(trimmed, limits.max_allele_length)
+    if reason is not None:
+        return PlacedAllele("too_long", reason, reference_contig=on.name)
     return _lay_windows(trimmed, on, settings, limits, is_alias=variant.contig != on.name)
 
 
@@ -267,27 +272,31 @@ def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
     """Trim an allele and compare its REF with the reference; if that fails, give its status."""
     contig, ref, alt = variant.contig, variant.ref, variant.alt
     if contig is None:
-        return PlacedAllele("invalid_record")
+        return PlacedAllele("invalid_record", variant.reason)
     name = reference.resolve(contig)
-    if ref is None or alt is None:
-        return PlacedAllele(variant.status or "invalid_record", reference_contig=name)
-    status = variant.status or text_status(ref, alt)
-    if status is not None:
-        return PlacedAllele(status, reference_contig=name)
+    if variant.status is not None or ref is None or alt is None:
+        status = variant.status or "invalid_record"
+        return PlacedAllele(status, variant.reason, reference_contig=name)
+    verdict = judge_text(ref, alt)
+    if verdict is not None:
+        return PlacedAllele(*verdict, reference_contig=name)
     start = variant.start
     trimmed = trim(start, ref, alt)
-    if trimmed.ref.strip("ACGT") or trimmed.alt.strip("ACGT"):
-        return PlacedAllele("non_acgt_allele", reference_contig=name)
+    verdict = judge_bases(trimmed.ref, trimmed.alt)
+    if verdict is not None:
+        return PlacedAllele(*verdict, reference_contig=name)
     if name is None:
-        return PlacedAllele("contig_not_found")
+        return PlacedAllele("contig_not_found", reference.why_not_found(contig))
     on = _Contig(reference, name, reference.contigs[name], reference.is_circular(name))
-    if start < 0 or start + len(ref) > on.length:
-        return PlacedAllele("position_out_of_range", reference_contig=name)
+    reason = _why_out_of_range(start, start + len(ref), on.length)
+    if reason is not None:
+        return PlacedAllele("position_out_of_range", reason, reference_contig=name)
     bases = on.fetch(start, start + len(ref))
     if bases != ref:
         resolved = resolve_iupac(bases, ref)
         if resolved is None:
-            return PlacedAllele(_find_mismatch(on, start, ref, alt), reference_contig=name)
+            verdict = _judge_mismatch(on, start, ref, alt, bases)
+            return PlacedAllele(*verdict, reference_contig=name)
         edits = (Edit(start + place, 1, ref[place]) for place in resolved)
         end = trimmed.start + len(trimmed.ref)
         # In the padding around the trimmed REF the reference keeps its letters.
@@ -295,11 +304,38 @@ def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
     return _Located(trimmed, on)
 
 
-def _find_mismatch(contig: _Contig, start: int, ref: str, alt: str) -> str:
-    """The status of an allele whose ``ref`` is not at ``start``."""
+def _why_out_of_range(start: int, end: int, length: int) -> str | None:
+    """Why bases are not all on a contig; null if they are."""
+    if start < 0:
+        return "before_start"
+    if start >= length:
+        return "after_end"
+    return "reaches_past_end" if end > length else None
+
+
+def _judge_mismatch(contig: _Contig, start: int, ref: str, alt: str, bases: str) -> Verdict:
+    """Why the ``ref`` of an allele is not at ``start``, where the reference has ``bases``."""
     end = start + len(alt)
-    fits = len(alt) >= len(ref) and end <= contig.length and contig.fetch(start, end) == alt
-    return "ref_alt_swapped" if fits else "ref_mismatch"
+    if len(alt) >= len(ref) and end <= contig.length and contig.fetch(start, end) == alt:
+        return Verdict("ref_alt_swapped")
+    differing = [pair for pair in zip(ref, bases, strict=True) if pair[0] != pair[1]]
+    if any(one in "ACGT" and other in "ACGT" for one, other in differing):
+        return Verdict("ref_mismatch", "other_bases")
+    is_ref = any(one not in "ACGT" for one, _ in differing)
+    return Verdict("ref_mismatch", "ref_not_acgt" if is_ref else "reference_not_acgt")
+
+
+def _why_too_long(trimmed: TrimmedAllele, max_length: int) -> str | None:
+    """Which alleles are longer than the limit; null if none is."""
+    is_long = len(trimmed.ref) > max_length, len(trimmed.alt) > max_length
+    match is_long:
+        case (True, True):
+            return "long_ref_and_alt"
+        case (True, False):
+            return "long_ref"
+        case (False, True):
+            return "long_alt"
+    return None
 
 
 def _contig_limits(settings: WindowSettings, contig: _Contig) -> _Limits:
@@ -337,6 +373,7 @@ def _lay_windows(
     num_other = contig.reference.count_non_acgt(contig.name, start, end)
     by_strand: dict[Strand, WindowSize] = {}
     flags: tuple[str, ...] = ()
+    reason: str | None = None
     if num_other and num_other / (end - start) > settings.max_n_share:
         status = "too_many_n"
     else:
@@ -349,7 +386,11 @@ def _lay_windows(
             for strand, windows in by_strand.items()
             if differs and min_prefix <= windows.prefix < windows.length
         }
-        status = TO_SCORE if len(with_context) == len(by_strand) else "no_context"
+        status = TO_SCORE
+        without = [windows for strand, windows in by_strand.items() if strand not in with_context]
+        if without:
+            is_first = differs and without[0].prefix < min(min_prefix, without[0].length)
+            status, reason = "no_context", "first_token" if is_first else "no_difference"
         by_strand = with_context
     if status == TO_SCORE:
         is_moved = aligned.start != contig.wrap(trimmed.start)
@@ -362,6 +403,7 @@ def _lay_windows(
     length_rev, prefix_rev = _cut(by_strand.get("reverse"), settings.horizon)
     return PlacedAllele(
         status,
+        reason,
         flags,
         contig.name,
         start,

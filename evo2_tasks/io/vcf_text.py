@@ -77,6 +77,18 @@ class VcfHeader:
                 yield {key: _unquote(value) for key, value in _ATTRIBUTE.findall(inside)}
 
 
+class Unreadable(NamedTuple):
+    """Why a line of an input cannot be read.
+
+    Attributes:
+        reason: The reason in the table, of a closed list.
+        explanation: The reason in the log, with what the line holds.
+    """
+
+    reason: str
+    explanation: str
+
+
 class DataLine(NamedTuple):
     """A data line whose first five columns can be read.
 
@@ -201,8 +213,8 @@ def is_data(line: bytes) -> bool:
     return not line.startswith(b"#") and bool(line.strip(b" \t"))
 
 
-def parse_data_line(line: bytes) -> DataLine | str:
-    """Read the first columns of a data line; give the reason if they cannot be read.
+def parse_data_line(line: bytes) -> DataLine | Unreadable:
+    """Read the first columns of a data line, or say why they cannot be read.
 
     Args:
         line: Without its line end.
@@ -212,16 +224,21 @@ def parse_data_line(line: bytes) -> DataLine | str:
     if len(cells) < NUM_KEYS:
         has_blanks = len(line.split()) >= NUM_KEYS
         hint = "; there are blanks between the columns where tabs are expected"
-        return f"{len(cells)} columns, expected {NUM_KEYS} or more{hint if has_blanks else ''}"
+        explanation = (
+            f"{len(cells)} columns, expected {NUM_KEYS} or more{hint if has_blanks else ''}"
+        )
+        return Unreadable("too_few_columns", explanation)
     keys = cells[:NUM_KEYS]
     if not all(keys):
-        return f"column {decode(COLUMNS[keys.index(b'')]).removeprefix('#')} is empty"
+        name = decode(COLUMNS[keys.index(b"")]).removeprefix("#")
+        return Unreadable("empty_column", f"column {name} is empty")
     pos = parse_position(cells[1])
     if pos is None:
-        return f"POS '{shown(decode(cells[1]))}' is not a 64-bit integer"
+        explanation = f"POS '{shown(decode(cells[1]))}' is not a 64-bit integer"
+        return Unreadable("bad_position", explanation)
     alts = decode(cells[4]).split(",")
     if "" in alts:
-        return "an entry of ALT is empty"
+        return Unreadable("empty_alt", "an entry of ALT is empty")
     return DataLine(cells, pos, alts)
 
 

@@ -27,6 +27,7 @@ from evo2_tasks.report.tables import (
     tabulate_extremes,
     tabulate_flags,
     tabulate_quantiles,
+    tabulate_reasons,
     tabulate_status,
 )
 from evo2_tasks.report.words import count, counted, decimal, fixed, listed, printable, share
@@ -159,6 +160,8 @@ def _list_alleles(evidence: Sequence[Evidence]) -> list[Block]:
     ]
     status, flags = tabulate_status(evidence), tabulate_flags(evidence)
     blocks += [status] if status.rows else [Note("The input has no alleles.")]
+    reasons = tabulate_reasons(evidence)
+    blocks += [reasons] if reasons.rows else []
     blocks.append(flags if flags.rows else Note("No scored allele has a flag."))
     return blocks
 

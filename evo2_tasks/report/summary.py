@@ -24,7 +24,7 @@ from evo2_tasks.report.bins import Histogram, PairSample, PairSummary, round_edg
 from evo2_tasks.report.contigs import ContigBins, Extent, RegionBins, find_regions
 from evo2_tasks.report.rows import Row, fetch_rows, name_rows
 from evo2_tasks.table.parquet import open_table, read_rows
-from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, carried_names
+from evo2_tasks.table.schema import ADDED_COLUMNS, ALL_SCORE_COLUMNS, FINAL_COLUMNS, carried_names
 from evo2_tasks.table.statistics import Counts, Distribution
 
 NUM_EXTREME: Final = 50
@@ -46,7 +46,7 @@ IntArray = npt.NDArray[np.int64]
 _STRANDS: Final = ("llr_fwd", "llr_rev")
 _INDELS: Final = ("llr", "llr_aligned")
 _SECOND_COLUMNS: Final = ("contig", "pos", "ref", "alt", *_INDELS, *_STRANDS)
-_FIRST_COLUMNS: Final = ("status", "flags", *_SECOND_COLUMNS)
+_FIRST_COLUMNS: Final = ("status", "reason", "flags", *_SECOND_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class TableSummary:
     """Summary of a table of scores.
 
     Attributes:
-        counts: Rows by status and by flag.
+        counts: Rows by status, by reason and by flag.
         by_type: Scored rows by type of variant.
         llr: Distribution of ``llr``, nats.
         histogram: ``llr`` in bins, by type; None if no row is scored.
@@ -80,7 +80,7 @@ class TableSummary:
             there are none.
         lowest: Rows with the lowest ``llr``, the lowest first.
         highest: Rows with the highest ``llr``, the highest first.
-        examples: The first rows of each status and of each flag.
+        examples: The first rows of each status, of each reason and of each flag.
         names: What the plots call the rows that they show one by one, by number in the table.
         carried: Names of the columns that are carried from the input.
     """
@@ -114,7 +114,7 @@ def summarize_table(table: Path) -> TableSummary:
     with open_table(table, [column.name for column in FINAL_COLUMNS]) as file:
         carried = carried_names(file.schema_arrow.names)
     first = _FirstPass()
-    for batch in read_rows(table, _FIRST_COLUMNS):
+    for batch in read_rows(table, _FIRST_COLUMNS, added=ADDED_COLUMNS):
         first.add(batch)
     second = _SecondPass(first)
     for batch in read_rows(table, _SECOND_COLUMNS):
@@ -210,8 +210,9 @@ class _FirstPass:
             extremes.add(llr[is_scored], first_row + np.flatnonzero(is_scored))
 
     def _add_examples(self, batch: pa.RecordBatch, first_row: int) -> None:
-        names, codes = _categories(batch, "status")
-        self._add_first(names, codes, np.arange(first_row, first_row + batch.num_rows))
+        for column in ("status", "reason"):
+            names, codes = _categories(batch, column)
+            self._add_first(names, codes, np.arange(first_row, first_row + batch.num_rows))
         flags = batch.column("flags")
         names, codes = _encode(pc.list_flatten(flags))
         self._add_first(names, codes, first_row + pc.list_parent_indices(flags).to_numpy())

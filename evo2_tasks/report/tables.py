@@ -1,4 +1,4 @@
-"""Tables about the alleles: rows by status and flag, lowest scores, quantiles."""
+"""Tables about the alleles: rows by status, reason and flag, lowest scores, quantiles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from evo2_tasks.report.words import (
     value_text,
     variant,
 )
-from evo2_tasks.table.schema import FLAG_MEANINGS, STATUS_MEANINGS
+from evo2_tasks.table.schema import FLAG_MEANINGS, REASON_MEANINGS, STATUS_MEANINGS
 
 
 def tabulate_status(evidence: Sequence[Evidence]) -> Table:
@@ -38,6 +38,15 @@ def tabulate_status(evidence: Sequence[Evidence]) -> Table:
     return _tabulate_counts(
         "Alleles by status", "status", ["scored", *order], STATUS_MEANINGS,
         [(one, one.table.counts.by_status, one.num_rows) for one in evidence],
+    )  # fmt: skip
+
+
+def tabulate_reasons(evidence: Sequence[Evidence]) -> Table:
+    """Tabulate rows by reason, with the status and meaning of each reason and examples."""
+    meanings = {name: f"`{one.status}`: {one.meaning}" for name, one in REASON_MEANINGS.items()}
+    return _tabulate_counts(
+        "Alleles by reason", "reason", [*REASON_MEANINGS], meanings,
+        [(one, one.table.counts.by_reason, one.num_rows) for one in evidence],
     )  # fmt: skip
 
 

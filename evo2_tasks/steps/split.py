@@ -181,6 +181,7 @@ def write_shards(
                             variant.ref,
                             variant.alt,
                             variant.status,
+                            variant.reason,
                         )
                         is_match = compare_ref(variant, reference)
                         matches.add(is_match)

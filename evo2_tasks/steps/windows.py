@@ -33,7 +33,7 @@ from evo2_tasks.table.provenance import (
     require_source,
 )
 from evo2_tasks.table.reference_blocks import read_blocks
-from evo2_tasks.table.schema import windows_schema
+from evo2_tasks.table.schema import ADDED_COLUMNS, windows_schema
 from evo2_tasks.table.segments import write_segments
 from evo2_tasks.table.statistics import warn_without_score
 
@@ -41,8 +41,8 @@ INTERVALS_AT_ONCE = 65_536
 
 KEYS = ("record", "allele", "contig", "pos", "ref", "alt")
 
-# Of a shard, in the order of the fields of `Variant`.
-COLUMNS = (*KEYS, "status")
+# Of a shard, named like the fields of `Variant`.
+COLUMNS = (*KEYS, "status", "reason")
 
 read_keys = attrgetter(*KEYS)
 
@@ -92,9 +92,10 @@ def windows(
         Progress("windows", total=count_rows(shard), unit="alleles") as progress,
     ):
         rows = RowBuffer(writer, [*KEYS, *PlacedAllele._fields], progress)
-        for batch in read_rows(shard, COLUMNS):
-            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                variant = Variant(*values)
+        for batch in read_rows(shard, COLUMNS, added=ADDED_COLUMNS):
+            columns = [batch.column(name).to_pylist() for name in COLUMNS]
+            for values in zip(*columns, strict=True):
+                variant = Variant(**dict(zip(COLUMNS, values, strict=True)))
                 placed = place_allele(variant, reference, window_settings)
                 rows.add(*read_keys(variant), *placed)
                 statuses[placed.status] += 1

@@ -265,6 +265,7 @@ class Run(Document):
     alleles: Count
     scored: Count | None = None
     by_status: dict[str, Count] = Field(default_factory=dict)
+    by_reason: dict[str, Count] = Field(default_factory=dict)
     by_flag: dict[str, Count] = Field(default_factory=dict)
     variants: Variants | None = None
     warnings: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from evo2_tasks.table.pairs import require_unscored
 from evo2_tasks.table.parquet import ROW_GROUP_ROWS, open_table, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
 from evo2_tasks.table.schema import (
+    ADDED_COLUMNS,
     ALL_SCORE_COLUMNS,
     FINAL_COLUMNS,
     FLAG_LIST,
@@ -172,9 +173,13 @@ def _require_columns(shards: Sequence[_Shard]) -> None:
 
 
 def _require_types(source: Path, columns: Sequence[Column]) -> None:
-    with open_table(source, [column.name for column in columns]) as file:
+    with open_table(
+        source, [column.name for column in columns if column.name not in ADDED_COLUMNS]
+    ) as file:
         schema = file.schema_arrow
     for column in columns:
+        if column.name not in schema.names:
+            continue
         actual = schema.field(column.name).type
         if actual != column.type:
             raise InputError(
@@ -200,8 +205,8 @@ def _read_aligned(
     shard: _Shard, window_names: Sequence[str], score_names: Sequence[str]
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """Read the two files in pieces with the same rows, also if their row groups differ."""
-    window_batches = read_rows(shard.windows, window_names)
-    score_batches = read_rows(shard.scores, score_names)
+    window_batches = read_rows(shard.windows, window_names, added=ADDED_COLUMNS)
+    score_batches = read_rows(shard.scores, score_names, added=ADDED_COLUMNS)
     window_rows, score_rows = next(window_batches, None), next(score_batches, None)
     while window_rows is not None and score_rows is not None:
         count = min(window_rows.num_rows, score_rows.num_rows)
@@ -306,6 +311,7 @@ def _join(window_rows: pa.RecordBatch, score_rows: pa.RecordBatch, schema: pa.Sc
     columns = {name: window_rows.column(name) for name in window_rows.schema.names}
     columns |= {name: score_rows.column(name) for name in ALL_SCORE_COLUMNS}
     columns["status"] = score_rows.column("status")
+    columns["reason"] = score_rows.column("reason")
     columns[FLAG_LIST.name] = pc.if_else(is_scored, window_rows.column(FLAG_LIST.name), no_flags)
     return pa.table([columns[name] for name in schema.names], names=schema.names)
 

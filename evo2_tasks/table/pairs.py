@@ -16,7 +16,8 @@ from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.parquet import read_rows
 from evo2_tasks.table.segments import Segments
 
-PLACEMENT_COLUMNS = PlacedAllele._fields
+# Files of earlier versions lack the reason, which does not matter here.
+PLACEMENT_COLUMNS = tuple(name for name in PlacedAllele._fields if name != "reason")
 
 
 def read_pairs(

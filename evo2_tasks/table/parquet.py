@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +35,8 @@ BUFFER_BYTES: Final = 16 * 2**20
 
 BATCH_ROWS: Final = 20_000
 """Rows that a reader holds in memory at once."""
+
+NO_COLUMNS: Final[Mapping[str, pa.DataType]] = MappingProxyType({})
 
 _ITEM_BYTES: Final = 8
 """Bytes of an item of a list that is not text, about."""
@@ -369,6 +372,7 @@ def read_rows(
     source: Path,
     columns: Sequence[str] | None = None,
     *,
+    added: Mapping[str, pa.DataType] = NO_COLUMNS,
     row_groups: Sequence[int] | None = None,
     batch_rows: int = BATCH_ROWS,
 ) -> Iterator[pa.RecordBatch]:
@@ -376,25 +380,36 @@ def read_rows(
 
     Args:
         source: A Parquet file.
-        columns: Names of the columns to read; None means all.
+        columns: Names of the columns to read; None means all of the file.
+        added: Types of those of ``columns`` that the file of an earlier version may lack. They are
+            then null.
         row_groups: Numbers of the row groups to read; None means all.
         batch_rows: Most rows of a piece.
 
     Raises:
         InputError: The file is missing, broken or lacks a column.
     """
-    with open_table(source, columns or ()) as file:
+    needed = columns and [name for name in columns if name not in added]
+    with open_table(source, needed or ()) as file:
+        lacking = {
+            name: kind
+            for name, kind in added.items()
+            if name in (columns or ()) and name not in file.schema_arrow.names
+        }
+        present = columns and [name for name in columns if name not in lacking]
         # One row group after the other: a batch across row groups would have the rows of one and
         # the bytes of many. One thread, since a job may have one core only.
         for number in range(file.num_row_groups) if row_groups is None else row_groups:
             batches = file.iter_batches(
-                batch_size=batch_rows, row_groups=[number], columns=columns, use_threads=False
+                batch_size=batch_rows, row_groups=[number], columns=present, use_threads=False
             )
             while True:
                 with reading_table(source):
                     batch = next(batches, None)
                 if batch is None:
                     break
+                for name, kind in lacking.items():
+                    batch = batch.append_column(name, pa.nulls(batch.num_rows, kind))
                 yield batch
 
 

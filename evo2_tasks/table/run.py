@@ -22,6 +22,7 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "alleles": "number of rows of the table",
     "scored": "number of rows with an `llr`",
     "by_status": "number of rows with each status that occurs",
+    "by_reason": "number of rows with each `reason` that occurs",
     "by_flag": "number of rows with each flag that occurs",
     "variants": "the input: its file and its counts of records and alleles",
     "warnings": "how the header of the variants contradicts the reference (contig lengths, MD5 "
@@ -147,6 +148,7 @@ def summarize_run(
         alleles=counts.alleles,
         scored=counts.scored,
         by_status=dict(counts.by_status),
+        by_reason=dict(counts.by_reason),
         by_flag=dict(counts.by_flag),
         variants=Variants(
             variants=split.variants,

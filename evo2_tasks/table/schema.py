@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -67,7 +67,92 @@ FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Remarks on a scored row."""
 
+
+class Reason(NamedTuple):
+    """The status that a reason belongs to, and the meaning of the reason."""
+
+    status: str
+    meaning: str
+
+
+REASON_MEANINGS: Final[Mapping[str, Reason]] = MappingProxyType(
+    {
+        reason: Reason(status, meaning)
+        for status, meanings in {
+            "invalid_record": {
+                "too_few_columns": "the line has fewer columns than the format needs",
+                "too_many_columns": "the line has more columns than the header",
+                "empty_column": "a column that identifies the allele is empty: one of the first "
+                "five of a VCF; contig, pos, ref or alt of a table; the REF of a list",
+                "bad_position": "the position is not a whole number of 64 bits, or (SPDI) it is "
+                "below 0",
+                "empty_alt": "an entry of ALT is empty",
+                "open_quote": "a quoted cell has no closing quote",
+                "tab_in_field": "a field of a BCF contains a tab",
+                "unknown_notation": "the entry of a list is not in a notation that can be read",
+                "bad_sequence": "a sequence of an SPDI is not letters, and not a number of bases",
+                "bad_region": "start and end of a region are not numbers in order, or the region "
+                "has no bases",
+                "bad_strand": "the strand of a BED line is not `+`, `-` or `.`",
+                "bad_blocks": "the blocks or the coding part of a BED line do not fit its region",
+                "too_many_alleles": "`saturate` may make more than 2^31 - 1 alleles of the region",
+            },
+            "filtered": {
+                "not_pass": "`pass_only`: FILTER is not `PASS`",
+                "other_contig": "`contigs` does not list the contig",
+                "long_allele": "REF or ALT is longer than `filters.max_allele_length`",
+            },
+            "missing_allele": {
+                "no_alt": "ALT is `.`",
+                "no_codon": "the region does not contain a codon",
+            },
+            "breakend": {
+                "paired_breakend": "ALT names its mate in brackets",
+                "single_breakend": "ALT is `.A` or `A.`",
+            },
+            "non_acgt_allele": {
+                "other_letters": "the trimmed REF or ALT has other letters, for example N",
+                "dash": "REF or ALT is `-`, as in ANNOVAR and MAF",
+                "unknown_form": "REF or ALT is not letters, and not in a form of VCF",
+            },
+            "contig_not_found": {
+                "unknown_contig": "no sequence of the reference has this name or an alias of it",
+                "several_contigs": "several sequences of the reference could be meant",
+            },
+            "position_out_of_range": {
+                "before_start": "`pos` is below 1",
+                "after_end": "`pos` is after the last base of the contig",
+                "reaches_past_end": "the last bases of REF are after the end of the contig",
+            },
+            "ref_mismatch": {
+                "other_bases": "the reference has another base in at least one place",
+                "ref_not_acgt": "where they differ, REF has other letters than A, C, G and T",
+                "reference_not_acgt": "where they differ, the reference has other letters than A, "
+                "C, G and T",
+            },
+            "too_long": {
+                "long_ref": "the trimmed REF is longer than `max_allele_length`",
+                "long_alt": "the trimmed ALT is longer than `max_allele_length`",
+                "long_ref_and_alt": "both are longer than `max_allele_length`",
+            },
+            "no_context": {
+                "no_difference": "the two windows of the first such strand do not differ",
+                "first_token": "the two windows of the first such strand differ in their first "
+                "token",
+            },
+            "non_finite": {
+                "forward_strand": "a number of the forward strand is not finite",
+                "reverse_strand": "a number of the reverse strand is not finite",
+                "both_strands": "numbers of both strands are not finite",
+            },
+        }.items()
+        for reason, meaning in meanings.items()
+    }
+)
+"""Which cause a status has, for every status that has more than one."""
+
 STATUSES: Final = tuple(STATUS_MEANINGS)
+REASONS: Final = tuple(REASON_MEANINGS)
 FLAGS: Final = tuple(FLAG_MEANINGS)
 
 CONTIG_TYPE: Final = pa.dictionary(pa.int32(), pa.string())
@@ -137,6 +222,12 @@ STATUS = Column(
     CONTIG_TYPE,
     "`scored`, or the first reason of a closed list why there is no score",
     nullable=False,
+)
+REASON = Column(
+    "reason",
+    CONTIG_TYPE,
+    "Which cause the status has, of a closed list; null if the status has only one cause, and in "
+    "tables of earlier versions",
 )
 FLAG_LIST = Column(
     "flags",
@@ -244,6 +335,9 @@ SHARD_COLUMNS: Final = (
         "`filtered`, or the reason why a region has no bases; else null",
         nullable=True,
     ),
+    replace(
+        REASON, description="Which cause the status has, if it is known from reading the input"
+    ),
 )
 """Columns of the file of ``split``: a slice of the input's alleles."""
 
@@ -277,8 +371,9 @@ WINDOWS_COLUMNS: Final = (
     ALT,
     replace(
         STATUS,
-        description="`to_score`, or the first reason of a closed list why there is no score",
+        description="`to_score`, or the first status of a closed list that applies",
     ),
+    REASON,
     REFERENCE_CONTIG,
     FLAG_LIST,
     WINDOW_START,
@@ -395,6 +490,7 @@ SCORES_COLUMNS: Final = (
     RECORD,
     ALLELE,
     replace(STATUS, description="As in the result"),
+    replace(REASON, description="As in the result"),
     *_ALL_SCORES,
 )
 """Columns of the file of ``score``; its rows are those of the windows file."""
@@ -408,12 +504,16 @@ FINAL_COLUMNS: Final = (
     REF,
     ALT,
     STATUS,
+    REASON,
     FLAG_LIST,
     WINDOW_START,
     WINDOW_END,
     *_ALL_SCORES,
 )
 """Columns of the result, which ``merge`` writes. Carried columns follow."""
+
+ADDED_COLUMNS: Final[Mapping[str, pa.DataType]] = MappingProxyType({REASON.name: REASON.type})
+"""Columns that tables of earlier versions lack, with their types. They are then null."""
 
 OWN_NAMES: Final = frozenset(column.name for column in FINAL_COLUMNS)
 """Names that a carried column must not have."""

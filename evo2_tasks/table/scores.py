@@ -12,9 +12,11 @@ from evo2_tasks.scoring.deltas import Score, average_strands
 from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.parquet import TableWriter, read_rows
-from evo2_tasks.table.schema import STRAND_SUFFIXES, scores_schema
+from evo2_tasks.table.schema import ADDED_COLUMNS, STRAND_SUFFIXES, scores_schema
 
 ROWS_BEFORE_JUDGING = 100
+
+_KEYS = ("record", "allele", "status", "reason")
 
 
 def dump_score(score: Score | None) -> tuple[float | None, ...]:
@@ -44,8 +46,8 @@ class ScoreRows:
         self._num_tried = self._num_broken = 0
         self._rows = enumerate(
             row
-            for batch in read_rows(windows_file, ["record", "allele", "status"])
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            for batch in read_rows(windows_file, _KEYS, added=ADDED_COLUMNS)
+            for row in zip(*(batch.column(name).to_pylist() for name in _KEYS), strict=True)
         )
 
     def write(self, pairs: Sequence[WindowPair], scores: Sequence[Score | None]) -> None:
@@ -79,14 +81,16 @@ class ScoreRows:
 
     def _write_up_to(self, last: int, found: dict[int, dict[str, Score | None]]) -> None:
         columns: dict[str, list[object]] = {name: [] for name in scores_schema().names}
-        for row, (record, allele, status) in self._rows:
+        for row, (record, allele, status, reason) in self._rows:
             by_strand = found.get(row, {})
-            broken = None in by_strand.values()
+            broken = [strand for strand in STRAND_SUFFIXES if by_strand.get(strand, True) is None]
             columns["record"].append(record)
             columns["allele"].append(allele)
             if status == TO_SCORE:
                 status = "non_finite" if broken else "scored"
+                reason = _name_strands(broken)
             columns["status"].append(status)
+            columns["reason"].append(reason)
             strands = {strand: by_strand.get(strand) or Score() for strand in STRAND_SUFFIXES}
             mean = average_strands([strands[strand] for strand in self._strands])
             for name in SUMS.columns:
@@ -96,3 +100,10 @@ class ScoreRows:
             if row == last:
                 break
         self._writer.write_columns(columns)
+
+
+def _name_strands(broken: Sequence[Strand]) -> str | None:
+    """The reason of a ``non_finite`` allele: the strands whose numbers are not finite."""
+    if len(broken) == len(STRAND_SUFFIXES):
+        return "both_strands"
+    return f"{broken[0]}_strand" if broken else None

@@ -18,9 +18,11 @@ import pyarrow.compute as pc
 
 from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.table.parquet import read_rows
-from evo2_tasks.table.schema import FLAG_LIST, FLAGS, STATUSES
+from evo2_tasks.table.schema import ADDED_COLUMNS, FLAG_LIST, FLAGS, REASON, REASONS, STATUSES
 
 logger = logging.getLogger(__name__)
+
+_COLUMNS: Final = ("status", REASON.name, FLAG_LIST.name, "llr")
 
 _BINS: Final = 2**20
 """One bin for each sign, exponent and first eight bits of the fraction: each is 0.4 % wide."""
@@ -40,18 +42,22 @@ class Counts:
     Attributes:
         alleles: All rows.
         by_status: Rows of each status that occurs, in the order of the statuses.
+        by_reason: Rows of each reason that occurs, in the order of the reasons.
         by_flag: Rows of each flag that occurs, in the order of the flags.
     """
 
     alleles: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
+    by_reason: dict[str, int] = field(default_factory=dict)
     by_flag: dict[str, int] = field(default_factory=dict)
 
     def add(self, rows: pa.Table | pa.RecordBatch) -> None:
-        """Count more rows by their columns ``status`` and ``flags``."""
+        """Count more rows by their columns ``status``, ``reason`` and ``flags``."""
         self.alleles += rows.num_rows
         flags = pc.list_flatten(rows.column(FLAG_LIST.name))
         self.by_status = _add_counts(self.by_status, rows.column("status"), STATUSES)
+        reasons = rows.column(REASON.name).drop_null()
+        self.by_reason = _add_counts(self.by_reason, reasons, REASONS)
         self.by_flag = _add_counts(self.by_flag, flags, FLAGS)
 
     @property
@@ -142,7 +148,7 @@ def read_statistics(table: Path) -> TableStatistics:
         InputError: The file is missing, broken or not such a table.
     """
     counts, llr = Counts(), Distribution()
-    for batch in read_rows(table, ["status", FLAG_LIST.name, "llr"]):
+    for batch in read_rows(table, _COLUMNS, added=ADDED_COLUMNS):
         counts.add(batch)
         llr.add(batch.column("llr").drop_null().to_numpy())
     return TableStatistics(counts, llr)

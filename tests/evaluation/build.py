@@ -71,6 +71,7 @@ def make_columns(
         "ref": [alleles[kind][0] for kind in kinds],
         "alt": [alleles[kind][1] for kind in kinds],
         "status": status.tolist(),
+        "reason": [None] * num_rows,
         "flags": [
             ["clipped"] if flagged and one == "scored" else []
             for flagged, one in zip(rng.random(num_rows) < 0.02, status, strict=True)

@@ -8,8 +8,8 @@ from evo2_tasks.genome.alleles import (
     TrimmedAllele,
     count_left_shift,
     count_right_shift,
+    judge_text,
     rotate_left,
-    text_status,
     trim,
     variant_type,
 )
@@ -52,7 +52,8 @@ from evo2_tasks.genome.alleles import (
     ],
 )
 def test_status_of_text(ref: str, alt: str, status: str | None) -> None:
-    assert text_status(ref, alt) == status
+    verdict = judge_text(ref, alt)
+    assert (verdict and verdict.status) == status
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ def test_every_allele_is_what_its_label_says(path: Path, tmp_path: Path) -> None
         placed = place_allele(variant, reference, settings)
         found = {
             "status": placed.status,
+            "reason": placed.reason or ".",
             "flags": ",".join(placed.flags) or ".",
             **{name: _shown(getattr(placed, name)) for name in NUMBERS},
         }

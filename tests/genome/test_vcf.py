@@ -7,6 +7,7 @@ import pytest
 
 from evo2_tasks.genome.records import InvalidRecord, Record
 from evo2_tasks.genome.vcf import VcfReader
+from evo2_tasks.table.schema import REASON_MEANINGS
 
 HEADER = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
@@ -55,7 +56,8 @@ def test_a_bad_line_costs_one_record(tmp_path: Path, line: bytes, reason: str) -
     assert first == last
     assert isinstance(bad, InvalidRecord)
     assert bad.line == 4
-    assert reason in bad.reason
+    assert reason in bad.explanation
+    assert REASON_MEANINGS[bad.reason].status == "invalid_record"
 
 
 @pytest.mark.parametrize("blank", [b"", b" ", b"\t\t\t\t\t", b" \t ", b"\r"])

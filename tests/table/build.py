@@ -64,6 +64,7 @@ def make_row(record: int, allele: int = 1, status: str = "scored", **values: Any
         "ref": "A",
         "alt": "CGT"[(allele - 1) % 3],
         "status": status,
+        "reason": None,
         "flags": [],
         "window_start": record,
         "window_end": record + 8192,
