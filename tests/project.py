@@ -275,16 +275,16 @@ def write_stub_scores(windows: Path, out: Path, settings: Parts) -> None:
     metadata = Provenance(signature, package_version(), model="stub", source=source).metadata()
     schema = scores_schema()
     with write_table(out, schema, metadata=metadata) as writer:
-        for batch in read_rows(windows, ["record", "allele", "status"]):
+        for batch in read_rows(windows, ["record", "allele", "status", "reason"]):
             rows = batch.to_pydict()
             rows["status"] = [
                 "scored" if status == "to_score" else status for status in rows["status"]
             ]
             numbers = [
                 record + allele / 8 if status == "scored" else None
-                for record, allele, status in zip(*rows.values(), strict=True)
+                for record, allele, status, _ in zip(*rows.values(), strict=True)
             ]
-            columns = [*rows.values(), *[numbers] * (len(schema.names) - 3)]
+            columns = [*rows.values(), *[numbers] * (len(schema.names) - 4)]
             writer.write_columns(dict(zip(schema.names, columns, strict=True)))
         digest = writer.digest()
     statements = {"settings": dict(settings), "scores": digest}

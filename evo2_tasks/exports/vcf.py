@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 VCF_COLUMNS: Final = ("status", "reason", "flags", *SCORE_COLUMNS)
 """Columns that become INFO fields by default."""
 
+_VCF_FORMATS: Final = ("vcf", "bcf")
 _KEY_COLUMNS: Final = ("record", "allele", "contig", "pos", "ref", "alt")
 _EXPORTABLE: Final = {
     column.name: column for column in FINAL_COLUMNS if column.name not in _KEY_COLUMNS
@@ -84,7 +85,12 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
                 problem = f"{shown_path(table.with_name(RUN))}: does not name"
             raise InputError(f"{problem} the file of scored variants. Name it with --variants.")
         variants = Path(source.variants)
-    is_vcf = source is None or source.format in ("vcf", "bcf")
+        if source.format in _VCF_FORMATS and not variants.exists():
+            raise InputError(
+                f"{shown_path(table.with_name(RUN))}: the file of scored variants, "
+                f"{shown_path(variants)}, does not exist. Name it with --variants."
+            )
+    is_vcf = source is None or source.format in _VCF_FORMATS
     done = export_vcf(
         table,
         out,

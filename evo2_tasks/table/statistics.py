@@ -42,14 +42,14 @@ class Counts:
     Attributes:
         alleles: All rows.
         by_status: Rows of each status that occurs, in the order of the statuses.
-        by_reason: Rows of each reason that occurs, in the order of the reasons.
         by_flag: Rows of each flag that occurs, in the order of the flags.
+        by_reason: Rows of each reason that occurs, in the order of the reasons.
     """
 
     alleles: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
-    by_reason: dict[str, int] = field(default_factory=dict)
     by_flag: dict[str, int] = field(default_factory=dict)
+    by_reason: dict[str, int] = field(default_factory=dict)
 
     def add(self, rows: pa.Table | pa.RecordBatch) -> None:
         """Count more rows by their columns ``status``, ``reason`` and ``flags``."""

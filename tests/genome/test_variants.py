@@ -49,8 +49,8 @@ def test_an_invalid_record_is_one_row_without_keys(
     source = open_variants(write(tmp_path, HEADER + "c\t1\t.\tA\tC\nbad\nc\t1\t.\tA\tC,\n"))
     rows = list(source)
     assert rows[1:] == [
-        Variant(1, 0, None, None, None, None, "invalid_record"),
-        Variant(2, 0, None, None, None, None, "invalid_record"),
+        Variant(1, 0, None, None, None, None, "invalid_record", reason="too_few_columns"),
+        Variant(2, 0, None, None, None, None, "invalid_record", reason="empty_alt"),
     ]
     assert source.counts == VariantCounts(records=3, alleles=3, invalid=2, filtered=0)
     assert source.count() == source.counts

@@ -19,7 +19,13 @@ from evo2_tasks.genome.records import CarryField
 from evo2_tasks.table.joined import open_joined
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.provenance import read_provenance
-from evo2_tasks.table.schema import FLAGS, STATUSES, final_schema
+from evo2_tasks.table.schema import (
+    FLAGS,
+    REASON_MEANINGS,
+    REASONS,
+    STATUSES,
+    final_schema,
+)
 from evo2_tasks.table.sorting import sort_rows
 from evo2_tasks.table.statistics import Counts
 from tests.table.build import (
@@ -56,6 +62,7 @@ def make_rows(seed: int, num_rows: int) -> list[Row]:
             "contig": contig,
             "reference_contig": contig if contig != "weird" and choose.random() < 0.9 else None,
             "pos": choose.randrange(50),
+            "reason": choose.choice(_reasons_of(status)),
             "flags": choose.sample(FLAGS, choose.randrange(3)),
             "AF": choose.choice([None, [], [0.25, None]]),
             "label": choose.choice([None, "", "é\n"]),
@@ -64,6 +71,10 @@ def make_rows(seed: int, num_rows: int) -> list[Row]:
             values |= dict.fromkeys(("contig", "reference_contig", "pos", "ref", "alt"))
         rows.append(make_row(record, allele, status, **values))
     return rows
+
+
+def _reasons_of(status: str) -> list[str | None]:
+    return [name for name, one in REASON_MEANINGS.items() if one.status == status] or [None]
 
 
 def expected(rows: Sequence[Row]) -> list[Row]:
@@ -83,6 +94,24 @@ def write_shards(folder: Path, rows: Sequence[Row], cuts: Sequence[int]) -> tupl
         for i, (start, end) in enumerate(pairwise(edges), start=1)
     ]
     return tuple(zip(*pairs, strict=True))
+
+
+def test_files_of_an_earlier_version_have_no_reasons(tmp_path: Path):
+    rows = make_rows(3, 40)
+    for old in ({"windows"}, {"scores"}, {"windows", "scores"}):
+        folder = tmp_path / "-".join(sorted(old))
+        windows, scores = write_shards(folder, rows, [20])
+        for path in [*windows, *scores]:
+            if path.parent.name in old:
+                pq.write_table(pq.read_table(path).drop_columns(["reason"]), path)
+        counts, _ = merge_shards(windows, scores, folder / "t.parquet", expected_alleles=len(rows))
+        found = read_rows(folder / "t.parquet")
+        is_old = "scores" in old
+        assert [row["reason"] for row in found] == [
+            None if is_old else row["reason"] for row in rows
+        ]
+        assert [row["status"] for row in found] == [row["status"] for row in rows]
+        assert not (is_old and counts.by_reason)
 
 
 @slow_disk
@@ -119,10 +148,12 @@ def test_shards_and_merge_are_identity(
 def count(rows: Sequence[Row]) -> Counts:
     statuses = [row["status"] for row in rows]
     flags = [flag for row in rows for flag in row["flags"]]
+    reasons = [row["reason"] for row in rows]
     return Counts(
         len(rows),
         {name: statuses.count(name) for name in STATUSES if name in statuses},
         {name: flags.count(name) for name in FLAGS if name in flags},
+        {name: reasons.count(name) for name in REASONS if name in reasons},
     )
 
 

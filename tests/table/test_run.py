@@ -37,7 +37,7 @@ def summarize(counts: Counts, shards: list[ShardRun], folder: Path, **split: Any
 def test_shards_are_summed_and_kept(tmp_path: Path):
     names = ["10-of-10", "2-of-10", "1-of-10"]
     sides = [write_side(tmp_path, name, peak_memory=len(name)) for name in names]
-    counts = Counts(5, {"too_long": 1, "scored": 4}, {"clipped": 2})
+    counts = Counts(5, {"too_long": 1, "scored": 4}, {"clipped": 2}, {"long_alt": 1})
     run = summarize(counts, read_shards(sides), tmp_path, records=4, warnings=["hm"])
     run.write(tmp_path / "run.json")
     assert json.loads((tmp_path / "run.json").read_text()) == {
@@ -48,6 +48,7 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
         "alleles": 5,
         "scored": 4,
         "by_status": {"too_long": 1, "scored": 4},
+        "by_reason": {"long_alt": 1},
         "by_flag": {"clipped": 2},
         "variants": {
             "variants": "in.vcf", "format": "vcf", "records": 4, "invalid": 0, "filtered": 0,

@@ -44,13 +44,13 @@ def test_the_lists_are_closed_and_ordered():
 
 def test_the_result_has_its_columns_in_order():
     assert final_schema().names == [
-        "record", "allele", "contig", "reference_contig", "pos", "ref", "alt", "status", "flags",
-        "window_start", "window_end",
+        "record", "allele", "contig", "reference_contig", "pos", "ref", "alt", "status", "reason",
+        "flags", "window_start", "window_end",
         *SCORE_COLUMNS,
         *(f"{name}_fwd" for name in SCORE_COLUMNS),
         *(f"{name}_rev" for name in SCORE_COLUMNS),
     ]  # fmt: skip
-    assert tuple(final_schema().names[11:]) == ALL_SCORE_COLUMNS
+    assert tuple(final_schema().names[12:]) == ALL_SCORE_COLUMNS
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
