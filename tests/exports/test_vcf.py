@@ -166,7 +166,7 @@ def test_the_header_states_provenance_and_definitions(tmp_path: Path):
     with pysam.VariantFile(str(target)) as file:
         for name in VCF_COLUMNS:
             defined = file.header.info[f"evo2_{name}"]
-            is_text = name in ("status", "flags")
+            is_text = name in ("status", "reason", "flags")
             assert (defined.number, defined.type) == ("A", "String" if is_text else "Float")
             meaning = next(each.description for each in FINAL_COLUMNS if each.name == name)
             assert defined.description.startswith(meaning.replace("`", ""))
