@@ -411,3 +411,24 @@ def test_an_spdi_gives_the_same_allele_back(bases: str, data: st.DataObject) -> 
     assert found.spdi is not None
     _, first, deleted, inserted = found.spdi.split(":")
     assert identify_text(reference, int(first), deleted, inserted) == found
+
+
+def test_a_list_of_the_spdis_of_a_run_has_the_same_alleles(tmp_path: Path) -> None:
+    rng = random.Random(11)
+    units = ["A", "CA", "CTT", "GATTACA", "C", "TG"]
+    bases = "".join(rng.choice(units) * rng.randrange(1, 6) for _ in range(100))
+    fasta = tmp_path / "genome.fa"
+    fasta.write_text(f">NC_000001.11\n{bases}\n")
+    reference = Reference(fasta)
+    found = []
+    for _ in range(200):
+        start = rng.randrange(len(bases) - 10)
+        ref = bases[start : start + rng.randrange(5)]
+        alt = rng.choice(["", "A", "CA", ref + ref, ref[::-1] + "T"])
+        if ref != alt:
+            row = make_row(reference, "NC_000001.11", start, ref, alt)
+            found.append(identify(row, reference, BOTH))
+    listed = tmp_path / "spdi.txt"
+    listed.write_text("".join(f"{one.spdi}\n" for one in found))
+    variants = open_variants(listed, reference=reference)
+    assert [identify(variant, reference, BOTH) for variant in variants] == found
