@@ -170,9 +170,14 @@ adds these INFO fields:
 """
 
 _VCF_RULES: Final = """
-Each field has one value per ALT allele (`Number=A`), `.` where there is no value, and flags joined
-by `&`. The signature is in the header as `##evo2_signature`. If the input already has these fields,
-their values are replaced. Numbers have all their digits; programs that store the floats of a VCF in
+If the table has genes and consequences or identifiers, their columns become fields too, for example
+`evo2_consequence`.
+
+Each field has one value per ALT allele (`Number=A`), `.` where there is no value, and the values of
+a list (flags, consequences) joined by `&`. In names of genes and other texts, white space, control
+characters and `% , ; =` (in a list also `&`) are percent-encoded, as in VCF 4.3. The signature is
+in the header as `##evo2_signature`. If the input already has these fields, their values are
+replaced. Numbers have all their digits; programs that store the floats of a VCF in
 32 bits read about seven of them.
 
 - A record without ALT (`.`) has no allele to annotate and gets no field.
@@ -186,6 +191,24 @@ their values are replaced. Numbers have all their digits; programs that store th
 - Sorted output is indexed (`.tbi`, or `.csi` for contigs above 512 Mb). Unsorted output is not
   indexed, and the log states this.
 - If the input was not a VCF, the export is a VCF without samples, made from the table alone.
+
+## Sites
+
+`evo2-tasks export scores.parquet --to sites` writes the scored alleles for programs that annotate
+other VCFs ([recipes](annotators.md)). It is a VCF without samples:
+
+- Each allele with a score is one line, with one ALT. Alleles without a score are left out.
+- `#CHROM` is `reference_contig`. The lines are sorted by contig, in the order of the reference,
+  then by position, REF and ALT. The file has an index (`.tbi`, or `.csi` for contigs above 512 Mb).
+- The bases that REF and ALT share at their ends are removed, so that each keeps at least one base:
+  `AC` to `GC` becomes `A` to `G`. Alleles are not left-aligned. Those that can move left have the
+  flag `moved`; `bcftools norm -f` moves them.
+- If the table has an allele several times, the line is that of its first row.
+- INFO has `evo2_llr` and `evo2_flags`, and the columns of genes, consequences and identifiers if
+  the table has them, by the rules of the VCF export. A missing value has no entry.
+- An IUPAC letter in the base before an indel becomes its first base by the alphabet (VCF 4.3).
+- `run.json` states the order and the lengths of the contigs. If an earlier version wrote it, the
+  contigs have the order of the table.
 
 ## TSV
 
@@ -235,7 +258,6 @@ def columns_page() -> str:
             "annotations.parquet, then those of the next columns that the config asks for",
             CARRIED_COLUMNS,
         ),
-        *_step("annotate", "annotations.parquet, then the columns that it makes", CARRIED_COLUMNS),
         *_step("carry", "carried.parquet, then the carried columns", CARRIED_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.parquet", WINDOWS_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.segments.parquet", SEGMENTS_COLUMNS),

@@ -518,10 +518,11 @@ def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
 )
 @log_option
 def export(table: Path, to: str, **files: Any) -> None:
-    """Write a table as VCF, TSV or bedGraph.
+    """Write a table as VCF, sites, TSV or bedGraph.
 
-    The VCF is the scored file with INFO fields added. The bedGraph has the mean llr of the SNVs of
-    each position.
+    The VCF is the scored file with INFO fields added. The sites are the scored alleles as a sorted
+    VCF without samples, with which other programs annotate VCFs. The bedGraph has the mean llr of
+    the SNVs of each position.
     """
     load("steps.export").export(table, to=to, **files)
 
@@ -604,17 +605,38 @@ def show(table: Path) -> None:
 @main.command(
     cls=Command,
     group=TABLES,
-    example="evo2-tasks query scores.parquet chr17:43,044,295-43,045,000",
+    example="evo2-tasks query scores.parquet chr17:43,044,295-43,045,000\n"
+    "evo2-tasks query scores.parquet --gene BRCA1 --consequence missense_variant",
 )
 @click.argument("table", type=PATH)
-@click.argument("region")
-def query(table: Path, region: str) -> None:
-    """Print the rows of a region as tab-separated text.
+@click.argument("region", required=False)
+@click.option(
+    "--consequence",
+    "consequences",
+    metavar="TERM",
+    multiple=True,
+    help="Only rows with this most severe consequence; may be repeated.",
+)
+@click.option(
+    "--gene",
+    "genes",
+    metavar="NAME",
+    multiple=True,
+    help="Only rows of the gene with this name or identifier; may be repeated.",
+)
+def query(
+    table: Path, region: str | None, consequences: tuple[str, ...], genes: tuple[str, ...]
+) -> None:
+    """Print the rows of a region, a gene or a consequence as tab-separated text.
 
     REGION is 1-based and includes both ends, for example chr17:43,044,295-43,045,000. If HLA:1 is
-    a contig and position 1 of the contig HLA too, write {HLA:1} or {HLA}:1.
+    a contig and position 1 of the contig HLA too, write {HLA:1} or {HLA}:1. A row is printed if it
+    is in the region, has one of the consequences and is of one of the genes; each of the three may
+    be left out. The column consequence has the most severe consequence of an allele, and no other
+    one is compared.
     """
-    for line in load("commands.query").query(table, region):
+    lines = load("commands.query").query(table, region, consequences=consequences, genes=genes)
+    for line in lines:
         print_line(line)
 
 

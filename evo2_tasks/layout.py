@@ -81,6 +81,7 @@ TABLES: Final[Mapping[str, str]] = {TABLE: "merge", METRICS: "evaluate", CURVES:
 
 EXPORTS: Final[Mapping[str, str]] = {
     "vcf": "scores.vcf.gz",
+    "sites": "scores.sites.vcf.gz",
     "tsv": "scores.tsv",
     "bedgraph": "scores.bedgraph.gz",
 }
@@ -89,7 +90,7 @@ EXPORTS: Final[Mapping[str, str]] = {
 The module ``evo2_tasks/exports/{format}.py`` writes it.
 """
 
-INDEXED: Final = ("vcf",)
+INDEXED: Final = ("vcf", "sites")
 """The formats whose files have an index next to them, which the step ``index`` makes."""
 
 INDEX_KINDS: Final = ("tbi", "csi")

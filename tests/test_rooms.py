@@ -94,8 +94,9 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "exports": room(
-        "bedgraph tsv vcf vcf_header vcf_index vcf_lines",
+        "bedgraph sites tsv vcf vcf_header vcf_index vcf_info vcf_lines",
         "errors",
+        "genome",
         "io",
         "layout",
         "table",

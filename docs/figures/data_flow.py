@@ -48,7 +48,7 @@ BOXES = {  # column, row, kind, title, lines
         "export, index",
         ["other formats of the table;", "index of a VCF"],
     ),
-    "files": (1, 3, "result", "VCF, TSV, bedGraph", ["with exports"]),
+    "files": (1, 3, "result", "VCF, sites, TSV,", ["bedGraph"]),
 }
 ARROWS = [
     ("variants", "split"),

@@ -97,7 +97,7 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
     counts = statistics.counts
     with open_table(table) as file:
         num_row_groups = file.metadata.num_row_groups
-        carried = carried_names(file.schema_arrow.names)
+        carried = carried_names(file.schema_arrow)
     yield shown_path(table)
     yield from _pairs(
         {

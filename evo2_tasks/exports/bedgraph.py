@@ -18,7 +18,7 @@ from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.snvs import read_snvs
-from evo2_tasks.table.sorting import sort_rows
+from evo2_tasks.table.sorting import group_rows, sort_rows
 from evo2_tasks.table.statements import read_run_of
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def read_effects(table: Path, *, folder: Path) -> Iterator[Effects]:
     """
     contigs = sorted(distinct_values(table, "reference_contig"))
     sorted_rows = sort_rows(_numbered(read_snvs(table, contigs)), _KEYS, folder=folder)
-    for rows in _whole_positions(sorted_rows):
+    for rows in group_rows(sorted_rows, _KEYS[:2]):
         numbers, pos, alt = (rows[name].to_numpy() for name in _KEYS[:3])
         is_new_place = np.append(True, (np.diff(numbers) != 0) | (np.diff(pos) != 0))
         is_new = is_new_place | np.append(True, np.diff(alt) != 0)
@@ -79,22 +79,6 @@ def _numbered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         numbers = np.arange(num_before, num_before + rows.num_rows)
         yield rows.append_column(_ROW, pa.array(numbers))
         num_before += rows.num_rows
-
-
-def _whole_positions(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Cut sorted rows into non-empty pieces that end between two positions."""
-    pending: pa.Table | None = None
-    for table in tables:
-        rows = table if pending is None else pa.concat_tables([pending, table])
-        if not rows.num_rows:
-            continue
-        numbers, pos = rows["contig"].to_numpy(), rows["pos"].to_numpy()
-        num_done = int(np.argmax((numbers == numbers[-1]) & (pos == pos[-1])))
-        if num_done:
-            yield rows.slice(0, num_done)
-        pending = rows.slice(num_done)
-    if pending is not None:
-        yield pending
 
 
 def write(table: Path, out: Path) -> int:

@@ -27,6 +27,7 @@ from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
 from evo2_tasks.table.provenance import PREFIX
+from evo2_tasks.table.schema import annotation_columns
 from evo2_tasks.table.statements import read_run_of
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _CONTROL: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\\"
 _LEADING: Final = "=+@'\"\uff1d\uff0b\uff0d\uff20-"
 _ESCAPED: Final = re.compile(f"[{_CONTROL}]")
 _ESCAPED_IN_LIST: Final = re.compile(f"[{_CONTROL};]")
+_STRAND: Final = "transcript_strand"
 _NAMES: Final = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\\": r"\\"}
 
 _SPECIAL: Final = rf"[\x00-\x1f\x7f-\x9f\x{{2028}}\x{{2029}}\\;]|^[{_LEADING}]|^$"
@@ -93,7 +95,12 @@ def format_header(schema: pa.Schema) -> str:
 
 def format_rows(rows: pa.RecordBatch) -> list[str]:
     """One line per row, without line ends."""
-    cells = [_spell(column) for column in rows.columns]
+    strands = {column.name for column in annotation_columns(rows.schema)} & {_STRAND}
+    cells = [
+        # `+` and `-` alone are no formulas.
+        pc.fill_null(column.cast(pa.string()), "") if name in strands else _spell(column)
+        for name, column in zip(rows.schema.names, rows.columns, strict=True)
+    ]
     return cast(list[str], pc.binary_join_element_wise(*cells, "\t").to_pylist())
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header, repair_header
-from evo2_tasks.exports.vcf_index import remove_indexes, write_index
+from evo2_tasks.exports.vcf_index import remove_indexes, require_gz, write_index
+from evo2_tasks.exports.vcf_info import PREFIX, find_columns, format_entries
 from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, is_vcf_contig, make_lines
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
@@ -31,13 +31,13 @@ from evo2_tasks.table.statements import read_run_of
 logger = logging.getLogger(__name__)
 
 VCF_COLUMNS: Final = ("status", "reason", "flags", *SCORE_COLUMNS)
-"""Columns that become INFO fields by default."""
+"""Columns of every table that become INFO fields by default, before those of ``annotate``."""
 
 _VCF_FORMATS: Final = ("vcf", "bcf")
 _KEY_COLUMNS: Final = ("record", "allele", "contig", "pos", "ref", "alt")
-_EXPORTABLE: Final = {
-    column.name: column for column in FINAL_COLUMNS if column.name not in _KEY_COLUMNS
-}
+_EXPORTABLE: Final = tuple(
+    column.name for column in FINAL_COLUMNS if column.name not in _KEY_COLUMNS
+)
 _PREFIX: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_.]*")
 
 
@@ -108,7 +108,7 @@ def export_vcf(
     variants: Path | None,
     is_part: bool = False,
     columns: Sequence[str] = VCF_COLUMNS,
-    prefix: str = "evo2_",
+    prefix: str = PREFIX,
 ) -> VcfExport:
     """Write a bgzip-compressed VCF with the table's columns as INFO fields.
 
@@ -124,7 +124,7 @@ def export_vcf(
             alone.
         is_part: Whether the table has only some of the file's lines, those of ``regions``. The
             other lines are kept unchanged.
-        columns: Columns of the table to add.
+        columns: Columns of every table to add; those of ``annotate`` follow.
         prefix: Start of the names of the INFO fields. Fields of an earlier export with this prefix
             are replaced.
 
@@ -135,15 +135,12 @@ def export_vcf(
         InputError: The table was not made from these variants, or a file cannot be read or
             written.
     """
-    added = _choose(columns)
+    added = _choose(table, columns)
     if not _PREFIX.fullmatch(prefix):
         raise InputError(
             f"export: prefix {prefix!r} cannot be the start of the name of an INFO field."
         )
-    if target.suffix != ".gz":
-        raise InputError(
-            f"{shown_path(target)}: the output is compressed; its name must end in .vcf.gz."
-        )
+    require_gz(target)
     require_other_file(target, table, *([variants] if variants else []))
     provenance = read_provenance(table)
     tally = Tally(variants or table)
@@ -151,7 +148,7 @@ def export_vcf(
         rows = _read_rows(table, provenance, added, prefix, folder=target.parent)
         if variants is None:
             contigs = [name.encode() for name in distinct_values(table, "contig")]
-            header = make_sites_header([name for name in contigs if is_vcf_contig(name)])
+            header = make_sites_header({name: None for name in contigs if is_vcf_contig(name)})
             lines = make_lines(rows, tally)
         else:
             source_header, data = read_vcf(variants)
@@ -177,14 +174,14 @@ def export_vcf(
     )
 
 
-def _choose(names: Sequence[str]) -> list[Column]:
+def _choose(table: Path, names: Sequence[str]) -> list[Column]:
     unknown = [name for name in names if name not in _EXPORTABLE]
     if unknown:
         raise InputError(
             f"export: {unknown[0]!r} cannot become an INFO field. Allowed are "
             f"{', '.join(_EXPORTABLE)}."
         )
-    return [_EXPORTABLE[name] for name in names]
+    return find_columns(table, names)
 
 
 def _read_rows(
@@ -198,18 +195,6 @@ def _read_rows(
     if provenance.order != "input":
         tables = sort_rows(tables, ["record", "allele"], folder=folder)
     for rows in tables:
-        entries = [
-            pc.binary_join_element_wise(f"{prefix}{column.name}", _spell(rows[column.name]), "=")
-            for column in columns
-        ]
-        info = pc.binary_join_element_wise(*entries, ";")
+        info = format_entries(rows, columns, prefix, is_complete=True)
         keys = [rows[name].to_pylist() for name in _KEY_COLUMNS]
         yield from zip(*keys, info.to_pylist(), strict=True)
-
-
-def _spell(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values as VCF text: ``.`` for null, flags joined by ``&``, numbers with all their digits."""
-    if pa.types.is_list(values.type):
-        texts = pc.binary_join(values.cast(pa.list_(pa.string())), "&")
-        return pc.if_else(pc.equal(texts, ""), ".", texts)
-    return pc.fill_null(values.cast(pa.string()), ".")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,13 +37,17 @@ class OutputHeader:
     num_samples: int
 
 
-def make_sites_header(contigs: Sequence[bytes]) -> OutputHeader:
+def make_sites_header(contigs: Mapping[bytes, int | None]) -> OutputHeader:
     """The header of a VCF without samples.
 
     Args:
-        contigs: Names of the contigs, all of them allowed in VCF.
+        contigs: Names of the contigs, all of them allowed in VCF, and the length of each, in bases,
+            or None.
     """
-    lines = [b"##contig=<ID=%s>" % name for name in contigs]
+    lines = [
+        b"##contig=<ID=%s%s>" % (name, b"" if length is None else b",length=%d" % length)
+        for name, length in contigs.items()
+    ]
     return OutputHeader((_DEFAULT_FORMAT, *lines), b"\t".join(COLUMNS), num_samples=0)
 
 

@@ -27,6 +27,18 @@ _MAX_TBI: Final = 2**29
 """Last position that a ``.tbi`` index can hold; beyond it the index is ``.csi``."""
 
 
+def require_gz(target: Path) -> None:
+    """Make sure that the name of a compressed VCF states that it is compressed.
+
+    Raises:
+        InputError: It does not end in ``.gz``.
+    """
+    if target.suffix != ".gz":
+        raise InputError(
+            f"{shown_path(target)}: the output is compressed; its name must end in .vcf.gz."
+        )
+
+
 def index_vcf(vcf: Path) -> Path | None:
     """Make the index of a VCF that ``export`` wrote, in place of the former one.
 

@@ -145,6 +145,25 @@ def trim(start: int, ref: str, alt: str) -> TrimmedAllele:
     return TrimmedAllele(start + left, ref[left:], alt[left:])
 
 
+def trim_to_vcf(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
+    """Remove the bases that ref and alt share at their ends, the right end first, down to one base.
+
+    Args:
+        pos: 1-based position of the first base of ``ref``.
+        ref: The reference allele, at least one base.
+        alt: The alternate allele, at least one base; differs from ``ref``.
+
+    Returns:
+        Position, ref and alt as ``bcftools norm`` writes an allele that is left-aligned.
+    """
+    most = min(len(ref), len(alt)) - 1
+    right = min(most, _common_prefix(ref[::-1], alt[::-1]))
+    if right:
+        ref, alt = ref[:-right], alt[:-right]
+    left = min(most - right, _common_prefix(ref, alt))
+    return pos + left, ref[left:], alt[left:]
+
+
 def variant_type(ref: str, alt: str) -> str:
     """Type of an allele, from the lengths of ref and alt without common bases at their ends.
 
@@ -196,6 +215,13 @@ def resolve_iupac(bases: str, ref: str) -> list[int] | None:
 def first_bases(bases: str) -> str:
     """Bases of a reference in A, C, G, T: of an IUPAC letter its first base, A for all others."""
     return bases.translate(_AS_BASES)
+
+
+def resolve_letters(allele: str) -> str:
+    """Replace IUPAC letters by their first base and any other character by N, as in VCF 4.3."""
+    if not allele.strip("ACGTN"):
+        return allele
+    return "".join(base if base in "ACGTN" else _FIRST_BASES.get(base, "N") for base in allele)
 
 
 def count_right_shift(fetch: Callable[[int, int], str], start: int, unit: str, limit: int) -> int:

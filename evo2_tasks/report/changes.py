@@ -71,7 +71,7 @@ class ChangeReader:
         self._texts = [
             name
             for name in ("name", "strand")
-            if name in carried_names(schema.names) and _is_text(schema.field(name).type)
+            if name in carried_names(schema) and _is_text(schema.field(name).type)
         ]
 
     def read(self) -> Iterator[Changes]:

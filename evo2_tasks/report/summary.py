@@ -112,7 +112,7 @@ def summarize_table(table: Path) -> TableSummary:
         InputError: The file is missing, broken or another table.
     """
     with open_table(table, [column.name for column in FINAL_COLUMNS]) as file:
-        carried = carried_names(file.schema_arrow.names)
+        carried = carried_names(file.schema_arrow)
     first = _FirstPass()
     for batch in read_rows(table, _FIRST_COLUMNS, added=ADDED_COLUMNS):
         first.add(batch)

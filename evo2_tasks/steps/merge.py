@@ -1,7 +1,7 @@
 """The step ``merge``: all shards of a scoring as one table."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from evo2_tasks.table.annotations import describe_annotations, require_annotatio
 from evo2_tasks.table.documents import ShardRun, Split
 from evo2_tasks.table.joined import JoinedTable, open_joined, written_by
 from evo2_tasks.table.merge import merge_shards
+from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
     read_provenance,
@@ -25,6 +26,7 @@ from evo2_tasks.table.provenance import (
 )
 from evo2_tasks.table.reference_blocks import read_blocks
 from evo2_tasks.table.run import read_shards, require_equal_devices, summarize_run
+from evo2_tasks.table.schema import REFERENCE_CONTIG
 from evo2_tasks.table.statistics import warn_without_score
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ def merge(
         require_settings(split_file, split.statements.settings, settings.split.triggers(), "split")
     num_shards = split.shards
     names = [shard_file(shard, num_shards) for shard in range(1, num_shards + 1)]
+    lengths = read_contig_lengths(split, split_file, files)
     contig_order = read_contig_order(settings, split, split_file, files)
     chains = [
         (split_file.with_name(name), windows_folder / name, scores_folder / name) for name in names
@@ -96,11 +99,35 @@ def merge(
         signature=provenance.signature,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         table_digest=table_digest,
+        contigs=keep_contigs(lengths, out),
     ).write(run_json)
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
     warn_without_score(out, counts.by_status)
     remove_parts(scores_folder)
+
+
+def read_contig_lengths(
+    split: Split, split_file: Path, files: SourceFiles
+) -> dict[str, int] | None:
+    """Length of each contig of the reference, in its order; None if an earlier version split.
+
+    Raises:
+        InputError: The file that states them is missing or of another split.
+    """
+    if split.statements is None:
+        return None
+    blocks_file = split_file.with_name(REFERENCE)
+    require_source(split_file, split.statements.blocks, blocks_file, files.add(blocks_file))
+    return {block.reference_contig: block.end for block in read_blocks(blocks_file)}
+
+
+def keep_contigs(lengths: Mapping[str, int] | None, table: Path) -> dict[str, int] | None:
+    """The lengths of the contigs that a table has."""
+    if lengths is None:
+        return None
+    present = {*distinct_values(table, REFERENCE_CONTIG.name)}
+    return {contig: length for contig, length in lengths.items() if contig in present}
 
 
 def read_contig_order(

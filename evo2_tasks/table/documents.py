@@ -268,6 +268,7 @@ class Run(Document):
     by_reason: dict[str, Count] = Field(default_factory=dict)
     by_flag: dict[str, Count] = Field(default_factory=dict)
     variants: Variants | None = None
+    contigs: dict[str, Count] | None = None
     warnings: tuple[str, ...] = ()
     windows_run: Total | None = None
     tokens_run: Total | None = None

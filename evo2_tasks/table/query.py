@@ -1,41 +1,104 @@
-"""Rows of a region, found without reading the rest of the table."""
+"""Rows of a region, a gene or a consequence; those of a region without reading the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+import functools
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evo2_tasks.errors import InputError
 from evo2_tasks.genome.regions import Region, parse_region
+from evo2_tasks.genome.terms import RANKS, SEVERITY
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.table.parquet import distinct_values, open_table, read_rows
 
 _CONTIGS: Final = ("contig", "reference_contig")
+_CONSEQUENCE: Final = "consequence"
+_GENES: Final = ("gene", "gene_id")
 
 
-def find_rows(table: Path, region: str) -> Iterator[pa.RecordBatch]:
-    """Find the rows whose ``pos`` is in a region.
+def find_rows(
+    table: Path,
+    region: str | None = None,
+    *,
+    consequences: Collection[str] = (),
+    genes: Collection[str] = (),
+) -> Iterator[pa.RecordBatch]:
+    """Find the rows whose ``pos`` is in a region, with a consequence, of a gene.
 
     Args:
         table: The table that ``merge`` wrote.
         region: A region as :func:`parse_region` reads it. The contig may have its name in the
-            input or in the reference.
+            input or in the reference. None finds rows everywhere.
+        consequences: Terms, one of which the column ``consequence`` must have. That column has the
+            most severe consequence of the allele alone.
+        genes: Names or identifiers of genes, one of which the column ``gene`` or ``gene_id`` must
+            have.
 
     Yields:
         The rows in the order of the table.
 
     Raises:
-        InputError: The region or the table cannot be read.
+        InputError: The region or the table cannot be read, the table has no such columns, or a term
+            is not known.
     """
-    contigs = {name for column in _CONTIGS for name in distinct_values(table, column)}
-    stretch = parse_region(region, contigs, table)
-    row_groups = find_row_groups(table, stretch)
-    for batch in read_rows(table, row_groups=row_groups) if row_groups else ():
-        rows = batch.filter(_in_region(batch, stretch))
+    _require_columns(table, consequences, genes)
+    if consequences:
+        _require_terms(table, consequences)
+    row_groups, stretch = None, None
+    if region is not None:
+        contigs = {name for column in _CONTIGS for name in distinct_values(table, column)}
+        stretch = parse_region(region, contigs, table)
+        row_groups = find_row_groups(table, stretch)
+    for batch in read_rows(table, row_groups=row_groups) if row_groups != [] else ():
+        rows = batch if stretch is None else batch.filter(_in_region(batch, stretch))
+        rows = rows.filter(_has_value(rows, [_CONSEQUENCE], consequences)) if consequences else rows
+        rows = rows.filter(_has_value(rows, _GENES, genes)) if genes else rows
         if rows.num_rows:
             yield rows
+
+
+def _require_columns(table: Path, consequences: Collection[str], genes: Collection[str]) -> None:
+    """Make sure that the table has the columns of the filters, as text."""
+    wanted = [*([_CONSEQUENCE] if consequences else []), *(_GENES if genes else [])]
+    with open_table(table) as file:
+        schema = file.schema_arrow
+    for name in wanted:
+        if name not in schema.names or not _is_text(schema.field(name).type):
+            raise InputError(
+                f"{shown_path(table)}: has no column {name} of text. Name a `gff` for the "
+                "reference in the config, or `consequence_from` for the variant set, and run again."
+            )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind))
+
+
+def _require_terms(table: Path, terms: Collection[str]) -> None:
+    """Make sure that the terms are known, or that the table has them."""
+    others = [term for term in terms if term not in RANKS]
+    present = distinct_values(table, _CONSEQUENCE) if others else []
+    for term in others:
+        if term not in present:
+            near = difflib.get_close_matches(term, [*present, *SEVERITY], n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"--consequence: '{shown(term)}' is not a term of the Sequence Ontology for a "
+                f"consequence.{hint} The table has {shown(', '.join(present) or 'none', 400)}."
+            )
+
+
+def _has_value(rows: pa.RecordBatch, names: Sequence[str], values: Collection[str]) -> Any:
+    """Whether one of the columns has one of the values."""
+    known = pa.array([*values], pa.string())
+    found = [pc.is_in(rows.column(name).cast(pa.string()), value_set=known) for name in names]
+    return functools.reduce(pc.or_, found)
 
 
 def _in_region(rows: pa.RecordBatch, region: Region) -> Any:

@@ -25,6 +25,7 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "by_reason": "number of rows with each `reason` that occurs",
     "by_flag": "number of rows with each flag that occurs",
     "variants": "the input: its file and its counts of records and alleles",
+    "contigs": "length of each contig that the table has, in the order of the reference",
     "warnings": "how the header of the variants contradicts the reference (contig lengths, MD5 "
     "checksums, the name of the assembly), one line each",
     "windows_run": "number of windows that went through the model",
@@ -124,6 +125,7 @@ def summarize_run(
     signature: Mapping[str, JsonValue],
     date: str,
     table_digest: str,
+    contigs: Mapping[str, int] | None,
 ) -> Run:
     """Content of ``run.json``.
 
@@ -135,6 +137,8 @@ def summarize_run(
         signature: The signature of the table.
         date: When the table was written, UTC.
         table_digest: SHA-256 of the table.
+        contigs: Length of each contig of the table, in the order of the reference; None if it is
+            not known.
 
     Returns:
         Counts of the table, sums over the shards (``wall_s`` is the sum of the run times of all
@@ -158,6 +162,7 @@ def summarize_run(
             filtered=split.filtered,
             regions=split.regions,
         ),
+        contigs=None if contigs is None else dict(contigs),
         warnings=split.warnings,
         windows_run=sum(shard.windows_run for shard in shards),
         tokens_run=sum(shard.tokens_run for shard in shards),

@@ -591,10 +591,10 @@ def final_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
     return make_schema(FINAL_COLUMNS, carry_fields)
 
 
-def carried_names(names: Iterable[str]) -> list[str]:
-    """Of the column names of a final table, those that are carried from the input, in order."""
-    own = {column.name for column in FINAL_COLUMNS}
-    return [name for name in names if name not in own]
+def carried_names(schema: pa.Schema) -> list[str]:
+    """Of the columns of a final table, those that are carried from the input, in order."""
+    own = {column.name for column in (*FINAL_COLUMNS, *annotation_columns(schema))}
+    return [name for name in schema.names if name not in own]
 
 
 def annotation_columns(schema: pa.Schema) -> list[Column]:

@@ -62,6 +62,33 @@ def sort_rows(
         yield from _merge_runs([_read_run(run, folder) for run in runs], keys)
 
 
+def group_rows(tables: Iterable[pa.Table], keys: Sequence[str]) -> Iterator[pa.Table]:
+    """Cut sorted rows into pieces that hold all rows of each key.
+
+    Args:
+        tables: Rows in the order of the keys, in pieces.
+        keys: Integer columns without nulls.
+
+    Yields:
+        Tables of at least one row.
+    """
+    pending: list[pa.Table] = []
+    last: tuple[int, ...] = ()
+    for table in tables:
+        if not table.num_rows:
+            continue
+        columns = _columns(table, keys)
+        key = tuple(int(column[-1]) for column in columns)
+        num_done = int(np.argmax(np.logical_and.reduce([one == one[-1] for one in columns])))
+        if num_done or (pending and key != last):
+            yield pa.concat_tables([*pending, table.slice(0, num_done)])
+            pending = []
+        pending.append(table.slice(num_done))
+        last = key
+    if pending:
+        yield pa.concat_tables(pending)
+
+
 def _gather(tables: Iterable[pa.Table], num_rows: int) -> Iterator[pa.Table]:
     pending: list[pa.Table] = []
     pending_rows = pending_bytes = 0

@@ -131,3 +131,14 @@ def test_a_table_without_rows_is_a_header(tmp_path: Path):
     table = write_result(tmp_path / "x.parquet", [])
     assert write(table, tmp_path / "x.tsv") == 0
     assert (tmp_path / "x.tsv").read_text().count("\n") == 1
+
+
+def test_consequences_are_lists_and_a_strand_is_its_sign(tmp_path: Path):
+    names = ("consequence", "consequences", "gene", "transcript_strand")
+    values = [("stop_gained", ["a", "stop_gained"], "-A", "-"), (None, None, None, None)]
+    rows = [make_row(i) | dict(zip(names, row, strict=True)) for i, row in enumerate(values)]
+    table = write_result(tmp_path / "x.parquet", rows, annotations=names)
+    write(table, tmp_path / "x.tsv")
+    header, lines = read(tmp_path / "x.tsv")
+    found = [[dict(zip(header, line, strict=True))[name] for name in names] for line in lines]
+    assert found == [["stop_gained", "a;stop_gained", "'-A", "-"], ["", "", "", ""]]

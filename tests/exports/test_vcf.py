@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf import VCF_COLUMNS, export_vcf
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.table.provenance import canonical_json
 from evo2_tasks.table.schema import FINAL_COLUMNS, SCORE_COLUMNS, STATUSES
 from tests.table.build import Row, make_row, signature, slow_disk, write_result
@@ -534,3 +535,58 @@ def test_rows_that_no_vcf_holds_are_left_out_of_the_sites(
     assert lines[-1].startswith("fine\t9\t")
     assert "record 2 is left out of the VCF: its position is out of range" in caplog.text
     bcftools_reads(target)
+
+
+ANNOTATED = {
+    "consequence": ["missense_variant", None, "stop_gained"],
+    "consequences": [["intron_variant", "missense_variant"], [], ["stop_gained"]],
+    "gene": ["A;B=C,D", "50% off", None],
+    "gene_id": ["g 1", "\t", "."],
+    "transcript": ["", "t\u2028", "ENST1"],
+    "transcript_strand": ["+", "-", None],
+    "amino_acids": ["W24*", None, "R5="],
+    "vrs_id": ["ga4gh:VA.a", None, None],
+    "spdi": ["NC_012920.1:9:A:C", None, None],
+}
+
+
+def test_genes_and_consequences_stand_per_allele(tmp_path: Path):
+    content = (META + COLUMNS + "\nchr1\t10\t.\tA\tC,G,T\t.\t.\tDP=3\n").encode()
+    rows = [
+        row | {name: values[number] for name, values in ANNOTATED.items()}
+        for number, row in enumerate(rows_of(content))
+    ]
+    source = tmp_path / "in.vcf"
+    source.write_bytes(content)
+    table = write_result(tmp_path / "scores.parquet", rows, annotations=tuple(ANNOTATED))
+    export_vcf(table, tmp_path / "out.vcf.gz", variants=source)
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
+        (line,) = file
+        found = {name: line.info[f"evo2_{name}"] for name in ANNOTATED}
+        definitions = {name: file.header.info[f"evo2_{name}"] for name in ANNOTATED}
+    assert {(one.number, one.type) for one in definitions.values()} == {("A", "String")}
+    # pysam gives `.` among several values as None or as it is.
+    said = {name: tuple(value or "." for value in values) for name, values in found.items()}
+    assert said == {
+        "consequence": ("missense_variant", ".", "stop_gained"),
+        "consequences": ("intron_variant&missense_variant", ".", "stop_gained"),
+        "gene": ("A%3BB%3DC%2CD", "50%25%20off", "."),
+        "gene_id": ("g%201", "%09", "%2E"),
+        "transcript": (".", "t%E2%80%A8", "ENST1"),
+        "transcript_strand": ("+", "-", "."),
+        "amino_acids": ("W24*", ".", "R5%3D"),
+        "vrs_id": ("ga4gh:VA.a", ".", "."),
+        "spdi": ("NC_012920.1:9:A:C", ".", "."),
+    }
+
+
+def test_a_carried_column_of_such_a_name_is_not_a_consequence(tmp_path: Path):
+    content = (META + COLUMNS + "\nchr1\t10\t.\tA\tC\t.\t.\t.\n").encode()
+    source = tmp_path / "in.vcf"
+    source.write_bytes(content)
+    rows = [row | {"consequence": "x", "spdi": "y"} for row in rows_of(content)]
+    carry = [CarryField("consequence", "string"), CarryField("spdi", "string")]
+    table = write_result(tmp_path / "scores.parquet", rows, carry)
+    export_vcf(table, tmp_path / "out.vcf.gz", variants=source)
+    assert b"evo2_consequence" not in text_of(tmp_path / "out.vcf.gz")
+    assert b"evo2_spdi" not in text_of(tmp_path / "out.vcf.gz")

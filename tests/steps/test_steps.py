@@ -447,6 +447,7 @@ def test_hundred_thousand_alleles_all_come_back(tmp_path: Path) -> None:
     run = json.loads(table.with_name("run.json").read_text())
     assert run["alleles"] == expected == pq.read_metadata(table).num_rows
     assert sum(run["by_status"].values()) == expected
+    assert run["contigs"] == {"chr1": len(GENOME["chr1"])}
     assert set(run["by_status"]) >= {"scored", "not_a_variant", "position_out_of_range"}
 
 

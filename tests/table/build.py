@@ -18,11 +18,12 @@ from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance, make_signature, make_windows_signature
 from evo2_tasks.table.schema import (
     ALL_SCORE_COLUMNS,
+    ANNOTATION_COLUMNS,
     FINAL_COLUMNS,
     SCORES_COLUMNS,
     WINDOWS_COLUMNS,
     carried_schema,
-    final_schema,
+    make_schema,
     scores_schema,
     windows_schema,
 )
@@ -134,12 +135,15 @@ def write_result(
     *,
     order: str = "input",
     row_group_rows: int = 20_000,
+    annotations: Sequence[str] = (),
 ) -> Path:
-    """A table as merge writes it."""
-    names = [column.name for column in FINAL_COLUMNS] + [field.name for field in carry]
+    """A table as merge writes it, with some columns of annotate."""
+    made = [column for column in ANNOTATION_COLUMNS if column.name in annotations]
+    schema = make_schema([*FINAL_COLUMNS, *made], carry)
+    names = schema.names
     with write_table(
         path,
-        final_schema(carry),
+        schema,
         metadata=Provenance(signature(), "0.1.0", "evo2-mini", order).metadata(),
         row_group_rows=row_group_rows,
     ) as writer:

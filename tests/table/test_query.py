@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from evo2_tasks.cli import main
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.genome.regions import Region
 from evo2_tasks.table.query import find_row_groups, find_rows
 from tests.table.build import make_row, write_result
@@ -106,7 +107,7 @@ def test_a_region_without_rows_is_said_on_standard_error(table: Path) -> None:
     done = CliRunner().invoke(main, ["query", str(table), "3:501-900"])
     assert done.exit_code == 0
     assert len(done.stdout.splitlines()) == 1
-    assert done.stderr == f"INFO: {table}: no rows in 3:501-900\n"
+    assert done.stderr == f"INFO: {table}: no rows for 3:501-900\n"
     assert "no rows" not in CliRunner().invoke(main, ["query", str(table), "3:11-13"]).stderr
 
 
@@ -133,3 +134,86 @@ def test_a_folder_in_place_of_a_table_names_the_table(
 def test_a_folder_without_a_table_is_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["show", str(tmp_path)])
     assert (done.exit_code, done.stderr) == (2, f"ERROR: {tmp_path}: is a folder. Name a table.\n")
+
+
+# --- consequences and genes
+
+ANNOTATIONS = ("consequence", "consequences", "gene", "gene_id")
+
+
+@pytest.fixture
+def annotated(tmp_path: Path) -> Path:
+    values = [
+        ("missense_variant", ["intron_variant", "missense_variant"], "BRCA1", "ENSG1"),
+        ("intron_variant", ["intron_variant"], "BRCA1", "ENSG1"),
+        ("missense_variant", ["missense_variant"], "NBR2", "ENSG2"),
+        (None, None, None, None),
+        ("intergenic_variant", ["intergenic_variant"], None, None),
+        ("missense_variant", ["missense_variant"], None, "ENSG1"),
+    ]
+    rows = [
+        make_row(i, pos=1 + i) | dict(zip(ANNOTATIONS, row, strict=True))
+        for i, row in enumerate(values)
+    ]
+    return write_result(tmp_path / "scores.parquet", rows, annotations=ANNOTATIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--consequence", "missense_variant"], [0, 2, 5]),
+        (["--consequence", "intron_variant"], [1]),
+        (["--consequence", "intron_variant", "--consequence", "intergenic_variant"], [1, 4]),
+        (["--gene", "BRCA1"], [0, 1]),
+        (["--gene", "ENSG1"], [0, 1, 5]),
+        (["--gene", "NBR2", "--gene", "ENSG1", "--consequence", "missense_variant"], [0, 2, 5]),
+        (["chr1:2-3"], [1, 2]),
+        (["chr1:2-3", "--consequence", "missense_variant"], [2]),
+        (["chr1:2-3", "--gene", "brca1"], []),
+        (["--consequence", "stop_gained"], []),
+    ],
+)
+def test_rows_of_a_consequence_and_of_a_gene(
+    annotated: Path, options: list[str], found: list[int]
+) -> None:
+    done = CliRunner().invoke(main, ["query", str(annotated), *options])
+    assert done.exit_code == 0, done.stderr
+    header, *lines = done.stdout.splitlines()
+    assert [int(line.split("\t")[0]) for line in lines] == found
+    assert "consequences" in header.split("\t")
+    assert ("no rows for" in done.stderr) == (not found)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "name a region, --consequence or --gene"),
+        (["--consequence", "missense"], "Did you mean missense_variant?"),
+        (["--consequence", "a\x1bb\nc"], "is not a term of the Sequence Ontology"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_one_line(
+    annotated: Path, options: list[str], said: str
+) -> None:
+    done = CliRunner().invoke(main, ["query", str(annotated), *options])
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize("options", [["--consequence", "missense_variant"], ["--gene", "A"]])
+def test_a_table_without_genes_says_how_to_get_them(table: Path, options: list[str]) -> None:
+    done = CliRunner().invoke(main, ["query", str(table), *options])
+    assert done.exit_code == 2
+    assert "Name a `gff` for the reference" in done.stderr
+
+
+def test_a_carried_column_of_that_name_is_compared_too(tmp_path: Path) -> None:
+    rows = [make_row(i) | {"consequence": text} for i, text in enumerate(["FNC", "LOF", None])]
+    carry = [CarryField("consequence", "string")]
+    path = write_result(tmp_path / "scores.parquet", rows, carry)
+    done = CliRunner().invoke(main, ["query", str(path), "--consequence", "LOF"])
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()[1:]] == ["1"]
+    done = CliRunner().invoke(main, ["query", str(path), "--consequence", "lof"])
+    assert "The table has FNC, LOF." in done.stderr

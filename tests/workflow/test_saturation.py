@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "variants": "regions.bed.gz",
             "saturate": ["snv", "insertion"],
             "carry": ["name"],
-            "exports": ["bedgraph", "vcf"],
+            "exports": ["bedgraph", "vcf", "sites"],
         },
         shards=2,
         run={"batch_tokens": 4096},
@@ -92,3 +92,16 @@ def test_the_report_shows_the_matrix(folder: Path) -> None:
 
 def test_a_second_run_has_nothing_to_do(folder: Path) -> None:
     assert "Nothing to be done" in run_workflow(folder)
+
+
+def test_the_sites_are_the_scored_alleles_in_order_with_an_index(
+    folder: Path, table: pd.DataFrame
+) -> None:
+    file = folder / "results" / "v" / "s" / "scores.sites.vcf.gz"
+    assert file.with_name(f"{file.name}.index").read_text() == f"{file.name}.tbi\n"
+    with pysam.VariantFile(str(file)) as sites:
+        found = [(one.pos, one.ref, one.alts, one.info["evo2_llr"][0]) for one in sites.fetch("MT")]
+        assert sites.header.contigs["MT"].length == 16569
+    scored = table[table["status"] == "scored"].sort_values(["pos", "ref", "alt"])
+    wanted = zip(scored["pos"], scored["ref"], scored["alt"], scored["llr"], strict=True)
+    assert found == [(pos, ref, (alt,), pytest.approx(llr)) for pos, ref, alt, llr in wanted]
