@@ -56,7 +56,7 @@ def _genetic_code(value: int) -> int:
     if value not in GENETIC_CODES:
         raise PydanticCustomError(
             "genetic_code",
-            "{value} is not a translation table of NCBI; expected one of {known}",
+            "{value} is not a known translation table of NCBI; expected one of {known}",
             {"value": value, "known": ", ".join(map(str, GENETIC_CODES))},
         )
     return value
@@ -98,8 +98,8 @@ ConsequenceField = Literal["CSQ", "ANN", "BCSQ"]
 
 IdentifierKind = Literal["vrs", "spdi"]
 
-GENETIC_CODES = (*range(1, 7), *range(9, 17), *range(21, 34))
-"""NCBI's translation tables."""
+GENETIC_CODES = (*range(1, 7), *range(9, 17), *range(21, 32), 33)
+"""NCBI's translation tables that ``bcftools csq`` has."""
 
 Release = Literal[
     "evo2_1b_base",

@@ -45,6 +45,7 @@ class BcfReader:
         carry: Names of the INFO fields, or of the columns ID, QUAL and FILTER, to carry along.
         regions: For example ``chr1:1,001-2,000`` or ``chr1``; they need an index.
         texts: Names of ``carry`` whose values are text, exactly as in the file.
+        whole: Names of ``carry`` whose text is not divided into values.
     """
 
     def __init__(
@@ -53,12 +54,13 @@ class BcfReader:
         carry: Sequence[str] = (),
         regions: Sequence[str] | None = None,
         texts: Collection[str] = (),
+        whole: Collection[str] = (),
     ) -> None:
         self.path = path
         self._regions = None
         with open_bcf(path, samples=True) as file:
             header, _ = split_header(header_lines(file), path)
-            self._columns = carried_columns(header, path, carry, texts)
+            self._columns = carried_columns(header, path, carry, texts, whole)
             self._num_tabs = len(COLUMNS) - 1
             if self._columns.needs_samples and header.columns is not None:
                 self._num_tabs = header.columns.count(b"\t")
@@ -112,6 +114,7 @@ class VcfRegionReader:
         carry: Names of the INFO fields, or of the columns ID, QUAL and FILTER, to carry along.
         regions: For example ``chr1:1,001-2,000`` or ``chr1``.
         texts: Names of ``carry`` whose values are text, exactly as in the file.
+        whole: Names of ``carry`` whose text is not divided into values.
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class VcfRegionReader:
         carry: Sequence[str],
         regions: Sequence[str],
         texts: Collection[str] = (),
+        whole: Collection[str] = (),
     ) -> None:
         if find_index(path) is None:
             raise InputError(
@@ -130,7 +134,7 @@ class VcfRegionReader:
             _require_one_record(line.rstrip(b"\r"), path)
         self.path = path
         header, _ = read_vcf(path)
-        self._columns = carried_columns(header, path, carry, texts)
+        self._columns = carried_columns(header, path, carry, texts, whole)
         with open_indexed_vcf(path) as file:
             # The index lists only the contigs that have records.
             contigs = list(dict.fromkeys([*file.contigs, *contig_names(header)]))

@@ -26,6 +26,9 @@ INFO_COLUMN = 7
 FORMAT_COLUMN = 8
 """The eighth cell of a data line has FORMAT and all samples, not yet split."""
 
+WHOLE = "whole"
+"""In the place of a number of values: the text is not divided."""
+
 _TYPES: Mapping[str, FieldType] = {"Integer": "int", "Float": "float", "Flag": "bool"}
 _SPREADS: Mapping[str, Literal["scalar", "alt", "allele"]] = {
     "0": "scalar",
@@ -75,8 +78,10 @@ class InfoField:
         return "bool" if self.number == "0" else _TYPES.get(self.type, "string")
 
     @property
-    def spread(self) -> Literal["scalar", "list", "alt", "allele"]:
+    def spread(self) -> Literal["scalar", "list", "alt", "allele", "whole"]:
         """How the values are assigned to the alleles."""
+        if self.number == WHOLE:
+            return "whole"
         return "scalar" if self.value_type == "bool" else _SPREADS.get(self.number, "list")
 
 
@@ -96,6 +101,8 @@ class CarriedColumns:
         percent_encoded: Whether text has special characters written as for example ``%3B``
             (VCF 4.3).
         texts: Names of ``carry`` whose values are text, exactly as in the file.
+        whole: INFO fields of ``carry`` whose text every allele gets as it is in the file, whatever
+            the header defines: not divided into values, with its escapes.
         samples: The samples, of which FORMAT fields are carried as ``S1:GQ``.
     """
 
@@ -107,6 +114,7 @@ class CarriedColumns:
         *,
         percent_encoded: bool,
         texts: Collection[str] = (),
+        whole: Collection[str] = (),
         samples: SampleFields,
     ) -> None:
         self._source = source
@@ -142,6 +150,7 @@ class CarriedColumns:
             key = name.removeprefix("INFO/")
             field = info.get(key, InfoField(key, "1", "String", ""))
             field = replace(field, type="String") if name in texts else field
+            field = replace(field, number=WHOLE, type="String") if name in whole else field
             self._info[key.encode()] = (index, field)
             is_list = field.spread == "list"
             known = key in info
@@ -213,6 +222,8 @@ class CarriedColumns:
             return (text is not None,) * len(alts)
         if text is None or text == ".":
             return (None,) * len(alts)
+        if field.spread == "whole":
+            return (text,) * len(alts)
         if len(text) > MAX_INFO_BYTES:  # of a sample; INFO as a whole is shorter
             raise InputError(
                 f"{self._source}: '{shown(field.id)}' of a sample has {len(text):,} bytes, more "
@@ -234,7 +245,7 @@ class CarriedColumns:
         if text == ".":
             return None
         if value_type == "string":
-            return _ENCODED.sub(_decode_percent, text) if self._percent_encoded else text
+            return decode_percent(text) if self._percent_encoded else text
         value = parse_number(text, value_type)
         if value is None:
             self._add_problem(name, text)
@@ -256,5 +267,6 @@ def parse_number(text: str, value_type: FieldType) -> int | float | None:
     return None
 
 
-def _decode_percent(match: re.Match[str]) -> str:
-    return chr(int(match[1], 16))
+def decode_percent(text: str) -> str:
+    """Text without the escapes of special characters of VCF 4.3, such as ``%3B``."""
+    return _ENCODED.sub(lambda match: chr(int(match[1], 16)), text) if "%" in text else text

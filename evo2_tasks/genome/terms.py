@@ -93,6 +93,33 @@ BCFTOOLS_TERMS: Final[Mapping[str, str]] = MappingProxyType(
 """The terms of ``bcftools csq`` 1.24, each with its term of the Sequence Ontology."""
 
 
+SPECIFIC_TERMS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "3_prime_UTR_truncation": "3_prime_UTR_variant",
+        "5_prime_UTR_premature_start_codon_gain_variant": "5_prime_UTR_variant",
+        "5_prime_UTR_truncation": "5_prime_UTR_variant",
+        "conservative_inframe_deletion": "inframe_deletion",
+        "conservative_inframe_insertion": "inframe_insertion",
+        "conserved_intergenic_variant": INTERGENIC,
+        "conserved_intron_variant": "intron_variant",
+        "disruptive_inframe_deletion": "inframe_deletion",
+        "disruptive_inframe_insertion": "inframe_insertion",
+        "exon_loss_variant": "feature_truncation",
+        "feature_ablation": "transcript_ablation",
+        "initiator_codon_variant": "start_retained_variant",
+        "intergenic_region": INTERGENIC,
+        "miRNA": "mature_miRNA_variant",
+        "nc_transcript_variant": "non_coding_transcript_variant",
+        "non_canonical_start_codon": "start_retained_variant",
+        "non_coding_exon_variant": "non_coding_transcript_exon_variant",
+        "splice_branch_variant": "intron_variant",
+        "start_retained": "start_retained_variant",
+    }
+)
+"""Terms of SnpEff and of older versions of VEP that are not in ``SEVERITY``, each with the term of
+it that has the same or a wider meaning."""
+
+
 @dataclass(frozen=True, slots=True)
 class Consequence:
     """What an allele does to the genes that it overlaps; all values are null if it is not known.

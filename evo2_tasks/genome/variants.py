@@ -185,6 +185,7 @@ def open_variants(
     saturate: Collection[Kind] = (),
     columns: Mapping[str, str] = NO_COLUMNS,
     reference: Reference | None = None,
+    whole: Collection[str] = (),
 ) -> VariantSource:
     """Open a file of variants, recognised by its content.
 
@@ -205,6 +206,7 @@ def open_variants(
         columns: Names of the columns of a table, by role: contig, pos, ref and alt. Default: the
             usual names.
         reference: The reference of the variants. A list, a BED and an interval list need it.
+        whole: INFO fields of ``carry`` of a VCF or BCF whose text is not divided into values.
 
     Raises:
         InputError: The file cannot be read at all. Iterating raises it as well, for example for
@@ -219,7 +221,7 @@ def open_variants(
     reader: VariantReader
     if regions is not None or file_format in ("vcf", "bcf"):
         texts = [name for name, asked in (types or {}).items() if asked == "text"]
-        reader = _open_records(path, file_format, carry, regions, texts)
+        reader = _open_records(path, file_format, carry, regions, texts, whole)
     elif file_format in WITHOUT_BASES:
         if reference is None:
             raise ValueError("a list of variants and a BED file need a reference")
@@ -247,18 +249,19 @@ def _open_records(
     carry: Sequence[str],
     regions: Sequence[str] | None,
     texts: Collection[str],
+    whole: Collection[str],
 ) -> VariantReader:
     """Open a VCF or BCF; other formats have no regions to read."""
     if file_format == "bcf":
-        return BcfReader(path, carry, regions, texts)
+        return BcfReader(path, carry, regions, texts, whole)
     if regions is None:
-        return VcfReader(path, carry, texts)
+        return VcfReader(path, carry, texts, whole)
     if file_format != "vcf" or find_compression(path) != "bgzip":
         raise InputError(
             f"{shown_path(path)}: regions need a VCF that is compressed with bgzip and indexed, "
             f"or an indexed BCF; make one with: bgzip FILE, then: tabix -p vcf FILE.gz"
         )
-    return VcfRegionReader(path, carry, regions, texts)
+    return VcfRegionReader(path, carry, regions, texts, whole)
 
 
 def _check_saturate(path: Path, file_format: Format, saturate: Collection[Kind]) -> None:

@@ -24,12 +24,19 @@ class VcfReader:
         path: The file.
         carry: Names of the INFO fields, or of the columns ID, QUAL and FILTER, to carry along.
         texts: Names of ``carry`` whose values are text, exactly as in the file.
+        whole: Names of ``carry`` whose text is not divided into values.
     """
 
-    def __init__(self, path: Path, carry: Sequence[str] = (), texts: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        carry: Sequence[str] = (),
+        texts: Collection[str] = (),
+        whole: Collection[str] = (),
+    ) -> None:
         self.path = path
         header, _ = read_vcf(path)
-        self._columns = carried_columns(header, path, carry, texts)
+        self._columns = carried_columns(header, path, carry, texts, whole)
         if header.version() is None:
             logger.warning("%s: no ##fileformat line; read as VCF 4.2", shown_path(path))
         if header.columns is None:
@@ -52,7 +59,11 @@ class VcfReader:
 
 
 def carried_columns(
-    header: VcfHeader, path: Path, carry: Sequence[str], texts: Collection[str] = ()
+    header: VcfHeader,
+    path: Path,
+    carry: Sequence[str],
+    texts: Collection[str] = (),
+    whole: Collection[str] = (),
 ) -> CarriedColumns:
     """The fields to carry along from a file with this header.
 
@@ -61,6 +72,7 @@ def carried_columns(
         path: The file, for messages.
         carry: Names of the fields.
         texts: Names of ``carry`` whose values are text, exactly as in the file.
+        whole: Names of ``carry`` whose text is not divided into values.
 
     Raises:
         InputError: A field is named twice.
@@ -76,6 +88,7 @@ def carried_columns(
         info,
         percent_encoded=percent_encoded,
         texts=texts,
+        whole=whole,
         samples=samples,
     )
 

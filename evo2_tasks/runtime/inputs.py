@@ -19,7 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def open_variant_set(
-    settings: SplitSettings, path: Path, *, carry: CarrySettings | None = None
+    settings: SplitSettings,
+    path: Path,
+    *,
+    carry: CarrySettings | None = None,
+    whole_field: str | None = None,
 ) -> VariantSource:
     """Open the variants of a set, from its file or from a copy of it.
 
@@ -27,6 +31,7 @@ def open_variant_set(
         settings: The variant set.
         path: The file to read.
         carry: What to carry along. Default: nothing.
+        whole_field: Instead of ``carry``: an INFO field of a VCF or BCF whose text to carry along.
 
     Raises:
         InputError: The file cannot be read, or lacks a field that evaluation needs.
@@ -35,7 +40,8 @@ def open_variant_set(
     file_format = find_format(path, has_regions=bool(settings.saturate), columns=settings.columns)
     source = open_variants(
         path,
-        carry=() if carry is None else carry.carried,
+        carry=(whole_field,) if whole_field else () if carry is None else carry.carried,
+        whole=(whole_field,) if whole_field else (),
         types={} if carry is None else carry.asked_types,
         numbers=() if carry is None else carry.numbers,
         filters=Filters(

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, tee
 from operator import attrgetter
 from pathlib import Path
@@ -13,13 +14,17 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.consequences import annotate_consequences
 from evo2_tasks.genome.genes import read_genes
 from evo2_tasks.genome.identifiers import identify
+from evo2_tasks.genome.input_consequences import FieldFormat, InputConsequences, read_format
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.terms import Consequence
+from evo2_tasks.genome.variants import find_format
+from evo2_tasks.genome.windows import resolve_allele
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.vcf_text import read_vcf
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS
 from evo2_tasks.runtime.inputs import open_reference, open_variant_set
 from evo2_tasks.table.annotations import describe_blocks, make_annotations_metadata
@@ -53,7 +58,10 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
         others = {"assembly_report": split.reference.assembly_report, "gff": settings.gff}
         inputs = {name: files.add(file) for name, file in others.items() if file is not None}
         metadata = make_annotations_metadata(source_digest, settings.triggers(), inputs)
-        source = open_variant_set(split, path)
+        described = None
+        if settings.consequence_from is not None:
+            described = read_input_format(settings, path, settings.consequence_from)
+        source = open_variant_set(split, path, whole_field=settings.consequence_from)
         reference = open_reference(split.reference)
         schema = annotations_schema(settings.columns)
         with (
@@ -63,8 +71,15 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
             rows = RowBuffer(writer, schema.names, progress)
             alleles, to_annotate, to_identify = tee(source, 3)
             columns: list[Iterator[Sequence[object]]] = []
-            if settings.gff is not None or settings.consequence_from is not None:
-                consequences = find_consequences(settings, to_annotate, reference, out.parent)
+            consequences: Iterator[Consequence] | None = None
+            if described is not None:
+                finder = InputConsequences(described, path, partial(is_resolved, reference))
+                consequences = finder.find(to_annotate)
+            elif settings.gff is not None:
+                consequences = find_consequences(
+                    settings, settings.gff, to_annotate, reference, out.parent
+                )
+            if consequences is not None:
                 columns.append(map(read_consequence, consequences))
             if settings.identifiers:
                 columns.append(find_identifiers(settings, to_identify, reference))
@@ -77,13 +92,45 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
     logger.info("%s: %s alleles", out, f"{writer.num_rows:,}")
 
 
+def is_resolved(reference: Reference, variant: Variant) -> bool:
+    """Whether an allele is spelled in A, C, G and T, and its REF is in the reference."""
+    return resolve_allele(variant, reference) is not None
+
+
+def read_input_format(settings: AnnotateSettings, path: Path, field: str) -> FieldFormat:
+    """Read how the field with the consequences is described in the header of the variants.
+
+    Args:
+        settings: The variant set.
+        path: The file of variants.
+        field: The INFO field.
+
+    Raises:
+        InputError: The file is not a VCF or BCF, or its header does not describe the field.
+    """
+    split = settings.split
+    where = f"variant_sets.{split.variant_set}.consequence_from"
+    file_format = find_format(path, has_regions=bool(split.saturate), columns=split.columns)
+    if file_format not in ("vcf", "bcf"):
+        raise InputError(
+            f"{where}: {field} is an INFO field of a VCF or BCF, but {shown_path(path)} is of "
+            f"another format ({file_format}). Remove the key, or name the annotated VCF."
+        )
+    return read_format(read_vcf(path, samples=False)[0], field, path, where)
+
+
 def find_consequences(
-    settings: AnnotateSettings, variants: Iterable[Variant], reference: Reference, folder: Path
+    settings: AnnotateSettings,
+    gff: Path,
+    variants: Iterable[Variant],
+    reference: Reference,
+    folder: Path,
 ) -> Iterator[Consequence]:
     """The consequence of each allele, by the genes of the reference.
 
     Args:
-        settings: Names the genes.
+        settings: The genetic codes.
+        gff: The genes.
         variants: The alleles.
         reference: Their reference.
         folder: Folder for temporary files.
@@ -91,18 +138,8 @@ def find_consequences(
     Raises:
         InputError: The genes cannot be read, or a genetic code is for a contig that is not there.
     """
-    if settings.gff is None:
-        raise NotImplementedError
-    codes = {}
-    for contig, code in settings.genetic_codes.items():
-        name = reference.find(contig)
-        if name is None:
-            raise InputError(
-                f"references.{settings.split.reference.name}.genetic_codes: the reference has no "
-                f"contig '{shown(contig)}'. Correct the name, or remove it."
-            )
-        codes[name] = code
-    genes = read_genes(settings.gff, reference)
+    genes = read_genes(gff, reference)
+    codes = settings.genetic_codes
     return annotate_consequences(variants, genes, reference, genetic_codes=codes, folder=folder)
 
 

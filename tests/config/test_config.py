@@ -325,6 +325,66 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             "config: variant_sets.calls.regions: cannot be combined with `saturate`",
         ),
         (
+            lambda c: c["references"]["genome"].update(genetic_codes={"MT": 2}),
+            "config: references.genome.genetic_codes: needs `gff`, which the reference does not",
+        ),
+        (
+            lambda c: c["references"]["genome"].update(genetic_codes={"MT": 7}),
+            "config: references.genome.genetic_codes.MT: 7 is not a known translation table of NCBI; "
+            "expected one of 1, 2, 3, 4, 5, 6, 9, 10,",
+        ),
+        (
+            lambda c: c["references"]["genome"].update(genetic_codes={"MT": 34}),
+            "config: references.genome.genetic_codes.MT: 34 is too large; the largest allowed",
+        ),
+        (
+            lambda c: (
+                c["references"]["genome"].update(gff="genes.gff3"),
+                c["variant_sets"]["calls"].update(consequence_from="CSQ"),
+            ),
+            "config: variant_sets.calls.consequence_from: cannot be combined with the `gff` of the "
+            "reference 'genome'; remove one of the two. If other variant sets need the `gff`, add "
+            "a reference with the same `fasta` and without `gff`",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(consequence_from="CSQ", saturate=["snv"]),
+            "config: variant_sets.calls.consequence_from: cannot be combined with `saturate`",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(consequence_from="vep"),
+            "config: variant_sets.calls.consequence_from: \"vep\" is not allowed; expected 'CSQ',",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(identifiers=["hgvs"]),
+            "config: variant_sets.calls.identifiers[0]: \"hgvs\" is not allowed; expected 'vrs' or",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                consequence_from="CSQ", carry=["AC", "gene"]
+            ),
+            "config: variant_sets.calls.carry[1]: 'gene' is a column that `annotate` makes; remove",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                identifiers=["vrs"], carry={"vrs_id": "text"}
+            ),
+            "config: variant_sets.calls.carry.vrs_id: 'vrs_id' is a column that `annotate` makes",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                consequence_from="CSQ",
+                labels={"X": {"harmful": "low"}},
+                baselines={"gene": "low"},
+            ),
+            "config: variant_sets.calls.baselines.gene: is a column of text, expected one of num",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                consequence_from="CSQ", labels={"consequence": {"harmful": "low"}}
+            ),
+            "config: variant_sets.calls.labels.consequence.harmful: needs a column of numbers",
+        ),
+        (
             lambda c: c["variant_sets"]["calls"].update(exports=["bed"]),
             "config: variant_sets.calls.exports[0]: \"bed\" is not allowed; expected 'vcf', ",
         ),

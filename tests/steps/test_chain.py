@@ -21,6 +21,7 @@ from evo2_tasks.evo2 import Evo2Config
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.io.digests import SourceFiles, digest_file
 from evo2_tasks.layout import (
+    ANNOTATIONS,
     CARRIED,
     REFERENCE,
     RUN,
@@ -43,6 +44,15 @@ REPORT = (
     "{one}\tassembled-molecule\t1\tChromosome\tCM1.1\t=\tNC_1.1\tPrimary Assembly\t400\tchr1\n"
     "{two}\tassembled-molecule\t2\tChromosome\tCM2.1\t=\tNC_2.1\tPrimary Assembly\t300\tchr2\n"
 )
+GENES = """##gff-version 3
+chr1\tx\tgene\t40\t300\t.\t+\t.\tID=gene:G1;Name={name};biotype=lncRNA
+chr1\tx\tlnc_RNA\t40\t300\t.\t+\t.\tID=transcript:T1;Parent=gene:G1;biotype=lncRNA
+chr1\tx\texon\t40\t300\t.\t+\t.\tParent=transcript:T1
+ring\tx\tgene\t40\t99\t.\t+\t.\tID=gene:G2;Name=two;biotype=protein_coding
+ring\tx\tmRNA\t40\t99\t.\t+\t.\tID=transcript:T2;Parent=gene:G2;biotype=protein_coding
+ring\tx\texon\t40\t99\t.\t+\t.\tParent=transcript:T2
+ring\tx\tCDS\t40\t99\t.\t+\t0\tParent=transcript:T2
+"""
 POSITIONS = {"chr1": (5, 60, 130, 260, 390), "ring": (3, 90, 180, 240, 298)}
 SPELLED = {"chr1": "chr1", "ring": "NC_2.1"}
 """The contigs as the variants spell them; the second needs the assembly report."""
@@ -95,7 +105,8 @@ class Chain:
         """A file of the project, or of the results."""
         inputs = {"fasta": self.project.genome, "variants": self.project.variants}
         report = self.project.config_file.with_name("report.txt")
-        return {**inputs, "assembly_report": report}.get(file, self.folder / file)
+        genes = self.project.config_file.with_name("genes.gff3")
+        return {**inputs, "assembly_report": report, "gff": genes}.get(file, self.folder / file)
 
     def run(self, step: str, *, status: int | None = 0) -> str:
         """Run a step for all shards until one fails; gives the last line of the last log."""
@@ -127,6 +138,8 @@ class Chain:
                 yield [*of_set, "--out", shards]
             case "carry":
                 yield [*of_set, "--out", self.folder / CARRIED]
+            case "annotate":
+                yield [*of_set, "--out", self.folder / ANNOTATIONS]
             case "windows":
                 for name in names:
                     inputs = ["--shard", shards / name, "--split", split_file]
@@ -142,7 +155,8 @@ class Chain:
                 inputs = ["--split", split_file, "--windows", windows, "--scores", scores]
                 outputs = ["--out", self.table, "--run-json", self.table.with_name(RUN)]
                 of_scoring = [*of_set, "--scoring", "s"]
-                yield [*of_scoring, *inputs, *outputs, self.folder / CARRIED]
+                joined = [self.folder / CARRIED, self.folder / ANNOTATIONS]
+                yield [*of_scoring, *inputs, *outputs, *joined]
 
     def contents(self) -> dict[str, bytes]:
         """All results, without the parts, which a score job may leave."""
@@ -179,7 +193,7 @@ class Chain:
             os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-STEPS = ("split", "carry", "windows", "score", "merge")
+STEPS = ("split", "carry", "annotate", "windows", "score", "merge")
 
 
 def make_chain(folder: Path, checkpoint: Path, **changes: Any) -> Chain:
@@ -190,8 +204,11 @@ def make_chain(folder: Path, checkpoint: Path, **changes: Any) -> Chain:
     folder.mkdir(parents=True)
     names = {"one": "chr1", "two": "ring", **changes.pop("report", {})}
     report.write_text(REPORT.format_map(names))
+    genes = folder / "genes.gff3"
+    genes.write_text(GENES.format(name=changes.pop("gene", "one")))
+    reference = {"assembly_report": str(report), "circular_contigs": ["ring"], "gff": str(genes)}
     parts: dict[str, Any] = {
-        "reference": {"assembly_report": str(report), "circular_contigs": ["ring"]},
+        "reference": reference,
         "model": {"checkpoint": str(checkpoint)},
         "variant_set": {"carry": ["X"], "sort_by_position": True},
         "shards": 2,
@@ -213,6 +230,8 @@ OLDER: dict[str, dict[str, Any]] = {
     "filters": {"variant_set": {"filters": {"contigs": ["chr1", "NC_2.1"]}}},
     "types": {"variant_set": {"carry": {"X": "text"}}},
     "circles": {"reference": {"circular_contigs": []}},
+    "genes": {"gene": "other"},
+    "genetic codes": {"reference": {"genetic_codes": {"ring": 2}}},
     "window": {"scoring": {"window_length": 66}},
     "model": {},
 }
@@ -259,6 +278,8 @@ LINKS: dict[tuple[str, str], str] = {
     (BLOCKS, "windows"): "FASTA",
     (BLOCKS, "merge"): "FASTA",
     (CARRIED, "merge"): "VCF, INFO, types",
+    ("gff", "merge"): "genes",
+    (ANNOTATIONS, "merge"): "FASTA, VCF, INFO, assembly report, circles, genes, genetic codes",
     (WINDOWS_1, "score"): "FASTA, VCF, INFO, assembly report, circles, window",
     (WINDOWS_1, "merge"): "FASTA, VCF, INFO, assembly report, circles, window",
     (SEGMENTS_1, "score"): "FASTA, VCF, INFO, assembly report, circles, window",
@@ -316,6 +337,7 @@ def test_older_files_of_all_shards_that_belong_together_are_not_merged(
 READ: dict[str, dict[str, str]] = {
     "split": {"variants": "VCF", "assembly_report": "assembly report"},
     "carry": {"variants": "INFO"},
+    "annotate": {"variants": "VCF", "gff": "genes", "assembly_report": "assembly report"},
     "windows": {
         SPLIT_JSON: "FASTA",
         SHARDS_1: "VCF",
@@ -328,6 +350,8 @@ READ: dict[str, dict[str, str]] = {
         SHARDS_1: "VCF",
         BLOCKS: "FASTA",
         CARRIED: "INFO",
+        ANNOTATIONS: "genes",
+        "gff": "genes",
         WINDOWS_1: "VCF",
         SCORES_1: "model",
         RUN_1: "model",
@@ -490,11 +514,13 @@ def test_new_scores_of_windows_of_an_earlier_version_need_new_segments(earlier: 
 LATER = {
     "fasta": ("windows", "score", "merge"),
     "assembly_report": ("windows", "score", "merge"),
-    "variants": ("carry", "merge"),
+    "gff": ("annotate", "merge"),
+    "variants": ("carry", "annotate", "merge"),
     SHARDS_1: ("windows", "score", "merge"),
     SPLIT_JSON: ("windows", "score", "merge"),
     BLOCKS: ("windows", "score", "merge"),
     CARRIED: ("merge",),
+    ANNOTATIONS: ("merge",),
     WINDOWS_1: ("score", "merge"),
     SEGMENTS_1: ("score", "merge"),
     SCORES_1: ("merge",),
@@ -543,12 +569,13 @@ def test_whatever_is_swapped_between_two_runs_is_refused_or_changes_nothing(
 PATTERNS = {
     "fasta": "the FASTA",
     "assembly_report": "the assembly report",
+    "gff": "the GFF",
     **{
         file: f"`{{variant_set}}/{file.replace('s/', '{scoring}/', 1) if deep else file}`".replace(
             "1-of-2", "{shard}"
         )
         for deep, files in (
-            (False, (SHARDS_1, SPLIT_JSON, BLOCKS, CARRIED)),
+            (False, (SHARDS_1, SPLIT_JSON, BLOCKS, CARRIED, ANNOTATIONS)),
             (True, (WINDOWS_1, SEGMENTS_1, SCORES_1, RUN_1)),
         )
         for file in files
@@ -564,7 +591,7 @@ def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], C
     rows = rows[2:]
     documented = {(name, step) for name, _, by in rows for step in re.findall(r"`(\w+)`", by)}
     assert documented == {(PATTERNS[file], step) for file, step in LINKS}
-    between = [STEPS_OF_LAYOUT[step] for step in ("carry", "windows", "score")]
+    between = [STEPS_OF_LAYOUT[step] for step in ("carry", "annotate", "windows", "score")]
     outputs = {f"`{output}`" for step in between for output in step.outputs}
     assert outputs <= {name for name, _, _ in rows}
     for name, states, _ in rows:
@@ -580,6 +607,7 @@ def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], C
                 assert value, key
             assert {f"statements.{key}" for key in stated["statements"]} <= {*keys}
         elif path.suffix == ".parquet":
-            metadata = pq.read_schema(path).metadata or {}
+            metadata = pq.read_metadata(path).metadata or {}
             found = {key.decode().removeprefix("evo2_tasks.") for key in metadata}
-            assert found - {"version", "order", "model"} == {*keys}, name
+            found -= {"ARROW:schema", "version", "order", "model", "step"}
+            assert found == {*keys}, name

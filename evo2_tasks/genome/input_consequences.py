@@ -1,0 +1,515 @@
+"""Consequences that the input states: VEP's ``CSQ``, SnpEff's ``ANN``, bcftools' ``BCSQ``.
+
+Each of these INFO fields has entries joined by commas, one for each allele and transcript, and the
+header names the columns of an entry. Which program wrote a field is recognised by the columns, not
+by the name of the field: VEP writes ``ANN`` too if it is asked to.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.genome.alleles import trim
+from evo2_tasks.genome.carry import decode_percent
+from evo2_tasks.genome.consequences import MAX_AMINO_ACIDS, spell_change
+from evo2_tasks.genome.csq import ProteinChange, parse_change
+from evo2_tasks.genome.records import Variant
+from evo2_tasks.genome.terms import (
+    BCFTOOLS_TERMS,
+    INTERGENIC,
+    RANKS,
+    SPECIFIC_TERMS,
+    Consequence,
+)
+from evo2_tasks.io.vcf_text import VcfHeader
+from evo2_tasks.io.words import shown, shown_path
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING: Final = 100_000
+"""Records that wait for one further on, to which their field refers."""
+
+_NAMED: Final = 5  # of unknown terms, in a message
+_FIRST_NUMBER: Final = re.compile(r"[0-9]+")
+_AMINO_ACID: Final = re.compile(r"[A-Z][a-z]{2}")
+_LETTERS: Final[Mapping[str, str]] = {
+    "Ala": "A", "Arg": "R", "Asn": "N", "Asp": "D", "Asx": "B", "Cys": "C", "Gln": "Q",
+    "Glu": "E", "Glx": "Z", "Gly": "G", "His": "H", "Ile": "I", "Leu": "L", "Lys": "K",
+    "Met": "M", "Phe": "F", "Pro": "P", "Pyl": "O", "Sec": "U", "Ser": "S", "Ter": "*",
+    "Thr": "T", "Trp": "W", "Tyr": "Y", "Val": "V", "Xaa": "X",
+}  # fmt: skip
+_SYMBOLIC: Final[Mapping[str, str]] = {
+    "DEL": "deletion",
+    "DUP": "duplication",
+    "DUP:TANDEM": "tandem_duplication",
+    "INS": "insertion",
+    "INV": "inversion",
+}
+"""How VEP names a symbolic allele."""
+
+Program = Literal["VEP", "SnpEff", "bcftools"]
+
+
+class Entry(NamedTuple):
+    """An entry of the field: the effect of an allele on a transcript, or on another feature.
+
+    Attributes:
+        allele: The allele as the program spells it; null if it does not name one.
+        number: Number of the allele in its record, from 1; null if it is not stated.
+        terms: Terms of the Sequence Ontology.
+        gene: Name of the gene, or its identifier.
+        gene_id: Identifier of the gene.
+        transcript: Identifier of the transcript; null for another feature.
+        strand: ``+`` or ``-``.
+        amino_acids: The change of the protein.
+        is_selected: Whether the transcript is MANE Select, canonical or VEP's own pick.
+        cds_length: Bases of the coding sequence; 0 if it is not stated.
+        changes: Alleles of the haplotype that has the effect (position, REF, ALT), by bcftools.
+    """
+
+    allele: str | None
+    number: int | None
+    terms: tuple[str, ...]
+    gene: str | None = None
+    gene_id: str | None = None
+    transcript: str | None = None
+    strand: str | None = None
+    amino_acids: str | None = None
+    is_selected: bool = False
+    cds_length: int = 0
+    changes: tuple[tuple[int, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFormat:
+    """The entries of a field, as the header describes them.
+
+    Attributes:
+        field: The INFO field.
+        program: The program that wrote it.
+        columns: The place of each column, by its name in lower case.
+        names_all: Whether a record without the field is one without a gene. Only bcftools leaves
+            it out there, and only in local mode: else it has left out what no sample carries.
+    """
+
+    field: str
+    program: Program
+    columns: Mapping[str, int]
+    names_all: bool = False
+
+
+def read_format(header: VcfHeader, field: str, path: Path, where: str) -> FieldFormat:
+    """Read the columns of the field from the header.
+
+    Args:
+        header: Of the file.
+        field: The INFO field.
+        path: The file, for messages.
+        where: The key of the config, for messages.
+
+    Raises:
+        InputError: The header does not define the field, or does not name its columns.
+    """
+    defined = {one.get("ID", ""): one.get("Description", "") for one in header.definitions("INFO")}
+    if field not in defined:
+        others = [name for name in ("CSQ", "ANN", "BCSQ") if name in defined]
+        has = f"It defines {' and '.join(others)}: name one of these" if others else "Annotate it"
+        raise InputError(
+            f"{where}: the header of {shown_path(path)} defines no INFO field {field!r}. {has}, or "
+            "remove the key."
+        )
+    description = defined[field]
+    _, _, listed = description.partition("Format:")
+    if not listed:
+        listed = description.rpartition(":")[2]
+    names = [name.strip(" '\"").lower() for name in listed.split("|")]
+    columns = {name: place for place, name in reversed([*enumerate(names)])}
+    if "annotation" in columns:
+        return FieldFormat(field, "SnpEff", columns)
+    if "consequence" in columns:
+        if "amino_acid_change" in columns:
+            is_local = description.lower().startswith("local")
+            return FieldFormat(field, "bcftools", columns, names_all=is_local)
+        return FieldFormat(field, "VEP", columns)
+    raise InputError(
+        f"{where}: the header of {shown_path(path)} describes {field} as "
+        f"'{shown(description, 200)}'. Expected the columns of VEP, SnpEff or bcftools csq, "
+        "separated by '|', with the column Consequence or Annotation."
+    )
+
+
+class InputConsequences:
+    """Finds the consequence of each allele in the field of its record.
+
+    Args:
+        described: The columns of the field.
+        path: The file, for messages.
+        is_resolved: Whether an allele is spelled in A, C, G and T and its REF is in the reference.
+    """
+
+    def __init__(
+        self, described: FieldFormat, path: Path, is_resolved: Callable[[Variant], bool]
+    ) -> None:
+        self._described = described
+        self._path = path
+        self._is_resolved = is_resolved
+        self._parse = {"VEP": _read_vep, "SnpEff": _read_snpeff, "bcftools": _read_bcftools}[
+            described.program
+        ]
+        self._unknown: Counter[str] = Counter()
+        self._num_unmatched = self._num_unnamed = self._num_lost = 0
+
+    def find(self, variants: Iterable[Variant]) -> Iterator[Consequence]:
+        """The consequence of each allele, in the order of the alleles.
+
+        Args:
+            variants: The rows of whole records. The first carried value is the text of the field.
+        """
+        records = (tuple(rows) for _, rows in groupby(variants, attrgetter("record")))
+        if self._described.program == "bcftools":
+            yield from self._find_bcftools(records)
+        else:
+            for rows in records:
+                entries = self._entries(rows)
+                by_row = self._match(rows, entries) if entries else [[] for _ in rows]
+                yield from map(self._combine, by_row)
+        self._log_problems()
+
+    def _entries(self, rows: Sequence[Variant]) -> list[Entry]:
+        text = rows[0].carried[0]
+        if not isinstance(text, str):
+            return []
+        columns = self._described.columns
+        entries = (self._parse(_Cells(one, columns)) for one in text.split(","))
+        return [replaced for one in entries if (replaced := self._with_terms(one)).terms]
+
+    def _with_terms(self, entry: Entry) -> Entry:
+        """The entry with the terms of the list of Ensembl, where it has them."""
+        table = BCFTOOLS_TERMS if self._described.program == "bcftools" else SPECIFIC_TERMS
+        terms = tuple(table.get(term, term) for term in entry.terms)
+        for term in terms:
+            if term not in RANKS:
+                self._unknown[term] += 1
+        return entry._replace(terms=terms)
+
+    def _match(self, rows: Sequence[Variant], entries: Sequence[Entry]) -> list[list[Entry]]:
+        """The entries of each row of a record, of VEP or SnpEff."""
+        alts = [row.alt or "" for row in rows]
+        numbers = [entry.number for entry in entries if entry.number is not None]
+        if len(numbers) == len(entries) and all(1 <= number <= len(alts) for number in numbers):
+            # VEP's ALLELE_NUM. It is not that of this record if the record was split afterwards.
+            return [[one for one in entries if one.number == row.allele] for row in rows]
+        by_allele: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_allele.setdefault((entry.allele or "").upper(), []).append(entry)
+        if len(alts) == 1 and len(by_allele) == 1:
+            return [[*entries]]
+        is_vep = self._described.program == "VEP"
+        ref = rows[0].ref or ""
+        matched: list[list[Entry]] = [[] for _ in alts]
+        # A likely spelling of one ALT before an unlikely one of another. What is left is of ALTs
+        # that the record had when it was annotated.
+        for spellings in zip(
+            *(spell_allele(ref, alt, alts, as_vep=is_vep) for alt in alts), strict=True
+        ):
+            for place, spelling in enumerate(spellings):
+                if not matched[place]:
+                    matched[place] = by_allele.pop(spelling, [])
+        self._num_unmatched += any(
+            alt.isalpha() and not found for alt, found in zip(alts, matched, strict=True)
+        )
+        return matched
+
+    def _find_bcftools(self, records: Iterable[Sequence[Variant]]) -> Iterator[Consequence]:
+        """The consequence of each allele by bcftools, where ``@123`` is an entry of another line.
+
+        Records wait for the one that they refer to, within a contig.
+        """
+        waiting: deque[_Waiting] = deque()
+        compound: dict[int, list[Entry]] = {}
+        contig: str | None = None
+        for rows in records:
+            first = rows[0]
+            if first.contig != contig:
+                yield from self._settle(waiting, compound, before=None)
+                compound.clear()
+                contig = first.contig
+            entries = self._entries(rows)
+            for entry in entries:
+                if len(entry.changes) > 1 and first.pos is not None:
+                    compound.setdefault(first.pos, []).append(entry)
+            text = first.carried[0]
+            places = re.findall(r"(?:^|,)@([0-9]+)", text) if isinstance(text, str) else []
+            waiting.append(_Waiting(rows, entries, [int(place) for place in places]))
+            yield from self._settle(waiting, compound, before=first.pos)
+        yield from self._settle(waiting, compound, before=None)
+
+    def _settle(
+        self, waiting: deque[_Waiting], compound: Mapping[int, list[Entry]], *, before: int | None
+    ) -> Iterator[Consequence]:
+        """The consequences of the records that need no record further on.
+
+        Args:
+            waiting: The records in order; those that are settled are removed.
+            compound: Entries of several changes on this contig, by position.
+            before: Position of the last record that was read; None if no other one comes.
+        """
+        while waiting:
+            rows, entries, places = waiting[0]
+            is_late = len(waiting) > MAX_WAITING
+            if before is not None and not is_late and any(place >= before for place in places):
+                break
+            waiting.popleft()
+            referred = [one for place in places for one in compound.get(place, ())]
+            self._num_lost += any(place not in compound for place in places)
+            is_without = self._described.names_all and not isinstance(rows[0].carried[0], str)
+            self._num_unnamed += len(rows) > 1 and any(not one.changes for one in entries)
+            for row in rows:
+                is_stated = (row.alt or "").isalpha()
+                found = [one for one in entries if not one.changes or _makes(one, row)]
+                found += [one for one in referred if _makes(one, row)]
+                if is_without and self._is_resolved(row):
+                    yield Consequence(INTERGENIC, (INTERGENIC,))
+                else:
+                    yield self._combine(found if is_stated else [])
+
+    def _combine(self, entries: Sequence[Entry]) -> Consequence:
+        """The consequence of an allele, from its entries."""
+        if not entries:
+            return Consequence()
+        terms = {term for entry in entries for term in entry.terms}
+        worst = min(terms, key=_severity)
+        if worst == INTERGENIC:  # SnpEff names the neighbours of the place
+            return Consequence(worst, tuple(sorted(terms)))
+        chosen = min((entry for entry in entries if worst in entry.terms), key=_preference)
+        return Consequence(
+            worst,
+            tuple(sorted(terms)),
+            chosen.gene,
+            chosen.gene_id,
+            chosen.transcript,
+            chosen.strand,
+            chosen.amino_acids,
+        )
+
+    def _log_problems(self) -> None:
+        name, field = shown_path(self._path), self._described.field
+        if self._unknown:
+            terms = ", ".join(shown(term) for term, _ in self._unknown.most_common(_NAMED))
+            logger.warning(
+                "%s: %s: terms that are not in the list of Ensembl: %s (%d in total). They are in "
+                "`consequences`; `consequence` is one of them only where there is no other",
+                name, field, terms, self._unknown.total(),
+            )  # fmt: skip
+        if self._num_unmatched:
+            logger.warning(
+                "%s: %s: records with an ALT that no entry names: %d. Such an ALT has no "
+                "consequence",
+                name, field, self._num_unmatched,
+            )  # fmt: skip
+        if self._num_unnamed:
+            logger.warning(
+                "%s: %s: records with several ALTs and entries that do not say of which ALT they "
+                "are: %d. These entries count for every ALT. To avoid this, split the records with "
+                "`bcftools norm -m -any` before `bcftools csq`",
+                name, field, self._num_unnamed,
+            )  # fmt: skip
+        if self._num_lost:
+            logger.warning(
+                "%s: %s: records that refer to a record (@POS) which is not there: %d",
+                name, field, self._num_lost,
+            )  # fmt: skip
+
+
+class _Waiting(NamedTuple):
+    """A record of bcftools with its entries, and the positions that it refers to."""
+
+    rows: Sequence[Variant]
+    entries: list[Entry]
+    places: list[int]
+
+
+class _Cells:
+    """The cells of an entry by the names of their columns."""
+
+    __slots__ = ("_cells", "_columns")
+
+    def __init__(self, entry: str, columns: Mapping[str, int]) -> None:
+        self._cells = entry.split("|")
+        self._columns = columns
+
+    def get(self, *names: str) -> str | None:
+        """The first of these columns with a value; null if none has one."""
+        for name in names:
+            place = self._columns.get(name)
+            if place is not None and place < len(self._cells):
+                value = self._cells[place].strip()
+                if value and value != ".":
+                    return decode_percent(value)
+        return None
+
+    def terms(self, name: str) -> tuple[str, ...]:
+        """The terms of a column, which are joined by ``&``."""
+        text = self.get(name) or ""
+        return tuple(term for part in text.split("&") if (term := part.strip()))
+
+
+def _read_vep(cells: _Cells) -> Entry:
+    terms = cells.terms("consequence")
+    number = cells.get("allele_num")
+    feature_type = cells.get("feature_type")
+    mane = cells.get("mane_select") or cells.get("mane")
+    is_mane = mane is not None and mane.lower() != "mane_plus_clinical"
+    return Entry(
+        allele=cells.get("allele"),
+        number=int(number) if number is not None and number.isdecimal() else None,
+        terms=terms,
+        gene=cells.get("symbol", "gene"),
+        gene_id=cells.get("gene"),
+        transcript=cells.get("feature") if feature_type in (None, "Transcript") else None,
+        strand={"1": "+", "+1": "+", "-1": "-", "+": "+", "-": "-"}.get(cells.get("strand") or ""),
+        amino_acids=_spell_vep(cells.get("protein_position"), cells.get("amino_acids"), terms),
+        is_selected=is_mane or cells.get("canonical") == "YES" or cells.get("pick") == "1",
+        cds_length=_length(cells.get("cds_position")),
+    )
+
+
+def _read_snpeff(cells: _Cells) -> Entry:
+    is_transcript = (cells.get("feature_type") or "").lower() == "transcript"
+    return Entry(
+        allele=cells.get("allele"),
+        number=None,
+        terms=cells.terms("annotation"),
+        gene=cells.get("gene_name", "gene_id"),
+        gene_id=cells.get("gene_id"),
+        transcript=cells.get("feature_id") if is_transcript else None,
+        amino_acids=_spell_hgvs(cells.get("hgvs.p")),
+        cds_length=_length(cells.get("cds.pos / cds.length", "cds.pos/cds.length")),
+    )
+
+
+def _read_bcftools(cells: _Cells) -> Entry:
+    terms = tuple(term.lstrip("*") for term in cells.terms("consequence"))
+    if terms and terms[0].startswith("@"):  # an entry of another record, which is looked up
+        return Entry(None, None, ())
+    change = parse_change(cells.get("amino_acid_change") or "")
+    known = frozenset(BCFTOOLS_TERMS.get(term, term) for term in terms)
+    strand = cells.get("strand")
+    return Entry(
+        allele=None,
+        number=None,
+        terms=terms,
+        gene=cells.get("gene"),
+        transcript=cells.get("transcript"),
+        strand=strand if strand in ("+", "-") else None,
+        amino_acids=None if change is None else spell_change(change, known),
+        changes=tuple(_read_changes(cells.get("dna_change") or "")),
+    )
+
+
+def _read_changes(text: str) -> Iterator[tuple[int, str, str]]:
+    """The alleles of ``121ACG>A+124TA>T``."""
+    for part in text.split("+"):
+        found = re.fullmatch(r"([0-9]+)([A-Za-z]*)>([A-Za-z]*)", part)
+        if found is not None:
+            yield int(found[1]), found[2].upper(), found[3].upper()
+
+
+def _makes(entry: Entry, row: Variant) -> bool:
+    """Whether an allele is one of the changes of an entry of bcftools."""
+    return any(_is_same(change, row) for change in entry.changes)
+
+
+def _is_same(change: tuple[int, str, str], row: Variant) -> bool:
+    pos, ref, alt = change
+    if (pos, ref, alt) == (row.pos, row.ref, row.alt):
+        return True
+    if row.ref is None or row.alt is None or ref == alt or row.ref == row.alt:
+        return False
+    return trim(pos - 1, ref, alt) == trim(row.start, row.ref, row.alt)
+
+
+def spell_allele(ref: str, alt: str, alts: Sequence[str], *, as_vep: bool) -> list[str]:
+    """The spellings under which an entry may name an allele, the likeliest first.
+
+    Args:
+        ref: REF of the record, in upper case.
+        alt: The allele, in upper case.
+        alts: All ALTs of the record.
+        as_vep: Whether VEP wrote the entry. It removes the first base of all alleles if they share
+            it and one of them is an insertion or deletion, and names an empty allele ``-``.
+
+    Source:
+        Ensembl VEP, module Parser/VCF, and its option ``--minimal``.
+    """
+    if alt.startswith("<"):
+        name = alt.strip("<>")
+        return [_SYMBOLIC.get(name, name).upper(), alt, name, name]
+    spelled = [one for one in alts if "*" not in one and "<" not in one]
+    first = {one[:1] for one in (ref, *spelled)}
+    is_indel = any(len(one) != len(ref) for one in spelled)
+    as_record = (alt[1:] or "-") if is_indel and len(first) == 1 and "*" not in alt else alt
+    alone = (alt[1:] or "-") if len(alt) != len(ref) and alt[:1] == ref[:1] else alt
+    spellings = [as_record, alone, alt] if as_vep else [alt, as_record, alone]
+    is_changed = alt.isalpha() and alt != ref
+    return [*spellings, (trim(0, ref, alt).alt or "-") if is_changed else alt]
+
+
+def _severity(term: str) -> tuple[int, str]:
+    return RANKS.get(term, len(RANKS)), term
+
+
+def _preference(entry: Entry) -> tuple[bool, bool, int, str]:
+    """Entries of one severity are chosen in this order, the smallest first."""
+    return (
+        entry.transcript is None,
+        not entry.is_selected,
+        -entry.cds_length,
+        entry.transcript or "",
+    )
+
+
+def _length(position: str | None) -> int:
+    """The length in a position such as ``357/2268``; 0 if it is not stated."""
+    length = (position or "").rpartition("/")
+    return int(length[2]) if length[1] and length[2].isdecimal() else 0
+
+
+def _spell_vep(position: str | None, amino_acids: str | None, terms: Sequence[str]) -> str | None:
+    """The change of a protein from VEP's columns: ``685-686`` and ``TS/PP``."""
+    found = _FIRST_NUMBER.match(position or "")
+    if found is None or amino_acids is None:
+        return None
+    ref, has_alt, alt = amino_acids.partition("/")
+    ref = ref.strip("-")
+    alt = alt.strip("-") if has_alt else ref
+    first = int(found[0])
+    if "frameshift_variant" in terms and alt.endswith("X"):
+        kept = alt[:-1]  # what follows the shift is not known
+        if ref.startswith(kept):
+            ref, alt, first = ref[len(kept) :], "", first + len(kept)
+    return spell_change(ProteinChange(first, ref, alt), frozenset(terms))
+
+
+@lru_cache(maxsize=4096)
+def _spell_hgvs(change: str | None) -> str | None:
+    """The change of a protein from its HGVS name: ``p.Glu119Asp`` is ``E119D``."""
+    if change is None:
+        return None
+    text = change.rpartition("p.")[2].replace("(", "").replace(")", "")
+    text = _AMINO_ACID.sub(lambda found: _LETTERS.get(found[0], found[0]), text)
+    same = re.fullmatch(r"([A-Z*])([0-9]+)=", text)
+    text = f"{same[1]}{same[2]}{same[1]}" if same else text
+    if len(text) > MAX_AMINO_ACIDS:
+        text = f"{text[: MAX_AMINO_ACIDS - 3]}..."
+    return text or None
