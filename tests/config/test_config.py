@@ -330,8 +330,8 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (
             lambda c: c["references"]["genome"].update(genetic_codes={"MT": 7}),
-            "config: references.genome.genetic_codes.MT: 7 is not a known translation table of NCBI; "
-            "expected one of 1, 2, 3, 4, 5, 6, 9, 10,",
+            "config: references.genome.genetic_codes.MT: 7 is not a known translation table of "
+            "NCBI; expected one of 1, 2, 3, 4, 5, 6, 9, 10,",
         ),
         (
             lambda c: c["references"]["genome"].update(genetic_codes={"MT": 34}),
