@@ -28,7 +28,7 @@ from evo2_tasks.evaluation.schema import (
     METRICS,
     SUBSETS,
 )
-from evo2_tasks.genome.columns import FILTER_NAMES, KEY_NAMES
+from evo2_tasks.genome.columns import FILTER_NAMES, HGVS_NAMES, KEY_NAMES
 from evo2_tasks.hub import published_releases
 
 ROOT = Path(__file__).parent.parent
@@ -120,7 +120,7 @@ def configuration_page(page: str) -> str:
         section = schema if name is None else schema["$defs"][name]
         heading = "## Top level" if name is None else f"## `{title}`"
         parts.append(f"{heading}\n\n{section['description']}\n\n{key_table(section)}\n")
-    names = KEY_NAMES | {"filter, for `pass_only`": FILTER_NAMES}
+    names = KEY_NAMES | {"HGVS": HGVS_NAMES, "filter, for `pass_only`": FILTER_NAMES}
     rows = ["| column | names |", "| --- | --- |"]
     rows += [
         f"| {key} | {', '.join(f'`{name}`' for name in each)} |" for key, each in names.items()

@@ -212,6 +212,11 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
             first = next(other for other, name in columns.items() if name == column)
             if first != role:
                 yield f"{key}.columns.{role}", f"{column!r} is also the column of {first}"
+        if "hgvs" in columns and len(columns) > 1:
+            yield (
+                f"{key}.columns.hgvs",
+                "cannot be combined with contig, pos, ref and alt; keep either hgvs or these",
+            )
         if variant_set.saturate and columns:
             yield (
                 f"{key}.columns",

@@ -236,6 +236,8 @@ class ColumnsConfig(Section):
     """Column of the bases of the reference."""
     alt: Text | None = None
     """Column of the alternate alleles."""
+    hgvs: Text | None = None
+    """Column of HGVS (`NC_000017.11:g.43045712A>G`), instead of the four others."""
 
     @property
     def named(self) -> dict[str, str]:
@@ -247,8 +249,9 @@ class VariantSetConfig(Section):
     """A file of variants, its scorings and its results."""
 
     variants: FileName
-    """VCF (text, bgzip, gzip), BCF, a table (TSV, CSV, Parquet) of contig, pos, ref, alt, a list
-    (`17-43045712-A-G`, `17:43045712:A:G` or SPDI), or with `saturate` a BED or an interval list."""
+    """VCF (text, bgzip, gzip), BCF, a table (TSV, CSV, Parquet) of contig, pos, ref, alt or of
+    HGVS, a list (`17-43045712-A-G`, `17:43045712:A:G`, SPDI or HGVS), or with `saturate` a BED or
+    an interval list."""
     reference: Name
     """A name under `references`."""
     scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]

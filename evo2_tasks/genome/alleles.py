@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from evo2_tasks.genome.records import Filters, Record, Variant
+from evo2_tasks.genome.records import SPANS_ORIGIN, Filters, Record, Variant
 from evo2_tasks.genome.window_pairs import Edit
 
 # Number of bases compared in the first step of shifting an allele, and at most in a later step.
@@ -65,11 +65,8 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
         filters: The filters of the variant set.
     """
     ref = upper_letters(record.ref)
-    why_left_out: str | None = None
-    if filters.pass_only and record.filters != "PASS":
-        why_left_out = "not_pass"
-    elif is_other_contig(record.contig, filters):
-        why_left_out = "other_contig"
+    why_left_out = find_why_left_out(record.contig, record.filters, filters)
+    status = SPANS_ORIGIN if record.spans_origin else None
     variants = []
     for i, spelled in enumerate(record.alts):
         alt = upper_letters(spelled)
@@ -84,7 +81,7 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
                 record.pos,
                 ref,
                 alt,
-                None if reason is None else "filtered",
+                status if reason is None else "filtered",
                 record.carried[i] if record.carried else (),
                 reason,
             )
@@ -92,9 +89,13 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
     return variants
 
 
-def is_other_contig(contig: str, filters: Filters) -> bool:
-    """Whether the filters leave this contig out."""
-    return filters.contigs is not None and contig not in filters.contigs
+def find_why_left_out(contig: str, filter_text: str | None, filters: Filters) -> str | None:
+    """Why the filters leave a record out, by its FILTER or its contig; null if they keep it."""
+    if filters.pass_only and filter_text != "PASS":
+        return "not_pass"
+    if filters.contigs is not None and contig not in filters.contigs:
+        return "other_contig"
+    return None
 
 
 def upper_letters(allele: str) -> str:

@@ -1,4 +1,7 @@
-"""Which columns of a table hold contig, pos, ref and alt: by their names, or as the config says."""
+"""Which columns of a table hold the variants: by their names, or as the config says.
+
+These are contig, pos, ref and alt, or one column of HGVS.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ KEY_NAMES: Mapping[str, tuple[str, ...]] = {
     "ref": ("ref", "reference", "ref_allele", "reference_allele"),
     "alt": ("alt", "alternate", "alternative", "alt_allele", "alternate_allele"),
 }
+HGVS_NAMES = ("hgvs", "hgvsg", "hgvs_g")
 FILTER_NAMES = ("filter",)
 NO_COLUMNS: Mapping[str, str] = {}
 """The columns that a config names, where it names none."""
@@ -73,7 +77,7 @@ class TableColumns:
 
     Attributes:
         num_columns: Number of columns of the table.
-        keys: Columns of contig, pos, ref and alt, in this order.
+        keys: Columns of contig, pos, ref and alt, in this order; or the column of HGVS alone.
         filters: Column of FILTER; null if the table has none.
         carried: Columns to carry along, in the order of ``carry``.
     """
@@ -82,6 +86,11 @@ class TableColumns:
     keys: tuple[int, ...]
     filters: int | None
     carried: tuple[int, ...]
+
+    @property
+    def is_hgvs(self) -> bool:
+        """Whether the variants are in a column of HGVS."""
+        return len(self.keys) == 1
 
     def after_row_names(self) -> TableColumns:
         """The same columns where the rows have one more column before them."""
@@ -100,7 +109,16 @@ def has_keys(names: Sequence[str], columns: Mapping[str, str]) -> bool:
         names: The names in the header.
         columns: Names of columns by role, as the config has them.
     """
-    return all(_find_matches(names, role, columns) for role in KEY_NAMES)
+    needed = ["hgvs"] if "hgvs" in columns else [*KEY_NAMES]
+    return all(_find_matches(names, role, columns) for role in needed)
+
+
+def find_hgvs(names: Sequence[str]) -> str | None:
+    """The column of HGVS that has a usual name, in a table without columns for alleles."""
+    found = _find_matches(names, "hgvs", NO_COLUMNS)
+    if len(found) != 1 or any(_find_matches(names, role, NO_COLUMNS) for role in ("ref", "alt")):
+        return None
+    return names[found[0]]
 
 
 def looks_like_header(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -160,7 +178,8 @@ def find_columns(
     """
     for role, name in columns.items():
         _require_named(names, role, name, where)
-    matches = {role: _find_matches(names, role, columns) for role in KEY_NAMES}
+    needed = ["hgvs"] if "hgvs" in columns else [*KEY_NAMES]
+    matches = {role: _find_matches(names, role, columns) for role in needed}
     if any(len(found) != 1 for found in matches.values()):
         raise InputError(f"{where}: {_explain(names, matches)}")
     keys = tuple(found[0] for found in matches.values())
@@ -193,7 +212,8 @@ def _find_matches(names: Sequence[str], role: str, columns: Mapping[str, str]) -
     bare = [name.removeprefix("#") for name in names]
     if role in columns:
         return [i for i, name in enumerate(bare) if name == columns[role].removeprefix("#")]
-    return [i for i, name in enumerate(bare) if name.lower() in KEY_NAMES[role]]
+    usual = HGVS_NAMES if role == "hgvs" else KEY_NAMES[role]
+    return [i for i, name in enumerate(bare) if name.lower() in usual]
 
 
 def _require_named(names: Sequence[str], role: str, name: str, where: str) -> None:

@@ -68,11 +68,12 @@ _BIM = (
     "plink2 --bfile NAME --ref-from-fa --fa REFERENCE --export vcf"
 )
 
-# HGVS: c.68_69del, NC_000017.11:g.43045712A>G, NM_000059.4(BRCA2):c.68A>G (p.Tyr23Cys).
+# HGVS of transcripts and proteins, or without a sequence: NM_000059.4(BRCA2):c.68A>G (p.Tyr23Cys),
+# c.68_69del, g.43045712A>G.
+_DNA_CHANGE = r"\.[\[(]*[*?-]?[0-9?][0-9_+*?()-]*([ACGTUN]+>|[ACGTUN]*=|del|dup|ins|inv|con|\[)"
 _HGVS = re.compile(
-    r"(^|[:\s)])\(?("
-    r"[cgmnor]\.[\[(]*[*?-]?[0-9?][0-9_+*?()-]*([ACGTUN]+>|[ACGTUN]*=|del|dup|ins|inv|con|\[)"
-    r"|p\.[\[(]*([A-Z][a-z]{2}[0-9]|[A-Z*][0-9]+([A-Z*=]|fs|del|dup|ins)|=))",
+    rf"(^|[:\s)])\(?[cnr]{_DNA_CHANGE}|(^|\s)\(?[gmo]{_DNA_CHANGE}"
+    r"|(^|[:\s)])\(?p\.[\[(]*([A-Z][a-z]{2}[0-9]|[A-Z*][0-9]+([A-Z*=]|fs|del|dup|ins)|=)",
     re.IGNORECASE,
 )
 _RSID = re.compile(r"rs[0-9]+", re.IGNORECASE)
@@ -118,8 +119,9 @@ _ENTRIES: tuple[tuple[re.Pattern[str], str, bool], ...] = (
     ),
     (
         _HGVS,
-        "HGVS. Convert it to VCF or SPDI, for example with VariantValidator, Ensembl's Variant "
-        "Recoder or NCBI's Variation Services",
+        "HGVS of transcripts or proteins, or without the name of the sequence. Convert it to HGVS "
+        "of the genome (chr17:g.43045712A>G), VCF or SPDI, for example with VariantValidator, "
+        "Ensembl's Variant Recoder or NCBI's Variation Services",
         False,
     ),
     (

@@ -19,6 +19,7 @@ from evo2_tasks.genome.columns import (
     KEY_NAMES,
     NO_COLUMNS,
     find_columns,
+    find_hgvs,
     looks_like_header,
     possible_columns,
 )
@@ -31,9 +32,10 @@ from evo2_tasks.genome.foreign_formats import (
     explain_mark,
     explain_table,
 )
+from evo2_tasks.genome.hgvs import looks_like_hgvs
 from evo2_tasks.genome.interval_lists import HEADER_LINES, looks_like_region, parse_interval
 from evo2_tasks.genome.region_tables import explain_header, explain_rows
-from evo2_tasks.genome.table_cells import split_cells
+from evo2_tasks.genome.table_cells import DELIMITERS, find_delimiter, split_cells, split_header
 from evo2_tasks.genome.variant_lists import (
     ListLayout,
     add_heading,
@@ -54,7 +56,8 @@ REGION_FORMATS: Mapping[Format, str] = {"bed": "BED", "intervals": "an interval 
 """Formats that list regions, in words."""
 
 WITHOUT_BASES = frozenset[Format]({"list", *REGION_FORMATS})
-"""Formats that can only be read with the reference, because they do not state all bases."""
+"""Formats that can only be read with the reference, because they do not state all bases. So can a
+table with a column of HGVS."""
 
 SAMPLE_BYTES = 1 << 16
 """Data lines are looked at up to this size, and at least `SAMPLE_LINES` of them if they fit into
@@ -65,7 +68,7 @@ MAX_COLUMNS = 1 << 21
 
 _EXPECTED = (
     "expected VCF, BCF, Parquet, a table with tabs or commas whose header names the columns "
-    "contig, pos, ref and alt, a list of chr-pos-ref-alt, or BED"
+    "contig, pos, ref and alt, or hgvs, a list of chr-pos-ref-alt or HGVS, or BED"
 )
 _EXPECTED_REGIONS = (
     "expected the regions of a BED (contig, start from 0 and end, separated by tabs) or of an "
@@ -177,7 +180,8 @@ def read_sample(path: Path, columns: Mapping[str, str]) -> Sample:
             _require_few_columns(sample, (number, line))
         if sample.header is None and not sample.is_vcf and not sample.data:
             sample.is_vcf = line.startswith(b"##fileformat=VCF")
-            may_be_header = len(line) <= MAX_ROW_BYTES and (b"\t" in line or b"," in line)
+            may_be_header = b"\t" in line or b"," in line or "hgvs" in columns
+            may_be_header = may_be_header and len(line) <= MAX_ROW_BYTES
             if not sample.is_vcf and may_be_header and is_table_header(line, columns):
                 sample.header = (number, line)
                 continue
@@ -209,6 +213,8 @@ def _require_few_columns(sample: Sample, line: Line) -> None:
 def _find_variants(sample: Sample) -> Format | None:
     """Recognise a list, or VCF without a header; refuse a table whose columns are not clear."""
     layout = _list_layout(sample)
+    if _is_hgvs_table(sample, layout):
+        return "table"
     header = _find_header(sample)
     if header is not None and not _is_header_of_list(layout, header[1]):
         if _names_regions(header[1]) and _most(sample, looks_like_feature):
@@ -266,6 +272,23 @@ def _list_layout(sample: Sample) -> ListLayout:
         return find_layout(add_heading(sample.comment, iter(lines)))
     except ValueError as error:
         raise InputError(f"{shown_path(sample.path)}: {error}.") from error
+
+
+def _is_hgvs_table(sample: Sample, layout: ListLayout) -> bool:
+    """Whether the variants are in a column that is called HGVS, in a table with tabs or commas."""
+    if layout.header:
+        fits = 2 * layout.num_fitting >= layout.num_lines and layout.delimiter in DELIMITERS
+        return fits and find_hgvs(layout.names) == layout.names[layout.column]
+    # R writes row names without a name for their column.
+    names = split_header(sample.lines[0]) if sample.data else []
+    hgvs = find_hgvs(names)
+    if hgvs is None or len(names) < 2:
+        return False
+    delimiter = find_delimiter(sample.lines[0]).encode()
+    rows = [_split_row(line, delimiter) for line in sample.lines[1:]]
+    after = names.index(hgvs) + 1
+    num = sum(len(row) == len(names) + 1 and looks_like_hgvs(row[after]) for row in rows)
+    return num > 0 and 2 * num >= len(rows)
 
 
 def _find_header(sample: Sample) -> tuple[Line, list[str], str] | None:

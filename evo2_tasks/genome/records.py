@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple
 
 FieldType = Literal["string", "int", "float", "bool"]
 
+SPANS_ORIGIN = "spans_origin"
+"""Status of an allele, before it is placed, whose REF goes on at the first base of its circle."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -23,7 +26,7 @@ class Variant:
             allele.
         alt: One alternate allele, written by the same rule.
         status: Set only if reading decides it: ``invalid_record``, ``filtered``, or why a region or
-            a deletion with a length has no bases.
+            a deletion with a length has no bases; or ``SPANS_ORIGIN``.
         carried: One value for each of the source's ``carry_fields``.
         reason: Which cause the status has, if reading decides it.
     """
@@ -89,7 +92,8 @@ class Record(NamedTuple):
     ``alts`` is ``(".",)`` if the record has no alternate allele. ``filters`` is the text of FILTER,
     or null if the record has none. ``carried`` has one tuple for each of ``alts``, or is empty if
     nothing is carried. A record with many alleles comes in pieces; ``goes_on`` is true for all
-    pieces but the first.
+    pieces but the first. ``spans_origin`` is true if ``ref`` goes on at the first base of a
+    circular contig, which HGVS can state and VCF cannot.
     """
 
     contig: str
@@ -99,6 +103,7 @@ class Record(NamedTuple):
     filters: str | None
     carried: Sequence[tuple[object, ...]]
     goes_on: bool = False
+    spans_origin: bool = False
 
 
 class NoAllele(NamedTuple):
@@ -113,6 +118,7 @@ class NoAllele(NamedTuple):
     status: str
     reason: str
     carried: tuple[object, ...] = ()
+    filters: str | None = None
 
 
 class InvalidRecord(NamedTuple):

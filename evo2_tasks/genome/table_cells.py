@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
+from evo2_tasks.genome.hgvs import looks_like_hgvs
 from evo2_tasks.io.lines import MAX_ROW_BYTES, decode
 from evo2_tasks.io.vcf_text import parse_position
 from evo2_tasks.io.words import shown
@@ -65,7 +66,10 @@ def split_cells(text: str, delimiter: str, num_columns: int | None = None) -> li
 
 
 def join_lines(
-    lines: Iterator[tuple[int, bytes]], delimiter: str, num_columns: int | None = None
+    lines: Iterator[tuple[int, bytes]],
+    delimiter: str,
+    num_columns: int | None = None,
+    begins: Callable[[bytes], bool] | None = None,
 ) -> Iterator[tuple[int, bytes]]:
     """Put the lines of each row together that has line breaks in quotes.
 
@@ -77,6 +81,7 @@ def join_lines(
         delimiter: A tab or a comma.
         num_columns: Number of columns that a row must have to be put together; not checked for the
             header.
+        begins: Whether a text can be a row. Default: `begins_row`.
 
     Yields:
         The number of the first line, and the text.
@@ -86,6 +91,7 @@ def join_lines(
     def take() -> tuple[int, bytes] | None:
         return ahead.popleft() if ahead else next(lines, None)
 
+    begins = begins or begins_row
     expected: int | None = None
     is_header = True
     while (line := take()) is not None:
@@ -103,7 +109,7 @@ def join_lines(
                 and (more := take()) is not None
             ):
                 read.append(more)
-                is_row = begins_row(more[1]) and _has_columns(more[1], delimiter, expected)
+                is_row = begins(more[1]) and _has_columns(more[1], delimiter, expected)
                 if is_whole and is_row:
                     break
                 joined += b"\n" + more[1]
@@ -118,9 +124,13 @@ def join_lines(
 
 
 def find_delimiter(header: bytes) -> str:
-    """The delimiter of a table: the tab, or the comma if too few tabs are outside quotes."""
-    num_tabs = _QUOTED_IN_CSV.sub("", decode(header)).count("\t")
-    return "\t" if num_tabs >= MIN_COLUMNS - 1 else ","
+    """The delimiter of a table: the tab, or the comma if too few tabs are outside quotes.
+
+    With few of both it can only be a table of HGVS, which needs one column.
+    """
+    outside = _QUOTED_IN_CSV.sub("", decode(header))
+    num_tabs, is_small = outside.count("\t"), outside.count(",") < MIN_COLUMNS - 1
+    return "\t" if num_tabs >= MIN_COLUMNS - 1 or (num_tabs and is_small) else ","
 
 
 def split_header(header: bytes) -> list[str]:
@@ -139,6 +149,11 @@ def begins_row(text: bytes) -> bool:
         and sum(is_allele(decode(cell)) for cell in cells) > 1
         and any(isinstance(parse_pos(decode(cell)), int) for cell in cells)
     )
+
+
+def begins_hgvs_row(text: bytes) -> bool:
+    """Whether a text after a line break can be a row of a table of HGVS: a cell has a name."""
+    return any(looks_like_hgvs(decode(cell).strip(' "')) for cell in re.split(rb"[\t,]", text))
 
 
 def is_allele(text: str) -> bool:

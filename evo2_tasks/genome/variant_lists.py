@@ -1,4 +1,4 @@
-"""Lists of variants: ``chr-pos-ref-alt``, ``chr:pos:ref:alt`` or SPDI, one on a line.
+"""Lists of variants: ``chr-pos-ref-alt``, ``chr:pos:ref:alt``, SPDI or HGVS, one on a line.
 
 A list may have more columns, for example the gene, and a header. Whether a comma begins the next
 allele or the next column is decided over the whole list.
@@ -12,11 +12,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome import table_cells
 from evo2_tasks.genome.foreign_formats import explain_entry
+from evo2_tasks.genome.hgvs import is_hgvs, looks_like_hgvs, looks_like_other_hgvs, read_hgvs
 from evo2_tasks.genome.records import CarryField, InvalidRecord, NoAllele, Record
 from evo2_tasks.genome.variant_tables import NULL_TEXTS
 from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
@@ -40,7 +41,7 @@ _PLAIN_BASES = re.compile(r"[ACGT]+", re.IGNORECASE)
 
 
 # A cell that can hold a variant at all; most cells of other columns fail this quickly.
-_POSITION = re.compile(r"[-:]\+?[0-9]+[-:]")
+_POSITION = re.compile(r"[-:]\+?[0-9]+[-:]|:[cgmnopr]\.")
 _COMMENT = re.compile(r"[ \t]+#.*")
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 _HEADER_WORD = re.compile(
@@ -51,7 +52,14 @@ _HEADER_WORD = re.compile(
 )
 _DELIMITERS = ("\t", ",", " ")
 _DELIMITER = re.compile(r"[\t, ]")
-_WHOLE = [(delimiter, 0) for delimiter in _DELIMITERS]
+_WHOLE = ("", 0)
+_EVERYWHERE = [_WHOLE, *((delimiter, 0) for delimiter in _DELIMITERS)]
+
+
+_Column = tuple[str, int]
+"""A delimiter and the index of a column; without a delimiter, the whole line."""
+_Kind = Literal["alleles", "hgvs", "other"]
+"""Kinds of variants: with their alleles, HGVS of the genome, and HGVS of anything else."""
 
 
 class ListLayout(NamedTuple):
@@ -154,6 +162,8 @@ class VariantListReader:
 def find_layout(lines: Iterable[tuple[int, str]]) -> ListLayout:
     """Find the column of the variants, over all lines together.
 
+    A column of HGVS is that of the variants only if no other column holds variants.
+
     Args:
         lines: The data lines with their numbers, without comments.
 
@@ -161,54 +171,91 @@ def find_layout(lines: Iterable[tuple[int, str]]) -> ListLayout:
         ValueError: Several columns hold variants.
     """
     first: tuple[int, str] | None = None
-    num_lines = num_whole = 0
-    num_with = Counter[str]()
-    fitting = Counter[tuple[str, int]]()
     first_fits = False
-    alleles = _CommaCounts()
-    several: dict[str, tuple[int, str]] = {}
+    counts = _Counts()
     for line in lines:
-        found, is_whole = _find_variants(line[1])
+        found = _find_variants(line[1])
         if first is None:
-            first, first_fits = line, bool(found) or is_whole
+            first, first_fits = line, bool(found)
             if not first_fits:
                 continue
-        num_lines += 1
-        num_whole += is_whole
-        for delimiter in set(_DELIMITER.findall(line[1])):
-            num_with[delimiter] += 1
-        for one in found:
-            fitting[one] += 1
-            if one[1]:
-                several.setdefault(one[0], line)
-        if (",", 0) in found:
-            alleles.add(line[1])
+        counts.add(line, found)
     if first is None:
         return ListLayout(0, (), "", 0, 0, 0)
     number, text = first
-    if not first_fits and num_lines:
+    if not first_fits and counts.num_lines:
         for delimiter in _DELIMITERS:
             names = split_cells(text, delimiter) if delimiter in text else None
-            columns = [c for (d, c), n in fitting.items() if d == delimiter and 2 * n >= num_lines]
-            is_used = 2 * num_with[delimiter] >= num_lines
+            columns = counts.find_columns(delimiter)
+            is_used = 2 * counts.with_delimiter[delimiter] >= counts.num_lines
             is_header = names is not None and not any(map(_NUMBER.fullmatch, names))
             if is_used and is_header and names and len(names) > max(columns, default=len(names)):
-                return _with_header(number, names, delimiter, columns, num_lines, fitting)
-        if num_whole and len(text) <= 80 and _HEADER_WORD.fullmatch(text):
-            return ListLayout(number, (text.strip('"'),), "", 0, num_lines, num_whole)
-    num_lines += not first_fits
+                return _with_header(number, names, delimiter, columns, counts)
+        if counts.num_fitting(*_WHOLE) and len(text) <= 80 and _HEADER_WORD.fullmatch(text):
+            num_whole = counts.num_fitting(*_WHOLE)
+            return ListLayout(number, (text.strip('"'),), "", 0, counts.num_lines, num_whole)
+    counts.num_lines += not first_fits
     for delimiter in _DELIMITERS:
-        is_used = 2 * num_with[delimiter] >= num_lines
-        num_first = fitting[delimiter, 0]
+        is_used = 2 * counts.with_delimiter[delimiter] >= counts.num_lines
+        num_first = counts.num_fitting(delimiter, 0)
         if delimiter == ",":
-            is_used = is_used and alleles.are_columns(num_lines)
-        elif num_first <= num_whole:
+            is_used = is_used and counts.alleles.are_columns(counts.num_lines)
+        elif num_first <= counts.num_fitting(*_WHOLE):
             is_used = False
-        if is_used and 2 * num_first >= num_lines:
-            if delimiter in several:
-                raise ValueError(_describe_several(*several[delimiter]))
-            return ListLayout(0, (), delimiter, 0, num_lines, num_first)
-    return ListLayout(0, (), "", 0, num_lines, num_whole)
+        if is_used and 2 * num_first >= counts.num_lines:
+            if delimiter in counts.several:
+                raise ValueError(_describe_several(*counts.several[delimiter]))
+            return ListLayout(0, (), delimiter, 0, counts.num_lines, num_first)
+    return ListLayout(0, (), "", 0, counts.num_lines, counts.num_fitting(*_WHOLE))
+
+
+class _Counts:
+    """How many lines of a list have a variant in which column, by the delimiter.
+
+    Attributes:
+        num_lines: Number of lines.
+        with_delimiter: How many of them contain a delimiter.
+        alleles: What comes after commas.
+        several: By delimiter, the first line with a variant behind its first column.
+    """
+
+    def __init__(self) -> None:
+        self.num_lines = 0
+        self.with_delimiter = Counter[str]()
+        self.alleles = _CommaCounts()
+        self.several: dict[str, tuple[int, str]] = {}
+        self._by_kind = Counter[tuple[_Kind, _Column]]()
+
+    def add(self, line: tuple[int, str], found: Mapping[_Column, _Kind]) -> None:
+        """Count a line with its variants."""
+        self.num_lines += 1
+        for delimiter in set(_DELIMITER.findall(line[1])):
+            self.with_delimiter[delimiter] += 1
+        for place, kind in found.items():
+            self._by_kind[kind, place] += 1
+            is_another = kind == "hgvs" == found.get((place[0], 0))
+            if place[1] and (kind == "alleles" or is_another):
+                self.several.setdefault(place[0], line)
+        if (",", 0) in found:
+            self.alleles.add(line[1])
+
+    def num_fitting(self, delimiter: str, column: int) -> int:
+        """How many lines have a variant in a column.
+
+        HGVS of transcripts counts only beside others: a list of it alone is refused with advice.
+        """
+        place = (delimiter, column)
+        num_read = self._by_kind["alleles", place] + self._by_kind["hgvs", place]
+        return num_read + self._by_kind["other", place] if num_read else 0
+
+    def find_columns(self, delimiter: str) -> list[int]:
+        """The columns with variants in at least half of the lines: those of HGVS, or others."""
+        columns = sorted({place[1] for _, place in self._by_kind if place[0] == delimiter})
+        fitting = [c for c in columns if 2 * self.num_fitting(delimiter, c) >= self.num_lines]
+        with_alleles = [
+            c for c in fitting if 2 * self._by_kind["alleles", (delimiter, c)] >= self.num_lines
+        ]
+        return with_alleles or fitting
 
 
 def _describe_several(number: int, text: str) -> str:
@@ -252,8 +299,22 @@ def split_cells(text: str, delimiter: str) -> list[str] | None:
 
 def looks_like_variant(text: str) -> bool:
     """Whether a text is a variant in one of the forms that a list may use."""
+    return _find_kind(text) in ("alleles", "hgvs")
+
+
+def _find_kind(text: str) -> _Kind | None:
+    """What kind of variant a text is; None if it is none."""
     if _POSITION.search(text) is None or len(text.split()) != 1:
-        return False
+        return None
+    if looks_like_hgvs(text):
+        return "hgvs"
+    if _has_alleles(text):
+        return "alleles"
+    return "other" if looks_like_other_hgvs(text) else None
+
+
+def _has_alleles(text: str) -> bool:
+    """Whether a text is ``chr-pos-ref-alt``, ``chr:pos:ref:alt`` or SPDI."""
     fields = _split(text)
     if len(fields) != 4 or not fields[0] or parse_position(fields[1].encode()) is None:
         return False
@@ -283,9 +344,8 @@ class _CommaCounts:
         """Count a line whose first cell is a variant."""
         cells = split_cells(text, ",") or [text]
         if len(cells) > 1:
-            ref = _split(cells[0])[2]
             self._num += 1
-            self._num_implausible += not all(_may_be_alt(cell, ref) for cell in cells[1:])
+            self._num_implausible += not _may_be_alts(*cells)
             if len(self._endings) < 2:
                 self._endings.add(",".join(cells[1:]))
 
@@ -297,6 +357,14 @@ class _CommaCounts:
         return 2 * self._num_implausible > least or (is_everywhere and is_same and num_lines > 1)
 
 
+def _may_be_alts(variant: str, *texts: str) -> bool:
+    """Whether texts may be more alternate alleles of a variant. HGVS has one."""
+    if _find_kind(variant.strip(" \t")) != "alleles":
+        return False
+    ref = _split(variant)[2]
+    return all(_may_be_alt(text, ref) for text in texts)
+
+
 def _may_be_alt(text: str, ref: str) -> bool:
     """Whether a text may be an ALT of this REF: one base, as many as REF, or an indel as in VCF."""
     if text in ("*", "."):
@@ -306,22 +374,20 @@ def _may_be_alt(text: str, ref: str) -> bool:
     return len(text) in (1, len(ref)) or text[0].upper() == ref[:1].upper()
 
 
-def _find_variants(text: str) -> tuple[list[tuple[str, int]], bool]:
-    """The cells of a line that are variants, by delimiter and column, and whether the line is."""
+def _find_variants(text: str) -> dict[_Column, _Kind]:
+    """The kinds of the variants of a line, by delimiter and column, and of the whole line."""
     if _POSITION.search(text) is None:
-        return [], False
+        return {}
     if _DELIMITER.search(text) is None and '"' not in text:  # most lists have one column
-        is_whole = looks_like_variant(text)
-        return (_WHOLE if is_whole else []), is_whole
-    found = []
-    for delimiter in _DELIMITERS:
-        cells = split_cells(text, delimiter) or []
-        found += [
-            (delimiter, column)
-            for column, cell in enumerate(cells)
-            if looks_like_variant(cell.strip(" \t"))
-        ]
-    return found, looks_like_variant((split_cells(text, "") or [text])[0])
+        kind = _find_kind(text)
+        return {} if kind is None else dict.fromkeys(_EVERYWHERE, kind)
+    found = {}
+    for delimiter in ("", *_DELIMITERS):
+        for column, cell in enumerate(split_cells(text, delimiter) or []):
+            kind = _find_kind(cell.strip(" \t"))
+            if kind is not None:
+                found[delimiter, column] = kind
+    return found
 
 
 def _with_header(
@@ -329,18 +395,18 @@ def _with_header(
     names: Sequence[str],
     delimiter: str,
     columns: Sequence[int],
-    num_lines: int,
-    fitting: Mapping[tuple[str, int], int],
+    counts: _Counts,
 ) -> ListLayout:
     bare = tuple(name.strip(" \t").removeprefix("#") for name in names)
+    named = [column for column in columns if bare[column].lower() == "hgvs"]
+    columns = named if len(named) == 1 else columns
     if len(columns) > 1:
         listed = ", ".join(bare[column] for column in sorted(columns))
         raise ValueError(
             f"line {number}: several columns hold variants ({shown(listed, 200)}). Keep one of them"
         )
-    return ListLayout(
-        number, bare, delimiter, columns[0], num_lines, fitting[delimiter, columns[0]]
-    )
+    num_fitting = counts.num_fitting(delimiter, columns[0])
+    return ListLayout(number, bare, delimiter, columns[0], counts.num_lines, num_fitting)
 
 
 def _data_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -374,6 +440,8 @@ def _split(text: str) -> list[str]:
 
 def _parse(text: str, reference: Reference) -> Record | NoAllele | Unreadable:
     """Read a line, or say why it cannot be read."""
+    if looks_like_hgvs(text) or (is_hgvs(text) and not _has_alleles(text)):
+        return read_hgvs(text, reference)
     fields = _split(text)
     if len(fields) < 4 or not fields[0] or len(text.split()) > 1:
         explanation = explain_entry(text)
@@ -381,7 +449,8 @@ def _parse(text: str, reference: Reference) -> Record | NoAllele | Unreadable:
             return Unreadable("unknown_notation", f"'{shown(text)}' looks like {explanation}")
         return Unreadable(
             "unknown_notation",
-            f"the line is '{shown(text)}', expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI",
+            f"the line is '{shown(text)}', expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI, or "
+            "HGVS",
         )
     contig, pos_text, ref, alt = fields
     pos = parse_position(pos_text.encode())

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,10 +20,13 @@ from evo2_tasks.genome.columns import (
     NO_COLUMNS,
     TableColumns,
     find_columns,
+    find_hgvs,
     has_keys,
 )
-from evo2_tasks.genome.records import CarryField, FieldType, InvalidRecord, Record
+from evo2_tasks.genome.hgvs import looks_like_hgvs, read_hgvs
+from evo2_tasks.genome.records import CarryField, FieldType, InvalidRecord, NoAllele, Record
 from evo2_tasks.genome.table_cells import (
+    begins_hgvs_row,
     begins_row,
     find_delimiter,
     is_allele,
@@ -33,7 +37,11 @@ from evo2_tasks.genome.table_cells import (
 )
 from evo2_tasks.io.files import open_file
 from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
+from evo2_tasks.io.vcf_text import Unreadable
 from evo2_tasks.io.words import shown, shown_path
+
+if TYPE_CHECKING:
+    from evo2_tasks.genome.reference import Reference
 
 NULL_TEXTS = frozenset({"", ".", "NA"})
 
@@ -58,21 +66,31 @@ class TextTableReader:
     Args:
         path: The file.
         carry: Columns to carry along.
-        columns: Names of the columns of contig, pos, ref and alt that are not the usual ones.
+        columns: Names of the columns of contig, pos, ref and alt that are not the usual ones, or
+            of the column of HGVS.
+        reference: The reference of the variants; a column of HGVS needs it.
 
     Raises:
         InputError: A column is missing or occurs more than once.
     """
 
     def __init__(
-        self, path: Path, carry: Sequence[str] = (), columns: Mapping[str, str] = NO_COLUMNS
+        self,
+        path: Path,
+        carry: Sequence[str] = (),
+        columns: Mapping[str, str] = NO_COLUMNS,
+        reference: Reference | None = None,
     ) -> None:
         self.path = path
+        columns = name_columns(path, columns)
         self._named = columns
+        self._begins = begins_hgvs_row if "hgvs" in columns else begins_row
+        self._reference = reference
         lines = _table_lines(path, columns)
         first = next(lines)
         self._delimiter = find_delimiter(first[1])
-        number, header = next(join_lines(chain([first], lines), self._delimiter))
+        joined = join_lines(chain([first], lines), self._delimiter, begins=self._begins)
+        number, header = next(joined)
         where = f"{shown_path(path)}: line {number}"
         names = split_header(header)
         self._columns = find_columns(names, carry, columns, where)
@@ -88,7 +106,7 @@ class TextTableReader:
         self.has_filters = self._columns.filters is not None
         self.carry_fields = tuple(CarryField(name, "string") for name in carry)
 
-    def records(self) -> Iterator[Record | InvalidRecord]:
+    def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
         """All rows in the order of the file."""
         columns = self._columns
         for number, cells in self._rows(columns.num_columns):
@@ -103,14 +121,15 @@ class TextTableReader:
             carried = tuple(_as_cell(cells[column].strip()) for column in columns.carried)
             filters = None if columns.filters is None else cells[columns.filters].strip()
             keys = [cells[column].strip() for column in columns.keys]
-            yield _make_record(keys, filters, carried, number)
+            yield _make_record(keys, filters, carried, self._reference, number)
 
     def log_problems(self) -> None:
         """Do nothing: every value fits into text."""
 
     def _rows(self, num_columns: int) -> Iterator[tuple[int, list[str] | str]]:
         """The rows: the number of the first line, and the cells or why they cannot be read."""
-        lines = join_lines(_table_lines(self.path, self._named), self._delimiter, num_columns)
+        lines = _table_lines(self.path, self._named)
+        lines = join_lines(lines, self._delimiter, num_columns, self._begins)
         next(lines)
         for number, line in lines:
             yield number, split_cells(decode(line), self._delimiter, num_columns)
@@ -119,12 +138,10 @@ class TextTableReader:
         """Whether cells beyond the header hold text, or an ALT such as C,G is not in quotes."""
         if any(map(str.strip, cells[self._columns.num_columns :])):
             return True
+        if self._columns.is_hgvs or self._delimiter != "," or len(cells) == self._usual_width:
+            return False
         after_alt = cells[self._columns.keys[-1] + 1].strip()
-        return (
-            self._delimiter == ","
-            and len(cells) != self._usual_width
-            and _BASES.fullmatch(after_alt) is not None
-        )
+        return _BASES.fullmatch(after_alt) is not None
 
     def _require_delimiter(self, where: str) -> None:
         """Make sure that the rows are separated as the header is."""
@@ -137,7 +154,7 @@ class TextTableReader:
             ]
             if (
                 rows
-                and sum(map(begins_row, split)) == len(rows)
+                and sum(map(self._begins, split)) == len(rows)
                 and not any(delimiter in row for row in rows)
             ):
                 raise InputError(
@@ -161,11 +178,10 @@ class TextTableReader:
             ]
             for columns in (self._columns, self._columns.after_row_names())
         )
-        pos = self._columns.keys[1]
-        if self._delimiter == "," and all(
-            _THOUSANDS.fullmatch(",".join(cells[pos : pos + 2])) for cells in shifted
-        ):
-            return False
+        if self._delimiter == "," and not self._columns.is_hgvs:
+            pos = self._columns.keys[1]
+            if all(_THOUSANDS.fullmatch(",".join(cells[pos : pos + 2])) for cells in shifted):
+                return False
         names = {cells[0] for cells in shifted}
         return len(shifted) > len(plain) and len(names) == len(shifted)
 
@@ -177,20 +193,28 @@ class ParquetReader:
         path: The file.
         carry: Columns to carry along. Numbers, truth values, texts and lists of these keep their
             type; values of any other type become text. NaN is null.
-        columns: Names of the columns of contig, pos, ref and alt that are not the usual ones.
+        columns: Names of the columns of contig, pos, ref and alt that are not the usual ones, or
+            of the column of HGVS.
+        reference: The reference of the variants; a column of HGVS needs it.
 
     Raises:
         InputError: The file is not Parquet, or a column is missing or occurs more than once.
     """
 
     def __init__(
-        self, path: Path, carry: Sequence[str] = (), columns: Mapping[str, str] = NO_COLUMNS
+        self,
+        path: Path,
+        carry: Sequence[str] = (),
+        columns: Mapping[str, str] = NO_COLUMNS,
+        reference: Reference | None = None,
     ) -> None:
         self.path = path
+        self._reference = reference
         with _open_parquet(path) as file:
             schema, metadata = file.schema_arrow, file.metadata
         self._names = list(schema.names)
-        self._columns = find_columns(self._names, carry, columns, shown_path(path))
+        named = _name_parquet_columns(self._names, columns)
+        self._columns = find_columns(self._names, carry, named, shown_path(path))
         used = {*self._columns.keys, *self._columns.carried, self._columns.filters} - {None}
         # Equal texts are held once, so that a long REF with many ALTs does not fill the memory.
         self._texts = [
@@ -203,16 +227,17 @@ class ParquetReader:
             )
         ]
         _require_small_chunks(metadata, self._texts, path)
-        require_start_from_one(self._names, self._columns, self._first_rows(), shown_path(path))
+        self._check_first_rows(is_named=bool(columns))
         self.has_filters = self._columns.filters is not None
         self.carry_fields = tuple(
             _arrow_field(name, schema.field(column).type)
             for name, column in zip(carry, self._columns.carried, strict=True)
         )
 
-    def records(self) -> Iterator[Record | InvalidRecord]:
+    def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
         """All rows in the order of the file."""
         columns = self._columns
+        num_keys = len(columns.keys)
         used = [*columns.keys, *columns.carried]
         used += [] if columns.filters is None else [columns.filters]
         names = sorted({self._names[column] for column in used})
@@ -220,17 +245,38 @@ class ParquetReader:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
                 values = [_list_values(batch.column(self._names[column])) for column in used]
                 for row in zip(*values, strict=True):
-                    keys = [_as_text(value) for value in row[:4]]
-                    carried = tuple(map(_as_carried, row[4:], self.carry_fields))
+                    keys = [_as_text(value) for value in row[:num_keys]]
+                    carried = tuple(map(_as_carried, row[num_keys:], self.carry_fields))
                     filters = _as_text(row[-1]) if self.has_filters else None
-                    yield _make_record(keys, filters, carried)
+                    yield _make_record(keys, filters, carried, self._reference)
 
     def log_problems(self) -> None:
         """Do nothing: the file states the types of its values."""
 
+    def _check_first_rows(self, *, is_named: bool) -> None:
+        """Refuse positions that count from 0, and a column of HGVS of transcripts alone.
+
+        Args:
+            is_named: Whether the config names columns. It then names the column of HGVS.
+        """
+        rows = self._first_rows()
+        where = shown_path(self.path)
+        require_start_from_one(self._names, self._columns, rows, where)
+        if not self._columns.is_hgvs:
+            return
+        column = self._columns.keys[0]
+        texts = [row[column].strip() for row in rows if row[column].strip()]
+        if texts and not is_named and not any(map(looks_like_hgvs, texts)):
+            raise InputError(
+                f"{where}: the column '{shown(self._names[column])}' has '{shown(texts[0])}', "
+                f"expected HGVS of the genome, for example chr17:g.43045712A>G. Convert it, for "
+                f"example with VariantValidator or Ensembl's Variant Recoder, or name another "
+                f"column under columns.hgvs."
+            )
+
     def _first_rows(self) -> list[list[str]]:
-        """The first rows as text: pos, REF and what may be an end; other cells are empty."""
-        used = {self._columns.keys[1], self._columns.keys[2]}
+        """The first rows as text: pos, REF or HGVS, and what may be an end; others are empty."""
+        used = {*(self._columns.keys[1:3] or self._columns.keys)}
         used |= {i for i, name in enumerate(self._names) if _END_NAME.search(name)}
         columns = [self._names[column] for column in sorted(used)]
         with _open_parquet(self.path) as file:
@@ -262,6 +308,8 @@ def require_start_from_one(
         InputError: The column of pos is called a start, there is one of ends, and the difference
             of the two is the length of REF in most rows.
     """
+    if columns.is_hgvs:
+        return
     _, pos, ref, _ = columns.keys
     ends = [i for i, name in enumerate(names) if _END_NAME.search(name)]
     if not _START_NAME.search(names[pos]) or len(ends) != 1:
@@ -287,12 +335,56 @@ def is_table_header(line: bytes, columns: Mapping[str, str] = NO_COLUMNS) -> boo
     return has_keys(split_header(line), columns)
 
 
+def name_columns(path: Path, columns: Mapping[str, str]) -> Mapping[str, str]:
+    """The columns of a text table by role, with the column of HGVS if the table has only that.
+
+    Args:
+        path: The file.
+        columns: Names of columns by role, as the config has them.
+    """
+    named: Mapping[str, str] = NO_COLUMNS
+    if columns:
+        return columns
+    for number, line in enumerate(read_lines(path, max_line_bytes=MAX_ROW_BYTES), start=1):
+        kept = drop_mark(line) if number == 1 else line
+        if is_table_header(kept):
+            return NO_COLUMNS
+        hgvs = find_hgvs(split_header(kept))
+        if hgvs is not None:
+            named = {"hgvs": hgvs}
+        if kept.strip(b" \t") and not kept.startswith(b"#"):
+            break
+    return named
+
+
+def _name_parquet_columns(names: Sequence[str], columns: Mapping[str, str]) -> Mapping[str, str]:
+    """The columns of a Parquet file by role; see :func:`name_columns`."""
+    hgvs = find_hgvs(names)
+    return columns if columns or hgvs is None else {"hgvs": hgvs}
+
+
+def has_hgvs(path: Path, columns: Mapping[str, str], *, is_parquet: bool) -> bool:
+    """Whether the variants of a table are in a column of HGVS.
+
+    Args:
+        path: The file.
+        columns: Names of columns by role, as the config has them.
+        is_parquet: Whether the table is a Parquet file.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    if not is_parquet:
+        return "hgvs" in name_columns(path, columns)
+    with _open_parquet(path) as file:
+        return "hgvs" in _name_parquet_columns(file.schema_arrow.names, columns)
+
+
 def _table_lines(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, bytes]]:
     """The header and all lines after it, with their numbers; lines above it are skipped."""
     in_table = False
-    for number, line in enumerate(
-        read_lines(path, begins_row, max_line_bytes=MAX_ROW_BYTES), start=1
-    ):
+    begins = begins_hgvs_row if "hgvs" in columns else begins_row
+    for number, line in enumerate(read_lines(path, begins, max_line_bytes=MAX_ROW_BYTES), start=1):
         kept = drop_mark(line) if number == 1 else line
         in_table = in_table or is_table_header(kept, columns)
         if in_table:
@@ -300,9 +392,11 @@ def _table_lines(path: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, 
 
 
 def _are_keys(cells: list[str] | str, columns: TableColumns) -> bool:
-    """Whether cells have a position and a REF in these columns."""
+    """Whether cells have a position and a REF, or HGVS, in these columns."""
     if isinstance(cells, str) or len(cells) <= max(columns.keys):
         return False
+    if columns.is_hgvs:
+        return looks_like_hgvs(cells[columns.keys[0]].strip())
     _, pos, ref, _ = (cells[column].strip() for column in columns.keys)
     return isinstance(parse_pos(pos), int) and is_allele(ref)
 
@@ -311,8 +405,11 @@ def _make_record(
     keys: Sequence[str],
     filters: str | None,
     carried: tuple[object, ...],
+    reference: Reference | None,
     number: int | None = None,
-) -> Record | InvalidRecord:
+) -> Record | NoAllele | InvalidRecord:
+    if len(keys) == 1 and reference is not None:
+        return _read_name(keys[0], filters, carried, reference, number)
     for name, key in zip(KEY_NAMES, keys, strict=True):
         if not key:
             return InvalidRecord("empty_column", f"column {name} is empty", number)
@@ -324,6 +421,25 @@ def _make_record(
     if "" in alts:
         return InvalidRecord("empty_alt", "an entry of alt is empty", number)
     return Record(contig, pos, ref, alts, filters, (carried,) * len(alts) if carried else ())
+
+
+def _read_name(
+    text: str,
+    filters: str | None,
+    carried: tuple[object, ...],
+    reference: Reference,
+    number: int | None,
+) -> Record | NoAllele | InvalidRecord:
+    """The record of a row with a column of HGVS."""
+    name = text.strip()
+    if not name:
+        return InvalidRecord("empty_column", "column hgvs is empty", number)
+    found = read_hgvs(name, reference)
+    if isinstance(found, Unreadable):
+        return InvalidRecord(*found, number)
+    if isinstance(found, NoAllele):
+        return found._replace(carried=carried, filters=filters)
+    return found._replace(filters=filters, carried=(carried,) if carried else ())
 
 
 def _as_cell(text: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.alleles import is_other_contig, split_alleles
+from evo2_tasks.genome.alleles import find_why_left_out, split_alleles
 from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
 from evo2_tasks.genome.carried_types import AskedType, CarriedTypes
 from evo2_tasks.genome.columns import NO_COLUMNS
@@ -25,7 +25,7 @@ from evo2_tasks.genome.records import (
 )
 from evo2_tasks.genome.saturation import Kind, SaturationReader
 from evo2_tasks.genome.variant_lists import VariantListReader
-from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader
+from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader, has_hgvs
 from evo2_tasks.genome.vcf import VcfReader
 from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.vcf_text import VcfHeader, read_vcf
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference
 
 __all__ = [
-    "WITHOUT_BASES",
     "CarryField",
     "Filters",
     "Variant",
     "VariantCounts",
     "VariantSource",
     "find_format",
+    "needs_reference",
     "open_variants",
 ]
 
@@ -147,10 +147,13 @@ class VariantSource:
             record = record._replace(carried=converted)
             return split_alleles(record, index, num_before, self._filters)
         if isinstance(record, NoAllele):
-            contig, pos, status, reason, values = record
+            contig, pos, status, reason, values, filters = record
             carried = self._types.convert(values, index)
-            if is_other_contig(contig, self._filters):
-                status, reason = "filtered", "other_contig"
+            why_left_out = find_why_left_out(contig, filters, self._filters)
+            if why_left_out is None and status == "too_long" and self._filters.max_length:
+                why_left_out = "long_allele"
+            if why_left_out is not None:
+                status, reason = "filtered", why_left_out
             return [Variant(index, 0, contig, pos, None, None, status, carried, reason)]
         nulls = (None,) * len(self.carry_fields)
         status, reason = "invalid_record", record.reason
@@ -203,9 +206,10 @@ def open_variants(
             through the index of a bgzipped VCF or a BCF. ``record`` then counts the records that
             were read.
         saturate: Kinds of alleles to make in the regions of a BED or an interval list.
-        columns: Names of the columns of a table, by role: contig, pos, ref and alt. Default: the
-            usual names.
-        reference: The reference of the variants. A list, a BED and an interval list need it.
+        columns: Names of the columns of a table, by role: contig, pos, ref and alt, or hgvs.
+            Default: the usual names.
+        reference: The reference of the variants. A list, a table of HGVS, a BED and an interval
+            list need it.
         whole: INFO fields of ``carry`` of a VCF or BCF whose text is not divided into values.
 
     Raises:
@@ -233,14 +237,32 @@ def open_variants(
             reader = VariantListReader(path, carry, reference)
         _check_filters(path, filters, has_filters=False)
     else:
+        if reference is None and needs_reference(path, file_format, columns):
+            raise ValueError("a table of HGVS needs a reference")
         table_reader = ParquetReader if file_format == "parquet" else TextTableReader
-        reader = table = table_reader(path, carry, columns)
+        reader = table = table_reader(path, carry, columns, reference)
         _check_filters(path, filters, has_filters=table.has_filters)
     has_types = file_format in ("vcf", "bcf", "parquet")
     carried = CarriedTypes(
         shown_path(path), reader.carry_fields, types or {}, numbers, has_types=has_types
     )
     return VariantSource(path, file_format, reader, filters, carried)
+
+
+def needs_reference(path: Path, file_format: Format, columns: Mapping[str, str]) -> bool:
+    """Whether a file can only be read with the reference, because it does not state all bases.
+
+    Args:
+        path: The file.
+        file_format: Its format.
+        columns: Names of the columns of a table, by role.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    if file_format in ("table", "parquet"):
+        return has_hgvs(path, columns, is_parquet=file_format == "parquet")
+    return file_format in WITHOUT_BASES
 
 
 def _open_records(

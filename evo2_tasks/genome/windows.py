@@ -18,6 +18,7 @@ from evo2_tasks.genome.alleles import (
     rotate_left,
     trim,
 )
+from evo2_tasks.genome.records import SPANS_ORIGIN
 from evo2_tasks.genome.window_pairs import STRANDS, Edit, PlacedPair, Strand, common_length
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
     if contig is None:
         return PlacedAllele("invalid_record", variant.reason)
     name = reference.resolve(contig)
-    if variant.status is not None or ref is None or alt is None:
+    if variant.status not in (None, SPANS_ORIGIN) or ref is None or alt is None:
         status = variant.status or "invalid_record"
         return PlacedAllele(status, variant.reason, reference_contig=name)
     verdict = judge_text(ref, alt)
@@ -288,7 +289,8 @@ def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
     if name is None:
         return PlacedAllele("contig_not_found", reference.why_not_found(contig))
     on = _Contig(reference, name, reference.contigs[name], reference.is_circular(name))
-    reason = _why_out_of_range(start, start + len(ref), on.length)
+    goes_round = variant.status == SPANS_ORIGIN and on.circular
+    reason = _why_out_of_range(start, start + (1 if goes_round else len(ref)), on.length)
     if reason is not None:
         return PlacedAllele("position_out_of_range", reason, reference_contig=name)
     bases = on.fetch(start, start + len(ref))
@@ -297,10 +299,11 @@ def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
         if resolved is None:
             verdict = _judge_mismatch(on, start, ref, alt, bases)
             return PlacedAllele(*verdict, reference_contig=name)
-        edits = (Edit(start + place, 1, ref[place]) for place in resolved)
-        end = trimmed.start + len(trimmed.ref)
+        first, end = trimmed.start - start, trimmed.start - start + len(trimmed.ref)
         # In the padding around the trimmed REF the reference keeps its letters.
-        on = on._replace(background=tuple(e for e in edits if trimmed.start <= e.start < end))
+        places = [place for place in resolved if first <= place < end]
+        edits = (Edit(on.wrap(start + place), 1, ref[place]) for place in places)
+        on = on._replace(background=tuple(edits))
     return _Located(trimmed, on)
 
 
@@ -428,7 +431,7 @@ def _left_align(trimmed: TrimmedAllele, contig: _Contig) -> tuple[TrimmedAllele,
     """
     start, ref, alt = trimmed
     if ref and alt:
-        return trimmed, True
+        return TrimmedAllele(contig.wrap(start), ref, alt), True
     unit = ref or alt
     limit = contig.length + len(unit) if contig.circular else start
     shift = count_left_shift(contig.fetch, start, unit, limit)

@@ -7,10 +7,10 @@ from evo2_tasks.config.resolve import CarrySettings, ReferenceSettings, SplitSet
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
-    WITHOUT_BASES,
     Filters,
     VariantSource,
     find_format,
+    needs_reference,
     open_variants,
 )
 from evo2_tasks.io.words import shown_path
@@ -38,6 +38,9 @@ def open_variant_set(
     """
     # Where the reference is not needed, a bad file is reported before a whole genome is indexed.
     file_format = find_format(path, has_regions=bool(settings.saturate), columns=settings.columns)
+    reference = None
+    if needs_reference(path, file_format, settings.columns):
+        reference = open_reference(settings.reference)
     source = open_variants(
         path,
         carry=(whole_field,) if whole_field else () if carry is None else carry.carried,
@@ -52,7 +55,7 @@ def open_variant_set(
         regions=settings.regions,
         saturate=settings.saturate,
         columns=settings.columns,
-        reference=open_reference(settings.reference) if file_format in WITHOUT_BASES else None,
+        reference=reference,
     )
     if carry is not None:
         _check_names(source, carry)

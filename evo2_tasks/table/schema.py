@@ -89,7 +89,25 @@ REASON_MEANINGS: Final[Mapping[str, Reason]] = MappingProxyType(
                 "empty_alt": "an entry of ALT is empty",
                 "open_quote": "a quoted cell has no closing quote",
                 "tab_in_field": "a field of a BCF contains a tab",
-                "unknown_notation": "the entry of a list is not in a notation that can be read",
+                "unknown_notation": "the entry of a list is not in a notation that can be read, or "
+                "a cell of a column of HGVS is not HGVS",
+                "not_hgvs": "the HGVS breaks a rule of HGVS: `5AC>GT`, `5inv`, `5del3`",
+                "not_genomic": "the HGVS is of a transcript or a protein (`c.`, `n.`, `r.`, `p.`)",
+                "no_contig": "the HGVS does not name its sequence: `g.5A>G`",
+                "uncertain": "the HGVS has `?` or parentheses: something is uncertain",
+                "several_changes": "the HGVS has several changes, alleles or alternatives",
+                "unsupported_change": "the HGVS is of a conversion (`con`), a translocation, the "
+                "end of a chromosome (`pter`), a methylation or a whole sequence",
+                "no_inserted_sequence": "the HGVS does not state the inserted bases: `5_6ins3`",
+                "other_sequence": "the HGVS inserts bases of another sequence, by their positions",
+                "flanks_not_adjacent": "the HGVS inserts bases, but not between two neighbouring "
+                "positions: `5insA`",
+                "reversed_range": "a range of the HGVS ends before it begins, and is not one of a "
+                "circular contig (`m.` or `o.`) across its origin",
+                "length_mismatch": "the HGVS states more or fewer bases than its range has; the "
+                "range of a repeat does not have whole copies of the unit",
+                "partial_repeat": "the HGVS is of a repeat (`CAG[23]`), and next to its range are "
+                "more copies of the unit",
                 "bad_sequence": "a sequence of an SPDI is not letters, and not a number of bases",
                 "bad_region": "start and end of a region are not numbers in order, or the region "
                 "has no bases",
@@ -332,7 +350,8 @@ SHARD_COLUMNS: Final = (
     replace(
         STATUS,
         description="The status, if it is known from reading the input: `invalid_record`, "
-        "`filtered`, or the reason why a region has no bases; else null",
+        "`filtered`, or why a row has no bases; `spans_origin` if REF goes on at the first base "
+        "of a circular contig; else null",
         nullable=True,
     ),
     replace(

@@ -168,6 +168,10 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             "config: variant_sets.calls.columns.alt: 'A2' is also the column of ref",
         ),
         (
+            lambda c: c["variant_sets"]["calls"].update(columns={"hgvs": "h", "pos": "p"}),
+            "config: variant_sets.calls.columns.hgvs: cannot be combined with contig, pos, ref and",
+        ),
+        (
             lambda c: c["variant_sets"]["calls"].update(columns={"pos": "p"}, saturate=["snv"]),
             "config: variant_sets.calls.columns: cannot be combined with `saturate`",
         ),

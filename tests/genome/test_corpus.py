@@ -15,7 +15,7 @@ from evo2_tasks.genome.variants import Filters, open_variants
 from evo2_tasks.genome.windows import WindowSettings, place_allele
 
 CORPUS = Path(__file__).parent.parent / "data" / "corpus"
-FILES = sorted(CORPUS.glob("*.vcf"))
+FILES = sorted([*CORPUS.glob("*.vcf"), *CORPUS.glob("*.txt")])
 NUMBERS = (
     *("window_start", "window_end"),
     *("length_fwd", "prefix_fwd", "length_rev", "prefix_rev"),
@@ -30,8 +30,8 @@ class Labels:
     rows: list[dict[str, str]]
 
 
-def read_labels(vcf: Path) -> Labels:
-    lines = vcf.with_suffix(".expected.tsv").read_text(encoding="utf-8").splitlines()
+def read_labels(path: Path) -> Labels:
+    lines = path.with_suffix(".expected.tsv").read_text(encoding="utf-8").splitlines()
     above = [line[1:].split("\t", 1) for line in lines if line.startswith("#") and "\t" in line]
     table = [line.split("\t") for line in lines if not line.startswith("#")]
     given = {key: value if key == "reference" else json.loads(value) for key, value in above}
@@ -55,7 +55,8 @@ def test_every_allele_is_what_its_label_says(path: Path, tmp_path: Path) -> None
         contig_aliases=given.get("aliases"),
     )
     settings = WindowSettings(**given["settings"])
-    variants = list(open_variants(path, filters=Filters(**given.get("filters", {}))))
+    filters = Filters(**given.get("filters", {}))
+    variants = list(open_variants(path, filters=filters, reference=reference))
     assert [(v.record, v.allele) for v in variants] == [
         (int(row["record"]), int(row["allele"])) for row in labels.rows
     ]

@@ -110,7 +110,7 @@ TABLES = {
     ),
     "a table of HGVS": (
         tabbed("gene variation_id hgvs", "BRCA1 17661 NM_007294.3:c.5266dupC"),
-        "line 1: this looks like HGVS.",
+        "line 1: this looks like HGVS of transcripts or proteins",
     ),
     "names of R": (
         tabbed("chr bp n.1 a1 a2 p.Value c.1", "1 1000 5 A C 0.1 2"),
@@ -278,12 +278,12 @@ FOREIGN = {
     "no header of Picard": (tabbed("MT 10 12 + x", "MT 20 22 - y"), "add the line @HD<tab>VN:1.6"),
     "wig": ("track type=wiggle_0\nfixedStep chrom=MT start=4 step=1\n1\n2\n", "looks like wig"),
     "HGVS of a transcript": ("NM_000059.4:c.68_69del\nNM_000059.4:c.-70A>G\n", "looks like HGVS"),
-    "HGVS of a genome": ("NC_000017.11:g.43045712A>G\nchr17:g.4del\n", "HGVS. Convert it to VCF"),
+    "HGVS without a sequence": ("g.43045712A>G\nm.4del\n", "Convert it to HGVS of the genome"),
     "HGVS of ClinVar": ("NM_000059.4(BRCA2):c.68A>G (p.Tyr23Cys)\n", "looks like HGVS"),
-    "HGVS of proteins": ("BRCA1 p.Arg175His\np.R175H\nTP53:p.(Arg1Cys)\np.Met1?\n", "HGVS. Con"),
+    "HGVS of proteins": ("BRCA1 p.Arg175His\np.R175H\nTP53:p.(Arg1Cys)\np.Met1?\n", "looks like"),
     "HGVS of other kinds": (
-        "NG_1.1:g.(?_5)_(9_?)del\nNR_1.1:n.5A>G\nNM_1.1:r.76a>c\nNM_1.1:c.76_77insG\n"
-        "NM_1.1:c.88+1G>T\nNM_1.1:c.*5dup\nNC_012920.1:m.3243A>G\nNM_1.1:c.[76A>C;83G>C]\n",
+        "NR_1.1:n.5A>G\nNM_1.1:r.76a>c\nNM_1.1:c.76_77insG\n"
+        "NM_1.1:c.88+1G>T\nNM_1.1:c.*5dup\nNM_1.1:c.[76A>C;83G>C]\n",
         "looks like HGVS",
     ),
     "HGVS in a CSV": ('gene,hgvs\nBRCA1,c.68A>G\nBRCA1,c.70del\n', "looks like HGVS"),
