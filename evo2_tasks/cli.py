@@ -353,6 +353,7 @@ def horizon(
     result = module.horizon(
         resolve_scoring_of(config, variant_set, scoring),
         resolve_carry(config, variant_set),
+        resolve_annotate(config, variant_set),
         resolve_evaluate(config, variant_set),
         **options,
     )

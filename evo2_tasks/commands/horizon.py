@@ -8,7 +8,7 @@ import hashlib
 import heapq
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from evo2_tasks.config.resolve import (
+    AnnotateSettings,
     CarrySettings,
     EvaluateSettings,
     PlannedScoring,
@@ -33,7 +34,6 @@ from evo2_tasks.evaluation.selection import LabelSettings, Selection
 from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.variants import VariantSource
 from evo2_tasks.genome.window_pairs import STRANDS, strand_sequences
 from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.files import local_file
@@ -45,8 +45,9 @@ from evo2_tasks.scoring.horizons import PER_TOKEN, list_horizons, score_horizons
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
+from evo2_tasks.steps.annotate import annotate_alleles
 from evo2_tasks.steps.evaluate import make_label_settings
-from evo2_tasks.table.schema import carried_schema
+from evo2_tasks.table.schema import CARRIED_COLUMNS, annotations_schema, carried_schema
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ class Horizons:
 def horizon(
     planned: PlannedScoring,
     carry: CarrySettings,
+    annotate: AnnotateSettings,
     evaluate: EvaluateSettings,
     *,
     out: Path,
@@ -150,6 +152,7 @@ def horizon(
     Args:
         planned: A scoring of a variant set.
         carry: How the labels of the set are read.
+        annotate: How the columns are made that a label may name.
         evaluate: The labels of the set; the first one with two groups of values is used.
         out: The page to write, with figures and the table.
         alleles: Number of alleles to score.
@@ -163,8 +166,11 @@ def horizon(
     reference = open_reference(planned.split.reference)
     label = find_label(evaluate)
     with local_file(planned.split.variants) as path:
-        source = open_variant_set(planned.split, path, carry=carry)
-        candidates, first = read_candidates(source, label, alleles)
+        alleles_read, columns = open_alleles(
+            planned, carry, annotate, label, path, reference, folder=out.parent
+        )
+        selection = None if label is None else Selection(label, path)
+        candidates, first = read_candidates(alleles_read, columns, selection, alleles)
     sample = choose_alleles(candidates, reference, scoring, alleles)
     if len(sample) < 2:
         raise InputError(
@@ -205,14 +211,52 @@ def find_label(evaluate: EvaluateSettings) -> LabelSettings | None:
     return None
 
 
+def open_alleles(
+    planned: PlannedScoring,
+    carry: CarrySettings,
+    annotate: AnnotateSettings,
+    label: LabelSettings | None,
+    path: Path,
+    reference: Reference,
+    *,
+    folder: Path,
+) -> tuple[Iterable[tuple[Variant, Sequence[object]]], pa.Schema]:
+    """Open the alleles of a set, with the columns that the label needs.
+
+    Args:
+        planned: The variant set.
+        carry: Columns of the file.
+        annotate: Columns of genes and consequences, if the label names one.
+        label: The label, if there is one.
+        path: The file of variants.
+        reference: Its reference.
+        folder: Folder for temporary files.
+
+    Returns:
+        The alleles, each with its values; and the keys, then the columns of the values.
+    """
+    source = open_variant_set(planned.split, path, carry=carry)
+    columns = carried_schema(source.carry_fields)
+    if label is None or {*label.fields} <= {*columns.names}:
+        return ((variant, variant.carried) for variant in source), columns
+    made = annotate_alleles(annotate, path, reference, folder)
+    both = zip(source, made, strict=True)
+    columns = pa.unify_schemas([columns, annotations_schema(annotate.columns)])
+    return ((variant, (*variant.carried, *values)) for variant, (_, values) in both), columns
+
+
 def read_candidates(
-    source: VariantSource, label: LabelSettings | None, num: int
+    rows: Iterable[tuple[Variant, Sequence[object]]],
+    columns: pa.Schema,
+    selection: Selection | None,
+    num: int,
 ) -> tuple[dict[tuple[str, str], list[Candidate]], list[Variant]]:
     """Read all alleles, and keep those that may be in the sample.
 
     Args:
-        source: The variants.
-        label: The label, if there is one.
+        rows: The variants, each with its values of the columns.
+        columns: The keys, then the columns of the values.
+        selection: By the label, if there is one.
         num: Number of alleles of the sample.
 
     Returns:
@@ -223,10 +267,11 @@ def read_candidates(
     first: list[Variant] = []
     most = 4 * num  # not every allele can be scored
     with Progress("read", total=None, unit="alleles") as progress:
-        alleles = iter(source)
+        alleles = iter(rows)
         while some := list(islice(alleles, AT_ONCE)):
-            first += some[: COUNTED_ALLELES - len(first)]
-            for variant, of_label in zip(some, read_labels(source, some, label), strict=True):
+            first += [variant for variant, _ in some[: COUNTED_ALLELES - len(first)]]
+            labels = read_labels([values for _, values in some], columns, selection)
+            for (variant, _), of_label in zip(some, labels, strict=True):
                 if variant.ref is None or variant.alt is None or variant.status is not None:
                     continue
                 heap = kept[variant_type(variant.ref, variant.alt), of_label]
@@ -248,19 +293,26 @@ def hash_allele(variant: Variant) -> int:
 
 
 def read_labels(
-    source: VariantSource, some: Sequence[Variant], label: LabelSettings | None
+    values: Sequence[Sequence[object]], columns: pa.Schema, selection: Selection | None
 ) -> list[str]:
-    """``positive``, ``negative`` or an empty text for each allele."""
-    if label is None:
-        return [""] * len(some)
-    fields = carried_schema(source.carry_fields)
-    names = [field.name for field in source.carry_fields]
-    columns = {
-        name: pa.array([one.carried[names.index(name)] for one in some], fields.field(name).type)
-        for name in label.fields
-    }
-    is_labelled, target = Selection(label, source.path).choose(pa.table(columns))
-    labels = [""] * len(some)
+    """``positive``, ``negative`` or an empty text for each allele.
+
+    Args:
+        values: Of each allele, the values of the columns.
+        columns: The keys, then the columns of the values.
+        selection: By the label, if there is one.
+    """
+    if selection is None:
+        return [""] * len(values)
+    names = columns.names[len(CARRIED_COLUMNS) :]
+    table = pa.table(
+        {
+            name: pa.array([one[names.index(name)] for one in values], columns.field(name).type)
+            for name in selection.label.fields
+        }
+    )
+    is_labelled, target = selection.choose(table)
+    labels = [""] * len(values)
     for row, is_positive in zip(np.flatnonzero(is_labelled).tolist(), target, strict=True):
         labels[row] = "positive" if is_positive else "negative"
     return labels

@@ -50,7 +50,7 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
     Raises:
         InputError: The variants, the reference or the genes cannot be read, or do not fit together.
     """
-    split = replace(settings.split, filters=FilterConfig())
+    split = settings.split
     variants = split.variants if variants is None else variants
     with local_file(variants) as path:
         files = SourceFiles()
@@ -58,10 +58,6 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
         others = {"assembly_report": split.reference.assembly_report, "gff": settings.gff}
         inputs = {name: files.add(file) for name, file in others.items() if file is not None}
         metadata = make_annotations_metadata(source_digest, settings.triggers(), inputs)
-        described = None
-        if settings.consequence_from is not None:
-            described = read_input_format(settings, path, settings.consequence_from)
-        source = open_variant_set(split, path, whole_field=settings.consequence_from)
         reference = open_reference(split.reference)
         schema = annotations_schema(settings.columns)
         with (
@@ -69,27 +65,49 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
             Progress("annotate", total=None, unit="alleles") as progress,
         ):
             rows = RowBuffer(writer, schema.names, progress)
-            alleles, to_annotate, to_identify = tee(source, 3)
-            columns: list[Iterator[Sequence[object]]] = []
-            consequences: Iterator[Consequence] | None = None
-            if described is not None:
-                finder = InputConsequences(described, path, partial(is_resolved, reference))
-                consequences = finder.find(to_annotate)
-            elif settings.gff is not None:
-                consequences = find_consequences(
-                    settings, settings.gff, to_annotate, reference, out.parent
-                )
-            if consequences is not None:
-                columns.append(map(read_consequence, consequences))
-            if settings.identifiers:
-                columns.append(find_identifiers(settings, to_identify, reference))
-            del to_annotate, to_identify  # what no column reads is not kept
-            for variant, *values in zip(alleles, *columns, strict=True):
-                rows.add(variant.record, variant.allele, *chain.from_iterable(values))
+            for variant, values in annotate_alleles(settings, path, reference, out.parent):
+                rows.add(variant.record, variant.allele, *values)
             rows.flush()
             writer.add_metadata(describe_blocks(reference.blocks_read()))
             files.require_unchanged()
     logger.info("%s: %s alleles", out, f"{writer.num_rows:,}")
+
+
+def annotate_alleles(
+    settings: AnnotateSettings, path: Path, reference: Reference, folder: Path
+) -> Iterator[tuple[Variant, Sequence[object]]]:
+    """Read the alleles of a variant set, with the values of the columns of ``settings``.
+
+    Args:
+        settings: The variant set and the columns. The filters of the set do not apply.
+        path: The file of variants.
+        reference: The reference of the set.
+        folder: Folder for temporary files.
+
+    Yields:
+        Each allele in the order of the input, and its values.
+
+    Raises:
+        InputError: The variants or the genes cannot be read, or do not fit together.
+    """
+    split = replace(settings.split, filters=FilterConfig())
+    field, described = settings.consequence_from, None
+    if field is not None:
+        described = read_input_format(settings, path, field)
+    source = open_variant_set(split, path, whole_field=field)
+    alleles, to_annotate, to_identify = tee(source, 3)
+    columns: list[Iterator[Sequence[object]]] = []
+    if described is not None:
+        finder = InputConsequences(described, path, partial(is_resolved, reference))
+        columns.append(map(read_consequence, finder.find(to_annotate)))
+    elif settings.gff is not None:
+        found = find_consequences(settings, settings.gff, to_annotate, reference, folder)
+        columns.append(map(read_consequence, found))
+    if settings.identifiers:
+        columns.append(find_identifiers(settings, to_identify, reference))
+    del to_annotate, to_identify  # what no column reads is not kept
+    for variant, *values in zip(alleles, *columns, strict=True):
+        yield variant, tuple(chain.from_iterable(values))
 
 
 def is_resolved(reference: Reference, variant: Variant) -> bool:

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -28,6 +29,12 @@ PLACEMENTS = {
     "centered": {"window_placement": "centered"},
     "tiled": {"window_placement": "tiled", "window_step": 64},
 }
+
+
+CSQ = (
+    '##INFO=<ID=CSQ,Number=.,Type=String,Description="Consequence annotations from Ensembl VEP. '
+    'Format: Consequence|SYMBOL">\n'
+)
 
 
 def write_variants(folder: Path, checkpoint: Path, placement: str, **changes: Any) -> Project:
@@ -199,6 +206,24 @@ def test_the_sample_has_each_type_and_label_and_no_order(tmp_path: Path, checkpo
     for row, same in zip(told["rows"], again["rows"], strict=True):
         assert row["rms"] == pytest.approx(same["rms"], abs=256e-6)
         assert row["auroc"] == pytest.approx(same["auroc"])
+
+
+def test_a_label_of_the_consequences_is_read_as_one_of_the_file(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    project = write_variants(tmp_path / "one", checkpoint, "centered")
+    other = write_variants(tmp_path / "two", checkpoint, "centered", labels={})
+    terms = {"p": "stop_gained", "n": "synonymous_variant"}
+    text = project.variants.read_text().replace(INFO, CSQ)
+    text = re.sub("L=([pn])", lambda found: f"CSQ={terms[found[1]]}|G", text)
+    other.variants.write_text(text)
+    label = {"positive": [terms["p"]], "negative": [terms["n"]], "where": {"gene": ["G"]}}
+    of_set = other.config["variant_sets"]["v"]
+    of_set |= {"consequence_from": "CSQ", "labels": {"consequence": label}}
+    other.config_file.write_text(json.dumps(other.config))
+    told, expected = run_horizon(other), run_horizon(project)
+    assert told["labels"] == expected["labels"]
+    assert [row["auroc"] for row in told["rows"]] == [row["auroc"] for row in expected["rows"]]
 
 
 def test_without_labels_there_is_no_auroc(tmp_path: Path, checkpoint: Path) -> None:
