@@ -4,6 +4,7 @@
   `evo2_tasks.config`.
 - ``docs/columns.md`` (by ``columns.py``): from the columns of `evo2_tasks.table`.
 - ``docs/figures/data_flow.svg`` (by ``figures/data_flow.py``).
+- The terms in ``docs/consequences.md``: from `evo2_tasks.genome.terms`.
 - ``docs/cli.md`` (by ``commands.py``): from the commands of `evo2_tasks.cli`.
 - The tables in ``docs/evaluation.md``: from the columns of `evo2_tasks.evaluation`.
 - The tables in ``docs/published-models.md``: from the registry in `evo2_tasks.hub` and the
@@ -29,6 +30,7 @@ from evo2_tasks.evaluation.schema import (
     SUBSETS,
 )
 from evo2_tasks.genome.columns import FILTER_NAMES, HGVS_NAMES, KEY_NAMES
+from evo2_tasks.genome.terms import BCFTOOLS_TERMS, SEVERITY, SPECIFIC_TERMS
 from evo2_tasks.hub import published_releases
 
 ROOT = Path(__file__).parent.parent
@@ -144,6 +146,23 @@ def evaluation_page(page: str) -> str:
     return replace_between(page, "metrics", "\n\n".join("\n".join(part) for part in parts) + "\n")
 
 
+def consequences_page(page: str) -> str:
+    """The page with the terms and their order written again."""
+    order = ", ".join(f"`{term}`" for term in SEVERITY)
+    page = replace_between(page, "order", f"{order}.\n")
+    rows = ["| program | term | becomes |", "| --- | --- | --- |"]
+    for program, table in (
+        ("bcftools csq", BCFTOOLS_TERMS),
+        ("SnpEff, older VEP", SPECIFIC_TERMS),
+    ):
+        rows += [
+            f"| {program} | `{term}` | `{becomes}` |"
+            for term, becomes in table.items()
+            if term != becomes
+        ]
+    return replace_between(page, "terms", "\n".join(rows) + "\n")
+
+
 def published_models_page(page: str) -> str:
     """The page with the tables of files, memory and GPUs written again."""
     page = replace_between(page, "files", file_table() + "\n")
@@ -248,6 +267,7 @@ def replace_between(page: str, name: str, text: str) -> str:
 def generated_files() -> dict[Path, str]:
     """Each file that is made from the code, as it should be."""
     configuration = ROOT / "docs" / "configuration.md"
+    consequences = ROOT / "docs" / "consequences.md"
     evaluation = ROOT / "docs" / "evaluation.md"
     published = ROOT / "docs" / "published-models.md"
     return {
@@ -256,6 +276,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "docs" / "cli.md": commands_page(),
         ROOT / "docs" / "figures" / "data_flow.svg": draw(),
         configuration: configuration_page(configuration.read_text(encoding="utf-8")),
+        consequences: consequences_page(consequences.read_text(encoding="utf-8")),
         evaluation: evaluation_page(evaluation.read_text(encoding="utf-8")),
         published: published_models_page(published.read_text(encoding="utf-8")),
     }

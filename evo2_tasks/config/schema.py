@@ -266,7 +266,8 @@ class VariantSetConfig(Section):
     """What to copy to the table. VCF and BCF: INFO fields, the columns `ID`, `QUAL` and `FILTER`,
     and FORMAT fields of a sample (`S1:GQ`). Tables: columns. The copied column has the same name.
     Columns of a text table are copied as text; `{rank: number, id: text}` asks for numbers. The
-    fields that `labels`, `groups` and `baselines` name are always copied."""
+    fields that `labels`, `groups` and `baselines` name are always copied, unless `annotate` makes a
+    column of this name."""
     labels: Mapping[Text, LabelConfig] = {}
     """INFO fields or columns with known effects of the variants. The run evaluates how well the
     scores separate them."""
