@@ -112,9 +112,9 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "report": room(
-        "bins blocks changes comparison contigs evidence horizons label_plots label_sections"
-        " label_tables metric_words page plots rows run_tables saturation saturation_plots"
-        " scorings sections style summary tables words",
+        "bins blocks changes comparison consequence_plots consequences contigs evidence horizons"
+        " label_plots label_sections label_tables metric_words page plots rows run_tables"
+        " saturation saturation_plots scorings sections style summary tables words",
         "errors",
         "evaluation",
         "genome",

@@ -12,6 +12,7 @@ from evo2_tasks.evaluation.results import Curve, MetricRow, read_curves, read_me
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
+from evo2_tasks.report.consequences import Consequences, summarize_consequences
 from evo2_tasks.report.rows import AlleleKey, name_alleles
 from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
@@ -36,6 +37,7 @@ class Evidence:
         scoring: Name of the scoring.
         table: Summary of the table.
         table_digest: SHA-256 of the table, before it was read.
+        consequences: Scores by consequence and gene; None if the table has no consequences.
         saturation: Stretches in which every substitution is scored.
         provenance: Provenance of the table.
         run: Content of ``run.json``.
@@ -47,6 +49,7 @@ class Evidence:
     scoring: str
     table: TableSummary
     table_digest: str
+    consequences: Consequences | None
     saturation: Saturation
     provenance: Provenance
     run: Run
@@ -116,6 +119,7 @@ def read_evidence(
         scoring=scoring,
         table=table,
         table_digest=table_digest,
+        consequences=summarize_consequences(folder / TABLE),
         saturation=find_saturation(folder / TABLE),
         provenance=read_provenance(folder / TABLE),
         run=run,

@@ -9,6 +9,7 @@ from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import BY_TYPE
 from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note, Section, Tile
 from evo2_tasks.report.comparison import is_headline
+from evo2_tasks.report.consequence_plots import show_consequences
 from evo2_tasks.report.evidence import Evidence
 from evo2_tasks.report.label_sections import show_labels
 from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
@@ -140,6 +141,7 @@ def make_sections(
         Section("labels", "How well the scores separate the labels", [*show_labels(evidence, ids)]),
         Section("scorings", "Comparison of the scorings", [*show_scorings(comparison, ids)]),
         Section("scores", "Distribution of the scores", [*_show_scores(evidence, ids)]),
+        Section("consequences", "Scores by consequence", [*show_consequences(evidence, ids)]),
         Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, ids)]),
         Section("saturation", "Saturated regions", [*_show_saturation(evidence, ids)]),
         Section("strands", "Agreement of the strands", [*_show_strands(evidence, ids)]),

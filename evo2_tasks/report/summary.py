@@ -24,7 +24,13 @@ from evo2_tasks.report.bins import Histogram, PairSample, PairSummary, round_edg
 from evo2_tasks.report.contigs import ContigBins, Extent, RegionBins, find_regions
 from evo2_tasks.report.rows import Row, fetch_rows, name_rows
 from evo2_tasks.table.parquet import open_table, read_rows
-from evo2_tasks.table.schema import ADDED_COLUMNS, ALL_SCORE_COLUMNS, FINAL_COLUMNS, carried_names
+from evo2_tasks.table.schema import (
+    ADDED_COLUMNS,
+    ALL_SCORE_COLUMNS,
+    FINAL_COLUMNS,
+    annotation_columns,
+    carried_names,
+)
 from evo2_tasks.table.statistics import Counts, Distribution
 
 NUM_EXTREME: Final = 50
@@ -36,6 +42,9 @@ MOST_SINGLE: Final = 100
 
 OUTER_SHARE: Final = 0.001
 """Share of the rows at either end that may be beyond the axis of a histogram."""
+
+SHOWN_ANNOTATIONS: Final = ("consequence", "gene", "amino_acids")
+"""Columns of ``annotate`` in the tables of single alleles."""
 
 QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 TYPES: Final = ("snv", "mnv", "insertion", "deletion", "indel")
@@ -83,6 +92,7 @@ class TableSummary:
         examples: The first rows of each status, of each reason and of each flag.
         names: What the plots call the rows that they show one by one, by number in the table.
         carried: Names of the columns that are carried from the input.
+        annotations: Names of the columns of ``annotate`` that tables of alleles show.
     """
 
     counts: Counts
@@ -100,6 +110,7 @@ class TableSummary:
     examples: Mapping[str, Sequence[Row]]
     names: Mapping[int, str]
     carried: Sequence[str]
+    annotations: Sequence[str]
 
 
 def summarize_table(table: Path) -> TableSummary:
@@ -113,6 +124,8 @@ def summarize_table(table: Path) -> TableSummary:
     """
     with open_table(table, [column.name for column in FINAL_COLUMNS]) as file:
         carried = carried_names(file.schema_arrow)
+        made = {column.name for column in annotation_columns(file.schema_arrow)}
+    annotations = [name for name in SHOWN_ANNOTATIONS if name in made]
     first = _FirstPass()
     for batch in read_rows(table, _FIRST_COLUMNS, added=ADDED_COLUMNS):
         first.add(batch)
@@ -121,7 +134,7 @@ def summarize_table(table: Path) -> TableSummary:
         second.add(batch)
     columns = [
         "record", "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_fwd", "llr_rev",
-        *carried,
+        *annotations, *carried,
     ]  # fmt: skip
     ends = [*first.lowest.numbers, *first.highest.numbers]
     rows = fetch_rows(table, chain(ends, *first.examples.values()), columns)
@@ -149,6 +162,7 @@ def summarize_table(table: Path) -> TableSummary:
         examples={name: [rows[n] for n in numbers] for name, numbers in first.examples.items()},
         names=name_rows(table, named),
         carried=carried,
+        annotations=annotations,
     )
 
 

@@ -91,7 +91,7 @@ def shared_flags(one: Evidence) -> list[str]:
 
 
 def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> Table:
-    """Tabulate the alleles with the lowest or highest ``llr``, with the carried columns.
+    """Tabulate the alleles with the lowest or highest ``llr``, with all that is known of them.
 
     Args:
         caption: What the alleles are.
@@ -101,7 +101,7 @@ def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> T
     columns = [
         ("rank", NUMBER), ("contig", TEXT), ("pos", NUMBER), ("ref", CODE), ("alt", CODE),
         ("llr", NUMBER), ("llr_fwd", NUMBER), ("llr_rev", NUMBER), ("flags", TEXT),
-        *((printable(name), TEXT) for name in one.table.carried),
+        *((printable(name), TEXT) for name in (*one.table.annotations, *one.table.carried)),
     ]  # fmt: skip
     shared = shared_flags(one)
     rows = []
@@ -109,13 +109,13 @@ def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> T
         scores = [
             number_cell(row[name], fixed(row[name])) for name in ("llr", "llr_fwd", "llr_rev")
         ]
-        carried = [_carried_cell(row[name]) for name in one.table.carried]
+        more = [_carried_cell(row[name]) for name in (*one.table.annotations, *one.table.carried)]
         flags = [printable(flag) for flag in row["flags"] if flag not in shared]
         rows.append(
             [
                 whole_cell(rank), Cell(value_text(row["contig"])), whole_cell(row["pos"]),
                 Cell(allele(row["ref"])), Cell(allele(row["alt"])), *scores,
-                Cell(", ".join(flags)), *carried,
+                Cell(", ".join(flags)), *more,
             ]
         )  # fmt: skip
     return Table(f"{caption}, {one.scoring}", columns, rows)

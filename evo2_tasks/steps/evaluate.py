@@ -4,6 +4,7 @@ Only this module imports scikit-learn and scipy, so that the other steps start w
 """
 
 import logging
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.evaluation.values import fold_truth
 from evo2_tasks.io.allocation import return_large_arrays
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.table.parquet import open_table
+from evo2_tasks.table.schema import CONSEQUENCE, annotation_columns
 from evo2_tasks.table.statements import read_run_of, reading_unchanged
 
 logger = logging.getLogger(__name__)
@@ -57,11 +60,12 @@ def _measure(settings: EvaluateSettings, table: Path) -> tuple[list[MetricRow], 
     """The metrics and the curves of all labels."""
     metrics: list[MetricRow] = []
     curves: list[Curve] = []
+    groups = list_groups(settings.groups, table)
     for field, label in settings.labels.items():
         rows = read_labelled_rows(
             table,
             make_label_settings(field, label),
-            groups=settings.groups,
+            groups=groups,
             baselines=settings.baselines,
         )
         if rows.why_no_metrics:
@@ -75,6 +79,17 @@ def _measure(settings: EvaluateSettings, table: Path) -> tuple[list[MetricRow], 
                 progress.reach(end)
         curves += make_curves(rows)
     return metrics, curves
+
+
+def list_groups(named: Sequence[str], table: Path) -> list[str]:
+    """The group columns of the config, and the consequences if ``annotate`` made them.
+
+    Raises:
+        InputError: The table is missing or broken.
+    """
+    with open_table(table) as file:
+        made = [column.name for column in annotation_columns(file.schema_arrow)]
+    return [*dict.fromkeys([*named, *(name for name in made if name == CONSEQUENCE.name)])]
 
 
 def make_label_settings(field: str, label: LabelConfig) -> LabelSettings:

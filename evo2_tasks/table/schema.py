@@ -425,12 +425,11 @@ CARRIED_COLUMNS: Final = (RECORD, ALLELE)
 """Keys of the files of ``carry`` and ``annotate``, which have the rows of the input. The columns
 that are carried or made follow."""
 
+CONSEQUENCE: Final = Column(
+    "consequence", CONTIG_TYPE, "The most severe of `consequences`, by Ensembl's order of severity"
+)
 CONSEQUENCE_COLUMNS: Final = (
-    Column(
-        "consequence",
-        CONTIG_TYPE,
-        "The most severe of `consequences`, by Ensembl's order of severity",
-    ),
+    CONSEQUENCE,
     Column(
         "consequences",
         list_type(pa.string(), nullable_items=False),

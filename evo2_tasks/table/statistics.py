@@ -91,7 +91,7 @@ class Distribution:
     count: int = 0
     minimum: float = float("inf")
     maximum: float = float("-inf")
-    _bins: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    _bins: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _kept: list[npt.NDArray[np.float64]] = field(default_factory=list)
 
     @property
@@ -106,12 +106,17 @@ class Distribution:
         self.count += len(values)
         self.minimum = min(self.minimum, float(values.min()))
         self.maximum = max(self.maximum, float(values.max()))
-        # With the sign bit set (or, below 0, all bits flipped), the bits of floats are unsigned
-        # integers in the order of the floats.
-        bits = values.view(np.uint64)
-        ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN)
-        self._bins += np.bincount((ordered >> _BIN_SHIFT).astype(np.int64), minlength=_BINS)
-        self._kept = [*self._kept, values] if self.is_exact else []
+        self._kept.append(values)
+        if not self.is_exact:
+            if not len(self._bins):
+                self._bins = np.zeros(_BINS, np.int64)
+            for kept in self._kept:
+                # With the sign bit set (or, below 0, all bits flipped), the bits of floats are
+                # unsigned integers in the order of the floats.
+                bits = kept.view(np.uint64)
+                ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+                self._bins += np.bincount((ordered >> _BIN_SHIFT).astype(np.int64), minlength=_BINS)
+            self._kept = []
 
     def quantile(self, share: float) -> float:
         """The number below which this share of all numbers lies; at least one must be there."""

@@ -19,7 +19,12 @@ from evo2_tasks.steps import report as report_task
 from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance
-from evo2_tasks.table.schema import ALL_SCORE_COLUMNS, FINAL_COLUMNS, final_schema
+from evo2_tasks.table.schema import (
+    ALL_SCORE_COLUMNS,
+    ANNOTATION_COLUMNS,
+    FINAL_COLUMNS,
+    make_schema,
+)
 from tests import project
 from tests.table.build import signature
 
@@ -154,12 +159,14 @@ def write_scoring(
     carry: Sequence[CarryField] = CARRY,
     run: Mapping[str, Any] | None = None,
     row_group_rows: int = 20_000,
+    annotations: Sequence[str] = (),
     **signed: Any,
 ) -> Path:
-    """The table and the run.json of a scoring."""
-    schema = final_schema(carry)
+    """The table and the run.json of a scoring, with some columns of annotate."""
+    made = [column for column in ANNOTATION_COLUMNS if column.name in annotations]
+    schema = make_schema([*FINAL_COLUMNS, *made], carry)
     table = folder / "scores.parquet"
-    names = [column.name for column in FINAL_COLUMNS] + [one.name for one in carry]
+    names = schema.names
     provenance = Provenance(signature(**signed), "0.1.0", "evo2-mini")
     with write_table(
         table, schema, metadata=provenance.metadata(), row_group_rows=row_group_rows

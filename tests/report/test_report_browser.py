@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.evaluation.build import (
     write_page,
     write_scoring,
 )
+from tests.report.test_consequences import ANNOTATIONS, SHARES, annotate
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -40,7 +43,7 @@ ARGUMENTS = [
 ]
 SETS = (
     "labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile",
-    "saturated",
+    "saturated", "consequences",
 )  # fmt: skip
 PHONE_WIDTH = 390
 
@@ -74,6 +77,10 @@ def write_set(folder: Path, name: str) -> Path:
         case "saturated":
             regions = [("<b>%{x}</b>", 1, 85), ("chr1", 5_001, 5_700)]
             columns, settings = saturated_columns(regions), {}
+        case "consequences":
+            columns = annotate(columns)
+            write_scoring(folder / "one", columns, annotations=ANNOTATIONS)
+            return write_page(folder, **settings)
         case "hostile":
             columns, carry = hostile_columns()
             write_scoring(folder / "one", columns, carry=carry)
@@ -257,6 +264,31 @@ def test_tables_of_figures_fit_a_screen_and_their_rows_are_low(
         assert len(tables) >= 4
         assert [one["hidden"] for one in tables] == [0] * len(tables)
         assert max(height for one in tables for height in one["rows"]) <= 72  # three lines
+
+
+@pytest.mark.parametrize("width", [PHONE_WIDTH, 1280])
+def test_each_consequence_has_its_row_in_the_figure(
+    browser: Any, pages: dict[str, Path], width: int
+) -> None:
+    with Visit(browser, pages["consequences"], viewport={"width": width, "height": 900}) as visit:
+        figure = visit.tab.locator("#consequences .drawing")
+        figure.locator("svg.main-svg").first.wait_for()
+        places = []
+        for label in figure.locator(".ytick text").all():
+            box = label.bounding_box()
+            assert box is not None
+            term = re.sub(r" \(\d+\)$", "", label.text_content() or "")
+            places.append((box["y"], box["y"] + box["height"], term))
+        places.sort()
+        cells = visit.tab.locator("#consequences tbody th").all_text_contents()
+        assert [term for *_, term in places] == cells[: len(SHARES)]
+        assert all(one[1] <= other[0] for one, other in itertools.pairwise(places))
+        assert figure.locator(".boxes path.box").count() == len(SHARES) - 1
+        assert figure.get_attribute("aria-label") == "llr by consequence, one"
+        plot = figure.locator("rect.nsewdrag").bounding_box()
+        assert plot is not None
+        assert plot["width"] > 0.3 * width
+        assert visit.said == []
 
 
 def test_without_scripts_words_and_tables_are_there(browser: Any, pages: dict[str, Path]) -> None:

@@ -3,6 +3,7 @@
 import logging
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,10 @@ from evo2_tasks.config.resolve import resolve_evaluate
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation import drawn_metrics, estimates
 from evo2_tasks.evaluation.schema import curves_schema, metrics_schema
+from evo2_tasks.genome.records import CarryField
 from evo2_tasks.io import progress
 from evo2_tasks.steps.evaluate import evaluate
+from tests.evaluation.build import CARRY, LABELS, make_columns, make_config, write_scoring
 from tests.project import COLUMNS, Project, run_carry, run_steps, write_project
 
 # The definitions of ClinVar's own file, spelled as there.
@@ -273,3 +276,60 @@ def test_the_time_left_is_honest_from_the_first_line_on(
 def read_interval(text: str) -> int:
     """Seconds of an interval as ``1:02:03``."""
     return sum(int(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
+
+
+# --- consequences
+
+TERMS = ["missense_variant", "synonymous_variant", "stop_gained"]
+
+
+def evaluate_consequences(folder: Path, *, annotations: Sequence[str], **keys: Any) -> pd.DataFrame:
+    """The metrics of a table whose column `consequence` is of annotate, or is carried."""
+    columns = make_columns(400)
+    generator = random.Random(1)
+    columns["consequence"] = generator.choices([*TERMS, None], k=400)
+    columns["gene"] = generator.choices(["A", "B"], k=400)
+    carry = [*CARRY, *(() if annotations else (CarryField("consequence", "string"),))]
+    table = write_scoring(folder / "one", columns, carry=carry, annotations=annotations)
+    out = folder / "metrics.parquet"
+    evaluate(
+        resolve_evaluate(make_config(["one"], **LABELS | keys), "v"),
+        table=table,
+        out=out,
+        curves_file=folder / "curves.parquet",
+    )
+    return pd.read_parquet(out)
+
+
+def test_the_consequence_is_a_group_by_itself(tmp_path: Path) -> None:
+    metrics = evaluate_consequences(tmp_path, annotations=("consequence", "gene"))
+    groups = metrics[metrics["subset"] == "group"]
+    assert set(groups["column"]) == {"PLACE", "consequence"}
+    rows = pd.read_parquet(tmp_path / "one" / "scores.parquet")
+    rows = rows[rows["KIND"].isin(["bad", "good"]) & rows["llr"].notna()]
+    names = rows["consequence"].astype(object).fillna(".")
+    of_llr = groups[(groups["column"] == "consequence") & (groups["score"] == "llr")]
+    found = of_llr[of_llr["metric"].eq("auroc") & of_llr["minus"].isna()].set_index("group")
+    assert set(found.index) == {*TERMS, "."}
+    for name, row in found.iterrows():
+        of_group = rows[names == name]
+        expected = roc_auc_score(of_group["KIND"] == "bad", -of_group["llr"])
+        assert row["value"] == pytest.approx(expected)
+    within = metrics[metrics["subset"] == "within"]
+    assert set(within["column"]) == {"PLACE", "consequence"}
+    assert "sequence-free: consequence" in set(metrics["score"])
+
+
+def test_a_consequence_that_groups_names_too_is_one_group(tmp_path: Path) -> None:
+    by_itself = evaluate_consequences(tmp_path / "a", annotations=("consequence",), groups=[])
+    named = evaluate_consequences(
+        tmp_path / "b", annotations=("consequence",), groups=["consequence"]
+    )
+    pd.testing.assert_frame_equal(by_itself, named)
+
+
+def test_a_carried_consequence_is_a_group_only_if_it_is_named(tmp_path: Path) -> None:
+    metrics = evaluate_consequences(tmp_path / "a", annotations=())
+    assert set(metrics["column"].dropna()) == {"PLACE"}
+    metrics = evaluate_consequences(tmp_path / "b", annotations=(), groups=["consequence"])
+    assert set(metrics["column"].dropna()) == {"consequence"}
