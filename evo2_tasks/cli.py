@@ -19,11 +19,14 @@ from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
     ModelSettings,
     resolve_annotate,
+    resolve_audit,
     resolve_carry,
     resolve_evaluate,
     resolve_merge,
+    resolve_merge_audit,
     resolve_model,
     resolve_plan,
+    resolve_readouts,
     resolve_report,
     resolve_score,
     resolve_scoring_of,
@@ -474,6 +477,85 @@ def windows(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> 
 def score(config: RunConfig, scoring: str, **options: Any) -> None:
     """Run the model on the reference and the alternate window of each allele."""
     load("steps.score").score(resolve_score(config, scoring), **options)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks audit --config config.yaml --variant-set mitomap --scoring mini-512 \\\n"
+    "  --split shards/split.json --windows windows --out audit",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
+@folder_option(
+    "--windows", "windows_folder", required=True, help="Folder with the windows of all shards."
+)
+@folder_option("--out", required=True, help="Folder to write: whole windows of each shard.")
+def audit(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
+    """Choose the alleles to score without a horizon too, and write their whole windows."""
+    load("steps.audit").audit(resolve_audit(config, variant_set, scoring), **files)
+
+
+@main.command(
+    "score-readouts",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks score-readouts --config config.yaml --scoring mini-512 \\\n"
+    "  --windows windows/1-of-4.parquet --segments windows/1-of-4.segments.parquet \\\n"
+    "  --out scores/1-of-4.parquet --readouts readouts audit",
+)
+@step
+@scoring_option
+@file_option(
+    "--windows", "windows_file", required=True, help="Alleles with their windows, from `windows`."
+)
+@file_option("--segments", "segments_file", required=True, help="Reference bases, from `windows`.")
+@output_option(
+    "--out",
+    required=True,
+    help="File to write: the scores of the shard. Finished scores of these windows are kept.",
+)
+@folder_option("--readouts", required=True, help="Folder to write: the read-outs of the shard.")
+@threads_option
+@click.argument("audited", type=PATH, required=False)
+def score_readouts(config: RunConfig, scoring: str, **options: Any) -> None:
+    """Run the model like `score`, and make what the scoring asks for besides (`audit`)."""
+    load("steps.score_readouts").score_readouts(resolve_readouts(config, scoring), **options)
+
+
+@main.command(
+    "merge-audit",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-audit --config config.yaml --variant-set mitomap \\\n"
+    "  --scoring mini-512 --split shards/split.json --windows windows --audited audit \\\n"
+    "  --scores scores --readouts readouts --out audit.parquet \\\n"
+    "  --run-json audit.json",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
+@folder_option(
+    "--windows", "windows_folder", required=True, help="Folder with the windows of all shards."
+)
+@folder_option(
+    "--audited", "audited_folder", required=True, help="Folder with the files from `audit`."
+)
+@folder_option(
+    "--scores", "scores_folder", required=True, help="Folder with the scores of all shards."
+)
+@folder_option(
+    "--readouts", "readouts_folder", required=True, help="Folder with the read-outs of all shards."
+)
+@output_option("--out", required=True, help="File to write: the scores of the whole windows.")
+@output_option("--run-json", required=True, help="File to write: windows, tokens, time, devices.")
+def merge_audit(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
+    """Combine the scores of whole windows of all shards into one table."""
+    settings = resolve_merge_audit(config, variant_set, scoring)
+    load("steps.merge_audit").merge_audit(settings, **files)
 
 
 @main.command(

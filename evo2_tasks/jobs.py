@@ -22,10 +22,14 @@ from evo2_tasks.config.resolve import (
     ModelSettings,
     ScoreSettings,
     checkpoint_files,
+    list_readouts,
     resolve_annotate,
+    resolve_audit,
     resolve_carry,
     resolve_evaluate,
     resolve_merge,
+    resolve_merge_audit,
+    resolve_readouts,
     resolve_report,
     resolve_score,
     resolve_split,
@@ -40,6 +44,9 @@ from evo2_tasks.hub import known_files, parse_hub_name
 from evo2_tasks.io.words import without_controls
 from evo2_tasks.layout import (
     ANNOTATIONS,
+    AUDIT,
+    AUDIT_RUN,
+    AUDITED,
     CARRIED,
     EXPORTS,
     INDEX_KINDS,
@@ -53,11 +60,15 @@ from evo2_tasks.layout import (
     TABLE,
     TABLES,
 )
+from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
 from evo2_tasks.table.documents import Split
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
 MOST_SHARDS = 1_000
+
+NO_NAME = "(?!)"
+"""A regular expression that matches nothing; an empty one would match any name."""
 
 _KEPT = "\n\t"
 """Characters that Snakemake's messages need besides the printable ones."""
@@ -104,10 +115,16 @@ def targets(config: RunConfig) -> list[str]:
                 if export in INDEXED:
                     folder = config.output / name / scoring
                     exports += _index_files(folder, EXPORTS[export])
+            audit = _audit_files(config, scoring)
             evaluation = _EVALUATION_FILES if variant_set.labels else []
-            files += [f"{name}/{scoring}/{file}" for file in [TABLE, *exports, *evaluation]]
+            files += [f"{name}/{scoring}/{file}" for file in [TABLE, *audit, *exports, *evaluation]]
         files.append(f"{name}/{REPORT}")
     return files
+
+
+def _audit_files(config: RunConfig, scoring: str) -> list[str]:
+    """The table of the audit of a scoring and the JSON file next to it, if it has an audit."""
+    return [AUDIT, AUDIT_RUN] if config.scorings[scoring].audit is not None else []
 
 
 def _index_files(folder: Path, export: str) -> list[str]:
@@ -124,7 +141,7 @@ def _index_files(folder: Path, export: str) -> list[str]:
 
 def any_of(names: Iterable[str]) -> str:
     """A regular expression that matches these names only, to constrain a wildcard."""
-    return "|".join(re.escape(name) for name in names)
+    return "|".join(re.escape(name) for name in names) or NO_NAME
 
 
 def export_formats() -> dict[str, str]:
@@ -152,6 +169,15 @@ class StepInputs:
     joined: dict[str, list[str]]
     """Files that ``annotate`` and ``carry`` write and ``merge`` joins, relative to the results
     folder, by variant set. Each is there only if it has columns; else there is no such job."""
+    with_readouts: list[str]
+    """Scorings that make read-outs besides their scores, for the rule ``score_readouts``."""
+    without_readouts: list[str]
+    """The other scorings, for the rule ``score``."""
+    audited: dict[str, dict[str, list[str]]]
+    """Folder that ``audit`` writes, relative to the results folder, by variant set and scoring;
+    empty without an audit."""
+    audit: dict[str, dict[str, list[str]]]
+    """Files that ``merge_audit`` writes, in the same way."""
     report: dict[str, list[str]]
     """Files that the report is made from, relative to the results folder, by variant set."""
 
@@ -186,11 +212,20 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for gff in [config.references[variant_set.reference].gff]
         },
         joined={name: _joined_files(config, name) for name in sets},
+        with_readouts=[name for name, one in config.scorings.items() if list_readouts(one)],
+        without_readouts=[name for name, one in config.scorings.items() if not list_readouts(one)],
+        audited=_of_audits(config, AUDITED),
+        audit=_of_audits(config, AUDIT, AUDIT_RUN),
         report={
             name: [
                 f"{name}/{scoring}/{file}"
                 for scoring in variant_set.scorings
-                for file in [TABLE, RUN, *(_EVALUATION_FILES if variant_set.labels else [])]
+                for file in [
+                    TABLE,
+                    RUN,
+                    *_audit_files(config, scoring),
+                    *(_EVALUATION_FILES if variant_set.labels else []),
+                ]
             ]
             for name, variant_set in sets.items()
         },
@@ -203,6 +238,17 @@ def _joined_files(config: RunConfig, variant_set: str) -> list[str]:
         CARRIED: resolve_carry(config, variant_set).carried,
     }
     return [f"{variant_set}/{file}" for file, columns in files.items() if columns]
+
+
+def _of_audits(config: RunConfig, *files: str) -> dict[str, dict[str, list[str]]]:
+    """Files or folders of each scoring with an audit, by variant set and scoring."""
+    return {
+        name: {
+            scoring: [f"{name}/{scoring}/{file}" for file in files if _audit_files(config, scoring)]
+            for scoring in variant_set.scorings
+        }
+        for name, variant_set in config.variant_sets.items()
+    }
 
 
 def _reference_files(reference: ReferenceConfig) -> list[str]:
@@ -277,6 +323,12 @@ class StepSettings:
     """By variant set and scoring."""
     score: dict[str, str]
     """By scoring."""
+    audit: dict[str, dict[str, str]]
+    """By variant set and scoring, of scorings with an audit."""
+    readouts: dict[str, str]
+    """Of ``score_readouts``, by scoring, of scorings with read-outs."""
+    merge_audit: dict[str, dict[str, str]]
+    """By variant set and scoring, of scorings with an audit."""
     merge: dict[str, dict[str, str]]
     """By variant set and scoring."""
     evaluate: dict[str, str]
@@ -300,6 +352,27 @@ def step_settings(config: RunConfig) -> StepSettings:
             for name, variant_set in sets.items()
         },
         score={name: _as_params(resolve_score(config, name)) for name in config.scorings},
+        audit={
+            name: {
+                scoring: _as_params(resolve_audit(config, name, scoring))
+                for scoring in variant_set.scorings
+                if _audit_files(config, scoring)
+            }
+            for name, variant_set in sets.items()
+        },
+        readouts={
+            name: _as_params(resolve_readouts(config, name))
+            for name, scoring in config.scorings.items()
+            if list_readouts(scoring)
+        },
+        merge_audit={
+            name: {
+                scoring: _as_params(resolve_merge_audit(config, name, scoring))
+                for scoring in variant_set.scorings
+                if _audit_files(config, scoring)
+            }
+            for name, variant_set in sets.items()
+        },
         merge={
             name: {
                 scoring: _as_params(resolve_merge(config, name, scoring))
@@ -326,9 +399,11 @@ class Jobs:
     def __init__(self, config: RunConfig) -> None:
         self._config = dump_config(config)
         self._output = config.output
+        self._num_shards = config.shards
         scorings = {name: resolve_score(config, name) for name in config.scorings}
         self._gpus = {name: settings.model.gpus for name, settings in scorings.items()}
         self._scorings = scorings
+        self._audits = {name: one.audit for name, one in config.scorings.items()}
         self._score_mb: dict[tuple[str, float | None], int] = {}
         self._seconds = {name: _seconds_per_allele(one) for name, one in scorings.items()}
         self._alleles: dict[str, float] = {}
@@ -350,7 +425,11 @@ class Jobs:
         """Host memory of a scoring job, MB, for the alleles of a shard if they are counted."""
         key = (wildcards.scoring, self._shard_alleles(wildcards.variant_set))
         if key not in self._score_mb:
-            self._score_mb[key] = _score_mb(self._scorings[wildcards.scoring], key[1])
+            settings = self._scorings[wildcards.scoring]
+            self._score_mb[key] = _score_mb(settings, key[1])
+            if self._audits[wildcards.scoring] is not None:
+                whole_mb = _score_mb(settings.without_horizon(), key[1])
+                self._score_mb[key] = max(self._score_mb[key], whole_mb)
         return self._score_mb[key] * attempt
 
     def score_runtime(self, wildcards: Wildcards, attempt: int) -> int:
@@ -358,6 +437,9 @@ class Jobs:
         alleles = self._shard_alleles(wildcards.variant_set)
         if alleles is None:
             return SCORE_MINUTES * attempt
+        share = self._audits[wildcards.scoring]
+        if share is not None:
+            alleles += _most_audited(share, alleles, self._num_shards)
         seconds = self._seconds[wildcards.scoring]
         return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * alleles * seconds / 60)) * attempt
 
@@ -478,6 +560,18 @@ def _score_mb(settings: ScoreSettings, alleles: float | None) -> int:
     )
     tensors_mb = (memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)) / 10**6
     return SNAKEMAKE_MB + math.ceil(MEMORY_MARGIN * (PROCESS_MB + file_mb + tensors_mb))
+
+
+def _most_audited(share: float, alleles: float, num_shards: int) -> float:
+    """Most alleles of a shard that an audit scores again; the audited ones are spread by chance.
+
+    Args:
+        share: Share of the alleles of the set.
+        alleles: Alleles of the shard.
+        num_shards: Number of shards of the set.
+    """
+    audited = count_audited(share, math.ceil(alleles * num_shards))
+    return min(alleles, LEAST_AUDITED + 3 * audited / num_shards)
 
 
 def _checkpoint_bytes(model: ModelSettings) -> int:

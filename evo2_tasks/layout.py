@@ -12,7 +12,10 @@ results/
         report.html                     report
         {scoring}/
             windows/, scores/           windows, score: files of each shard
+            audit/                      audit: whole windows of some alleles, for each shard
+            readouts/                   score_readouts: files of each shard
             scores.parquet, run.json    merge
+            audit.parquet, audit.json   merge_audit
             metrics, curves             evaluate
             scores.vcf.gz, ...          export
             scores.vcf.gz.index         index
@@ -40,6 +43,11 @@ WINDOWS: Final = "windows"
 """Folder of the files that ``windows`` writes, in the folder of a scoring."""
 SCORES: Final = "scores"
 """Folder of the files that ``score`` writes, in the folder of a scoring."""
+
+AUDITED: Final = "audit"
+"""Folder of the files that ``audit`` writes, in the folder of a scoring."""
+READOUTS: Final = "readouts"
+"""Folder with a folder for each shard, of ``score_readouts``, in the folder of a scoring."""
 
 ANY_SHARD: Final = "*-of-*"
 """Pattern for ``glob`` of the name of any shard, of any number of shards."""
@@ -69,6 +77,10 @@ TABLE: Final = "scores.parquet"
 """The table of a scoring."""
 RUN: Final = "run.json"
 """Counts, times, devices and versions of a scoring, next to its table."""
+AUDIT: Final = "audit.parquet"
+"""Scores of whole windows of some alleles, next to the table; and those of a shard."""
+AUDIT_RUN: Final = "audit.json"
+"""The work of an audit, next to its table."""
 METRICS: Final = "metrics.parquet"
 """How well the scores separate the labels, next to the table."""
 CURVES: Final = "curves.parquet"
@@ -76,7 +88,12 @@ CURVES: Final = "curves.parquet"
 REPORT: Final = "report.html"
 """The report, in the folder of a variant set."""
 
-TABLES: Final[Mapping[str, str]] = {TABLE: "merge", METRICS: "evaluate", CURVES: "evaluate"}
+TABLES: Final[Mapping[str, str]] = {
+    TABLE: "merge",
+    AUDIT: "merge_audit",
+    METRICS: "evaluate",
+    CURVES: "evaluate",
+}
 """The tables in the folder of a scoring, and the step that writes each."""
 
 EXPORTS: Final[Mapping[str, str]] = {
@@ -162,6 +179,17 @@ STEPS: Final[Mapping[str, Step]] = {
             _SHARD,
             (f"{_SCORING}/{SCORES}/{{shard}}.parquet", f"{_SCORING}/{SCORES}/{{shard}}.json"),
         ),
+        Step("audit", _SCORING, (f"{_SCORING}/{AUDITED}",)),
+        Step(
+            "score_readouts",
+            _SHARD,
+            (
+                f"{_SCORING}/{SCORES}/{{shard}}.parquet",
+                f"{_SCORING}/{SCORES}/{{shard}}.json",
+                f"{_SCORING}/{READOUTS}/{{shard}}",
+            ),
+        ),
+        Step("merge_audit", _SCORING, (*_tables("merge_audit"), f"{_SCORING}/{AUDIT_RUN}")),
         Step("merge", _SCORING, (*_tables("merge"), f"{_SCORING}/{RUN}")),
         Step("export", f"{_SCORING}/{{export}}", (f"{_SCORING}/{{export}}",)),
         Step("index", f"{_SCORING}/{{export}}.{{index}}", (f"{_SCORING}/{{export}}.{{index}}",)),
@@ -209,8 +237,19 @@ def segments_file(windows: Path) -> Path:
 
 
 def shard_run_file(scores: Path) -> Path:
-    """The JSON file next to the scores of a shard, about the job that computed them."""
+    """The JSON file next to the scores or to a read-out of a shard, about the job that made it."""
     return scores.with_suffix(".json")
+
+
+def shard_readout(readouts: Path, scores: Path, file: str) -> Path:
+    """A read-out of a shard.
+
+    Args:
+        readouts: Folder of the read-outs of all shards.
+        scores: Any file with the name of the shard.
+        file: Name of the file of the read-out, ``AUDIT`` for example.
+    """
+    return readouts / scores.stem / file
 
 
 def export_file(table: Path, export: str) -> Path:

@@ -84,8 +84,8 @@ ROOMS = {
         with_torch="branches finite likelihood reference score",
     ),
     "table": room(
-        "annotations carried documents joined merge pairs parquet parts provenance query"
-        " reference_blocks run schema scores segments shards snvs sorting statements statistics",
+        "annotations audit audit_choice carried documents joined merge pairs parquet parts"
+        " provenance query reference_blocks run schema scores segments shards snvs sorting statements statistics",
         "errors",
         "genome",
         "io",
@@ -103,8 +103,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "evaluation": room(
-        "arrays curves drawn_metrics draws estimates labels measurements metrics results schema"
-        " scorings selection sequence_free text values",
+        "arrays curves differences drawn_metrics draws estimates labels measurements metrics"
+        " results schema scorings selection sequence_free text values",
         "errors",
         "genome",
         "io",
@@ -164,7 +164,8 @@ ROOMS = {
         "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
     ),
     "steps": room(
-        "annotate carry evaluate export fetch index merge report score split windows",
+        "annotate audit carry evaluate export fetch index merge merge_audit report score"
+        " score_readouts split windows",
         "config",
         "errors",
         "evaluation",
@@ -179,7 +180,7 @@ ROOMS = {
         "scoring",
         "table",
         never=FRONT,
-        with_torch="fetch score",
+        with_torch="fetch score score_readouts",
     ),
     "commands": room(
         "convert doctor horizon measure plan query show status verify",

@@ -29,7 +29,8 @@ from evo2_tasks.config.resolve import (
 from evo2_tasks.config.schema import RunSettings
 from evo2_tasks.cost.tokens import pair_sizes
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.metrics import auroc, spearman
+from evo2_tasks.evaluation.differences import compare_scores
+from evo2_tasks.evaluation.metrics import auroc
 from evo2_tasks.evaluation.selection import LabelSettings, Selection
 from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.genome.records import Variant
@@ -486,19 +487,18 @@ def make_rows(
     is_positive = np.array([label == "positive" for label in labels])
     rows = []
     for (length, horizon_), llr in scores.items():
-        both = np.isfinite(llr) & np.isfinite(full)
-        differences = np.abs(llr - full)[both]
-        labelled = both & is_labelled
+        found = compare_scores(llr, full)
+        labelled = np.isfinite(llr) & np.isfinite(full) & is_labelled
         rows.append(
             Row(
                 window_length=length,
                 horizon=horizon_,
                 cost=costs[length, horizon_] / longest,
-                alleles=int(both.sum()),
-                rms=float(np.sqrt(np.mean(differences**2))) if both.any() else float("nan"),
-                p99=float(np.quantile(differences, 0.99)) if both.any() else float("nan"),
-                largest=float(differences.max(initial=0.0)),
-                spearman=_or_none(spearman, full[both], llr[both]),
+                alleles=found.alleles if found else 0,
+                rms=found.rms if found else float("nan"),
+                p99=found.p99 if found else float("nan"),
+                largest=found.largest if found else 0.0,
+                spearman=found.spearman if found else None,
                 auroc=_or_none(auroc, is_positive[labelled], -llr[labelled]),
             )
         )

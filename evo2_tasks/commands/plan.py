@@ -66,7 +66,9 @@ def plan(
         estimate: dict[str, Any] = {
             "variant_set": one.split.variant_set,
             "scoring": one.score.name,
-            **estimate_work(one.score, shape, work, shards=one.split.shards),
+            **estimate_work(
+                one.score, shape, work, shards=one.split.shards, has_audit=one.audit is not None
+            ),
         }
         if device_memory_gb is not None:
             estimate["suggested_batch_tokens"] = suggest_batch_tokens(
@@ -74,7 +76,7 @@ def plan(
                 model.dtype,
                 window_length=one.score.scoring.window_length,
                 segment_length=one.score.run.segment_length,
-                horizon=one.score.scoring.horizon,
+                horizon=None if one.audit is not None else one.score.scoring.horizon,
                 memory=device_memory_gb * BYTES_PER_GB,
                 num_devices=max(1, model.gpus),
             )
@@ -106,25 +108,29 @@ def add_up(estimates: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def estimate_work(
-    settings: ScoreSettings, shape: ModelShape, work: Work, *, shards: int
+    settings: ScoreSettings, shape: ModelShape, work: Work, *, shards: int, has_audit: bool
 ) -> dict[str, Any]:
     """Operations of a scoring, and memory of its jobs."""
     model, scoring, run = settings.model, settings.scoring, settings.run
-    memory = device_memory(
-        shape,
-        model.dtype,
-        window_length=scoring.window_length,
-        batch_tokens=limit_batch(
-            run.batch_tokens,
-            work.by_status.total() / shards,
+    memories = [
+        device_memory(
+            shape,
+            model.dtype,
             window_length=scoring.window_length,
-            strands=scoring.strands,
-        ),
-        segment_length=run.segment_length,
-        horizon=scoring.horizon,
-        num_devices=max(1, model.gpus),
-        offload=run.kv_cache == "offload",
-    )
+            batch_tokens=limit_batch(
+                run.batch_tokens,
+                work.by_status.total() / shards,
+                window_length=scoring.window_length,
+                strands=scoring.strands,
+            ),
+            segment_length=run.segment_length,
+            horizon=horizon,
+            num_devices=max(1, model.gpus),
+            offload=run.kv_cache == "offload",
+        )
+        for horizon in [scoring.horizon, *([None] if has_audit else [])]
+    ]
+    memory = max(memories, key=lambda one: one.total)
     memory_mb = {
         "weights": round(memory.weights / 1e6),
         "keys_and_values": round(memory.keys_and_values / 1e6),
@@ -141,6 +147,7 @@ def estimate_work(
         "parameters": shape.parameters,
         "alleles": work.by_status.total(),
         "by_status": dict(work.by_status.most_common()),
+        **({"audited": work.audited} if has_audit else {}),
         "windows": work.windows,
         "tokens": work.tokens,
         "flops": work.tokens * shape.flops_per_token(scoring.window_length),
@@ -180,6 +187,8 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         for status, number in estimate["by_status"].items():
             name = "can be scored" if status == TO_SCORE else status
             yield f"    {name:<22}{number:,}"
+        if "audited" in estimate:
+            yield f"  audited                 {estimate['audited']:,}, with whole windows too"
         yield f"  windows                 {estimate['windows']:,}, distinct within a part"
         yield f"  tokens                  {estimate['tokens']:,}"
         yield f"  operations              {estimate['flops']:.3g} FLOP"

@@ -102,6 +102,7 @@ _EXPLANATIONS = {
     "dict_type": "expected a mapping of names to settings, got {got}",
     "finite_number": "expected a number, got {got}",
     "float_type": "expected a number, got {got}",
+    "greater_than": "{got} is too small; expected more than {gt:g}",
     "greater_than_equal": "{got} is too small; the smallest allowed value is {ge}",
     "int_from_float": "expected a whole number, got {got}",
     "int_type": "expected a whole number, got {got}",
@@ -191,6 +192,12 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield from unknown_name(f"scorings.{name}.model", scoring.model, "models", config.models)
         for key, what in _impossible_windows(scoring):
             yield f"scorings.{name}.{key}", what
+        if scoring.audit is not None and scoring.horizon is None:
+            yield (
+                f"scorings.{name}.audit",
+                "needs `horizon`: without one, all alleles are scored with whole windows; add "
+                "`horizon`, or remove `audit`",
+            )
     for name, reference in config.references.items():
         if reference.genetic_codes and reference.gff is None:
             yield (

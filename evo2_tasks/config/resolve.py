@@ -8,7 +8,7 @@ job runs again exactly if it has changed. Files are compared as inputs of the ru
 import difflib
 import glob
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -262,6 +262,10 @@ class ScoreSettings:
     model: ModelSettings
     run: RunSettings
 
+    def without_horizon(self) -> "ScoreSettings":
+        """The same settings for whole windows."""
+        return replace(self, scoring=replace(self.scoring, horizon=None))
+
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
         model = self.model
@@ -277,6 +281,59 @@ class ScoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """What ``audit`` needs.
+
+    Attributes:
+        share: Share of the alleles that are scored with whole windows too.
+        windows: What ``windows`` must have made its files with.
+    """
+
+    share: float
+    windows: WindowsSettings
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {"audit": self.share}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOutSettings:
+    """What ``score_readouts`` needs.
+
+    Attributes:
+        score: The model, the windows and how the work is done, as ``score`` gets them.
+        readouts: Names of the read-outs to make besides the scores, some of ``READOUTS``.
+    """
+
+    score: ScoreSettings
+    readouts: tuple[str, ...]
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {**self.score.triggers(), "readouts": self.readouts}
+
+
+@dataclass(frozen=True, slots=True)
+class MergeAuditSettings:
+    """What ``merge_audit`` needs.
+
+    Attributes:
+        audit: What ``audit`` must have made its files with.
+        score: What ``score_readouts`` must have made its files with.
+        allow_mixed_devices: Whether shards of different kinds of devices become one table.
+    """
+
+    audit: AuditSettings
+    score: ScoreSettings
+    allow_mixed_devices: bool
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {**self.audit.triggers(), "model": self.score.model.name}
+
+
+@dataclass(frozen=True, slots=True)
 class MergeSettings:
     """What ``merge`` needs.
 
@@ -289,6 +346,7 @@ class MergeSettings:
         annotate: What ``annotate`` must have made its columns with.
         windows: What ``windows`` must have made its files with.
         score: What ``score`` must have made its files with.
+        audit: What ``merge_audit`` must have made its table with; None without an audit.
     """
 
     sort_by_position: ReferenceSettings | None
@@ -298,6 +356,7 @@ class MergeSettings:
     annotate: AnnotateSettings
     windows: WindowsSettings
     score: ScoreSettings
+    audit: AuditSettings | None
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
@@ -360,6 +419,7 @@ class PlannedScoring:
     split: SplitSettings
     windows: WindowsSettings
     score: ScoreSettings
+    audit: AuditSettings | None
 
 
 def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
@@ -462,6 +522,66 @@ def resolve_merge(config: RunConfig, variant_set: str, scoring: str) -> MergeSet
         annotate=resolve_annotate(config, variant_set),
         windows=resolve_windows(config, variant_set, scoring),
         score=resolve_score(config, scoring),
+        audit=find_audit(config, variant_set, scoring),
+    )
+
+
+def find_audit(config: RunConfig, variant_set: str, scoring: str) -> AuditSettings | None:
+    """The settings of ``audit``; None if the scoring has no audit.
+
+    Raises:
+        InputError: The config has no such variant set or scoring.
+    """
+    share = _find_scoring(config, scoring).audit
+    if share is None:
+        return None
+    return AuditSettings(share, resolve_windows(config, variant_set, scoring))
+
+
+def resolve_audit(config: RunConfig, variant_set: str, scoring: str) -> AuditSettings:
+    """The settings of ``audit``.
+
+    Raises:
+        InputError: The config has no such variant set or scoring, or the scoring has no audit.
+    """
+    found = find_audit(config, variant_set, scoring)
+    if found is None:
+        raise InputError(
+            f"config: scorings.{scoring}: has no `audit`. Add the key, for example `audit: 0.01`."
+        )
+    return found
+
+
+def list_readouts(scoring: ScoringConfig) -> tuple[str, ...]:
+    """Names of the read-outs that a scoring makes besides its scores."""
+    return ("audit",) if scoring.audit is not None else ()
+
+
+def resolve_readouts(config: RunConfig, scoring: str) -> ReadOutSettings:
+    """The settings of ``score_readouts``.
+
+    Raises:
+        InputError: The config has no such scoring, or the scoring has no read-out.
+    """
+    readouts = list_readouts(_find_scoring(config, scoring))
+    if not readouts:
+        raise InputError(
+            f"config: scorings.{scoring}: has no read-out, for example `audit`. Use `evo2-tasks "
+            "score` instead."
+        )
+    return ReadOutSettings(resolve_score(config, scoring), readouts)
+
+
+def resolve_merge_audit(config: RunConfig, variant_set: str, scoring: str) -> MergeAuditSettings:
+    """The settings of ``merge_audit``.
+
+    Raises:
+        InputError: The config has no such variant set or scoring, or the scoring has no audit.
+    """
+    return MergeAuditSettings(
+        audit=resolve_audit(config, variant_set, scoring),
+        score=resolve_score(config, scoring),
+        allow_mixed_devices=config.run.allow_mixed_devices,
     )
 
 
@@ -512,6 +632,7 @@ def resolve_scoring_of(config: RunConfig, variant_set: str, scoring: str) -> Pla
         resolve_split(config, variant_set),
         resolve_windows(config, variant_set, scoring),
         resolve_score(config, scoring),
+        find_audit(config, variant_set, scoring),
     )
 
 
@@ -565,7 +686,7 @@ def checkpoint_files(model: ModelSettings) -> list[Path]:
 
 def resolve_scoring(scoring: ScoringConfig) -> ScoringSettings:
     """The settings of a scoring that shape its windows and scores."""
-    values: dict[str, Any] = scoring.model_dump(exclude={"model"})
+    values: dict[str, Any] = scoring.model_dump(exclude={"model", "audit"})
     tiled = scoring.window_placement == "tiled"
     values["window_step"] = resolve_window_step(scoring) if tiled else None
     values["max_allele_length"] = resolve_max_allele_length(scoring)

@@ -184,6 +184,10 @@ class ScoringConfig(Section):
     horizon: Annotated[int, Field(ge=1)] | None = None
     """Number of tokens to score from the first difference on. Default: all up to the end of the
     window."""
+    audit: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """With a `horizon`: share of the alleles that are scored with whole windows too, but at least
+    20 and at most 1,000 alleles. `run.json` and the report state how much the horizon changes their
+    `llr`. Default: no audit."""
     max_allele_length: Annotated[int, Field(ge=1)] | None = None
     """Longest trimmed allele that is scored, in bases. Default: a quarter of `window_length`."""
     max_n_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5

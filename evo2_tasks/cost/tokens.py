@@ -1,8 +1,9 @@
 """Numbers of windows and tokens that a scoring will run, counted without the model."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 from evo2_tasks.config.resolve import PlannedScoring, ScoringSettings
@@ -12,13 +13,22 @@ from evo2_tasks.genome.assembly import (
     describe_contradictions,
     find_mismatch_problem,
 )
+from evo2_tasks.genome.records import Variant
+from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import STRANDS
-from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
+from evo2_tasks.genome.windows import (
+    TO_SCORE,
+    PlacedAllele,
+    WindowSettings,
+    lift_horizon,
+    place_allele,
+)
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.runtime.inputs import open_reference, open_variant_set
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.windows import slice_parts
+from evo2_tasks.table.audit_choice import SmallestHashes, hash_allele
 from evo2_tasks.table.shards import assign_shards
 
 
@@ -66,11 +76,13 @@ class Work:
         windows: Windows to run.
         tokens: Tokens to run.
         warnings: Why the variants may be from another assembly than the reference.
+        audited: Alleles that an audit scores with whole windows too; windows and tokens count them.
     """
 
     by_status: Counter[str]
     windows: int = 0
     tokens: int = 0
+    audited: int = 0
     warnings: list[str] = field(default_factory=list)
 
 
@@ -83,6 +95,7 @@ def count_work(planned: PlannedScoring) -> Work:
     settings, run = planned.split, planned.score.run
     scoring = planned.windows.scoring
     window_settings = WindowSettings(**asdict(scoring))
+    smallest = SmallestHashes()
     reference = open_reference(settings.reference)
     work = Work(Counter())
     used_contigs: set[str | None] = set()
@@ -100,14 +113,23 @@ def count_work(planned: PlannedScoring) -> Work:
                 work.by_status[placed.status] += 1
                 used_contigs.add(placed.reference_contig)
                 progress.add(1)
+                if planned.audit is not None and placed.status == TO_SCORE:
+                    add_candidate(smallest, shard, variant, placed)
                 for pair in pair_sizes(row, placed, scoring):
                     yield shard, pair
 
-        with progress:
-            for part in _slice_shards(pairs(), run.part_tokens):
+        def count(some: Iterator[tuple[int, PairSize]]) -> None:
+            for part in _slice_shards(some, run.part_tokens):
                 for one in plan_passes(part, run.batch_tokens):
                     work.windows += one.num_windows
                     work.tokens += one.num_tokens
+
+        with progress:
+            count(pairs())
+        if planned.audit is not None:
+            audited = sorted(smallest.choose(planned.audit.share), key=itemgetter(0, 1))
+            work.audited = len(audited)
+            count(whole_pairs(audited, reference, scoring))
         header = check_header(source.read_header(), reference, used_contigs)
     matches = RefMatches.count(work.by_status)
     # Without the MD5 checksums, for which the whole reference would have to be read.
@@ -115,6 +137,33 @@ def count_work(planned: PlannedScoring) -> Work:
     problem = find_mismatch_problem(matches, settings.max_ref_mismatch_share, reference, header)
     work.warnings += [] if problem is None else [f"{problem} The run will stop in `split`."]
     return work
+
+
+def add_candidate(
+    smallest: SmallestHashes, shard: int, variant: Variant, placed: PlacedAllele
+) -> None:
+    """Add an allele to those that may be audited.
+
+    The name of the contig takes the place of the digest of its bases, for which the whole reference
+    would have to be read. So as many alleles are chosen as in the run, but others.
+    """
+    contig = str(placed.reference_contig).encode()
+    hashed = hash_allele(contig, int(variant.pos or 0), str(variant.ref), str(variant.alt))
+    key = (variant.record, variant.allele)
+    smallest.add(hashed, key, (shard, key, placed))
+
+
+def whole_pairs(
+    audited: Iterable[tuple[int, tuple[int, int], PlacedAllele]],
+    reference: Reference,
+    scoring: ScoringSettings,
+) -> Iterator[tuple[int, PairSize]]:
+    """The pairs of windows of audited alleles before a horizon cuts them, each with its shard."""
+    for row, (shard, _, placed) in enumerate(audited):
+        contig = str(placed.reference_contig)
+        whole = lift_horizon(placed, reference.contigs[contig], reference.is_circular(contig))
+        for pair in pair_sizes(row, whole, scoring):
+            yield shard, pair
 
 
 def pair_sizes(row: int, placed: PlacedAllele, scoring: ScoringSettings) -> Iterator[PairSize]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 BLOCK_BASES = 1 << 18
@@ -65,3 +67,18 @@ def list_blocks(reference_contig: str, length: int, digests: bytes) -> Iterator[
         end = min(start + BLOCK_BASES, length)
         sha256 = digests[number * _DIGEST_BYTES : (number + 1) * _DIGEST_BYTES]
         yield Block(reference_contig, start, end, sha256)
+
+
+def digest_contigs(blocks: Iterable[Block]) -> dict[str, bytes]:
+    """A digest of the bases of each sequence, whatever its name.
+
+    Args:
+        blocks: The blocks of all sequences, in order.
+
+    Returns:
+        SHA-256 of the digests of the blocks of each sequence, by its name.
+    """
+    return {
+        contig: hashlib.sha256(b"".join(block.sha256 for block in of_contig)).digest()
+        for contig, of_contig in groupby(blocks, attrgetter("reference_contig"))
+    }

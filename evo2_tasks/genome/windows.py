@@ -269,6 +269,23 @@ def align_allele(variant: Variant, reference: Reference) -> ResolvedAllele | Non
     return ResolvedAllele(located.contig.name, aligned)
 
 
+def lift_horizon(placed: PlacedAllele, contig_length: int, circular: bool) -> PlacedAllele:
+    """The windows of an allele as they are before a horizon cuts them.
+
+    Args:
+        placed: The allele.
+        contig_length: Length of its reference contig, bases.
+        circular: Whether that contig is circular.
+    """
+    pair = placed.pair
+    if pair is None:
+        return placed
+    lengths = {
+        strand: common_length(pair, strand, contig_length, circular) for strand in placed.sizes
+    }
+    return placed._replace(length_fwd=lengths.get("forward"), length_rev=lengths.get("reverse"))
+
+
 def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
     """Trim an allele and compare its REF with the reference; if that fails, give its status."""
     contig, ref, alt = variant.contig, variant.ref, variant.alt

@@ -5,21 +5,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from evo2_tasks.config.resolve import MergeSettings
+import numpy as np
+
+from evo2_tasks.config.resolve import AuditSettings, MergeSettings
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.differences import compare_scores
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import shown
-from evo2_tasks.layout import REFERENCE, shard_file, shard_run_file
+from evo2_tasks.layout import AUDIT, AUDIT_RUN, REFERENCE, shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.steps.windows import require_placed
 from evo2_tasks.table.annotations import describe_annotations, require_annotations
-from evo2_tasks.table.documents import ShardRun, Split
+from evo2_tasks.table.audit import (
+    AUDITED_SCORES,
+    digest_windows,
+    read_audit,
+    read_scores_of,
+    same_but_horizon,
+)
+from evo2_tasks.table.documents import Audit, AuditError, AuditWork, ShardRun, Split
 from evo2_tasks.table.joined import JoinedTable, open_joined, written_by
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
     read_provenance,
+    require_same_signature,
     require_settings,
     require_source,
     uses_fp8,
@@ -52,8 +65,8 @@ def merge(
         split_file: The ``split.json``, which states the numbers of shards and alleles.
         windows_folder: Folder of the files that ``windows`` wrote.
         scores_folder: Folder of the files that ``score`` wrote.
-        out: The table.
-        run_json: Counts, times, devices and versions.
+        out: The table. If the scoring has an audit, the table of ``merge_audit`` is next to it.
+        run_json: Counts, times, devices and versions; and the observed error of an audit.
         joined: The tables of ``annotate`` and ``carry``; each is needed if the config asks for its
             columns.
 
@@ -81,6 +94,9 @@ def merge(
         fp8=uses_fp8(signature),
         allow_mixed=settings.allow_mixed_devices,
     )
+    audited = None
+    if settings.audit is not None:
+        audited = read_audited(settings.audit, out.with_name(AUDIT), chains, signature, files)
     counts, table_digest = merge_shards(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
@@ -100,6 +116,7 @@ def merge(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         table_digest=table_digest,
         contigs=keep_contigs(lengths, out),
+        audit=audited,
     ).write(run_json)
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
@@ -216,6 +233,55 @@ def require_reference(
     require_annotations(annotations, stated, blocks)
 
 
+def read_audited(
+    settings: AuditSettings,
+    table: Path,
+    chains: Sequence[tuple[Path, Path, Path]],
+    signature: Mapping[str, Any],
+    files: SourceFiles,
+) -> Audit:
+    """Compare the scores of the audited alleles with those of their whole windows.
+
+    Args:
+        settings: What the table of the audit must have been made with.
+        table: The table of the audit.
+        chains: Each shard, its windows and its scores.
+        signature: The signature of the scores.
+        files: Has the windows and the scores, and gets the table of the audit.
+
+    Raises:
+        InputError: The table is missing, or was made from other windows, with other settings or by
+            another model.
+    """
+    digest = files.add(table)
+    work_file = table.with_name(AUDIT_RUN)
+    files.add(work_file)
+    work, stated = AuditWork.read(work_file), read_provenance(table)
+    require_source(work_file, work.table_digest, table, digest)
+    require_settings(table, stated.settings, settings.triggers(), "merge_audit")
+    windows = digest_windows(files.digest(path) for _, path, _ in chains)
+    require_source(
+        table, (stated.inputs or {}).get("windows"), "the windows of all shards", windows
+    )
+    scores = chains[0][2]
+    require_same_signature(table, stated.signature, scores, same_but_horizon(signature))
+    exact = read_audit(table)
+    found = read_scores_of([path for _, _, path in chains], exact.keys())
+    errors = {}
+    for name in AUDITED_SCORES:
+        pairs = [(found.get(key, {}).get(name), values[name]) for key, values in exact.items()]
+        both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+        differences = compare_scores(both[:, 0], both[:, 1])
+        if differences is not None:
+            errors[name] = AuditError(**asdict(differences))
+    return Audit(
+        share=settings.share,
+        alleles=len(exact),
+        errors=errors,
+        **work.as_json(),
+    )
+
+
 def read_chains(
     settings: MergeSettings,
     split: Split,
@@ -273,23 +339,7 @@ def require_chain(
         stated = split.statements.shards.get(shard_path.name)
         require_source(split_file, stated, shard_path, shard_digest)
     windows_digest = files.add(windows_path)
-    placed = read_provenance(windows_path)
-    require_source(windows_path, placed.source, shard_path, shard_digest)
-    reference_digest = placed.signature.get("reference")
-    require_source(windows_path, reference_digest, "the reference", split.reference.digest)
-    if placed.inputs is not None and split.statements is not None:
-        for key in sorted({*split.inputs, *placed.inputs}):
-            name = f"the {key.replace('_', ' ')} of the config"
-            require_source(windows_path, placed.inputs.get(key), name, split.inputs.get(key))
-    if placed.settings is not None:
-        require_settings(windows_path, placed.settings, settings.windows.triggers(), "windows")
-    else:  # an earlier version wrote it: the signature has those settings that it knew
-        scoring = placed.signature.get("scoring")
-        known = scoring if isinstance(scoring, dict) else {}
-        asked = {
-            key: value for key, value in asdict(settings.windows.scoring).items() if key in known
-        }
-        require_settings(windows_path, known, known | asked, "windows")
+    placed = require_placed(settings.windows, split, windows_path, shard_path, shard_digest)
     scores_digest = files.add(scores_path)
     require_source(scores_path, read_provenance(scores_path).source, windows_path, windows_digest)
     # An earlier version wrote windows without settings, and its scores belong to such windows only.

@@ -31,7 +31,7 @@ from evo2_tasks.scoring.windows import WindowPair, slice_parts
 from evo2_tasks.table.documents import PartUsage, ScoreStatements, ShardRun
 from evo2_tasks.table.pairs import digest_pairs, read_pairs, require_unscored
 from evo2_tasks.table.parquet import read_rows, write_table
-from evo2_tasks.table.parts import PartStore, count_tokens
+from evo2_tasks.table.parts import PartStore, count_tokens, parts_folder
 from evo2_tasks.table.provenance import (
     Provenance,
     as_json,
@@ -80,45 +80,98 @@ def score(
         Interrupted: The process received a signal to stop. All finished parts are kept.
     """
     started = time.monotonic()
+    placed = open_windows(settings, windows_file, segments_file)
+    with Interruption() as interruption:
+        job = start_job(settings, threads, interruption, started=started)
+        write_scores(job, placed, out, parts=parts_folder(out))
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedWindows:
+    """Windows of a shard, which belong to their segments and were made with these settings.
+
+    Attributes:
+        settings: The model, the windows and how the work is done.
+        file: The windows file.
+        source: SHA-256 of the windows file.
+        signature: The signature of the windows.
+        segments: The reference bases of the windows.
+        files: The windows and the segments file.
+    """
+
+    settings: ScoreSettings
+    file: Path
+    source: str
+    signature: Mapping[str, Any]
+    segments: Segments
+    files: SourceFiles
+
+
+def open_windows(settings: ScoreSettings, windows_file: Path, segments_file: Path) -> PlacedWindows:
+    """Open the windows of a shard.
+
+    Args:
+        settings: The model, the windows and how the work is done.
+        windows_file: The shard with its windows.
+        segments_file: The reference bases of these windows.
+
+    Raises:
+        InputError: A file cannot be read, or the windows or segments do not belong together or to
+            these settings.
+    """
     files = SourceFiles()
     source = files.add(windows_file)
     files.add(segments_file)
-    placed = require_windows(settings, windows_file)
-    require_segments(segments_file, windows_file, source, placed["reference"])
-    segments = Segments(segments_file)
+    signature = require_windows(settings, windows_file)
+    require_segments(segments_file, windows_file, source, signature["reference"])
+    return PlacedWindows(settings, windows_file, source, signature, Segments(segments_file), files)
+
+
+@dataclass(slots=True)
+class ScoringJob:
+    """A job that runs the model, and what it has taken since it last wrote scores.
+
+    Attributes:
+        loaded: The model.
+        verification: Result of the comparison with published values.
+        canaries: ``llr`` of fixed alleles, nats.
+        interruption: Checked between two calls of the model.
+        since: When the work began that is not written yet, by ``time.monotonic``.
+        load_s: Seconds to load the model; 0 after they were stated.
+    """
+
+    loaded: LoadedModel
+    verification: dict[str, Any]
+    canaries: tuple[float | None, ...]
+    interruption: Interruption
+    since: float
+    load_s: float
+
+
+def start_job(
+    settings: ScoreSettings, threads: int | None, interruption: Interruption, *, started: float
+) -> ScoringJob:
+    """Open the model and check it.
+
+    Args:
+        settings: The model and how the work is done.
+        threads: CPU threads of the model; None leaves the choice to torch.
+        interruption: Checked between two calls of the model.
+        started: When the job began, by ``time.monotonic``.
+
+    Raises:
+        InputError: The model cannot run with these settings.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
-    with Interruption() as interruption:
-        loaded = open_model(settings.model, settings.run.model_cache)
-        verification = verify_model(settings.model, loaded)
-        canaries = score_canaries(loaded.model)
-        done = write_scores(
-            settings,
-            make_provenance(settings, placed, loaded, source),
-            windows_file,
-            segments,
-            out,
-            files=files,
-            loaded=loaded,
-            interruption=interruption,
-        )
-        machine = describe_machine(loaded.devices)
-        wall_s = time.monotonic() - started
-        ShardRun(
-            **done.as_json(
-                wall_s=wall_s, load_s=loaded.load_s, batch_tokens=settings.run.batch_tokens
-            ),
-            canaries=tuple(canaries),
-            verification=verification,
-            statements=ScoreStatements(settings=as_json(settings.triggers()), scores=done.digest),
-            **machine,
-        ).write(shard_run_file(out))
-    logger.info(
-        "%d parts, %d of them from an earlier job; %.1f s, at most %s MB of memory",
-        len(done.parts),
-        done.num_kept,
-        wall_s,
-        f"{machine['peak_memory_mb']:,.0f}",
+    loaded = open_model(settings.model, settings.run.model_cache)
+    return ScoringJob(
+        loaded=loaded,
+        verification=verify_model(settings.model, loaded),
+        canaries=tuple(score_canaries(loaded.model)),
+        interruption=interruption,
+        since=started,
+        load_s=loaded.load_s,
     )
 
 
@@ -144,54 +197,63 @@ def make_provenance(
     return Provenance(signature, package_version(), model=settings.model.name, source=source)
 
 
-def write_scores(
-    settings: ScoreSettings,
-    provenance: Provenance,
-    windows_file: Path,
-    segments: Segments,
-    out: Path,
-    *,
-    files: SourceFiles,
-    loaded: LoadedModel,
-    interruption: Interruption,
-) -> "ShardWork":
-    """Score all parts of a shard, and write the scores.
+def write_scores(job: ScoringJob, placed: PlacedWindows, out: Path, *, parts: Path) -> None:
+    """Score all parts of a shard, and write the scores and the JSON file next to them.
 
     Args:
-        settings: The model, the windows and how the work is done.
-        provenance: The provenance of the scores; its source is the windows file.
-        windows_file: The shard with its windows.
-        segments: The reference bases of these windows.
+        job: The model.
+        placed: The windows.
         out: The scores.
-        files: The windows and the segments file.
-        loaded: The model.
-        interruption: Checked between two calls of the model.
+        parts: Folder of the finished parts.
 
     Raises:
         InputError: Too many scores are not finite, or a file cannot be read or written.
         Interrupted: The process received a signal to stop. All finished parts are kept.
     """
-    key = part_key(settings, provenance.signature, loaded.devices)
-    store = PartStore(out, files.digest(windows_file), key, SUMS.columns)
+    settings = placed.settings
+    provenance = make_provenance(settings, placed.signature, job.loaded, placed.source)
+    key = part_key(settings, provenance.signature, job.loaded.devices)
+    store = PartStore(parts, placed.source, key, SUMS.columns)
     store.remove_stale()
     strands = STRANDS[settings.scoring.strands]
-    pairs = read_pairs(windows_file, segments, strands)
+    pairs = read_pairs(placed.file, placed.segments, strands)
     with (
         write_table(out, scores_schema(), metadata=provenance.metadata()) as writer,
-        Progress("score", total=count_tokens(windows_file), unit="tokens") as progress,
+        Progress("score", total=count_tokens(placed.file), unit="tokens") as progress,
     ):
         done = score_parts(
             slice_parts(pairs, settings.run.part_tokens),
-            PartScorer(loaded, settings, interruption),
+            PartScorer(job.loaded, settings, job.interruption),
             store,
-            ScoreRows(windows_file, writer, strands),
+            ScoreRows(placed.file, writer, strands),
             progress,
-            interruption,
+            job.interruption,
             max_non_finite_share=settings.run.max_non_finite_share,
         )
-        files.require_unchanged()
+        placed.files.require_unchanged()
         done.digest = writer.digest()
-    return done
+    state_work(job, settings, done, out)
+
+
+def state_work(job: ScoringJob, settings: ScoreSettings, done: "ShardWork", out: Path) -> None:
+    """Write the JSON file next to scores: the work since the job last wrote one."""
+    machine = describe_machine(job.loaded.devices)
+    wall_s = time.monotonic() - job.since
+    ShardRun(
+        **done.as_json(wall_s=wall_s, load_s=job.load_s, batch_tokens=settings.run.batch_tokens),
+        canaries=job.canaries,
+        verification=job.verification,
+        statements=ScoreStatements(settings=as_json(settings.triggers()), scores=done.digest),
+        **machine,
+    ).write(shard_run_file(out))
+    job.since, job.load_s = job.since + wall_s, 0.0
+    logger.info(
+        "%d parts, %d of them from an earlier job; %.1f s, at most %s MB of memory",
+        len(done.parts),
+        done.num_kept,
+        wall_s,
+        f"{machine['peak_memory_mb']:,.0f}",
+    )
 
 
 def require_windows(settings: ScoreSettings, windows_file: Path) -> Mapping[str, Any]:

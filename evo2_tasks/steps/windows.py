@@ -5,7 +5,7 @@ from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
 
-from evo2_tasks.config.resolve import WindowsSettings
+from evo2_tasks.config.resolve import SplitSettings, WindowsSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
@@ -18,7 +18,7 @@ from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import REFERENCE
 from evo2_tasks.runtime.inputs import open_reference
-from evo2_tasks.table.documents import Split
+from evo2_tasks.table.documents import Split, SplitStatements
 from evo2_tasks.table.parquet import (
     RowBuffer,
     count_rows,
@@ -29,6 +29,7 @@ from evo2_tasks.table.provenance import (
     Provenance,
     make_windows_signature,
     package_version,
+    read_provenance,
     require_settings,
     require_source,
 )
@@ -128,16 +129,7 @@ def require_split(
     Raises:
         InputError: It states others, or an earlier version wrote it, which did not state them.
     """
-    stated = split.statements
-    if stated is None:
-        raise InputError(
-            f"{shown_path(split_file)}: an earlier version of evo2-tasks wrote this file, and it "
-            "does not state the digests of the shards. Write it again with: evo2-tasks split "
-            f"--config CONFIG --variant-set {settings.split.variant_set} --out "
-            f"{shown_path(split_file.parent)}. The shards stay the same, and no finished job runs "
-            "again."
-        )
-    require_settings(split_file, stated.settings, settings.split.triggers(), "split")
+    stated = require_stated(settings.split, split, split_file)
     require_source(split_file, stated.shards.get(shard.name), shard, files.digest(shard))
     blocks_file = split_file.with_name(REFERENCE)
     require_source(split_file, stated.blocks, blocks_file, files.add(blocks_file))
@@ -145,6 +137,72 @@ def require_split(
     report_digest = None if report is None else files.add(report)
     name = report or "the assembly report"
     require_source(split_file, stated.assembly_report, name, report_digest)
+
+
+def require_stated(settings: SplitSettings, split: Split, split_file: Path) -> SplitStatements:
+    """Make sure that ``split.json`` states its files, and the settings of the config.
+
+    Args:
+        settings: The settings that the shards must have been made with.
+        split: Content of ``split.json``.
+        split_file: The ``split.json``.
+
+    Raises:
+        InputError: It states other settings, or an earlier version wrote it, which stated nothing.
+    """
+    if split.statements is None:
+        raise InputError(
+            f"{shown_path(split_file)}: an earlier version of evo2-tasks wrote this file, and it "
+            "does not state the digests of the shards. Write it again with: evo2-tasks split "
+            f"--config CONFIG --variant-set {settings.variant_set} --out "
+            f"{shown_path(split_file.parent)}. The shards stay the same, and no finished job runs "
+            "again."
+        )
+    require_settings(split_file, split.statements.settings, settings.triggers(), "split")
+    return split.statements
+
+
+def require_placed(
+    settings: WindowsSettings,
+    split: Split,
+    windows_file: Path,
+    shard: Path,
+    shard_digest: str | None,
+) -> Provenance:
+    """Make sure that a windows file was made from a shard, its inputs, and with these settings.
+
+    A file of an earlier version lacks some statements; these are not compared.
+
+    Args:
+        settings: The settings that the file must have been made with.
+        split: Content of ``split.json``.
+        windows_file: The windows.
+        shard: The shard, for messages.
+        shard_digest: SHA-256 of the shard.
+
+    Returns:
+        The provenance of the windows.
+
+    Raises:
+        InputError: The file was made from another version of its source, or with other settings.
+    """
+    placed = read_provenance(windows_file)
+    require_source(windows_file, placed.source, shard, shard_digest)
+    reference_digest = placed.signature.get("reference")
+    require_source(windows_file, reference_digest, "the reference", split.reference.digest)
+    if placed.inputs is not None and split.statements is not None:
+        for key in sorted({*split.inputs, *placed.inputs}):
+            name = f"the {key.replace('_', ' ')} of the config"
+            require_source(windows_file, placed.inputs.get(key), name, split.inputs.get(key))
+    if placed.settings is not None:
+        require_settings(windows_file, placed.settings, settings.triggers(), "windows")
+        return placed
+    # An earlier version wrote it: the signature has those settings that it knew.
+    scoring = placed.signature.get("scoring")
+    known = scoring if isinstance(scoring, dict) else {}
+    asked = {key: value for key, value in asdict(settings.scoring).items() if key in known}
+    require_settings(windows_file, known, known | asked, "windows")
+    return placed
 
 
 class NeededBases:

@@ -242,6 +242,61 @@ class ShardRun(Document):
     statements: ScoreStatements | None = None
 
 
+class AuditWork(Document):
+    """``audit.json``: the work of an audit.
+
+    Attributes:
+        table_digest: SHA-256 of the table of the audit, next to the file.
+        windows_run: Windows that went through the model.
+        tokens_run: Tokens that went through the model.
+        wall_s: Seconds, summed over the jobs.
+        devices: Kinds of devices, with the number of shards of each.
+    """
+
+    remedy: ClassVar[str] = "Run `merge_audit` again."
+
+    table_digest: Digest
+    windows_run: Total
+    tokens_run: Total
+    wall_s: Annotated[float, Field(ge=0, le=1e18)]
+    devices: dict[str, Count] = Field(default_factory=dict)
+
+
+class AuditError(Document):
+    """How a score with a horizon differs from that of whole windows.
+
+    Attributes:
+        alleles: Alleles that have both scores.
+        rms: Root mean square of the differences, nats.
+        p99: Difference that 99 % of the alleles do not exceed, nats.
+        largest: Largest difference, nats.
+        spearman: Rank correlation of the two scores; None if it does not exist.
+    """
+
+    alleles: Count
+    rms: Annotated[float, Field(ge=0)]
+    p99: Annotated[float, Field(ge=0)]
+    largest: Annotated[float, Field(ge=0)]
+    spearman: Annotated[float, Field(ge=-1.001, le=1.001)] | None = None
+
+
+class Audit(AuditWork):
+    """The audit of a horizon, in ``run.json``; with the keys of ``audit.json``.
+
+    Attributes:
+        share: Share of the alleles that the config asks for.
+        alleles: Alleles that were audited.
+        errors: The observed error of ``llr``, of the mean and of each asked strand; a score that no
+            audited allele has twice is absent.
+    """
+
+    remedy: ClassVar[str] = "Run `merge` again."
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    alleles: Count
+    errors: dict[str, AuditError]
+
+
 class Variants(Document):
     """What ``run.json`` repeats of ``split.json``; the keys have the same meanings."""
 
@@ -275,4 +330,5 @@ class Run(Document):
     wall_s: Annotated[float, Field(ge=0, le=1e18)] | None = None
     verification: dict[str, JsonValue] | None = None
     devices: dict[str, Count] = Field(default_factory=dict)
+    audit: Audit | None = None
     shards: tuple[ShardRun, ...]

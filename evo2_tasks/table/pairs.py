@@ -40,7 +40,7 @@ def read_pairs(
     for batch in read_rows(windows_file, PLACEMENT_COLUMNS):
         columns = [batch.column(name).to_pylist() for name in PLACEMENT_COLUMNS]
         for row, values in enumerate(zip(*columns, strict=True), start=first_row):
-            placed = _as_placed(dict(zip(PLACEMENT_COLUMNS, values, strict=True)))
+            placed = as_placed(dict(zip(PLACEMENT_COLUMNS, values, strict=True)))
             pair, sizes = placed.pair, placed.sizes
             if pair is None:
                 continue
@@ -55,7 +55,7 @@ def read_pairs(
         first_row += batch.num_rows
 
 
-def _as_placed(row: dict[str, Any]) -> PlacedAllele:
+def as_placed(row: dict[str, Any]) -> PlacedAllele:
     """A row of a windows file."""
     background = tuple(Edit(**edit) for edit in row.pop("background"))
     return PlacedAllele(**row, background=background)

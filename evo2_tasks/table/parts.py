@@ -34,12 +34,16 @@ ALL_PARTS: Final = "all"
 """Replaces the number in the name of the file with all parts of a shard."""
 
 
-def parts_folder(scores: Path) -> Path:
+def parts_folder(scores: Path, readout: str = "") -> Path:
     """The folder of a shard's parts.
 
     It is not an output of a rule, because Snakemake deletes the outputs of failed jobs.
+
+    Args:
+        scores: The scores of the shard.
+        readout: Name of a read-out whose parts are kept apart. Default: the parts of the scores.
     """
-    return scores.with_suffix(SUFFIX)
+    return scores.with_suffix(f".{readout}{SUFFIX}" if readout else SUFFIX)
 
 
 def remove_parts(scores_folder: Path) -> None:
@@ -89,7 +93,7 @@ class PartStore:
     again only if it was computed from the same windows in the same way.
 
     Args:
-        scores: The shard's scores file; the parts are in a folder next to it.
+        folder: The folder of the parts.
         source: SHA-256 of the windows file.
         key: All settings that change the numbers: signature, batches, threads, versions, kind of
             device.
@@ -97,9 +101,9 @@ class PartStore:
     """
 
     def __init__(
-        self, scores: Path, source: str, key: Mapping[str, Any], names: Sequence[str]
+        self, folder: Path, source: str, key: Mapping[str, Any], names: Sequence[str]
     ) -> None:
-        self._folder = parts_folder(scores)
+        self._folder = folder
         self._source = source
         full_key = {**key, SOURCE: source}
         self._key = hashlib.sha256(canonical_json(full_key).encode()).hexdigest()

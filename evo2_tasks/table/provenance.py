@@ -31,13 +31,15 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "them, joined by commas",
     "model": "name of the model in the config",
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
-    "windows file in its segments and in a file of `score`, the file of variants in a file of "
-    "`carry` or `annotate`, the table in a file of `evaluate`; absent in the table",
-    "settings": "in a file of `windows`, `carry`, `annotate` or `evaluate`: the settings of the "
-    "step, as JSON; a job runs again if they change",
-    "inputs": "in a file of `windows` or `annotate`: SHA-256 of other files that shape its rows, "
-    "as JSON: `variants` (`windows`), `gff` (`annotate`), and `assembly_report` if the reference "
-    "has one",
+    "windows file in its segments and in a file of `audit`, `score` or `score_readouts`, the file "
+    "of variants in a file of `carry` or `annotate`, the table in a file of `evaluate`; absent in "
+    "the tables of `merge` and `merge_audit`",
+    "settings": "in a file of `windows`, `carry`, `annotate`, `audit`, `merge_audit` or "
+    "`evaluate`: the settings of the step, as JSON; a job runs again if they change",
+    "inputs": "in a file of `windows`, `annotate`, `audit` or `merge_audit`: SHA-256 of other "
+    "files that shape its rows, as JSON: `variants` (`windows`), `gff` (`annotate`), "
+    "`assembly_report` if the reference has one, and `windows` of all shards together (`audit`, "
+    "`merge_audit`)",
     "step": "in a file of `annotate`: the name of the step",
     "reference_blocks": "in a file of `annotate`: which blocks of the reference were read, as "
     "JSON: ranges of their numbers by contig, and the SHA-256 of their digests",

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import shown
-from evo2_tasks.table.documents import Run, ShardRun, Split, Variants
+from evo2_tasks.table.documents import Audit, Run, ShardRun, Split, Variants
 from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
@@ -35,6 +35,13 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "`other_arithmetic`, `failed` if the config allows it, or `not_verified` with a `reason`), "
     "`of` (name of the published model) and `differences`; by kind of device if there are several",
     "devices": "kinds of devices that the shards ran on, with the number of shards of each",
+    "audit": "with `audit` in the config: the observed error of the horizon. `alleles` is the "
+    "number of alleles that were scored with whole windows too. `errors` compares their `llr`, "
+    "`llr_fwd` and `llr_rev` with those of the whole windows: number of `alleles` with both, `rms` "
+    "(root mean square), `p99` (99th percentile) and `largest` of the differences in nats, and "
+    "`spearman`. `share` is that of the config, `table_digest` the SHA-256 of the table of the "
+    "audit. `windows_run`, `tokens_run`, `wall_s` and `devices` are those of the whole windows, "
+    "which the other keys do not count",
     "shards": "one entry for each scoring job: device, versions, time, peak memory, number of "
     "`parts`, `parts_kept` (parts that an earlier, interrupted job had finished), `batch_tokens` "
     "(smaller than in the config if memory ran out), `canaries` (`llr` of fixed alleles)",
@@ -86,7 +93,7 @@ def require_equal_devices(
         InputError: The shards ran on different kinds of devices, and this is not allowed, or two
             shards have different scores for the canaries.
     """
-    kinds = _count_devices(shards)
+    kinds = count_devices(shards)
     if len(kinds) > 1 and not allow_mixed:
         names = ", ".join(f"{shown(kind)} ({number})" for kind, number in kinds.items())
         raise InputError(
@@ -126,6 +133,7 @@ def summarize_run(
     date: str,
     table_digest: str,
     contigs: Mapping[str, int] | None,
+    audit: Audit | None = None,
 ) -> Run:
     """Content of ``run.json``.
 
@@ -139,12 +147,15 @@ def summarize_run(
         table_digest: SHA-256 of the table.
         contigs: Length of each contig of the table, in the order of the reference; None if it is
             not known.
+        audit: The audit of the horizon; None without one.
 
     Returns:
         Counts of the table, sums over the shards (``wall_s`` is the sum of the run times of all
         jobs), and the entry of each shard.
     """
+    audited = {} if audit is None else {"audit": audit}
     return Run(
+        **audited,
         model=model,
         signature=dict(signature),
         date=date,
@@ -168,7 +179,7 @@ def summarize_run(
         tokens_run=sum(shard.tokens_run for shard in shards),
         wall_s=round(sum(shard.wall_s for shard in shards), 3),
         verification=_verification(shards),
-        devices=_count_devices(shards),
+        devices=count_devices(shards),
         shards=tuple(_without_statements(shard) for shard in shards),
     )
 
@@ -178,7 +189,8 @@ def _without_statements(shard: ShardRun) -> ShardRun:
     return ShardRun.model_validate(shard.model_dump(exclude={"statements"}, exclude_unset=True))
 
 
-def _count_devices(shards: Sequence[ShardRun]) -> dict[str, int]:
+def count_devices(shards: Sequence[ShardRun]) -> dict[str, int]:
+    """Kinds of devices, with the number of shards of each."""
     return dict(Counter(shard.device_class for shard in shards if shard.device_class is not None))
 
 

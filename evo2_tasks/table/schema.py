@@ -533,6 +533,26 @@ FINAL_COLUMNS: Final = (
 ADDED_COLUMNS: Final[Mapping[str, pa.DataType]] = MappingProxyType({REASON.name: REASON.type})
 """Columns that tables of earlier versions lack, with their types. They are then null."""
 
+
+def _window_column(column: Column, of_what: str) -> Column:
+    name = column.name.replace("llr", "llr_window", 1)
+    description = f"`{column.name}` of the whole windows{of_what}"
+    return replace(column, name=name, description=description)
+
+
+AUDIT_COLUMNS: Final = (
+    RECORD,
+    ALLELE,
+    _window_column(
+        _SCORES[0], ", as without `horizon`; null if a log-probability is not a finite number"
+    ),
+    *(
+        _window_column(_of_strand(_SCORES[0], strand), f" of the {strand} strand alone")
+        for strand in STRAND_SUFFIXES
+    ),
+)
+"""Columns of the table of the audit, which ``merge_audit`` writes: some alleles of the result."""
+
 OWN_NAMES: Final = frozenset(column.name for column in FINAL_COLUMNS)
 """Names that a carried column must not have."""
 
@@ -602,6 +622,11 @@ def reference_schema() -> pa.Schema:
 def scores_schema() -> pa.Schema:
     """Schema of the file of ``score``."""
     return make_schema(SCORES_COLUMNS)
+
+
+def audit_schema() -> pa.Schema:
+    """Schema of the table of the audit."""
+    return make_schema(AUDIT_COLUMNS)
 
 
 def final_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:

@@ -42,6 +42,12 @@ files = {{
     "annotate": [out],
     "windows": [out, pathlib.Path(flags.get("--segments", ""))],
     "score": [out, out.with_suffix(".json")],
+    "audit": [out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards],
+    "score-readouts": [
+        *(file for file in (out, out.with_suffix(".json")) if not file.exists()),
+        pathlib.Path(flags.get("--readouts", "")) / "audit.parquet",
+    ],
+    "merge-audit": [out, pathlib.Path(flags.get("--run-json", ""))],
     "merge": [out, pathlib.Path(flags.get("--run-json", ""))],
     "export": [out],
     "index": [out],
@@ -474,6 +480,51 @@ def test_other_genes_annotate_and_merge_again(project: Project) -> None:
     assert project.planned() == with_reports(annotate("b") + from_merge("b", "short"))
 
 
+def audit(name: str, scoring: str) -> list[str]:
+    """The jobs of an audit, with that of the table."""
+    readouts = [f"Scoring with read-outs: {name}, {scoring}, {i}-of-2" for i in (1, 2)]
+    choice = [f"Choosing alleles to audit: {name}, {scoring}"]
+    return choice + readouts + [f"Merging the audit: {name}, {scoring}"] + from_merge(name, scoring)
+
+
+def test_an_audit_is_added_to_a_finished_run_and_leaves_its_scores(project: Project) -> None:
+    project.config["scorings"]["short"]["horizon"] = 8
+    project.run()
+    scores = project.folder / "results/b/short/scores/1-of-2.parquet"
+    scores.write_text("finished")
+    os.utime(scores, (time.time() - 5, time.time() - 5))
+    project.config["scorings"]["short"]["audit"] = 0.1
+    jobs = with_reports(audit("a", "short") + audit("b", "short"))
+    assert project.planned() == jobs
+    project.run()
+    assert scores.read_text() == "finished", "Snakemake has not deleted it"
+    assert project.planned() == []
+    table = project.folder / "results/b/short/audit.parquet"
+    table.unlink()
+    assert project.planned() == with_reports(
+        ["Merging the audit: b, short", *from_merge("b", "short")]
+    )
+
+
+def test_another_share_of_an_audit_scores_nothing_else_again(project: Project) -> None:
+    project.config["scorings"]["short"] |= {"horizon": 8, "audit": 0.1}
+    project.run()
+    assert project.planned() == []
+    calls = Counter(call["step"] for call in project.calls())
+    assert (calls["score"], calls["score-readouts"], calls["audit"]) == (2, 4, 2)
+    project.config["scorings"]["short"]["audit"] = 0.2
+    assert project.planned() == with_reports(audit("a", "short") + audit("b", "short"))
+
+
+def test_without_the_audit_a_shard_is_scored_by_the_other_rule(project: Project) -> None:
+    project.config["scorings"]["short"] |= {"horizon": 8, "audit": 0.1}
+    project.run()
+    del project.config["scorings"]["short"]["audit"]
+    assert project.planned() == with_reports(
+        score("a", "short") + merge("a", "short") + score("b", "short") + from_merge("b", "short")
+    )
+
+
 def test_another_order_of_rows_merges_again(done: Project) -> None:
     done.config["variant_sets"]["b"]["sort_by_position"] = True
     assert done.planned() == with_reports(from_merge("b", "short"))
@@ -618,6 +669,8 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["variant_sets"]["a"]["saturate"] = ["snv"]
     project.config["models"]["large"] = {"checkpoint": HUB_NAME, "gpus": 2}
     project.config["references"]["two"] |= {"gff": "genes.gff3", "genetic_codes": {"c": 2}}
+    project.config["scorings"]["spare"] |= {"horizon": 8, "audit": 0.1}
+    project.config["variant_sets"]["b"]["scorings"].append("spare")
     project.run()
     triggers = recorded_triggers(project.folder)
     for rule, environment in read_environments().items():

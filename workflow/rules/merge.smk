@@ -15,6 +15,11 @@ rule merge:
         carried=collect(
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.joined)
         ),
+        # Next to the table, where the command finds it.
+        audit=collect(
+            "<results>/{file}",
+            file=lookup("{variant_set}/{scoring}", within=inputs.audit),
+        ),
     output:
         table="<results>/{variant_set}/{scoring}/scores.parquet",
         run=report(

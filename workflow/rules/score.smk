@@ -1,4 +1,5 @@
-# Runs the model on the two windows of each allele of a shard. Only this step and fetch need torch.
+# Runs the model on the two windows of each allele of a shard, for scorings without read-outs. Only this
+# step, score_readouts and fetch need torch.
 rule score:
     input:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
@@ -14,6 +15,8 @@ rule score:
         "<logs>/score/{variant_set}/{scoring}/{scatteritem}.log",
     benchmark:
         "<benchmarks>/score/{variant_set}/{scoring}/{scatteritem}.tsv"
+    wildcard_constraints:
+        scoring=any_of(inputs.without_readouts),
     conda:
         "../../envs/gpu.yaml"
     # One thread scores the most alleles per core: run more shards at once, not more threads in one.

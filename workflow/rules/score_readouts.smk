@@ -1,0 +1,43 @@
+# Takes the place of the rule score for scorings with read-outs: what the model is asked for besides the
+# scores. One job makes both, so that the model is loaded once.
+rule score_readouts:
+    input:
+        windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
+        segments="<results>/{variant_set}/{scoring}/windows/{scatteritem}.segments.parquet",
+        checkpoint=local(lookup("{scoring}", within=inputs.checkpoint)),
+        fetched=collect(
+            "<results>/{file}", file=lookup("{scoring}", within=inputs.hub_files)
+        ),
+        audited=collect(
+            "<results>/{file}",
+            file=lookup("{variant_set}/{scoring}", within=inputs.audited),
+        ),
+    output:
+        # Finished scores stay where they are, so that a read-out can be added to a finished run. The
+        # command replaces those that do not belong to its inputs and settings.
+        scores=update("<results>/{variant_set}/{scoring}/scores/{scatteritem}.parquet"),
+        run=update("<results>/{variant_set}/{scoring}/scores/{scatteritem}.json"),
+        readouts=directory("<results>/{variant_set}/{scoring}/readouts/{scatteritem}"),
+    log:
+        "<logs>/score_readouts/{variant_set}/{scoring}/{scatteritem}.log",
+    benchmark:
+        "<benchmarks>/score_readouts/{variant_set}/{scoring}/{scatteritem}.tsv"
+    wildcard_constraints:
+        scoring=any_of(inputs.with_readouts),
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 1
+    resources:
+        gpu=jobs.gpu,
+        mem_mb=jobs.score_mem_mb,
+        runtime=jobs.score_runtime,
+    params:
+        config=jobs.config,
+        settings=lookup("{scoring}", within=settings.readouts),
+    message:
+        "Scoring with read-outs: {wildcards.variant_set}, {wildcards.scoring}, {wildcards.scatteritem}"
+    shell:
+        "printf '%s' {params.config:q} | evo2-tasks score-readouts --config - --log {log:q}"
+        " --scoring {wildcards.scoring:q} --threads {threads}"
+        " --windows {input.windows:q} --segments {input.segments:q} --out {output.scores:q}"
+        " --readouts {output.readouts:q} {input.audited:q}"
