@@ -85,7 +85,8 @@ ROOMS = {
     ),
     "table": room(
         "annotations audit audit_choice carried documents joined merge pairs parquet parts"
-        " provenance query reference_blocks run schema scores segments shards snvs sorting statements statistics",
+        " provenance query reference_blocks run schema scores segments shards snvs sorting"
+        " statements statistics",
         "errors",
         "genome",
         "io",
@@ -112,8 +113,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "report": room(
-        "bins blocks changes comparison consequence_plots consequences contigs evidence horizons"
-        " label_plots label_sections label_tables metric_words page plots rows run_tables"
+        "audits bins blocks changes comparison consequence_plots consequences contigs evidence"
+        " horizons label_plots label_sections label_tables metric_words page plots rows run_tables"
         " saturation saturation_plots scorings sections style summary tables words",
         "errors",
         "evaluation",

@@ -12,6 +12,7 @@ from evo2_tasks.evaluation.results import Curve, MetricRow, read_curves, read_me
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
+from evo2_tasks.report.audits import AuditEvidence, read_audit_of
 from evo2_tasks.report.consequences import Consequences, summarize_consequences
 from evo2_tasks.report.rows import AlleleKey, name_alleles
 from evo2_tasks.report.saturation import Saturation, find_saturation
@@ -25,8 +26,12 @@ from evo2_tasks.table.statements import (
     require_table,
 )
 
-WRITERS: Final = {**TABLES, RUN: "merge"}
-"""The files that are read, and the command that writes each file."""
+WRITERS: Final = {
+    **{name: step for name, step in TABLES.items() if step != "merge_audit"},
+    RUN: "merge",
+}
+"""The files that are read, and the command that writes each file; without that of an audit, which
+only some scorings have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class Evidence:
         metrics: How well its scores separate the labels; empty without labels.
         curves: Curves of its scores and labels; empty without labels.
         allele_names: What plots call the alleles of single points of the curves.
+        audit: The audit of the horizon; None without one.
     """
 
     scoring: str
@@ -56,6 +62,7 @@ class Evidence:
     metrics: Sequence[MetricRow]
     curves: Sequence[Curve]
     allele_names: Mapping[AlleleKey, str]
+    audit: AuditEvidence | None
 
     @property
     def num_rows(self) -> int:
@@ -128,4 +135,5 @@ def read_evidence(
         allele_names=name_alleles(
             folder / TABLE, {tuple(key) for curve in curves for key in curve.alleles.tolist()}
         ),
+        audit=read_audit_of(folder / TABLE, run.audit),
     )

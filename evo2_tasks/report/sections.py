@@ -7,6 +7,7 @@ from typing import Final
 
 from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import BY_TYPE
+from evo2_tasks.report.audits import show_audits
 from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note, Section, Tile
 from evo2_tasks.report.comparison import is_headline
 from evo2_tasks.report.consequence_plots import show_consequences
@@ -145,6 +146,7 @@ def make_sections(
         Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, ids)]),
         Section("saturation", "Saturated regions", [*_show_saturation(evidence, ids)]),
         Section("strands", "Agreement of the strands", [*_show_strands(evidence, ids)]),
+        Section("audit", "Error of the horizon", [*_show_audits(evidence, ids)]),
         Section("indels", "Insertions and deletions", [*_show_indels(evidence, ids)]),
         Section("strongest", "Lowest and highest scores", [*_show_extremes(evidence)]),
         Section("provenance", "Settings and versions", [tabulate_provenance(evidence, files)]),
@@ -276,6 +278,16 @@ def _show_strands(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Bloc
     one_strand = [one.scoring for one in evidence if one.num_scored and one.table.strands is None]
     if one_strand:
         yield Note(f"Only one strand was scored: {listed(one_strand)}.")
+
+
+def _show_audits(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
+    audits = {one.scoring: one.audit for one in evidence if one.audit is not None}
+    horizons = {}
+    for one in evidence:
+        scoring = one.provenance.signature.get("scoring")
+        found = scoring.get("horizon") if isinstance(scoring, Mapping) else None
+        horizons[one.scoring] = found if isinstance(found, int) else None
+    yield from show_audits(audits, horizons, ids)
 
 
 def _show_indels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
