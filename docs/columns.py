@@ -13,6 +13,7 @@ from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
     ANNOTATION_COLUMNS,
+    AUDIT_COLUMNS,
     CARRIED_COLUMNS,
     FINAL_COLUMNS,
     FLAG_MEANINGS,
@@ -138,6 +139,14 @@ a contig, `TT` to `T` and `GAT` to `GA` are the same change, and both have the S
   table.
 """
 
+_AUDIT_INTRO: Final = """
+## Audit of a horizon
+
+With `audit`, `audit.parquet` next to the table has one row for each allele that was scored with
+whole windows too. Join it to the table by (`record`, `allele`).
+[How the alleles are chosen](scores.md#the-error-of-your-horizon).
+"""
+
 _METADATA_INTRO: Final = """
 ## Where a table comes from
 
@@ -244,6 +253,8 @@ def columns_page() -> str:
         _ANNOTATIONS_INTRO,
         *column_table(ANNOTATION_COLUMNS),
         _IDENTIFIER_RULES,
+        _AUDIT_INTRO,
+        *column_table(AUDIT_COLUMNS),
         _METADATA_INTRO,
         *meaning_table("key", {PREFIX + key: text for key, text in METADATA_MEANINGS.items()}),
         _RUN_INTRO,
@@ -262,6 +273,8 @@ def columns_page() -> str:
         *_step("windows", "windows/{i}-of-{n}.parquet", WINDOWS_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.segments.parquet", SEGMENTS_COLUMNS),
         *_step("score", "scores/{i}-of-{n}.parquet", SCORES_COLUMNS),
+        "`audit/{i}-of-{n}.parquet` of `audit` has the columns of a file of `windows`, and",
+        "`readouts/{i}-of-{n}/audit.parquet` of `score_readouts` those of a file of `score`.",
     ]
     return "\n".join(lines).rstrip() + "\n"
 

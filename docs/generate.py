@@ -74,6 +74,8 @@ def describe_type(schema: Schema) -> str:
             return f"whole number from {least}"
         case {"type": "number", "minimum": least, "maximum": most}:
             return f"number from {least:g} to {most:g}"
+        case {"type": "number", "exclusiveMinimum": least, "maximum": most}:
+            return f"number above {least:g}, at most {most:g}"
         case {"type": "string", "format": "path"}:
             return "path"
         case {"type": "string", "pattern": _}:

@@ -14,7 +14,9 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import LONG, shown, shown_path
 from evo2_tasks.layout import (
+    AUDIT,
     LOGS,
+    READOUTS,
     RUN,
     SCORES,
     SHARDS,
@@ -24,6 +26,7 @@ from evo2_tasks.layout import (
     fill,
     shard_file,
     shard_name,
+    shard_readout,
     shard_run_file,
 )
 from evo2_tasks.table.documents import PartUsage, ShardRun, Split
@@ -35,6 +38,8 @@ SECONDS_OF_SILENCE = 180.0  # a running job writes to its log every 30 s
 ERROR = " ERROR "  # the level in a line of a log
 TAIL_BYTES = 4096
 MOST_FAILURES = 20
+SCORING_STEPS = ("score", "score_readouts")
+"""The steps that run the model on a shard: one of them for each scoring."""
 
 
 @dataclass(frozen=True)
@@ -145,15 +150,32 @@ class _Logs:
     def find(self, **names: str) -> Iterator[Path]:
         """Logs of the jobs that belong to a scoring, a variant set or the run.
 
-        Without the logs of ``score``, of which only unfinished shards count.
+        Without the logs of the steps that score, of which only unfinished shards count.
 
         Args:
             names: The variant set and the scoring; the variant set alone; or nothing.
         """
         for step in STEPS.values():
             owner = {name for name in ("variant_set", "scoring") if f"{{{name}}}" in step.job}
-            if owner == set(names) and step.name != "score":
+            if owner == set(names) and step.name not in SCORING_STEPS:
                 yield from sorted(self.folder.glob(fill(step.log, **names)))
+
+    def of_shard(self, scoring: Path, shard: str) -> tuple[Path, bool]:
+        """The log of the latest job that scored a shard, and whether no read-out of it is missing.
+
+        Args:
+            scoring: Folder of the scoring.
+            shard: Name of the shard.
+        """
+        names = {"variant_set": scoring.parent.name, "scoring": scoring.name, "shard": shard}
+        score, readouts = (self.folder / STEPS[step].log.format(**names) for step in SCORING_STEPS)
+        if not readouts.exists() or (
+            score.exists() and score.stat().st_mtime > readouts.stat().st_mtime
+        ):
+            return score, True
+        table = scoring / AUDIT  # a finished run may have no read-outs of shards any more
+        is_merged = table.exists() and table.stat().st_mtime >= readouts.stat().st_mtime
+        return readouts, is_merged or shard_readout(scoring / READOUTS, Path(shard), AUDIT).exists()
 
     def failures(self, **names: str) -> list[Failure]:
         """The failed jobs among those that :meth:`find` finds."""
@@ -212,17 +234,18 @@ def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
                 status.tokens += count_tokens(windows)
                 source = digest_file(windows)
         parts: Sequence[ShardRun | PartUsage] = []
-        if _is_done(scores, source):
+        log, is_audited = logs.of_shard(folder, shard_name(shard, status.shards))
+        if _is_done(scores, source) and is_audited:
             status.shards_done += 1
             status.alleles_done += count_rows(scores)
             parts = [ShardRun.read(shard_run_file(scores))]
             newest = max(newest, scores.stat().st_mtime)
         else:
-            if source is not None:
+            if _is_done(scores, source):  # what is left are its read-outs
+                parts = [ShardRun.read(shard_run_file(scores))]
+            elif source is not None:
                 parts = read_usage(parts_folder(scores), source)
             status.alleles_done += sum(part.alleles_tried for part in parts)
-            name = shard_name(shard, status.shards)
-            log = logs.folder / STEPS["score"].log.format(**names, shard=name)
             _add_job(status, log, logs)
         for part in parts:
             status.alleles_tried += part.alleles_tried

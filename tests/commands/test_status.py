@@ -68,6 +68,32 @@ def test_an_unfinished_shard_counts_by_its_parts(run: Path) -> None:
     assert not status.is_merged
 
 
+def test_a_shard_is_done_when_its_audit_is_done(run: Path) -> None:
+    """The first shard has scores; the job that makes its audit is running, is killed, and ends."""
+    results = run / "results"
+    log = results / "logs/score_readouts/v/s/1-of-2.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-01-01 00:00:00,000 INFO score: half of it\n")
+    (status,) = read_status(results)
+    assert (status.shards_done, status.shards_running, status.failures) == (0, 2, [])
+    one = json.loads((results / "v/s/scores/1-of-2.json").read_text())
+    assert status.tokens_done > one["tokens"], "its scores count"
+    old = time.time() - 1_000
+    os.utime(log, (old, old))
+    score_log = results / "logs/score/v/s/1-of-2.log"
+    os.utime(score_log, (old - 1_000, old - 1_000))
+    (status,) = read_status(results)
+    assert [failure.log for failure in status.failures] == [str(log)]
+    audit = results / "v/s/readouts/1-of-2/audit.parquet"
+    audit.parent.mkdir(parents=True)
+    audit.touch()
+    (status,) = read_status(results)
+    assert (status.shards_done, status.shards_running, status.failures) == (1, 1, [])
+    shutil.rmtree(results / "v/s/readouts")
+    (results / "v/s/audit.parquet").touch()
+    assert read_status(results)[0].shards_done == 1
+
+
 def test_scores_of_other_windows_do_not_count(run: Path) -> None:
     scoring = run / "results/v/s"
     (scoring / "run.json").write_text("{}")
