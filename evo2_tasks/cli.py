@@ -680,7 +680,7 @@ def fetch(checkpoint: str, out: Path | None) -> None:
 )
 @click.argument("table", type=PATH)
 def show(table: Path) -> None:
-    """Print provenance, statuses, reasons, flags, quantiles, first rows and metrics of a table."""
+    """Print provenance, counts by status, flag and consequence, quantiles, first rows and metrics."""
     for line in load("commands.show").show(table):
         print_line(line)
 

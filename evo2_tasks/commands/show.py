@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +15,10 @@ from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import METRICS, TABLE, TABLES
+from evo2_tasks.report.consequences import Consequences, summarize_consequences
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.provenance import read_provenance
-from evo2_tasks.table.schema import ADDED_COLUMNS, carried_names
+from evo2_tasks.table.schema import ADDED_COLUMNS, annotation_columns, carried_names
 from evo2_tasks.table.statements import read_statement, require_table
 from evo2_tasks.table.statistics import Distribution, read_statistics
 
@@ -27,6 +28,9 @@ ROW_COLUMNS: Final = (
 """Columns of a row on the terminal; the file has more."""
 
 QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+ROW_ANNOTATIONS: Final = ("consequence", "gene")
+"""Columns of ``annotate`` that follow, if the table has them."""
 
 _WIDEST: Final = 20
 """Most characters of a cell; a longer text ends in an ellipsis."""
@@ -98,6 +102,7 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
     with open_table(table) as file:
         num_row_groups = file.metadata.num_row_groups
         carried = carried_names(file.schema_arrow)
+        made = [column.name for column in annotation_columns(file.schema_arrow)]
     yield shown_path(table)
     yield from _pairs(
         {
@@ -119,26 +124,33 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
     if statistics.llr.count:
         yield ""
         yield from _format_quantiles(statistics.llr)
+    consequences = summarize_consequences(table)
+    if consequences is not None:
+        yield ""
+        yield from _format_consequences(consequences, counts.scored)
     if first_rows and counts.alleles:
         yield ""
-        rows = read_rows(table, ROW_COLUMNS, added=ADDED_COLUMNS, batch_rows=first_rows)
-        first = islice(rows, 1)
-        yield from format_rows(first)
+        names = [*ROW_COLUMNS, *(name for name in ROW_ANNOTATIONS if name in made)]
+        rows = read_rows(table, names, added=ADDED_COLUMNS, batch_rows=first_rows)
+        yield from format_rows(islice(rows, 1), names)
 
 
-def format_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
-    """Format rows in aligned columns below a header line: ``ROW_COLUMNS``, long alleles cut.
+def format_rows(
+    batches: Iterable[pa.RecordBatch], names: Sequence[str] = ROW_COLUMNS
+) -> Iterator[str]:
+    """Format rows in aligned columns below a header line, long texts cut.
 
     Args:
         batches: Rows of a table.
+        names: The columns.
 
     Yields:
         Lines of text.
     """
-    widths = [0] * len(ROW_COLUMNS)
-    header: list[tuple[str, ...]] = [ROW_COLUMNS]
+    widths = [0] * len(names)
+    header: list[tuple[str, ...]] = [tuple(names)]
     for batch in batches:
-        columns = [map(_cell, batch.column(name).to_pylist()) for name in ROW_COLUMNS]
+        columns = [map(_cell, batch.column(name).to_pylist()) for name in names]
         rows = [*header, *zip(*columns, strict=True)]
         header = []
         # Earlier lines are printed already, so a column can only become wider.
@@ -182,6 +194,21 @@ def _format_quantiles(llr: Distribution) -> Iterator[str]:
             "highest": f"{llr.maximum:.4g}",
         }
     )
+
+
+def _format_consequences(consequences: Consequences, total: int) -> Iterator[str]:
+    yield "scored rows by consequence, and their median llr"
+    if not consequences.scored:
+        yield "  none"
+        return
+    cells = {
+        "none" if one.term is None else escape_text(one.term): (
+            f"{one.llr.count:,}", f"{one.llr.count / total:.1%}", f"{one.llr.quantile(0.5):.3g}"
+        )
+        for one in consequences.scored
+    }  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*cells.values(), strict=True)]
+    yield from _pairs({name: "  ".join(map(str.rjust, row, widths)) for name, row in cells.items()})
 
 
 def _pairs(values: Mapping[str, str]) -> Iterator[str]:

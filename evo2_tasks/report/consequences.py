@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.genome.terms import RANKS
-from evo2_tasks.report.bins import FloatArray, IntArray
 from evo2_tasks.report.rows import name_rows
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.schema import CONSEQUENCE, annotation_columns
@@ -23,6 +23,9 @@ MOST_SINGLE: Final = 10
 
 MOST_GENES: Final = 25
 """Most genes in the table of genes: those with the most scored alleles."""
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 _COLUMNS: Final = (CONSEQUENCE.name, "gene", "gene_id", "llr")
 

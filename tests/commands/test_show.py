@@ -57,3 +57,32 @@ def test_rows_stand_in_columns(tmp_path: Path):
     assert r"<script>\n\x1b[2J" in lines[2]
     assert "C" * 19 + "…" in lines[3]
     assert lines[1].index("chr1") == lines[3].index("other")
+
+
+def test_consequences_are_listed_the_most_severe_first(tmp_path: Path):
+    terms = ["intron_variant"] * 3 + ["missense_variant"] * 2 + ["stop_gained", None]
+    rows = [
+        make_row(number, llr=-float(number)) | {"consequence": term, "gene": "=MT-ND2"}
+        for number, term in enumerate(terms)
+    ]
+    rows.append(make_row(9, status="too_long") | {"consequence": "stop_gained", "gene": None})
+    table = write_result(tmp_path / "x.parquet", rows, annotations=("consequence", "gene"))
+    lines = list(show_table(table))
+    at = lines.index("scored rows by consequence, and their median llr")
+    assert [line.split() for line in lines[at + 1 : at + 5]] == [
+        ["stop_gained", "1", "14.3%", "-5"],
+        ["missense_variant", "2", "28.6%", "-3.5"],
+        ["intron_variant", "3", "42.9%", "-1"],
+        ["none", "1", "14.3%", "-6"],
+    ]
+    assert lines[at + 6].split()[-2:] == ["consequence", "gene"]
+    assert lines[at + 7].split()[-2:] == ["intron_variant", "'=MT-ND2"]
+    assert "carried" in lines[3]
+    assert "nothing" in lines[3]
+
+
+def test_a_carried_consequence_is_not_listed(tmp_path: Path):
+    carry = [CarryField("consequence", "string")]
+    rows = [make_row(0) | {"consequence": "x"}]
+    text = "\n".join(show_table(write_result(tmp_path / "x.parquet", rows, carry)))
+    assert "by consequence" not in text
