@@ -33,9 +33,9 @@ _STATED = rf"{_LETTER}+(?:\[[0-9]+\])?|[0-9]+"
 
 # The first letter of a type ends the name of the sequence: an inserted sequence may have one too.
 _NAME = re.compile(r"(\S+?)(\([^\s()]*\))?:([cgmnopr])\.(.+)")
-_WITHOUT_SEQUENCE = re.compile(r"\(?([cgmnopr])\.[\[(]*[A-Za-z0-9?=*+-]")
-_GENOMIC = re.compile(r"[^,]+?:[gmo]\.[\[(]*(?:[0-9?=*+-]|pter|qter|cen)")
-_OTHER = re.compile(r"[^,]+?:[cnrp]\.[\[(]*[A-Za-z0-9?=*+-]")
+_WITHOUT_SEQUENCE = re.compile(r"\(?([cgmnor])\.[\[(]*[0-9?=*+-]|\(?(p)\.[\[(]*[A-Z?=*]")
+_GENOMIC = re.compile(r"[^,;]+?:[gmo]\.[\[(]*(?:[0-9?=*+-]|pter|qter|cen)")
+_OTHER = re.compile(r"[^,;]+?:(?:[cnr]\.[\[(]*[0-9?=*+-]|p\.[\[(]*[A-Z0?=*])")
 
 _SEVERAL = re.compile(r"[;^/]")
 _UNSUPPORTED = re.compile(r"con|pter|qter|cen|sup|::|\|")
@@ -115,8 +115,12 @@ class HgvsError(ValueError):
 
 
 def looks_like_hgvs(text: str) -> bool:
-    """Whether a text is a name of a genomic sequence: one with ``g.``, ``m.`` or ``o.``."""
-    return _GENOMIC.match(text) is not None and len(text.split()) == 1
+    """Whether a text is a name of a genomic sequence: one with ``g.``, ``m.`` or ``o.``.
+
+    A ``;`` without brackets is taken for the end of a column.
+    """
+    is_one_word = len(text.split()) == 1 and (";" not in text or "[" in text or "(;)" in text)
+    return is_one_word and _GENOMIC.match(text) is not None
 
 
 def looks_like_other_hgvs(text: str) -> bool:
@@ -160,7 +164,7 @@ def parse_hgvs(text: str) -> Name:
         bare = _WITHOUT_SEQUENCE.match(text)
         if bare is None:
             raise HgvsError("unknown_notation", "is not HGVS, for example chr17:g.43045712A>G")
-        contig, selector, kind, description = "", "", bare[1], text
+        contig, selector, kind, description = "", "", bare[1] or bare[2], text
     else:
         contig, selector, kind, description = match.groups()
     if kind in "cnrp":

@@ -317,6 +317,8 @@ SPELLED: dict[str, Spelled] = {
     "NC_012920.1:m.57_2inv": ("NC_012920.1", 57, "ACAC", "GTGT"),
     "NC_012920.1:m.57_2delinsT": ("NC_012920.1", 57, "ACAC", "T"),
     "NC_012920.1:m.58_1insT": ("NC_012920.1", 58, "C", "CT"),
+    "NC_012920.1:m.57AC[3]": ("NC_012920.1", 57, "ACAC", "ACACAC"),
+    "NC_012920.1:m.57_2AC[0]": ("NC_012920.1", 56, "AACAC", "A"),
     "NC_012920.1:m.5_6ins57_2": ("NC_012920.1", 5, "A", "AACAC"),
     "NC_012920.1:m.1del": ("NC_012920.1", 1, "AC", "C"),
 }  # fmt: skip
@@ -593,6 +595,8 @@ def test_names_of_transcripts_are_rows_among_others(tmp_path: Path, hand: Refere
         ("gene\thgvs\nX\tNM_1.1:c.5A>G\n", "looks like HGVS of transcripts or proteins"),
         ("chr1:g.5A>G,chr1:g.6C>G\nchr1:g.7G>C,chr1:g.8T>C\n", "has several variants"),
         ("BRCA1,chr1:g.5A>G\nBRCA1,chr1:g.6C>G\n", "not in the first column"),
+        ("gene;hgvs\nBRCA1;chr1:g.5A>G\nBRCA1;chr1:g.6C>G\n", "columns are separated by ';'"),
+        ("hgvs;gene\nchr1:g.5A>G;BRCA1\nchr1:g.6C>G;BRCA1\n", "columns are separated by ';'"),
         ("a,b,c\nx,chr1:g.5A>G,chr1:g.6C>G\n", r"several columns hold variants \(b, c\)"),
     ],
 )
@@ -631,10 +635,10 @@ def test_a_column_of_a_text_table(tmp_path: Path, hand: Reference, kind: str) ->
 def test_a_column_of_a_parquet_file(tmp_path: Path, hand: Reference) -> None:
     path = tmp_path / "names.parquet"
     pq.write_table(pa.table({"score": [1, 2, 3], "hgvs": NAMES}), path)
-    source = open_variants(path, carry=["score"], reference=hand)
+    source = open_variants(path, carry=["score", "hgvs"], reference=hand)
     rows = list(source)
     assert spell(rows) == EXPECTED
-    assert [row.carried for row in rows] == [(1,), (2,), (None,)]
+    assert [row.carried for row in rows] == [(1, NAMES[0]), (2, NAMES[1]), (None, None)]
 
 
 @pytest.mark.parametrize("column", ["variant", "the name, spelled", "c.HGVS"])
