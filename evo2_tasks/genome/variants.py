@@ -150,8 +150,9 @@ class VariantSource:
             contig, pos, status, reason, values, filters = record
             carried = self._types.convert(values, index)
             why_left_out = find_why_left_out(contig, filters, self._filters)
-            if why_left_out is None and status == "too_long" and self._filters.max_length:
-                why_left_out = "long_allele"
+            if why_left_out is None and status == "too_long":
+                longest = self._filters.max_length
+                why_left_out = "long_allele" if longest is not None else None
             if why_left_out is not None:
                 status, reason = "filtered", why_left_out
             return [Variant(index, 0, contig, pos, None, None, status, carried, reason)]
