@@ -80,6 +80,10 @@ _OF_LENGTH: Final = {
     "feature_truncation": "inframe_deletion",
 }
 _OF_FRAME: Final = frozenset({"frameshift_variant", "inframe_deletion", "inframe_insertion"})
+_INTRON: Final = frozenset({"intron_variant"})
+_DECAYED_INTRON: Final = _INTRON | {"NMD_transcript_variant"}
+_NON_CODING_INTRON: Final = _INTRON | {"non_coding_transcript_variant"}
+_NON_CODING_EXON: Final = frozenset({"non_coding_transcript_exon_variant"})
 _UTR_TERMS: Final = {
     "five_prime_UTR": "5_prime_UTR_variant",
     "three_prime_UTR": "3_prime_UTR_variant",
@@ -107,7 +111,7 @@ class _Effect(NamedTuple):
 
     transcript: Transcript
     terms: frozenset[str]
-    amino_acids: str | None
+    change: ProteinChange | None
 
 
 def annotate_consequences(
@@ -397,12 +401,10 @@ class _Annotator:
                 effects[transcript.number] = effect
         if not effects:
             return Consequence(INTERGENIC, (INTERGENIC,))
-        terms = {term for effect in effects.values() for term in effect.terms}
+        terms = frozenset().union(*(effect.terms for effect in effects.values()))
         worst = find_most_severe(terms)
-        chosen = min(
-            (effect for effect in effects.values() if worst in effect.terms),
-            key=lambda effect: _preference(effect.transcript),
-        )
+        candidates = [effect for effect in effects.values() if worst in effect.terms]
+        chosen = min(candidates, key=_preference)
         transcript = chosen.transcript
         return Consequence(
             worst,
@@ -411,7 +413,7 @@ class _Annotator:
             transcript.gene_id,
             transcript.transcript,
             transcript.strand,
-            chosen.amino_acids,
+            None if chosen.change is None else spell_change(chosen.change, chosen.terms),
         )
 
     def _find_effect(
@@ -429,25 +431,24 @@ class _Annotator:
             return _Effect(transcript, _terms_by_position(transcript, start, end), None)
         terms = _mend_length(stated)
         change = stated.change
-        codons = self._read_codons(transcript)
-        if any(_touches(one, start, end) for one in codons.incomplete):
+        codons = self._codons.get(transcript.number) or self._read_codons(transcript)
+        if codons.incomplete and any(_touches(one, start, end) for one in codons.incomplete):
             terms |= {"coding_sequence_variant"}
-        unreadable = change and range(change.position, change.position + len(change.ref or "?"))
-        if unreadable and not codons.unreadable.isdisjoint(unreadable):
-            terms, change = terms - _OF_CODONS | {"coding_sequence_variant"}, None
+        if codons.unreadable and change is not None:
+            read = range(change.position, change.position + max(1, len(change.ref)))
+            if not codons.unreadable.isdisjoint(read):
+                terms, change = terms - _OF_CODONS | {"coding_sequence_variant"}, None
         terms, change = _mend_start(terms, change, codons, allele, transcript, start)
         if not terms:
             terms = _terms_by_position(transcript, start, end)
-        return _Effect(transcript, terms, spell_change(change, terms) if change else None)
+        return _Effect(transcript, terms, change)
 
     def _read_codons(self, transcript: Transcript) -> Codons:
-        codons = self._codons.get(transcript.number)
-        if codons is None:
-            if len(self._codons) >= CHUNK_ALLELES:
-                self._codons.clear()
-            code = self._codes.get(transcript.contig, STANDARD_CODE)
-            codons = read_codons(transcript, self._reference.fetch, code)
-            self._codons[transcript.number] = codons
+        if len(self._codons) >= CHUNK_ALLELES:
+            self._codons.clear()
+        code = self._codes.get(transcript.contig, STANDARD_CODE)
+        codons = read_codons(transcript, self._reference.fetch, code)
+        self._codons[transcript.number] = codons
         return codons
 
 
@@ -459,8 +460,9 @@ def _regroup(alleles: Sequence[tuple[Region, RegionAllele]]) -> list[Region]:
     return [region._replace(alleles=kept) for region, kept in regions.values()]
 
 
-def _preference(transcript: Transcript) -> tuple[bool, int, str]:
+def _preference(effect: _Effect) -> tuple[bool, int, str]:
     """Transcripts of one severity are chosen in this order, the smallest first."""
+    transcript = effect.transcript
     return not transcript.is_selected, -transcript.cds_length, transcript.transcript
 
 
@@ -473,27 +475,31 @@ def _is_near_exon(transcript: Transcript, start: int, end: int) -> bool:
     """Whether csq may state an effect: the transcript is coding and has an exon near the allele."""
     if transcript.cds_length - transcript.phase < 3:
         return False
-    exons = transcript.exons
-    number = bisect_left(exons, end + _NEAR_EXON, key=lambda exon: exon[0])
-    return number > 0 and exons[number - 1][1] > start - _NEAR_EXON
+    return bool(_near(transcript.exons, start - _NEAR_EXON, end + _NEAR_EXON))
+
+
+def _near(exons: Sequence[Interval], start: int, end: int) -> Sequence[Interval]:
+    """The exons with a base in a range, or next to it."""
+    last = bisect_left(exons, (end + 1,))
+    first = last
+    while first and exons[first - 1][1] >= start:
+        first -= 1
+    return exons[first:last]
 
 
 def _terms_by_position(transcript: Transcript, start: int, end: int) -> frozenset[str]:
     """The terms of a transcript about which csq states nothing."""
-    terms = set()
-    is_in_exon = any(_touches(exon, start, end) for exon in transcript.exons)
+    is_in_exon = any(_touches(exon, start, end) for exon in _near(transcript.exons, start, end))
     if not transcript.cds:
-        terms.add("non_coding_transcript_exon_variant")
-        if not is_in_exon:
-            terms = {"intron_variant", "non_coding_transcript_variant"}
-        return frozenset(terms)
+        return _NON_CODING_EXON if is_in_exon else _NON_CODING_INTRON
+    if not is_in_exon:
+        return _DECAYED_INTRON if transcript.is_decayed else _INTRON
+    terms = set()
     if any(_touches(part, start, end) for part in transcript.cds):
         terms.add("coding_sequence_variant")
     for kind, span in find_utrs(transcript):
         if _touches(span, start, end):
             terms.add(_UTR_TERMS[kind])
-    if not terms:
-        terms.add("intron_variant")
     if transcript.is_decayed:
         terms.add("NMD_transcript_variant")
     return frozenset(terms)
@@ -501,6 +507,8 @@ def _terms_by_position(transcript: Transcript, start: int, end: int) -> frozense
 
 def _mend_length(stated: TranscriptEffect) -> frozenset[str]:
     """The terms of csq, with the frame's term in place of that of the length."""
+    if stated.terms.isdisjoint(_OF_LENGTH):
+        return stated.terms
     terms = stated.terms - _OF_LENGTH.keys()
     if stated.change is not None and terms.isdisjoint(_OF_FRAME):
         terms |= {_OF_LENGTH[term] for term in stated.terms & _OF_LENGTH.keys()}

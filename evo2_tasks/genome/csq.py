@@ -12,8 +12,8 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -79,8 +79,7 @@ class RegionAllele(NamedTuple):
     alt: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProteinChange:
+class ProteinChange(NamedTuple):
     """Amino acids as csq states them, cut where they are many.
 
     Attributes:
@@ -94,8 +93,7 @@ class ProteinChange:
     alt: str
 
 
-@dataclass(frozen=True, slots=True)
-class TranscriptEffect:
+class TranscriptEffect(NamedTuple):
     """What csq states about an allele and a transcript.
 
     Attributes:
@@ -280,27 +278,29 @@ def _read_effects(line: str) -> Iterator[TranscriptEffect]:
     number, info = int(cells[2]), cells[7]
     if not info.startswith("BCSQ="):
         return
-    terms: dict[int, set[str]] = {}
-    changes: dict[int, ProteinChange] = {}
+    terms: dict[str, frozenset[str]] = {}
+    changes: dict[str, ProteinChange | None] = {}
     for one in info[5:].split(","):
-        spelled, _, transcript, *rest = one.split("|")
+        cells = one.split("|", 6)
+        transcript = cells[2]
         if not transcript:  # an intron, for which csq names no transcript
             continue
-        name = int(transcript)
-        terms.setdefault(name, set()).update(_terms(spelled))
-        change = parse_change(rest[2]) if len(rest) > 2 else None
-        if change is not None:
-            changes.setdefault(name, change)
-    for name, found in terms.items():
-        yield TranscriptEffect(number, name, frozenset(found), changes.get(name))
+        found = read_terms(cells[0])
+        terms[transcript] = terms[transcript] | found if transcript in terms else found
+        if len(cells) > 5 and changes.get(transcript) is None:
+            changes[transcript] = parse_change(cells[5])
+    for transcript, found in terms.items():
+        yield TranscriptEffect(number, int(transcript), found, changes.get(transcript))
 
 
-def _terms(spelled: str) -> Iterable[str]:
-    """The Sequence Ontology's terms of the terms of csq.
+@lru_cache(maxsize=1_000)
+def read_terms(spelled: str) -> frozenset[str]:
+    """The Sequence Ontology's terms of the terms of csq, which ``&`` separates.
 
     Raises:
         InputError: A term is not known, so this is another version of csq.
     """
+    terms = []
     for term in spelled.lstrip("*").split("&"):
         known = BCFTOOLS_TERMS.get(term)
         if known is None:
@@ -308,9 +308,11 @@ def _terms(spelled: str) -> Iterable[str]:
                 f"bcftools csq of pysam states the consequence '{shown(term)}', which is not "
                 "known here. Install the version of pysam that this package was tested with, 0.24."
             )
-        yield known
+        terms.append(known)
+    return frozenset(terms)
 
 
+@lru_cache(maxsize=10_000)
 def parse_change(text: str) -> ProteinChange | None:
     """Read the amino acids of csq: ``24W>24R``, ``24W`` if they stay; null if there are none."""
     found = _CHANGE.fullmatch(text)

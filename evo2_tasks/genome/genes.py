@@ -52,6 +52,7 @@ class Transcript:
         exons: Its exons, by position.
         cds: Its coding parts, by position; empty for a non-coding transcript.
         phase: Coding bases before the first whole codon, in reading direction.
+        cds_length: Number of its coding bases.
     """
 
     number: int
@@ -67,11 +68,7 @@ class Transcript:
     exons: tuple[Interval, ...]
     cds: tuple[Interval, ...]
     phase: int
-
-    @property
-    def cds_length(self) -> int:
-        """Number of its coding bases."""
-        return sum(end - start for start, end in self.cds)
+    cds_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +132,9 @@ class Genes:
             candidates = sorted({n for one in range(first, last + 1) for n in bins.get(one, ())})
         if long:
             candidates = sorted({*candidates, *long})
-        units = self._units
-        return [
-            self._built.get(number) or self._build(number)
-            for number in candidates
-            if units[number].start < end and start < units[number].end
-        ]
+        built, build = self._built, self._build
+        transcripts = [built.get(number) or build(number) for number in candidates]
+        return [one for one in transcripts if one.start < end and start < one.end]
 
     def has_coding(self, contig: str) -> bool:
         """Whether a contig of the reference has a coding transcript."""
@@ -192,6 +186,7 @@ class Genes:
             tuple(exons or [(unit.start, unit.end)]),
             tuple(cds),
             phase,
+            sum(last - first for first, last in cds),
         )
         if len(self._built) >= _MOST_BUILT:
             self._built.clear()
