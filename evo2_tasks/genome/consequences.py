@@ -34,6 +34,7 @@ from evo2_tasks.genome.csq import (
     TranscriptEffect,
     call_csq,
     find_utrs,
+    read_effects,
 )
 from evo2_tasks.genome.genes import Genes, Transcript
 from evo2_tasks.genome.records import Variant
@@ -99,11 +100,8 @@ class _Allele(NamedTuple):
     alt: str
 
 
-class _Overlap(NamedTuple):
-    """A transcript near an allele, and the allele's first base counted as the transcript's are."""
-
-    transcript: Transcript
-    start: int
+_Overlaps = list[tuple[int, list[Transcript]]]
+"""An allele's first base, counted as the positions of transcripts near it are, and these."""
 
 
 class _Effect(NamedTuple):
@@ -263,11 +261,11 @@ class _Annotator:
             consequence = made.get(number)
             if consequence is None:
                 consequence = made[number] = self._combine(
-                    alleles[number], overlaps[number], effects.get(number, {})
+                    alleles[number], overlaps[number], effects.get(number)
                 )
             yield consequence
 
-    def _find_overlaps(self, allele: _Allele) -> list[_Overlap]:
+    def _find_overlaps(self, allele: _Allele) -> _Overlaps:
         """The transcripts with a base within one base of an allele."""
         contig = allele.contig
         end = self._genes.contigs.get(contig)
@@ -283,31 +281,25 @@ class _Annotator:
             if allele.start + num_ref >= length:
                 places.append(allele.start - length)
         return [
-            _Overlap(transcript, start)
-            for start in places
-            for transcript in self._genes.find(contig, start - 1, start + num_ref + 1)
+            (start, self._genes.find(contig, start - 1, start + num_ref + 1)) for start in places
         ]
 
-    def _call(
-        self, alleles: Sequence[_Allele], overlaps: Sequence[list[_Overlap]]
-    ) -> dict[int, dict[int, TranscriptEffect]]:
-        """What csq states about each allele, by the numbers of the allele and the transcript."""
+    def _call(self, alleles: Sequence[_Allele], overlaps: Sequence[_Overlaps]) -> dict[int, str]:
+        """What csq states about each allele, by the allele's number."""
         near: dict[str, list[tuple[int, int, int, list[Transcript]]]] = defaultdict(list)
         for number, (allele, found) in enumerate(zip(alleles, overlaps, strict=True)):
-            by_place: dict[int, list[Transcript]] = {}
-            for transcript, start in found:
-                if _is_near_exon(transcript, start, start + len(allele.ref)):
-                    by_place.setdefault(start, []).append(transcript)
-            for start, transcripts in by_place.items():
-                near[allele.contig].append((start, len(allele.ref), number, transcripts))
+            num_ref = len(allele.ref)
+            for start, transcripts in found:
+                coding = [one for one in transcripts if _is_near_exon(one, start, start + num_ref)]
+                if coding:
+                    near[allele.contig].append((start, num_ref, number, coding))
         regions: dict[int, list[Region]] = defaultdict(list)
         for contig, places in near.items():
             code = self._codes.get(contig, STANDARD_CODE)
             regions[code].extend(self._make_regions(contig, places, alleles))
-        effects: dict[int, dict[int, TranscriptEffect]] = defaultdict(dict)
+        effects: dict[int, str] = {}
         for code, of_code in regions.items():
-            for effect in self._call_code(of_code, code):
-                effects[effect.number][effect.transcript] = effect
+            effects |= self._call_code(of_code, code)
         return effects
 
     def _make_regions(
@@ -347,11 +339,10 @@ class _Annotator:
         alleles = [one for one in group if isinstance(one, RegionAllele)]
         return Region(contig, start, end, transcripts, alleles)
 
-    def _call_code(self, regions: Sequence[Region], code: int) -> Iterator[TranscriptEffect]:
+    def _call_code(self, regions: Sequence[Region], code: int) -> dict[int, str]:
         """Run csq; if it fails, without the alleles that make it fail."""
         try:
-            yield from list(call_csq(regions, self._reference.fetch, code, self._folder))
-            return
+            return call_csq(regions, self._reference.fetch, code, self._folder)
         except CsqError as failure:
             problem = failure
         self._require_csq(regions, code)
@@ -369,10 +360,12 @@ class _Annotator:
                 allele.start + 1,
                 problem,
             )
-            return
+            return {}
         half = len(alleles) // 2
-        for part in (alleles[:half], alleles[half:]):
-            yield from self._call_code(_regroup(part), code)
+        parts = (_regroup(part) for part in (alleles[:half], alleles[half:]))
+        first, last = (self._call_code(part, code) for part in parts)
+        both = first.keys() & last.keys()
+        return first | last | {number: f"{first[number]},{last[number]}" for number in both}
 
     def _require_csq(self, regions: Sequence[Region], code: int) -> None:
         """After the first failure, make sure that csq can run at all."""
@@ -381,7 +374,7 @@ class _Annotator:
         self._is_tried = True
         empty = [region._replace(alleles=()) for region in regions]
         try:
-            list(call_csq(empty, self._reference.fetch, code, self._folder))
+            call_csq(empty, self._reference.fetch, code, self._folder)
         except CsqError as problem:
             raise InputError(
                 f"{problem}. Install the version of pysam that this package was tested with, 0.24."
@@ -390,20 +383,23 @@ class _Annotator:
     def _combine(
         self,
         allele: _Allele,
-        overlaps: Sequence[_Overlap],
-        stated: Mapping[int, TranscriptEffect],
+        overlaps: _Overlaps,
+        text: str | None,
     ) -> Consequence:
         """The consequence of an allele, from its effects on all transcripts."""
-        effects: dict[int, _Effect] = {}
-        for transcript, start in overlaps:
-            effect = self._find_effect(allele, transcript, start, stated.get(transcript.number))
-            if effect is not None:
-                effects[transcript.number] = effect
+        stated = {} if text is None else read_effects(text)
+        effects = []
+        for start, transcripts in overlaps:
+            for transcript in transcripts:
+                found = stated.get(transcript.number)
+                effect = self._find_effect(allele, transcript, start, found)
+                if effect is not None:
+                    effects.append(effect)
         if not effects:
             return Consequence(INTERGENIC, (INTERGENIC,))
-        terms = frozenset().union(*(effect.terms for effect in effects.values()))
+        terms = frozenset().union(*(effect.terms for effect in effects))
         worst = find_most_severe(terms)
-        candidates = [effect for effect in effects.values() if worst in effect.terms]
+        candidates = [effect for effect in effects if worst in effect.terms]
         chosen = min(candidates, key=_preference)
         transcript = chosen.transcript
         return Consequence(

@@ -97,14 +97,10 @@ class TranscriptEffect(NamedTuple):
     """What csq states about an allele and a transcript.
 
     Attributes:
-        number: Number of the allele.
-        transcript: Number of the transcript.
         terms: Terms of the Sequence Ontology.
         change: Change of the protein; null if there is none.
     """
 
-    number: int
-    transcript: int
     terms: frozenset[str]
     change: ProteinChange | None
 
@@ -115,7 +111,7 @@ class CsqError(Exception):
 
 def call_csq(
     regions: Sequence[Region], fetch: Fetch, genetic_code: int, folder: Path
-) -> Iterator[TranscriptEffect]:
+) -> dict[int, str]:
     """Run csq on the alleles of some regions.
 
     Args:
@@ -124,8 +120,9 @@ def call_csq(
         genetic_code: Number of a genetic code of csq.
         folder: Folder for its files, which are replaced.
 
-    Yields:
-        The effects on coding transcripts, in any order. Introns are not among them.
+    Returns:
+        What csq states about each allele, by its number; see :func:`read_effects`. An allele about
+        which it states nothing is left out.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -136,10 +133,18 @@ def call_csq(
         _write_transcripts(regions, folder / "regions.gff3")
         _write_alleles(regions, fetch, folder / "alleles.vcf")
     _run(folder, genetic_code)
+    effects: dict[int, str] = {}
     with reading(folder), (folder / "effects.vcf").open(encoding="ascii") as file:
         for line in file:
-            if not line.startswith("#"):
-                yield from _read_effects(line)
+            if line.startswith("#"):
+                continue
+            cells = line.rstrip("\n").split("\t")
+            number, info = int(cells[2]), cells[7]
+            if info.startswith("BCSQ="):
+                # Near the origin of a circular contig an allele may have two places.
+                before = f"{effects[number]}," if number in effects else ""
+                effects[number] = before + info.removeprefix("BCSQ=")
+    return effects
 
 
 def _write_sequences(regions: Sequence[Region], fetch: Fetch, path: Path) -> None:
@@ -273,24 +278,26 @@ def _run(folder: Path, genetic_code: int) -> None:
         raise CsqError(f"bcftools csq ended with {done.returncode}: {shown(last, 200)}")
 
 
-def _read_effects(line: str) -> Iterator[TranscriptEffect]:
-    cells = line.rstrip("\n").split("\t")
-    number, info = int(cells[2]), cells[7]
-    if not info.startswith("BCSQ="):
-        return
-    terms: dict[str, frozenset[str]] = {}
-    changes: dict[str, ProteinChange | None] = {}
-    for one in info[5:].split(","):
+def read_effects(text: str) -> dict[int, TranscriptEffect]:
+    """The effects of an allele by the number of the transcript.
+
+    Args:
+        text: Effects that csq states, separated by commas. Introns are left out: csq names no
+            transcript for them.
+    """
+    effects: dict[int, TranscriptEffect] = {}
+    for one in text.split(","):
         cells = one.split("|", 6)
-        transcript = cells[2]
-        if not transcript:  # an intron, for which csq names no transcript
+        if not cells[2]:
             continue
-        found = read_terms(cells[0])
-        terms[transcript] = terms[transcript] | found if transcript in terms else found
-        if len(cells) > 5 and changes.get(transcript) is None:
-            changes[transcript] = parse_change(cells[5])
-    for transcript, found in terms.items():
-        yield TranscriptEffect(number, int(transcript), found, changes.get(transcript))
+        number = int(cells[2])
+        terms = read_terms(cells[0])
+        change = parse_change(cells[5]) if len(cells) > 5 else None
+        if number in effects:
+            before = effects[number]
+            terms, change = before.terms | terms, before.change or change
+        effects[number] = TranscriptEffect(terms, change)
+    return effects
 
 
 @lru_cache(maxsize=1_000)
