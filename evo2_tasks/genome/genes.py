@@ -167,7 +167,7 @@ class Genes:
         strand = _strand(unit, lines)
         is_pseudo = own is not None and own.is_pseudo
         is_pseudo |= unit.gene is not None and unit.gene.is_pseudo
-        cds = [] if is_pseudo or strand is None else _as_intervals(spans[is_cds])
+        cds = [] if is_pseudo or strand is None else _join(_as_intervals(spans[is_cds]))
         phases = lines.phases[part][is_cds]
         phase = int(phases[0 if strand == "+" else -1]) if cds else 0
         exons = _merge(_as_intervals(spans[~is_cds]) + _as_intervals(spans[is_cds]))
@@ -333,6 +333,20 @@ def _has_two_strands(unit: _Unit, lines: GffLines) -> bool:
 
 def _as_intervals(spans: npt.NDArray[Any]) -> list[Interval]:
     return [(int(start), int(end)) for start, end in spans]
+
+
+def _join(parts: Iterable[Interval]) -> list[Interval]:
+    """Coding parts by position, those that touch as one: a part over the origin may be two lines.
+
+    Parts that overlap stay apart: ribosomes that slip back read their bases twice.
+    """
+    joined: list[Interval] = []
+    for start, end in parts:
+        if joined and start == joined[-1][1]:
+            joined[-1] = joined[-1][0], end
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _merge(intervals: Iterable[Interval]) -> list[Interval]:
