@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.gff import EXON, GeneLine, GffLines, Key, read_gff
+from evo2_tasks.genome.gff import CDS, GeneLine, GffLines, read_gff
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import Interval
 from evo2_tasks.io.words import shown, shown_path
@@ -26,7 +27,6 @@ _BIN_BITS: Final = 14
 _MOST_BINS: Final = 1_000
 _MOST_BUILT: Final = 50_000
 
-_SELECTED: Final = frozenset({"mane_select", "ensembl_canonical", "canonical", "refseq_select"})
 _PREFIXES: Final = ("gene:", "transcript:", "CDS:", "gene-", "rna-", "cds-", "id-")
 
 Numbers = npt.NDArray[np.int64]
@@ -83,7 +83,6 @@ class _Unit:
     line: GeneLine | None
     gene: GeneLine | None
     name: str
-    piece: int | None
 
 
 class Genes:
@@ -158,11 +157,8 @@ class Genes:
         unit = self._units[number]
         lines = self._lines
         part = slice(unit.first, unit.last)
-        kinds, pieces = lines.kinds[part], lines.pieces[part]
+        is_cds = lines.kinds[part] == CDS
         spans = np.stack([lines.starts[part], lines.ends[part]], axis=1)
-        is_cds = kinds != EXON
-        if unit.piece is not None:
-            is_cds &= pieces == unit.piece
         own = unit.line
         strand = _strand(unit, lines)
         is_pseudo = own is not None and own.is_pseudo
@@ -181,7 +177,7 @@ class Genes:
             unit.name,
             _gene_name(unit) or gene_id,
             gene_id,
-            own is not None and not _SELECTED.isdisjoint(own.tags),
+            own is not None and own.is_selected,
             own is not None and own.biotype == "nonsense_mediated_decay",
             tuple(exons or [(unit.start, unit.end)]),
             tuple(cds),
@@ -226,22 +222,23 @@ def _make_units(lines: GffLines, reference: Reference, path: Path) -> list[_Unit
     _unroll(lines, reference)
     left_out: Counter[str] = Counter()
     units = []
-    with_parts = set()
+    has_parts = set()
     has_children = {
         id(lines.nodes[parent]) for node in lines.nodes for parent in lines.find_parents(node)
     }
+    with_proteins = {lines.keys[owner] for owner in lines.proteins}
     for first, last in _edges(lines):
-        key = lines.keys[int(lines.owners[first])]
-        line = lines.find_node(key)
+        owner = int(lines.owners[first])
+        line = lines.find_node(lines.keys[owner])
+        if lines.keys[owner] in with_proteins and owner not in lines.proteins:
+            continue  # exons of a gene of several proteins: of which, the file does not state
         if line is not None:
-            with_parts.add(id(line))
-        units.extend(_units_of(lines, line, key, first, last))
+            has_parts.add(id(line))
+        units.append(_make_unit(lines, line, first, last))
     for line in lines.nodes:
-        if id(line) not in with_parts and id(line) not in has_children and line.is_transcript:
+        if id(line) not in has_parts and id(line) not in has_children and line.is_transcript:
             gene = lines.find_gene(line)
-            units.append(
-                _Unit(line.contig, line.start, line.end, 0, 0, line, gene, _name(line), None)
-            )
+            units.append(_Unit(line.contig, line.start, line.end, 0, 0, line, gene, _name(line)))
     kept = []
     order = {contig: number for number, contig in enumerate(reference.contigs)}
     for unit in units:
@@ -259,28 +256,22 @@ def _make_units(lines: GffLines, reference: Reference, path: Path) -> list[_Unit
     return kept
 
 
-def _units_of(
-    lines: GffLines, line: GeneLine | None, key: Key, first: int, last: int
-) -> list[_Unit]:
-    """The transcripts of the exons and coding parts below one line."""
-    contig = key[0]
+def _make_unit(lines: GffLines, line: GeneLine | None, first: int, last: int) -> _Unit:
+    """The transcript of the exons and coding parts below one line."""
+    owner = int(lines.owners[first])
+    contig, identifier = lines.keys[owner]
     part = slice(first, last)
     start, end = int(lines.starts[part].min()), int(lines.ends[part].max())
-    gene = None if line is None else lines.find_gene(line)
-    name = key[1].decode(errors="replace") if line is None else _name(line)
-    pieces = set(map(int, lines.pieces[part][lines.kinds[part] != EXON]))
-    if line is None or not line.is_gene or len(pieces - {-1}) == 0:
-        if line is not None and not line.is_gene:
-            start, end = min(start, line.start), max(end, line.end)
-        return [_Unit(contig, start, end, first, last, line, gene, name, None)]
-    # Several proteins may be directly below a gene; each is named by its own identifier.
-    units = []
-    for piece in sorted(pieces):
-        own = (lines.pieces[part] == piece) & (lines.kinds[part] != EXON)
-        start, end = int(lines.starts[part][own].min()), int(lines.ends[part][own].max())
-        spelled = name if piece < 0 else _bare(lines.piece_names[piece])
-        units.append(_Unit(contig, start, end, first, last, line, line, spelled, piece))
-    return units
+    if line is None:
+        name = unquote(identifier.decode(errors="replace"))
+        return _Unit(contig, start, end, first, last, None, None, name)
+    name = _name(line)
+    if line.is_gene:  # it is named by its protein, as NCBI's genes of bacteria are
+        piece = lines.proteins.get(owner, int(lines.pieces[part].max()))
+        name = _bare(lines.piece_names[piece]) if piece >= 0 else name
+    else:
+        start, end = min(start, line.start), max(end, line.end)
+    return _Unit(contig, start, end, first, last, line, lines.find_gene(line), name)
 
 
 def _unroll(lines: GffLines, reference: Reference) -> None:

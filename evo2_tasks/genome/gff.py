@@ -6,7 +6,7 @@ import logging
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.io.lines import MAX_ROW_BYTES, decode, drop_mark, read_lines
+from evo2_tasks.io.lines import decode, drop_mark, read_lines
 from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,9 @@ MAX_NODES: Final = 2_000_000
 
 MAX_TEXT_BYTES: Final = 1 << 28
 """Most bytes of all names and identifiers of a file together."""
+
+MAX_LINE_BYTES: Final = 1 << 22
+"""Most bytes of a line, whose attributes are all read."""
 
 EXON, CDS = 0, 1
 
@@ -51,6 +54,7 @@ _ID: Final = re.compile(rb"(?:^|;) *ID=([^;]*)")
 # The ninth column of a GTF: words with a value in quotes or a number after a blank.
 _GTF: Final = re.compile(rb' *[A-Za-z_][A-Za-z0-9_.]* +("[^"]*"|[0-9]+) *(;|$)')
 _GENE_DBXREF: Final = re.compile(r"(?:^|,)GeneID:([0-9]+)")
+_SELECTED: Final = frozenset({"mane_select", "ensembl_canonical", "canonical", "refseq_select"})
 _STRANDS: Final = {b"+": 1, b"-": -1}
 _MOST_DIGITS: Final = 18
 _MOST_ANCESTORS: Final = 10
@@ -78,7 +82,7 @@ class GeneLine:
         gene_id: Its attribute ``gene_id``, the ``GeneID`` of its ``Dbxref``, or ``locus_tag``.
         transcript_id: Its attribute ``transcript_id``.
         biotype: Its biotype.
-        tags: Its tags in lower case, with ``_`` for blanks.
+        is_selected: Whether it has the tag MANE Select or canonical.
         is_pseudo: Whether it is marked as a pseudogene, whose reading frame means nothing.
     """
 
@@ -94,7 +98,7 @@ class GeneLine:
     gene_id: str
     transcript_id: str
     biotype: str
-    tags: tuple[str, ...]
+    is_selected: bool
     is_pseudo: bool
 
     @property
@@ -118,6 +122,8 @@ class GffLines:
         nodes: Genes, transcripts, and coding parts without a parent.
         numbers: Number of each node, by its contig and identifier.
         keys: Contig and identifier of each owner of exons or coding parts.
+        proteins: Of several proteins directly below one gene each is an owner of its own; here with
+            the number of its identifier.
         owners: Number of the owner.
         starts: First base, 0-based.
         ends: The base after the last one.
@@ -132,6 +138,7 @@ class GffLines:
     nodes: Sequence[GeneLine]
     numbers: dict[Key, int]
     keys: Sequence[Key]
+    proteins: Mapping[int, int]
     owners: Column
     starts: Column
     ends: Column
@@ -190,7 +197,7 @@ class _Reader:
 
     def read(self) -> None:
         is_gff3 = False
-        lines = read_lines(self.path, max_line_bytes=MAX_ROW_BYTES)
+        lines = read_lines(self.path, max_line_bytes=MAX_LINE_BYTES)
         for number, line in enumerate(lines, start=1):
             raw = drop_mark(line) if number == 1 else line
             if raw.startswith((b"##FASTA", b">")):
@@ -228,6 +235,9 @@ class _Reader:
             contig = self.contigs[spelled]
         except KeyError:
             contig = self.contigs[spelled] = self._resolve(spelled)
+            self._count_text(len(spelled))
+            if len(self.contigs) > MAX_NODES:
+                self._refuse_size(f"{MAX_NODES:,} contigs")
         if contig is None:
             return True
         strand = _STRANDS.get(sign, 0)
@@ -263,9 +273,13 @@ class _Reader:
             identifier = _identifier(attributes)
             if identifier:
                 piece = self.piece_numbers.setdefault(identifier, len(self.piece_numbers))
+                if piece == len(self.piece_numbers) - 1:
+                    self._count_text(len(identifier))
             if not parent and (identifier := identifier or _other_name(attributes)):
                 owners = [b"\0" + identifier]  # never the identifier of a gene
                 self._add_node(contig, start, end, strand, kind, owners[0], attributes)
+        if len(self.starts) + len(owners) > MAX_PARTS:
+            self._refuse_size(f"{MAX_PARTS:,} exons and coding parts")
         for owner in owners:
             key = contig, owner
             number = self.owner_numbers.setdefault(key, len(self.owner_numbers))
@@ -278,8 +292,6 @@ class _Reader:
             self.kinds.append(part)
             self.phases.append(phase)
             self.pieces.append(piece)
-        if len(self.starts) > MAX_PARTS:
-            self._refuse_size(f"{MAX_PARTS:,} exons and coding parts")
 
     def _add_node(
         self,
@@ -297,9 +309,11 @@ class _Reader:
             self.nodes[number] = self._join(self.nodes[number], start, end)
             return
         self.features[decode(kind)] += 1
-        self._count_text(len(attributes))
+        line = _make_node(contig, start, end, strand, kind, identifier, attributes)
+        names = (line.identifier, line.name, line.gene_name, line.gene_id, line.transcript_id)
+        self._count_text(sum(map(len, (*names, *line.parents))))
         self.numbers[key] = len(self.nodes)
-        self.nodes.append(_make_node(contig, start, end, strand, kind, identifier, attributes))
+        self.nodes.append(line)
         if len(self.nodes) > MAX_NODES:
             self._refuse_size(f"{MAX_NODES:,} genes and transcripts")
 
@@ -327,22 +341,44 @@ class _Reader:
     def finish(self) -> GffLines:
         """The columns, sorted by owner and start."""
         owners, starts = _as_numbers(self.owners), _as_numbers(self.starts)
+        kinds, pieces = np.array(self.kinds, np.int8), _as_numbers(self.pieces)
+        keys = list(self.owner_numbers)
+        proteins = self._separate_proteins(owners, kinds, pieces, keys)
         order = np.lexsort((starts, owners))
-        kinds = np.frombuffer(self.kinds, np.int8)[order] if len(order) else np.zeros(0, np.int8)
         return GffLines(
             nodes=self.nodes,
             numbers=self.numbers,
-            keys=list(self.owner_numbers),
+            keys=keys,
+            proteins=proteins,
             owners=owners[order],
             starts=starts[order],
             ends=_as_numbers(self.ends)[order],
             strands=np.array(self.strands, np.int8)[order],
-            kinds=kinds,
+            kinds=kinds[order],
             phases=np.array(self.phases, np.int8)[order],
-            pieces=np.array(self.pieces, np.int64)[order],
+            pieces=pieces[order],
             piece_names=[decode(name) for name in self.piece_numbers],
             features=self.features,
         )
+
+    def _separate_proteins(
+        self, owners: Column, kinds: Column, pieces: Column, keys: list[Key]
+    ) -> dict[int, int]:
+        """Give each of several proteins that are directly below a gene an owner of its own."""
+        nodes = (self.numbers.get(key) for key in keys)
+        is_gene = np.array([n is not None and self.nodes[n].is_gene for n in nodes], bool)
+        if not is_gene.any():
+            return {}
+        chosen = np.flatnonzero(is_gene[owners] & (kinds == CDS))
+        pairs = np.stack([owners[chosen], pieces[chosen]], axis=1)
+        found, places = np.unique(pairs, axis=0, return_inverse=True)
+        several = np.bincount(found[:, 0], minlength=len(keys))[found[:, 0]] > 1
+        numbers = np.where(several, len(keys) + np.cumsum(several) - 1, found[:, 0])
+        owners[chosen] = numbers[places.reshape(-1)]
+        split = found[several]
+        proteins = {len(keys) + n: int(piece) for n, (_, piece) in enumerate(split)}
+        keys.extend([keys[int(owner)] for owner, _ in split])
+        return proteins
 
 
 def read_gff(path: Path, reference: Reference) -> GffLines:
@@ -419,8 +455,9 @@ def _make_node(
         gene_id=values.get("gene_id") or (dbxref[1] if dbxref else values.get("locus_tag", "")),
         transcript_id=values.get("transcript_id", ""),
         biotype=biotype,
-        tags=tuple(
-            tag.strip().lower().replace(" ", "_") for tag in values.get("tag", "").split(",")
+        is_selected=any(
+            tag.strip().lower().replace(" ", "_") in _SELECTED
+            for tag in values.get("tag", "").split(",")
         ),
         is_pseudo=values.get("pseudo") == "true" or "pseudogene" in values,
     )

@@ -266,7 +266,7 @@ def test_a_file_that_is_too_large_is_one_line(
 def test_a_long_line_is_one_line_of_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gff, "MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(gff, "MAX_LINE_BYTES", 1 << 20)
     text = ENSEMBL + "1\t.\tgene\t1\t2\t.\t+\t.\tID=x;note=" + "y" * (3 << 20)
     with pytest.raises(InputError, match=r"line 17: longer than 1,048,576 bytes"):
         read(tmp_path, text)
