@@ -52,7 +52,7 @@ def _off(value: object) -> object:
 
 
 def _genetic_code(value: int) -> int:
-    """Refuse a number that is not a translation table of NCBI."""
+    """Refuse a number that is not a translation table of NCBI, or that csq does not have."""
     if value not in GENETIC_CODES:
         raise PydanticCustomError(
             "genetic_code",

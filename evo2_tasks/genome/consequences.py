@@ -145,6 +145,12 @@ def annotate_consequences(
         annotator = _Annotator(genes, reference, codes, temporary)
         for chunk in _gather(variants):
             yield from annotator.annotate(chunk)
+    if annotator.without_genes:
+        logger.warning(
+            "these contigs have alleles and no genes in the GFF, so the alleles are %s: %s",
+            INTERGENIC,
+            shown(", ".join(annotator.without_genes), 200),
+        )
 
 
 def _resolve_codes(
@@ -226,7 +232,11 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 class _Annotator:
-    """Annotates chunks of alleles, one after the other."""
+    """Annotates chunks of alleles, one after the other.
+
+    Attributes:
+        without_genes: Contigs with alleles and without transcripts.
+    """
 
     def __init__(
         self, genes: Genes, reference: Reference, codes: Mapping[str, int], folder: Path
@@ -236,6 +246,7 @@ class _Annotator:
         self._codes = codes
         self._folder = folder
         self._codons: dict[int, Codons] = {}
+        self.without_genes: dict[str, None] = {}
         self._num_failed = 0
         self._is_tried = False
 
@@ -270,6 +281,7 @@ class _Annotator:
         contig = allele.contig
         end = self._genes.contigs.get(contig)
         if end is None:
+            self.without_genes[contig] = None
             return []
         num_ref = len(allele.ref)
         places = [allele.start]

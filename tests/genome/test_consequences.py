@@ -417,7 +417,9 @@ def test_the_longer_coding_sequence_decides_a_tie(tmp_path: Path) -> None:
     assert made.transcript == "Z"
 
 
-def test_rows_without_a_known_allele_have_no_consequence(tmp_path: Path) -> None:
+def test_rows_without_a_known_allele_have_no_consequence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     sequences = {"c": "A" * 300, "other": "A" * 50}
     gff = non_coding("A", 101, 200)
     rows = [
@@ -430,8 +432,11 @@ def test_rows_without_a_known_allele_have_no_consequence(tmp_path: Path) -> None
         ("c", 301, "A", "C"),
     ]
     assert annotate(tmp_path, sequences, gff, rows) == [Consequence()] * len(rows)
+    assert caplog.text == ""
     other, before = annotate(tmp_path, sequences, gff, [("other", 5, "A", "C"), ("c", 5, "A", "C")])
     assert other == before == Consequence("intergenic_variant", ("intergenic_variant",))
+    assert "have alleles and no genes in the GFF" in caplog.text
+    assert caplog.text.rstrip().endswith("intergenic_variant: other")
 
 
 def test_order_chunks_and_repeats_change_nothing(
