@@ -432,7 +432,7 @@ def test_rows_without_a_known_allele_have_no_consequence(
         ("c", 301, "A", "C"),
     ]
     assert annotate(tmp_path, sequences, gff, rows) == [Consequence()] * len(rows)
-    assert caplog.text == ""
+    assert "no genes" not in caplog.text
     other, before = annotate(tmp_path, sequences, gff, [("other", 5, "A", "C"), ("c", 5, "A", "C")])
     assert other == before == Consequence("intergenic_variant", ("intergenic_variant",))
     assert "have alleles and no genes in the GFF" in caplog.text
