@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from evo2_tasks.genome.records import SPANS_ORIGIN, Filters, Record, Variant
+from evo2_tasks.genome.records import SPANS_ORIGIN, Filters, Record, Symbol, Variant
 from evo2_tasks.genome.window_pairs import Edit
 
 # Number of bases compared in the first step of shifting an allele, and at most in a later step.
@@ -15,6 +15,11 @@ _LAST_STEP = 4096
 
 _BREAKEND = re.compile(r"[\[\]]|^\.[A-Za-z]+\Z|^[A-Za-z]+\.\Z")
 _SYMBOLIC = re.compile(r"<.*>", re.DOTALL)
+_SYMBOLIC_TYPES = {
+    "<DEL>": "deletion", "<DUP>": "insertion", "<DUP:TANDEM>": "insertion", "<INS>": "insertion",
+    "<INV>": "mnv",
+}  # fmt: skip
+_NO_SYMBOL = Symbol()
 
 
 # The alphabetically first base of each IUPAC letter; N has none.
@@ -50,6 +55,16 @@ class TrimmedAllele(NamedTuple):
     alt: str
 
     @property
+    def num_ref(self) -> int:
+        """Number of reference bases that it replaces."""
+        return len(self.ref)
+
+    @property
+    def num_alt(self) -> int:
+        """Number of bases that replace them."""
+        return len(self.alt)
+
+    @property
     def edit(self) -> Edit:
         """The change that it makes to the reference."""
         return Edit(self.start, len(self.ref), self.alt)
@@ -70,6 +85,7 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
     variants = []
     for i, spelled in enumerate(record.alts):
         alt = upper_letters(spelled)
+        symbol = record.symbols[i] if record.symbols else _NO_SYMBOL
         reason = why_left_out
         if reason is None and _is_too_long(ref, alt, filters.max_length):
             reason = "long_allele"
@@ -83,7 +99,9 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
                 alt,
                 status if reason is None else "filtered",
                 record.carried[i] if record.carried else (),
-                reason,
+                reason or symbol.reason,
+                symbol.length,
+                symbol.sequence,
             )
         )
     return variants
@@ -104,11 +122,14 @@ def upper_letters(allele: str) -> str:
 
 
 def judge_text(ref: str, alt: str) -> Verdict | None:
-    """Why an allele is not a sequence, or changes nothing; null for all others."""
+    """Why an allele is not a sequence, or changes nothing; null for all others.
+
+    A symbolic allele has no reason here: its record knows it.
+    """
     if alt == ".":
         return Verdict("missing_allele", "no_alt")
     if alt == ref:
-        return Verdict("not_a_variant")
+        return Verdict("not_a_variant", "alt_is_ref")
     if alt.isalpha():
         return None
     if alt == "*":
@@ -173,9 +194,12 @@ def variant_type(ref: str, alt: str) -> str:
         alt: Bases instead of them, as in VCF.
 
     Returns:
-        ``snv``, ``mnv``, ``insertion``, ``deletion`` or ``indel``; ``symbolic`` for an allele that
-        is not spelled in letters (``<DEL>``, a breakend, ``*``, ``.``).
+        ``snv``, ``mnv``, ``insertion``, ``deletion`` or ``indel``. ``<DEL>``, ``<DUP>``, ``<INS>``
+        and ``<INV>`` have the type of the allele written out. ``symbolic`` for others that are not
+        spelled in letters (``<CNV>``, a breakend, ``*``, ``.``).
     """
+    if alt in _SYMBOLIC_TYPES:
+        return _SYMBOLIC_TYPES[alt]
     if not (ref + alt).isalpha():
         return "symbolic"
     changed = trim(0, ref, alt) if ref != alt else TrimmedAllele(0, "", "")

@@ -198,7 +198,7 @@ def _gather(variants: Iterable[Variant]) -> Iterator[list[Variant]]:
     num_bases = 0
     for variant in variants:
         chunk.append(variant)
-        num_bases += len(variant.ref or "") + len(variant.alt or "")
+        num_bases += variant.num_bases
         if len(chunk) >= CHUNK_ALLELES or num_bases >= CHUNK_BASES:
             yield chunk
             chunk, num_bases = [], 0

@@ -28,7 +28,10 @@ class Variant:
         status: Set only if reading decides it: ``invalid_record``, ``filtered``, or why a region or
             a deletion with a length has no bases; or ``SPANS_ORIGIN``.
         carried: One value for each of the source's ``carry_fields``.
-        reason: Which cause the status has, if reading decides it.
+        reason: Which cause the status has, if reading decides it. Of a symbolic allele without a
+            status: why the reference does not resolve it.
+        sv_length: Number of reference bases that a symbolic allele deletes, copies or inverts.
+        sv_sequence: Bases that a symbolic allele inserts, in upper case.
     """
 
     record: int
@@ -40,6 +43,14 @@ class Variant:
     status: str | None
     carried: tuple[object, ...] = ()
     reason: str | None = None
+    sv_length: int | None = None
+    sv_sequence: str | None = None
+
+    @property
+    def num_bases(self) -> int:
+        """About how many bases the allele has, written out."""
+        spelled = len(self.ref or "") + len(self.alt or "")
+        return spelled + (self.sv_length or 0) + len(self.sv_sequence or "")
 
     @property
     def start(self) -> int:
@@ -93,7 +104,8 @@ class Record(NamedTuple):
     or null if the record has none. ``carried`` has one tuple for each of ``alts``, or is empty if
     nothing is carried. A record with many alleles comes in pieces; ``goes_on`` is true for all
     pieces but the first. ``spans_origin`` is true if ``ref`` goes on at the first base of a
-    circular contig, which HGVS can state and VCF cannot.
+    circular contig, which HGVS can state and VCF cannot. ``symbols`` has one entry for
+    each of ``alts``, or is empty.
     """
 
     contig: str
@@ -104,6 +116,21 @@ class Record(NamedTuple):
     carried: Sequence[tuple[object, ...]]
     goes_on: bool = False
     spans_origin: bool = False
+    symbols: Sequence[Symbol] = ()
+
+
+class Symbol(NamedTuple):
+    """What a record says about one of its alleles that may be symbolic.
+
+    Attributes:
+        reason: Why the reference does not resolve it; null if it does, or is not symbolic.
+        length: Number of reference bases that it deletes, copies or inverts.
+        sequence: The bases that it inserts.
+    """
+
+    reason: str | None = None
+    length: int | None = None
+    sequence: str | None = None
 
 
 class NoAllele(NamedTuple):

@@ -24,6 +24,7 @@ from evo2_tasks.genome.records import (
     VariantCounts,
 )
 from evo2_tasks.genome.saturation import Kind, SaturationReader
+from evo2_tasks.genome.symbolic import describe_symbols
 from evo2_tasks.genome.variant_lists import VariantListReader
 from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader, has_hgvs
 from evo2_tasks.genome.vcf import VcfReader
@@ -144,7 +145,10 @@ class VariantSource:
     ) -> list[Variant]:
         if isinstance(record, Record):
             converted = [self._types.convert(values, index) for values in record.carried]
-            record = record._replace(carried=converted)
+            symbols = record.symbols
+            if not symbols and any("<" in alt for alt in record.alts):  # a list or a table
+                symbols = describe_symbols(record.pos, record.ref, record.alts)
+            record = record._replace(carried=converted, symbols=symbols)
             return split_alleles(record, index, num_before, self._filters)
         if isinstance(record, NoAllele):
             contig, pos, status, reason, values, filters = record

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from evo2_tasks.genome.carry import CarriedColumns, InfoField, SampleFields
-from evo2_tasks.genome.records import CarryField, InvalidRecord, Record
+from evo2_tasks.genome.carry import INFO_COLUMN, CarriedColumns, InfoField, SampleFields
+from evo2_tasks.genome.records import CarryField, InvalidRecord, Record, Symbol
+from evo2_tasks.genome.symbolic import describe_symbols
 from evo2_tasks.io.lines import decode
 from evo2_tasks.io.vcf_text import COLUMNS, Unreadable, VcfHeader, parse_data_line, read_vcf
 from evo2_tasks.io.words import shown_path
@@ -128,4 +129,9 @@ def make_record(
     cells, pos, alts = data
     filters = decode(cells[6]) if len(cells) > 6 else None
     carried = columns.values(cells, alts) if columns.fields else _NOTHING_CARRIED
-    return Record(decode(cells[0]), pos, decode(cells[3]), alts, filters, carried)
+    contig, ref = decode(cells[0]), decode(cells[3])
+    symbols: Sequence[Symbol] = ()
+    if b"<" in cells[4]:
+        info = cells[INFO_COLUMN] if len(cells) > INFO_COLUMN else b""
+        symbols = describe_symbols(pos, ref, alts, info)
+    return Record(contig, pos, ref, alts, filters, carried, symbols=symbols)

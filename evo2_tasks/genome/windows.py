@@ -18,7 +18,8 @@ from evo2_tasks.genome.alleles import (
     rotate_left,
     trim,
 )
-from evo2_tasks.genome.records import SPANS_ORIGIN
+from evo2_tasks.genome.records import SPANS_ORIGIN, Symbol
+from evo2_tasks.genome.symbolic import SymbolicChange, make_change
 from evo2_tasks.genome.window_pairs import STRANDS, Edit, PlacedPair, Strand, common_length
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference
 
 DEFAULT_MIN_CONTEXT = 512
+
+MAX_SYMBOLIC_BASES = 1 << 20
+"""Symbolic alleles up to this length are written out without regard to the windows."""
 
 TO_SCORE = "to_score"
 """Status of an allele that can be scored, before the model has run."""
@@ -194,10 +198,19 @@ class _Contig(NamedTuple):
 
 
 class _Located(NamedTuple):
-    """An allele whose REF is in the reference."""
+    """An allele whose REF is in the reference; the bases of a symbolic one are not read yet."""
 
-    trimmed: TrimmedAllele
+    change: TrimmedAllele | SymbolicChange
     contig: _Contig
+
+    def spell(self) -> TrimmedAllele:
+        """The allele in bases."""
+        change = self.change
+        return change if isinstance(change, TrimmedAllele) else change.spell(self.contig.fetch)
+
+    def is_short(self) -> bool:
+        """Whether the bases of the allele fit into memory with those of many others."""
+        return max(self.change.num_ref, self.change.num_alt) <= MAX_SYMBOLIC_BASES
 
 
 class ResolvedAllele(NamedTuple):
@@ -228,12 +241,19 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
     located = _locate(variant, reference)
     if isinstance(located, PlacedAllele):
         return located
-    trimmed, on = located
+    change, on = located
     limits = _contig_limits(settings, on)
-    reason = _why_too_long(trimmed, limits.max_allele_length)
+    reason = _why_too_long(change, limits.max_allele_length)
     if reason is not None:
         return PlacedAllele("too_long", reason, reference_contig=on.name)
-    return _lay_windows(trimmed, on, settings, limits, is_alias=variant.contig != on.name)
+    trimmed = located.spell()
+    verdict = None if located.is_short() else judge_bases(trimmed.ref, trimmed.alt)
+    if verdict is not None:
+        return PlacedAllele(*verdict, reference_contig=on.name)
+    placed = _lay_windows(trimmed, on, settings, limits, is_alias=variant.contig != on.name)
+    if placed.status == TO_SCORE and isinstance(change, SymbolicChange):
+        return placed._replace(flags=(*placed.flags, "resolved_symbolic"))
+    return placed
 
 
 def compare_ref(variant: Variant, reference: Reference) -> bool | None:
@@ -252,20 +272,20 @@ def resolve_allele(variant: Variant, reference: Reference) -> ResolvedAllele | N
     """The change that an allele makes to the reference; None if it makes none that is known.
 
     An allele is resolved if :func:`place_allele` gives it ``too_long`` or a later status of the
-    closed list.
+    closed list. A symbolic allele of more than ``MAX_SYMBOLIC_BASES`` is not.
     """
     located = _locate(variant, reference)
-    if isinstance(located, PlacedAllele):
+    if isinstance(located, PlacedAllele) or not located.is_short():
         return None
-    return ResolvedAllele(located.contig.name, located.trimmed)
+    return ResolvedAllele(located.contig.name, located.spell())
 
 
 def align_allele(variant: Variant, reference: Reference) -> ResolvedAllele | None:
     """Like :func:`resolve_allele`, with the allele left-aligned: the same for all its spellings."""
     located = _locate(variant, reference)
-    if isinstance(located, PlacedAllele):
+    if isinstance(located, PlacedAllele) or not located.is_short():
         return None
-    aligned, _ = _left_align(*located)
+    aligned, _ = _left_align(located.spell(), located.contig)
     return ResolvedAllele(located.contig.name, aligned)
 
 
@@ -297,6 +317,8 @@ def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
         return PlacedAllele(status, variant.reason, reference_contig=name)
     verdict = judge_text(ref, alt)
     if verdict is not None:
+        if verdict.status == "symbolic_allele":
+            return _locate_symbolic(variant, ref, alt, reference, name)
         return PlacedAllele(*verdict, reference_contig=name)
     start = variant.start
     trimmed = trim(start, ref, alt)
@@ -324,6 +346,45 @@ def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:
     return _Located(trimmed, on)
 
 
+def _locate_symbolic(
+    variant: Variant, ref: str, alt: str, reference: Reference, name: str | None
+) -> _Located | PlacedAllele:
+    """Find what a symbolic allele changes in the contig ``name``; if that fails, give its status.
+
+    The statuses come in the order of those of the same allele written out. A REF that says nothing
+    about the base (an N) leaves the allele symbolic, so that it is not taken for a mismatch.
+    """
+    symbol = Symbol(variant.reason, variant.sv_length, variant.sv_sequence)
+    if symbol.reason is not None or (symbol.length is None and symbol.sequence is None):
+        return PlacedAllele("symbolic_allele", symbol.reason, reference_contig=name)
+    verdict = judge_bases("", symbol.sequence or "")
+    if verdict is not None:
+        return PlacedAllele(*verdict, reference_contig=name)
+    if name is None:
+        return PlacedAllele("contig_not_found", reference.why_not_found(variant.contig or ""))
+    on = _Contig(reference, name, reference.contigs[name], reference.is_circular(name))
+    start, after = variant.start, variant.start + 1
+    end = max(start + len(ref), after + (symbol.length or 0))
+    reason = _why_out_of_range(start, end, on.length)
+    if reason is not None:
+        return PlacedAllele("position_out_of_range", reason, reference_contig=name)
+    bases = on.fetch(start, start + len(ref))
+    if bases != ref and resolve_iupac(bases, ref) is None:
+        verdict = _judge_mismatch(on, start, ref, alt, bases)
+        if verdict.reason == "ref_not_acgt":
+            verdict = Verdict("symbolic_allele", "unknown_ref")
+        return PlacedAllele(*verdict, reference_contig=name)
+    change = make_change(alt, after, symbol, on.fetch)
+    if not change.length:
+        return PlacedAllele("not_a_variant", "palindrome", reference_contig=name)
+    located = _Located(change, on)
+    if change.kind != "insertion" and located.is_short():
+        end = change.start + change.length
+        if reference.count_non_acgt(name, change.start, end):
+            return PlacedAllele("non_acgt_allele", "other_letters", reference_contig=name)
+    return located
+
+
 def _why_out_of_range(start: int, end: int, length: int) -> str | None:
     """Why bases are not all on a contig; null if they are."""
     if start < 0:
@@ -345,9 +406,9 @@ def _judge_mismatch(contig: _Contig, start: int, ref: str, alt: str, bases: str)
     return Verdict("ref_mismatch", "ref_not_acgt" if is_ref else "reference_not_acgt")
 
 
-def _why_too_long(trimmed: TrimmedAllele, max_length: int) -> str | None:
+def _why_too_long(change: TrimmedAllele | SymbolicChange, max_length: int) -> str | None:
     """Which alleles are longer than the limit; null if none is."""
-    is_long = len(trimmed.ref) > max_length, len(trimmed.alt) > max_length
+    is_long = change.num_ref > max_length, change.num_alt > max_length
     match is_long:
         case (True, True):
             return "long_ref_and_alt"

@@ -182,6 +182,8 @@ def write_shards(
                             variant.alt,
                             variant.status,
                             variant.reason,
+                            variant.sv_length,
+                            variant.sv_sequence,
                         )
                         is_match = compare_ref(variant, reference)
                         matches.add(is_match)

@@ -43,7 +43,7 @@ INTERVALS_AT_ONCE = 65_536
 KEYS = ("record", "allele", "contig", "pos", "ref", "alt")
 
 # Of a shard, named like the fields of `Variant`.
-COLUMNS = (*KEYS, "status", "reason")
+COLUMNS = (*KEYS, "status", "reason", "sv_length", "sv_sequence")
 
 read_keys = attrgetter(*KEYS)
 

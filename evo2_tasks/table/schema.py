@@ -29,13 +29,15 @@ STATUS_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "line has one row with allele 0; its other keys are null",
         "filtered": "the config's `filters` leave the allele out",
         "missing_allele": "ALT is `.`, or a region does not contain a codon",
-        "not_a_variant": "ALT equals REF",
+        "not_a_variant": "ALT equals REF, or the inverted bases read the same",
         "overlapping_deletion": "ALT is `*`",
         "breakend": "ALT is a breakend: brackets, `.A` or `A.`",
-        "symbolic_allele": "ALT is symbolic: `<DEL>`, `<*>`, `<NON_REF>`, `C<ctg1>`",
+        "symbolic_allele": "ALT is symbolic (`<CNV>`, `<*>`, `<NON_REF>`, `C<ctg1>`), or it is a "
+        "`<DEL>`, `<DUP>`, `<INV>` or `<INS>` that INFO and the reference do not resolve",
         "non_acgt_allele": "the trimmed REF or ALT contains a character other than A, C, G and T",
         "contig_not_found": "the reference has no sequence for this contig",
-        "position_out_of_range": "a base of REF, or of a region, is outside the contig",
+        "position_out_of_range": "a base of REF, of a region or of what a symbolic ALT changes is "
+        "outside the contig",
         "ref_alt_swapped": "the reference has ALT instead of REF at `pos`",
         "ref_mismatch": "the reference does not have REF at `pos`",
         "too_long": "the trimmed REF or ALT is longer than `max_allele_length`",
@@ -63,6 +65,7 @@ FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "iupac_ref": "the reference has an IUPAC letter where the trimmed REF has the first base "
         "of that letter by the alphabet (VCF 4.3); the reference window has the base of REF there",
         "moved": "left-aligning moved the trimmed allele",
+        "resolved_symbolic": "ALT is symbolic; the score is that of the same allele written out",
     }
 )
 """Remarks on a scored row."""
@@ -124,12 +127,33 @@ REASON_MEANINGS: Final[Mapping[str, Reason]] = MappingProxyType(
                 "no_alt": "ALT is `.`",
                 "no_codon": "the region does not contain a codon",
             },
+            "not_a_variant": {
+                "alt_is_ref": "ALT equals REF",
+                "palindrome": "the bases that `<INV>` inverts are their own reverse complement",
+            },
             "breakend": {
                 "paired_breakend": "ALT names its mate in brackets",
                 "single_breakend": "ALT is `.A` or `A.`",
             },
+            "symbolic_allele": {
+                "other_symbol": "ALT is not `<DEL>`, `<DUP>`, `<DUP:TANDEM>`, `<INV>` or `<INS>`",
+                "imprecise": "INFO has IMPRECISE, and not CIPOS=0,0",
+                "uncertain_bounds": "CIPOS, CIEND or CILEN is not 0,0",
+                "no_junction": "SVCLAIM does not have J: the breakpoint was not seen",
+                "not_tandem": "a `<DUP>` whose SVCLAIM does not say J: its copy may be elsewhere",
+                "no_length": "neither SVLEN nor END states a length of one base or more",
+                "no_sequence": "an `<INS>` without SVINSSEQ or INSSEQ",
+                "extra_sequence": "INFO has more inserted bases at the breakpoint (SVINSSEQ, "
+                "INSSEQ, SVINSLEN, INSLEN)",
+                "contradiction": "END, SVLEN and the inserted sequence contradict each other",
+                "bad_info": "one of these fields cannot be read, or does not have one value for "
+                "each ALT",
+                "unknown_ref": "REF has another letter than A, C, G and T that the reference does "
+                "not have at `pos`",
+            },
             "non_acgt_allele": {
-                "other_letters": "the trimmed REF or ALT has other letters, for example N",
+                "other_letters": "the trimmed REF or ALT has other letters, for example N; also of "
+                "a symbolic ALT",
                 "dash": "REF or ALT is `-`, as in ANNOVAR and MAF",
                 "unknown_form": "REF or ALT is not letters, and not in a form of VCF",
             },
@@ -140,7 +164,8 @@ REASON_MEANINGS: Final[Mapping[str, Reason]] = MappingProxyType(
             "position_out_of_range": {
                 "before_start": "`pos` is below 1",
                 "after_end": "`pos` is after the last base of the contig",
-                "reaches_past_end": "the last bases of REF are after the end of the contig",
+                "reaches_past_end": "the last bases of REF, or of what a symbolic ALT changes, are "
+                "after the end of the contig",
             },
             "ref_mismatch": {
                 "other_bases": "the reference has another base in at least one place",
@@ -357,6 +382,16 @@ SHARD_COLUMNS: Final = (
     replace(
         REASON, description="Which cause the status has, if it is known from reading the input"
     ),
+    Column(
+        "sv_length",
+        pa.int64(),
+        "Number of reference bases that a symbolic ALT deletes, copies or inverts, if INFO states "
+        "it; else null",
+        "bases",
+    ),
+    Column(
+        "sv_sequence", pa.string(), "Bases that a symbolic ALT inserts, if INFO has them; else null"
+    ),
 )
 """Columns of the file of ``split``: a slice of the input's alleles."""
 
@@ -530,7 +565,9 @@ FINAL_COLUMNS: Final = (
 )
 """Columns of the result, which ``merge`` writes. Carried columns follow."""
 
-ADDED_COLUMNS: Final[Mapping[str, pa.DataType]] = MappingProxyType({REASON.name: REASON.type})
+ADDED_COLUMNS: Final[Mapping[str, pa.DataType]] = MappingProxyType(
+    {column.name: column.type for column in (REASON, *SHARD_COLUMNS[-2:])}
+)
 """Columns that tables of earlier versions lack, with their types. They are then null."""
 
 
