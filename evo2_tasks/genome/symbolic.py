@@ -55,8 +55,8 @@ class SymbolicChange(NamedTuple):
     Attributes:
         kind: How the bases are changed.
         start: First changed base, 0-based; for a duplication and an insertion the base after it.
-            The copy of a duplicated segment is put before the segment, where VCF spells it; left
-            or right of it is the same sequence.
+            The copy of a duplicated segment is put before the segment, next to POS. That is the
+            same sequence as with the copy behind the segment.
         length: Number of bases that are deleted, copied, inverted or inserted.
         sequence: The inserted bases; empty for other kinds.
     """
@@ -77,15 +77,20 @@ class SymbolicChange(NamedTuple):
         return 0 if self.kind == "deletion" else self.length
 
     def spell(self, fetch: Fetch) -> TrimmedAllele:
-        """Write the allele out in bases."""
-        if self.kind == "insertion":
-            return TrimmedAllele(self.start, "", self.sequence)
-        segment = fetch(self.start, self.start + self.length)
-        if self.kind == "deletion":
-            return TrimmedAllele(self.start, segment, "")
-        if self.kind == "duplication":
-            return TrimmedAllele(self.start, "", segment)
-        return trim(self.start, segment, reverse_complement(segment))
+        """Write the allele out in bases, as VCF does it, and trim it."""
+        end = self.start if self.kind == "insertion" else self.start + self.length
+        bases = fetch(self.start - 1, end)
+        before, segment = bases[0], bases[1:]
+        match self.kind:
+            case "deletion":
+                ref, alt = bases, before
+            case "duplication":
+                ref, alt = before, bases
+            case "insertion":
+                ref, alt = before, before + self.sequence
+            case "inversion":
+                ref, alt = bases, before + reverse_complement(segment)
+        return trim(self.start - 1, ref, alt)
 
 
 def make_change(alt: str, start: int, symbol: Symbol, fetch: Fetch) -> SymbolicChange:
@@ -152,7 +157,7 @@ def describe_symbols(
 
 
 def _has_symbol(alt: str) -> bool:
-    return "<" in alt
+    return "<" in alt and "[" not in alt and "]" not in alt  # no breakend
 
 
 class _OpenError(ValueError):
