@@ -70,7 +70,7 @@ ROOMS = {
         "alleles assembly bcf bed blocks carried_types carry codons columns consequences"
         " contigs csq fasta fasta_bases foreign_formats formats genes gff hgvs identifiers"
         " input_consequences interval_lists known_assemblies letters records reference"
-        " region_tables regions saturation table_cells terms variant_lists variant_tables"
+        " region_tables regions saturation symbolic table_cells terms variant_lists variant_tables"
         " variants vcf window_pairs windows",
         "errors",
         "io",

@@ -17,8 +17,9 @@ SUBSETS: Final = MappingProxyType(
         ALL: "all labelled rows",
         WITH: "the rows with a value in a baseline that some of the scored rows lack",
         BY_TYPE: "the rows of one type of variant: `snv`, `mnv`, `insertion`, `deletion`, `indel` "
-        "or `symbolic`; `symbolic` alleles are not spelled in bases (`<DEL>`, a breakend, `*`, "
-        "`.`) and never have a score",
+        "or `symbolic`; `<DEL>` is a deletion, `<DUP>` and `<INS>` are insertions, `<INV>` is an "
+        "`mnv`; other alleles that are not spelled in bases (`<CNV>`, a breakend, `*`, `.`) are "
+        "`symbolic` and never have a score",
         BY_GROUP: "the rows with one value in a column of `groups`",
         WITHIN: "all labelled rows, but only pairs of rows with the same value in a column of "
         "`groups` are compared; the pairs of all values are pooled",

@@ -208,9 +208,10 @@ class _Located(NamedTuple):
         change = self.change
         return change if isinstance(change, TrimmedAllele) else change.spell(self.contig.fetch)
 
-    def is_short(self) -> bool:
-        """Whether the bases of the allele fit into memory with those of many others."""
-        return max(self.change.num_ref, self.change.num_alt) <= MAX_SYMBOLIC_BASES
+    def is_small(self) -> bool:
+        """Whether the allele is spelled in bases, or can be without many of them in memory."""
+        change = self.change
+        return isinstance(change, TrimmedAllele) or change.length <= MAX_SYMBOLIC_BASES
 
 
 class ResolvedAllele(NamedTuple):
@@ -247,7 +248,7 @@ def place_allele(variant: Variant, reference: Reference, settings: WindowSetting
     if reason is not None:
         return PlacedAllele("too_long", reason, reference_contig=on.name)
     trimmed = located.spell()
-    verdict = None if located.is_short() else judge_bases(trimmed.ref, trimmed.alt)
+    verdict = None if located.is_small() else judge_bases(trimmed.ref, trimmed.alt)
     if verdict is not None:
         return PlacedAllele(*verdict, reference_contig=on.name)
     placed = _lay_windows(trimmed, on, settings, limits, is_alias=variant.contig != on.name)
@@ -275,7 +276,7 @@ def resolve_allele(variant: Variant, reference: Reference) -> ResolvedAllele | N
     closed list. A symbolic allele of more than ``MAX_SYMBOLIC_BASES`` is not.
     """
     located = _locate(variant, reference)
-    if isinstance(located, PlacedAllele) or not located.is_short():
+    if isinstance(located, PlacedAllele) or not located.is_small():
         return None
     return ResolvedAllele(located.contig.name, located.spell())
 
@@ -283,7 +284,7 @@ def resolve_allele(variant: Variant, reference: Reference) -> ResolvedAllele | N
 def align_allele(variant: Variant, reference: Reference) -> ResolvedAllele | None:
     """Like :func:`resolve_allele`, with the allele left-aligned: the same for all its spellings."""
     located = _locate(variant, reference)
-    if isinstance(located, PlacedAllele) or not located.is_short():
+    if isinstance(located, PlacedAllele) or not located.is_small():
         return None
     aligned, _ = _left_align(located.spell(), located.contig)
     return ResolvedAllele(located.contig.name, aligned)
@@ -378,7 +379,7 @@ def _locate_symbolic(
     if not change.length:
         return PlacedAllele("not_a_variant", "palindrome", reference_contig=name)
     located = _Located(change, on)
-    if change.kind != "insertion" and located.is_short():
+    if change.kind != "insertion" and located.is_small():
         end = change.start + change.length
         if reference.count_non_acgt(name, change.start, end):
             return PlacedAllele("non_acgt_allele", "other_letters", reference_contig=name)
