@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +46,8 @@ _ALLELE: Final = (*_PLACE, "ref", "alt")
 _KEYS: Final = (*_PLACE, "row")
 _READ: Final = ("record", "reference_contig", "pos", "ref", "alt", "llr")
 
+_NO_LIMIT: Final = 2**63 - 1
+
 
 def write(table: Path, out: Path) -> int:
     """Write the scored alleles of a table as a sorted VCF with one ALT per line, and its index.
@@ -71,7 +73,7 @@ def write(table: Path, out: Path) -> int:
     meta = add_definitions(header.meta, columns, provenance, PREFIX)
     num_repeated = 0
     with replace_atomically(out) as temporary:
-        alleles = read_alleles(table, list(contigs), columns, tally)
+        alleles = read_alleles(table, contigs, columns, tally)
         sorted_rows = sort_rows(alleles, _KEYS, folder=out.parent)
         with writing(out), temporary.open("wb") as file, BgzfWriter(file) as vcf:
             vcf.write(b"".join(line + b"\n" for line in [*meta, header.columns]))
@@ -110,21 +112,22 @@ def order_contigs(table: Path, run: Run | None) -> dict[str, int | None]:
 
 
 def read_alleles(
-    table: Path, contigs: Sequence[str], columns: Sequence[Column], tally: Tally
+    table: Path, contigs: Mapping[str, int | None], columns: Sequence[Column], tally: Tally
 ) -> Iterator[pa.Table]:
     """Read the scored alleles in their shortest spelling, in the order of the table.
 
     Args:
         table: The table from ``merge``.
-        contigs: Names of its contigs.
+        contigs: Length of each of its contigs by name, where it is known.
         columns: Columns that become INFO entries.
         tally: Gets the alleles that VCF does not allow.
 
     Yields:
         Rows with the keys of the sort, ``ref``, ``alt`` and ``info``.
     """
-    known = pa.array(contigs, pa.string())
+    known = pa.array([*contigs], pa.string())
     is_allowed = np.array([is_vcf_contig(name.encode()) for name in contigs], dtype=bool)
+    lengths = np.array([_NO_LIMIT if one is None else one for one in contigs.values()], np.int64)
     names = [*dict.fromkeys([*_READ, *(column.name for column in columns)])]
     num_before = 0
     for batch in read_rows(table, names):
@@ -135,8 +138,15 @@ def read_alleles(
         contig = pc.index_in(rows.column("reference_contig").cast(pa.string()), value_set=known)
         pos, ref, alt = _shorten(rows)
         is_kept = is_allowed[contig.to_numpy()]
-        for record in rows.column("record").filter(pa.array(~is_kept)).to_pylist():
-            tally.leave_out(f"record {record}", "VCF forbids its contig's name")
+        ends = pos + np.array([len(one) for one in ref], np.int64) - 1
+        is_inside = ends <= lengths[contig.to_numpy()]  # HGVS can have a REF across the origin
+        for is_right, reason in (
+            (is_kept, "VCF forbids its contig's name"),
+            (is_inside, "its REF goes across the origin of its contig"),
+        ):
+            for record in rows.column("record").filter(pa.array(~is_right)).to_pylist():
+                tally.leave_out(f"record {record}", reason)
+        is_kept &= is_inside
         info = format_entries(rows, columns, PREFIX, is_complete=False)
         found = pa.table(
             [contig.cast(pa.int64()), pos, ref, alt, numbers, info], names=[*_ALLELE, "row", "info"]

@@ -6,8 +6,11 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pysam
 import pytest
 
+from evo2_tasks.exports import sites
+from evo2_tasks.layout import TABLE
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 from tests.project import HEADER, run_steps, write_project
 
@@ -97,3 +100,15 @@ def test_a_change_across_the_origin_has_the_numbers_of_a_circle_that_begins_else
     assert expected["status"].to_list() == ["scored"]
     assert numbers(found).equals(numbers(expected))
     assert found["pos"].item() + len(found["ref"].item()) - 1 == 150 + last
+
+
+def test_sites_have_no_ref_across_the_origin(
+    tmp_path: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"{MT}:m.146_4del", f"{MT}:m.150_1insACCA", f"{MT}:m.145_150del"]
+    score(tmp_path, checkpoint, "sites", "\n".join(names))
+    out = tmp_path / "sites.vcf.gz"
+    assert sites.write(tmp_path / "sites" / "v" / "s" / TABLE, out) == 2
+    with pysam.VariantFile(str(out)) as vcf:
+        assert [line.pos for line in vcf] == [144, 150]
+    assert "record 0 is left out of the VCF: its REF goes across the origin" in caplog.text
