@@ -207,7 +207,9 @@ replaced. Numbers have all their digits; programs that store the floats of a VCF
 other VCFs ([recipes](annotators.md)). It is a VCF without samples:
 
 - Each allele with a score is one line, with one ALT. Alleles without a score are left out. So are
-  those of [HGVS](configuration.md#hgvs) whose REF goes across the origin of a circular contig.
+  two kinds of scored alleles, which the log names: symbolic ones (flag `resolved_symbolic`), whose
+  bases the table does not have, and those of [HGVS](configuration.md#hgvs) whose REF goes across
+  the origin of a circular contig.
 - `#CHROM` is `reference_contig`. The lines are sorted by contig, in the order of the reference,
   then by position, REF and ALT. The file has an index (`.tbi`, or `.csi` for contigs above 512 Mb).
 - The bases that REF and ALT share at their ends are removed, so that each keeps at least one base:

@@ -680,7 +680,7 @@ def fetch(checkpoint: str, out: Path | None) -> None:
 )
 @click.argument("table", type=PATH)
 def show(table: Path) -> None:
-    """Print provenance, counts by status, flag and consequence, quantiles, first rows and metrics."""
+    """Print provenance, counts by status, flag, consequence, quantiles, first rows and metrics."""
     for line in load("commands.show").show(table):
         print_line(line)
 

@@ -1,6 +1,8 @@
 """The table as sites: a sorted VCF without samples, for programs that annotate other VCFs.
 
-- A line for each scored allele, with one ALT. Rows without a score are in the table only.
+- A line for each scored allele, with one ALT. Rows without a score are in the table only. So are
+  symbolic alleles that the reference resolves, because the table does not have their bases, and
+  those of HGVS whose REF goes across the origin of a circular contig.
 - The contig has its name in the reference, and the contigs have the order of the reference.
 - The bases that REF and ALT share at their ends are removed, the right end first, so that each
   keeps at least one base. An allele that the table has several times is one line, that of its first
@@ -44,9 +46,10 @@ SITE_COLUMNS: Final = ("llr", "flags")
 _PLACE: Final = ("contig", "pos")
 _ALLELE: Final = (*_PLACE, "ref", "alt")
 _KEYS: Final = (*_PLACE, "row")
-_READ: Final = ("record", "reference_contig", "pos", "ref", "alt", "llr")
+_MAX_LENGTH: Final = 2**62
+"""In place of a length that is not known."""
 
-_NO_LIMIT: Final = 2**63 - 1
+_READ: Final = ("record", "reference_contig", "pos", "ref", "alt", "llr")
 
 
 def write(table: Path, out: Path) -> int:
@@ -118,40 +121,55 @@ def read_alleles(
 
     Args:
         table: The table from ``merge``.
-        contigs: Length of each of its contigs by name, where it is known.
+        contigs: Its contigs and their lengths, in bases.
         columns: Columns that become INFO entries.
-        tally: Gets the alleles that VCF does not allow.
+        tally: Gets the alleles that a VCF cannot hold.
 
     Yields:
         Rows with the keys of the sort, ``ref``, ``alt`` and ``info``.
     """
     known = pa.array([*contigs], pa.string())
     is_allowed = np.array([is_vcf_contig(name.encode()) for name in contigs], dtype=bool)
-    lengths = np.array([_NO_LIMIT if one is None else one for one in contigs.values()], np.int64)
+    lengths = np.array(
+        [_MAX_LENGTH if length is None else length for length in contigs.values()], dtype=np.int64
+    )
     names = [*dict.fromkeys([*_READ, *(column.name for column in columns)])]
     num_before = 0
     for batch in read_rows(table, names):
-        numbers = num_before + np.arange(batch.num_rows)
+        rows = batch.append_column("row", pa.array(num_before + np.arange(batch.num_rows)))
         num_before += batch.num_rows
-        is_scored = pc.is_valid(batch.column("llr"))
-        rows, numbers = batch.filter(is_scored), numbers[is_scored.to_numpy(zero_copy_only=False)]
+        rows = rows.filter(pc.is_valid(rows.column("llr")))
         contig = pc.index_in(rows.column("reference_contig").cast(pa.string()), value_set=known)
-        pos, ref, alt = _shorten(rows)
-        is_kept = is_allowed[contig.to_numpy()]
-        ends = pos + np.array([len(one) for one in ref], np.int64) - 1
-        is_inside = ends <= lengths[contig.to_numpy()]  # HGVS can have a REF across the origin
-        for is_right, reason in (
-            (is_kept, "VCF forbids its contig's name"),
-            (is_inside, "its REF goes across the origin of its contig"),
-        ):
-            for record in rows.column("record").filter(pa.array(~is_right)).to_pylist():
-                tally.leave_out(f"record {record}", reason)
-        is_kept &= is_inside
+        rows = rows.append_column("contig", contig.cast(pa.int64()))
+        is_named = is_allowed[rows.column("contig").to_numpy()]
+        rows = _keep(rows, is_named, "VCF forbids its contig's name", tally)
+        is_spelled = np.ones(rows.num_rows, dtype=bool)
+        for name in ("ref", "alt"):
+            is_bases = pc.match_substring_regex(rows.column(name), "^[A-Za-z]+$")
+            is_spelled &= pc.fill_null(is_bases, False).to_numpy(zero_copy_only=False)
+        rows = _keep(rows, is_spelled, "its alleles are not spelled in bases", tally)
         info = format_entries(rows, columns, PREFIX, is_complete=False)
-        found = pa.table(
-            [contig.cast(pa.int64()), pos, ref, alt, numbers, info], names=[*_ALLELE, "row", "info"]
+        pos, *alleles = _shorten(rows)
+        ref, alt = (pa.array(texts, pa.string()) for texts in alleles)
+        length = lengths[rows.column("contig").to_numpy()]
+        # On a circular contig, REF may go on at the first base.
+        pos = np.where(pos > length, pos - length, pos)
+        found = pa.record_batch(
+            [rows.column("contig"), pos, ref, alt, rows.column("row"), rows.column("record"), info],
+            names=[*_ALLELE, "row", "record", "info"],
         )
-        yield found.filter(pa.array(is_kept))
+        end = pos + pc.utf8_length(found.column("ref")).to_numpy() - 1
+        found = _keep(found, end <= length, "its REF goes across the origin of its contig", tally)
+        yield pa.Table.from_batches([found])
+
+
+def _keep(
+    rows: pa.RecordBatch, is_kept: npt.NDArray[np.bool_], reason: str, tally: Tally
+) -> pa.RecordBatch:
+    """The rows that a VCF can hold; the others are logged."""
+    for record in rows.column("record").filter(pa.array(~is_kept)).to_pylist():
+        tally.leave_out(f"record {record}", reason)
+    return rows.filter(pa.array(is_kept))
 
 
 def _shorten(rows: pa.RecordBatch) -> tuple[npt.NDArray[np.int64], list[str], list[str]]:

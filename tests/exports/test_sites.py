@@ -245,6 +245,30 @@ def test_a_contig_that_no_vcf_can_name_is_left_out_and_said(
     assert "record 0 is left out of the VCF: VCF forbids its contig's name" in caplog.text
 
 
+def test_alleles_that_no_vcf_can_hold_are_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A symbolic allele that the reference resolves has a score, and its bases are not there."""
+    rows = [
+        make_row(0, reference_contig="chrM", pos=9, ref="A", alt="<DEL>"),
+        make_row(1, reference_contig="chrM", pos=98, ref="ACGT", alt="A"),
+        make_row(2, reference_contig="chrM", pos=100, ref="AC", alt="AT"),
+        make_row(3, reference_contig="chrM", pos=97, ref="ACGT", alt="A"),
+        make_row(4, reference_contig="chrM", pos=9, ref=None, alt="A"),
+    ]
+    target = write_sites(tmp_path, rows)
+    # The third row changes the first base of the circle.
+    assert [cells[1:5] for cells in lines_of(target)] == [
+        ["1", ".", "C", "T"], ["97", ".", "ACGT", "A"],
+    ]  # fmt: skip
+    said = [line for line in caplog.messages if "left out of the VCF" in line]
+    assert [line.split(": ", 1)[1] for line in said] == [
+        "record 0 is left out of the VCF: its alleles are not spelled in bases.",
+        "record 4 is left out of the VCF: its alleles are not spelled in bases.",
+        "record 1 is left out of the VCF: its REF goes across the origin of its contig.",
+    ]
+
+
 def test_the_base_before_an_indel_is_one_that_vcf_allows(tmp_path: Path) -> None:
     rows = [
         make_row(0, reference_contig="chrM", pos=4, ref="R", alt="RT"),
