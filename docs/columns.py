@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from evo2_tasks.exports.vcf import VCF_COLUMNS
 from evo2_tasks.genome.identifiers import MAX_SHIFT, MAX_SPDI_BASES
+from evo2_tasks.genome.windows import MAX_SYMBOLIC_BASES
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
@@ -118,8 +119,9 @@ a contig, `TT` to `T` and `GAT` to `GA` are the same change, and both have the S
 `contig:102:TTTT:TTT`.
 
 - An allele has identifiers if its REF is in the reference and the alleles are spelled in A, C, G
-  and T. So rows with the status `too_long`, `too_many_n`, `no_context` or `non_finite` have them
-  too, and so may rows that are `filtered`.
+  and T, or are symbolic alleles of known bases, up to {MAX_SYMBOLIC_BASES:,} of them. So rows with
+  the status `too_long`, `too_many_n`, `no_context` or `non_finite` have them too, and so may rows
+  that are `filtered`.
 - `vrs_id` is the computed identifier of GA4GH VRS 2.0 of the normalized allele, as `ga4gh.vrs` 2.3
   computes it ([how](decisions/019-vrs-identifiers-without-the-library.md)). It contains a digest of
   all bases of the contig, and not its name. So it is the same for `17`, `chr17` and `NC_000017.11`,

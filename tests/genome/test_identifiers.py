@@ -20,6 +20,7 @@ from evo2_tasks.genome.variants import Filters, open_variants
 from evo2_tasks.genome.windows import ResolvedAllele
 from tests.genome.test_corpus import CORPUS, FILES, read_labels
 from tests.genome.vrs_library import digest_by_library, identify_by_library
+from tests.project import HEADER
 
 BOTH = ("vrs", "spdi")
 RCRS = Path(__file__).parent.parent.parent / "data" / "rCRS.fa"
@@ -447,3 +448,23 @@ def test_a_list_of_the_spdis_of_a_run_has_the_same_alleles(tmp_path: Path) -> No
     listed.write_text("".join(f"{one.spdi}\n" for one in found))
     variants = open_variants(listed, reference=reference)
     assert [identify(variant, reference, BOTH) for variant in variants] == found
+
+
+@pytest.mark.parametrize(
+    ("symbol", "info", "ref", "alt"),
+    [
+        ("<DEL>", "SVLEN=-3", "GCAC", "G"),
+        ("<DUP:TANDEM>", "SVLEN=2", "G", "GCA"),
+        ("<INV>", "SVLEN=5", "GCACAC", "GGTGTG"),
+        ("<INS>", "SVINSSEQ=CA", "G", "GCA"),
+    ],
+)
+def test_a_symbolic_allele_has_the_identifiers_of_its_bases(
+    tmp_path: Path, make_reference, symbol: str, info: str, ref: str, alt: str
+) -> None:
+    reference = make_reference("TTGCACACACTTG")
+    vcf = tmp_path / "in.vcf"
+    rows = [f"c\t3\t.\tG\t{symbol}\t.\t.\t{info}", f"c\t3\t.\t{ref}\t{alt}\t.\t.\t."]
+    vcf.write_text(HEADER + "\n".join(rows) + "\n")
+    symbolic, spelled = (identify(row, reference, BOTH) for row in open_variants(vcf))
+    assert symbolic == spelled != (None, None)
