@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.genome.alleles import trim
+from evo2_tasks.genome.alleles import TrimmedAllele, trim
 from evo2_tasks.genome.carry import decode_percent
 from evo2_tasks.genome.consequences import MAX_AMINO_ACIDS, spell_change
 from evo2_tasks.genome.csq import ProteinChange, parse_change
@@ -39,8 +38,11 @@ logger = logging.getLogger(__name__)
 MAX_WAITING: Final = 100_000
 """Records that wait for one further on, to which their field refers."""
 
-_NAMED: Final = 5  # of unknown terms, in a message
-_FIRST_NUMBER: Final = re.compile(r"[0-9]+")
+_HGVS: Final = 400  # characters of a name: more than those that are shown
+_REMEMBERED: Final = 5  # unknown terms, for a message
+_PLACES: Final = re.compile(r"(?:^|,)@([0-9]{1,18})")
+_CHANGE: Final = re.compile(r"([0-9]{1,18})([A-Za-z]*)>([A-Za-z]*)")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}(?![0-9])")
 _AMINO_ACID: Final = re.compile(r"[A-Z][a-z]{2}")
 _LETTERS: Final[Mapping[str, str]] = {
     "Ala": "A", "Arg": "R", "Asn": "N", "Asp": "D", "Asx": "B", "Cys": "C", "Gln": "Q",
@@ -74,7 +76,7 @@ class Entry(NamedTuple):
         amino_acids: The change of the protein.
         is_selected: Whether the transcript is MANE Select, canonical or VEP's own pick.
         cds_length: Bases of the coding sequence; 0 if it is not stated.
-        changes: Alleles of the haplotype that has the effect (position, REF, ALT), by bcftools.
+        changes: Alleles of the haplotype that has the effect, trimmed, by bcftools.
     """
 
     allele: str | None
@@ -87,7 +89,7 @@ class Entry(NamedTuple):
     amino_acids: str | None = None
     is_selected: bool = False
     cds_length: int = 0
-    changes: tuple[tuple[int, str, str], ...] = ()
+    changes: tuple[TrimmedAllele, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,8 @@ class InputConsequences:
         self._parse = {"VEP": _read_vep, "SnpEff": _read_snpeff, "bcftools": _read_bcftools}[
             described.program
         ]
-        self._unknown: Counter[str] = Counter()
-        self._num_unmatched = self._num_unnamed = self._num_lost = 0
+        self._unknown: dict[str, None] = {}
+        self._num_unknown = self._num_unmatched = self._num_unnamed = self._num_lost = 0
 
     def find(self, variants: Iterable[Variant]) -> Iterator[Consequence]:
         """The consequence of each allele, in the order of the alleles.
@@ -199,7 +201,9 @@ class InputConsequences:
         terms = tuple(table.get(term, term) for term in entry.terms)
         for term in terms:
             if term not in RANKS:
-                self._unknown[term] += 1
+                self._num_unknown += 1
+                if len(self._unknown) < _REMEMBERED:
+                    self._unknown.setdefault(term)
         return entry._replace(terms=terms)
 
     def _match(self, rows: Sequence[Variant], entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -219,9 +223,7 @@ class InputConsequences:
         matched: list[list[Entry]] = [[] for _ in alts]
         # A likely spelling of one ALT before an unlikely one of another. What is left is of ALTs
         # that the record had when it was annotated.
-        for spellings in zip(
-            *(spell_allele(ref, alt, alts, as_vep=is_vep) for alt in alts), strict=True
-        ):
+        for spellings in zip(*spell_alleles(ref, alts, as_vep=is_vep), strict=True):
             for place, spelling in enumerate(spellings):
                 if not matched[place]:
                     matched[place] = by_allele.pop(spelling, [])
@@ -245,12 +247,14 @@ class InputConsequences:
                 compound.clear()
                 contig = first.contig
             entries = self._entries(rows)
-            for entry in entries:
-                if len(entry.changes) > 1 and first.pos is not None:
-                    compound.setdefault(first.pos, []).append(entry)
+            several = [entry for entry in entries if len(entry.changes) > 1]
+            if several and first.pos is not None:
+                compound.setdefault(first.pos, []).extend(several)
+                if len(compound) > MAX_WAITING:
+                    del compound[next(iter(compound))]
             text = first.carried[0]
-            places = re.findall(r"(?:^|,)@([0-9]+)", text) if isinstance(text, str) else []
-            waiting.append(_Waiting(rows, entries, [int(place) for place in places]))
+            places = _PLACES.findall(text) if isinstance(text, str) and "@" in text else ()
+            waiting.append(_Waiting(rows, entries, frozenset(map(int, places))))
             yield from self._settle(waiting, compound, before=first.pos)
         yield from self._settle(waiting, compound, before=None)
 
@@ -265,23 +269,28 @@ class InputConsequences:
             before: Position of the last record that was read; None if no other one comes.
         """
         while waiting:
-            rows, entries, places = waiting[0]
             is_late = len(waiting) > MAX_WAITING
-            if before is not None and not is_late and any(place >= before for place in places):
+            if before is not None and not is_late and waiting[0].last >= before:
                 break
-            waiting.popleft()
-            referred = [one for place in places for one in compound.get(place, ())]
+            rows, entries, places = waiting.popleft()
             self._num_lost += any(place not in compound for place in places)
-            is_without = self._described.names_all and not isinstance(rows[0].carried[0], str)
-            self._num_unnamed += len(rows) > 1 and any(not one.changes for one in entries)
+            if self._described.names_all and not isinstance(rows[0].carried[0], str):
+                for row in rows:
+                    is_outside = self._is_resolved(row)
+                    yield Consequence(INTERGENIC, (INTERGENIC,)) if is_outside else Consequence()
+                continue
+            unnamed = _reduce(entry for entry in entries if not entry.changes)
+            self._num_unnamed += len(rows) > 1 and bool(unnamed)
+            by_change: dict[TrimmedAllele, list[Entry]] = {}
+            referred = (one for place in places for one in compound.get(place, ()))
+            for entry in (*entries, *referred):
+                for change in entry.changes:
+                    by_change.setdefault(change, []).append(entry)
             for row in rows:
+                change_of_row = _change_of(row)
+                found = [] if change_of_row is None else by_change.get(change_of_row, [])
                 is_stated = (row.alt or "").isalpha()
-                found = [one for one in entries if not one.changes or _makes(one, row)]
-                found += [one for one in referred if _makes(one, row)]
-                if is_without and self._is_resolved(row):
-                    yield Consequence(INTERGENIC, (INTERGENIC,))
-                else:
-                    yield self._combine(found if is_stated else [])
+                yield self._combine([*unnamed, *found] if is_stated else [])
 
     def _combine(self, entries: Sequence[Entry]) -> Consequence:
         """The consequence of an allele, from its entries."""
@@ -305,11 +314,11 @@ class InputConsequences:
     def _log_problems(self) -> None:
         name, field = shown_path(self._path), self._described.field
         if self._unknown:
-            terms = ", ".join(shown(term) for term, _ in self._unknown.most_common(_NAMED))
+            terms = ", ".join(map(shown, self._unknown))
             logger.warning(
                 "%s: %s: terms that are not in the list of Ensembl: %s (%d in total). They are in "
                 "`consequences`; `consequence` is one of them only where there is no other",
-                name, field, terms, self._unknown.total(),
+                name, field, terms, self._num_unknown,
             )  # fmt: skip
         if self._num_unmatched:
             logger.warning(
@@ -336,7 +345,12 @@ class _Waiting(NamedTuple):
 
     rows: Sequence[Variant]
     entries: list[Entry]
-    places: list[int]
+    places: frozenset[int]
+
+    @property
+    def last(self) -> int:
+        """The last position that it refers to; -1 if there is none."""
+        return max(self.places, default=-1)
 
 
 class _Cells:
@@ -366,13 +380,12 @@ class _Cells:
 
 def _read_vep(cells: _Cells) -> Entry:
     terms = cells.terms("consequence")
-    number = cells.get("allele_num")
     feature_type = cells.get("feature_type")
     mane = cells.get("mane_select") or cells.get("mane")
     is_mane = mane is not None and mane.lower() != "mane_plus_clinical"
     return Entry(
         allele=cells.get("allele"),
-        number=int(number) if number is not None and number.isdecimal() else None,
+        number=_read_number(cells.get("allele_num")),
         terms=terms,
         gene=cells.get("symbol", "gene"),
         gene_id=cells.get("gene"),
@@ -402,7 +415,8 @@ def _read_bcftools(cells: _Cells) -> Entry:
     terms = tuple(term.lstrip("*") for term in cells.terms("consequence"))
     if terms and terms[0].startswith("@"):  # an entry of another record, which is looked up
         return Entry(None, None, ())
-    change = parse_change(cells.get("amino_acid_change") or "")
+    spelled = cells.get("amino_acid_change") or ""
+    change = parse_change(spelled) if _read_number(spelled) is not None else None
     known = frozenset(BCFTOOLS_TERMS.get(term, term) for term in terms)
     strand = cells.get("strand")
     return Entry(
@@ -417,48 +431,54 @@ def _read_bcftools(cells: _Cells) -> Entry:
     )
 
 
-def _read_changes(text: str) -> Iterator[tuple[int, str, str]]:
-    """The alleles of ``121ACG>A+124TA>T``."""
+def _read_changes(text: str) -> Iterator[TrimmedAllele]:
+    """The alleles of ``121ACG>A+124TA>T``, trimmed."""
     for part in text.split("+"):
-        found = re.fullmatch(r"([0-9]+)([A-Za-z]*)>([A-Za-z]*)", part)
-        if found is not None:
-            yield int(found[1]), found[2].upper(), found[3].upper()
+        found = _CHANGE.fullmatch(part)
+        if found is not None and found[2].upper() != found[3].upper():
+            yield trim(int(found[1]) - 1, found[2].upper(), found[3].upper())
 
 
-def _makes(entry: Entry, row: Variant) -> bool:
-    """Whether an allele is one of the changes of an entry of bcftools."""
-    return any(_is_same(change, row) for change in entry.changes)
+def _change_of(row: Variant) -> TrimmedAllele | None:
+    if row.ref is None or row.alt is None or row.ref == row.alt:
+        return None
+    return trim(row.start, row.ref, row.alt)
 
 
-def _is_same(change: tuple[int, str, str], row: Variant) -> bool:
-    pos, ref, alt = change
-    if (pos, ref, alt) == (row.pos, row.ref, row.alt):
-        return True
-    if row.ref is None or row.alt is None or ref == alt or row.ref == row.alt:
-        return False
-    return trim(pos - 1, ref, alt) == trim(row.start, row.ref, row.alt)
+def _reduce(entries: Iterable[Entry]) -> list[Entry]:
+    """Of the entries with each term, the one that is chosen first."""
+    best: dict[str, Entry] = {}
+    for entry in entries:
+        for term in entry.terms:
+            if term not in best or _preference(entry) < _preference(best[term]):
+                best[term] = entry
+    return list(dict.fromkeys(best.values()))
 
 
-def spell_allele(ref: str, alt: str, alts: Sequence[str], *, as_vep: bool) -> list[str]:
-    """The spellings under which an entry may name an allele, the likeliest first.
+def spell_alleles(ref: str, alts: Sequence[str], *, as_vep: bool) -> Iterator[list[str]]:
+    """The four spellings under which an entry may name each ALT of a record, the likeliest first.
 
     Args:
         ref: REF of the record, in upper case.
-        alt: The allele, in upper case.
-        alts: All ALTs of the record.
+        alts: The ALTs, in upper case.
         as_vep: Whether VEP wrote the entry. It removes the first base of all alleles if they share
             it and one of them is an insertion or deletion, and names an empty allele ``-``.
 
     Source:
         Ensembl VEP, module Parser/VCF, and its option ``--minimal``.
     """
+    spelled = [one for one in alts if "*" not in one and "<" not in one]
+    is_indel = any(len(one) != len(ref) for one in spelled)
+    cuts = is_indel and len({one[:1] for one in (ref, *spelled)}) == 1
+    for alt in alts:
+        yield _spell_allele(ref, alt, cuts=cuts, as_vep=as_vep)
+
+
+def _spell_allele(ref: str, alt: str, *, cuts: bool, as_vep: bool) -> list[str]:
     if alt.startswith("<"):
         name = alt.strip("<>")
         return [_SYMBOLIC.get(name, name).upper(), alt, name, name]
-    spelled = [one for one in alts if "*" not in one and "<" not in one]
-    first = {one[:1] for one in (ref, *spelled)}
-    is_indel = any(len(one) != len(ref) for one in spelled)
-    as_record = (alt[1:] or "-") if is_indel and len(first) == 1 and "*" not in alt else alt
+    as_record = (alt[1:] or "-") if cuts and "*" not in alt else alt
     alone = (alt[1:] or "-") if len(alt) != len(ref) and alt[:1] == ref[:1] else alt
     spellings = [as_record, alone, alt] if as_vep else [alt, as_record, alone]
     is_changed = alt.isalpha() and alt != ref
@@ -481,19 +501,24 @@ def _preference(entry: Entry) -> tuple[bool, bool, int, str]:
 
 def _length(position: str | None) -> int:
     """The length in a position such as ``357/2268``; 0 if it is not stated."""
-    length = (position or "").rpartition("/")
-    return int(length[2]) if length[1] and length[2].isdecimal() else 0
+    _, has_length, length = (position or "").rpartition("/")
+    return (_read_number(length) or 0) if has_length else 0
+
+
+def _read_number(text: str | None) -> int | None:
+    """The number at the start of a text; null if there is none, or one of more than 18 digits."""
+    found = _NUMBER.match(text or "")
+    return int(found[0]) if found else None
 
 
 def _spell_vep(position: str | None, amino_acids: str | None, terms: Sequence[str]) -> str | None:
     """The change of a protein from VEP's columns: ``685-686`` and ``TS/PP``."""
-    found = _FIRST_NUMBER.match(position or "")
-    if found is None or amino_acids is None:
+    first = _read_number(position)
+    if first is None or amino_acids is None:
         return None
     ref, has_alt, alt = amino_acids.partition("/")
     ref = ref.strip("-")
     alt = alt.strip("-") if has_alt else ref
-    first = int(found[0])
     if "frameshift_variant" in terms and alt.endswith("X"):
         kept = alt[:-1]  # what follows the shift is not known
         if ref.startswith(kept):
@@ -501,12 +526,11 @@ def _spell_vep(position: str | None, amino_acids: str | None, terms: Sequence[st
     return spell_change(ProteinChange(first, ref, alt), frozenset(terms))
 
 
-@lru_cache(maxsize=4096)
 def _spell_hgvs(change: str | None) -> str | None:
     """The change of a protein from its HGVS name: ``p.Glu119Asp`` is ``E119D``."""
     if change is None:
         return None
-    text = change.rpartition("p.")[2].replace("(", "").replace(")", "")
+    text = change.rpartition("p.")[2][:_HGVS].replace("(", "").replace(")", "")
     text = _AMINO_ACID.sub(lambda found: _LETTERS.get(found[0], found[0]), text)
     same = re.fullmatch(r"([A-Z*])([0-9]+)=", text)
     text = f"{same[1]}{same[2]}{same[1]}" if same else text

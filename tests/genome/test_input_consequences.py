@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome import input_consequences
-from evo2_tasks.genome.input_consequences import InputConsequences, read_format, spell_allele
+from evo2_tasks.genome.input_consequences import InputConsequences, read_format, spell_alleles
 from evo2_tasks.genome.terms import BCFTOOLS_TERMS, INTERGENIC, RANKS, SPECIFIC_TERMS, Consequence
 from evo2_tasks.genome.variants import open_variants
 from evo2_tasks.io.vcf_text import read_vcf
@@ -310,7 +311,7 @@ def test_symbolic_alleles_are_found_by_their_names(tmp_path: Path) -> None:
     text += "duplication|transcript_amplification||S|G|Transcript|T2||"
     rows = read(write_vep(tmp_path, [f"c 5 A <DUP>,<DEL> CSQ={text}"]), "CSQ")
     assert [row.transcript for row in rows] == ["T2", "T1"]
-    assert spell_allele("A", "<DEL>", ["<DEL>"], as_vep=True)[0] == "DELETION"
+    assert next(spell_alleles("A", ["<DEL>"], as_vep=True))[0] == "DELETION"
 
 
 # --- columns
@@ -415,6 +416,33 @@ def test_entries_of_other_lengths_and_without_terms_do_no_harm(tmp_path: Path) -
     assert [row.consequence for row in rows] == [
         "missense_variant", None, None, None, "intron_variant", None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("digits", [19, 5000])
+def test_numbers_without_end_are_no_numbers(tmp_path: Path, digits: int) -> None:
+    long = "9" * digits
+    text = f"C|missense_variant||S|G|Transcript|T|{long}|A/C|1|{long}|5/{long}"
+    path = write_vep(tmp_path, [f"c 5 A C CSQ={text}"], f"{VEP}|ALLELE_NUM|CDS_position")
+    assert read(path, "CSQ")[0].amino_acids is None
+    text = f"missense|N|T|protein_coding|+|{long}V>{long}K|{long}A>C,@{long}"
+    path = write(tmp_path, [f"c 5 A C BCSQ={text}"], "BCSQ", f"Local. Format: {BCSQ_COLUMNS}")
+    assert read(path, "BCSQ")[0].amino_acids is None
+
+
+def test_a_record_with_many_alleles_and_entries_takes_no_square_of_time(tmp_path: Path) -> None:
+    num = 20_000
+    alts = [format(n, "b").replace("0", "C").replace("1", "G") for n in range(2, num + 2)]
+    vep = ",".join(f"{alt}|intron_variant||S|G|Transcript|{n}" for n, alt in enumerate(alts))
+    csq = ",".join(
+        f"intron|N{n}||lncRNA,missense|N|T{n}|x|+|1V>1K|5A>{alt}" for n, alt in enumerate(alts)
+    )
+    line = f"c 5 A {','.join(alts)} "
+    started = time.process_time()
+    rows = read(write_vep(tmp_path, [f"{line}CSQ={vep}"]), "CSQ")
+    assert [row.transcript for row in rows] == [str(n) for n in range(num)]
+    path = write(tmp_path, [f"{line}BCSQ={csq}"], "BCSQ", f"Local. Format: {BCSQ_COLUMNS}")
+    assert [row.transcript for row in read(path, "BCSQ")] == [f"T{n}" for n in range(num)]
+    assert time.process_time() - started < 10
 
 
 # --- terms
