@@ -66,9 +66,24 @@ class Entry(NamedTuple):
     """An entry of the field: the effect of an allele on a transcript, or on another feature.
 
     Attributes:
+        cells: Its columns.
+        terms: Terms of the Sequence Ontology.
         allele: The allele as the program spells it; null if it does not name one.
         number: Number of the allele in its record, from 1; null if it is not stated.
-        terms: Terms of the Sequence Ontology.
+        changes: Alleles of the haplotype that has the effect, trimmed, by bcftools.
+    """
+
+    cells: _Cells
+    terms: tuple[str, ...]
+    allele: str | None = None
+    number: int | None = None
+    changes: tuple[TrimmedAllele, ...] = ()
+
+
+class Feature(NamedTuple):
+    """The transcript or other feature of an entry; what is not stated is null.
+
+    Attributes:
         gene: Name of the gene, or its identifier.
         gene_id: Identifier of the gene.
         transcript: Identifier of the transcript; null for another feature.
@@ -76,20 +91,25 @@ class Entry(NamedTuple):
         amino_acids: The change of the protein.
         is_selected: Whether the transcript is MANE Select, canonical or VEP's own pick.
         cds_length: Bases of the coding sequence; 0 if it is not stated.
-        changes: Alleles of the haplotype that has the effect, trimmed, by bcftools.
     """
 
-    allele: str | None
-    number: int | None
-    terms: tuple[str, ...]
-    gene: str | None = None
-    gene_id: str | None = None
-    transcript: str | None = None
-    strand: str | None = None
-    amino_acids: str | None = None
+    gene: str | None
+    gene_id: str | None
+    transcript: str | None
+    strand: str | None
+    amino_acids: str | None
     is_selected: bool = False
     cds_length: int = 0
-    changes: tuple[TrimmedAllele, ...] = ()
+
+    @property
+    def preference(self) -> tuple[bool, bool, int, str]:
+        """Features of one severity are chosen in this order, the smallest first."""
+        return (
+            self.transcript is None,
+            not self.is_selected,
+            -self.cds_length,
+            self.transcript or "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +185,7 @@ class InputConsequences:
         self._described = described
         self._path = path
         self._is_resolved = is_resolved
-        self._parse = {"VEP": _read_vep, "SnpEff": _read_snpeff, "bcftools": _read_bcftools}[
-            described.program
-        ]
+        self._reader = _READERS[described.program]
         self._unknown: dict[str, None] = {}
         self._num_unknown = self._num_unmatched = self._num_unnamed = self._num_lost = 0
 
@@ -191,14 +209,15 @@ class InputConsequences:
         text = rows[0].carried[0]
         if not isinstance(text, str):
             return []
-        columns = self._described.columns
-        entries = (self._parse(_Cells(one, columns)) for one in text.split(","))
-        return [replaced for one in entries if (replaced := self._with_terms(one)).terms]
+        columns, read = self._described.columns, self._reader.read
+        entries = (read(_Cells(one, columns)) for one in text.split(","))
+        return [self._with_terms(one) for one in entries if one.terms]
 
     def _with_terms(self, entry: Entry) -> Entry:
         """The entry with the terms of the list of Ensembl, where it has them."""
-        table = BCFTOOLS_TERMS if self._described.program == "bcftools" else SPECIFIC_TERMS
-        terms = tuple(table.get(term, term) for term in entry.terms)
+        if all(term in RANKS for term in entry.terms):
+            return entry
+        terms = tuple(self._reader.terms.get(term, term) for term in entry.terms)
         for term in terms:
             if term not in RANKS:
                 self._num_unknown += 1
@@ -279,7 +298,7 @@ class InputConsequences:
                     is_outside = self._is_resolved(row)
                     yield Consequence(INTERGENIC, (INTERGENIC,)) if is_outside else Consequence()
                 continue
-            unnamed = _reduce(entry for entry in entries if not entry.changes)
+            unnamed = self._reduce(entry for entry in entries if not entry.changes)
             self._num_unnamed += len(rows) > 1 and bool(unnamed)
             by_change: dict[TrimmedAllele, list[Entry]] = {}
             referred = (one for place in places for one in compound.get(place, ()))
@@ -300,7 +319,8 @@ class InputConsequences:
         worst = min(terms, key=_severity)
         if worst == INTERGENIC:  # SnpEff names the neighbours of the place
             return Consequence(worst, tuple(sorted(terms)))
-        chosen = min((entry for entry in entries if worst in entry.terms), key=_preference)
+        features = (self._reader.describe(entry) for entry in entries if worst in entry.terms)
+        chosen = min(features, key=attrgetter("preference"))
         return Consequence(
             worst,
             tuple(sorted(terms)),
@@ -310,6 +330,17 @@ class InputConsequences:
             chosen.strand,
             chosen.amino_acids,
         )
+
+    def _reduce(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Of the entries with each term, the one that is chosen first."""
+        best: dict[str, tuple[tuple[object, ...], Entry]] = {}
+        for entry in entries:
+            preference = self._reader.describe(entry).preference
+            for term in entry.terms:
+                if term not in best or preference < best[term][0]:
+                    best[term] = preference, entry
+        kept = {id(entry): entry for _, entry in best.values()}
+        return list(kept.values())
 
     def _log_problems(self) -> None:
         name, field = shown_path(self._path), self._described.field
@@ -364,12 +395,11 @@ class _Cells:
 
     def get(self, *names: str) -> str | None:
         """The first of these columns with a value; null if none has one."""
+        cells = self._cells
         for name in names:
-            place = self._columns.get(name)
-            if place is not None and place < len(self._cells):
-                value = self._cells[place].strip()
-                if value and value != ".":
-                    return decode_percent(value)
+            place = self._columns.get(name, len(cells))
+            if place < len(cells) and (value := cells[place].strip()) not in ("", "."):
+                return decode_percent(value)
         return None
 
     def terms(self, name: str) -> tuple[str, ...]:
@@ -379,33 +409,40 @@ class _Cells:
 
 
 def _read_vep(cells: _Cells) -> Entry:
-    terms = cells.terms("consequence")
-    feature_type = cells.get("feature_type")
+    number = _read_number(cells.get("allele_num"))
+    return Entry(cells, cells.terms("consequence"), cells.get("allele"), number)
+
+
+def _describe_vep(entry: Entry) -> Feature:
+    cells = entry.cells
     mane = cells.get("mane_select") or cells.get("mane")
     is_mane = mane is not None and mane.lower() != "mane_plus_clinical"
-    return Entry(
-        allele=cells.get("allele"),
-        number=_read_number(cells.get("allele_num")),
-        terms=terms,
+    position, amino_acids = cells.get("protein_position"), cells.get("amino_acids")
+    return Feature(
         gene=cells.get("symbol", "gene"),
         gene_id=cells.get("gene"),
-        transcript=cells.get("feature") if feature_type in (None, "Transcript") else None,
+        transcript=(
+            cells.get("feature") if cells.get("feature_type") in (None, "Transcript") else None
+        ),
         strand={"1": "+", "+1": "+", "-1": "-", "+": "+", "-": "-"}.get(cells.get("strand") or ""),
-        amino_acids=_spell_vep(cells.get("protein_position"), cells.get("amino_acids"), terms),
+        amino_acids=_spell_vep(position, amino_acids, entry.terms),
         is_selected=is_mane or cells.get("canonical") == "YES" or cells.get("pick") == "1",
         cds_length=_length(cells.get("cds_position")),
     )
 
 
 def _read_snpeff(cells: _Cells) -> Entry:
+    return Entry(cells, cells.terms("annotation"), cells.get("allele"))
+
+
+def _describe_snpeff(entry: Entry) -> Feature:
+    cells = entry.cells
     is_transcript = (cells.get("feature_type") or "").lower() == "transcript"
-    return Entry(
-        allele=cells.get("allele"),
-        number=None,
-        terms=cells.terms("annotation"),
+    return Feature(
         gene=cells.get("gene_name", "gene_id"),
         gene_id=cells.get("gene_id"),
         transcript=cells.get("feature_id") if is_transcript else None,
+        strand=None,
         amino_acids=_spell_hgvs(cells.get("hgvs.p")),
         cds_length=_length(cells.get("cds.pos / cds.length", "cds.pos/cds.length")),
     )
@@ -414,21 +451,43 @@ def _read_snpeff(cells: _Cells) -> Entry:
 def _read_bcftools(cells: _Cells) -> Entry:
     terms = tuple(term.lstrip("*") for term in cells.terms("consequence"))
     if terms and terms[0].startswith("@"):  # an entry of another record, which is looked up
-        return Entry(None, None, ())
+        return Entry(cells, ())
+    return Entry(cells, terms, changes=tuple(_read_changes(cells.get("dna_change") or "")))
+
+
+def _describe_bcftools(entry: Entry) -> Feature:
+    cells = entry.cells
     spelled = cells.get("amino_acid_change") or ""
     change = parse_change(spelled) if _read_number(spelled) is not None else None
-    known = frozenset(BCFTOOLS_TERMS.get(term, term) for term in terms)
     strand = cells.get("strand")
-    return Entry(
-        allele=None,
-        number=None,
-        terms=terms,
+    return Feature(
         gene=cells.get("gene"),
+        gene_id=None,
         transcript=cells.get("transcript"),
         strand=strand if strand in ("+", "-") else None,
-        amino_acids=None if change is None else spell_change(change, known),
-        changes=tuple(_read_changes(cells.get("dna_change") or "")),
+        amino_acids=None if change is None else spell_change(change, frozenset(entry.terms)),
     )
+
+
+class _Reader(NamedTuple):
+    """How the entries of a program are read.
+
+    Attributes:
+        read: Reads the allele and the terms of an entry.
+        describe: Reads the rest, for the entries that it takes.
+        terms: Terms of the program that are not in the list of Ensembl, with those that are.
+    """
+
+    read: Callable[[_Cells], Entry]
+    describe: Callable[[Entry], Feature]
+    terms: Mapping[str, str]
+
+
+_READERS: Final[Mapping[Program, _Reader]] = {
+    "VEP": _Reader(_read_vep, _describe_vep, SPECIFIC_TERMS),
+    "SnpEff": _Reader(_read_snpeff, _describe_snpeff, SPECIFIC_TERMS),
+    "bcftools": _Reader(_read_bcftools, _describe_bcftools, BCFTOOLS_TERMS),
+}
 
 
 def _read_changes(text: str) -> Iterator[TrimmedAllele]:
@@ -443,16 +502,6 @@ def _change_of(row: Variant) -> TrimmedAllele | None:
     if row.ref is None or row.alt is None or row.ref == row.alt:
         return None
     return trim(row.start, row.ref, row.alt)
-
-
-def _reduce(entries: Iterable[Entry]) -> list[Entry]:
-    """Of the entries with each term, the one that is chosen first."""
-    best: dict[str, Entry] = {}
-    for entry in entries:
-        for term in entry.terms:
-            if term not in best or _preference(entry) < _preference(best[term]):
-                best[term] = entry
-    return list(dict.fromkeys(best.values()))
 
 
 def spell_alleles(ref: str, alts: Sequence[str], *, as_vep: bool) -> Iterator[list[str]]:
@@ -487,16 +536,6 @@ def _spell_allele(ref: str, alt: str, *, cuts: bool, as_vep: bool) -> list[str]:
 
 def _severity(term: str) -> tuple[int, str]:
     return RANKS.get(term, len(RANKS)), term
-
-
-def _preference(entry: Entry) -> tuple[bool, bool, int, str]:
-    """Entries of one severity are chosen in this order, the smallest first."""
-    return (
-        entry.transcript is None,
-        not entry.is_selected,
-        -entry.cds_length,
-        entry.transcript or "",
-    )
 
 
 def _length(position: str | None) -> int:
