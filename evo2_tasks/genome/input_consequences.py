@@ -295,7 +295,8 @@ class InputConsequences:
             self._num_lost += any(place not in compound for place in places)
             if self._described.names_all and not isinstance(rows[0].carried[0], str):
                 for row in rows:
-                    is_outside = self._is_resolved(row)
+                    # bcftools passes over symbolic alleles, also where the reference has them.
+                    is_outside = (row.alt or "").isalpha() and self._is_resolved(row)
                     yield Consequence(INTERGENIC, (INTERGENIC,)) if is_outside else Consequence()
                 continue
             unnamed = self._reduce(entry for entry in entries if not entry.changes)

@@ -14,6 +14,7 @@ from evo2_tasks.genome.variants import (
     open_variants,
 )
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import CONSEQUENCE_COLUMNS
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,10 @@ def _check_names(source: VariantSource, settings: CarrySettings) -> None:
         if name in undefined:
             others = " or ".join(undefined[name].near)
             near = f" (did you mean {others}?)" if others else ""
+            if name in CONSEQUENCE_COLUMNS:
+                near = (
+                    f"{near}; or set `gff` or `consequence_from`, which give the table this column"
+                )
             raise InputError(
                 f"variant_sets.{settings.split.variant_set}.{key}: the header of "
                 f"{shown_path(source.path)} defines no INFO field {name!r}. Correct the "

@@ -244,7 +244,7 @@ def test_a_record_waits_for_a_limited_number_of_others(
 def test_without_the_field_a_row_is_intergenic_in_local_mode_only(tmp_path: Path) -> None:
     lines = ["c 5 A C .", "c 6 A <DEL> ."]
     local = write(tmp_path, lines, "BCSQ", f"Local consequence. Format: {BCSQ_COLUMNS}")
-    assert [row.consequence for row in read(local, "BCSQ")] == [INTERGENIC] * 2
+    assert [row.consequence for row in read(local, "BCSQ")] == [INTERGENIC, None]
     assert read(local, "BCSQ", resolved=False) == [Consequence()] * 2
     aware = write(tmp_path, lines, "BCSQ", f"Haplotype-aware. Format: {BCSQ_COLUMNS}")
     assert read(aware, "BCSQ") == [Consequence()] * 2

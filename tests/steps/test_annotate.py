@@ -27,7 +27,7 @@ from evo2_tasks.steps.merge import merge
 from evo2_tasks.table import schema
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.provenance import read_object
-from tests.project import HEADER, Project, run_annotate, run_steps, write_project
+from tests.project import HEADER, Project, run_annotate, run_carry, run_steps, write_project
 
 SEQUENCE = "".join(random.Random(8).choices("ACGT", k=600))
 GENES = """##gff-version 3
@@ -126,6 +126,20 @@ def test_there_is_a_row_for_each_allele_of_the_input(tmp_path: Path) -> None:
     assert rows[12]["consequence"] in ("missense_variant", "synonymous_variant", "stop_gained")
     for row in rows:
         assert (row["spdi"] is None) == (row["consequence"] is None)
+
+
+def test_a_symbolic_allele_that_the_reference_resolves_is_annotated_as_if_written_out(
+    tmp_path: Path,
+) -> None:
+    ref, bases = SEQUENCE[129], SEQUENCE[129:135]
+    lines = [
+        f"c\t130\t.\t{ref}\t<DEL>\t.\t.\tSVTYPE=DEL;END=135;SVLEN=-5\n",
+        f"c\t130\t.\t{bases}\t{ref}\t.\t.\t.\n",
+    ]
+    project = make(tmp_path, HEADER + "".join(lines), variant_set={"identifiers": ["vrs", "spdi"]})
+    symbolic, written = rows_of(project, tmp_path)
+    assert symbolic["gene"] == "one"
+    assert {**symbolic, "record": 1} == written
 
 
 def test_the_table_has_the_columns_behind_the_scores_and_before_the_carried_ones(
@@ -259,6 +273,12 @@ def test_a_file_without_the_field_is_one_line_before_any_row(
 
 
 # --- settings
+
+
+def test_a_label_of_the_genes_without_genes_says_what_gives_them(tmp_path: Path) -> None:
+    project = make(tmp_path, HEADER + snv(50), genes=None, variant_set={"labels": LABELS})
+    with pytest.raises(InputError, match=r"no INFO field 'consequence'.*; or set `gff` or `conseq"):
+        run_carry(project.load(), tmp_path)
 
 
 def test_a_genetic_code_of_a_contig_that_is_not_there_is_one_line(tmp_path: Path) -> None:
