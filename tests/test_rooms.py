@@ -143,6 +143,7 @@ ROOMS = {
         "genome",
         "hub",
         "io",
+        "layout",
         "scoring",
         "table",
         "verification",
