@@ -51,8 +51,11 @@ logger = logging.getLogger(__name__)
 CHUNK_ALLELES: Final = 100_000
 """Alleles that are in memory at once."""
 
-CHUNK_BASES: Final = 1 << 27
+CHUNK_BASES: Final = 1 << 24
 """Bases of REF and ALT that are in memory at once: more makes a chunk of fewer alleles."""
+
+MAX_CSQ_BASES: Final = 5_000
+"""Longest REF or ALT that csq gets: it writes all their bases for each transcript."""
 
 MAX_AMINO_ACIDS: Final = 40
 """Most characters of ``amino_acids``."""
@@ -81,6 +84,7 @@ _OF_LENGTH: Final = {
     "feature_truncation": "inframe_deletion",
 }
 _OF_FRAME: Final = frozenset({"frameshift_variant", "inframe_deletion", "inframe_insertion"})
+_ABLATION: Final = frozenset({"transcript_ablation"})
 _INTRON: Final = frozenset({"intron_variant"})
 _DECAYED_INTRON: Final = _INTRON | {"NMD_transcript_variant"}
 _NON_CODING_INTRON: Final = _INTRON | {"non_coding_transcript_variant"}
@@ -301,6 +305,8 @@ class _Annotator:
         near: dict[str, list[tuple[int, int, int, list[Transcript]]]] = defaultdict(list)
         for number, (allele, found) in enumerate(zip(alleles, overlaps, strict=True)):
             num_ref = len(allele.ref)
+            if max(num_ref, len(allele.alt)) > MAX_CSQ_BASES:
+                continue
             for start, transcripts in found:
                 coding = [one for one in transcripts if _is_near_exon(one, start, start + num_ref)]
                 if coding:
@@ -435,6 +441,8 @@ class _Annotator:
         end = start + len(allele.ref)
         if not _touches((transcript.start, transcript.end), start, end):
             return None
+        if not allele.alt and start <= transcript.start and transcript.end <= end:
+            return _Effect(transcript, _ABLATION, None)
         if stated is None:
             return _Effect(transcript, _terms_by_position(transcript, start, end), None)
         terms = _mend_length(stated)

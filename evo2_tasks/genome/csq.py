@@ -143,8 +143,13 @@ def call_csq(
             if info.startswith("BCSQ="):
                 # Near the origin of a circular contig an allele may have two places.
                 before = f"{effects[number]}," if number in effects else ""
-                effects[number] = before + info.removeprefix("BCSQ=")
+                effects[number] = before + _without_dna(info.removeprefix("BCSQ="))
     return effects
+
+
+def _without_dna(text: str) -> str:
+    """The effects without the bases of REF and ALT, which csq repeats for each transcript."""
+    return ",".join("|".join(one.split("|", 6)[:6]) for one in text.split(","))
 
 
 def _write_sequences(regions: Sequence[Region], fetch: Fetch, path: Path) -> None:

@@ -633,6 +633,24 @@ def test_every_term_of_csq_has_a_rank() -> None:
         read_terms("missense&new_term")
 
 
+def test_long_alleles_are_not_given_to_csq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consequences, "MAX_CSQ_BASES", 20)
+    model = Model("c", "+", [(50, 200)], range(60, 150), "T")
+    sequence = "".join(random.Random(4).choices("ACGT", k=300))
+    alleles = [
+        ("c", first + 1, sequence[first:last], sequence[first])
+        for first, last in [(99, 110), (99, 130), (49, 70), (20, 230)]
+    ]
+    made = annotate(tmp_path, {"c": sequence}, "\n".join(gff_lines(model, 1)), alleles)
+    assert [one.consequences for one in made[1:]] == [
+        ("coding_sequence_variant",),
+        ("5_prime_UTR_variant", "coding_sequence_variant"),
+        ("transcript_ablation",),
+    ]
+    assert made[0].amino_acids is not None
+    assert {one.transcript for one in made} == {"T"}
+
+
 def test_effects_of_one_transcript_are_joined() -> None:
     effects = read_effects("splice_region|N|7|protein_coding,missense|N|7|protein_coding|+|2W>2R|x")
     (found,) = effects.values()
