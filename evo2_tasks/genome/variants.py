@@ -87,6 +87,7 @@ class VariantSource:
         self.format = file_format
         self.carry_fields = types.fields
         self.counts = VariantCounts()
+        self._is_without_info = file_format not in ("vcf", "bcf")
         self._reader = reader
         self._filters = filters
         self._types = types
@@ -145,10 +146,10 @@ class VariantSource:
     ) -> list[Variant]:
         if isinstance(record, Record):
             converted = [self._types.convert(values, index) for values in record.carried]
-            symbols = record.symbols
-            if not symbols and any("<" in alt for alt in record.alts):  # a list or a table
+            record = record._replace(carried=converted)
+            if self._is_without_info and any("<" in alt for alt in record.alts):
                 symbols = describe_symbols(record.pos, record.ref, record.alts)
-            record = record._replace(carried=converted, symbols=symbols)
+                record = record._replace(symbols=symbols)
             return split_alleles(record, index, num_before, self._filters)
         if isinstance(record, NoAllele):
             contig, pos, status, reason, values, filters = record

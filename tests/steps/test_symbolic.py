@@ -170,3 +170,28 @@ def test_a_shared_window_runs_once(tmp_path: Path) -> None:
         run_steps(config, folder, stub=False)
         windows_run.append(json.loads((folder / "s" / "run.json").read_text())["windows_run"])
     assert windows_run[0] == windows_run[1]
+
+
+def test_identifiers_and_genes_are_those_of_the_same_alleles_in_bases(tmp_path: Path) -> None:
+    gff = tmp_path / "g.gff3"
+    gff.write_text(
+        "##gff-version 3\n"
+        "chr1\t.\tgene\t90\t400\t.\t+\t.\tID=gene:g;Name=G;biotype=protein_coding\n"
+        "chr1\t.\tmRNA\t90\t400\t.\t+\t.\tID=transcript:t;Parent=gene:g;biotype=protein_coding\n"
+        "chr1\t.\texon\t90\t400\t.\t+\t.\tParent=transcript:t\n"
+        "chr1\t.\tCDS\t100\t390\t.\t+\t0\tParent=transcript:t\n"
+    )
+    names = ["vrs_id", "spdi", "consequence", "consequences", "gene", "transcript", "amino_acids"]
+    tables = []
+    for name, lines in zip(("symbolic", "plain"), make_lines(), strict=True):
+        config = write_config(
+            tmp_path,
+            lines,
+            variant_set={"identifiers": ["vrs", "spdi"]},
+            reference={"circular_contigs": ["ring"], "gff": str(gff)},
+        )
+        tables.append(pq.read_table(run_steps(config, tmp_path / name)).select(names))
+    symbolic, plain = tables
+    assert symbolic.to_pylist() == plain.to_pylist()
+    assert symbolic["spdi"].null_count < 10
+    assert "frameshift_variant" in symbolic["consequence"].to_pylist()
