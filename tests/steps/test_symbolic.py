@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pysam
 import pytest
+from click.testing import CliRunner
 
+from evo2_tasks.cli import main
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
@@ -195,3 +197,31 @@ def test_identifiers_and_genes_are_those_of_the_same_alleles_in_bases(tmp_path: 
     assert symbolic.to_pylist() == plain.to_pylist()
     assert symbolic["spdi"].null_count < 10
     assert "frameshift_variant" in symbolic["consequence"].to_pylist()
+
+
+def test_a_table_of_an_earlier_version_is_still_read(tmp_path: Path) -> None:
+    base = GENOME["chr1"][99]
+    lines = [f"chr1\t100\t.\t{base}\t<CNV>,T,G,C,A\t.\t.\t.\n"] * 12
+    lines += ["chr1\t9999\t.\tA\tC\t.\t.\t.\n"]
+    table = run_steps(write_config(tmp_path, lines), tmp_path / "v")
+    file = pq.ParquetFile(table)
+    old = file.read().drop_columns(["reason"])
+    pq.write_table(old.replace_schema_metadata(file.schema_arrow.metadata), table)
+    run = json.loads(table.with_name("run.json").read_text())
+    del run["by_reason"]
+    run["table_digest"] = digest_file(table)
+    table.with_name("run.json").write_text(json.dumps(run))
+    for command in (
+        ["show", str(table)],
+        ["query", str(table), "chr1:100"],
+        ["export", str(table), "--to", "vcf", "--out", str(tmp_path / "o.vcf.gz")],
+        ["export", str(table), "--to", "tsv", "--out", str(tmp_path / "o.tsv")],
+    ):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, result.stderr
+        assert "Traceback" not in result.output
+    with pysam.VariantFile(str(tmp_path / "o.vcf.gz")) as exported:
+        assert {one for record in exported for one in record.info["evo2_reason"]} <= {".", None}
+    summary = summarize_table(table)
+    assert summary.counts.by_reason == {}
+    assert summary.counts.by_status == run["by_status"]
