@@ -122,7 +122,8 @@ def summarize_table(table: Path) -> TableSummary:
     Raises:
         InputError: The file is missing, broken or another table.
     """
-    with open_table(table, [column.name for column in FINAL_COLUMNS]) as file:
+    needed = [column.name for column in FINAL_COLUMNS if column.name not in ADDED_COLUMNS]
+    with open_table(table, needed) as file:
         carried = carried_names(file.schema_arrow)
         made = {column.name for column in annotation_columns(file.schema_arrow)}
     annotations = [name for name in SHOWN_ANNOTATIONS if name in made]
