@@ -1,17 +1,16 @@
 """The step ``audit``: the alleles that are scored with whole windows too, and these windows."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evo2_tasks.config.resolve import AuditSettings
-from evo2_tasks.errors import InputError
 from evo2_tasks.genome.blocks import digest_contigs
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.windows import lift_horizon
+from evo2_tasks.genome.window_pairs import merge_intervals
+from evo2_tasks.genome.windows import PlacedAllele, lift_horizon
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.layout import REFERENCE, segments_file, shard_file
 from evo2_tasks.runtime.inputs import open_reference
@@ -28,7 +27,7 @@ from evo2_tasks.table.provenance import (
 )
 from evo2_tasks.table.reference_blocks import read_blocks
 from evo2_tasks.table.schema import windows_schema
-from evo2_tasks.table.segments import write_segments
+from evo2_tasks.table.segments import MAX_PIECE_BASES, write_segments
 
 logger = logging.getLogger(__name__)
 
@@ -63,63 +62,87 @@ def audit(settings: AuditSettings, *, split_file: Path, windows_folder: Path, ou
     contigs = digest_contigs(read_blocks(blocks_file))
     chosen = choose_audited(placed, contigs, settings.share)
     reference = open_reference(settings.windows.reference)
-    outputs = [out / name for name in names]
-    with removing(outputs):
-        for path, rows, target in zip(placed, chosen, outputs, strict=True):
-            provenance = Provenance(
-                make_windows_signature(
-                    reference_digest=split.reference.digest,
-                    scoring={**asdict(settings.windows.scoring), "horizon": None},
-                ),
-                package_version(),
-                source=files.digest(path),
-                settings=settings.triggers(),
-                inputs={"windows": digest_windows(map(files.digest, placed))},
-            )
-            write_whole_windows(take_rows(path, rows), target, reference, provenance)
-        reference.require_same(read_blocks(blocks_file))
-        files.require_unchanged()
+    rows = [
+        [lift_row(row, reference) for row in take_rows(path, numbers)]
+        for path, numbers in zip(placed, chosen, strict=True)
+    ]
+    # Everything is read and compared before the first file appears.
+    read_bases(reference, [row for of_shard in rows for row in of_shard])
+    reference.require_same(read_blocks(blocks_file))
+    files.require_unchanged()
+    for path, of_shard in zip(placed, rows, strict=True):
+        provenance = Provenance(
+            make_windows_signature(
+                reference_digest=split.reference.digest,
+                scoring={**asdict(settings.windows.scoring), "horizon": None},
+            ),
+            package_version(),
+            source=files.digest(path),
+            settings=settings.triggers(),
+            inputs={"windows": digest_windows(map(files.digest, placed))},
+        )
+        write_windows(of_shard, out / path.name, reference, provenance)
     logger.info("%s: %s alleles to audit", out, f"{sum(map(len, chosen)):,}")
 
 
-@contextmanager
-def removing(outputs: Sequence[Path]) -> Iterator[None]:
-    """Remove the files of windows if the body finds that they must not be used."""
-    try:
-        yield
-    except InputError:
-        for path in outputs:
-            path.unlink(missing_ok=True)
-            segments_file(path).unlink(missing_ok=True)
-        raise
+class WholeRow(NamedTuple):
+    """A row of a windows file before the cut by a horizon.
+
+    Attributes:
+        values: Its values by column.
+        placed: The allele with its windows.
+    """
+
+    values: Mapping[str, Any]
+    placed: PlacedAllele
 
 
-def write_whole_windows(
-    rows: Iterator[Mapping[str, Any]], out: Path, reference: Reference, provenance: Provenance
+def lift_row(row: Mapping[str, Any], reference: Reference) -> WholeRow:
+    """A row of a windows file, of an allele that can be scored, without the cut by a horizon."""
+    placed = as_placed({name: row[name] for name in PLACEMENT_COLUMNS})
+    contig = str(placed.reference_contig)
+    whole = lift_horizon(placed, reference.contigs[contig], reference.is_circular(contig))
+    return WholeRow({**row, **whole._asdict()}, whole)
+
+
+def collect_bases(reference: Reference, rows: Iterable[WholeRow]) -> NeededBases:
+    """The bases that the windows of some rows need."""
+    needed = NeededBases(reference)
+    for row in rows:
+        needed.add(row.placed)
+    return needed
+
+
+def read_bases(reference: Reference, rows: Iterable[WholeRow]) -> None:
+    """Read the bases that the windows of some rows need, so that the reference can compare them.
+
+    When they are read again, the reference makes sure that they are the same.
+    """
+    for contig, intervals in collect_bases(reference, rows).intervals.items():
+        for start, end in merge_intervals(intervals, MAX_PIECE_BASES):
+            reference.fetch(contig, start, end)
+
+
+def write_windows(
+    rows: Sequence[WholeRow], out: Path, reference: Reference, provenance: Provenance
 ) -> None:
-    """Write rows of a windows file without the cut by a horizon, and the bases that they need.
+    """Write a file of windows, and the bases that they need.
 
     Args:
-        rows: Rows of alleles that can be scored.
+        rows: The rows.
         out: The file of windows.
         reference: The reference of the windows.
         provenance: The provenance of the file.
     """
     names = windows_schema().names
-    needed = NeededBases(reference)
     with write_table(out, windows_schema(), metadata=provenance.metadata()) as writer:
         buffer = RowBuffer(writer, names)
         for row in rows:
-            placed = as_placed({name: row[name] for name in PLACEMENT_COLUMNS})
-            contig = str(placed.reference_contig)
-            whole = lift_horizon(placed, reference.contigs[contig], reference.is_circular(contig))
-            values = {**row, **whole._asdict()}
-            buffer.add(*(values.get(name) for name in names))
-            needed.add(whole)
+            buffer.add(*(row.values.get(name) for name in names))
         buffer.flush()
         with write_segments(
             reference,
-            needed.intervals,
+            collect_bases(reference, rows).intervals,
             segments_file(out),
             source=writer.digest(),
             reference_digest=str(provenance.signature["reference"]),

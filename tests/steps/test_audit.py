@@ -1,5 +1,6 @@
 """The audit of a horizon, compared with a second scoring that has no horizon."""
 
+import hashlib
 import json
 import random
 import shutil
@@ -17,14 +18,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from evo2_tasks.commands.plan import plan
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
     resolve_audit,
     resolve_merge_audit,
+    resolve_plan,
     resolve_readouts,
+    resolve_report,
 )
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.records import Variant
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.windows import WindowSettings, place_allele
 from evo2_tasks.io.interruption import Interrupted, Interruption
 from evo2_tasks.layout import (
     AUDIT,
@@ -42,6 +49,7 @@ from evo2_tasks.layout import (
 from evo2_tasks.scoring import score as score_module
 from evo2_tasks.steps import audit as audit_step
 from evo2_tasks.steps import merge_audit as merge_audit_step
+from evo2_tasks.steps import report as report_step
 from evo2_tasks.steps import score as score_step
 from evo2_tasks.steps import score_readouts as score_readouts_step
 from evo2_tasks.table.audit_choice import SmallestHashes, count_audited, hash_allele
@@ -452,6 +460,92 @@ def test_memory_for_the_choice_is_bounded() -> None:
     chosen = smallest.choose(1.0)
     assert chosen == sorted(range(20_000), key=lambda pos: hashes[pos])[:1_000]
     assert len(set(hashes)) == 20_000
+
+
+def test_the_choice_is_that_of_a_plain_loop_over_the_genome(results: Path) -> None:
+    """The digests come from the bases here, and from the files of ``split`` in the step."""
+    contigs = {
+        name: hashlib.sha256(hashlib.sha256(bases.encode()).digest()).digest()
+        for name, bases in make_genome().items()  # each of them is one block
+    }
+    table = pl.read_parquet(results / "whole" / TABLE)
+    hashes = []
+    for row in table.filter(pl.col("status") == "scored").iter_rows(named=True):
+        text = f"\t{row['pos']}\t{row['ref']}\t{row['alt']}".encode()
+        digest = hashlib.blake2b(contigs[row["contig"]] + text, digest_size=16).hexdigest()
+        hashes.append((digest, row["record"], row["allele"]))
+    smallest = sorted(hashes)[: -(-3 * len(hashes) // 10)]
+    audited = pl.read_parquet(results / "s" / AUDIT, columns=KEYS)
+    assert audited.rows() == sorted((record, allele) for _, record, allele in smallest)
+
+
+def test_whole_windows_are_those_that_are_placed_without_a_horizon(
+    results: Path, project: Project
+) -> None:
+    genome = project.load().references["g"]
+    reference = Reference(genome.fasta, circular_contigs=genome.circular_contigs)
+    settings = WindowSettings(window_length=WINDOW_LENGTH)
+    num_cut = 0
+    for file in (results / "s" / AUDITED).glob("*-of-3.parquet"):
+        for row in pq.read_table(file).to_pylist():
+            key = (row["record"], row["allele"], row["contig"], row["pos"], row["ref"], row["alt"])
+            placed = place_allele(Variant(*key, None), reference, settings)
+            for name in ("length_fwd", "prefix_fwd", "length_rev", "prefix_rev", "edit_start"):
+                assert row[name] == getattr(placed, name), (key, name)
+            num_cut += row["length_fwd"] > row["prefix_fwd"] + 8
+    assert num_cut > 20
+
+
+def test_plan_counts_the_windows_of_an_audit(project: Project) -> None:
+    with_audit, whole = plan(
+        resolve_plan(project.load()),
+        rates_file=None, device=None, device_memory_gb=24, price=None, job_hours=1,
+    )  # fmt: skip
+    config = json.loads(json.dumps(project.config))
+    del config["scorings"]["s"]["audit"]
+    without, _ = plan(
+        resolve_plan(load_config(config)),
+        rates_file=None, device=None, device_memory_gb=24, price=None, job_hours=1,
+    )  # fmt: skip
+    num = with_audit["by_status"]["to_score"]
+    assert with_audit["audited"] == -(-3 * num // 10)
+    assert "audited" not in without
+    assert "audited" not in whole
+    more = with_audit["tokens"] - without["tokens"]
+    assert more == pytest.approx(0.3 * whole["tokens"], rel=0.15)
+    assert with_audit["memory_mb"]["device"] >= whole["memory_mb"]["device"]
+    assert with_audit["suggested_batch_tokens"] == whole["suggested_batch_tokens"]
+
+
+# --- what reads it
+
+
+def test_the_report_shows_the_error_and_the_alleles(results: Path, project: Project) -> None:
+    page = write_page(results, project)
+    assert "Error of the horizon" in page
+    rms = json.loads((results / "s" / RUN).read_text())["audit"]["errors"]["llr"]["rms"]
+    assert f">{rms:.3g}<" in page
+    assert "llr with and without the horizon, s" in page
+    assert "llr with and without the horizon, whole" not in page
+
+
+def write_page(results: Path, project: Project) -> str:
+    report_step.report(
+        resolve_report(project.load(), "v"), results=results, out=results / "report.html"
+    )
+    return (results / "report.html").read_text()
+
+
+def test_the_report_refuses_another_audit(tmp_path: Path, results: Path, project: Project) -> None:
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    table = pq.read_table(copy / "s" / AUDIT)
+    pq.write_table(table.slice(1), copy / "s" / AUDIT)
+    with pytest.raises(InputError, match=r"audit\.parquet: is another table than the one"):
+        write_page(copy, project)
+    (copy / "s" / AUDIT).unlink()
+    with pytest.raises(InputError, match=r"audit\.parquet: does not exist"):
+        write_page(copy, project)
 
 
 # --- mistakes

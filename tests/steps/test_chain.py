@@ -22,7 +22,11 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.io.digests import SourceFiles, digest_file
 from evo2_tasks.layout import (
     ANNOTATIONS,
+    AUDIT,
+    AUDIT_RUN,
+    AUDITED,
     CARRIED,
+    READOUTS,
     REFERENCE,
     RUN,
     SCORES,
@@ -108,11 +112,12 @@ class Chain:
         genes = self.project.config_file.with_name("genes.gff3")
         return {**inputs, "assembly_report": report, "gff": genes}.get(file, self.folder / file)
 
-    def run(self, step: str, *, status: int | None = 0) -> str:
+    def run(self, step: str, *, status: int | None = 0, scoring: str = "s") -> str:
         """Run a step for all shards until one fails; gives the last line of the last log."""
         line = ""
-        for arguments in self._commands(step):
-            done = CliRunner().invoke(main, [step, *map(str, arguments)])
+        for arguments in self._commands(step, scoring):
+            command = [step.replace("_", "-"), *map(str, arguments)]
+            done = CliRunner().invoke(main, command)
             line = done.stderr.strip().rpartition("\n")[2]
             assert done.exit_code == 0 or isinstance(done.exception, SystemExit), done.exception
             if done.exit_code:
@@ -123,14 +128,12 @@ class Chain:
         assert not status, f"{step} has not been refused"
         return line
 
-    def _commands(self, step: str) -> Iterator[list[object]]:
+    def _commands(self, step: str, scoring: str) -> Iterator[list[object]]:
         config: list[object] = ["--config", self.project.config_file]
         of_set = [*config, "--variant-set", "v"]
-        shards, windows, scores = (
-            self.folder / SHARDS,
-            self.folder / "s" / WINDOWS,
-            self.folder / "s" / SCORES,
-        )
+        of_scoring = [*of_set, "--scoring", scoring]
+        shards, work = self.folder / SHARDS, self.folder / scoring
+        windows, scores = work / WINDOWS, work / SCORES
         split_file = shards / SPLIT
         names = [shard_file(shard, self.num_shards) for shard in range(1, self.num_shards + 1)]
         match step:
@@ -145,16 +148,25 @@ class Chain:
                     inputs = ["--shard", shards / name, "--split", split_file]
                     outputs = ["--out", windows / name]
                     outputs += ["--segments", segments_file(windows / name)]
-                    yield [*of_set, "--scoring", "s", *inputs, *outputs]
-            case "score":
+                    yield [*of_scoring, *inputs, *outputs]
+            case "score" | "score_readouts":
                 for name in names:
                     inputs = ["--windows", windows / name]
                     inputs += ["--segments", segments_file(windows / name), "--threads", "1"]
-                    yield [*config, "--scoring", "s", *inputs, "--out", scores / name]
+                    outputs = ["--out", scores / name]
+                    if step == "score_readouts":
+                        outputs += ["--readouts", work / READOUTS / Path(name).stem, work / AUDITED]
+                    yield [*config, "--scoring", scoring, *inputs, *outputs]
+            case "audit":
+                inputs = ["--split", split_file, "--windows", windows]
+                yield [*of_scoring, *inputs, "--out", work / AUDITED]
+            case "merge_audit":
+                inputs = ["--split", split_file, "--windows", windows, "--scores", scores]
+                inputs += ["--audited", work / AUDITED, "--readouts", work / READOUTS]
+                yield [*of_scoring, *inputs, "--out", work / AUDIT, "--run-json", work / AUDIT_RUN]
             case "merge":
                 inputs = ["--split", split_file, "--windows", windows, "--scores", scores]
-                outputs = ["--out", self.table, "--run-json", self.table.with_name(RUN)]
-                of_scoring = [*of_set, "--scoring", "s"]
+                outputs = ["--out", work / TABLE, "--run-json", work / RUN]
                 joined = [self.folder / CARRIED, self.folder / ANNOTATIONS]
                 yield [*of_scoring, *inputs, *outputs, *joined]
 
@@ -194,6 +206,8 @@ class Chain:
 
 
 STEPS = ("split", "carry", "annotate", "windows", "score", "merge")
+AUDIT_STEPS = ("windows", "audit", "score_readouts", "merge_audit", "merge")
+"""The steps of the scoring ``t``, which has a horizon and an audit."""
 
 
 def make_chain(folder: Path, checkpoint: Path, **changes: Any) -> Chain:
@@ -213,11 +227,16 @@ def make_chain(folder: Path, checkpoint: Path, **changes: Any) -> Chain:
         "variant_set": {"carry": ["X"], "sort_by_position": True},
         "shards": 2,
     }
+    scoring = {"model": "m", "window_length": 64, **changes.pop("scoring", {})}
+    share = changes.pop("share", 0.5)
+    parts["scorings"] = {"s": scoring, "t": {**scoring, "horizon": 16, "audit": share}}
     for key, value in changes.items():
         parts[key] = {**parts.get(key, {}), **value} if isinstance(value, dict) else value
     chain = Chain(write_project(folder, genome=genome, variants=variants, **parts))
     for step in STEPS:
         chain.run(step)
+    for step in AUDIT_STEPS:
+        chain.run(step, scoring="t")
     return chain
 
 
@@ -233,6 +252,7 @@ OLDER: dict[str, dict[str, Any]] = {
     "genes": {"gene": "other"},
     "genetic codes": {"reference": {"genetic_codes": {"ring": 2}}},
     "window": {"scoring": {"window_length": 66}},
+    "share": {"share": 0.25},
     "model": {},
 }
 """Runs that differ from the right one, by what differs."""
@@ -288,10 +308,41 @@ LINKS: dict[tuple[str, str], str] = {
 }
 """What a file that a step reads may have been made from: the step refuses each."""
 
+WINDOWS_T = f"t/{WINDOWS}/{SHARD}"
+SEGMENTS_T = str(segments_file(Path(WINDOWS_T)))
+WHOLE_T = f"t/{AUDITED}/{SHARD}"
+WHOLE_SEGMENTS_T = str(segments_file(Path(WHOLE_T)))
+READOUT_T = f"t/{READOUTS}/{Path(SHARD).stem}/{AUDIT}"
+READOUT_RUN_T = str(shard_run_file(Path(READOUT_T)))
+AUDIT_T, AUDIT_RUN_T = f"t/{AUDIT}", f"t/{AUDIT_RUN}"
+
+PLACED = "FASTA, VCF, INFO, assembly report, circles, window"
+AUDIT_LINKS: dict[tuple[str, str], str] = {
+    ("fasta", "audit"): "FASTA",
+    (SPLIT_JSON, "audit"): "FASTA, VCF, INFO, shards, filters, assembly report",
+    (BLOCKS, "audit"): "FASTA",
+    (WINDOWS_T, "audit"): PLACED,
+    (WINDOWS_T, "score_readouts"): PLACED,
+    (WINDOWS_T, "merge_audit"): PLACED,
+    (SEGMENTS_T, "score_readouts"): PLACED,
+    (WHOLE_T, "score_readouts"): f"{PLACED}, share",
+    (WHOLE_T, "merge_audit"): f"{PLACED}, share",
+    (WHOLE_SEGMENTS_T, "score_readouts"): f"{PLACED}, share",
+    (READOUT_T, "merge_audit"): f"{PLACED}, share, model",
+    (READOUT_RUN_T, "merge_audit"): f"{PLACED}, share, model",
+    (AUDIT_T, "merge"): f"{PLACED}, share, model",
+    (AUDIT_RUN_T, "merge"): f"{PLACED}, share, model",
+}
+"""The same for the steps of an audit."""
+
 
 @pytest.mark.parametrize(
     ("file", "step", "older"),
-    [(*link, older) for link, names in LINKS.items() for older in names.split(", ")],
+    [
+        (*link, older)
+        for link, names in (LINKS | AUDIT_LINKS).items()
+        for older in names.split(", ")
+    ],
 )
 def test_an_older_file_is_refused_by_the_step_that_reads_it(
     tmp_path: Path, make: Callable[[str], Chain], file: str, step: str, older: str
@@ -299,7 +350,8 @@ def test_an_older_file_is_refused_by_the_step_that_reads_it(
     chain = make("right").copy(tmp_path / "project")
     chain.take(make(older), file)
     before = chain.contents()
-    line = chain.run(step, status=2)
+    scoring = "t" if (file, step) in AUDIT_LINKS else "s"
+    line = chain.run(step, status=2, scoring=scoring)
     assert re.search(r"another version|other settings|other sequences|differ in scoring\.", line), (
         line
     )
@@ -356,6 +408,9 @@ READ: dict[str, dict[str, str]] = {
         SCORES_1: "model",
         RUN_1: "model",
     },
+    "audit": {SPLIT_JSON: "INFO", BLOCKS: "FASTA", WINDOWS_T: "VCF"},
+    "score_readouts": {WINDOWS_T: "VCF", WHOLE_T: "share", WHOLE_SEGMENTS_T: "share"},
+    "merge_audit": {WINDOWS_T: "VCF", WHOLE_T: "share", READOUT_T: "model", READOUT_RUN_T: "model"},
 }
 """Files that a step reads, and a run of which one takes the place at the end of the step."""
 
@@ -381,7 +436,10 @@ def test_a_file_that_is_replaced_while_a_step_runs_stops_it(
 
     make(READ[step][file])
     monkeypatch.setattr(SourceFiles, "require_unchanged", replace_first)
-    line = chain.run(step, status=2)
+    if (step, file) == ("score_readouts", WINDOWS_T):  # else its scores are kept as they are
+        shutil.rmtree(chain.folder / "t" / SCORES)
+        before = chain.contents()
+    line = chain.run(step, status=2, scoring="t" if step in AUDIT_STEPS[1:4] else "s")
     assert f"{chain.path(file).name}: changed while it was read" in line
     after = chain.contents()
     if step == "split":  # its shards are removed, so that nobody uses them
@@ -571,12 +629,13 @@ PATTERNS = {
     "assembly_report": "the assembly report",
     "gff": "the GFF",
     **{
-        file: f"`{{variant_set}}/{file.replace('s/', '{scoring}/', 1) if deep else file}`".replace(
+        file: f"`{{variant_set}}/{'{scoring}' + file[1:] if deep else file}`".replace(
             "1-of-2", "{shard}"
         )
         for deep, files in (
             (False, (SHARDS_1, SPLIT_JSON, BLOCKS, CARRIED, ANNOTATIONS)),
-            (True, (WINDOWS_1, SEGMENTS_1, SCORES_1, RUN_1)),
+            (True, (WINDOWS_1, SEGMENTS_1, SCORES_1, RUN_1, WINDOWS_T, SEGMENTS_T)),
+            (True, (WHOLE_T, WHOLE_SEGMENTS_T, READOUT_T, READOUT_RUN_T, AUDIT_T, AUDIT_RUN_T)),
         )
         for file in files
     },
@@ -590,12 +649,12 @@ def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], C
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     rows = rows[2:]
     documented = {(name, step) for name, _, by in rows for step in re.findall(r"`(\w+)`", by)}
-    assert documented == {(PATTERNS[file], step) for file, step in LINKS}
+    assert documented == {(PATTERNS[file], step) for file, step in LINKS | AUDIT_LINKS}
     between = [STEPS_OF_LAYOUT[step] for step in ("carry", "annotate", "windows", "score")]
     outputs = {f"`{output}`" for step in between for output in step.outputs}
     assert outputs <= {name for name, _, _ in rows}
     for name, states, _ in rows:
-        (file,) = [file for file, pattern in PATTERNS.items() if pattern == name]
+        file = next(file for file, pattern in PATTERNS.items() if pattern == name)
         keys = re.findall(r"`([\w.]+)`(?=[,:])", states)
         path = make("right").path(file)
         if path.suffix == ".json":
@@ -605,7 +664,7 @@ def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], C
                 for part in key.split("."):
                     value = value[part]
                 assert value, key
-            assert {f"statements.{key}" for key in stated["statements"]} <= {*keys}
+            assert {f"statements.{key}" for key in stated.get("statements", ())} <= {*keys}
         elif path.suffix == ".parquet":
             metadata = pq.read_metadata(path).metadata or {}
             found = {key.decode().removeprefix("evo2_tasks.") for key in metadata}
