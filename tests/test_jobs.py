@@ -74,6 +74,45 @@ def test_a_constraint_matches_the_names_and_nothing_else() -> None:
     assert re.fullmatch(pattern, "a.b")
     assert re.fullmatch(pattern, "a+")
     assert not re.fullmatch(pattern, "axb")
+    assert not re.match(any_of([]), "")
+    assert not re.match(any_of([]), "a")
+
+
+def test_one_of_two_rules_scores_a_scoring() -> None:
+    config = make_config(m={"checkpoint": "m"}, n={"checkpoint": "n"})
+    inputs = step_inputs(with_audit(config, "with-n", 0.01))
+    assert (inputs.without_readouts, inputs.with_readouts) == (["with-m"], ["with-n"])
+    assert inputs.audited["v"] == {"with-m": [], "with-n": ["v/with-n/audit"]}
+    files = ["v/with-n/audit.parquet", "v/with-n/audit.json"]
+    assert inputs.audit["v"] == {"with-m": [], "with-n": files}
+    assert [file for file in inputs.report["v"] if "audit" in file] == files
+
+
+def with_audit(config: RunConfig, scoring: str, share: float) -> RunConfig:
+    """The config with an audit of a scoring, and with a horizon of all scorings."""
+    update = {"horizon": 64}
+    scorings = {name: one.model_copy(update=update) for name, one in config.scorings.items()}
+    scorings[scoring] = scorings[scoring].model_copy(update={"audit": share})
+    return config.model_copy(update={"scorings": scorings})
+
+
+def test_a_scoring_job_asks_for_the_memory_and_time_of_its_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = make_config(m={"checkpoint": "evo2_7b.pt", "gpus": 0}, n={"checkpoint": "evo2_7b.pt"})
+    config = config.model_copy(update={"shards": 100})
+    plain = Jobs(with_audit(config, "with-n", 0.5))
+    audited = Jobs(with_audit(config, "with-m", 0.5))
+    wildcards = SimpleNamespace(variant_set="v", scoring="with-m")
+    # Passes with a horizon have more branches, those of whole windows longer ones.
+    both = [jobs.score_mem_mb(wildcards, 1) for jobs in (plain, Jobs(config))]
+    assert audited.score_mem_mb(wildcards, 1) == max(both)
+    split = tmp_path / "out" / "v" / "shards" / "split.json"
+    project.write_split(split, alleles=100_000, shards=100)
+    minutes, without = (jobs.score_runtime(wildcards, 1) for jobs in (audited, plain))
+    # Of 1,000 audited alleles, a shard of 1,000 has ten on average.
+    assert without < minutes < without + 0.06 * (without - LEAST_SCORE_MINUTES) + 1
 
 
 def test_inputs_are_the_files_that_the_config_names(

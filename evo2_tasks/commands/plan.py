@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from evo2_tasks.config.resolve import PlannedScoring, ScoreSettings
+from evo2_tasks.config.resolve import PlannedScoring
 from evo2_tasks.cost.memory import (
     CPU_HEAP_FACTOR,
     PROCESS_MB,
@@ -66,26 +66,45 @@ def plan(
         estimate: dict[str, Any] = {
             "variant_set": one.split.variant_set,
             "scoring": one.score.name,
-            **estimate_work(
-                one.score, shape, work, shards=one.split.shards, has_audit=one.audit is not None
-            ),
+            **estimate_work(one, shape, work),
         }
         if device_memory_gb is not None:
-            estimate["suggested_batch_tokens"] = suggest_batch_tokens(
-                shape,
-                model.dtype,
-                window_length=one.score.scoring.window_length,
-                segment_length=one.score.run.segment_length,
-                horizon=None if one.audit is not None else one.score.scoring.horizon,
-                memory=device_memory_gb * BYTES_PER_GB,
-                num_devices=max(1, model.gpus),
-            )
+            estimate["suggested_batch_tokens"] = suggest_batch(one, shape, device_memory_gb)
         rate = choose_rate(rates, model.name, device, gpus=model.gpus)
         estimate |= estimate_time(
             estimate["flops"], rate, gpus=model.gpus, price=price, job_hours=job_hours
         )
         estimates.append(estimate)
     return estimates
+
+
+def suggest_batch(
+    planned: PlannedScoring, shape: ModelShape, device_memory_gb: float
+) -> int | None:
+    """The largest ``batch_tokens`` for a device; None if the model does not fit.
+
+    The passes of an audit, whose windows are whole, must fit too.
+    """
+    model, scoring, run = planned.score.model, planned.score.scoring, planned.score.run
+    suggested = [
+        suggest_batch_tokens(
+            shape,
+            model.dtype,
+            window_length=scoring.window_length,
+            segment_length=run.segment_length,
+            horizon=horizon,
+            memory=device_memory_gb * BYTES_PER_GB,
+            num_devices=max(1, model.gpus),
+        )
+        for horizon in list_horizons(planned)
+    ]
+    fitting = [tokens for tokens in suggested if tokens is not None]
+    return min(fitting) if len(fitting) == len(suggested) else None
+
+
+def list_horizons(planned: PlannedScoring) -> list[int | None]:
+    """The horizon of a scoring, and None for the whole windows of an audit."""
+    return [planned.score.scoring.horizon, *([] if planned.audit is None else [None])]
 
 
 def add_up(estimates: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -107,11 +126,9 @@ def add_up(estimates: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return total
 
 
-def estimate_work(
-    settings: ScoreSettings, shape: ModelShape, work: Work, *, shards: int, has_audit: bool
-) -> dict[str, Any]:
+def estimate_work(planned: PlannedScoring, shape: ModelShape, work: Work) -> dict[str, Any]:
     """Operations of a scoring, and memory of its jobs."""
-    model, scoring, run = settings.model, settings.scoring, settings.run
+    model, scoring, run = planned.score.model, planned.score.scoring, planned.score.run
     memories = [
         device_memory(
             shape,
@@ -119,7 +136,7 @@ def estimate_work(
             window_length=scoring.window_length,
             batch_tokens=limit_batch(
                 run.batch_tokens,
-                work.by_status.total() / shards,
+                work.by_status.total() / planned.split.shards,
                 window_length=scoring.window_length,
                 strands=scoring.strands,
             ),
@@ -128,7 +145,7 @@ def estimate_work(
             num_devices=max(1, model.gpus),
             offload=run.kv_cache == "offload",
         )
-        for horizon in [scoring.horizon, *([None] if has_audit else [])]
+        for horizon in list_horizons(planned)
     ]
     memory = max(memories, key=lambda one: one.total)
     memory_mb = {
@@ -147,7 +164,7 @@ def estimate_work(
         "parameters": shape.parameters,
         "alleles": work.by_status.total(),
         "by_status": dict(work.by_status.most_common()),
-        **({"audited": work.audited} if has_audit else {}),
+        **({} if planned.audit is None else {"audited": work.audited}),
         "windows": work.windows,
         "tokens": work.tokens,
         "flops": work.tokens * shape.flops_per_token(scoring.window_length),

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.project import write_demo
-from tests.workflow.run import SNAKEFILE, environment, run_snakemake
+from tests.workflow.run import COMMANDS, SNAKEFILE, run_snakemake
 
 ARGUMENTS = ("--snakefile", str(SNAKEFILE), "--cores", "2")
 SCORING = {"window_length": 256, "horizon": 16, "model": "m"}
@@ -73,8 +73,9 @@ def test_other_shards_audit_the_same_alleles(tmp_path: Path, audited: Path) -> N
 def test_a_workflow_that_is_killed_in_an_audit_continues(tmp_path: Path, audited: Path) -> None:
     write_run(tmp_path, shards=2, audit=0.6)
     command = [sys.executable, "-m", "snakemake", *ARGUMENTS]
+    path = os.pathsep.join([str(COMMANDS), os.environ["PATH"]])
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), start_new_session=True,
+        command, cwd=tmp_path, env=os.environ | {"PATH": path}, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     folder = tmp_path / "results" / "v" / "s"
