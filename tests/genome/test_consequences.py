@@ -530,6 +530,25 @@ def test_a_codon_with_a_base_that_is_not_known_is_not_translated(tmp_path: Path)
     assert (known.consequence, known.amino_acids) == ("missense_variant", "P3T")
 
 
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_every_base_of_a_start_codon_over_two_exons_counts(tmp_path: Path, strand: str) -> None:
+    places = [*range(30, 32), *range(60, 151)] if strand == "+" else [*range(30, 121), 150, 151]
+    coding = places if strand == "+" else places[::-1]
+    sequence = ["C"] * 200
+    for place, base in zip(coding, "ATG" + "GCA" * 29 + "TAA", strict=True):
+        sequence[place] = base if strand == "+" else base.translate(COMPLEMENT)
+    exons = [(30, 32), (60, 151)] if strand == "+" else [(30, 121), (150, 152)]
+    gff = "\n".join(gff_lines(Model("c", strand, exons, coding, "T"), 1))
+    alleles = [("c", place + 1, sequence[place], "C") for place in coding[:3]]
+    if strand == "-":
+        alleles[2] = ("c", coding[2] + 1, sequence[coding[2]], "A")
+    for one in annotate(tmp_path, {"c": "".join(sequence)}, gff, alleles):
+        assert one.consequence == "start_lost"
+        assert one.consequences == ("splice_region_variant", "start_lost")
+        assert one.amino_acids is not None
+        assert one.amino_acids.startswith("M1")
+
+
 def test_incomplete_codons_at_both_ends(tmp_path: Path) -> None:
     """A coding part with phase 2 that ends one base after a codon."""
     sequence = "C" * 200
