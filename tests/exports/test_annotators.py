@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -98,7 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(block: str, folder: Path) -> None:
     """Run the commands of a block, with the left-aligned sites that the page makes."""
     commands = block if "-o sites.norm" in block else with_norm(block)
-    path = f"{folder / 'programs'}:{Path(shutil.which('sh') or '/bin/sh').parent}:/usr/bin"
+    path = f"{folder / 'programs'}:{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", "-e", "-c", commands], cwd=folder, capture_output=True, text=True,
         env={"PATH": path}, timeout=120,
