@@ -1,8 +1,8 @@
 #!/bin/sh
 # bcftools csq calls the bases of an incomplete last codon `intron`, in a gene that has one exon and
 # so no intron. Six of the thirteen human mitochondrial genes, and many of other animals, end with T
-# or TA: the poly(A) tail completes the stop codon TAA. The bases lie inside a CDS feature of the GFF,
-# and `csq` prints no message about them.
+# or TA: the poly(A) tail completes the stop codon TAA. The bases lie inside a CDS feature of the
+# GFF, and `csq` prints no message about them.
 #
 # Versions: pysam 0.24.1 (bcftools 1.24), Python 3.11.
 # Seen, for a gene of one exon with six whole codons and the bases TA, and `-l -C 2`:
