@@ -71,9 +71,7 @@ def _check_names(source: VariantSource, settings: CarrySettings) -> None:
             others = " or ".join(undefined[name].near)
             near = f" (did you mean {others}?)" if others else ""
             if name in CONSEQUENCE_COLUMNS:
-                near = (
-                    f"{near}; or set `gff` or `consequence_from`, which give the table this column"
-                )
+                near += ", set `gff` or `consequence_from`, which give the table this column"
             raise InputError(
                 f"variant_sets.{settings.split.variant_set}.{key}: the header of "
                 f"{shown_path(source.path)} defines no INFO field {name!r}. Correct the "

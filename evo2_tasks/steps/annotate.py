@@ -65,12 +65,17 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
             Progress("annotate", total=None, unit="alleles") as progress,
         ):
             rows = RowBuffer(writer, schema.names, progress)
+            num_found = 0
             for variant, values in annotate_alleles(settings, path, reference, out.parent):
                 rows.add(variant.record, variant.allele, *values)
+                num_found += values[:1] != (None,)
             rows.flush()
             writer.add_metadata(describe_blocks(reference.blocks_read()))
             files.require_unchanged()
-    logger.info("%s: %s alleles", out, f"{writer.num_rows:,}")
+    first = next(iter(settings.columns), "nothing")
+    logger.info("%s: %s alleles, %s with %s", out, f"{writer.num_rows:,}", f"{num_found:,}", first)
+    if writer.num_rows and not num_found:
+        logger.warning("%s: no allele has a %s", out, first)
 
 
 def annotate_alleles(

@@ -272,12 +272,23 @@ def test_a_file_without_the_field_is_one_line_before_any_row(
     assert not (tmp_path / "annotations.parquet").exists()
 
 
+def test_a_field_that_no_record_has_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="evo2_tasks")
+    header = HEADER.replace("#CHROM", CSQ + "#CHROM")
+    project = make(tmp_path, header + snv(50) + snv(60), genes=None, variant_set=FROM_CSQ)
+    rows_of(project, tmp_path)
+    assert "2 alleles, 0 with consequence" in caplog.text
+    assert "no allele has a consequence" in caplog.text
+
+
 # --- settings
 
 
 def test_a_label_of_the_genes_without_genes_says_what_gives_them(tmp_path: Path) -> None:
     project = make(tmp_path, HEADER + snv(50), genes=None, variant_set={"labels": LABELS})
-    with pytest.raises(InputError, match=r"no INFO field 'consequence'.*; or set `gff` or `conseq"):
+    with pytest.raises(InputError, match=r"no INFO field 'consequence'.*, set `gff` or `conseq"):
         run_carry(project.load(), tmp_path)
 
 
