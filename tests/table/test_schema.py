@@ -38,7 +38,7 @@ def test_the_lists_are_closed_and_ordered():
     )  # fmt: skip
     assert FLAGS == (
         "clipped", "low_context", "low_downstream", "n_in_window", "alias_contig", "iupac_ref",
-        "moved",
+        "moved", "resolved_symbolic",
     )  # fmt: skip
 
 
