@@ -85,6 +85,9 @@ _OF_LENGTH: Final = {
 }
 _OF_FRAME: Final = frozenset({"frameshift_variant", "inframe_deletion", "inframe_insertion"})
 _ABLATION: Final = frozenset({"transcript_ablation"})
+_SPLICE: Final = frozenset(
+    {"splice_acceptor_variant", "splice_donor_variant", "splice_region_variant"}
+)
 _INTRON: Final = frozenset({"intron_variant"})
 _DECAYED_INTRON: Final = _INTRON | {"NMD_transcript_variant"}
 _NON_CODING_INTRON: Final = _INTRON | {"non_coding_transcript_variant"}
@@ -447,6 +450,10 @@ class _Annotator:
             return _Effect(transcript, _terms_by_position(transcript, start, end), None)
         terms = _mend_length(stated)
         change = stated.change
+        if not terms.isdisjoint(_SPLICE) and not _is_near_intron(transcript, start, end):
+            terms -= _SPLICE  # between two coding parts of one exon, where the ribosome slips
+        if change is not None and "*" not in change.ref:
+            terms -= {"stop_retained_variant"}  # csq states it for a new stop in the last codon
         codons = self._codons.get(transcript.number) or self._read_codons(transcript)
         if codons.incomplete and any(_touches(one, start, end) for one in codons.incomplete):
             terms |= {"coding_sequence_variant"}
@@ -494,6 +501,13 @@ def _is_near_exon(transcript: Transcript, start: int, end: int) -> bool:
     return bool(_near(transcript.exons, start - _NEAR_EXON, end + _NEAR_EXON))
 
 
+def _is_near_intron(transcript: Transcript, start: int, end: int) -> bool:
+    """Whether an allele is at most as far from the end of an exon as a splice region reaches."""
+    first, last = start - _NEAR_EXON, end + _NEAR_EXON
+    exons = _near(transcript.exons, first, last)
+    return any(first <= edge <= last for exon in exons for edge in exon)
+
+
 def _near(exons: Sequence[Interval], start: int, end: int) -> Sequence[Interval]:
     """The exons with a base in a range, or next to it."""
     last = bisect_left(exons, (end + 1,))
@@ -513,9 +527,12 @@ def _terms_by_position(transcript: Transcript, start: int, end: int) -> frozense
     terms = set()
     if any(_touches(part, start, end) for part in transcript.cds):
         terms.add("coding_sequence_variant")
-    for kind, span in find_utrs(transcript):
-        if _touches(span, start, end):
-            terms.add(_UTR_TERMS[kind])
+    utrs = list(find_utrs(transcript))
+    terms |= {_UTR_TERMS[kind] for kind, span in utrs if _touches(span, start, end)}
+    if not terms and start == end:  # an insertion between a UTR and a coding part
+        terms = {_UTR_TERMS[kind] for kind, span in utrs if start in span}
+    if not terms:  # between coding parts, where the ribosome slips
+        terms = {"coding_sequence_variant"}
     if transcript.is_decayed:
         terms.add("NMD_transcript_variant")
     return frozenset(terms)
@@ -573,7 +590,8 @@ def spell_change(change: ProteinChange, terms: frozenset[str]) -> str:
             return f"{ref[:1]}{position}fs"
         first = alt[place]
         return f"{ref[place]}{position + place}{first if first == '*' else first + 'fs'}"
-    return f"{_cut(ref)}{position}{_cut(alt)}"
+    text = f"{_cut(ref)}{position}{_cut(alt)}"
+    return text if len(text) <= MAX_AMINO_ACIDS else f"{text[: MAX_AMINO_ACIDS - 3]}..."
 
 
 def _cut(amino_acids: str) -> str:

@@ -231,7 +231,10 @@ class InputConsequences:
         numbers = [entry.number for entry in entries if entry.number is not None]
         if len(numbers) == len(entries) and all(1 <= number <= len(alts) for number in numbers):
             # VEP's ALLELE_NUM. It is not that of this record if the record was split afterwards.
-            return [[one for one in entries if one.number == row.allele] for row in rows]
+            by_number: dict[int | None, list[Entry]] = {}
+            for entry in entries:
+                by_number.setdefault(entry.number, []).append(entry)
+            return [by_number.get(row.allele, []) for row in rows]
         by_allele: dict[str, list[Entry]] = {}
         for entry in entries:
             by_allele.setdefault((entry.allele or "").upper(), []).append(entry)
@@ -257,7 +260,7 @@ class InputConsequences:
         Records wait for the one that they refer to, within a contig.
         """
         waiting: deque[_Waiting] = deque()
-        compound: dict[int, list[Entry]] = {}
+        compound: dict[int, _ByChange] = {}
         contig: str | None = None
         for rows in records:
             first = rows[0]
@@ -268,17 +271,18 @@ class InputConsequences:
             entries = self._entries(rows)
             several = [entry for entry in entries if len(entry.changes) > 1]
             if several and first.pos is not None:
-                compound.setdefault(first.pos, []).extend(several)
+                _add_entries(compound.setdefault(first.pos, {}), several)
                 if len(compound) > MAX_WAITING:
                     del compound[next(iter(compound))]
             text = first.carried[0]
             places = _PLACES.findall(text) if isinstance(text, str) and "@" in text else ()
-            waiting.append(_Waiting(rows, entries, frozenset(map(int, places))))
+            numbers = frozenset(map(int, places))
+            waiting.append(_Waiting(rows, entries, numbers, max(numbers, default=-1)))
             yield from self._settle(waiting, compound, before=first.pos)
         yield from self._settle(waiting, compound, before=None)
 
     def _settle(
-        self, waiting: deque[_Waiting], compound: Mapping[int, list[Entry]], *, before: int | None
+        self, waiting: deque[_Waiting], compound: Mapping[int, _ByChange], *, before: int | None
     ) -> Iterator[Consequence]:
         """The consequences of the records that need no record further on.
 
@@ -291,7 +295,7 @@ class InputConsequences:
             is_late = len(waiting) > MAX_WAITING
             if before is not None and not is_late and waiting[0].last >= before:
                 break
-            rows, entries, places = waiting.popleft()
+            rows, entries, places, _ = waiting.popleft()
             self._num_lost += any(place not in compound for place in places)
             if self._described.names_all and not isinstance(rows[0].carried[0], str):
                 for row in rows:
@@ -301,14 +305,12 @@ class InputConsequences:
                 continue
             unnamed = self._reduce(entry for entry in entries if not entry.changes)
             self._num_unnamed += len(rows) > 1 and bool(unnamed)
-            by_change: dict[TrimmedAllele, list[Entry]] = {}
-            referred = (one for place in places for one in compound.get(place, ()))
-            for entry in (*entries, *referred):
-                for change in entry.changes:
-                    by_change.setdefault(change, []).append(entry)
+            own: _ByChange = {}
+            _add_entries(own, entries)
+            named = [own, *(compound[place] for place in places if place in compound)]
             for row in rows:
-                change_of_row = _change_of(row)
-                found = [] if change_of_row is None else by_change.get(change_of_row, [])
+                change = _change_of(row)
+                found = [entry for one in named for entry in one.get(change, ())] if change else []
                 is_stated = (row.alt or "").isalpha()
                 yield self._combine([*unnamed, *found] if is_stated else [])
 
@@ -372,17 +374,30 @@ class InputConsequences:
             )  # fmt: skip
 
 
+_ByChange = dict[TrimmedAllele, list["Entry"]]
+"""Entries by each allele of their haplotypes."""
+
+
+def _add_entries(by_change: _ByChange, entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        for change in entry.changes:
+            by_change.setdefault(change, []).append(entry)
+
+
 class _Waiting(NamedTuple):
-    """A record of bcftools with its entries, and the positions that it refers to."""
+    """A record of bcftools with its entries.
+
+    Attributes:
+        rows: Its rows.
+        entries: Its entries.
+        places: The positions that it refers to.
+        last: The last of them; -1 if there is none.
+    """
 
     rows: Sequence[Variant]
     entries: list[Entry]
     places: frozenset[int]
-
-    @property
-    def last(self) -> int:
-        """The last position that it refers to; -1 if there is none."""
-        return max(self.places, default=-1)
+    last: int
 
 
 class _Cells:

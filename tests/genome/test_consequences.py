@@ -567,6 +567,54 @@ def test_incomplete_codons_at_both_ends(tmp_path: Path) -> None:
         assert one.amino_acids == amino_acids or place == 92
 
 
+@pytest.mark.parametrize("strand", ["+", "-"])
+@pytest.mark.parametrize("phase", ["0", "1", "2"])
+def test_every_place_of_a_coding_transcript_has_a_term(
+    tmp_path: Path, strand: str, phase: str
+) -> None:
+    """Also between a UTR and the coding part, and at a base over which the ribosome slips."""
+    sequence = "".join(random.Random(4).choices("ACGT", k=200))
+    gff = (
+        f"c\t.\tgene\t31\t150\t.\t{strand}\t.\tID=gene:G\n"
+        f"c\t.\tmRNA\t31\t150\t.\t{strand}\t.\tID=transcript:T;Parent=gene:G\n"
+        f"c\t.\texon\t31\t150\t.\t{strand}\t.\tParent=transcript:T\n"
+        f"c\t.\tCDS\t44\t80\t.\t{strand}\t{phase}\tParent=transcript:T\n"
+        f"c\t.\tCDS\t82\t130\t.\t{strand}\t{phase}\tParent=transcript:T\n"
+    )
+    alleles = []
+    for pos in range(30, 152):
+        base = sequence[pos - 1]
+        other = next(one for one in "ACGT" if one != base)
+        alleles += [("c", pos, base, other), ("c", pos, base, base + other * 3)]
+    found = annotate(tmp_path, {"c": sequence}, gff, alleles)
+    inside = [
+        one
+        for (_, pos, _, alt), one in zip(alleles, found, strict=True)
+        if 31 <= pos <= 150 - (len(alt) > 1)
+    ]
+    assert all(one.transcript == "T" for one in inside)
+    allowed = ({"5_prime_UTR_variant"}, {"3_prime_UTR_variant"})
+    before, after = allowed if strand == "+" else allowed[::-1]
+    by_allele = dict(zip(alleles, found, strict=True))
+    for (_, pos, _, alt), one in by_allele.items():
+        if 31 <= pos < 44 - (len(alt) > 1):
+            assert set(one.consequences or ()) == before
+        if 130 < pos <= 150 - (len(alt) > 1):
+            assert set(one.consequences or ()) == after
+        if pos == 81 and len(alt) == 1:
+            assert one.consequences == ("coding_sequence_variant",)
+        assert not any("splice" in term for term in one.consequences or ())
+
+
+def test_a_new_stop_in_the_last_codon_is_no_retained_one(tmp_path: Path) -> None:
+    """The coding sequence is cut, so that its last codon is not a stop."""
+    model = Model("c", "+", [(30, 100)], range(30, 90), "T")
+    sequence = "C" * 30 + "ATG" + "CCA" * 18 + "TGC" + "C" * 60
+    gff = "\n".join(gff_lines(model, 1))
+    (found,) = annotate(tmp_path, {"c": sequence}, gff, [("c", 90, "C", "A")])
+    assert (found.consequences, found.amino_acids) == (("stop_gained",), "C20*")
+
+
 def test_phases_that_contradict_the_lengths_follow_the_first(tmp_path: Path) -> None:
     model = Model("c", "+", [(30, 61), (90, 121)], [*range(30, 61), *range(90, 121)], "T")
     sequence = "".join(random.Random(2).choices("ACGT", k=200))

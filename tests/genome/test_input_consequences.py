@@ -418,6 +418,16 @@ def test_entries_of_other_lengths_and_without_terms_do_no_harm(tmp_path: Path) -
     ]  # fmt: skip
 
 
+def test_amino_acids_behind_a_long_number_are_cut_too(tmp_path: Path) -> None:
+    number, change = "1" * 18, ("A" * 30, "C" * 30)
+    text = f"C|missense_variant||S|G|Transcript|T|{number}|{'/'.join(change)}|1"
+    path = write_vep(tmp_path, [f"c 5 A C CSQ={text}"])
+    assert len(read(path, "CSQ")[0].amino_acids or "") == 40
+    text = f"missense|N|T|protein_coding|+|{number}{change[0]}>{number}{change[1]}|5A>C"
+    path = write(tmp_path, [f"c 5 A C BCSQ={text}"], "BCSQ", f"Local. Format: {BCSQ_COLUMNS}")
+    assert len(read(path, "BCSQ")[0].amino_acids or "") == 40
+
+
 @pytest.mark.parametrize("digits", [19, 5000])
 def test_numbers_without_end_are_no_numbers(tmp_path: Path, digits: int) -> None:
     long = "9" * digits
@@ -442,7 +452,22 @@ def test_a_record_with_many_alleles_and_entries_takes_no_square_of_time(tmp_path
     assert [row.transcript for row in rows] == [str(n) for n in range(num)]
     path = write(tmp_path, [f"{line}BCSQ={csq}"], "BCSQ", f"Local. Format: {BCSQ_COLUMNS}")
     assert [row.transcript for row in read(path, "BCSQ")] == [f"T{n}" for n in range(num)]
+    numbered = ",".join(f"|intron_variant||||||||||{n + 1}" for n in range(num))
+    path = write_vep(tmp_path, [f"{line}CSQ={numbered}"], f"{VEP}|x|ALLELE_NUM")
+    assert {row.consequence for row in read(path, "CSQ")} == {"intron_variant"}
     assert time.process_time() - started < 10
+
+
+def test_references_between_records_take_no_square_of_time(tmp_path: Path) -> None:
+    num = 5_000
+    entries = ",".join(f"missense|N|T{n}|x|+|1V>1K|5A>C+{n + 10}A>C" for n in range(num))
+    places = ",".join(f"@{pos}" for pos in range(20_000, 20_000 + 4 * num))
+    lines = [f"c 5 A C BCSQ={entries}", f"c 9 A C BCSQ={places}"]
+    lines += [f"c {n + 10} A C BCSQ=@5" for n in range(num)]
+    path = write(tmp_path, lines, "BCSQ", f"Local. Format: {BCSQ_COLUMNS}")
+    started = time.process_time()
+    assert [row.transcript for row in read(path, "BCSQ")][2:] == [f"T{n}" for n in range(num)]
+    assert time.process_time() - started < 3
 
 
 # --- terms
