@@ -229,8 +229,9 @@ class InputConsequences:
         """The entries of each row of a record, of VEP or SnpEff."""
         alts = [row.alt or "" for row in rows]
         numbers = [entry.number for entry in entries if entry.number is not None]
-        if len(numbers) == len(entries) and all(1 <= number <= len(alts) for number in numbers):
-            # VEP's ALLELE_NUM. It is not that of this record if the record was split afterwards.
+        is_numbered = len(numbers) == len(entries) and max(numbers) <= len(alts)
+        if is_numbered and len(alts) > 1:
+            # VEP's ALLELE_NUM. Of one ALT it may be that of a record that was split afterwards.
             by_number: dict[int | None, list[Entry]] = {}
             for entry in entries:
                 by_number.setdefault(entry.number, []).append(entry)
@@ -238,8 +239,6 @@ class InputConsequences:
         by_allele: dict[str, list[Entry]] = {}
         for entry in entries:
             by_allele.setdefault((entry.allele or "").upper(), []).append(entry)
-        if len(alts) == 1 and len(by_allele) == 1:
-            return [[*entries]]
         is_vep = self._described.program == "VEP"
         ref = rows[0].ref or ""
         matched: list[list[Entry]] = [[] for _ in alts]
@@ -249,6 +248,10 @@ class InputConsequences:
             for place, spelling in enumerate(spellings):
                 if not matched[place]:
                     matched[place] = by_allele.pop(spelling, [])
+        if len(alts) == len(by_allele) == 1 and not matched[0]:
+            (allele,) = by_allele
+            if _may_be(allele, ref, alts[0], as_vep=is_vep):
+                matched[0] = [*entries]
         self._num_unmatched += any(
             alt.isalpha() and not found for alt, found in zip(alts, matched, strict=True)
         )
@@ -537,6 +540,22 @@ def spell_alleles(ref: str, alts: Sequence[str], *, as_vep: bool) -> Iterator[li
     cuts = is_indel and len({one[:1] for one in (ref, *spelled)}) == 1
     for alt in alts:
         yield _spell_allele(ref, alt, cuts=cuts, as_vep=as_vep)
+
+
+def _may_be(allele: str, ref: str, alt: str, *, as_vep: bool) -> bool:
+    """Whether an entry may name the only ALT of a record that was changed after it was annotated.
+
+    Left-aligning turns the bases of an insertion, and changes the base before it, which SnpEff
+    spells too. A symbolic allele has many names.
+    """
+    is_spelled = not allele.strip("ACGTUN-")
+    if alt.startswith("<"):
+        return not is_spelled
+    if not alt.isalpha() or len(alt) == len(ref) or not is_spelled:
+        return False
+    if not as_vep:
+        return len(allele) == len(alt)
+    return sorted(allele.strip("-")) == sorted(trim(0, ref, alt).alt)
 
 
 def _spell_allele(ref: str, alt: str, *, cuts: bool, as_vep: bool) -> list[str]:

@@ -299,6 +299,28 @@ def test_records_that_were_split_after_vep_keep_their_own_entries(tmp_path: Path
     assert [row.transcript for row in rows] == ["T1", "T2", None]
 
 
+@pytest.mark.parametrize(
+    ("ref", "alt", "allele", "is_found"),
+    [
+        ("A", "*", "C", False),  # of another ALT, of which the record was split
+        ("A", "C", "G", False),
+        ("AT", "A", "C", False),
+        ("AT", "A", "TT", False),
+        ("CA", "C", "-", True),
+        ("C", "CGTA", "TAG", True),  # left-aligned later
+        ("C", "CGTA", "TAA", False),
+        ("C", "<CN0>", "copy_number_loss", True),
+        ("C", "<CN0>", "T", False),
+    ],
+)
+def test_the_only_entry_of_the_only_allele_must_fit_it(
+    tmp_path: Path, ref: str, alt: str, allele: str, is_found: bool
+) -> None:
+    text = f"{allele}|intron_variant||S|G|Transcript|T|||1|1"
+    path = write_vep(tmp_path, [f"c 5 {ref} {alt} CSQ={text}"], f"{VEP}|ALLELE_NUM")
+    assert (read(path, "CSQ")[0].transcript == "T") == is_found
+
+
 def test_a_likely_spelling_wins_over_an_unlikely_one(tmp_path: Path) -> None:
     # `T` is the second ALT as spelled, and the bases that the first one inserts.
     text = "T|stop_gained||S|G|Transcript|T2|1|A/*|1"
