@@ -4,7 +4,6 @@ A sample of the alleles of a variant set is scored in whole windows, once for ea
 windows. The scores of all horizons follow from the same runs.
 """
 
-import hashlib
 import heapq
 import logging
 from collections import Counter, defaultdict
@@ -48,6 +47,7 @@ from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
 from evo2_tasks.steps.annotate import annotate_alleles
 from evo2_tasks.steps.evaluate import make_label_settings
+from evo2_tasks.table.audit_choice import hash_allele
 from evo2_tasks.table.schema import CARRIED_COLUMNS, annotations_schema, carried_schema
 
 logger = logging.getLogger(__name__)
@@ -276,21 +276,15 @@ def read_candidates(
                 if variant.ref is None or variant.alt is None or variant.status is not None:
                     continue
                 heap = kept[variant_type(variant.ref, variant.alt), of_label]
-                candidate = Candidate(
-                    -hash_allele(variant), variant.record, variant.allele, variant, of_label
-                )
+                contig = str(variant.contig).encode()
+                hashed = hash_allele(contig, variant.pos or 0, variant.ref, variant.alt)
+                candidate = Candidate(-hashed, variant.record, variant.allele, variant, of_label)
                 if len(heap) < most:
                     heapq.heappush(heap, candidate)
                 else:
                     heapq.heappushpop(heap, candidate)
             progress.add(len(some))
     return kept, first
-
-
-def hash_allele(variant: Variant) -> int:
-    """A number that depends on the allele and on nothing else, and is otherwise random."""
-    text = f"{variant.contig}\t{variant.pos}\t{variant.ref}\t{variant.alt}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
 
 
 def read_labels(

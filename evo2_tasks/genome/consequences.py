@@ -39,7 +39,12 @@ from evo2_tasks.genome.csq import (
 from evo2_tasks.genome.genes import Genes, Transcript
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.terms import INTERGENIC, Consequence, find_most_severe
+from evo2_tasks.genome.terms import (
+    INTERGENIC,
+    Consequence,
+    find_most_severe,
+    transcript_preference,
+)
 from evo2_tasks.genome.window_pairs import Interval
 from evo2_tasks.genome.windows import align_allele
 from evo2_tasks.io.files import writing
@@ -484,9 +489,12 @@ def _regroup(alleles: Sequence[tuple[Region, RegionAllele]]) -> list[Region]:
 
 
 def _preference(effect: _Effect) -> tuple[bool, int, str]:
-    """Transcripts of one severity are chosen in this order, the smallest first."""
     transcript = effect.transcript
-    return not transcript.is_selected, -transcript.cds_length, transcript.transcript
+    return transcript_preference(
+        is_selected=transcript.is_selected,
+        cds_length=transcript.cds_length,
+        transcript=transcript.transcript,
+    )
 
 
 def _touches(span: Interval, start: int, end: int) -> bool:

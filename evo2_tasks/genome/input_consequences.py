@@ -29,6 +29,8 @@ from evo2_tasks.genome.terms import (
     RANKS,
     SPECIFIC_TERMS,
     Consequence,
+    find_most_severe,
+    transcript_preference,
 )
 from evo2_tasks.io.vcf_text import VcfHeader
 from evo2_tasks.io.words import shown, shown_path
@@ -102,13 +104,12 @@ class Feature(NamedTuple):
     cds_length: int = 0
 
     @property
-    def preference(self) -> tuple[bool, bool, int, str]:
+    def preference(self) -> tuple[bool, tuple[bool, int, str]]:
         """Features of one severity are chosen in this order, the smallest first."""
-        return (
-            self.transcript is None,
-            not self.is_selected,
-            -self.cds_length,
-            self.transcript or "",
+        return self.transcript is None, transcript_preference(
+            is_selected=self.is_selected,
+            cds_length=self.cds_length,
+            transcript=self.transcript or "",
         )
 
 
@@ -322,7 +323,7 @@ class InputConsequences:
         if not entries:
             return Consequence()
         terms = {term for entry in entries for term in entry.terms}
-        worst = min(terms, key=_severity)
+        worst = find_most_severe(terms)
         if worst == INTERGENIC:  # SnpEff names the neighbours of the place
             return Consequence(worst, tuple(sorted(terms)))
         features = (self._reader.describe(entry) for entry in entries if worst in entry.terms)
@@ -567,10 +568,6 @@ def _spell_allele(ref: str, alt: str, *, cuts: bool, as_vep: bool) -> list[str]:
     spellings = [as_record, alone, alt] if as_vep else [alt, as_record, alone]
     is_changed = alt.isalpha() and alt != ref
     return [*spellings, (trim(0, ref, alt).alt or "-") if is_changed else alt]
-
-
-def _severity(term: str) -> tuple[int, str]:
-    return RANKS.get(term, len(RANKS)), term
 
 
 def _length(position: str | None) -> int:

@@ -146,6 +146,24 @@ class Consequence:
     amino_acids: str | None = None
 
 
+def severity(term: str) -> tuple[int, str]:
+    """Sort key of terms, the most severe first. Those that are not of ``SEVERITY`` come last."""
+    return RANKS.get(term, len(RANKS)), term
+
+
 def find_most_severe(terms: Iterable[str]) -> str:
-    """The most severe of some terms of ``SEVERITY``."""
-    return min(terms, key=RANKS.__getitem__)
+    """The most severe of some terms."""
+    return min(terms, key=severity)
+
+
+def transcript_preference(
+    *, is_selected: bool, cds_length: int, transcript: str
+) -> tuple[bool, int, str]:
+    """Sort key of transcripts with terms of one severity: the one to report comes first.
+
+    Args:
+        is_selected: Whether it has the tag MANE Select or canonical.
+        cds_length: Number of its coding bases; 0 if it is not known.
+        transcript: Its identifier.
+    """
+    return not is_selected, -cds_length, transcript

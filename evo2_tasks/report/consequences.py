@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evo2_tasks.genome.terms import RANKS
+from evo2_tasks.genome.terms import RANKS, severity
 from evo2_tasks.report.rows import name_rows
 from evo2_tasks.table.parquet import open_table, read_rows
 from evo2_tasks.table.schema import CONSEQUENCE, annotation_columns
@@ -148,7 +148,7 @@ def summarize_consequences(table: Path) -> Consequences | None:
 
 def _rank(term: str | None) -> tuple[int, str]:
     """Sort key: the most severe first, then terms that are not known, then none."""
-    return (len(RANKS) + 1, "") if term is None else (RANKS.get(term, len(RANKS)), term)
+    return (len(RANKS) + 1, "") if term is None else severity(term)
 
 
 def _encode(column: pa.Array) -> tuple[list[str], IntArray]:

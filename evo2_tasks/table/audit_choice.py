@@ -30,17 +30,17 @@ def count_audited(share: float, num_alleles: int) -> int:
     return min(num_alleles, MOST_AUDITED, max(LEAST_AUDITED, asked))
 
 
-def hash_allele(contig_digest: bytes, pos: int, ref: str, alt: str) -> int:
-    """A number that depends on the allele alone, not on the name of its contig.
+def hash_allele(contig: bytes, pos: int, ref: str, alt: str) -> int:
+    """A number that depends on the allele alone, and is otherwise random.
 
     Args:
-        contig_digest: Digest of the bases of the contig.
+        contig: Name of the contig; or the digest of its bases, so that its name has no effect.
         pos: Position, 1-based.
         ref: The REF allele.
         alt: The ALT allele.
     """
     text = f"\t{pos}\t{ref}\t{alt}".encode()
-    return int.from_bytes(hashlib.blake2b(contig_digest + text, digest_size=16).digest())
+    return int.from_bytes(hashlib.blake2b(contig + text, digest_size=16).digest())
 
 
 class SmallestHashes:
