@@ -14,11 +14,12 @@ NEWEST_TESTS := $(wildcard tests/evo2/test_contract_*.py) \
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test newest-test slurm-test crash-test convert-test transformers-suite lint fix lock clean
+.PHONY: help setup run test slow-test newest-test slurm-test crash-test convert-test transformers-suite lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
 	@echo 'make test   run the tests'
+	@echo 'make slow-test  run the tests that take longest'
 	@echo 'make newest-test  run tests with the newest release of every dependency'
 	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
 	@echo 'make crash-test  kill the steps at random moments, in thirty rounds'
@@ -46,7 +47,11 @@ run: setup
 
 # Two processes share the test files; torch uses one thread in each.
 test: setup
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'not slurm'
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'not slurm and not slow'
+
+# The tests of more than about half a minute each.
+slow-test: setup
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'slow and not slurm'
 
 # With the newest release of every dependency: what meets other packages, and a run of the workflow.
 # torch is the one of constraints.txt, because its other builds take gigabytes.

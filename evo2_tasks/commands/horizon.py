@@ -521,12 +521,12 @@ def choose_row(rows: Sequence[Row]) -> Row:
 
 
 def describe_choice(scoring: ScoringSettings, horizon_: int | None) -> str:
-    """The keys of a scoring, as one writes them into the config."""
-    keys = {"window_length": scoring.window_length}
+    """The keys of a scoring, as one writes them into the config; with a horizon, its audit too."""
+    keys: dict[str, float] = {"window_length": scoring.window_length}
     if scoring.window_step is not None:
         keys["window_step"] = scoring.window_step
     if horizon_ is not None:
-        keys["horizon"] = horizon_
+        keys |= {"horizon": horizon_, "audit": 0.01}
     return ", ".join(f"{key}: {value}" for key, value in keys.items())
 
 

@@ -150,10 +150,11 @@ def test_the_line_is_a_scoring_that_the_config_accepts(
     assert len(suggested) == 1
     config = json.loads(json.dumps(project.config))
     keys = dict(pair.split(": ") for pair in told["line"].split(", "))
-    config["scorings"]["s"] |= {key: int(value) for key, value in keys.items()}
+    config["scorings"]["s"] |= {key: json.loads(value) for key, value in keys.items()}
     replace(project, config=config).load()
     assert keys["window_length"] == str(suggested[0]["window_length"])
     assert keys.get("horizon") == (suggested[0]["horizon"] and str(suggested[0]["horizon"]))
+    assert ("audit" in keys) == ("horizon" in keys)
 
 
 class Page(HTMLParser):

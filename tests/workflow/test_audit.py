@@ -70,6 +70,7 @@ def test_other_shards_audit_the_same_alleles(tmp_path: Path, audited: Path) -> N
     pd.testing.assert_frame_equal(one, other, rtol=0, atol=256e-6)
 
 
+@pytest.mark.slow
 def test_a_workflow_that_is_killed_in_an_audit_continues(tmp_path: Path, audited: Path) -> None:
     write_run(tmp_path, shards=2, audit=0.6)
     command = [sys.executable, "-m", "snakemake", *ARGUMENTS]
