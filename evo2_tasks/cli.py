@@ -521,7 +521,7 @@ def audit(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
 @threads_option
 @click.argument("audited", type=PATH, required=False)
 def score_readouts(config: RunConfig, scoring: str, **options: Any) -> None:
-    """Run the model like `score`, and make what the scoring asks for besides (`audit`)."""
+    """Score a shard like `score`, and make the read-outs of the scoring (`audit`)."""
     load("steps.score_readouts").score_readouts(resolve_readouts(config, scoring), **options)
 
 

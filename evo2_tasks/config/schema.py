@@ -133,8 +133,8 @@ class ReferenceConfig(Section):
     assembly_report: FileName | None = None
     """NCBI assembly report, which lists other names of the contigs."""
     gff: FileName | None = None
-    """Genes of the genome, as Ensembl's GFF3. The table then has the gene and the consequence of
-    each allele."""
+    """Genes of the genome: GFF3, as Ensembl and NCBI write it. The table then has the gene and the
+    consequence of each allele."""
     genetic_codes: Mapping[Text, GeneticCode] = {}
     """Contigs whose genes do not use the standard genetic code, each with the number of NCBI's
     translation table: `{MT: 2}`."""

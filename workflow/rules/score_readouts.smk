@@ -1,5 +1,5 @@
-# Takes the place of the rule score for scorings with read-outs: what the model is asked for besides the
-# scores. One job makes both, so that the model is loaded once.
+# Takes the place of the rule score for scorings with read-outs, for example an audit. One job makes the
+# scores and the read-outs, so that the model is loaded once.
 rule score_readouts:
     input:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
