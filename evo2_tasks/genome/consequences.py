@@ -7,14 +7,10 @@ codons. First codons follow NCBI's genetic codes.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import shutil
-import tempfile
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -28,7 +24,6 @@ from evo2_tasks.genome.codons import (
 )
 from evo2_tasks.genome.csq import (
     CsqError,
-    ProteinChange,
     Region,
     RegionAllele,
     TranscriptEffect,
@@ -37,6 +32,7 @@ from evo2_tasks.genome.csq import (
     read_effects,
 )
 from evo2_tasks.genome.genes import Genes, Transcript
+from evo2_tasks.genome.protein_changes import ProteinChange, spell_change
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.terms import (
@@ -47,8 +43,7 @@ from evo2_tasks.genome.terms import (
 )
 from evo2_tasks.genome.window_pairs import Interval
 from evo2_tasks.genome.windows import align_allele
-from evo2_tasks.io.files import writing
-from evo2_tasks.io.private_folders import open_lock
+from evo2_tasks.io.files import temporary_folder
 from evo2_tasks.io.words import shown
 
 logger = logging.getLogger(__name__)
@@ -62,14 +57,10 @@ CHUNK_BASES: Final = 1 << 24
 MAX_CSQ_BASES: Final = 5_000
 """Longest REF or ALT that csq gets: it writes all their bases for each transcript."""
 
-MAX_AMINO_ACIDS: Final = 40
-"""Most characters of ``amino_acids``."""
-
 _PREFIX: Final = ".evo2-tasks-csq-"
 # csq needs ten bases on each side of a transcript. Splice regions reach eight bases into an intron.
 _PADDING: Final = 32
 _NEAR_EXON: Final = 10
-_MOST_SIDE: Final = 16
 _MOST_FAILED: Final = 100
 
 _OF_CODONS: Final = frozenset(
@@ -153,7 +144,7 @@ def annotate_consequences(
             cannot be written to.
     """
     codes = _resolve_codes(genetic_codes, genes, reference)
-    with _temporary_folder(folder) as temporary:
+    with temporary_folder(folder, _PREFIX) as temporary:
         annotator = _Annotator(genes, reference, codes, temporary)
         for chunk in _gather(variants):
             yield from annotator.annotate(chunk)
@@ -216,31 +207,6 @@ def _gather(variants: Iterable[Variant]) -> Iterator[list[Variant]]:
             chunk, num_bases = [], 0
     if chunk:
         yield chunk
-
-
-@contextmanager
-def _temporary_folder(folder: Path) -> Iterator[Path]:
-    """A new folder, and no old ones of processes that were killed."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
-        temporary = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
-    try:
-        with writing(folder):
-            lock = open_lock(temporary / "lock")
-        with lock:
-            with suppress(OSError):  # the file system has no locks
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.glob(f"{_PREFIX}*"):
-        with suppress(OSError), open_lock(path / "lock", make=False) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
 
 
 class _Annotator:
@@ -579,30 +545,3 @@ def _mend_start(
         terms -= {"stop_gained", "stop_lost", "stop_retained_variant"}
         return terms | {"start_retained_variant"}, ProteinChange(1, "M", "M")
     return terms | {"start_lost"}, change
-
-
-def spell_change(change: ProteinChange, terms: frozenset[str]) -> str:
-    """The change of a protein in at most 40 characters: ``W24R``, ``W24*``, ``W24Rfs``, ``TY5I``.
-
-    Args:
-        change: The amino acids.
-        terms: The terms of the allele. A frameshift is spelled by the first amino acid that
-            changes.
-    """
-    position, ref, alt = change.position, change.ref, change.alt
-    if "frameshift_variant" in terms:
-        place = next(
-            (n for n, pair in enumerate(zip(ref, alt, strict=False)) if pair[0] != pair[1]), None
-        )
-        if place is None:
-            return f"{ref[:1]}{position}fs"
-        first = alt[place]
-        return f"{ref[place]}{position + place}{first if first == '*' else first + 'fs'}"
-    text = f"{_cut(ref)}{position}{_cut(alt)}"
-    return text if len(text) <= MAX_AMINO_ACIDS else f"{text[: MAX_AMINO_ACIDS - 3]}..."
-
-
-def _cut(amino_acids: str) -> str:
-    if len(amino_acids) <= _MOST_SIDE:
-        return amino_acids
-    return amino_acids[: _MOST_SIDE - 3] + "..."

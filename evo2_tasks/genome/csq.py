@@ -9,7 +9,6 @@ is a sequence of A, C, G, T with its own name, and each transcript has a gene of
 from __future__ import annotations
 
 import logging
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Final, NamedTuple
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.alleles import first_bases
 from evo2_tasks.genome.genes import Transcript
+from evo2_tasks.genome.protein_changes import ProteinChange, parse_change
 from evo2_tasks.genome.terms import BCFTOOLS_TERMS
 from evo2_tasks.genome.window_pairs import Interval
 from evo2_tasks.io.files import reading, writing
@@ -40,7 +40,6 @@ except SamtoolsError as error:
     sys.exit(str(error))
 sys.stderr.write(str(bcftools.csq.get_messages() or ""))
 """
-_CHANGE: Final = re.compile(r"([0-9]+)([^0-9>.]*)(?:\.\.[0-9]+)?(?:>[0-9]+([^0-9>.]*)(\.\.)?.*)?")
 
 Fetch = Callable[[str, int, int], str]
 
@@ -76,20 +75,6 @@ class RegionAllele(NamedTuple):
     number: int
     start: int
     num_ref: int
-    alt: str
-
-
-class ProteinChange(NamedTuple):
-    """Amino acids as csq states them, cut where they are many.
-
-    Attributes:
-        position: Number of the first of them, from 1.
-        ref: Amino acids of the reference; ``*`` is a stop.
-        alt: Amino acids of the allele; equal to ``ref`` if they do not change.
-    """
-
-    position: int
-    ref: str
     alt: str
 
 
@@ -322,13 +307,3 @@ def read_terms(spelled: str) -> frozenset[str]:
             )
         terms.append(known)
     return frozenset(terms)
-
-
-@lru_cache(maxsize=10_000)
-def parse_change(text: str) -> ProteinChange | None:
-    """Read the amino acids of csq: ``24W>24R``, ``24W`` if they stay; null if there are none."""
-    found = _CHANGE.fullmatch(text)
-    if found is None:
-        return None
-    position, ref, alt, _ = found.groups()
-    return ProteinChange(int(position), ref, ref if alt is None else alt)

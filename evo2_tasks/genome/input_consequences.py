@@ -20,8 +20,7 @@ from typing import Final, Literal, NamedTuple
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.alleles import TrimmedAllele, trim
 from evo2_tasks.genome.carry import decode_percent
-from evo2_tasks.genome.consequences import MAX_AMINO_ACIDS, spell_change
-from evo2_tasks.genome.csq import ProteinChange, parse_change
+from evo2_tasks.genome.protein_changes import ProteinChange, parse_change, shorten, spell_change
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.terms import (
     BCFTOOLS_TERMS,
@@ -605,6 +604,4 @@ def _spell_hgvs(change: str | None) -> str | None:
     text = _AMINO_ACID.sub(lambda found: _LETTERS.get(found[0], found[0]), text)
     same = re.fullmatch(r"([A-Z*])([0-9]+)=", text)
     text = f"{same[1]}{same[2]}{same[1]}" if same else text
-    if len(text) > MAX_AMINO_ACIDS:
-        text = f"{text[: MAX_AMINO_ACIDS - 3]}..."
-    return text or None
+    return shorten(text) or None

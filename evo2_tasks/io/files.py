@@ -129,6 +129,38 @@ def _locked_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def temporary_folder(folder: Path, prefix: str) -> Iterator[Path]:
+    """Make a new folder, which is removed at the end.
+
+    Those of processes that were killed are removed first. A process that is still running holds a
+    lock in its folder.
+
+    Args:
+        folder: The folder to make it in, which is made if it is missing.
+        prefix: Start of its name, which no other kind of temporary folder has.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob(f"{prefix}*"):
+            with suppress(OSError), open_lock(path / "lock", make=False) as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    try:
+        with writing(folder):
+            lock = open_lock(temporary / "lock")
+        with lock:
+            with suppress(OSError):  # the file system has no locks
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def replace_atomically(target: Path) -> Iterator[Path]:
     """Give a temporary file to write to, and rename it to the target if the body does not fail.
 

@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome import consequences
-from evo2_tasks.genome.consequences import annotate_consequences, spell_change
-from evo2_tasks.genome.csq import (
-    CsqError,
-    ProteinChange,
-    call_csq,
-    parse_change,
-    read_effects,
-    read_terms,
-)
+from evo2_tasks.genome.consequences import annotate_consequences
+from evo2_tasks.genome.csq import CsqError, call_csq, read_effects, read_terms
 from evo2_tasks.genome.genes import Genes, read_genes
+from evo2_tasks.genome.protein_changes import (
+    MAX_CHARACTERS,
+    ProteinChange,
+    parse_change,
+    spell_change,
+)
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.terms import BCFTOOLS_TERMS, RANKS, Consequence, find_most_severe
@@ -743,5 +742,5 @@ def test_amino_acids_are_short(text: str, terms: str, spelled: str | None) -> No
     change = parse_change(text)
     assert change is not None
     found = spell_change(change, read_terms(terms))
-    assert len(found) <= consequences.MAX_AMINO_ACIDS
+    assert len(found) <= MAX_CHARACTERS
     assert spelled is None or found == spelled
