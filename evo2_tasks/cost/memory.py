@@ -41,7 +41,7 @@ def activation_bytes_per_token(shape: ModelShape, dtype: str) -> float:
         item * (5 * D + 3 * I)
     ]  # the MLP: residual and operator's output, two halves, gate
     if shape.num_attention < shape.num_layers:
-        moments.append(item * D * (3 + 3 + 3 + 3))  # the featurizer: input, padded, output
+        moments.append(item * D * (3 + 3 + 3))  # the featurizer: input and output
     if shape.num_attention:  # queries and keys are rotated in float32
         moments.append(item * D * (3 + 3 + 1) + 4 * D * (2 + narrow))
     if "hyena_mr" in shape.operators:

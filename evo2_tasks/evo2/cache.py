@@ -327,13 +327,18 @@ def convolution_state(cache: Cache, layer_idx: int, state_idx: int) -> Tensor | 
 
 
 def extend_convolution_state(cache: Cache, layer_idx: int, state_idx: int, new: Tensor) -> Tensor:
-    """Add the input of one token, (B, D), to a state and give what its filter sees, (B, D, K).
+    """Add the input of one token, (B, D), to a state and give what its filter sees, (B, K, D).
 
-    The sequence has earlier tokens. The state is written in place.
+    The sequence has earlier tokens. From the first such call on, the channels of a token are
+    adjacent in the memory of the state, so a step copies whole rows; its shape stays (B, D, K - 1).
     """
-    state: Tensor = cache.layers[layer_idx].conv_states[state_idx]
-    window = torch.cat([state.to(new.dtype), new[..., None]], dim=-1)
-    state.copy_(window[..., 1:])
+    layer = cache.layers[layer_idx]
+    by_token = layer.conv_states[state_idx].transpose(1, 2)  # (B, K - 1, D)
+    window = torch.cat([by_token.to(new.dtype), new[:, None]], dim=1)
+    if not (by_token.is_contiguous() or torch.compiler.is_compiling()):
+        by_token = torch.empty_like(by_token, memory_format=torch.contiguous_format)
+        layer.conv_states[state_idx] = by_token.transpose(1, 2)
+    by_token.copy_(window[:, 1:])
     return window
 
 

@@ -20,6 +20,8 @@ CHUNK_LENGTH = 32
 # Up to this number of taps, the gradient of each tap is computed by a pass over the tokens. With
 # more taps it is computed in blocks.
 FEW_TAPS = 8
+# A call of at least so many tokens for each earlier input of a filter needs no padded copy.
+LONG_CALL = 16
 # Tokens of a block in the gradient of many taps.
 GRADIENT_BLOCK_LENGTH = 64
 
@@ -65,36 +67,56 @@ def causal_fir(u: Tensor, taps: Tensor, state: Tensor | None) -> tuple[Tensor, T
         inputs after `u`, (B, D, K - 1).
     """
     length, history = u.shape[1], taps.shape[1] - 1
+    if state is not None and torch.is_grad_enabled():
+        state = state.clone()  # the cache writes the next state into this tensor
+    filtered: Tensor = _DepthwiseFilter.apply(u, taps.to(u.dtype), state)
+    past = u if length >= history else _with_past(u, history, state)
+    return filtered, past[:, past.shape[1] - history :].transpose(1, 2)
+
+
+def _with_past(u: Tensor, history: int, state: Tensor | None) -> Tensor:
+    """The inputs with those before them, or with zeros. (B, L, D) -> (B, history + L, D)."""
     if state is None:
-        padded = functional.pad(u, (0, 0, history, 0))
-    else:
-        padded = torch.cat([state.transpose(1, 2).to(u.dtype), u], dim=1)
-    filtered: Tensor = _DepthwiseFilter.apply(padded, taps.to(u.dtype))
-    return filtered, padded[:, length:].transpose(1, 2)
+        return functional.pad(u, (0, 0, history, 0))
+    return torch.cat([state.transpose(1, 2).to(u.dtype), u], dim=1)
 
 
 def fir_step(window: Tensor, taps: Tensor) -> Tensor:
     """One output of `causal_fir`, from the K inputs that it depends on.
 
     Args:
-        window: The last inputs of each channel. (B, D, K)
+        window: The last inputs. (B, K, D)
         taps: Filter of each group of adjacent channels. (G, K)
 
     Returns:
         Output, summed in float32 and rounded to the dtype of `window` once. (B, D)
     """
-    grouped = widened(window).unflatten(1, (taps.shape[0], -1))  # (B, G, D / G, K)
+    grouped = widened(window).unflatten(2, (taps.shape[0], -1))  # (B, K, G, D / G)
     # Not a matrix multiplication, which may be rounded to TF32.
-    filtered: Tensor = (grouped * widened(taps)[:, None]).sum(-1)
+    filtered: Tensor = (grouped * widened(taps).t()[..., None]).sum(1)
     return filtered.flatten(1).to(window.dtype)
 
 
-def _depthwise_filter(padded: Tensor, taps: Tensor) -> Tensor:
-    """Each output from K inputs, without padding. (B, L + K - 1, D), (D, K) -> (B, L, D)."""
-    with full_precision(padded), full_convolutions(padded):
+def _depthwise_filter(u: Tensor, taps: Tensor, state: Tensor | None) -> Tensor:
+    """The outputs of `causal_fir`. (B, L, D), (D, K), (B, D, K - 1) -> (B, L, D)."""
+    length, history = u.shape[1], taps.shape[1] - 1
+    if length < LONG_CALL * history:
+        return _convolve(_with_past(u, history, state), taps, padding=0)
+    # A padded copy of a long input costs more time than the outputs after its end.
+    filtered = _convolve(u, taps, padding=history)[:, :length]
+    if state is not None:
+        first = _with_past(u[:, :history], history, state)
+        filtered[:, :history] = _convolve(first, taps, padding=0)
+    return filtered
+
+
+def _convolve(u: Tensor, taps: Tensor, *, padding: int) -> Tensor:
+    """Filter each channel, with zeros on both sides. (B, L, D) -> (B, L + 2 padding - K + 1, D)."""
+    with full_precision(u), full_convolutions(u):
         # (B, L, D) is an image of height 1 in channels-last order, so it needs no transposition.
-        image = padded.transpose(1, 2).unsqueeze(2)
-        filtered = functional.conv2d(image, taps[:, None, None, :], groups=taps.shape[0])
+        image = u.transpose(1, 2).unsqueeze(2)
+        weight = taps[:, None, None, :]
+        filtered = functional.conv2d(image, weight, padding=(0, padding), groups=len(taps))
     return filtered.squeeze(2).transpose(1, 2)
 
 
@@ -105,24 +127,29 @@ class _DepthwiseFilter(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(padded: Tensor, taps: Tensor) -> Tensor:
-        return _depthwise_filter(padded, taps)
+    def forward(u: Tensor, taps: Tensor, state: Tensor | None) -> Tensor:
+        return _depthwise_filter(u, taps, state)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor
+    ) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        padded, taps = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        u, taps, state = ctx.saved_tensors
         history = taps.shape[1] - 1
-        grad_padded = grad_taps = None
-        if ctx.needs_input_grad[0]:
-            spread = functional.pad(grad, (0, 0, history, history))
-            grad_padded = _depthwise_filter(spread, taps.flip(1))
+        grad_u = grad_taps = grad_state = None
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
+            grad_padded = _convolve(grad, taps.flip(1), padding=history)
+            grad_u = grad_padded[:, history:]
+            if state is not None:
+                grad_state = grad_padded[:, :history].transpose(1, 2).to(state.dtype)
         if ctx.needs_input_grad[1]:
+            padded = _with_past(u, history, state)
             grad_taps = _correlate(padded, grad, history + 1).to(taps.dtype)
-        return grad_padded, grad_taps
+        return grad_u, grad_taps, grad_state
 
 
 def _correlate(padded: Tensor, grad: Tensor, num_taps: int) -> Tensor:

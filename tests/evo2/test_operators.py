@@ -64,6 +64,22 @@ def test_fir_is_the_loop(length: int, batch: int, channels: int, num_taps: int) 
     np.testing.assert_allclose(state, last, atol=1e-6)
 
 
+@pytest.mark.parametrize("has_past", [False, True])
+@pytest.mark.parametrize(("length", "num_taps"), [(31, 3), (32, 3), (500, 7), (2100, 128)])
+def test_a_long_call_has_the_bits_of_a_padded_one(
+    length: int, num_taps: int, has_past: bool
+) -> None:
+    u, taps = draw(0, 3, length, 32).float(), draw(1, 32, num_taps).float()
+    past = draw(2, 3, 32, num_taps - 1).float() if has_past else None
+    y, after = causal_fir(u, taps, past)
+    before = torch.zeros(3, 32, num_taps - 1) if past is None else past
+    padded = torch.cat([before, u.transpose(1, 2)], dim=2)  # (B, D, L + K - 1)
+    image = padded[:, :, None].contiguous(memory_format=torch.channels_last)
+    expected = torch.conv2d(image, taps[:, None, None], groups=32)[:, :, 0]
+    assert torch.equal(y.transpose(1, 2), expected)
+    assert torch.equal(after, padded[..., length:])
+
+
 @settings(deadline=None, max_examples=40)
 @given(lengths, batches, st.integers(1, 5), st.integers(1, 16))
 def test_modal_filter_is_the_recurrence(length: int, batch: int, channels: int, modes: int) -> None:
@@ -103,10 +119,10 @@ def test_steps_are_the_loops(
 ) -> None:
     u, taps = draw(seed, batch, length, 2 * groups), draw(seed + 1, groups, num_taps)
     log_poles, residues = draw_poles(seed, 2 * groups, 3), draw(seed + 2, 2 * groups, 3)
-    window, state = u.new_zeros(batch, 2 * groups, num_taps), u.new_zeros(batch, 2 * groups, 3)
+    window, state = u.new_zeros(batch, num_taps, 2 * groups), u.new_zeros(batch, 2 * groups, 3)
     fir, filtered = [], []
     for token in u.unbind(1):
-        window = torch.cat([window[..., 1:], token[..., None]], dim=-1)
+        window = torch.cat([window[:, 1:], token[:, None]], dim=1)
         fir.append(fir_step(window, taps))
         y, state = modal_step(token, log_poles.exp(), residues, state)
         filtered.append(y)
@@ -119,12 +135,14 @@ def test_steps_are_the_loops(
 
 @pytest.mark.parametrize("num_taps", [3, 128])
 def test_a_step_in_bfloat16_is_rounded_once(num_taps: int) -> None:
-    window, taps = draw(0, 2, 6, num_taps).bfloat16(), draw(1, 3, num_taps).bfloat16()
-    exact = (window.double() * taps.double().repeat_interleave(2, dim=0)).sum(-1)
+    window, taps = draw(0, 2, num_taps, 6).bfloat16(), draw(1, 3, num_taps).bfloat16()
+    exact = (window.double() * taps.double().repeat_interleave(2, dim=0).t()).sum(1)
     assert torch.equal(fir_step(window, taps), exact.float().bfloat16())
 
 
-@pytest.mark.parametrize(("length", "num_taps"), [(1, 3), (5, 7), (40, 3), (90, 50), (150, 128)])
+@pytest.mark.parametrize(
+    ("length", "num_taps"), [(1, 3), (5, 7), (40, 3), (200, 7), (90, 50), (150, 128)]
+)
 def test_gradients_of_fir_are_those_of_the_loop(length: int, num_taps: int) -> None:
     u, taps = draw(0, 2, length, 3).requires_grad_(), draw(1, 3, num_taps).requires_grad_()
     past = draw(2, 2, 3, num_taps - 1).requires_grad_()
