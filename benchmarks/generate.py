@@ -28,19 +28,16 @@ CPU time with one thread, and of wall time with more, because waiting threads us
 import argparse
 import contextlib
 import json
-import os
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from forward import SHAPES, make_matmuls, make_model
-from machine import describe_machine, print_table, significant
+from machine import Server, cpu_seconds, describe_machine, print_table, significant
 from torch import Tensor, nn
 from vtx_on_cpu import generate_by_reference, load_reference
 
@@ -61,14 +58,9 @@ class Time(NamedTuple):
 
 
 def measure(call: Callable[[], object]) -> Time:
-    started, used = time.perf_counter(), _cpu_seconds()
+    started, used = time.perf_counter(), cpu_seconds()
     call()
-    return Time(time.perf_counter() - started, _cpu_seconds() - used)
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    return Time(time.perf_counter() - started, cpu_seconds() - used)
 
 
 def draw_prompts(num: int, length: int) -> Tensor:
@@ -154,31 +146,11 @@ def serve(name: str, threads: int, folder: Path | None) -> None:
         print(json.dumps(run_case(model, reference, json.loads(line))), flush=True)
 
 
-class Server:
-    """A process that imports the package of a checkout and runs cases."""
-
-    def __init__(
-        self, name: str, threads: int, checkout: Path, reference: Path | None = None
-    ) -> None:
-        command = [sys.executable, __file__, "--serve", name, "--threads", str(threads)]
-        if reference is not None:
-            command += ["--reference", str(reference)]
-        environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-
-    def run(self, case: dict[str, Any]) -> Time:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(json.dumps(case), file=self._process.stdin, flush=True)
-        return Time(*json.loads(self._process.stdout.readline()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+def start_server(name: str, threads: int, checkout: Path, reference: Path | None = None) -> Server:
+    arguments = [__file__, "--serve", name, "--threads", str(threads)]
+    if reference is not None:
+        arguments += ["--reference", str(reference)]
+    return Server(arguments, checkout)
 
 
 def measure_in_turn(
@@ -191,7 +163,7 @@ def measure_in_turn(
             for server_name, server in servers.items():
                 if case_name == "reference" and server_name != "now":
                     continue
-                taken = server.run(case)
+                taken = Time(*server.ask(case))
                 if turn or not repeats:
                     times.setdefault((server_name, case_name), []).append(taken)
     return {
@@ -206,7 +178,7 @@ def measure_threads(args: argparse.Namespace, name: str, threads: int) -> list[d
     with contextlib.ExitStack() as stack:
         servers = {
             kind: stack.enter_context(
-                Server(name, threads, folder, args.reference if kind == "now" else None)
+                start_server(name, threads, folder, args.reference if kind == "now" else None)
             )
             for kind, folder in checkouts.items()
         }

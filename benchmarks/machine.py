@@ -1,14 +1,18 @@
-"""Common parts of the benchmarks: the machine, times measured in turn, the table."""
+"""Common parts of the benchmarks: the machine, times measured in turn, checkouts, the table."""
 
 import datetime
+import json
 import math
 import os
 import platform
+import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any, Self
 
 import torch
 
@@ -80,6 +84,43 @@ def time_in_turn(
             if turn > 0 or taken > LONG_RUN_S:
                 times[name].append(taken)
     return {name: median(taken) for name, taken in times.items()}
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process, all threads."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Server:
+    """A process that imports the package of a checkout, reads cases and answers, as lines of JSON.
+
+    Args:
+        arguments: Script and arguments.
+        checkout: Folder of the checkout.
+    """
+
+    def __init__(self, arguments: Sequence[str], checkout: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(checkout.resolve())},
+        )
+
+    def ask(self, case: Mapping[str, Any]) -> Any:
+        """Run a case and return its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(case), file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
 
 
 def expected_s(measured: Mapping[int, float], window: int) -> float:

@@ -26,11 +26,19 @@ With `--reference` the published implementation runs two whole windows for each 
 freed memory; this makes the reference faster too. `speedup_over_alone` compares with the reference
 in a separate process, as its users run it.
 
+With `--before` each of the `--ways` also runs in a process that imports the package of
+another checkout, in turns with a process of this one. `speedup_over_before` is the ratio of their
+times: of CPU time with one thread, of wall time with more. The alleles and the windows are those of
+each checkout's own plan.
+
     python benchmarks/score.py --reference build/vtx
+    git worktree add ../before COMMIT
+    python benchmarks/score.py --before ../before --threads 1
     python benchmarks/score.py --quick
 """
 
 import argparse
+import contextlib
 import json
 import math
 import random
@@ -42,11 +50,19 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 from forward import SHAPES, find_reference, make_matmuls, make_model, make_window
-from machine import describe_machine, print_table, significant, time_in_turn
+from machine import (
+    Server,
+    cpu_seconds,
+    describe_machine,
+    print_table,
+    significant,
+    time_in_turn,
+)
 from torch import Tensor
 from vtx_on_cpu import reference_log_probs
 
@@ -159,6 +175,7 @@ def measure(
     reference_model: torch.nn.Module | None,
     alone_s: float | None,
     genome: Reference,
+    servers: dict[str, Server],
     args: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
     """Rows of one model. `alone_s` is the time of the reference for a window in its own process."""
@@ -198,7 +215,8 @@ def measure(
                 "tokens_per_s": significant(window / seconds["ours"]),
                 "of_matmul": round(seconds["matmul"] / seconds["ours"], 2),
             }
-        for way, settings in ways(window).items():
+        for way in args.ways:
+            settings = ways(window)[way]
             pairs = make_pairs(genome, sites, settings)
             some = take_slice(pairs, batch_tokens, args.window_budget * window)
             before = time_window(model, ids)
@@ -214,6 +232,9 @@ def measure(
                 "peak_mb": peak_mb,
                 "window_s": window_s,
             }
+            if servers:
+                case = {"set": name, "way": way, "num": len(some)}
+                rows[way]["speedup_over_before"] = compare(servers, case, args)
         for way, row in rows.items():
             rate, window_s = row["alleles_per_s"], row.pop("window_s", seconds["ours"])
             row["alleles_per_s"] = significant(rate)
@@ -222,6 +243,49 @@ def measure(
             for yardstick, ratio in published.items():
                 row[f"speedup_over_{yardstick}"] = significant(rate * 2 * window_s * ratio)
             yield {"set": name, "alleles": len(pairs), "way": way} | row
+
+
+def compare(servers: dict[str, Server], case: dict[str, Any], args: argparse.Namespace) -> float:
+    """Time of the other checkout divided by the time of this one; medians of turns."""
+    times: dict[str, list[float]] = {kind: [] for kind in servers}
+    for _ in range(args.repeats):
+        for kind, server in servers.items():
+            wall, cpu = server.ask(case)
+            times[kind].append(cpu if args.threads == 1 else wall)
+    return significant(median(times["before"]) / median(times["now"]))
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Run the cases that come as lines of JSON, and answer with wall and CPU time."""
+    model = make_model(SHAPES[args.models[0]], getattr(torch, args.dtypes[0]))
+    sets = draw_sets(random.Random(2), args.window)
+    with tempfile.TemporaryDirectory() as folder:
+        genome = make_genome(folder)
+        settings = ways(args.window)["shared"]
+        warm_up = make_pairs(genome, [Site(MIDDLE, 1)] * 2, settings)
+        run(model, warm_up, settings, args.batch_tokens)
+        for line in sys.stdin:
+            case = json.loads(line)
+            settings = ways(args.window)[case["way"]]
+            some = middle(make_pairs(genome, sets[case["set"]], settings), case["num"])
+            used = cpu_seconds()
+            _, wall, _ = run(model, some, settings, args.batch_tokens)
+            print(json.dumps([wall, cpu_seconds() - used]), flush=True)
+
+
+@contextlib.contextmanager
+def start_servers(args: argparse.Namespace, name: str, dtype: str) -> Iterator[dict[str, Server]]:
+    """Processes of this checkout and of the one before; none without `--before`."""
+    arguments = [__file__, "--serve", "--models", name, "--dtypes", dtype]
+    for option in ("window", "batch_tokens", "threads"):
+        arguments += ["--" + option.replace("_", "-"), str(getattr(args, option))]
+    checkouts = {"now": Path(__file__).parent.parent, "before": args.before}
+    with contextlib.ExitStack() as stack:
+        yield {
+            kind: stack.enter_context(Server(arguments, folder))
+            for kind, folder in checkouts.items()
+            if args.before
+        }
 
 
 @torch.inference_mode()
@@ -298,13 +362,19 @@ def main() -> None:
         "--window-budget", type=float, default=16.0, help="tokens for a measurement, in windows"
     )
     parser.add_argument("--sets", nargs="+", default=["single", "triple", "clinical", "saturation"])
+    parser.add_argument("--ways", nargs="+", default=["shared", "tiled", "horizon"])
     parser.add_argument("--reference", type=Path, nargs="?", const="", metavar="FOLDER")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
     args = parser.parse_args()
     if args.quick:
         args.models, args.dtypes, args.window, args.repeats = ["mini"], ["float32"], 512, 1
     keep_freed_memory()
     torch.set_num_threads(args.threads)
+    if args.serve:
+        serve(args)
+        return
     machine = describe_machine()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -316,9 +386,10 @@ def main() -> None:
                 reference_model, _ = find_reference(args, model)
                 case = {"model": name, "dtype": dtype}
                 print(case, file=sys.stderr)
-                for row in measure(model, reference_model, alone_s, genome, args):
-                    rows.append(case | row)
-                    print(rows[-1], file=sys.stderr)
+                with start_servers(args, name, dtype) as servers:
+                    for row in measure(model, reference_model, alone_s, genome, servers, args):
+                        rows.append(case | row)
+                        print(rows[-1], file=sys.stderr)
     print_table(rows)
     settings = {"window": args.window, "batch_tokens": args.batch_tokens, "threads": args.threads}
     print(json.dumps({"benchmark": "score", "machine": machine, **settings, "rows": rows}))
