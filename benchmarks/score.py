@@ -28,8 +28,7 @@ in a separate process, as its users run it.
 
 With `--before` each of the `--ways` also runs in a process that imports the package of
 another checkout, in turns with a process of this one. `speedup_over_before` is the ratio of their
-times: of CPU time with one thread, of wall time with more. The alleles and the windows are those of
-each checkout's own plan.
+times. All times are CPU time with one thread and wall time with more.
 
     python benchmarks/score.py --reference build/vtx
     git worktree add ../before COMMIT
@@ -145,6 +144,11 @@ def middle(pairs: Sequence[WindowPair], num: int) -> list[WindowPair]:
     return list(pairs[first : first + num])
 
 
+def clock() -> Callable[[], float]:
+    """CPU time with one thread; wall time with more, because waiting threads use CPU time."""
+    return cpu_seconds if torch.get_num_threads() == 1 else time.perf_counter
+
+
 class Peak:
     """Peak memory of the process since this object was made."""
 
@@ -191,7 +195,7 @@ def measure(
             reference_log_probs(reference_model, row[None]) for row in ids
         ]
     with torch.inference_mode():
-        turns = time_in_turn(cases, repeats=args.repeats)
+        turns = time_in_turn(cases, repeats=args.repeats, clock=clock())
     seconds = {case: taken / num_windows for case, taken in turns.items()}  # of a window
     published = {
         yardstick: taken / seconds["ours"]
@@ -246,17 +250,16 @@ def measure(
 
 
 def compare(servers: dict[str, Server], case: dict[str, Any], args: argparse.Namespace) -> float:
-    """Time of the other checkout divided by the time of this one; medians of turns."""
+    """Median time of the other checkout, divided by the median time of this one."""
     times: dict[str, list[float]] = {kind: [] for kind in servers}
     for _ in range(args.repeats):
         for kind, server in servers.items():
-            wall, cpu = server.ask(case)
-            times[kind].append(cpu if args.threads == 1 else wall)
+            times[kind].append(server.ask(case))
     return significant(median(times["before"]) / median(times["now"]))
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Run the cases that come as lines of JSON, and answer with wall and CPU time."""
+    """Run the cases that come as lines of JSON, and answer with their times."""
     model = make_model(SHAPES[args.models[0]], getattr(torch, args.dtypes[0]))
     sets = draw_sets(random.Random(2), args.window)
     with tempfile.TemporaryDirectory() as folder:
@@ -268,9 +271,7 @@ def serve(args: argparse.Namespace) -> None:
             case = json.loads(line)
             settings = ways(args.window)[case["way"]]
             some = middle(make_pairs(genome, sets[case["set"]], settings), case["num"])
-            used = cpu_seconds()
-            _, wall, _ = run(model, some, settings, args.batch_tokens)
-            print(json.dumps([wall, cpu_seconds() - used]), flush=True)
+            print(run(model, some, settings, args.batch_tokens)[1], flush=True)
 
 
 @contextlib.contextmanager
@@ -291,9 +292,10 @@ def start_servers(args: argparse.Namespace, name: str, dtype: str) -> Iterator[d
 @torch.inference_mode()
 def time_window(model: Evo2ForCausalLM, ids: Tensor) -> float:
     """Seconds for a whole window in a batch of windows."""
-    started = time.perf_counter()
+    now = clock()
+    started = now()
     next_token_log_probs(model, ids)
-    return (time.perf_counter() - started) / len(ids)
+    return (now() - started) / len(ids)
 
 
 def run(
@@ -302,7 +304,8 @@ def run(
     """Score some alleles; return tokens, seconds and peak memory."""
     tokens: list[int] = []
     peak = Peak()
-    started = time.perf_counter()
+    now = clock()
+    started = now()
     records = score_part(
         model,
         pairs,
@@ -312,7 +315,7 @@ def run(
         prepend_bos=False,
         on_call=lambda _, num_tokens: tokens.append(num_tokens),
     )
-    taken = time.perf_counter() - started
+    taken = now() - started
     if not all(
         score is not None and math.isfinite(score.llr or math.nan) for score in records.of(SUMS)
     ):
@@ -334,7 +337,7 @@ def _time_reference(args: argparse.Namespace, name: str, dtype: str) -> float | 
     ids = make_window(args.window - 1)
     with torch.inference_mode():
         cases = {"alone": lambda: reference_log_probs(reference, ids)}
-        return time_in_turn(cases, repeats=args.repeats)["alone"]
+        return time_in_turn(cases, repeats=args.repeats, clock=clock())["alone"]
 
 
 def make_genome(folder: str) -> Reference:
