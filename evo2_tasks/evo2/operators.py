@@ -104,7 +104,7 @@ def _depthwise_filter(u: Tensor, taps: Tensor, state: Tensor | None) -> Tensor:
         return _convolve(_with_past(u, history, state), taps, padding=0)
     # A padded copy of a long input costs more time than the outputs after its end.
     filtered = _convolve(u, taps, padding=history)[:, :length]
-    if state is not None:
+    if state is not None and history:
         first = _with_past(u[:, :history], history, state)
         filtered[:, :history] = _convolve(first, taps, padding=0)
     return filtered
