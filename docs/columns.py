@@ -234,7 +234,8 @@ Rules for text:
   backslash as `\\\\`, and in lists a semicolon as `\\x3b`.
 - A cell that begins with `=`, `+`, `-`, `@` (or their full-width forms), `"` or `'`, and an empty
   text, gets a leading `'`, so that no spreadsheet runs it as a formula and no reader takes it for a
-  quoted cell. To get the original text back, remove one leading `'`.
+  quoted cell. To get the original text back, remove one leading `'`. The column `transcript_strand`
+  has `+` and `-` as they are.
 
 ## Files between the steps
 

@@ -16,8 +16,8 @@ from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import METRICS, TABLE, TABLES
 from evo2_tasks.report.consequences import Consequences, summarize_consequences
-from evo2_tasks.table.parquet import open_table, read_rows
-from evo2_tasks.table.provenance import read_provenance
+from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
+from evo2_tasks.table.provenance import read_object, read_provenance
 from evo2_tasks.table.schema import ADDED_COLUMNS, annotation_columns, carried_names
 from evo2_tasks.table.statements import read_statement, require_table
 from evo2_tasks.table.statistics import Distribution, read_statistics
@@ -112,6 +112,7 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
             "version": escape_text(provenance.version),
             "model": escape_text(provenance.model or ""),
             **_flatten("", provenance.signature),
+            **_flatten("annotations.", _find_annotation_source(table)),
         }
     )
     yield ""
@@ -183,6 +184,18 @@ def _flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
             text = value if isinstance(value, str) else json.dumps(value)
             flat[escape_text(prefix + key)] = escape_text(text)
     return flat
+
+
+def _find_annotation_source(table: Path) -> dict[str, Any]:
+    """What the metadata of a table states about its genes and consequences, if it has them."""
+    stated = read_object(table, read_metadata(table), "annotations") or {}
+    settings, inputs = stated.get("settings", {}), stated.get("inputs", {})
+    found = {
+        "consequence_from": settings.get("consequence_from"),
+        "gff": inputs.get("gff"),
+        "genetic_codes": settings.get("genetic_codes"),
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _format_quantiles(llr: Distribution) -> Iterator[str]:

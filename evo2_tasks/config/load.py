@@ -91,7 +91,8 @@ def _raise_first(name: str, problems: Iterable[tuple[str, str]]) -> None:
     """Raise the first of the problems as one line; each is a key and what is wrong with it."""
     lines = [f"{key}: {what}" if key else what for key, what in problems]
     if lines:
-        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        num_more = len(lines) - 1
+        more = f" (and {num_more} more error{'s' if num_more > 1 else ''})" if num_more else ""
         raise InputError(f"{name}: {lines[0]}{more}")
 
 

@@ -212,6 +212,16 @@ class AnnotateSettings:
             *(name for kind, name in IDENTIFIER_COLUMNS.items() if kind in self.identifiers),
         )
 
+    @property
+    def source(self) -> str:
+        """Where the consequences come from, as the config spells it; empty without consequences."""
+        if self.consequence_from is not None:
+            return f"INFO field {self.consequence_from} of the variants"
+        if self.gff is None:
+            return ""
+        codes = ", ".join(f"{contig}: {code}" for contig, code in self.genetic_codes.items())
+        return f"{self.gff}; genetic codes: {codes or 'standard'}"
+
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
         return {
@@ -399,6 +409,7 @@ class ReportSettings:
             evaluated.
         reference: The reference of the set.
         checkpoints: Checkpoint of each scoring, as the user wrote it.
+        consequences: Where genes and consequences come from; empty if the set has none.
     """
 
     variant_set: str
@@ -406,6 +417,7 @@ class ReportSettings:
     evaluate: EvaluateSettings
     reference: ReferenceSettings
     checkpoints: Mapping[str, str]
+    consequences: str
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes; changes of the rest change its input files."""
@@ -610,6 +622,7 @@ def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
         checkpoints={
             name: str(resolve_score(config, name).model.written) for name in settings.scorings
         },
+        consequences=resolve_annotate(config, variant_set).source,
     )
 
 

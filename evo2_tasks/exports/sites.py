@@ -49,7 +49,7 @@ _KEYS: Final = (*_PLACE, "row")
 _MAX_LENGTH: Final = 2**62
 """In place of a length that is not known."""
 
-_READ: Final = ("record", "reference_contig", "pos", "ref", "alt", "llr")
+_READ: Final = ("record", "allele", "reference_contig", "pos", "ref", "alt", "llr")
 
 
 def write(table: Path, out: Path) -> int:
@@ -70,7 +70,7 @@ def write(table: Path, out: Path) -> int:
     contigs = order_contigs(table, read_run_of(table))
     columns = find_columns(table, SITE_COLUMNS)
     provenance = read_provenance(table)
-    tally = Tally(table)
+    tally = Tally(table, target="the sites")
     allowed = {name: length for name, length in contigs.items() if is_vcf_contig(name.encode())}
     header = make_sites_header({name.encode(): length for name, length in allowed.items()})
     meta = add_definitions(header.meta, columns, provenance, PREFIX)
@@ -155,20 +155,21 @@ def read_alleles(
         # On a circular contig, REF may go on at the first base.
         pos = np.where(pos > length, pos - length, pos)
         found = pa.record_batch(
-            [rows.column("contig"), pos, ref, alt, rows.column("row"), rows.column("record"), info],
-            names=[*_ALLELE, "row", "record", "info"],
+            [rows.column("contig"), pos, ref, alt, rows.column("row"), info],
+            names=[*_ALLELE, "row", "info"],
         )
-        end = pos + pc.utf8_length(found.column("ref")).to_numpy() - 1
-        found = _keep(found, end <= length, "its REF goes across the origin of its contig", tally)
-        yield pa.Table.from_batches([found])
+        is_inside = pos + pc.utf8_length(ref).to_numpy() - 1 <= length
+        _keep(rows, is_inside, "its REF goes across the origin of its contig", tally)
+        yield pa.Table.from_batches([found.filter(pa.array(is_inside))])
 
 
 def _keep(
     rows: pa.RecordBatch, is_kept: npt.NDArray[np.bool_], reason: str, tally: Tally
 ) -> pa.RecordBatch:
     """The rows that a VCF can hold; the others are logged."""
-    for record in rows.column("record").filter(pa.array(~is_kept)).to_pylist():
-        tally.leave_out(f"record {record}", reason)
+    left_out = rows.select(["record", "allele"]).filter(pa.array(~is_kept))
+    for keys in left_out.to_pylist():
+        tally.leave_out("record {record}, allele {allele}".format(**keys), reason)
     return rows.filter(pa.array(is_kept))
 
 

@@ -59,6 +59,7 @@ class Tally:
 
     Attributes:
         source: The file of variants, or the table, for messages.
+        target: What is written, for messages.
         records: Number of lines written.
         annotated: Number of these lines that have rows in the table.
         left_out: Number of lines that VCF does not allow.
@@ -67,6 +68,7 @@ class Tally:
     """
 
     source: Path
+    target: str = "the VCF"
     records: int = 0
     annotated: int = 0
     left_out: int = 0
@@ -92,14 +94,21 @@ class Tally:
         self.left_out += 1
         if self.left_out <= _NUM_LOGGED:
             logger.warning(
-                "%s: %s is left out of the VCF: %s.", shown_path(self.source), place, reason
+                "%s: %s is left out of %s: %s.",
+                shown_path(self.source),
+                place,
+                self.target,
+                reason,
             )
 
     def report(self) -> None:
         """Log the number of lines that were left out, if there were too many to log each."""
         if self.left_out > _NUM_LOGGED:
             logger.warning(
-                "%s: %d records are left out of the VCF.", shown_path(self.source), self.left_out
+                "%s: %d lines are left out of %s.",
+                shown_path(self.source),
+                self.left_out,
+                self.target,
             )
 
 

@@ -44,7 +44,7 @@ from evo2_tasks.genome.terms import (
 from evo2_tasks.genome.window_pairs import Interval
 from evo2_tasks.genome.windows import align_allele
 from evo2_tasks.io.files import temporary_folder
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown, shown_path
 
 logger = logging.getLogger(__name__)
 
@@ -166,8 +166,9 @@ def _resolve_codes(
         if name is None:
             names = shown(", ".join(islice(reference.contigs, 20)), 200)
             raise InputError(
-                f"genetic_codes: '{shown(contig)}' is not a contig of the reference; its contigs "
-                f"are: {names}."
+                f"genetic_codes: '{shown(contig)}' is not a contig of "
+                f"{shown_path(reference.path)}, whose contigs are: {names}. Write one of these "
+                "names."
             )
         if code not in START_CODONS or code == STANDARD_CODE:
             known = ", ".join(str(one) for one in START_CODONS if one != STANDARD_CODE)

@@ -389,9 +389,11 @@ def _refuse_columns(sample: Sample, columns: Mapping[str, str]) -> None:
         find_columns(header[1], (), columns, f"{shown_path(sample.path)}: line {header[0][0]}")
     if header is not None:
         _refuse_header(sample, *header)
+    name = next(iter(columns.values()))
     raise sample.error(
         sample.shown,
-        "columns names the columns of a table, but this line is not a header with names",
+        f"columns names '{shown(name)}', but this line is not a header with this name. Add a "
+        "header line, or name the columns of the table as it does",
     )
 
 

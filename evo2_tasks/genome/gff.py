@@ -55,9 +55,11 @@ _ID: Final = re.compile(rb"(?:^|;) *ID=([^;]*)")
 _GTF: Final = re.compile(rb' *[A-Za-z_][A-Za-z0-9_.]* +("[^"]*"|[0-9]+) *(;|$)')
 _GENE_DBXREF: Final = re.compile(r"(?:^|,)GeneID:([0-9]+)")
 _SELECTED: Final = frozenset({"mane_select", "ensembl_canonical", "canonical", "refseq_select"})
+_REGION: Final = re.compile(rb"##sequence-region\s+(\S+)\s+0*([0-9]{1,18})\s+0*([0-9]{1,18})\s*$")
 _STRANDS: Final = {b"+": 1, b"-": -1}
 _MOST_DIGITS: Final = 18
 _MOST_ANCESTORS: Final = 10
+_MOST_LENGTHS: Final = 5
 
 Column = npt.NDArray[Any]
 
@@ -191,6 +193,7 @@ class _Reader:
         self.features: Counter[str] = Counter()
         self.num_bytes = 0
         self.num_bad = self.first_bad = 0
+        self.other_lengths: list[str] = []
         self.starts, self.ends = array("q"), array("q")
         self.owners, self.pieces = array("l"), array("l")
         self.strands, self.kinds, self.phases = array("b"), array("b"), array("b")
@@ -202,6 +205,8 @@ class _Reader:
             raw = drop_mark(line) if number == 1 else line
             if raw.startswith((b"##FASTA", b">")):
                 break
+            if region := _REGION.match(raw):
+                self._compare_length(region)
             if raw.startswith(b"#") or not raw.strip():
                 continue
             cells = raw.split(b"\t")
@@ -211,6 +216,20 @@ class _Reader:
             elif not is_gff3:
                 self._refuse_gtf(cells[8], number)
                 is_gff3 = b"=" in cells[8]
+
+    def _compare_length(self, region: re.Match[bytes]) -> None:
+        """Compare the part of a contig that a ``##sequence-region`` states with the reference.
+
+        Some programs state the part with genes, so a part inside the contig says nothing.
+        """
+        contig = self._resolve(region[1])
+        first, last = int(region[2]), int(region[3])
+        length = last if contig is None else self.reference.contigs[contig]
+        if last > length or (first == 1 and last != length):
+            if len(self.other_lengths) < _MOST_LENGTHS:
+                self.other_lengths.append(f"{contig} ({last:,} instead of {length:,})")
+            elif self.other_lengths[-1] != "...":
+                self.other_lengths.append("...")
 
     def _refuse_gtf(self, attributes: bytes, number: int) -> None:
         if b"=" not in attributes.split(b'"')[0] and _GTF.match(attributes):
@@ -418,6 +437,14 @@ def read_gff(path: Path, reference: Reference) -> GffLines:
             f"{shown_path(path)}: none of its contigs ({theirs}) is in "
             f"{shown_path(reference.path)} ({ours}); take the genes of this assembly, or map the "
             "names in contig_aliases."
+        )
+    if reader.other_lengths:
+        logger.warning(
+            "%s: states another length than %s for these contigs: %s. If the genes are of another "
+            "assembly, the consequences are wrong: take the GFF3 file of this assembly",
+            shown_path(path),
+            shown_path(reference.path),
+            "; ".join(map(shown, reader.other_lengths)),
         )
     return reader.finish()
 

@@ -47,6 +47,7 @@ class Subject:
         evaluate_settings: What ``evaluate`` must have measured with; None does not compare it.
         reference: Name of the reference in the config, and its FASTA file.
         checkpoints: Checkpoint of each scoring, as the config spells it.
+        consequences: Where genes and consequences come from; empty if the set has none.
     """
 
     variant_set: str
@@ -55,6 +56,7 @@ class Subject:
     evaluate_settings: Mapping[str, Any] | None = None
     reference: str = ""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    consequences: str = ""
 
 
 def write_report(results: Path, out: Path, subject: Subject) -> None:
@@ -98,7 +100,11 @@ def render_page(subject: Subject, evidence: Sequence[Evidence], comparison: Comp
     )
     environment.globals["kind_of"] = lambda block: type(block).__name__
     files = [
-        {"reference": subject.reference, "checkpoint": subject.checkpoints.get(one.scoring, "")}
+        {
+            "reference": subject.reference,
+            "genes and consequences": subject.consequences,
+            "checkpoint": subject.checkpoints.get(one.scoring, ""),
+        }
         for one in evidence
     ]
     page_sections = sections.make_sections(evidence, comparison, files)

@@ -30,8 +30,8 @@ def tabulate_provenance(evidence: Sequence[Evidence], files: Sequence[Mapping[st
 
     Args:
         evidence: The scorings.
-        files: ``reference`` and ``checkpoint`` of each scoring, as the config spells them; empty
-            where it is unknown.
+        files: ``reference``, ``genes and consequences`` and ``checkpoint`` of each scoring, as the
+            config spells them; empty where there is none.
     """
     facts = [describe_run(one, names) for one, names in zip(evidence, files, strict=True)]
     names = dict.fromkeys(name for of_scoring in facts for name in of_scoring)

@@ -35,6 +35,7 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
         evaluate_settings=settings.evaluate.triggers(),
         reference=f"{reference.name} ({reference.fasta})",
         checkpoints=settings.checkpoints,
+        consequences=settings.consequences,
     )
     write_report(results, out, subject)
     logger.info("%s: %.1f MB", out, out.stat().st_size / 1e6)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from evo2_tasks.commands.show import format_rows, show_table
 from evo2_tasks.genome.records import CarryField
@@ -86,3 +89,17 @@ def test_a_carried_consequence_is_not_listed(tmp_path: Path):
     rows = [make_row(0) | {"consequence": "x"}]
     text = "\n".join(show_table(write_result(tmp_path / "x.parquet", rows, carry)))
     assert "by consequence" not in text
+
+
+def test_the_source_of_the_consequences_is_named(tmp_path: Path):
+    table = write_result(tmp_path / "x.parquet", [make_row(0, llr=-1.0)])
+    assert not any("annotations" in line for line in show_table(table))
+    found = pq.read_table(table)
+    stated = {
+        "inputs": {"gff": "ab12"},
+        "settings": {"genetic_codes": {"MT": 2}, "consequence_from": None, "reference": "r"},
+    }
+    metadata = {**found.schema.metadata, b"evo2_tasks.annotations": json.dumps(stated).encode()}
+    pq.write_table(found.replace_schema_metadata(metadata), table)
+    lines = [line.split() for line in show_table(table) if "annotations" in line]
+    assert lines == [["annotations.gff", "ab12"], ["annotations.genetic_codes.MT", "2"]]

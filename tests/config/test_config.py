@@ -15,7 +15,12 @@ import yaml
 
 from evo2_tasks.config import resolve, schema
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import find_checkpoint, resolve_score, resolve_scoring
+from evo2_tasks.config.resolve import (
+    find_checkpoint,
+    resolve_report,
+    resolve_score,
+    resolve_scoring,
+)
 from evo2_tasks.config.schema import RunConfig, config_schema, dump_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.config import FP8_MODES
@@ -433,7 +438,9 @@ def test_further_problems_are_counted(minimal: dict[str, Any]) -> None:
     minimal["shards"] = 0
     minimal["colour"] = "red"
     assert error_of(minimal).startswith("config: colour: unknown key")
-    assert error_of(minimal).endswith("(and 1 more)")
+    assert error_of(minimal).endswith("(and 1 more error)")
+    minimal["size"] = 1
+    assert error_of(minimal).endswith("(and 2 more errors)")
 
 
 @pytest.mark.parametrize("data", [None, {}, [], "text", 3])
@@ -701,3 +708,26 @@ def test_gpus_and_dtype_follow_the_checkpoint(
     config = load_config(minimal, look_for_files=False)
     settings = resolve_score(config, "short").model
     assert (settings.gpus, settings.dtype) == (gpus, dtype)
+
+
+@pytest.mark.parametrize(
+    ("genome", "variants", "source"),
+    [
+        ({}, {}, ""),
+        ({}, {"identifiers": ["spdi"]}, ""),
+        ({}, {"consequence_from": "ANN"}, "INFO field ANN of the variants"),
+        ({"gff": "genes.gff3"}, {}, "genes.gff3; genetic codes: standard"),
+        (
+            {"gff": "genes.gff3", "genetic_codes": {"MT": 2, "chrC": 11}},
+            {},
+            "genes.gff3; genetic codes: MT: 2, chrC: 11",
+        ),
+    ],
+)
+def test_the_report_names_the_source_of_the_consequences(
+    minimal: dict[str, Any], genome: dict[str, Any], variants: dict[str, Any], source: str
+) -> None:
+    Path("genes.gff3").touch()
+    next(iter(minimal["references"].values())).update(genome)
+    minimal["variant_sets"]["calls"].update(variants)
+    assert resolve_report(load_config(minimal), "calls").consequences == source

@@ -242,7 +242,9 @@ def test_a_contig_that_no_vcf_can_name_is_left_out_and_said(
     ]
     target = write_sites(tmp_path, rows, lengths={"a,b": 10, "chrM": 100})
     assert [cells[0] for cells in lines_of(target)] == ["chrM"]
-    assert "record 0 is left out of the VCF: VCF forbids its contig's name" in caplog.text
+    assert (
+        "record 0, allele 1 is left out of the sites: VCF forbids its contig's name" in caplog.text
+    )
 
 
 def test_alleles_that_no_vcf_can_hold_are_left_out_and_said(
@@ -261,11 +263,12 @@ def test_alleles_that_no_vcf_can_hold_are_left_out_and_said(
     assert [cells[1:5] for cells in lines_of(target)] == [
         ["1", ".", "C", "T"], ["97", ".", "ACGT", "A"],
     ]  # fmt: skip
-    said = [line for line in caplog.messages if "left out of the VCF" in line]
+    said = [line for line in caplog.messages if "left out of the sites" in line]
     assert [line.split(": ", 1)[1] for line in said] == [
-        "record 0 is left out of the VCF: its alleles are not spelled in bases.",
-        "record 4 is left out of the VCF: its alleles are not spelled in bases.",
-        "record 1 is left out of the VCF: its REF goes across the origin of its contig.",
+        "record 0, allele 1 is left out of the sites: its alleles are not spelled in bases.",
+        "record 4, allele 1 is left out of the sites: its alleles are not spelled in bases.",
+        "record 1, allele 1 is left out of the sites: its REF goes across the origin of its "
+        "contig.",
     ]
 
 

@@ -232,6 +232,37 @@ def test_a_line_that_cannot_be_read_is_a_warning_with_its_number(
     assert "1 lines are left out, the first of them line 17" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("region", "is_named"),
+    [
+        ("1 1 1000", False),
+        ("1   1\t1000 ", False),
+        ("1 101 300", False),  # the part with genes, as some programs write it
+        ("1 1 900", True),
+        ("1 101 1001", True),
+        ("scaffold9 1 77", False),
+        ("1 1 x", False),
+    ],
+)
+def test_genes_of_a_contig_of_another_length_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, region: str, is_named: bool
+) -> None:
+    text = ENSEMBL.replace("##sequence-region 1 1 1000", f"##sequence-region {region}")
+    with caplog.at_level(logging.WARNING):
+        assert everything(read(tmp_path, text))[0] == ENSEMBL_TRANSCRIPT
+    last = int(region.split()[-1]) if is_named else 0
+    assert (f"for these contigs: 1 ({last:,} instead of 1,000). If the" in caplog.text) == is_named
+
+
+def test_the_first_contigs_of_another_length_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    contigs = {str(number): 1000 for number in range(1, 10)}
+    regions = "".join(f"##sequence-region {name} 1 999\n" for name in contigs)
+    read(tmp_path, ENSEMBL.replace("##sequence-region 1 1 1000\n", regions), contigs=contigs)
+    assert "4 (999 instead of 1,000); 5 (999 instead of 1,000); .... If" in caplog.text
+
+
 GTF = '1\thavana\texon\t11\t40\t.\t+\t.\tgene_id "G1"; transcript_id "T1";\n'
 
 

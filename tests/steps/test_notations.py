@@ -111,4 +111,6 @@ def test_sites_have_no_ref_across_the_origin(
     assert sites.write(tmp_path / "sites" / "v" / "s" / TABLE, out) == 2
     with pysam.VariantFile(str(out)) as vcf:
         assert [line.pos for line in vcf] == [144, 150]
-    assert "record 0 is left out of the VCF: its REF goes across the origin" in caplog.text
+    assert (
+        "record 0, allele 1 is left out of the sites: its REF goes across the origin" in caplog.text
+    )
