@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pysam
 import pysam.bcftools
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo2_tasks.errors import InputError
@@ -133,6 +133,7 @@ def test_bcftools_finds_the_file_valid_sorted_and_indexed(tmp_path: Path) -> Non
     assert inside == overlaps
 
 
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_left_aligned_allele_is_spelled_as_bcftools_norm_spells_it(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -195,6 +196,7 @@ def test_consequences_and_identifiers_are_in_the_lines_and_nothing_where_they_ar
         } | {f"evo2_{name}": ("A", "String") for name in ANNOTATIONS}
 
 
+@settings(max_examples=30)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12))
 def test_any_text_is_one_value_that_can_be_read_back(
     tmp_path_factory: pytest.TempPathFactory, text: str

@@ -133,7 +133,7 @@ def names(draw: st.DrawFn, contig: str) -> Made:
     return Made(f"{prefix}{where}{stated}=", first, before + old + after)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(made=names(LINE))
 def test_a_name_makes_the_sequence_of_its_definition(reference: Reference, made: Made) -> None:
     record = read_hgvs(made.name, reference)
@@ -150,7 +150,7 @@ def turn(bases: str, first: int) -> str:
     return bases[first - 1 :] + bases[: first - 1]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(made=names(CIRCLE))
 def test_on_a_circle_it_goes_on_across_the_origin(reference: Reference, made: Made) -> None:
     record = read_hgvs(made.name, reference)
@@ -165,7 +165,7 @@ def test_on_a_circle_it_goes_on_across_the_origin(reference: Reference, made: Ma
     assert record.spans_origin == (record.pos + len(record.ref) - 1 > LENGTH)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(made=names(CIRCLE), shift=st.integers(1, LENGTH - 1))
 def test_the_windows_are_those_of_a_circle_that_begins_elsewhere(
     tmp_path_factory: pytest.TempPathFactory, reference: Reference, made: Made, shift: int
@@ -196,7 +196,7 @@ def read_windows(record: Record, reference: Reference) -> tuple[object, ...]:
 # --- another program: ferro-hgvs reads, writes and shifts names
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(made=names(LINE))
 def test_ferro_shifts_a_name_to_one_with_the_same_windows(
     reference: Reference, normalizer: ferro_hgvs.Normalizer, made: Made
@@ -215,7 +215,7 @@ def test_ferro_shifts_a_name_to_one_with_the_same_windows(
     assert before + applied.resulting + after[len(applied.reference) :] == made.changed
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     start=st.integers(1, LENGTH - 13),
     size=st.integers(0, 12),
@@ -495,7 +495,7 @@ PARTS = """chr1 NC_012920.1 : g. m. c. 5 57 0 99 _ del ins dup inv delins A N ca
 ^ con * - |"""
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(parts=st.lists(st.sampled_from(PARTS.split()), max_size=12))
 def test_no_text_ends_a_run(hand: Reference, parts: list[str]) -> None:
     found = read_hgvs("".join(parts), hand)

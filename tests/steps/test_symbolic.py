@@ -44,11 +44,11 @@ COMPLEMENT = str.maketrans("ACGT", "TGCA")
 def make_lines() -> tuple[list[str], list[str]]:
     """Lines with symbolic alleles, and the same alleles in bases."""
     symbolic, plain = [], []
-    places = [("chr1", pos) for pos in (1, 2, 120, 333, 505, 520, 559, 700, 845)]
-    places += [("ring", pos) for pos in (1, 2, 100, 320)]
+    places = [("chr1", pos) for pos in (1, 2, 333, 520, 559, 845)]
+    places += [("ring", pos) for pos in (1, 100, 320)]
     for contig, pos in places:
         bases = GENOME[contig]
-        for length in (1, 2, 7, 12):
+        for length in (1, 2, 7):
             base, segment = bases[pos - 1], bases[pos : pos + length]
             other = "ACGT".replace(base, "")[0]
             inverted = segment.translate(COMPLEMENT)[::-1]
@@ -80,7 +80,7 @@ def test_scores_are_those_of_the_same_alleles_in_bases(tmp_path: Path) -> None:
         tables.append(pq.read_table(run_steps(config, tmp_path / name, stub=False)))
     symbolic, plain = tables
     rows = symbolic.to_pylist()
-    assert sum(row["status"] == "scored" for row in rows) > 200
+    assert sum(row["status"] == "scored" for row in rows) > 100
     names = ["record", "allele", "status", "window_start", "window_end", *ALL_SCORE_COLUMNS]
     assert symbolic.select(names).equals(plain.select(names))  # the same bits
     for row, other in zip(rows, plain.to_pylist(), strict=True):
