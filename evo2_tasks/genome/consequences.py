@@ -11,6 +11,7 @@ import logging
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -53,6 +54,9 @@ CHUNK_ALLELES: Final = 100_000
 
 CHUNK_BASES: Final = 1 << 24
 """Bases of REF and ALT that are in memory at once: more makes a chunk of fewer alleles."""
+
+CHUNK_PAIRS: Final = 2_000_000
+"""Pairs of an allele and a transcript over it that are in memory at once."""
 
 MAX_CSQ_BASES: Final = 5_000
 """Longest REF or ALT that csq gets: it writes all their bases for each transcript."""
@@ -107,6 +111,34 @@ _Overlaps = list[tuple[int, list[Transcript]]]
 """An allele's first base, counted as the positions of transcripts near it are, and these."""
 
 
+@dataclass(slots=True)
+class _Chunk:
+    """Alleles that are annotated at once.
+
+    Attributes:
+        placed: The number of each allele's spelling in ``numbers``; null if it has none.
+        numbers: The distinct alleles, numbered.
+        overlaps: What each of them overlaps.
+        num_bases: Bases of REF and ALT.
+        num_pairs: Pairs of a distinct allele and a transcript.
+    """
+
+    placed: list[int | None]
+    numbers: dict[_Allele, int]
+    overlaps: list[_Overlaps]
+    num_bases: int = 0
+    num_pairs: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no other allele may be added."""
+        return (
+            len(self.placed) >= CHUNK_ALLELES
+            or self.num_bases >= CHUNK_BASES
+            or self.num_pairs >= CHUNK_PAIRS
+        )
+
+
 class _Effect(NamedTuple):
     """The terms of one transcript, and the change of its protein."""
 
@@ -146,8 +178,7 @@ def annotate_consequences(
     codes = _resolve_codes(genetic_codes, genes, reference)
     with temporary_folder(folder, _PREFIX) as temporary:
         annotator = _Annotator(genes, reference, codes, temporary)
-        for chunk in _gather(variants):
-            yield from annotator.annotate(chunk)
+        yield from annotator.annotate(variants)
     if annotator.without_genes:
         logger.warning(
             "these contigs have alleles and no genes in the GFF, so the alleles are %s: %s",
@@ -197,19 +228,6 @@ def _is_mitochondrial(contig: str, reference: Reference) -> bool:
     return contig == "MT" or reference.find("MT") == contig
 
 
-def _gather(variants: Iterable[Variant]) -> Iterator[list[Variant]]:
-    chunk: list[Variant] = []
-    num_bases = 0
-    for variant in variants:
-        chunk.append(variant)
-        num_bases += variant.num_bases
-        if len(chunk) >= CHUNK_ALLELES or num_bases >= CHUNK_BASES:
-            yield chunk
-            chunk, num_bases = [], 0
-    if chunk:
-        yield chunk
-
-
 class _Annotator:
     """Annotates chunks of alleles, one after the other.
 
@@ -229,22 +247,33 @@ class _Annotator:
         self._num_failed = 0
         self._is_tried = False
 
-    def annotate(self, variants: Sequence[Variant]) -> Iterator[Consequence]:
-        """The consequences of a chunk, in its order."""
-        placed: list[int | None] = []
-        numbers: dict[_Allele, int] = {}
+    def annotate(self, variants: Iterable[Variant]) -> Iterator[Consequence]:
+        """The consequences of alleles, in their order, one chunk after the other."""
+        chunk = _Chunk([], {}, [])
         for variant in variants:
+            chunk.num_bases += variant.num_bases
             found = align_allele(variant, self._reference)
             if found is None:
-                placed.append(None)
-                continue
-            contig, (start, ref, alt) = found
-            placed.append(numbers.setdefault(_Allele(contig, start, ref, alt), len(numbers)))
-        alleles = list(numbers)
-        overlaps = [self._find_overlaps(allele) for allele in alleles]
+                chunk.placed.append(None)
+            else:
+                contig, (start, ref, alt) = found
+                allele = _Allele(contig, start, ref, alt)
+                number = chunk.numbers.setdefault(allele, len(chunk.numbers))
+                chunk.placed.append(number)
+                if number == len(chunk.overlaps):
+                    overlaps = self._find_overlaps(allele)
+                    chunk.overlaps.append(overlaps)
+                    chunk.num_pairs += sum(len(transcripts) for _, transcripts in overlaps)
+            if chunk.is_full:
+                yield from self._annotate_chunk(chunk)
+                chunk = _Chunk([], {}, [])
+        yield from self._annotate_chunk(chunk)
+
+    def _annotate_chunk(self, chunk: _Chunk) -> Iterator[Consequence]:
+        alleles, overlaps = list(chunk.numbers), chunk.overlaps
         effects = self._call(alleles, overlaps)
         made: dict[int, Consequence] = {}
-        for number in placed:
+        for number in chunk.placed:
             if number is None:
                 yield Consequence()
                 continue

@@ -438,8 +438,9 @@ def test_rows_without_a_known_allele_have_no_consequence(
     assert caplog.text.rstrip().endswith("intergenic_variant: other")
 
 
+@pytest.mark.parametrize("limit", ["CHUNK_ALLELES", "CHUNK_BASES", "CHUNK_PAIRS"])
 def test_order_chunks_and_repeats_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     rng = random.Random(5)
     sequences, models = make_genome(rng)
@@ -449,9 +450,15 @@ def test_order_chunks_and_repeats_change_nothing(
     made = annotate(tmp_path, sequences, gff, alleles)
     shuffled = list(range(len(alleles)))
     rng.shuffle(shuffled)
-    monkeypatch.setattr(consequences, "CHUNK_ALLELES", 9)
+    monkeypatch.setattr(consequences, limit, 9)
+    calls = []
+    call = consequences.call_csq
+    monkeypatch.setattr(
+        consequences, "call_csq", lambda *given: (calls.append(given), call(*given))[1]
+    )
     again = annotate(tmp_path, sequences, gff, [alleles[n] for n in shuffled])
     assert again == [made[n] for n in shuffled]
+    assert len(calls) > 3
 
 
 def test_spellings_of_one_allele_have_one_consequence(tmp_path: Path) -> None:
