@@ -157,8 +157,8 @@ def annotate_consequences(
 ) -> Iterator[Consequence]:
     """Find the gene and the consequence of each allele.
 
-    Memory is bounded: 100,000 alleles are in memory at once. They may come in any order; sorted
-    ones are fastest.
+    Memory is bounded: at most 100,000 alleles are in memory at once. They may come in any order;
+    sorted ones are fastest.
 
     Args:
         variants: Alleles, one for each row. Those whose REF is not in the reference, or that are
