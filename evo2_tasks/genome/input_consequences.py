@@ -145,7 +145,7 @@ def read_format(header: VcfHeader, field: str, path: Path, where: str) -> FieldF
     defined = {one.get("ID", ""): one.get("Description", "") for one in header.definitions("INFO")}
     if field not in defined:
         others = [name for name in ("CSQ", "ANN", "BCSQ") if name in defined]
-        has = f"It defines {' and '.join(others)}: name one of these" if others else "Annotate it"
+        has = f"Name {' or '.join(others)}, which it defines" if others else "Annotate it"
         raise InputError(
             f"{where}: the header of {shown_path(path)} defines no INFO field {field!r}. {has}, or "
             "remove the key."
@@ -156,17 +156,20 @@ def read_format(header: VcfHeader, field: str, path: Path, where: str) -> FieldF
         listed = description.rpartition(":")[2]
     names = [name.strip(" '\"").lower() for name in listed.split("|")]
     columns = {name: place for place, name in reversed([*enumerate(names)])}
-    if "annotation" in columns:
+    names_allele = not columns.keys().isdisjoint(("allele", "allele_num"))
+    if "annotation" in columns and names_allele:
         return FieldFormat(field, "SnpEff", columns)
     if "consequence" in columns:
         if "amino_acid_change" in columns:
             is_local = description.lower().startswith("local")
             return FieldFormat(field, "bcftools", columns, names_all=is_local)
-        return FieldFormat(field, "VEP", columns)
+        if names_allele:
+            return FieldFormat(field, "VEP", columns)
     raise InputError(
         f"{where}: the header of {shown_path(path)} describes {field} as "
         f"'{shown(description, 200)}'. Expected the columns of VEP, SnpEff or bcftools csq, "
-        "separated by '|', with the column Consequence or Annotation."
+        "separated by '|': Allele (not of bcftools) and Consequence or Annotation among them. "
+        "Annotate the file again with these columns."
     )
 
 

@@ -527,14 +527,27 @@ def test_an_intergenic_allele_has_no_gene(tmp_path: Path) -> None:
 
 def test_a_field_that_the_header_does_not_define_is_one_line(tmp_path: Path) -> None:
     path = write_vep(tmp_path, [])
-    with pytest.raises(InputError, match=r"^x: .* no INFO field 'ANN'\. It defines CSQ: name"):
+    with pytest.raises(
+        InputError, match=r"^x: .* no INFO field 'ANN'\. Name CSQ, which it defines"
+    ):
         read_format(read_vcf(path)[0], "ANN", path, "x")
     path.write_text(f"##fileformat=VCFv4.2\n{COLUMNS}")
     with pytest.raises(InputError, match=r"no INFO field 'CSQ'\. Annotate it, or remove the key"):
         read_format(read_vcf(path)[0], "CSQ", path, "x")
 
 
-@pytest.mark.parametrize("description", ["", "Something", "Format: Allele|Gene", "Format: "])
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "Something",
+        "Format: Allele|Gene",
+        "Format: ",
+        "Format: Consequence|SYMBOL|Gene",
+        "From VEP. Allele|Consequence|SYMBOL",
+        "'Annotation | Gene_Name'",
+    ],
+)
 def test_a_description_without_columns_is_one_line(tmp_path: Path, description: str) -> None:
     path = write(tmp_path, [], "CSQ", description)
     with pytest.raises(InputError, match="Expected the columns of VEP, SnpEff or bcftools csq"):
