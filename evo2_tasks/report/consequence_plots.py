@@ -134,7 +134,7 @@ def _term(one: ConsequenceClass) -> str:
 
 
 def _label(one: ConsequenceClass) -> str:
-    """The term and the number of scored alleles, beside the axis."""
+    """The term and the number of scored alleles, for the axis."""
     term = printable(_term(one))
     cuts = [at + 1 for at, letter in enumerate(term) if letter == "_"]
     lines = [term]

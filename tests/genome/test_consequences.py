@@ -4,9 +4,11 @@ import logging
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import pysam
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -164,6 +166,34 @@ def test_every_snv_of_a_coding_base_has_the_terms_of_all_its_genes(
         coding = {term for term in made.consequences or () if "non_coding" not in term}
         assert coding == terms, (pos, alt)
         assert made.consequence == find_most_severe(made.consequences or ())
+
+
+def test_counts_of_the_demo_are_those_of_a_plain_loop(
+    rcrs: Reference, mitochondrial: Genes, tmp_path: Path
+) -> None:
+    sequence, models = rcrs.fetch("MT", 0, 16_569), read_models()
+    coding = {model.name for model in models}
+    rna = set()
+    for line in (DATA / "rCRS.gff3").read_text().splitlines():
+        cells = line.split("\t")
+        if len(cells) == 9 and cells[2] == "exon":
+            name = cells[8].split("Parent=transcript:")[1].split(";")[0]
+            rna |= set() if name in coding else {*range(int(cells[3]) - 1, int(cells[4]))}
+    with pysam.VariantFile(str(DATA / "mitomap.vcf.gz")) as file:
+        snvs = [
+            (record.pos, record.ref, alt)
+            for record in file
+            for alt in record.alts or ()
+            if len(record.ref) == len(alt) == 1 and sequence[record.pos - 1] == record.ref
+        ]
+    expected: Counter[str] = Counter()
+    for pos, _, alt in snvs:
+        terms = set().union(*(expect(model, sequence, pos - 1, alt) for model in models))
+        terms |= {"non_coding_transcript_exon_variant"} if pos - 1 in rna else set()
+        expected[min(terms or {"intergenic_variant"}, key=RANKS.__getitem__)] += 1
+    made = run(mitochondrial, rcrs, snvs, tmp_path)
+    assert Counter(one.consequence for one in made) == expected
+    assert len(expected) > 5
 
 
 @pytest.mark.parametrize(
