@@ -262,7 +262,7 @@ def _run(folder: Path, genetic_code: int) -> None:
     )
     messages = done.stderr.decode(errors="replace").splitlines()
     for message in messages[:_MOST_MESSAGES]:
-        logger.debug("bcftools csq: %s", shown(message, 200))
+        logger.info("bcftools csq: %s", shown(message, 200))
     if done.returncode:
         last = messages[-1] if messages else "it gave no message"
         raise CsqError(f"bcftools csq ended with {done.returncode}: {shown(last, 200)}")

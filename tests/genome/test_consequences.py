@@ -169,7 +169,7 @@ def test_every_snv_of_a_coding_base_has_the_terms_of_all_its_genes(
 
 
 def test_counts_of_the_demo_are_those_of_a_plain_loop(
-    rcrs: Reference, mitochondrial: Genes, tmp_path: Path
+    rcrs: Reference, mitochondrial: Genes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sequence, models = rcrs.fetch("MT", 0, 16_569), read_models()
     coding = {model.name for model in models}
@@ -191,9 +191,11 @@ def test_counts_of_the_demo_are_those_of_a_plain_loop(
         terms = set().union(*(expect(model, sequence, pos - 1, alt) for model in models))
         terms |= {"non_coding_transcript_exon_variant"} if pos - 1 in rna else set()
         expected[min(terms or {"intergenic_variant"}, key=RANKS.__getitem__)] += 1
-    made = run(mitochondrial, rcrs, snvs, tmp_path)
+    with caplog.at_level(logging.INFO):
+        made = run(mitochondrial, rcrs, snvs, tmp_path)
     assert Counter(one.consequence for one in made) == expected
     assert len(expected) > 5
+    assert "bcftools csq: Indexed 13 transcripts" in caplog.text  # the log has its messages
 
 
 @pytest.mark.parametrize(
