@@ -21,6 +21,7 @@ from evo2_tasks.config.resolve import (
     resolve_annotate,
     resolve_audit,
     resolve_carry,
+    resolve_draw,
     resolve_evaluate,
     resolve_merge,
     resolve_merge_audit,
@@ -391,6 +392,20 @@ def status(results: Path, failed: TextIO | None, as_json: bool) -> None:
     else:
         for line in module.describe_status(statuses):
             print_line(line)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks draw --config config.yaml --variant-set background \\\n"
+    "  --out random_snvs.vcf.gz",
+)
+@step
+@variant_set_option
+@output_option("--out", required=True, help="File to write: a bgzipped VCF, named .vcf.gz.")
+def draw(config: RunConfig, variant_set: str, **files: Any) -> None:
+    """Draw the random SNVs of a variant set with `random_snvs`, for `split`."""
+    load("steps.draw").draw(resolve_draw(config, variant_set), **files)
 
 
 @main.command(

@@ -22,6 +22,7 @@ from evo2_tasks.config.resolve import (
     ModelSettings,
     ScoreSettings,
     checkpoint_files,
+    find_draw,
     list_readouts,
     resolve_annotate,
     resolve_audit,
@@ -53,6 +54,7 @@ from evo2_tasks.layout import (
     INDEX_STATEMENT,
     INDEXED,
     MODELS,
+    RANDOM_SNVS,
     REPORT,
     RUN,
     SHARDS,
@@ -153,8 +155,13 @@ def export_formats() -> dict[str, str]:
 class StepInputs:
     """The inputs of rules that depend on the config. If one gets newer, its step runs again."""
 
-    variants: dict[str, str]
-    """File of variants, by variant set."""
+    variants: dict[str, list[str]]
+    """File of variants, by variant set; empty for a set with ``random_snvs``."""
+    drawn: dict[str, list[str]]
+    """File of variants that ``draw`` writes, relative to the results folder, by variant set; empty
+    for a set that has a file of variants."""
+    drawn_regions: dict[str, list[str]]
+    """File of the regions that ``draw`` draws from, by variant set; empty if there is none."""
     reference: dict[str, list[str]]
     """Files of the reference, by variant set."""
     gff: dict[str, list[str]]
@@ -191,7 +198,19 @@ def step_inputs(config: RunConfig) -> StepInputs:
         if parse_hub_name(model.checkpoint) is not None
     }
     return StepInputs(
-        variants={name: str(variant_set.variants) for name, variant_set in sets.items()},
+        variants={
+            name: [] if variant_set.variants is None else [str(variant_set.variants)]
+            for name, variant_set in sets.items()
+        },
+        drawn={
+            name: [] if variant_set.random_snvs is None else [f"{name}/{RANDOM_SNVS}"]
+            for name, variant_set in sets.items()
+        },
+        drawn_regions={
+            name: [] if drawn is None or drawn.regions is None else [str(drawn.regions)]
+            for name, variant_set in sets.items()
+            for drawn in [variant_set.random_snvs]
+        },
         reference={
             name: _reference_files(config.references[variant_set.reference])
             for name, variant_set in sets.items()
@@ -313,6 +332,8 @@ class StepSettings:
     own part of the config has changed.
     """
 
+    draw: dict[str, str]
+    """By variant set, of sets with ``random_snvs``."""
     split: dict[str, str]
     """By variant set."""
     carry: dict[str, str]
@@ -341,6 +362,11 @@ def step_settings(config: RunConfig) -> StepSettings:
     """The settings of each step that run it again if they change."""
     sets = config.variant_sets
     return StepSettings(
+        draw={
+            name: _as_params(drawn)
+            for name in sets
+            if (drawn := find_draw(config, name)) is not None
+        },
         split={name: _as_params(resolve_split(config, name)) for name in sets},
         carry={name: _as_params(resolve_carry(config, name)) for name in sets},
         annotate={name: _as_params(resolve_annotate(config, name)) for name in sets},

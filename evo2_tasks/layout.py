@@ -6,6 +6,7 @@ results/
     logs/benchmarks/{step}/...          time and memory of each job, as Snakemake measures them
     models/{model}.json                 fetch
     {variant_set}/
+        random_snvs.vcf.gz              draw
         shards/                         split
         carried.parquet                 carry
         annotations.parquet             annotate
@@ -37,6 +38,8 @@ BENCHMARKS: Final = "benchmarks"
 """Folder of Snakemake's benchmark files, in ``logs``."""
 MODELS: Final = "models"
 """Folder of the files that ``fetch`` writes, in the results folder."""
+RANDOM_SNVS: Final = "random_snvs.vcf.gz"
+"""The drawn variants of a set with ``random_snvs``, in the folder of the set."""
 SHARDS: Final = "shards"
 """Folder of the files that ``split`` writes, in the folder of a variant set."""
 WINDOWS: Final = "windows"
@@ -163,6 +166,7 @@ STEPS: Final[Mapping[str, Step]] = {
     step.name: step
     for step in (
         Step("fetch", "{model}", (f"{MODELS}/{{model}}.json",), has_benchmark=False),
+        Step("draw", _SET, (f"{_SET}/{RANDOM_SNVS}",)),
         Step("split", _SET, (f"{_SET}/{SHARDS}",)),
         Step("carry", _SET, (f"{_SET}/{CARRIED}",)),
         Step("annotate", _SET, (f"{_SET}/{ANNOTATIONS}",)),

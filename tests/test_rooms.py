@@ -69,9 +69,9 @@ ROOMS = {
     "genome": room(
         "alleles assembly bcf bed blocks carried_types carry codons columns consequences"
         " contigs csq fasta fasta_bases foreign_formats formats genes gff hgvs identifiers"
-        " input_consequences interval_lists known_assemblies letters protein_changes records"
-        " reference region_tables regions saturation symbolic table_cells terms variant_lists"
-        " variant_tables variants vcf window_pairs windows",
+        " input_consequences interval_lists known_assemblies letters protein_changes random_snvs"
+        " records reference region_tables regions saturation symbolic table_cells terms"
+        " variant_lists variant_tables variants vcf window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,
@@ -166,7 +166,7 @@ ROOMS = {
         "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
     ),
     "steps": room(
-        "annotate audit carry evaluate export fetch index merge merge_audit report score"
+        "annotate audit carry draw evaluate export fetch index merge merge_audit report score"
         " score_readouts split windows",
         "config",
         "errors",

@@ -36,10 +36,9 @@ from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import STRANDS, strand_sequences
 from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
-from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.report.horizons import write_page
-from evo2_tasks.runtime.inputs import open_reference, open_variant_set
+from evo2_tasks.runtime.inputs import open_reference, open_variant_set, variants_to_plan
 from evo2_tasks.runtime.models import open_model
 from evo2_tasks.scoring.horizons import PER_TOKEN, list_horizons, score_horizons
 from evo2_tasks.scoring.passes import plan_passes
@@ -166,7 +165,7 @@ def horizon(
     scoring, run = planned.windows.scoring, planned.score.run
     reference = open_reference(planned.split.reference)
     label = find_label(evaluate)
-    with local_file(planned.split.variants) as path:
+    with variants_to_plan(planned.split) as path:
         alleles_read, columns = open_alleles(
             planned, carry, annotate, label, path, reference, folder=out.parent
         )

@@ -33,7 +33,11 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         if model.config is not None:
             yield from _missing_file(f"models.{name}.config", model.config)
     for name, variant_set in config.variant_sets.items():
-        yield from _missing_file(f"variant_sets.{name}.variants", variant_set.variants)
+        key, drawn = f"variant_sets.{name}", variant_set.random_snvs
+        if variant_set.variants is not None:
+            yield from _missing_file(f"{key}.variants", variant_set.variants)
+        if drawn is not None and drawn.regions is not None:
+            yield from _missing_file(f"{key}.random_snvs.regions", drawn.regions)
 
 
 def _unusable_output(output: Path) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -22,10 +23,12 @@ from evo2_tasks.config.schema import (
     ColumnsConfig,
     FilterConfig,
     LabelConfig,
+    RandomSnvsConfig,
     RunConfig,
     RunSettings,
     ScoringConfig,
     Section,
+    VariantSetConfig,
 )
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
@@ -152,6 +155,8 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
             section = FilterConfig
         case ["variant_sets", _, "columns"]:
             section = ColumnsConfig
+        case ["variant_sets", _, "random_snvs"]:
+            section = RandomSnvsConfig
         case ["variant_sets", _, "labels", _]:
             section = LabelConfig
         case [str(first), *_]:
@@ -214,6 +219,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         )
         for field, label in variant_set.labels.items():
             yield from _impossible_label(f"{key}.labels.{field}", label)
+        yield from _impossible_source(key, variant_set)
         yield from _impossible_annotations(config, name)
         columns = variant_set.columns.named
         for role, column in columns.items():
@@ -236,12 +242,49 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                 "cannot be combined with `saturate`, whose BED names the regions; remove the key",
             )
         for option in ("groups", "baselines"):
-            if getattr(variant_set, option) and not variant_set.labels:
+            has_labels = variant_set.labels or variant_set.random_snvs is not None
+            if getattr(variant_set, option) and not has_labels:
                 yield f"{key}.{option}", "needs `labels`, which the variant set does not have"
         for i, scoring_name in enumerate(variant_set.scorings):
             yield from unknown_name(
                 f"{key}.scorings[{i}]", scoring_name, "scorings", config.scorings
             )
+
+
+_NOT_DRAWN: Final = {
+    "columns": "which reads no table",
+    "carry": "which has no fields to copy",
+    "labels": "whose SNVs have no known effects",
+    "groups": "whose SNVs have no labels",
+    "baselines": "whose SNVs have no labels",
+    "consequence_from": "which reads no VCF",
+    "filters": "which chooses bases by `random_snvs.contigs` or `random_snvs.regions`",
+    "regions": "which chooses bases by `random_snvs.contigs` or `random_snvs.regions`",
+    "saturate": "which makes SNVs only",
+}
+"""Keys that cannot be combined with ``random_snvs``, and why."""
+
+
+def _impossible_source(key: str, variant_set: VariantSetConfig) -> Iterator[tuple[str, str]]:
+    """No variants, two sources of them, or a key that drawn variants leave without a meaning."""
+    drawn = variant_set.random_snvs
+    if drawn is None:
+        if variant_set.variants is None:
+            yield (
+                f"{key}.variants",
+                "is missing, and there is no default; name a file, or set `random_snvs`",
+            )
+        return
+    if variant_set.variants is not None:
+        yield f"{key}.random_snvs", "cannot be combined with `variants`; keep one of the two"
+    if drawn.contigs is not None and drawn.regions is not None:
+        yield (
+            f"{key}.random_snvs.regions",
+            "cannot be combined with `contigs`; keep one of the two",
+        )
+    for option, why in _NOT_DRAWN.items():
+        if option in variant_set.model_fields_set and getattr(variant_set, option):
+            yield f"{key}.{option}", f"cannot be combined with `random_snvs`, {why}; remove the key"
 
 
 def _impossible_annotations(config: RunConfig, name: str) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ from evo2_tasks.config.schema import (
 )
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
-from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS
+from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS, RANDOM_SNVS
 
 BUNDLED_CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 CHECKPOINT_SUFFIXES = (".json", ".safetensors")
@@ -106,12 +106,44 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawSettings:
+    """What ``draw`` needs.
+
+    Attributes:
+        variant_set: Name of the variant set.
+        reference: The reference of the set.
+        number: Number of SNVs to draw.
+        seed: Seed of the generator.
+        contigs: Contigs to draw from, or None.
+        regions: File of the regions to draw from, or None.
+    """
+
+    variant_set: str
+    reference: ReferenceSettings
+    number: int
+    seed: int
+    contigs: tuple[str, ...] | None
+    regions: Path | None
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {
+            "contig_aliases": self.reference.contig_aliases,
+            "contigs": self.contigs,
+            "number": self.number,
+            "reference": self.reference.name,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class SplitSettings:
     """What ``split`` needs.
 
     Attributes:
         variant_set: Name of the variant set.
-        variants: The file of variants; ``-`` is standard input.
+        variants: The file of variants, or where ``draw`` writes it; ``-`` is standard input.
+        drawn: How ``draw`` makes the variants; None if they are a file of the user.
         reference: The reference of the set.
         columns: Names of columns of a table, by role: contig, pos, ref and alt.
         filters: Which alleles to score.
@@ -123,6 +155,7 @@ class SplitSettings:
 
     variant_set: str
     variants: Path
+    drawn: DrawSettings | None
     reference: ReferenceSettings
     columns: Mapping[str, str]
     filters: FilterConfig
@@ -434,6 +467,41 @@ class PlannedScoring:
     audit: AuditSettings | None
 
 
+def find_draw(config: RunConfig, variant_set: str) -> DrawSettings | None:
+    """The settings of ``draw``; None if the variant set has a file of variants.
+
+    Raises:
+        InputError: The config has no such variant set.
+    """
+    settings = _find_variant_set(config, variant_set)
+    drawn = settings.random_snvs
+    if drawn is None:
+        return None
+    return DrawSettings(
+        variant_set=variant_set,
+        reference=_resolve_reference(config, settings.reference),
+        number=drawn.number,
+        seed=drawn.seed,
+        contigs=drawn.contigs,
+        regions=drawn.regions,
+    )
+
+
+def resolve_draw(config: RunConfig, variant_set: str) -> DrawSettings:
+    """The settings of ``draw``.
+
+    Raises:
+        InputError: The config has no such variant set, or the set has no ``random_snvs``.
+    """
+    found = find_draw(config, variant_set)
+    if found is None:
+        raise InputError(
+            f"config: variant_sets.{variant_set}: has no `random_snvs`. Add the key, for example "
+            "`random_snvs: {number: 10000, seed: 1}`."
+        )
+    return found
+
+
 def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
     """The settings of ``split``.
 
@@ -443,7 +511,8 @@ def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
     settings = _find_variant_set(config, variant_set)
     return SplitSettings(
         variant_set=variant_set,
-        variants=settings.variants,
+        variants=settings.variants or config.output / variant_set / RANDOM_SNVS,
+        drawn=find_draw(config, variant_set),
         reference=_resolve_reference(config, settings.reference),
         columns=settings.columns.named,
         filters=settings.filters,

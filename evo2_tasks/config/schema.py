@@ -249,13 +249,28 @@ class ColumnsConfig(Section):
         return {role: name for role, name in self if name is not None}
 
 
+class RandomSnvsConfig(Section):
+    """SNVs to draw at random from the reference, each with the same chance and none twice."""
+
+    number: Annotated[int, Field(ge=1, le=10_000_000)]
+    """Number of SNVs."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """Seed. The same seed draws the same SNVs on every machine. A larger `number` with the same
+    seed draws the same SNVs and more."""
+    contigs: SomeTexts | None = None
+    """Contigs to draw from. Default: all contigs of the reference."""
+    regions: FileName | None = None
+    """BED or interval list of the regions to draw from. Regions may overlap: each base counts
+    once."""
+
+
 class VariantSetConfig(Section):
     """A file of variants, its scorings and its results."""
 
-    variants: FileName
+    variants: FileName | None = None
     """VCF (text, bgzip, gzip), BCF, a table (TSV, CSV, Parquet) of contig, pos, ref, alt or of
     HGVS, a list (`17-43045712-A-G`, `17:43045712:A:G`, SPDI or HGVS), or with `saturate` a BED or
-    an interval list."""
+    an interval list. Required, unless `random_snvs` is set."""
     reference: Name
     """A name under `references`."""
     scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
@@ -296,6 +311,9 @@ class VariantSetConfig(Section):
     """The run stops if a larger share of alleles have a REF that does not match the reference,
     because the variants are then from another assembly. Counted over the whole set, from ten
     alleles on."""
+    random_snvs: RandomSnvsConfig | None = None
+    """Instead of `variants`: SNVs to draw at random from the reference, for example
+    `{number: 10000, seed: 1}`."""
     saturate: Annotated[
         tuple[Literal["snv", "deletion", "insertion", "codon"], ...], AfterValidator(_unique)
     ] = ()

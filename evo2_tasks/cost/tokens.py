@@ -23,9 +23,8 @@ from evo2_tasks.genome.windows import (
     lift_horizon,
     place_allele,
 )
-from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.runtime.inputs import open_reference, open_variant_set
+from evo2_tasks.runtime.inputs import open_reference, open_variant_set, variants_to_plan
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.windows import slice_parts
 from evo2_tasks.table.audit_choice import SmallestHashes, hash_allele
@@ -99,7 +98,7 @@ def count_work(planned: PlannedScoring) -> Work:
     reference = open_reference(settings.reference)
     work = Work(Counter())
     used_contigs: set[str | None] = set()
-    with local_file(settings.variants) as path:
+    with variants_to_plan(settings) as path:
         source = open_variant_set(settings, path)
         num_alleles = source.count().alleles
         progress = Progress(

@@ -26,10 +26,11 @@ import pyarrow.compute as pc
 from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header
 from evo2_tasks.exports.vcf_index import remove_indexes, require_gz, write_index
 from evo2_tasks.exports.vcf_info import MISSING, PREFIX, find_columns, format_entries
-from evo2_tasks.exports.vcf_lines import Tally, is_vcf_contig
+from evo2_tasks.exports.vcf_lines import Tally
 from evo2_tasks.genome.alleles import resolve_letters, trim_to_vcf
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
+from evo2_tasks.io.vcf_text import is_vcf_contig
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import distinct_values, read_rows

@@ -16,10 +16,10 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header, repair_header
 from evo2_tasks.exports.vcf_index import remove_indexes, require_gz, write_index
 from evo2_tasks.exports.vcf_info import PREFIX, find_columns, format_entries
-from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, is_vcf_contig, make_lines
+from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, make_lines
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
-from evo2_tasks.io.vcf_text import read_vcf
+from evo2_tasks.io.vcf_text import is_vcf_contig, read_vcf
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import RUN
 from evo2_tasks.table.parquet import distinct_values, read_rows

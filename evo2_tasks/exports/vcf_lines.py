@@ -13,12 +13,16 @@ from typing import Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.lines import decode
-from evo2_tasks.io.vcf_text import COLUMNS, DataLine, Unreadable, parse_data_line
+from evo2_tasks.io.vcf_text import (
+    COLUMNS,
+    DataLine,
+    Unreadable,
+    is_vcf_contig,
+    parse_data_line,
+)
 from evo2_tasks.io.words import shown_path
 
 logger = logging.getLogger(__name__)
-
-_CONTIG: Final = re.compile(rb'<[^\0,<>]+>|[^\0,<>"\[ ]([^\0,<>]*[^\0,<> ])?')
 
 
 def _bad_names(separator: str, end: str) -> re.Pattern[bytes]:
@@ -198,11 +202,6 @@ def _made_from(data: DataLine | Unreadable, rows: Sequence[Row]) -> bool:
 def _same(text: str, value: str | None) -> bool:
     """Whether two texts are equal; the table has alleles of letters in upper case."""
     return value is not None and text.upper() == value.upper()
-
-
-def is_vcf_contig(name: bytes) -> bool:
-    """Whether htslib reads a contig of this name, also if the header lacks it."""
-    return bool(_CONTIG.fullmatch(name))
 
 
 def _why_no_vcf(data: DataLine | Unreadable, line: bytes) -> str:

@@ -40,6 +40,7 @@ _INTEGER = re.compile(rb"[+-]?[0-9]+")
 _BASES = re.compile(rb"[ACGTUNRYSWKMBDHV]+", re.IGNORECASE)
 _ALLELES = re.compile(rb"[ACGTUNRYSWKMBDHV,.*]+|.*[<\[\]].*", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r'([A-Za-z0-9_.]+)=("(?:[^"\\]|\\.)*"|[^,]*)')
+_CONTIG = re.compile(rb'<[^\0,<>]+>|[^\0,<>"\[ ]([^\0,<>]*[^\0,<> ])?')
 _VERSION = re.compile(r"VCFv(\d+)\.(\d+)", re.IGNORECASE)
 
 
@@ -240,6 +241,11 @@ def parse_data_line(line: bytes) -> DataLine | Unreadable:
     if "" in alts:
         return Unreadable("empty_alt", "an entry of ALT is empty")
     return DataLine(cells, pos, alts)
+
+
+def is_vcf_contig(name: bytes) -> bool:
+    """Whether htslib reads a contig of this name, also if the header lacks it."""
+    return bool(_CONTIG.fullmatch(name))
 
 
 def parse_position(text: bytes) -> int | None:

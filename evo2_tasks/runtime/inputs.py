@@ -1,10 +1,19 @@
 """Opening the variants and the reference of a step, as its settings name them."""
 
 import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from evo2_tasks.config.resolve import CarrySettings, ReferenceSettings, SplitSettings
+from evo2_tasks.config.resolve import (
+    CarrySettings,
+    DrawSettings,
+    ReferenceSettings,
+    SplitSettings,
+)
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.random_snvs import write_random_snvs
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
     Filters,
@@ -13,10 +22,74 @@ from evo2_tasks.genome.variants import (
     needs_reference,
     open_variants,
 )
+from evo2_tasks.io.files import local_file
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import CONSEQUENCE_COLUMNS
+from evo2_tasks.layout import CONSEQUENCE_COLUMNS, RANDOM_SNVS
 
 logger = logging.getLogger(__name__)
+
+
+def draw_variants(settings: DrawSettings, out: Path) -> int:
+    """Draw the random SNVs of a set, and write them as VCF.
+
+    Args:
+        settings: What to draw.
+        out: The file to write.
+
+    Returns:
+        Number of the SNVs that could be drawn.
+
+    Raises:
+        InputError: The reference or the regions cannot be read, or have too few bases.
+    """
+    return write_random_snvs(
+        out,
+        open_reference(settings.reference),
+        number=settings.number,
+        seed=settings.seed,
+        contigs=settings.contigs,
+        regions=settings.regions,
+        where=f"variant_sets.{settings.variant_set}.random_snvs",
+    )
+
+
+def find_variants(settings: SplitSettings, folder: Path) -> Path:
+    """The file of a set's variants: the one that the config names, or the one that ``draw`` wrote.
+
+    Args:
+        settings: The variant set.
+        folder: The folder of the variant set in the results, where ``draw`` writes.
+
+    Raises:
+        InputError: ``draw`` has not written the file.
+    """
+    if settings.drawn is None:
+        return settings.variants
+    drawn = folder / RANDOM_SNVS
+    if not drawn.is_file():
+        raise InputError(
+            f"{shown_path(drawn)}: does not exist; the variant set {settings.variant_set} has "
+            f"`random_snvs`. Make the file with: evo2-tasks draw --config CONFIG --variant-set "
+            f"{settings.variant_set} --out {shown_path(drawn)}"
+        )
+    return drawn
+
+
+@contextmanager
+def variants_to_plan(settings: SplitSettings) -> Iterator[Path]:
+    """Give the file of a set's variants before the run; random SNVs are drawn to a temporary file.
+
+    Raises:
+        InputError: The SNVs cannot be drawn.
+    """
+    if settings.drawn is None:
+        with local_file(settings.variants) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="evo2-tasks-") as folder:
+        path = Path(folder) / RANDOM_SNVS
+        draw_variants(settings.drawn, path)
+        yield path
 
 
 def open_variant_set(

@@ -26,7 +26,7 @@ from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.vcf_text import read_vcf
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS
-from evo2_tasks.runtime.inputs import open_reference, open_variant_set
+from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
 from evo2_tasks.table.annotations import describe_blocks, make_annotations_metadata
 from evo2_tasks.table.parquet import RowBuffer, write_table
 from evo2_tasks.table.schema import annotations_schema
@@ -51,7 +51,7 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
         InputError: The variants, the reference or the genes cannot be read, or do not fit together.
     """
     split = settings.split
-    variants = split.variants if variants is None else variants
+    variants = find_variants(split, out.parent) if variants is None else variants
     with local_file(variants) as path:
         files = SourceFiles()
         source_digest = files.add(path)

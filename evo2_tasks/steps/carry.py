@@ -9,7 +9,7 @@ from evo2_tasks.genome.variants import VariantSource
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.runtime.inputs import open_variant_set
+from evo2_tasks.runtime.inputs import find_variants, open_variant_set
 from evo2_tasks.table.carried import make_carried_metadata
 from evo2_tasks.table.parquet import RowBuffer, write_table
 from evo2_tasks.table.schema import carried_schema
@@ -32,7 +32,7 @@ def carry(settings: CarrySettings, *, variants: Path | None, out: Path) -> None:
         InputError: The variants cannot be read, have no such field, or have text where the config
             asks for numbers.
     """
-    variants = settings.split.variants if variants is None else variants
+    variants = find_variants(settings.split, out.parent) if variants is None else variants
     with local_file(variants) as path:
         files = SourceFiles()
         metadata = make_carried_metadata(files.add(path), settings.triggers())

@@ -24,7 +24,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.layout import REFERENCE, SPLIT, shard_file
-from evo2_tasks.runtime.inputs import open_reference, open_variant_set
+from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
 from evo2_tasks.table.documents import ReferenceStatement, Split, SplitStatements
 from evo2_tasks.table.parquet import (
     RowBuffer,
@@ -50,7 +50,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
     Raises:
         InputError: The variants or the reference cannot be read, or they are not of one assembly.
     """
-    variants = settings.variants if variants is None else variants
+    variants = find_variants(settings, out.parent) if variants is None else variants
     with local_file(variants) as path:
         files = SourceFiles()
         source_digest = files.add(path)

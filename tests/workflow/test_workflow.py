@@ -37,6 +37,7 @@ out = pathlib.Path(flags["--out"])
 shards = range(1, (config or {{}}).get("shards", 1) + 1)
 files = {{
     "fetch": [out],
+    "draw": [out],
     "split": [out / "split.json", *(out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards)],
     "carry": [out],
     "annotate": [out],

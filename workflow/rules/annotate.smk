@@ -4,6 +4,9 @@
 rule annotate:
     input:
         variants=local(lookup("{variant_set}", within=inputs.variants)),
+        drawn=collect(
+            "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
+        ),
         reference=local(lookup("{variant_set}", within=inputs.reference)),
         gff=local(lookup("{variant_set}", within=inputs.gff)),
     output:

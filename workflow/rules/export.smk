@@ -5,6 +5,9 @@ rule export:
         # The command reads here which file of variants the table was made from.
         run="<results>/{variant_set}/{scoring}/run.json",
         variants=local(lookup("{variant_set}", within=inputs.variants)),
+        drawn=collect(
+            "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
+        ),
     output:
         table="<results>/{variant_set}/{scoring}/{export}",
     log:

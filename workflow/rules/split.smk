@@ -2,6 +2,9 @@
 rule split:
     input:
         variants=local(lookup("{variant_set}", within=inputs.variants)),
+        drawn=collect(
+            "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
+        ),
         reference=local(lookup("{variant_set}", within=inputs.reference)),
     output:
         # The folder, not its files: Snakemake compares each output file of a job with all output
