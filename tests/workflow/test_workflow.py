@@ -174,6 +174,19 @@ def fetch(name: str) -> list[str]:
     return [f"Fetching the model {name}"]
 
 
+def random_set(**keys: Any) -> dict[str, Any]:
+    """A variant set of random SNVs in the place of a file."""
+    return {
+        "random_snvs": {"number": 5, "seed": 1, **keys},
+        "reference": "two",
+        "scorings": ["short"],
+    }
+
+
+def draw(name: str) -> list[str]:
+    return [f"Drawing random SNVs: {name}"]
+
+
 def split(name: str) -> list[str]:
     return [f"Splitting the variants of {name}"]
 
@@ -672,6 +685,7 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["references"]["two"] |= {"gff": "genes.gff3", "genetic_codes": {"c": 2}}
     project.config["scorings"]["spare"] |= {"horizon": 8, "audit": 0.1}
     project.config["variant_sets"]["b"]["scorings"].append("spare")
+    project.config["variant_sets"]["r"] = random_set(contigs=["c"])
     project.run()
     triggers = recorded_triggers(project.folder)
     for rule, environment in read_environments().items():
@@ -679,6 +693,41 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     found = project.folder / RERUN_TRIGGERS.name
     found.write_text(json.dumps(triggers, indent=2, sort_keys=True) + "\n")
     assert found.read_text() == RERUN_TRIGGERS.read_text(), found
+
+
+# --- random SNVs
+
+
+def test_random_snvs_are_drawn_once_and_again_if_their_settings_change(project: Project) -> None:
+    (project.folder / "x.bed").touch()
+    project.config["variant_sets"] = {"r": random_set() | {"exports": ["vcf"]}}
+    jobs = draw("r") + split("r") + from_windows("r", "short")
+    assert set(with_reports(jobs)) < set(project.planned())
+    project.run()
+    (call,) = [call for call in project.calls() if call["step"] == "draw"]
+    assert call["argv"][-1] == "results/r/random_snvs.vcf.gz"
+    assert project.planned() == []
+    project.config["run"]["batch_tokens"] = 7
+    project.config["shards"] = 2
+    assert project.planned() == []
+    for change in ({"seed": 2}, {"number": 6}, {"contigs": ["c"]}, {"regions": "x.bed"}):
+        project.config["variant_sets"]["r"]["random_snvs"] = {"number": 5, "seed": 1, **change}
+        assert set(with_reports(jobs)) < set(project.planned()), change
+    project.config["shards"] = 3
+    project.config["variant_sets"]["r"]["random_snvs"] = {"number": 5}
+    planned = project.planned()
+    assert not {*draw("r")} & {*planned}
+    assert {*split("r")} <= {*planned}
+
+
+def test_random_snvs_of_an_imported_workflow_are_under_its_prefix(project: Project) -> None:
+    (project.folder / "parent.yaml").write_text("own: 1\n")
+    project.config["variant_sets"] = {"r": random_set()}
+    parent = USUAL_PARENT.format(snakefile=str(SNAKEFILE), config=project.config)
+    (project.folder / "Snakefile").write_text(parent)
+    project.snakemake("evo2/results/r/short/scores.parquet")
+    assert (project.folder / "evo2/results/r/random_snvs.vcf.gz").exists()
+    assert not (project.folder / "results").exists()
 
 
 # --- models on a hub

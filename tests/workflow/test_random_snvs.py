@@ -1,0 +1,97 @@
+"""A real run of the workflow on random SNVs of the demo genome with the model of the package."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pysam
+import pytest
+import yaml
+
+from evo2_tasks.commands.plan import plan
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_plan
+from tests.project import DATA, make_config
+from tests.workflow.run import run_workflow
+
+NUMBER = 12
+KEYS = ["record", "allele", "contig", "pos", "ref", "alt"]
+
+
+def write_config(folder: Path, shards: int) -> dict[str, Any]:
+    config = make_config(
+        reference={"fasta": str(DATA / "rCRS.fa"), "circular_contigs": ["MT"]},
+        model={"checkpoint": "evo2-mini"},
+        variant_set={
+            "random_snvs": {"number": NUMBER, "contigs": ["chrM"]},
+            "identifiers": ["spdi"],
+            "exports": ["vcf", "sites", "tsv"],
+        },
+        shards=shards,
+        run={"batch_tokens": 4096},
+    )
+    del config["variant_sets"]["v"]["variants"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_config(folder, 2)
+    run_workflow(folder)
+    return folder
+
+
+def read_table(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "results" / "v" / "s" / "scores.parquet")
+
+
+def test_every_drawn_snv_has_a_score_an_identifier_and_a_line_in_the_exports(folder: Path) -> None:
+    table = read_table(folder)
+    assert (table["status"] == "scored").all()
+    assert table["record"].tolist() == [*range(NUMBER)]
+    assert table["llr"].notna().all()
+    with pysam.FastaFile(str(DATA / "rCRS.fa")) as genome:
+        bases = genome.fetch("MT")
+    assert [bases[pos - 1] for pos in table["pos"]] == table["ref"].tolist()
+    assert not table.duplicated(["pos", "alt"]).any()
+    assert table["pos"].is_monotonic_increasing
+    spdi = [
+        f"{pos - 1}:{ref}:{alt}"
+        for pos, ref, alt in zip(table["pos"], table["ref"], table["alt"], strict=True)
+    ]
+    assert [text.partition(":")[2] for text in table["spdi"]] == spdi
+    for name in ("scores.vcf.gz", "scores.sites.vcf.gz"):
+        with pysam.VariantFile(str(folder / "results" / "v" / "s" / name)) as vcf:
+            lines = [(one.contig, one.pos, one.ref, *(one.alts or ())) for one in vcf]
+        rows = zip(table["contig"], table["pos"], table["ref"], table["alt"], strict=True)
+        assert lines == [*rows], name
+    run = json.loads((folder / "results" / "v" / "s" / "run.json").read_text())
+    assert run["variants"]["variants"] == "results/v/random_snvs.vcf.gz"
+    assert (run["variants"]["records"], run["alleles"]) == (NUMBER, NUMBER)
+    assert "random_snvs.vcf.gz" in (folder / "results" / "v" / "report.html").read_text()
+
+
+def test_a_finished_run_has_nothing_to_do(folder: Path) -> None:
+    assert "Nothing to be done" in run_workflow(folder, "--dry-run")
+
+
+def test_plan_counts_the_snvs_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config(write_config(tmp_path, 2))
+    options = dict.fromkeys(("rates_file", "device", "device_memory_gb", "price"))
+    (estimate,) = plan(resolve_plan(config), job_hours=2.0, **options)
+    assert estimate["alleles"] == NUMBER
+    assert not (tmp_path / "results").exists()
+
+
+def test_another_number_of_shards_draws_the_same(folder: Path, tmp_path: Path) -> None:
+    write_config(tmp_path, 3)
+    run_workflow(tmp_path, "results/v/s/scores.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path)[KEYS], read_table(folder)[KEYS])
+    drawn = [one / "results" / "v" / "random_snvs.vcf.gz" for one in (folder, tmp_path)]
+    assert drawn[0].read_bytes() == drawn[1].read_bytes()
