@@ -41,6 +41,7 @@ SECTIONS = {
     "scorings": "ScoringConfig",
     "variant_sets": "VariantSetConfig",
     "columns": "ColumnsConfig",
+    "random_snvs": "RandomSnvsConfig",
     "filters": "FilterConfig",
     "labels": "LabelConfig",
     "run": "RunSettings",

@@ -131,7 +131,8 @@ def test_inputs_are_the_files_that_the_config_names(
         later={"checkpoint": "made/later"},
     )
     inputs = step_inputs(config)
-    assert inputs.variants == {"v": "v.vcf"}
+    assert inputs.variants == {"v": ["v.vcf"]}
+    assert inputs.drawn == inputs.drawn_regions == {"v": []}
     assert inputs.reference == {"v": ["r.fa", "r.txt"]}
     assert inputs.checkpoint == {
         "with-folder": [

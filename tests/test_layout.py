@@ -63,6 +63,7 @@ def test_names_that_the_results_need_are_reserved() -> None:
     assert sorted(layout.RESERVED_SCORINGS) == [
         "annotations.parquet",
         "carried.parquet",
+        "random_snvs.vcf.gz",
         "report.html",
         "shards",
     ]

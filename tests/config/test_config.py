@@ -210,6 +210,38 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
         ),
         (lambda c: c.pop("models"), "config: models: is missing, and there is no default"),
         (
+            lambda c: c["variant_sets"]["calls"].pop("variants"),
+            "config: variant_sets.calls.variants: is missing, and there is no default; name a file",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(random_snvs={"number": 5}),
+            "config: variant_sets.calls.random_snvs: cannot be combined with `variants`",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(random_snvs={"number": 0}),
+            "config: variant_sets.calls.random_snvs.number: 0 is too small",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(random_snvs={"number": 5, "seed": -1}),
+            "config: variant_sets.calls.random_snvs.seed: -1 is too small",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(random_snvs={"number": 5, "sed": 1}),
+            "config: variant_sets.calls.random_snvs.sed: unknown key; did you mean seed?",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                variants=None, random_snvs={"number": 5, "contigs": ["c"], "regions": "genome.fa"}
+            ),
+            "config: variant_sets.calls.random_snvs.regions: cannot be combined with `contigs`",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                variants=None, random_snvs={"number": 5, "regions": "none.bed"}
+            ),
+            "config: variant_sets.calls.random_snvs.regions: none.bed does not exist",
+        ),
+        (
             lambda c: c["variant_sets"]["calls"].pop("reference"),
             "config: variant_sets.calls.reference: is missing",
         ),
@@ -680,6 +712,35 @@ def test_importing_is_light() -> None:
     wall_s = time.perf_counter() - start
     assert done.stdout == "[]\n"
     assert wall_s < 10, "measured 0.2 s on an idle machine; torch alone takes several times that"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"columns": {"pos": "p"}},
+        {"carry": ["ID"]},
+        {"labels": {"L": {"harmful": "low"}}},
+        {"groups": ["G"]},
+        {"baselines": {"B": "low"}},
+        {"consequence_from": "CSQ"},
+        {"filters": {"pass_only": True}},
+        {"regions": ["1"]},
+        {"saturate": ["snv"]},
+    ],
+    ids=lambda keys: next(iter(keys)),
+)
+def test_what_has_no_meaning_for_random_snvs_is_refused(
+    minimal: dict[str, Any], keys: dict[str, Any]
+) -> None:
+    del minimal["variant_sets"]["calls"]["variants"]
+    minimal["variant_sets"]["calls"]["random_snvs"] = {"number": 5}
+    assert load_config(minimal).variant_sets["calls"].random_snvs is not None
+    minimal["variant_sets"]["calls"] |= keys
+    key = next(iter(keys))
+    message = rf"^config: variant_sets\.calls\.{key}: cannot be combined with `random_snvs`, which|"
+    message += rf"^config: variant_sets\.calls\.{key}: cannot be combined with `random_snvs`, whose"
+    with pytest.raises(InputError, match=message):
+        load_config(minimal)
 
 
 def test_a_config_has_one_type() -> None:
