@@ -218,11 +218,11 @@ def write_random_snvs(
             )
     drawn = draw_snvs(reference, stretches, number=number, seed=seed)
     if drawn.possible < number:
-        what = "the reference" if contigs is None else "these contigs"
-        what = what if regions is None else f"the regions of {shown_path(regions)}"
+        what = "the reference has" if contigs is None else "these contigs have"
+        what = what if regions is None else f"the regions of {shown_path(regions)} have"
         raise InputError(
-            f"{where}.number: {number:,} SNVs cannot be drawn, because {what} with the bases A, C, "
-            f"G and T allow only {drawn.possible:,}. Lower number, or choose more bases."
+            f"{where}.number: {number:,} SNVs cannot be drawn, because {what} only "
+            f"{drawn.possible:,} changes of A, C, G and T. Lower number, or choose more bases."
         )
     header = [
         "##fileformat=VCFv4.2",

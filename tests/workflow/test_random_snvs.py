@@ -11,7 +11,10 @@ import yaml
 
 from evo2_tasks.commands.plan import plan
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_plan
+from evo2_tasks.config.resolve import resolve_draw, resolve_plan, resolve_split
+from evo2_tasks.errors import InputError
+from evo2_tasks.steps.draw import draw
+from evo2_tasks.steps.split import split
 from tests.project import DATA, make_config
 from tests.workflow.run import run_workflow
 
@@ -95,3 +98,12 @@ def test_another_number_of_shards_draws_the_same(folder: Path, tmp_path: Path) -
     pd.testing.assert_frame_equal(read_table(tmp_path)[KEYS], read_table(folder)[KEYS])
     drawn = [one / "results" / "v" / "random_snvs.vcf.gz" for one in (folder, tmp_path)]
     assert drawn[0].read_bytes() == drawn[1].read_bytes()
+
+
+def test_a_step_by_hand_names_the_command_that_draws(tmp_path: Path) -> None:
+    config = load_config(write_config(tmp_path, 2))
+    with pytest.raises(InputError, match=r"random_snvs\.vcf\.gz: does not exist; .*-tasks draw"):
+        split(resolve_split(config, "v"), variants=None, out=tmp_path / "shards")
+    draw(resolve_draw(config, "v"), out=tmp_path / "random_snvs.vcf.gz")
+    split(resolve_split(config, "v"), variants=None, out=tmp_path / "shards")
+    assert (tmp_path / "shards" / "split.json").exists()
