@@ -11,7 +11,6 @@ import logging
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -55,8 +54,11 @@ CHUNK_ALLELES: Final = 100_000
 CHUNK_BASES: Final = 1 << 24
 """Bases of REF and ALT that are in memory at once: more makes a chunk of fewer alleles."""
 
-CHUNK_PAIRS: Final = 2_000_000
-"""Pairs of an allele and a transcript over it that are in memory at once."""
+PART_TRANSCRIPTS: Final = 20_000
+"""Transcripts that are in memory at once: more divides a chunk into several calls of csq."""
+
+PART_PAIRS: Final = 2_000_000
+"""Pairs of an allele and a transcript over it that are in memory at once, likewise."""
 
 MAX_CSQ_BASES: Final = 5_000
 """Longest REF or ALT that csq gets: it writes all their bases for each transcript."""
@@ -111,34 +113,6 @@ _Overlaps = list[tuple[int, list[Transcript]]]
 """An allele's first base, counted as the positions of transcripts near it are, and these."""
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """Alleles that are annotated at once.
-
-    Attributes:
-        placed: The number of each allele's spelling in ``numbers``; null if it has none.
-        numbers: The distinct alleles, numbered.
-        overlaps: What each of them overlaps.
-        num_bases: Bases of REF and ALT.
-        num_pairs: Pairs of a distinct allele and a transcript.
-    """
-
-    placed: list[int | None]
-    numbers: dict[_Allele, int]
-    overlaps: list[_Overlaps]
-    num_bases: int = 0
-    num_pairs: int = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no other allele may be added."""
-        return (
-            len(self.placed) >= CHUNK_ALLELES
-            or self.num_bases >= CHUNK_BASES
-            or self.num_pairs >= CHUNK_PAIRS
-        )
-
-
 class _Effect(NamedTuple):
     """The terms of one transcript, and the change of its protein."""
 
@@ -157,8 +131,8 @@ def annotate_consequences(
 ) -> Iterator[Consequence]:
     """Find the gene and the consequence of each allele.
 
-    Memory is bounded: at most 100,000 alleles are in memory at once. They may come in any order;
-    sorted ones are fastest.
+    Memory is bounded: at most 100,000 alleles and about 20,000 transcripts are in memory at once.
+    The alleles may come in any order; sorted ones are fastest.
 
     Args:
         variants: Alleles, one for each row. Those whose REF is not in the reference, or that are
@@ -178,7 +152,8 @@ def annotate_consequences(
     codes = _resolve_codes(genetic_codes, genes, reference)
     with temporary_folder(folder, _PREFIX) as temporary:
         annotator = _Annotator(genes, reference, codes, temporary)
-        yield from annotator.annotate(variants)
+        for chunk in _gather(variants):
+            yield from annotator.annotate(chunk)
     if annotator.without_genes:
         logger.warning(
             "these contigs have alleles and no genes in the GFF, so the alleles are %s: %s",
@@ -228,6 +203,19 @@ def _is_mitochondrial(contig: str, reference: Reference) -> bool:
     return contig == "MT" or reference.find("MT") == contig
 
 
+def _gather(variants: Iterable[Variant]) -> Iterator[list[Variant]]:
+    chunk: list[Variant] = []
+    num_bases = 0
+    for variant in variants:
+        chunk.append(variant)
+        num_bases += variant.num_bases
+        if len(chunk) >= CHUNK_ALLELES or num_bases >= CHUNK_BASES:
+            yield chunk
+            chunk, num_bases = [], 0
+    if chunk:
+        yield chunk
+
+
 class _Annotator:
     """Annotates chunks of alleles, one after the other.
 
@@ -247,42 +235,51 @@ class _Annotator:
         self._num_failed = 0
         self._is_tried = False
 
-    def annotate(self, variants: Iterable[Variant]) -> Iterator[Consequence]:
-        """The consequences of alleles, in their order, one chunk after the other."""
-        chunk = _Chunk([], {}, [])
-        for variant in variants:
-            chunk.num_bases += variant.num_bases
-            found = align_allele(variant, self._reference)
-            if found is None:
-                chunk.placed.append(None)
-            else:
-                contig, (start, ref, alt) = found
-                allele = _Allele(contig, start, ref, alt)
-                number = chunk.numbers.setdefault(allele, len(chunk.numbers))
-                chunk.placed.append(number)
-                if number == len(chunk.overlaps):
-                    overlaps = self._find_overlaps(allele)
-                    chunk.overlaps.append(overlaps)
-                    chunk.num_pairs += sum(len(transcripts) for _, transcripts in overlaps)
-            if chunk.is_full:
-                yield from self._annotate_chunk(chunk)
-                chunk = _Chunk([], {}, [])
-        yield from self._annotate_chunk(chunk)
+    def annotate(self, variants: Sequence[Variant]) -> Iterator[Consequence]:
+        """The consequences of a chunk, in its order."""
+        placed = self._place(variants)
+        made: dict[_Allele, Consequence] = {}
+        for alleles, overlaps in self._divide({one for one in placed if one is not None}):
+            effects = self._call(alleles, overlaps)
+            for number, (allele, found) in enumerate(zip(alleles, overlaps, strict=True)):
+                made[allele] = self._combine(allele, found, effects.get(number))
+        for one in placed:
+            yield Consequence() if one is None else made[one]
 
-    def _annotate_chunk(self, chunk: _Chunk) -> Iterator[Consequence]:
-        alleles, overlaps = list(chunk.numbers), chunk.overlaps
-        effects = self._call(alleles, overlaps)
-        made: dict[int, Consequence] = {}
-        for number in chunk.placed:
-            if number is None:
-                yield Consequence()
-                continue
-            consequence = made.get(number)
-            if consequence is None:
-                consequence = made[number] = self._combine(
-                    alleles[number], overlaps[number], effects.get(number)
-                )
-            yield consequence
+    def _place(self, variants: Sequence[Variant]) -> list[_Allele | None]:
+        """The allele of each variant, null if its REF is not in the reference.
+
+        They are looked up by position: the reference is slow in random order.
+        """
+        placed: list[_Allele | None] = [None] * len(variants)
+        by_place = sorted((one.contig or "", one.pos or 0, n) for n, one in enumerate(variants))
+        for _, _, row in by_place:
+            found = align_allele(variants[row], self._reference)
+            if found is not None:
+                contig, (start, ref, alt) = found
+                placed[row] = _Allele(contig, start, ref, alt)
+        return placed
+
+    def _divide(
+        self, alleles: Iterable[_Allele]
+    ) -> Iterator[tuple[list[_Allele], list[_Overlaps]]]:
+        """Parts of some alleles, by position, each with a bounded number of transcripts."""
+        part: list[_Allele] = []
+        overlaps: list[_Overlaps] = []
+        numbers: set[int] = set()
+        num_pairs = 0
+        for allele in sorted(alleles):
+            found = self._find_overlaps(allele)
+            part.append(allele)
+            overlaps.append(found)
+            for _, transcripts in found:
+                numbers.update(one.number for one in transcripts)
+                num_pairs += len(transcripts)
+            if len(numbers) >= PART_TRANSCRIPTS or num_pairs >= PART_PAIRS:
+                yield part, overlaps
+                part, overlaps, numbers, num_pairs = [], [], set(), 0
+        if part:
+            yield part, overlaps
 
     def _find_overlaps(self, allele: _Allele) -> _Overlaps:
         """The transcripts with a base within one base of an allele."""
@@ -468,7 +465,7 @@ class _Annotator:
         return _Effect(transcript, terms, change)
 
     def _read_codons(self, transcript: Transcript) -> Codons:
-        if len(self._codons) >= CHUNK_ALLELES:
+        if len(self._codons) >= PART_TRANSCRIPTS:
             self._codons.clear()
         code = self._codes.get(transcript.contig, STANDARD_CODE)
         codons = read_codons(transcript, self._reference.fetch, code)

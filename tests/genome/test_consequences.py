@@ -470,7 +470,9 @@ def test_rows_without_a_known_allele_have_no_consequence(
     assert caplog.text.rstrip().endswith("intergenic_variant: other")
 
 
-@pytest.mark.parametrize("limit", ["CHUNK_ALLELES", "CHUNK_BASES", "CHUNK_PAIRS"])
+@pytest.mark.parametrize(
+    "limit", ["CHUNK_ALLELES", "CHUNK_BASES", "PART_TRANSCRIPTS", "PART_PAIRS"]
+)
 def test_order_chunks_and_repeats_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
