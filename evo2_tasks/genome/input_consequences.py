@@ -156,7 +156,8 @@ def read_format(header: VcfHeader, field: str, path: Path, where: str) -> FieldF
         listed = description.rpartition(":")[2]
     names = [name.strip(" '\"").lower() for name in listed.split("|")]
     columns = {name: place for place, name in reversed([*enumerate(names)])}
-    names_allele = not columns.keys().isdisjoint(("allele", "allele_num"))
+    # ALLELE_NUM does not do in its place: it is wrong once a record has been split.
+    names_allele = "allele" in columns
     if "annotation" in columns and names_allele:
         return FieldFormat(field, "SnpEff", columns)
     if "consequence" in columns:

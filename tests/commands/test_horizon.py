@@ -33,7 +33,7 @@ PLACEMENTS = {
 
 CSQ = (
     '##INFO=<ID=CSQ,Number=.,Type=String,Description="Consequence annotations from Ensembl VEP. '
-    'Format: Consequence|SYMBOL">\n'
+    'Format: Allele|Consequence|SYMBOL">\n'
 )
 
 
@@ -215,9 +215,15 @@ def test_a_label_of_the_consequences_is_read_as_one_of_the_file(
     project = write_variants(tmp_path / "one", checkpoint, "centered")
     other = write_variants(tmp_path / "two", checkpoint, "centered", labels={})
     terms = {"p": "stop_gained", "n": "synonymous_variant"}
-    text = project.variants.read_text().replace(INFO, CSQ)
-    text = re.sub("L=([pn])", lambda found: f"CSQ={terms[found[1]]}|G", text)
-    other.variants.write_text(text)
+    lines = project.variants.read_text().replace(INFO, CSQ).splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if label := re.search("L=([pn])", line):
+            ref, alt = line.split("\t")[3:5]
+            # VEP leaves out the first base of an insertion or deletion if both alleles have it.
+            is_anchored = len(ref) != len(alt) and ref[0] == alt[0]
+            allele = (alt[1:] or "-") if is_anchored else alt
+            lines[number] = line.replace(label[0], f"CSQ={allele}|{terms[label[1]]}|G")
+    other.variants.write_text("".join(lines))
     label = {"positive": [terms["p"]], "negative": [terms["n"]], "where": {"gene": ["G"]}}
     of_set = other.config["variant_sets"]["v"]
     of_set |= {"consequence_from": "CSQ", "labels": {"consequence": label}}

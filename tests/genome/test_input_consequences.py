@@ -551,6 +551,7 @@ def test_a_field_that_the_header_does_not_define_is_one_line(tmp_path: Path) -> 
         "Format: Allele|Gene",
         "Format: ",
         "Format: Consequence|SYMBOL|Gene",
+        "Format: Consequence|SYMBOL|ALLELE_NUM",
         "From VEP. Allele|Consequence|SYMBOL",
         "'Annotation | Gene_Name'",
     ],

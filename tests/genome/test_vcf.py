@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evo2_tasks.genome.records import InvalidRecord, Record
+from evo2_tasks.genome.records import InvalidRecord, Record, Symbol
 from evo2_tasks.genome.vcf import VcfReader
 from evo2_tasks.table.schema import REASON_MEANINGS
 
@@ -24,7 +24,9 @@ def read(tmp_path: Path, data: bytes, carry: tuple[str, ...] = ()) -> list[Recor
 
 def test_fields_of_a_line(tmp_path: Path) -> None:
     data = HEADER + b"chr1\t7\trs1\tA\tC,<DEL>,*\t9\tq10;s50\tDP=1\tGT\t0/1\n"
-    assert read(tmp_path, data) == [Record("chr1", 7, "A", ["C", "<DEL>", "*"], "q10;s50", ())]
+    symbols = (Symbol(), Symbol("no_length"), Symbol())
+    record = Record("chr1", 7, "A", ["C", "<DEL>", "*"], "q10;s50", (), symbols=symbols)
+    assert read(tmp_path, data) == [record]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def summarize(counts: Counts, shards: list[ShardRun], folder: Path, **split: Any
         signature={"dtype": "d"},
         date="2026",
         table_digest="a" * 64,
+        contigs={"c": 100},
     )
 
 
@@ -45,6 +46,7 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
         "signature": {"dtype": "d"},
         "date": "2026",
         "table_digest": "a" * 64,
+        "contigs": {"c": 100},
         "alleles": 5,
         "scored": 4,
         "by_status": {"too_long": 1, "scored": 4},

@@ -44,6 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_genes_are_added_to_a_finished_run_and_changed(finished: Run) -> None:
     before, files = finished.table(), finished.scored_files()
     assert len(files) > 8

@@ -41,6 +41,7 @@ def read_audit(folder: Path) -> Any:
     return json.loads((folder / "run.json").read_text())["audit"]
 
 
+@pytest.mark.slow
 def test_an_audit_can_be_added_to_a_finished_run(tmp_path: Path, audited: Path) -> None:
     write_run(tmp_path, shards=2)
     run_snakemake(tmp_path, *ARGUMENTS)
@@ -59,6 +60,7 @@ def test_an_audit_can_be_added_to_a_finished_run(tmp_path: Path, audited: Path) 
     assert "Nothing to be done" in run_snakemake(tmp_path, *ARGUMENTS, "--dry-run")
 
 
+@pytest.mark.slow
 def test_other_shards_audit_the_same_alleles(tmp_path: Path, audited: Path) -> None:
     write_run(tmp_path, shards=5, audit=0.6)
     run_snakemake(tmp_path, *ARGUMENTS)

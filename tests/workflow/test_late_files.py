@@ -6,6 +6,8 @@ import random
 import shutil
 from pathlib import Path
 
+import pytest
+
 from evo2_tasks.config.load import load_config
 from evo2_tasks.layout import TABLE
 from tests.project import HEADER, files_of_shards, run_split, run_windows, write_project
@@ -40,6 +42,7 @@ def put(source: Path, target: Path) -> None:
     os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
+@pytest.mark.slow
 def test_late_windows_and_segments_of_an_older_fasta_are_not_in_a_table(tmp_path: Path) -> None:
     project, results = tmp_path / "project", tmp_path / "project" / "results"
     config = load_config(write_run(project, 1))
