@@ -1,8 +1,8 @@
 #!/bin/sh
 # bcftools csq translates a codon of the reference that has an N, and does not warn. AAN is called
-# threonine, and CAN proline. AAN can be lysine or asparagine, but never threonine (ACN). So a
-# missense change of two known amino acids is reported where the protein is unknown. Draft
-# assemblies and masked references have such codons.
+# threonine, and CAN proline. AAN can be lysine or asparagine, but never threonine, whose codons
+# begin with AC. So a missense change of two known amino acids is reported where the protein is
+# unknown. Draft assemblies and masked references have such codons.
 #
 # Versions: pysam 0.24.1 (bcftools 1.24), Python 3.11.
 # Seen, for a gene whose second codon is AAN, and `-l`:
