@@ -105,7 +105,7 @@ def test_it_separates_the_demo_variants_as_the_card_says(tmp_path: Path) -> None
     config["scorings"] = {"mini-256": {"model": "evo2-mini", "window_length": 256}}
     config["variant_sets"]["mitomap"]["scorings"] = ["mini-256"]
     config["shards"] = 2
-    for name in ("rCRS.fa", "mitomap.vcf.gz"):
+    for name in ("rCRS.fa", "rCRS.gff3", "mitomap.vcf.gz"):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).write_bytes((ROOT / "data" / name).read_bytes())
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
