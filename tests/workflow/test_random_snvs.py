@@ -18,6 +18,8 @@ from evo2_tasks.steps.split import split
 from tests.project import DATA, make_config
 from tests.workflow.run import run_workflow
 
+pytestmark = pytest.mark.slow
+
 NUMBER = 12
 KEYS = ["record", "allele", "contig", "pos", "ref", "alt"]
 

@@ -471,6 +471,7 @@ def test_a_column_that_becomes_one_of_the_genes_is_not_carried_any_more(done: Pr
     assert done.planned() == with_reports(annotate("b") + from_merge("b", "short"))
 
 
+@pytest.mark.slow
 def test_other_genes_annotate_and_merge_again(project: Project) -> None:
     project.config["references"]["two"] |= {"gff": "genes.gff3", "genetic_codes": {"c": 2}}
     project.run()
@@ -501,6 +502,7 @@ def audit(name: str, scoring: str) -> list[str]:
     return choice + readouts + [f"Merging the audit: {name}, {scoring}"] + from_merge(name, scoring)
 
 
+@pytest.mark.slow
 def test_an_audit_is_added_to_a_finished_run_and_leaves_its_scores(project: Project) -> None:
     project.config["scorings"]["short"]["horizon"] = 8
     project.run()
@@ -698,6 +700,7 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
 # --- random SNVs
 
 
+@pytest.mark.slow
 def test_random_snvs_are_drawn_once_and_again_if_their_settings_change(project: Project) -> None:
     (project.folder / "x.bed").touch()
     project.config["variant_sets"] = {"r": random_set() | {"exports": ["vcf"]}}
