@@ -2,7 +2,8 @@
 
 Each step of the workflow gets one of these slices and nothing else of the config. The part of a
 slice that shapes what the step writes is also what Snakemake compares (``triggers``): a finished
-job runs again exactly if it has changed. Files are compared as inputs of the rules, not here.
+job runs again exactly if it has changed. Files are compared as inputs of the rules, not here. The
+file is long because it holds the slices of all steps, and nothing else.
 """
 
 import difflib

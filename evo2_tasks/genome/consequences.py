@@ -3,6 +3,9 @@
 ``bcftools csq`` states the effect on each coding transcript with an exon near the allele. The rest
 follows from the positions of the transcripts: introns, non-coding transcripts, bases of incomplete
 codons. First codons follow NCBI's genetic codes.
+
+The file is long because what csq states and what positions state are decided together, transcript
+by transcript.
 """
 
 from __future__ import annotations

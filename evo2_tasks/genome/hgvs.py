@@ -1,7 +1,8 @@
 """HGVS names of genomic sequences (``g.``, ``m.``, ``o.``), turned into the spelling of VCF.
 
 A name is read by the recommendations of the HGVS Nomenclature. A name that they do not allow, or
-that leaves a position or a base open, is not read.
+that leaves a position or a base open, is not read. The file is long because it holds the grammar of
+all kinds of changes, each beside the spelling that it becomes.
 
 Source:
     HGVS Nomenclature 21.1, recommendations for DNA, https://hgvs-nomenclature.org.
