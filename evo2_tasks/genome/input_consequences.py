@@ -2,8 +2,8 @@
 
 Each of these INFO fields has entries joined by commas, one for each allele and transcript, and the
 header names the columns of an entry. Which program wrote a field is recognised by the columns, not
-by the name of the field: VEP writes ``ANN`` too if it is asked to. The file is long because it holds
-the conventions of three programs, which differ in how an entry names its allele.
+by the name of the field: VEP writes ``ANN`` too if it is asked to. The file is long because it
+holds the conventions of three programs, which differ in how an entry names its allele.
 """
 
 from __future__ import annotations
