@@ -10,6 +10,14 @@ import pyarrow as pa
 from evo2_tasks.exports.vcf import VCF_COLUMNS
 from evo2_tasks.genome.identifiers import MAX_SHIFT, MAX_SPDI_BASES
 from evo2_tasks.genome.windows import MAX_SYMBOLIC_BASES
+from evo2_tasks.table.calibration_schema import (
+    BACKGROUND_SCORE_COLUMNS,
+    CALIBRATED_COLUMNS,
+    FOLD_COLUMNS,
+    LR_REASON_MEANINGS,
+    RATIO_COLUMNS,
+    STRENGTH_COLUMNS,
+)
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
@@ -149,6 +157,29 @@ whole windows too. Join it to the table by (`record`, `allele`).
 [How the alleles are chosen](scores.md#the-error-of-your-horizon).
 """
 
+_CALIBRATED_INTRO: Final = """
+## Calibrations
+
+If the variant set names `calibrations`, `calibrated.parquet` next to the table has one row for each
+row of the table, in the same order. Join it to the table by (`record`, `allele`). `stratum` to
+`phred` need a `background` in the calibration, `lr` to `lr_reason` need a `label`. If the variant
+set names several calibrations, each column begins with the name of its calibration, for example
+`common.quantile`.
+"""
+
+_LR_REASON_INTRO: Final = """
+A scored row without a likelihood ratio has an `lr_reason`, the first of this list that applies.
+Reasons may be added, so accept reasons that you do not know.
+"""
+
+_CALIBRATION_INTRO: Final = """
+### Files of a calibration
+
+`fit_calibration` writes four files for each calibration and scoring, in the folder
+`calibrations/{calibration}/{scoring}`. `calibration.parquet` has the evidence strengths and their
+thresholds:
+"""
+
 _METADATA_INTRO: Final = """
 ## Where a table comes from
 
@@ -261,6 +292,20 @@ def columns_page() -> str:
         _IDENTIFIER_RULES,
         _AUDIT_INTRO,
         *column_table(AUDIT_COLUMNS),
+        _CALIBRATED_INTRO,
+        *column_table(CALIBRATED_COLUMNS),
+        _LR_REASON_INTRO,
+        *meaning_table("reason", LR_REASON_MEANINGS),
+        _CALIBRATION_INTRO,
+        *column_table(STRENGTH_COLUMNS),
+        "\n`background.parquet` has the scores of the background, sorted by both columns:\n",
+        *column_table(BACKGROUND_SCORE_COLUMNS),
+        "\n`ratios.parquet` has the likelihood ratios from which those of `calibrated.parquet` are",
+        "interpolated, sorted by fold and score:\n",
+        *column_table(RATIO_COLUMNS),
+        "\n`folds.parquet` has the labelled rows. The likelihood ratio of a labelled row is made",
+        "without the rows of its fold:\n",
+        *column_table(FOLD_COLUMNS),
         _METADATA_INTRO,
         *meaning_table("key", {PREFIX + key: text for key, text in METADATA_MEANINGS.items()}),
         _RUN_INTRO,

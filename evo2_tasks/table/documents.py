@@ -297,6 +297,48 @@ class Audit(AuditWork):
     errors: dict[str, AuditError]
 
 
+class Calibration(Document):
+    """The key ``calibration`` in the metadata of the files of ``fit_calibration``.
+
+    Attributes:
+        name: Name of the calibration in the config.
+        score: The score that it uses.
+        harmful: Which end of the score is harmful.
+        by: What the strata of the background are made from.
+        num_background: Background alleles that have the score; None without a background.
+        label: The field of the labels; None without labels, like all that follow.
+        definition: Which rows are labelled, in the words of the config.
+        num_positive: Labelled rows that are positive and have the score.
+        num_negative: Labelled rows that are negative and have the score.
+        prior: Prior probability that a variant is positive.
+        c: The constant c, the odds of pathogenicity of very strong evidence.
+        draws: Draws of the bootstrap.
+        seed: Seed of the bootstrap.
+        folds: Number of folds.
+        fold_kind: What the folds are made of.
+        reason: Why there is no strength; None if there are strengths.
+    """
+
+    remedy: ClassVar[str] = "Run `fit_calibration` again."
+
+    name: str
+    score: Literal["llr", "llr_aligned"]
+    harmful: Literal["low", "high"]
+    by: tuple[str, ...] = ()
+    num_background: Count | None = None
+    label: str | None = None
+    definition: str | None = None
+    num_positive: Count | None = None
+    num_negative: Count | None = None
+    prior: Annotated[float, Field(gt=0, lt=1)] | None = None
+    c: Annotated[float, Field(gt=1)] | None = None
+    draws: Count | None = None
+    seed: Count | None = None
+    folds: Count | None = None
+    fold_kind: Literal["gene", "contig", "block"] | None = None
+    reason: str | None = None
+
+
 class Variants(Document):
     """What ``run.json`` repeats of ``split.json``; the keys have the same meanings."""
 

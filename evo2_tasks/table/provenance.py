@@ -32,10 +32,11 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "model": "name of the model in the config",
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `audit`, `score` or `score_readouts`, the file "
-    "of variants in a file of `carry` or `annotate`, the table in a file of `evaluate`; absent in "
-    "the tables of `merge` and `merge_audit`",
-    "settings": "in a file of `windows`, `carry`, `annotate`, `audit`, `merge_audit` or "
-    "`evaluate`: the settings of the step, as JSON; a job runs again if they change",
+    "of variants in a file of `carry` or `annotate`, the table in a file of `evaluate` or "
+    "`calibrate`; absent in the tables of `merge` and `merge_audit`",
+    "settings": "in a file of `windows`, `carry`, `annotate`, `audit`, `merge_audit`, `evaluate`, "
+    "`fit_calibration` or `calibrate`: the settings of the step, as JSON; a job runs again if they "
+    "change",
     "inputs": "in a file of `windows`, `annotate`, `audit` or `merge_audit`: SHA-256 of other "
     "files that shape its rows, as JSON: `variants` (`windows`), `gff` (`annotate`), "
     "`assembly_report` if the reference has one, and `windows` of all shards together (`audit`, "
@@ -45,6 +46,7 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "JSON: ranges of their numbers by contig, and the SHA-256 of their digests",
     "annotations": "in a table with columns of `annotate`: `settings` and `inputs` of these "
     "columns, as JSON",
+    "calibration": "in the files of `fit_calibration`: what the calibration was made from, as JSON",
     "reference": "in a file of segments: GA4GH seqcol digest of the reference",
     "order": "order of the rows: `input`, or `position` (contigs as in the reference, then `pos`)",
 }
