@@ -28,7 +28,7 @@ OUTER_SHARE: Final = 0.005
 
 
 def make_curves(rows: LabelledRows) -> Iterator[Curve]:
-    """Make the curves of ``llr`` and of each baseline; only those of ``llr`` have intervals.
+    """Make the curves of the main scores and of each baseline; only main scores have intervals.
 
     Scores and numbers have the sign that they have in the table.
 
@@ -38,7 +38,7 @@ def make_curves(rows: LabelledRows) -> Iterator[Curve]:
     Yields:
         Curves. A score of which all rows are of one class has no ROC and no precision-recall curve.
     """
-    for name, scores in ({"llr": rows.scores["llr"]} | rows.baselines).items():
+    for name, scores in (rows.main_scores | rows.baselines).items():
         is_scored = np.isfinite(scores)
         if not is_scored.any():
             continue
@@ -58,7 +58,7 @@ def make_curves(rows: LabelledRows) -> Iterator[Curve]:
             continue
         ends = _missing(len(GRID))
         bands = dict.fromkeys(("roc", "precision_recall"), (ends, ends))
-        if name == "llr":
+        if name in rows.columns.main:
             bands |= _draw_bands(target, values, rows.clusters[is_scored])
         roc, precision_recall = _roc(target, values), _precision_recall(target, values)
         for curve, y in (("roc", roc), ("precision_recall", precision_recall)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evo2_tasks.evaluation.arrays import FloatArray, IntArray
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
 from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import (
@@ -26,15 +27,53 @@ from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.table.parquet import count_rows, open_table, read_rows
 
 KEYS: Final = ("record", "allele", "contig", "pos", "ref", "alt", "status")
-STRAND_SCORES: Final = ("llr_fwd", "llr_rev")
-SCORES: Final = ("llr", "llr_aligned", *STRAND_SCORES)
+MAIN_SCORE: Final = "llr"
+"""The score of a table of one scoring that is evaluated in every subset of its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreColumns:
+    """The columns of a table that are scores, and what each of them is. Low scores are harmful.
+
+    Attributes:
+        scorings: The score of each scoring. A row without one of them has NaN in all scores.
+        aligned: The score that is evaluated for insertions and deletions too, by one of
+            ``scorings``.
+        strands: The scores of the forward and of the reverse strand, by one of ``scorings``.
+        ensembles: Scores that are made of those of the scorings, and why no row has such a score;
+            empty if rows have it.
+    """
+
+    scorings: tuple[str, ...]
+    aligned: Mapping[str, str] = field(default_factory=dict)
+    strands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    ensembles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def main(self) -> tuple[str, ...]:
+        """The scores that are evaluated in every subset and compared with each other."""
+        return (*self.scorings, *self.ensembles)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of the columns."""
+        strands = chain.from_iterable(self.strands.values())
+        return (*self.main, *self.aligned.values(), *strands)
+
+
+ONE_SCORING: Final = ScoreColumns(
+    (MAIN_SCORE,),
+    aligned={MAIN_SCORE: "llr_aligned"},
+    strands={MAIN_SCORE: ("llr_fwd", "llr_rev")},
+)
+"""The scores of a table that ``merge`` wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
     """The N rows that have a label. All scores are oriented so that higher is more harmful.
 
-    A row without an ``llr`` has NaN in all scores and baselines.
+    A row without the score of a scoring has NaN in all scores and baselines.
 
     Attributes:
         label: The field of labels, and which of its values count.
@@ -45,6 +84,7 @@ class LabelledRows:
         status: Why a row has or lacks a score. (N,)
         types: Type of the variant. (N,)
         clusters: Number of the row's cluster; the rows of a cluster are drawn together. (N,)
+        columns: The scores of the table, and what each of them is.
         scores: Scores of the table by name; those of single strands only if both strands have
             scores. Each (N,)
         baselines: Baselines by name. Each (N,)
@@ -60,6 +100,7 @@ class LabelledRows:
     status: Text
     types: Text
     clusters: IntArray
+    columns: ScoreColumns
     scores: dict[str, FloatArray]
     baselines: dict[str, FloatArray]
     low_is_harmful: frozenset[str]
@@ -69,6 +110,16 @@ class LabelledRows:
     def has_classes(self) -> bool:
         """Whether the target is positive or negative; otherwise it is a number."""
         return self.label.harmful is None
+
+    @property
+    def main_scores(self) -> dict[str, FloatArray]:
+        """The scores that are evaluated in every subset."""
+        return {name: self.scores[name] for name in self.columns.main}
+
+    @property
+    def is_scored(self) -> BoolArray:
+        """Whether each of the N rows has the score of each scoring."""
+        return np.isfinite(self.scores[self.columns.scorings[0]])
 
     def __len__(self) -> int:
         return len(self.target)
@@ -98,17 +149,20 @@ def read_labelled_rows(
     """
     baselines = baselines or {}
     selection = Selection(label, source)
-    found = _read_columns(source, selection, groups, baselines)
+    columns = ONE_SCORING
+    found = _read_columns(source, selection, columns, groups, baselines)
     target = found.take("target")
     why_no_metrics = selection.explain(target)
     if not why_no_metrics:
         selection.warn_of_spelling()
-    scores = {name: found.take(f"number {name}") for name in SCORES}
+    scores = {name: found.take(f"number {name}") for name in columns.names}
     others = {name: found.take(f"number {name}") for name in baselines}
+    is_scored = np.logical_and.reduce([np.isfinite(scores[name]) for name in columns.scorings])
     for values in [*scores.values(), *others.values()]:
-        values[np.isnan(scores["llr"])] = np.nan
-    if not all(np.isfinite(scores[name]).any() for name in STRAND_SCORES):
-        scores = {name: values for name, values in scores.items() if name not in STRAND_SCORES}
+        values[~is_scored] = np.nan
+    for strands in columns.strands.values():
+        if not all(np.isfinite(scores[name]).any() for name in strands):
+            scores = {name: values for name, values in scores.items() if name not in strands}
     low_baselines = {name for name, harmful in baselines.items() if harmful == "low"}
     clusters = ["contig", "pos"] if label.resample_by is None else ["resample_by"]
     return LabelledRows(
@@ -120,20 +174,25 @@ def read_labelled_rows(
         status=found.take("status"),
         types=found.take("types"),
         clusters=number_groups(*(found.take(name) for name in clusters)),
+        columns=columns,
         scores=scores,
         baselines=others,
-        low_is_harmful=frozenset([*SCORES, *low_baselines]),
+        low_is_harmful=frozenset([*columns.names, *low_baselines]),
         groups={name: found.take(f"group {name}") for name in groups},
     )
 
 
 def _read_columns(
-    source: Path, selection: Selection, groups: Sequence[str], baselines: Mapping[str, str]
+    source: Path,
+    selection: Selection,
+    scores: ScoreColumns,
+    groups: Sequence[str],
+    baselines: Mapping[str, str],
 ) -> _Columns:
     """Read the labelled rows, column by column: a score is oriented, a text is an object."""
     label = selection.label
-    columns = list(dict.fromkeys([*KEYS, *SCORES, *label.fields, *groups, *baselines]))
-    numbers = {**dict.fromkeys(SCORES, "low"), **baselines}
+    columns = list(dict.fromkeys([*KEYS, *scores.names, *label.fields, *groups, *baselines]))
+    numbers = {**dict.fromkeys(scores.names, "low"), **baselines}
     found = _Columns(count_rows(source))
     for table, target in _select_rows(source, columns, selection):
         alleles = np.stack([table[name].to_numpy() for name in ("record", "allele")], axis=1)

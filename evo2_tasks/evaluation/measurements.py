@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 from typing import Final
 
 import numpy as np
@@ -50,8 +51,6 @@ from evo2_tasks.io.words import shown
 logger = logging.getLogger(__name__)
 
 SPECIFICITY: Final = 0.95
-MAIN_SCORE: Final = "llr"
-ALIGNED: Final = "llr_aligned"
 INDELS: Final = ("insertion", "deletion", "indel")
 NO_THRESHOLD: Final = f"no threshold with a specificity of {SPECIFICITY:g} finds a positive row"
 MOST_GROUPS: Final = 50
@@ -94,12 +93,15 @@ def make_resampling(num_rows: int) -> Resampling:
 def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetrics]:
     """List all metrics of the rows, subset after subset; each is computed when it is measured.
 
-    - ``llr`` and the baselines have each metric in each subset.
-    - The difference between ``llr`` and each baseline has the main metric.
+    The main scores are ``llr``, or in a combined table the score of each scoring and the ensembles.
+
+    - The main scores and the baselines have each metric in each subset.
+    - The difference between a main score and each baseline has the main metric. So has the
+      difference between two main scores, on all rows and by type.
     - ``llr_aligned`` is included where there are indels.
     - The scores of single strands and of the group columns are evaluated on all rows only.
     - A baseline that some of the scored rows lack is evaluated on the other rows, together with
-      ``llr``, and not on all rows.
+      the main scores, and not on all rows.
 
     A metric that the data do not define has a reason in place of its value.
 
@@ -107,9 +109,10 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetr
         rows: The labelled rows.
         resampling: How intervals are computed.
     """
-    llr = rows.scores[MAIN_SCORE]
+    main, aligned = rows.main_scores, rows.columns.aligned
+    is_scored = rows.is_scored
     partial_baselines = {
-        name: scores for name, scores in rows.baselines.items() if _is_partial(scores, llr)
+        name: scores for name, scores in rows.baselines.items() if _is_partial(scores, is_scored)
     }
     others = {
         name: scores for name, scores in rows.baselines.items() if name not in partial_baselines
@@ -118,29 +121,34 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetr
         for column, predictions in predict_by_groups(rows).items()
     }
     has_indels = bool(np.isin(rows.types, INDELS).any())
-    own = {name: rows.scores[name] for name in rows.scores if name != ALIGNED or has_indels}
+    left_out = () if has_indels else (*aligned.values(),)
+    own = {name: scores for name, scores in rows.scores.items() if name not in left_out}
     everything = Subset(ALL, np.arange(len(rows), dtype=np.int32))
+    pairs = [*combinations(main, 2)]
 
-    def plan(subset: Subset, scores: Mapping[str, FloatArray], minus: Mapping[str, FloatArray],
-             **more: bool) -> PlannedMetrics:  # fmt: skip
-        return PlannedMetrics(rows, resampling, subset, scores, tuple(minus), **more)
+    def plan(subset: Subset, scores: Mapping[str, FloatArray], compared: Iterable[tuple[str, str]],
+             **more: Mapping[str, tuple[str, str]]) -> PlannedMetrics:  # fmt: skip
+        return PlannedMetrics(rows, resampling, subset, scores, tuple(compared), **more)
 
-    planned = [plan(everything, own | others, others, has_agreement="llr_fwd" in own)]
+    strands = {name: both for name, both in rows.columns.strands.items() if {*both} <= {*own}}
+    planned = [plan(everything, own | others, [*pairs, *product(main, others)], strands=strands)]
     for name, scores in partial_baselines.items():
         subset = replace(everything, kind=WITH, column=name)
-        both = np.where(np.isfinite(scores), llr, np.nan)
-        planned.append(plan(subset, {MAIN_SCORE: both, name: scores}, {name: scores}))
+        both = {one: np.where(np.isfinite(scores), of_main, np.nan)
+                for one, of_main in main.items()}  # fmt: skip
+        planned.append(plan(subset, both | {name: scores}, product(main, [name])))
     for subset in split_rows(rows):
-        is_indels = subset.kind == BY_TYPE and subset.group in INDELS
-        aligned = {ALIGNED: rows.scores[ALIGNED]} if is_indels else {}
-        others = rows.baselines | aligned
-        planned.append(plan(subset, {MAIN_SCORE: llr} | others, others))
+        is_type = subset.kind == BY_TYPE
+        of_indels = aligned if is_type and subset.group in INDELS else {}
+        more = rows.baselines | {name: rows.scores[name] for name in of_indels.values()}
+        more_pairs = [*product(main, rows.baselines), *of_indels.items()]
+        planned.append(plan(subset, main | more, [*(pairs if is_type else []), *more_pairs]))
     return planned
 
 
-def _is_partial(scores: FloatArray, llr: FloatArray) -> bool:
-    """Whether some of the rows with an ``llr`` have this score and some do not."""
-    has_number = np.isfinite(scores[np.isfinite(llr)])
+def _is_partial(scores: FloatArray, is_scored: BoolArray) -> bool:
+    """Whether some of the scored rows have this score and some do not."""
+    has_number = np.isfinite(scores[is_scored])
     return bool(has_number.any() and not has_number.all())
 
 
@@ -209,16 +217,16 @@ class PlannedMetrics:
         resampling: How intervals are computed.
         subset: The subset.
         scores: Scores by name, of all labelled rows. Each (N,)
-        minus: Scores whose main metric is subtracted from that of ``llr``.
-        has_agreement: Whether the agreement of the strands is one of the metrics.
+        pairs: Pairs of scores; the main metric of the second is subtracted from that of the first.
+        strands: The scores of the two strands whose agreement is one of the metrics, by score.
     """
 
     rows: LabelledRows
     resampling: Resampling
     subset: Subset
     scores: Mapping[str, FloatArray]
-    minus: tuple[str, ...]
-    has_agreement: bool = False
+    pairs: tuple[tuple[str, str], ...]
+    strands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def main_metric(self) -> Metric:
@@ -243,9 +251,8 @@ class PlannedMetrics:
         work = sum(
             count_work(bundle.num_rows, len(bundle.metrics), self.resampling) for bundle in bundles
         )
-        if self.has_agreement:
-            work += count_work(len(self.subset.inside), 1, self.resampling)
-        return work
+        of_strands = count_work(len(self.subset.inside), 1, self.resampling)
+        return work + of_strands * len(self.strands)
 
     def measure(self, add_work: AddWork = lambda work: None) -> list[MetricRow]:
         """Compute the metrics: those of each score, the agreement of the strands, differences.
@@ -265,23 +272,19 @@ class PlannedMetrics:
             for name in self.scores
             for metric in self.metrics
         ]
-        if self.has_agreement:
-            rows.append(self._measure_agreement(add_work))
-        for minus in self.minus:
-            difference = found[MAIN_SCORE, minus].compare(MAIN_SCORE, minus, self.main_metric)
-            scores = self.scores[MAIN_SCORE] + self.scores[minus]
-            rows.append(self._make_row(MAIN_SCORE, minus, difference, difference.first, scores))
+        rows += [self._measure_agreement(name, add_work) for name in self.strands]
+        for name, minus in self.pairs:
+            difference = found[name, minus].compare(name, minus, self.main_metric)
+            scores = self.scores[name] + self.scores[minus]
+            rows.append(self._make_row(name, minus, difference, difference.first, scores))
         return rows
 
     def _make_bundles(self) -> dict[tuple[str, str | None], _Bundle]:
-        """The bundle of each score, and of each difference of ``llr`` and another score."""
+        """The bundle of each score, and of each pair of scores."""
         scored = {name: np.isfinite(one[self.subset.inside]) for name, one in self.scores.items()}
         by_rows: dict[bytes, _Bundle] = {}
         bundles: dict[tuple[str, str | None], _Bundle] = {}
-        for name, minus in [
-            *((name, None) for name in self.scores),
-            *((MAIN_SCORE, minus) for minus in self.minus),
-        ]:
+        for name, minus in [*((name, None) for name in self.scores), *self.pairs]:
             inside = scored[name] if minus is None else scored[name] & scored[minus]
             rows = np.packbits(inside).tobytes()
             bundle = by_rows.setdefault(rows, _Bundle(int(inside.sum())))
@@ -322,18 +325,18 @@ class PlannedMetrics:
         low, high = (None if end is None else -end for end in (row.high, row.low))
         return replace(row, value=-row.value, low=low, high=high)
 
-    def _measure_agreement(self, add_work: AddWork) -> MetricRow:
+    def _measure_agreement(self, name: str, add_work: AddWork) -> MetricRow:
         """Rank correlation of the scores of the two strands."""
-        forward, reverse = self.rows.scores["llr_fwd"], self.rows.scores["llr_rev"]
+        forward, reverse = (self.rows.scores[one] for one in self.strands[name])
         result = estimate_together(
             forward,
-            {MAIN_SCORE: reverse},
-            {MAIN_SCORE: [SPEARMAN]},
+            {name: reverse},
+            {name: [SPEARMAN]},
             groups=self.rows.clusters,
             resampling=self.resampling,
             add_work=add_work,
-        ).estimate(MAIN_SCORE, SPEARMAN)
-        row = self._make_row(MAIN_SCORE, None, result, result, forward + reverse)
+        ).estimate(name, SPEARMAN)
+        row = self._make_row(name, None, result, result, forward + reverse)
         return replace(row, metric=STRAND_AGREEMENT)
 
     def _make_row(
@@ -358,7 +361,7 @@ class PlannedMetrics:
             value=result.value,
             low=result.low,
             high=result.high,
-            reason=self._find_reason(minus or name, result),
+            reason=self._find_reason([name] if minus is None else [name, minus], result),
             num_rows=counts.num_rows,
             num_positive=counts.num_positive,
             num_negative=counts.num_negative,
@@ -371,13 +374,17 @@ class PlannedMetrics:
             left_out=Counter(self.rows.left_out).most_common(),
         )
 
-    def _find_reason(self, name: str, result: Estimate | Difference) -> str:
-        """Why the value or the interval is missing, traced to the label or the baseline."""
+    def _find_reason(self, names: Sequence[str], result: Estimate | Difference) -> str:
+        """Why the value or the interval is missing, traced to the label or to one of the scores."""
         if result.value is None and self.rows.why_no_metrics:
             return self.rows.why_no_metrics
-        if result.reason == NO_SCORE and np.isfinite(self.rows.scores[MAIN_SCORE]).any():
-            if name in self.rows.baselines:
-                return f"no scored row has a number in {shown(name)}"
-            if name not in self.rows.scores:
+        if result.reason == NO_SCORE and self.rows.is_scored.any():
+            for name in names:
+                if why := self.rows.columns.ensembles.get(name):
+                    return why
+                if name in self.rows.scores:
+                    continue
+                if name in self.rows.baselines:
+                    return f"no scored row has a number in {shown(name)}"
                 return "a class has too few positions for cross-validation"
         return result.reason

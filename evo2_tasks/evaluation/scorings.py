@@ -11,8 +11,8 @@ import numpy as np
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.estimates import Difference, compare
-from evo2_tasks.evaluation.labels import LabelledRows, read_labelled_rows
-from evo2_tasks.evaluation.measurements import MAIN_SCORE, make_resampling
+from evo2_tasks.evaluation.labels import MAIN_SCORE, LabelledRows, read_labelled_rows
+from evo2_tasks.evaluation.measurements import make_resampling
 from evo2_tasks.evaluation.metrics import AUROC, SPEARMAN
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.io.words import shown_path

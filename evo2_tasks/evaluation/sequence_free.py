@@ -28,7 +28,7 @@ def predict_by_groups(rows: LabelledRows) -> dict[str, FloatArray]:
     """Predict the label from each group column alone.
 
     The rows of a cluster are predicted from the rows of other clusters, by five-fold
-    cross-validation among the rows that have an ``llr``.
+    cross-validation among the rows that have a score.
 
     Args:
         rows: The labelled rows.
@@ -38,7 +38,7 @@ def predict_by_groups(rows: LabelledRows) -> dict[str, FloatArray]:
     """
     if not rows.groups:
         return {}
-    is_scored = np.isfinite(rows.scores["llr"])
+    is_scored = rows.is_scored
     target, clusters = rows.target[is_scored], rows.clusters[is_scored]
     classes = [target, ~target] if rows.has_classes else [np.ones(len(target), dtype=bool)]
     num_folds = min([FOLDS, *(len(np.unique(clusters[of_class])) for of_class in classes)])
