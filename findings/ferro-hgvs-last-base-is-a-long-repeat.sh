@@ -39,8 +39,10 @@ def try_it(method, name):
     try:
         method(normalizer.parse(f"{ACCESSION}:g.{name}"))
     except ferro_hgvs.ProjectionError as error:
-        found = [words for words in ("past 32768 bases", "could not be read") if words in str(error)]
-        return found[0] if found else str(error)
+        for words in ("past 32768 bases", "could not be read"):
+            if words in str(error):
+                return words
+        return str(error)
     return "yes"
 
 
