@@ -105,7 +105,7 @@ ROOMS = {
     ),
     "evaluation": room(
         "arrays curves differences drawn_metrics draws estimates labels measurements metrics"
-        " results schema scorings selection sequence_free text values",
+        " probabilities results schema scorings selection sequence_free text values",
         "errors",
         "genome",
         "io",

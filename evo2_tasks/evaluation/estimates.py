@@ -31,6 +31,7 @@ from evo2_tasks.evaluation.arrays import (
 from evo2_tasks.evaluation.drawn_metrics import Statistic, prepare_labels, prepare_spearman
 from evo2_tasks.evaluation.draws import DEFAULT_RESAMPLING, Resampling, draw_groups
 from evo2_tasks.evaluation.metrics import AUROC, Metric, why_no_value
+from evo2_tasks.evaluation.probabilities import prepare_probabilities
 
 DRAWS_OF_VALUES: Final = 100
 """Draws that take about as long as to sort the rows and to compute the values."""
@@ -482,16 +483,24 @@ def _prepare(metrics: Sequence[Metric], rows: _Rows, name: str) -> _Score:
         del target, ordered
     elif not rows.has_labels:
         values = [metric.compute(rows.target, scores) for metric in metrics]
-    tallies = [metric.tally for metric in metrics if metric.tally is not None]
-    statistic = (
-        prepare_labels(tallies, rows.target, scores, rows.groups, rows.strata)
-        if rows.has_labels
-        else prepare_spearman(rows.target, scores, rows.groups)
-    )
+    statistic = _prepare_statistic(metrics, rows, scores)
     if in_strata:
         once = np.ones((rows.num_groups, 1), dtype=np.int32)
         values = statistic(once)[:, 0].tolist()
     return _Score(metrics, values, "", statistic, drawn)
+
+
+def _prepare_statistic(metrics: Sequence[Metric], rows: _Rows, scores: FloatArray) -> Statistic:
+    """How to compute the metrics of draws; all are of ranks, of probabilities, or of numbers."""
+    tallies = [metric.tally for metric in metrics if metric.tally is not None]
+    reads = [metric.read_sums for metric in metrics if metric.read_sums is not None]
+    if tallies and reads:
+        raise ValueError("metrics: expected metrics of ranks, or metrics of probabilities.")
+    if tallies:
+        return prepare_labels(tallies, rows.target, scores, rows.groups, rows.strata)
+    if reads:
+        return prepare_probabilities(reads, rows.target, scores, rows.groups)
+    return prepare_spearman(rows.target, scores, rows.groups)
 
 
 def _why_no_interval(rows: _Rows) -> str:

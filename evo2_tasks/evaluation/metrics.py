@@ -37,6 +37,13 @@ from evo2_tasks.evaluation.drawn_metrics import (
     ThresholdTally,
     most_false,
 )
+from evo2_tasks.evaluation.probabilities import (
+    ReadSums,
+    brier,
+    brier_skill,
+    expected_calibration_error,
+    measure_all,
+)
 
 NO_SCORE: Final = "no labelled row has a score"
 
@@ -48,17 +55,19 @@ class Metric:
     Attributes:
         name: Name of the metric in tables.
         compute: Computes the value from target and scores of all rows, without NaN.
-        tally: Computes the metric of drawn rows; None for the metric of numbers.
+        tally: For a metric of ranks: computes it of drawn rows.
+        read_sums: For a metric of probabilities: computes it of drawn rows.
     """
 
     name: str
     compute: Callable[[Any, FloatArray], float]
-    tally: Callable[[ClassTotals], Tally] | None
+    tally: Callable[[ClassTotals], Tally] | None = None
+    read_sums: ReadSums | None = None
 
     @property
     def has_labels(self) -> bool:
         """Whether the target is a label; otherwise it is a number."""
-        return self.tally is not None
+        return self.tally is not None or self.read_sums is not None
 
 
 def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -137,7 +146,20 @@ def spearman(numbers: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
 AUROC: Final = Metric("auroc", auroc, AurocTally)
 AVERAGE_PRECISION: Final = Metric("average_precision", average_precision, AveragePrecisionTally)
-SPEARMAN: Final = Metric("spearman", spearman, None)
+SPEARMAN: Final = Metric("spearman", spearman)
+
+
+def _of_probabilities(name: str, read: ReadSums) -> Metric:
+    """A metric of probabilities, which takes them at even odds."""
+    return Metric(name, partial(measure_all, read), read_sums=read)
+
+
+PROBABILITY_METRICS: Final = (
+    _of_probabilities("brier", brier),
+    _of_probabilities("brier_skill", brier_skill),
+    _of_probabilities("expected_calibration_error", expected_calibration_error),
+)
+"""The metrics of the probabilities that follow from likelihood ratios; see ``probabilities``."""
 
 
 def sensitivity_at(specificity: float) -> Metric:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold
 
 from evo2_tasks.evaluation import drawn_metrics, draws, estimates
@@ -15,6 +16,7 @@ from evo2_tasks.evaluation.estimates import compare, estimate, estimate_together
 from evo2_tasks.evaluation.metrics import (
     AUROC,
     AVERAGE_PRECISION,
+    PROBABILITY_METRICS,
     SPEARMAN,
     Metric,
     sensitivity_at,
@@ -24,7 +26,7 @@ from evo2_tasks.evaluation.sequence_free import stratify
 from tests.evaluation.plain_bootstrap import draw_counts, draw_plainly, measure_plainly
 
 OF_LABELS = [AUROC, AVERAGE_PRECISION, sensitivity_at(0.95), threshold_at(0.9)]
-METRICS = [*OF_LABELS, SPEARMAN]
+METRICS = [*OF_LABELS, SPEARMAN, *PROBABILITY_METRICS]
 NUM_DRAWS = 40
 CASES = {
     "few rows": {"num": 9, "num_groups": 5},
@@ -62,6 +64,15 @@ def make_case(
     return labels, first, second, groups
 
 
+def as_scores_of(metric: Metric, values: np.ndarray) -> np.ndarray:
+    """Scores as the metric takes them; the highest and the lowest as certain probabilities."""
+    if metric not in PROBABILITY_METRICS:
+        return values
+    even = expit(values)
+    even[even == even.max()], even[even == even.min()] = 1, 0
+    return even
+
+
 def quantiles(values: np.ndarray) -> np.ndarray:
     return np.quantile(values[np.isfinite(values)], [0.025, 0.975])
 
@@ -73,6 +84,7 @@ def test_intervals_are_those_of_a_plain_bootstrap(metric: Metric, case: str, see
     settings: dict[str, Any] = CASES[case]
     labels, first, second, groups = make_case(seed, **settings)
     target = labels if metric.has_labels else second
+    first = as_scores_of(metric, first)
     resampling = Resampling(NUM_DRAWS, seed=seed)
     found = estimate(metric, target, first, groups=groups, resampling=resampling)
     drawn = draw_plainly(metric.name, target, first, groups, num_draws=NUM_DRAWS, seed=seed)
@@ -119,7 +131,8 @@ def test_no_piece_of_rows_or_draws_changes_an_interval(
 ) -> None:
     labels, first, second, groups = make_case(1, num=500, num_groups=150, levels=levels)
     target = labels if metric.has_labels else second
-    scores = {"first": first, "second": first * 2}
+    first = as_scores_of(metric, first)
+    scores = {"first": first, "second": first**2}
     metrics = {name: [metric] for name in scores}
 
     def measure() -> estimates.Estimate:
