@@ -44,6 +44,8 @@ SECTIONS = {
     "random_snvs": "RandomSnvsConfig",
     "filters": "FilterConfig",
     "labels": "LabelConfig",
+    "calibrations": "CalibrationConfig",
+    "combine": "CombinationConfig",
     "run": "RunSettings",
 }
 Schema = dict[str, Any]
@@ -77,6 +79,8 @@ def describe_type(schema: Schema) -> str:
             return f"number from {least:g} to {most:g}"
         case {"type": "number", "exclusiveMinimum": least, "maximum": most}:
             return f"number above {least:g}, at most {most:g}"
+        case {"type": "number", "exclusiveMinimum": least, "exclusiveMaximum": most}:
+            return f"number above {least:g} and below {most:g}"
         case {"type": "string", "format": "path"}:
             return "path"
         case {"type": "string", "pattern": _}:

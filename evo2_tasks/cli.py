@@ -20,9 +20,12 @@ from evo2_tasks.config.resolve import (
     ModelSettings,
     resolve_annotate,
     resolve_audit,
+    resolve_calibrate,
     resolve_carry,
+    resolve_combine,
     resolve_draw,
     resolve_evaluate,
+    resolve_fit_calibration,
     resolve_merge,
     resolve_merge_audit,
     resolve_model,
@@ -603,6 +606,79 @@ def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
 
 
 @main.command(
+    "fit-calibration",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks fit-calibration --config config.yaml --calibration mitomap \\\n"
+    "  --scoring mini-512 --background results/random/mini-512/scores.parquet \\\n"
+    "  --labelled results/mitomap/mini-512/scores.parquet \\\n"
+    "  --out results/calibrations/mitomap/mini-512",
+)
+@step
+@click.option(
+    "--calibration", required=True, metavar="NAME", help="Name of the calibration in the config."
+)
+@scoring_option
+@file_option("--background", help="Table of the background, if the calibration has one.")
+@file_option("--labelled", help="Table of the set with the labels, if the calibration has one.")
+@folder_option("--out", "out_folder", required=True, help="Folder to write: the calibration.")
+def fit_calibration(config: RunConfig, calibration: str, **files: Any) -> None:
+    """Make a calibration from the scores of a background and of labelled variants."""
+    settings = resolve_fit_calibration(config, calibration)
+    load("steps.fit_calibration").fit_calibration(settings, **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks calibrate --config config.yaml --variant-set mitomap \\\n"
+    "  --scoring mini-512 --table results/mitomap/mini-512/scores.parquet \\\n"
+    "  --calibrations results/calibrations \\\n"
+    "  --out results/mitomap/mini-512/calibrated.parquet",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option("--table", required=True, help="Table from `merge`.")
+@folder_option(
+    "--calibrations",
+    "calibrations_folder",
+    required=True,
+    help="Folder with the calibrations from `fit-calibration`, each in a folder NAME/SCORING. "
+    "Those that the config names as a `file` are read from there.",
+)
+@output_option("--out", required=True, help="File to write: quantiles and evidence of each row.")
+def calibrate(
+    config: RunConfig, variant_set: str, scoring: str, calibrations_folder: Path, **files: Any
+) -> None:
+    """Give each row of a table its quantile among a background, and its evidence strength.
+
+    Evidence strengths are by a published method. They are not for clinical use.
+    """
+    settings = resolve_calibrate(config, variant_set, scoring)
+    calibrations = settings.find(calibrations_folder)
+    load("steps.calibrate").calibrate(settings, calibrations=calibrations, **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks combine --config config.yaml --combination windows \\\n"
+    "  --results results/mitomap --out combined.parquet",
+)
+@step
+@click.option(
+    "--combination", required=True, metavar="NAME", help="Name under `combine` in the config."
+)
+@folder_option("--results", required=True, help="Folder with the results of the variant set.")
+@output_option("--out", required=True, help="File to write: the scores of all scorings.")
+def combine(config: RunConfig, combination: str, results: Path, **files: Any) -> None:
+    """Write the scores of several scorings into one table, and ensembles of them."""
+    settings = resolve_combine(config, combination)
+    load("steps.combine").combine(settings, tables=settings.find(results), **files)
+
+
+@main.command(
     cls=Command,
     group=STEPS,
     example="evo2-tasks export --to vcf results/mitomap/mini-512/scores.parquet",
@@ -888,14 +964,3 @@ def convert(source: Path, out: Path, **options: Any) -> None:
     folder, or evo2-mini, and the name of OUT ends in .pt.
     """
     load("commands.convert").convert(source, out, **options)
-
-
-@main.command(
-    hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
-)
-def calibrate() -> None:
-    """Refuse the former name of `measure`."""
-    raise InputError(
-        "calibrate: the command that measures the rates of a device is now `evo2-tasks measure`; "
-        "its options are the same."
-    )

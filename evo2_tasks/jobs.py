@@ -13,21 +13,26 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 from evo2_tasks.config.resolve import (
+    TRINUCLEOTIDE,
     ModelSettings,
     ScoreSettings,
     checkpoint_files,
     find_draw,
     list_readouts,
+    path_of_scoring,
     resolve_annotate,
     resolve_audit,
+    resolve_calibrate,
     resolve_carry,
+    resolve_combine,
     resolve_evaluate,
+    resolve_fit_calibration,
     resolve_merge,
     resolve_merge_audit,
     resolve_readouts,
@@ -35,6 +40,7 @@ from evo2_tasks.config.resolve import (
     resolve_score,
     resolve_split,
     resolve_windows,
+    sets_of_calibration,
 )
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig, dump_config
 from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, limit_batch
@@ -48,7 +54,12 @@ from evo2_tasks.layout import (
     AUDIT,
     AUDIT_RUN,
     AUDITED,
+    CALIBRATED,
+    CALIBRATION_FILES,
+    CALIBRATIONS,
     CARRIED,
+    COMBINED,
+    COMBINED_FOLDER,
     EXPORTS,
     INDEX_KINDS,
     INDEX_STATEMENT,
@@ -98,13 +109,21 @@ class Wildcards(Protocol):
 
 def warnings(config: RunConfig) -> list[str]:
     """Settings that are valid and probably a mistake, one line each."""
-    if config.shards <= MOST_SHARDS:
-        return []
-    return [
-        f"shards is {config.shards:,}: with more than about {MOST_SHARDS:,}, Snakemake takes "
-        "minutes to plan the jobs, and each job loads the model again. `evo2-tasks plan` "
-        "suggests a number."
+    lines = []
+    if config.shards > MOST_SHARDS:
+        lines.append(
+            f"shards is {config.shards:,}: with more than about {MOST_SHARDS:,}, Snakemake takes "
+            "minutes to plan the jobs, and each job loads the model again. `evo2-tasks plan` "
+            "suggests a number."
+        )
+    used = {name for one in config.variant_sets.values() for name in one.calibrations}
+    lines += [
+        f"calibrations.{name}: no variant set names it, so it is not made. Add "
+        f"`calibrations: [{name}]` to a variant set."
+        for name in config.calibrations
+        if name not in used
     ]
+    return lines
 
 
 def targets(config: RunConfig) -> list[str]:
@@ -117,11 +136,32 @@ def targets(config: RunConfig) -> list[str]:
                 if export in INDEXED:
                     folder = config.output / name / scoring
                     exports += _index_files(folder, EXPORTS[export])
-            audit = _audit_files(config, scoring)
-            evaluation = _EVALUATION_FILES if variant_set.labels else []
-            files += [f"{name}/{scoring}/{file}" for file in [TABLE, *audit, *exports, *evaluation]]
+            made = [TABLE, *_extra_files(config, name, scoring), *exports]
+            files += [f"{name}/{scoring}/{file}" for file in made]
+        files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
     return files
+
+
+def _extra_files(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
+    """The files next to a table that only some scorings and variant sets have."""
+    settings = config.variant_sets[variant_set]
+    return [
+        *_audit_files(config, scoring),
+        *([CALIBRATED] if settings.calibrations else []),
+        *(_EVALUATION_FILES if settings.labels else []),
+    ]
+
+
+def _combined_files(config: RunConfig, variant_set: str) -> list[str]:
+    """The tables with several scorings of a variant set, and their evaluation."""
+    files = [COMBINED, *(_EVALUATION_FILES if config.variant_sets[variant_set].labels else [])]
+    return [
+        f"{variant_set}/{COMBINED_FOLDER}/{name}/{file}"
+        for name, one in config.combine.items()
+        if one.variant_set == variant_set
+        for file in files
+    ]
 
 
 def _audit_files(config: RunConfig, scoring: str) -> list[str]:
@@ -149,6 +189,35 @@ def any_of(names: Iterable[str]) -> str:
 def export_formats() -> dict[str, str]:
     """The format of each file that the rule ``export`` writes, by file name."""
     return {file: name for name, file in EXPORTS.items()}
+
+
+@dataclass(frozen=True)
+class CalibrationInputs:
+    """The inputs of the rules that make and use calibrations."""
+
+    fitted: list[str]
+    """Calibrations that ``fit_calibration`` makes; the others are files of earlier runs."""
+    with_background: dict[str, bool]
+    """Whether a calibration has a background, by calibration."""
+    with_labels: dict[str, bool]
+    """Whether a calibration has labels, by calibration."""
+    background: dict[str, dict[str, list[str]]]
+    """Table of the background, relative to the results folder, by calibration and scoring; empty
+    without a background, or if it is a file of an earlier run."""
+    background_file: dict[str, dict[str, list[str]]]
+    """Table of the background that is a file of an earlier run, in the same way."""
+    labelled: dict[str, dict[str, list[str]]]
+    """Table with the labels, relative to the results folder, in the same way."""
+    bases: dict[str, list[str]]
+    """Files of the reference, by calibration; empty if its strata do not depend on the bases."""
+    used: dict[str, dict[str, list[str]]]
+    """Files of the calibrations of this run, relative to the results folder, by variant set and
+    scoring."""
+    used_files: dict[str, dict[str, list[str]]]
+    """Files of the calibrations of earlier runs, in the same way."""
+    calibrated: dict[str, dict[str, list[str]]]
+    """Table that ``calibrate`` writes, relative to the results folder, by variant set and scoring;
+    empty without calibrations."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +254,15 @@ class StepInputs:
     empty without an audit."""
     audit: dict[str, dict[str, list[str]]]
     """Files that ``merge_audit`` writes, in the same way."""
+    calibrations: CalibrationInputs
+    """Inputs of the rules about calibrations."""
+    combined: dict[str, dict[str, list[str]]]
+    """Tables that ``combine`` reads, relative to the results folder, by variant set and
+    combination."""
     report: dict[str, list[str]]
     """Files that the report is made from, relative to the results folder, by variant set."""
+    report_files: dict[str, list[str]]
+    """Files of earlier runs that the report is made from, by variant set."""
 
 
 def step_inputs(config: RunConfig) -> StepInputs:
@@ -235,20 +311,131 @@ def step_inputs(config: RunConfig) -> StepInputs:
         without_readouts=[name for name, one in config.scorings.items() if not list_readouts(one)],
         audited=_of_audits(config, AUDITED),
         audit=_of_audits(config, AUDIT, AUDIT_RUN),
+        calibrations=_calibration_inputs(config),
+        combined={
+            name: {
+                combination: [f"{name}/{scoring}/{TABLE}" for scoring in one.scorings]
+                for combination, one in config.combine.items()
+                if one.variant_set == name
+            }
+            for name in sets
+        },
         report={
             name: [
                 f"{name}/{scoring}/{file}"
                 for scoring in variant_set.scorings
-                for file in [
-                    TABLE,
-                    RUN,
-                    *_audit_files(config, scoring),
-                    *(_EVALUATION_FILES if variant_set.labels else []),
-                ]
+                for file in [TABLE, RUN, *_extra_files(config, name, scoring)]
+            ]
+            + [
+                file
+                for scoring in variant_set.scorings
+                for file in _own_calibrations(config, name, scoring)
+            ]
+            + _combined_files(config, name)
+            for name, variant_set in sets.items()
+        },
+        report_files={
+            name: [
+                file
+                for scoring in variant_set.scorings
+                for file in _other_calibrations(config, name, scoring)
             ]
             for name, variant_set in sets.items()
         },
     )
+
+
+def _calibration_inputs(config: RunConfig) -> CalibrationInputs:
+    fitted = [name for name, one in config.calibrations.items() if one.file is None]
+    return CalibrationInputs(
+        fitted=fitted,
+        with_background={name: config.calibrations[name].background is not None for name in fitted},
+        with_labels={name: config.calibrations[name].set is not None for name in fitted},
+        background=_by_calibration(config, fitted, _own_background),
+        background_file=_by_calibration(config, fitted, _other_background),
+        labelled=_by_calibration(config, fitted, _labelled),
+        bases={name: _bases_of(config, name) for name in fitted},
+        used=_by_scoring(config, _own_calibrations),
+        used_files=_by_scoring(config, _other_calibrations),
+        calibrated=_by_scoring(config, _calibrated),
+    )
+
+
+def _by_calibration(
+    config: RunConfig, fitted: list[str], list_files: Callable[[RunConfig, str, str], list[str]]
+) -> dict[str, dict[str, list[str]]]:
+    """Files by calibration and scoring."""
+    return {
+        name: {scoring: list_files(config, name, scoring) for scoring in config.scorings}
+        for name in fitted
+    }
+
+
+def _own_background(config: RunConfig, calibration: str, scoring: str) -> list[str]:
+    """The table of a background of this run."""
+    background = str(config.calibrations[calibration].background)
+    return [f"{background}/{scoring}/{TABLE}"] if background in config.variant_sets else []
+
+
+def _other_background(config: RunConfig, calibration: str, scoring: str) -> list[str]:
+    """The table of a background of an earlier run."""
+    background = config.calibrations[calibration].background
+    if background is None or str(background) in config.variant_sets:
+        return []
+    return [str(path_of_scoring(background, scoring))]
+
+
+def _labelled(config: RunConfig, calibration: str, scoring: str) -> list[str]:
+    """The table with the labels of a calibration."""
+    labelled = config.calibrations[calibration].set
+    return [] if labelled is None else [f"{labelled}/{scoring}/{TABLE}"]
+
+
+def _bases_of(config: RunConfig, calibration: str) -> list[str]:
+    """Files of the reference whose bases divide the background of a calibration."""
+    used = sets_of_calibration(config, calibration)
+    if TRINUCLEOTIDE not in config.calibrations[calibration].by or not used:
+        return []
+    return _reference_files(config.references[config.variant_sets[used[0]].reference])
+
+
+def _by_scoring(
+    config: RunConfig, list_files: Callable[[RunConfig, str, str], list[str]]
+) -> dict[str, dict[str, list[str]]]:
+    """Files by variant set and scoring."""
+    return {
+        name: {scoring: list_files(config, name, scoring) for scoring in variant_set.scorings}
+        for name, variant_set in config.variant_sets.items()
+    }
+
+
+def _calibrated(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
+    """The table of ``calibrate``, if the set has calibrations."""
+    has_any = config.variant_sets[variant_set].calibrations
+    return [f"{variant_set}/{scoring}/{CALIBRATED}"] if has_any else []
+
+
+def _own_calibrations(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
+    """Files of the calibrations of this run, relative to the results folder."""
+    return _calibration_files(config, variant_set, scoring, Path(CALIBRATIONS), own=True)
+
+
+def _other_calibrations(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
+    """Files of the calibrations of earlier runs."""
+    return _calibration_files(config, variant_set, scoring, Path(), own=False)
+
+
+def _calibration_files(
+    config: RunConfig, variant_set: str, scoring: str, folder: Path, *, own: bool
+) -> list[str]:
+    if not config.variant_sets[variant_set].calibrations:
+        return []
+    return [
+        str(one.find(folder).with_name(file))
+        for one in resolve_calibrate(config, variant_set, scoring).calibrations
+        if (one.file is None) is own
+        for file in CALIBRATION_FILES
+    ]
 
 
 def _joined_files(config: RunConfig, variant_set: str) -> list[str]:
@@ -352,6 +539,12 @@ class StepSettings:
     """By variant set and scoring, of scorings with an audit."""
     merge: dict[str, dict[str, str]]
     """By variant set and scoring."""
+    fit_calibration: dict[str, str]
+    """By calibration."""
+    calibrate: dict[str, dict[str, str]]
+    """By variant set and scoring, of sets with calibrations."""
+    combine: dict[str, dict[str, str]]
+    """By variant set and combination."""
     evaluate: dict[str, str]
     """By variant set."""
     report: dict[str, str]
@@ -405,6 +598,27 @@ def step_settings(config: RunConfig) -> StepSettings:
                 for scoring in variant_set.scorings
             }
             for name, variant_set in sets.items()
+        },
+        fit_calibration={
+            name: _as_params(resolve_fit_calibration(config, name))
+            for name, one in config.calibrations.items()
+            if one.file is None and sets_of_calibration(config, name)
+        },
+        calibrate={
+            name: {
+                scoring: _as_params(resolve_calibrate(config, name, scoring))
+                for scoring in variant_set.scorings
+                if variant_set.calibrations
+            }
+            for name, variant_set in sets.items()
+        },
+        combine={
+            name: {
+                combination: _as_params(resolve_combine(config, combination))
+                for combination, one in config.combine.items()
+                if one.variant_set == name
+            }
+            for name in sets
         },
         evaluate={name: _as_params(resolve_evaluate(config, name)) for name in sets},
         report={name: _as_params(resolve_report(config, name)) for name in sets},

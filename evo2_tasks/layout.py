@@ -5,6 +5,10 @@ results/
     logs/{step}/...                     log of each job
     logs/benchmarks/{step}/...          time and memory of each job, as Snakemake measures them
     models/{model}.json                 fetch
+    calibrations/{calibration}/{scoring}/
+        calibration.parquet             fit_calibration: thresholds of the evidence strengths
+        background.parquet              fit_calibration: scores of the background
+        ratios.parquet, folds.parquet   fit_calibration: likelihood ratios, folds of labelled rows
     {variant_set}/
         random_snvs.vcf.gz              draw
         shards/                         split
@@ -17,9 +21,13 @@ results/
             readouts/                   score_readouts: files of each shard
             scores.parquet, run.json    merge
             audit.parquet, audit.json   merge_audit
+            calibrated.parquet          calibrate
             metrics, curves             evaluate
             scores.vcf.gz, ...          export
             scores.vcf.gz.index         index
+        combined/{combination}/
+            combined.parquet            combine
+            metrics, curves             evaluate_combined
 ```
 
 A test compares these names with the rules in `workflow/`. Standard library only: Snakemake imports
@@ -74,6 +82,8 @@ CONSEQUENCE_COLUMNS: Final = (
     "amino_acids",
 )
 """Columns that ``annotate`` makes from a GFF or from a field of the input."""
+CONSEQUENCE_LISTS: Final = ("consequences",)
+"""Those of ``CONSEQUENCE_COLUMNS`` that are lists; the others are text."""
 IDENTIFIER_COLUMNS: Final[Mapping[str, str]] = {"vrs": "vrs_id", "spdi": "spdi"}
 """The column that ``annotate`` makes for each kind of identifier."""
 TABLE: Final = "scores.parquet"
@@ -84,6 +94,39 @@ AUDIT: Final = "audit.parquet"
 """Scores of whole windows of some alleles, next to the table; and those of a shard."""
 AUDIT_RUN: Final = "audit.json"
 """The work of an audit, next to its table."""
+CALIBRATIONS: Final = "calibrations"
+"""Folder with a folder for each calibration and scoring, in the results folder."""
+CALIBRATION: Final = "calibration.parquet"
+"""Thresholds of the evidence strengths, and what the calibration was made from."""
+BACKGROUND: Final = "background.parquet"
+"""The scores of a background by stratum, sorted, next to the calibration."""
+RATIOS: Final = "ratios.parquet"
+"""Likelihood ratios by score, next to the calibration."""
+FOLDS: Final = "folds.parquet"
+"""The fold of each labelled row, next to the calibration."""
+CALIBRATION_FILES: Final = (CALIBRATION, BACKGROUND, RATIOS, FOLDS)
+"""The files of a calibration, which are in one folder."""
+CALIBRATED: Final = "calibrated.parquet"
+"""Quantiles and evidence of each row of a table, next to the table."""
+CALIBRATED_COLUMNS: Final = (
+    "stratum",
+    "stratum_fallback",
+    "quantile",
+    "phred",
+    "lr",
+    "lr_low",
+    "lr_high",
+    "evidence",
+    "lr_reason",
+)
+"""Columns that ``calibrate`` makes, besides the keys; with several calibrations, each has the
+prefix ``{calibration}.``."""
+COMBINED_FOLDER: Final = "combined"
+"""Folder with a folder for each combination, in the folder of a variant set."""
+COMBINED: Final = "combined.parquet"
+"""The scores of several scorings in one table, in the folder of a combination."""
+COMBINED_COLUMNS: Final = ("status", "llr", "llr_aligned", "llr_fwd", "llr_rev")
+"""Columns of each scoring in a combined table, each with the prefix ``{scoring}.``."""
 METRICS: Final = "metrics.parquet"
 """How well the scores separate the labels, next to the table."""
 CURVES: Final = "curves.parquet"
@@ -94,6 +137,7 @@ REPORT: Final = "report.html"
 TABLES: Final[Mapping[str, str]] = {
     TABLE: "merge",
     AUDIT: "merge_audit",
+    CALIBRATED: "calibrate",
     METRICS: "evaluate",
     CURVES: "evaluate",
 }
@@ -127,12 +171,15 @@ INDEX_STATEMENT: Final = "index"
 class Step:
     """A step of the workflow: one rule and one command.
 
-    The patterns have the wildcards ``{model}``, ``{variant_set}``, ``{scoring}``, ``{shard}``,
-    ``{export}`` (the file name of an export) and ``{index}`` (the ending of what ``index`` writes).
+    The patterns have the wildcards ``{model}``, ``{calibration}``, ``{variant_set}``,
+    ``{scoring}``, ``{combination}``, ``{shard}``, ``{export}`` (the file name of an export) and
+    ``{index}`` (the ending of what ``index`` writes).
 
     Attributes:
-        name: Its rule, its command, and the folder of its logs.
-        job: Pattern of what one job is for: a model, a variant set, a scoring, a shard, an export.
+        name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``), and
+            the folder of its logs.
+        job: Pattern of what one job is for: a model, a calibration of a scoring, a variant set, a
+            scoring of it, a combination, a shard, an export.
         outputs: Patterns of the files and folders that a job writes, in the results folder.
         has_benchmark: Whether Snakemake measures its jobs.
     """
@@ -156,6 +203,8 @@ class Step:
 _SET: Final = "{variant_set}"
 _SCORING: Final = f"{_SET}/{{scoring}}"
 _SHARD: Final = f"{_SCORING}/{{shard}}"
+_CALIBRATION: Final = "{calibration}/{scoring}"
+_COMBINATION: Final = f"{_SET}/{COMBINED_FOLDER}/{{combination}}"
 
 
 def _tables(step: str) -> tuple[str, ...]:
@@ -195,9 +244,21 @@ STEPS: Final[Mapping[str, Step]] = {
         ),
         Step("merge_audit", _SCORING, (*_tables("merge_audit"), f"{_SCORING}/{AUDIT_RUN}")),
         Step("merge", _SCORING, (*_tables("merge"), f"{_SCORING}/{RUN}")),
+        Step(
+            "fit_calibration",
+            _CALIBRATION,
+            tuple(f"{CALIBRATIONS}/{_CALIBRATION}/{file}" for file in CALIBRATION_FILES),
+        ),
+        Step("calibrate", _SCORING, _tables("calibrate")),
         Step("export", f"{_SCORING}/{{export}}", (f"{_SCORING}/{{export}}",)),
         Step("index", f"{_SCORING}/{{export}}.{{index}}", (f"{_SCORING}/{{export}}.{{index}}",)),
         Step("evaluate", _SCORING, _tables("evaluate")),
+        Step("combine", f"{_SET}/{{combination}}", (f"{_COMBINATION}/{COMBINED}",)),
+        Step(
+            "evaluate_combined",
+            f"{_SET}/{{combination}}",
+            (f"{_COMBINATION}/{METRICS}", f"{_COMBINATION}/{CURVES}"),
+        ),
         Step("report", _SET, (f"{_SET}/{REPORT}",)),
     )
 }
@@ -221,7 +282,8 @@ def fill(pattern: str, **names: str) -> str:
         pattern: An entry of a :class:`Step`.
         names: Values of wildcards.
     """
-    wildcards = dict.fromkeys(("model", "variant_set", "scoring", "shard", "export", "index"), "*")
+    named = ("model", "calibration", "variant_set", "scoring", "combination", "shard", "export")
+    wildcards = dict.fromkeys((*named, "index"), "*")
     return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
 
 

@@ -21,7 +21,8 @@ RULES = read_rules()
 
 def test_each_rule_is_a_step_and_each_step_a_rule() -> None:
     text = "".join(file.read_text() for file in WORKFLOW.glob("rules/*.smk"))
-    assert sorted(RULES) == sorted(re.findall(r"^rule (\w+):", text, re.MULTILINE)) == sorted(STEPS)
+    names = re.findall(r"^(?:rule |use rule \w+ as )(\w+)\b", text, re.MULTILINE)
+    assert sorted(RULES) == sorted(names) == sorted(STEPS)
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -59,10 +60,11 @@ def test_an_export_is_a_file_with_a_function_that_writes(export: str) -> None:
 
 
 def test_names_that_the_results_need_are_reserved() -> None:
-    assert sorted(layout.RESERVED_SETS) == ["logs", "models"]
+    assert sorted(layout.RESERVED_SETS) == ["calibrations", "logs", "models"]
     assert sorted(layout.RESERVED_SCORINGS) == [
         "annotations.parquet",
         "carried.parquet",
+        "combined",
         "random_snvs.vcf.gz",
         "report.html",
         "shards",

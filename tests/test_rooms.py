@@ -56,7 +56,11 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "files load resolve schema yaml_files", "errors", "hub", "layout", never=HEAVY | FRONT
+        "calibrations files load resolve schema yaml_files",
+        "errors",
+        "hub",
+        "layout",
+        never=HEAVY | FRONT,
     ),
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room(
@@ -166,8 +170,8 @@ ROOMS = {
         "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
     ),
     "steps": room(
-        "annotate audit carry draw evaluate export fetch index merge merge_audit report score"
-        " score_readouts split windows",
+        "annotate audit calibrate carry combine draw evaluate export fetch fit_calibration index"
+        " merge merge_audit report score score_readouts split windows",
         "config",
         "errors",
         "evaluation",

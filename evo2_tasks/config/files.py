@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from evo2_tasks.config.resolve import find_checkpoint
+from evo2_tasks.config.resolve import find_checkpoint, path_of_scoring
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig
 from evo2_tasks.hub import explain_checkpoint, parse_hub_name
+from evo2_tasks.layout import CALIBRATION_FILES
 
 MOST_BYTES = 50_000_000
 """An index, or a plain FASTA without one, is searched for its contigs up to this size."""
@@ -38,6 +39,27 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield from _missing_file(f"{key}.variants", variant_set.variants)
         if drawn is not None and drawn.regions is not None:
             yield from _missing_file(f"{key}.random_snvs.regions", drawn.regions)
+    for name in config.calibrations:
+        yield from _missing_tables(config, name)
+
+
+def _missing_tables(config: RunConfig, name: str) -> Iterator[tuple[str, str]]:
+    """Files of earlier runs that a calibration is made from or read from."""
+    key, calibration = f"calibrations.{name}", config.calibrations[name]
+    used = [one.scorings for one in config.variant_sets.values() if name in one.calibrations]
+    for scoring in dict.fromkeys(scoring for scorings in used for scoring in scorings):
+        background = calibration.background
+        if background is not None and str(background) not in config.variant_sets:
+            yield from _missing_file(f"{key}.background", path_of_scoring(background, scoring))
+        if calibration.file is not None:
+            file = path_of_scoring(calibration.file, scoring)
+            missing = [*_missing_file(f"{key}.file", file)]
+            yield from missing
+            for beside in CALIBRATION_FILES:
+                if missing:
+                    break
+                for where, what in _missing_file(f"{key}.file", file.with_name(beside)):
+                    yield where, f"{what}. A calibration is a folder of files; copy all of them"
 
 
 def _unusable_output(output: Path) -> Iterator[tuple[str, str]]:

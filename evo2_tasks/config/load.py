@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from evo2_tasks.config.calibrations import calibration_problems
 from evo2_tasks.config.files import file_problems
 from evo2_tasks.config.resolve import (
     resolve_annotate,
@@ -110,13 +111,14 @@ _EXPLANATIONS = {
     "greater_than_equal": "{got} is too small; the smallest allowed value is {ge}",
     "int_from_float": "expected a whole number, got {got}",
     "int_type": "expected a whole number, got {got}",
+    "less_than": "{got} is too large; expected less than {lt:g}",
     "less_than_equal": "{got} is too large; the largest allowed value is {le}",
     "literal_error": "{got} is not allowed; expected {expected}",
     "model_type": "expected a mapping of keys to values, got {got}",
     "path_type": "expected a path, got {got}; put it in quotes if it is one",
     "string_too_short": "expected a text, got an empty one",
     "string_type": "expected a text, got {got}; put it in quotes if it is one",
-    "too_short": "expected at least one entry, got none",
+    "too_short": "expected at least {min_length} entries, got {actual_length}",
     "tuple_type": "expected a list, got {got}",
 }
 
@@ -138,6 +140,8 @@ def _explained(problem: ErrorDetails) -> tuple[str, str]:
             f"the name {name} is not allowed; expected letters, digits, '.', '_' and '-',"
             " a letter or digit first"
         )
+    if problem["type"] == "too_short" and problem["ctx"]["min_length"] == 1:
+        return _key(loc), "expected at least one entry, got none"
     template = _EXPLANATIONS.get(problem["type"])
     if template is None:
         return _key(loc), f"{problem['msg']}, got {_as_json(problem['input'])}"
@@ -249,6 +253,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield from unknown_name(
                 f"{key}.scorings[{i}]", scoring_name, "scorings", config.scorings
             )
+    yield from calibration_problems(config)
 
 
 _NOT_DRAWN: Final = {

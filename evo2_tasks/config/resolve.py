@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evo2_tasks.config.schema import (
+    SCORING_MARK,
     AskedTypes,
+    CalibrationConfig,
     ConsequenceField,
+    Ensemble,
     FilterConfig,
     Fp8Mode,
     IdentifierKind,
@@ -30,10 +33,21 @@ from evo2_tasks.config.schema import (
 )
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
-from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS, RANDOM_SNVS
+from evo2_tasks.layout import (
+    CALIBRATION,
+    CONSEQUENCE_COLUMNS,
+    IDENTIFIER_COLUMNS,
+    RANDOM_SNVS,
+    TABLE,
+)
 
 BUNDLED_CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 CHECKPOINT_SUFFIXES = (".json", ".safetensors")
+
+ALLELE_TYPE = "type"
+"""The entry of ``by`` that stands for the type of the allele."""
+TRINUCLEOTIDE = "trinucleotide"
+"""The entry of ``by`` that stands for an SNV and its two neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +425,135 @@ class MergeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FitCalibrationSettings:
+    """What ``fit_calibration`` needs.
+
+    Attributes:
+        name: Of the calibration.
+        score: The score to read.
+        harmful: Whether low or high scores are harmful.
+        background: The background as the config names it, a variant set or a path; or None.
+        by: Columns whose values divide the background.
+        labelled: The variant set with the labels; None without labels.
+        field: The field of the label; None without labels.
+        label: How to read the field; None without labels.
+        prior: Share of harmful variants among those that the evidence is for.
+        reference: The reference whose bases make the trinucleotides; None if ``by`` does not name
+            them.
+    """
+
+    name: str
+    score: Literal["llr", "llr_aligned"]
+    harmful: Literal["low", "high"]
+    background: str | None
+    by: tuple[str, ...]
+    labelled: str | None
+    field: str | None
+    label: LabelConfig | None
+    prior: float
+    reference: ReferenceSettings | None
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        labels: dict[str, object] = {}
+        if self.label is not None:
+            labels = {
+                "field": self.field,
+                "label": self.label.model_dump(mode="json"),
+                "prior": self.prior,
+            }
+        return {
+            "background": self.background,
+            "by": self.by,
+            "harmful": self.harmful,
+            "labelled": self.labelled,
+            "score": self.score,
+            **labels,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSource:
+    """Where a calibration of a scoring is.
+
+    Attributes:
+        name: Of the calibration.
+        scoring: Name of the scoring.
+        fit: What ``fit_calibration`` must have made it with; None if it is of an earlier run.
+        file: The ``calibration.parquet`` of an earlier run; None if this run makes it.
+    """
+
+    name: str
+    scoring: str
+    fit: FitCalibrationSettings | None
+    file: Path | None
+
+    def find(self, folder: Path) -> Path:
+        """The file of the calibration.
+
+        Args:
+            folder: Folder of the calibrations of this run, with a folder for each.
+        """
+        return folder / self.name / self.scoring / CALIBRATION if self.file is None else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateSettings:
+    """What ``calibrate`` needs.
+
+    Attributes:
+        variant_set: Name of the variant set.
+        scoring: Name of the scoring.
+        calibrations: The calibrations that the variant set names, in their order.
+        reference: The reference of the set, for the trinucleotides.
+    """
+
+    variant_set: str
+    scoring: str
+    calibrations: tuple[CalibrationSource, ...]
+    reference: ReferenceSettings
+
+    def find(self, folder: Path) -> dict[str, Path]:
+        """The file of each calibration by name; see :meth:`CalibrationSource.find`."""
+        return {one.name: one.find(folder) for one in self.calibrations}
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes; other changes make new calibrations."""
+        return {"calibrations": [one.name for one in self.calibrations]}
+
+
+@dataclass(frozen=True, slots=True)
+class CombineSettings:
+    """What ``combine`` needs.
+
+    Attributes:
+        name: Of the combination.
+        variant_set: Name of the variant set.
+        scorings: Names of its scorings.
+        score: The score of which the ensembles are made.
+        ensembles: Columns to add to those of the scorings.
+    """
+
+    name: str
+    variant_set: str
+    scorings: tuple[str, ...]
+    score: Literal["llr", "llr_aligned"]
+    ensembles: tuple[Ensemble, ...]
+
+    def find(self, folder: Path) -> dict[str, Path]:
+        """The table of each scoring by name.
+
+        Args:
+            folder: Folder of the variant set, with a folder for each scoring.
+        """
+        return {scoring: folder / scoring / TABLE for scoring in self.scorings}
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {"ensembles": self.ensembles, "score": self.score, "scorings": self.scorings}
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluateSettings:
     """What ``evaluate`` needs.
 
@@ -419,17 +562,26 @@ class EvaluateSettings:
         labels: The labels by their fields.
         groups: Fields whose values are evaluated one by one.
         baselines: Fields of numbers to compare with, and their harmful end.
+        calibrations: Names of the calibrations whose columns are in ``calibrated.parquet``, next
+            to the table of a scoring; there is no such file if there are none.
     """
 
     variant_set: str
     labels: Mapping[str, LabelConfig]
     groups: tuple[str, ...]
     baselines: Mapping[str, Literal["low", "high"]]
+    calibrations: tuple[str, ...] = ()
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
         labels = {name: label.model_dump(mode="json") for name, label in self.labels.items()}
-        return {"baselines": self.baselines, "groups": self.groups, "labels": labels}
+        return {
+            "baselines": self.baselines,
+            # Only if it is set: a config without the key has the triggers that it had before.
+            **({"calibrations": self.calibrations} if self.calibrations else {}),
+            "groups": self.groups,
+            "labels": labels,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +596,8 @@ class ReportSettings:
         reference: The reference of the set.
         checkpoints: Checkpoint of each scoring, as the user wrote it.
         consequences: Where genes and consequences come from; empty if the set has none.
+        calibrate: The calibrations of each scoring; empty if the set has none.
+        combine: The tables with several scorings of the set.
     """
 
     variant_set: str
@@ -452,6 +606,8 @@ class ReportSettings:
     reference: ReferenceSettings
     checkpoints: Mapping[str, str]
     consequences: str
+    calibrate: Mapping[str, CalibrateSettings]
+    combine: tuple[CombineSettings, ...]
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes; changes of the rest change its input files."""
@@ -667,6 +823,114 @@ def resolve_merge_audit(config: RunConfig, variant_set: str, scoring: str) -> Me
     )
 
 
+def resolve_fit_calibration(config: RunConfig, calibration: str) -> FitCalibrationSettings:
+    """The settings of ``fit_calibration``.
+
+    Raises:
+        InputError: The config has no such calibration, or it is a file of an earlier run.
+    """
+    settings = _find_calibration(config, calibration)
+    if settings.file is not None:
+        raise InputError(
+            f"config: calibrations.{calibration}: is a file of an earlier run ({settings.file}), "
+            "so there is nothing to fit. Remove `file` and name a `background`, or `set` and "
+            "`label`."
+        )
+    reference = None
+    if TRINUCLEOTIDE in settings.by:
+        reference = _resolve_reference(config, _reference_of(config, calibration))
+    return FitCalibrationSettings(
+        name=calibration,
+        score=settings.score,
+        harmful=settings.harmful,
+        background=None if settings.background is None else str(settings.background),
+        by=settings.by,
+        labelled=settings.set,
+        field=settings.label,
+        label=(
+            config.variant_sets[settings.set].labels[settings.label]
+            if settings.set is not None and settings.label is not None
+            else None
+        ),
+        prior=settings.prior,
+        reference=reference,
+    )
+
+
+def sets_of_calibration(config: RunConfig, calibration: str) -> list[str]:
+    """The variant sets of this run that a calibration is made from or used for."""
+    settings = config.calibrations[calibration]
+    named = [str(settings.background), str(settings.set)]
+    named += [name for name, one in config.variant_sets.items() if calibration in one.calibrations]
+    return [name for name in dict.fromkeys(named) if name in config.variant_sets]
+
+
+def _reference_of(config: RunConfig, calibration: str) -> str:
+    """The reference of the sets that a calibration is made from or used for; they have the same.
+
+    Raises:
+        InputError: There is no such set.
+    """
+    for name in sets_of_calibration(config, calibration):
+        return config.variant_sets[name].reference
+    raise InputError(
+        f"config: calibrations.{calibration}: `by` names {TRINUCLEOTIDE}, which needs a reference. "
+        f"Name the calibration in the `calibrations` of a variant set, whose reference is read."
+    )
+
+
+def resolve_calibrate(config: RunConfig, variant_set: str, scoring: str) -> CalibrateSettings:
+    """The settings of ``calibrate``.
+
+    Raises:
+        InputError: The config has no such variant set or scoring, or the set no calibration.
+    """
+    settings = _find_variant_set(config, variant_set)
+    _find_scoring(config, scoring)
+    if not settings.calibrations:
+        raise InputError(
+            f"config: variant_sets.{variant_set}: has no `calibrations`. Add the key, for example "
+            "`calibrations: [NAME]`, with a name under the top-level key `calibrations`."
+        )
+    return CalibrateSettings(
+        variant_set=variant_set,
+        scoring=scoring,
+        calibrations=tuple(_find_source(config, name, scoring) for name in settings.calibrations),
+        reference=_resolve_reference(config, settings.reference),
+    )
+
+
+def _find_source(config: RunConfig, calibration: str, scoring: str) -> CalibrationSource:
+    file = config.calibrations[calibration].file
+    if file is None:
+        fit = resolve_fit_calibration(config, calibration)
+        return CalibrationSource(calibration, scoring, fit=fit, file=None)
+    return CalibrationSource(calibration, scoring, fit=None, file=path_of_scoring(file, scoring))
+
+
+def path_of_scoring(path: Path, scoring: str) -> Path:
+    """A path of a calibration, with the name of the scoring in the place of ``{scoring}``."""
+    return Path(str(path).replace(SCORING_MARK, scoring))
+
+
+def resolve_combine(config: RunConfig, combination: str) -> CombineSettings:
+    """The settings of ``combine``.
+
+    Raises:
+        InputError: The config has no such combination.
+    """
+    for key, problem in unknown_name("--combination", combination, "combine", config.combine):
+        raise InputError(f"config: {key}: {problem}")
+    settings = config.combine[combination]
+    return CombineSettings(
+        name=combination,
+        variant_set=settings.variant_set,
+        scorings=settings.scorings,
+        score=settings.score,
+        ensembles=settings.ensembles,
+    )
+
+
 def resolve_evaluate(config: RunConfig, variant_set: str) -> EvaluateSettings:
     """The settings of ``evaluate``.
 
@@ -674,7 +938,13 @@ def resolve_evaluate(config: RunConfig, variant_set: str) -> EvaluateSettings:
         InputError: The config has no such variant set.
     """
     settings = _find_variant_set(config, variant_set)
-    return EvaluateSettings(variant_set, settings.labels, settings.groups, settings.baselines)
+    return EvaluateSettings(
+        variant_set,
+        settings.labels,
+        settings.groups,
+        settings.baselines,
+        settings.calibrations,
+    )
 
 
 def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
@@ -693,6 +963,16 @@ def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
             name: str(resolve_score(config, name).model.written) for name in settings.scorings
         },
         consequences=resolve_annotate(config, variant_set).source,
+        calibrate={
+            name: resolve_calibrate(config, variant_set, name)
+            for name in settings.scorings
+            if settings.calibrations
+        },
+        combine=tuple(
+            resolve_combine(config, name)
+            for name, one in config.combine.items()
+            if one.variant_set == variant_set
+        ),
     )
 
 
@@ -795,13 +1075,19 @@ def unknown_name(
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        yield key, f"`{section}` has no {name!r}; {hint}it has: {', '.join(known)}"
+        yield key, f"`{section}` has no {name!r}; {hint}it has: {', '.join(known) or 'no entry'}"
 
 
 def _find_variant_set(config: RunConfig, name: str) -> VariantSetConfig:
     for key, problem in unknown_name("--variant-set", name, "variant_sets", config.variant_sets):
         raise InputError(f"config: {key}: {problem}")
     return config.variant_sets[name]
+
+
+def _find_calibration(config: RunConfig, name: str) -> CalibrationConfig:
+    for key, problem in unknown_name("--calibration", name, "calibrations", config.calibrations):
+        raise InputError(f"config: {key}: {problem}")
+    return config.calibrations[name]
 
 
 def _find_scoring(config: RunConfig, name: str) -> ScoringConfig:

@@ -21,6 +21,12 @@ from evo2_tasks.layout import EXPORTS
 
 MIN_WINDOW_LENGTH = 64
 
+SCORING_MARK = "{scoring}"
+"""What stands for the name of a scoring in a path of a calibration."""
+
+TABLE_SUFFIX = ".parquet"
+"""The ending by which a path is recognised as a background that is no variant set."""
+
 REVIEW_STATUS = "CLNREVSTAT"
 
 
@@ -34,6 +40,13 @@ def _file_name(value: object) -> object:
             raise PydanticCustomError(
                 "file_name", "a path may not contain {bad}", {"bad": json.dumps(bad)}
             )
+    return value
+
+
+def _path_of_scorings(value: object) -> object:
+    """Refuse paths that Snakemake cannot handle; the name of the scoring takes a mark's place."""
+    if isinstance(value, str):
+        _file_name(value.replace(SCORING_MARK, "s"))
     return value
 
 
@@ -73,6 +86,8 @@ def _export_format(value: str) -> str:
 
 FileName = Annotated[Path, Strict(False), BeforeValidator(_file_name)]
 
+PathOfScorings = Annotated[Path, Strict(False), BeforeValidator(_path_of_scorings)]
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 Text = Annotated[str, Field(min_length=1)]
@@ -97,6 +112,8 @@ ExportFormat = Annotated[
 ConsequenceField = Literal["CSQ", "ANN", "BCSQ"]
 
 IdentifierKind = Literal["vrs", "spdi"]
+
+Ensemble = Literal["rank_mean", "z_mean"]
 
 GENETIC_CODES = (*range(1, 7), *range(9, 17), *range(21, 32), 33)
 """NCBI's translation tables that ``bcftools csq`` has."""
@@ -264,6 +281,47 @@ class RandomSnvsConfig(Section):
     once."""
 
 
+class CalibrationConfig(Section):
+    """How to read a score: by its quantile among a background, by evidence from labels, or both."""
+
+    background: PathOfScorings | None = None
+    """Variants to compare the scores with: a name under `variant_sets`, or the `scores.parquet` of
+    an earlier run with the same signature. In a path, `{scoring}` stands for the name of the
+    scoring."""
+    by: Texts = ()
+    """Columns of text whose values divide the background, for example `consequence` or `gene`. A
+    score is compared with the variants of its own values. `type` is the type of the allele,
+    `trinucleotide` an SNV with its two neighbours (`A[C>T]G`). Values with fewer than 100 variants
+    of the background are compared with all of it."""
+    score: Literal["llr", "llr_aligned"] = "llr"
+    """The score to read."""
+    harmful: Literal["low", "high"] = "low"
+    """Whether low or high scores are harmful."""
+    set: Name | None = None
+    """A name under `variant_sets`: the set with the labels."""
+    label: Text | None = None
+    """A label of this set (`variant_sets.SET.labels`) with two groups of values."""
+    prior: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.1
+    """Share of harmful variants among those that the evidence is for."""
+    file: PathOfScorings | None = None
+    """Instead of the keys above: the `calibration.parquet` of an earlier run with the same
+    signature, in its folder. `{scoring}` stands for the name of the scoring."""
+
+
+class CombinationConfig(Section):
+    """Several scorings of a variant set in one table."""
+
+    variant_set: Name
+    """A name under `variant_sets`."""
+    scorings: Annotated[tuple[Name, ...], Field(min_length=2), AfterValidator(_unique)]
+    """Scorings of this set. Their columns have the name of the scoring first."""
+    score: Literal["llr", "llr_aligned"] = "llr"
+    """The score of which the ensembles are made."""
+    ensembles: Annotated[tuple[Ensemble, ...], AfterValidator(_unique)] = ()
+    """Columns to add: `rank_mean`, the mean of the ranks of the scores; `z_mean`, the mean of the
+    scores after each scoring is scaled to mean 0 and standard deviation 1."""
+
+
 class VariantSetConfig(Section):
     """A file of variants, its scorings and its results."""
 
@@ -296,6 +354,9 @@ class VariantSetConfig(Section):
     baselines: Mapping[Text, Literal["low", "high"]] = {}
     """INFO fields or columns of numbers (CADD, phyloP) to compare with the scores, and whether low
     or high values are harmful."""
+    calibrations: Annotated[tuple[Name, ...], AfterValidator(_unique)] = ()
+    """Names under `calibrations`. Each row of the tables then has a quantile or evidence in
+    `calibrated.parquet`, next to the table."""
     consequence_from: ConsequenceField | None = None
     """INFO field of a VCF or BCF from which to read genes and consequences: `CSQ` (VEP), `ANN`
     (SnpEff) or `BCSQ` (bcftools). Default: from the `gff` of the reference, if it has one."""
@@ -392,6 +453,10 @@ class RunConfig(Section):
     """Ways of scoring by name."""
     variant_sets: Annotated[Mapping[Name, VariantSetConfig], Field(min_length=1)]
     """Variant files by name."""
+    calibrations: Mapping[Name, CalibrationConfig] = {}
+    """Ways of reading a score by name. A variant set names those that it uses."""
+    combine: Mapping[Name, CombinationConfig] = {}
+    """Tables with several scorings by name."""
     shards: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Number of shards of each variant file. Each shard is one job per scoring."""
     run: RunSettings = RunSettings()
@@ -406,6 +471,8 @@ SECTIONS: dict[str, type[Section]] = {
     "models": ModelConfig,
     "scorings": ScoringConfig,
     "variant_sets": VariantSetConfig,
+    "calibrations": CalibrationConfig,
+    "combine": CombinationConfig,
 }
 
 

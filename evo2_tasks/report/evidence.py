@@ -27,11 +27,11 @@ from evo2_tasks.table.statements import (
 )
 
 WRITERS: Final = {
-    **{name: step for name, step in TABLES.items() if step != "merge_audit"},
+    **{name: step for name, step in TABLES.items() if step in ("merge", "evaluate")},
     RUN: "merge",
 }
-"""The files that are read, and the command that writes each file; without that of an audit, which
-only some scorings have."""
+"""The files that are read, and the command that writes each file; without those of an audit and of
+calibrations, which only some scorings have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,25 +21,32 @@ class Rule:
     shell: str
 
 
+BEGINNING = re.compile(r"^(?:rule (\w+)|use rule (\w+) as (\w+) with):", re.M)
+"""The first line of a rule: its name; or the rule that it takes sections from, and its name."""
+
+
 def read_rules() -> dict[str, Rule]:
     """All rules that run a command, by name."""
-    rules = {}
-    for file in sorted(WORKFLOW.glob("rules/*.smk")):
-        text = file.read_text(encoding="utf-8").replace("scatteritem", "shard")
-        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.M | re.S):
-            sections = {
-                key: re.findall(r'"([^"]*)"', lines)
-                for key, lines in re.findall(r"^    (\w+):(.*?)(?=^    \w|\Z)", body, re.M | re.S)
-            }
-            (log,) = sections["log"]
-            benchmarks = sections.get("benchmark", [])
-            rules[name] = Rule(
-                log=log,
-                benchmark=benchmarks[0] if benchmarks else None,
-                inputs=_results(sections.get("input", [])),
-                outputs=_results(sections["output"]),
-                shell="".join(sections["shell"]),
-            )
+    texts = [file.read_text(encoding="utf-8") for file in sorted(WORKFLOW.glob("rules/*.smk"))]
+    text = "\n".join(texts).replace("scatteritem", "shard")
+    read, rules = {}, {}
+    # Those that take sections from another rule come last.
+    for found in sorted(BEGINNING.finditer(text), key=lambda found: found[2] is not None):
+        name = found[1] or found[3]
+        body = re.split(r"^(?=\S)", text[found.end() + 1 :], maxsplit=1, flags=re.M)[0]
+        sections = read[name] = read.get(found[2], {}) | {
+            key: re.findall(r'"([^"]*)"', lines)
+            for key, lines in re.findall(r"^    (\w+):(.*?)(?=^    \w|\Z)", body, re.M | re.S)
+        }
+        (log,) = sections["log"]
+        benchmarks = sections.get("benchmark", [])
+        rules[name] = Rule(
+            log=log,
+            benchmark=benchmarks[0] if benchmarks else None,
+            inputs=_results(sections.get("input", [])),
+            outputs=_results(sections["output"]),
+            shell="".join(sections["shell"]),
+        )
     return rules
 
 

@@ -50,6 +50,11 @@ files = {{
     ],
     "merge-audit": [out, pathlib.Path(flags.get("--run-json", ""))],
     "merge": [out, pathlib.Path(flags.get("--run-json", ""))],
+    "fit-calibration": [
+        out / f"{{name}}.parquet" for name in ("calibration", "background", "ratios", "folds")
+    ],
+    "calibrate": [out],
+    "combine": [out],
     "export": [out],
     "index": [out],
     "evaluate": [out, pathlib.Path(flags.get("--curves", ""))],

@@ -2,6 +2,13 @@
 rule evaluate:
     input:
         table="<results>/{variant_set}/{scoring}/scores.parquet",
+        # Next to the table, where the command finds it.
+        calibrated=collect(
+            "<results>/{file}",
+            file=lookup(
+                "{variant_set}/{scoring}", within=inputs.calibrations.calibrated
+            ),
+        ),
     output:
         metrics="<results>/{variant_set}/{scoring}/metrics.parquet",
         curves="<results>/{variant_set}/{scoring}/curves.parquet",

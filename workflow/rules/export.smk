@@ -4,6 +4,13 @@ rule export:
         table="<results>/{variant_set}/{scoring}/scores.parquet",
         # The command reads here which file of variants the table was made from.
         run="<results>/{variant_set}/{scoring}/run.json",
+        # Next to the table, where the command finds it.
+        calibrated=collect(
+            "<results>/{file}",
+            file=lookup(
+                "{variant_set}/{scoring}", within=inputs.calibrations.calibrated
+            ),
+        ),
         variants=local(lookup("{variant_set}", within=inputs.variants)),
         drawn=collect(
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
