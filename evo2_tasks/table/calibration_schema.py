@@ -288,6 +288,11 @@ def find_calibrated_parts(schema: pa.Schema, where: str) -> tuple[CalibratedPart
     return parts
 
 
+def names_calibration(schema: pa.Schema) -> bool:
+    """Whether a column of a schema names its calibration, as those of ``calibrate`` do."""
+    return any(_read_calibration(field) for field in schema)
+
+
 def _read_calibration(field: pa.Field) -> str:
     """The calibration that a field names; an empty text if it names none."""
     text = (field.metadata or {}).get(_CALIBRATION, b"").decode(errors="replace")

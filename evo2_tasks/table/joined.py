@@ -1,7 +1,7 @@
-"""Tables of the steps that read the variants again, joined to the alleles of a scoring.
+"""Tables with a row for each allele of the input, joined to the alleles of a scoring.
 
-``carry`` and ``annotate`` write one row for each allele of the input. Their keys are ``record`` and
-``allele``.
+``carry`` and ``annotate`` read the variants again, ``calibrate`` reads the table of a scoring. The
+keys are ``record`` and ``allele``.
 """
 
 from __future__ import annotations
@@ -49,24 +49,28 @@ class JoinedTable:
         step: The step that writes it.
         fields: Its columns without the keys.
         metadata: What the joined table states about them, as metadata of its file.
+        remedy: What to do if the two do not have the same alleles.
     """
 
     path: Path
     step: str
     fields: tuple[pa.Field, ...]
     metadata: Mapping[str, str]
+    remedy: str
 
-    def join(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """Add the columns to the rows of a scoring. Both have the order of the input.
+    def join(
+        self, tables: Iterable[pa.Table], batches: Iterator[pa.RecordBatch] | None = None
+    ) -> Iterator[pa.Table]:
+        """Add the columns to the rows of a scoring. Both have the same order.
 
         Args:
             tables: The rows, with their keys ``record`` and ``allele``, in pieces.
+            batches: The rows of this table that belong to them. Default: all.
 
         Raises:
             InputError: The two do not have the same alleles.
         """
-        names = [*KEYS, *(field.name for field in self.fields)]
-        batches = read_rows(self.path, names)
+        batches = read_rows(self.path, self.names) if batches is None else batches
         rest: pa.Table | None = None
         for table in tables:
             pieces = [] if rest is None else [rest]
@@ -82,6 +86,11 @@ class JoinedTable:
         if (rest is not None and rest.num_rows) or next(batches, None) is not None:
             raise self._other_rows("it has more rows")
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that are read: the keys, then those that are joined."""
+        return [*KEYS, *(field.name for field in self.fields)]
+
     def _join_piece(self, table: pa.Table, joined: pa.Table) -> pa.Table:
         for key in KEYS:
             differs = pc.not_equal(table.column(key), joined.column(key))
@@ -96,8 +105,8 @@ class JoinedTable:
 
     def _other_rows(self, what: str) -> InputError:
         return InputError(
-            f"{shown_path(self.path)} does not have the alleles of the scores: {what}. Do not "
-            f"change the file of variants during a run; run `split` and `{self.step}` again."
+            f"{shown_path(self.path)} does not have the alleles of the scores: {what}. "
+            f"{self.remedy}"
         )
 
 
@@ -147,7 +156,8 @@ def open_joined(
             f"{shown_path(path)} was made from another version of the file of variants than the "
             f"shards. Do not change the file during a run; run `split` and `{step}` again."
         )
-    return JoinedTable(path, step, fields, metadata or {})
+    remedy = f"Do not change the file of variants during a run; run `split` and `{step}` again."
+    return JoinedTable(path, step, fields, metadata or {}, remedy)
 
 
 def _name_row(rows: pa.Table, row: int) -> str:

@@ -12,6 +12,14 @@ import pyarrow.parquet as pq
 from hypothesis import settings
 
 from evo2_tasks.genome.records import CarryField
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.layout import CALIBRATED
+from evo2_tasks.table.calibration_schema import (
+    BACKGROUND_COLUMNS,
+    EVIDENCE_COLUMNS,
+    calibrated_schema,
+    make_calibrated_part,
+)
 from evo2_tasks.table.carried import make_carried_metadata
 from evo2_tasks.table.joined import JoinedTable, open_joined
 from evo2_tasks.table.parquet import write_table
@@ -148,6 +156,62 @@ def write_result(
         row_group_rows=row_group_rows,
     ) as writer:
         writer.write_columns(columns(rows, names))
+    return path
+
+
+def calibrate_row(row: Row) -> Row:
+    """What ``calibrate`` might give a row: numbers that follow from its keys."""
+    chosen = random.Random(f"{row['record']} {row['allele']} calibrated")
+    names = [column.name for column in (*BACKGROUND_COLUMNS, *EVIDENCE_COLUMNS)]
+    values: Row = dict.fromkeys(names)
+    if row["status"] == "scored":
+        values["stratum"] = chosen.choice(["all", "A[C>T]G | missense_variant", "5%;=,&"])
+        values["stratum_fallback"] = values["stratum"] == "all"
+        values |= {"quantile": chosen.random(), "phred": chosen.expovariate(0.1)}
+        if chosen.random() < 0.2:
+            values["lr_reason"] = "too_few_labels"
+        else:
+            values |= {name: chosen.lognormvariate(0, 2) for name in ("lr", "lr_low", "lr_high")}
+            values["evidence"] = chosen.choice([-8, -4, -1, 0, 1, 2, 3, 8])
+    return values
+
+
+def write_calibrated(
+    table: Path,
+    rows: Sequence[Row],
+    kinds: Mapping[str, tuple[bool, bool]],
+    *,
+    row_group_rows: int = 20_000,
+    **provenance: Any,
+) -> Path:
+    """The file of ``calibrate`` next to a table.
+
+    Args:
+        table: The table.
+        rows: Its rows.
+        kinds: Whether each calibration has a background, and whether it has labels.
+        row_group_rows: Rows of a row group.
+        provenance: What the metadata states instead of the truth.
+    """
+    path = table.with_name(CALIBRATED)
+    parts = [
+        make_calibrated_part(
+            name, has_background=background, has_labels=labels, is_prefixed=len(kinds) > 1
+        )
+        for name, (background, labels) in kinds.items()
+    ]
+    calibrated = []
+    for row in rows:
+        values = {"record": row["record"], "allele": row["allele"]}
+        for number, part in enumerate(parts):
+            made = calibrate_row(row | {"record": row["record"] + 1_000_000 * number})
+            values |= {column.name: made[key] for key, column in part.columns.items()}
+        calibrated.append(values)
+    schema = calibrated_schema(parts)
+    stated = {"signature": signature(), "version": "0.1.0", "source": digest_file(table)}
+    metadata = Provenance(**(stated | provenance)).metadata()
+    with write_table(path, schema, metadata=metadata, row_group_rows=row_group_rows) as writer:
+        writer.write_columns(columns(calibrated, schema.names))
     return path
 
 
