@@ -88,9 +88,9 @@ ROOMS = {
         with_torch="branches finite likelihood reference score",
     ),
     "table": room(
-        "annotations audit audit_choice calibrated calibration_schema carried documents joined"
-        " merge pairs parquet parts provenance query reference_blocks run schema scores segments"
-        " shards snvs sorting statements statistics",
+        "annotations audit audit_choice calibrated calibration_schema carried combined"
+        " documents joined merge pairs parquet parts provenance query reference_blocks run"
+        " schema scores segments shards snvs sorting statements statistics",
         "errors",
         "genome",
         "io",

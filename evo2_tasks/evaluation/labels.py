@@ -24,9 +24,11 @@ from evo2_tasks.evaluation.values import (
     to_array,
 )
 from evo2_tasks.genome.alleles import variant_type
+from evo2_tasks.table.combined import member_column, read_combination
 from evo2_tasks.table.parquet import count_rows, open_table, read_rows
 
 KEYS: Final = ("record", "allele", "contig", "pos", "ref", "alt", "status")
+ALIGNED: Final = "llr_aligned"
 MAIN_SCORE: Final = "llr"
 """The score of a table of one scoring that is evaluated in every subset of its rows."""
 
@@ -63,10 +65,35 @@ class ScoreColumns:
 
 ONE_SCORING: Final = ScoreColumns(
     (MAIN_SCORE,),
-    aligned={MAIN_SCORE: "llr_aligned"},
+    aligned={MAIN_SCORE: ALIGNED},
     strands={MAIN_SCORE: ("llr_fwd", "llr_rev")},
 )
 """The scores of a table that ``merge`` wrote."""
+
+
+def find_score_columns(table: Path) -> ScoreColumns:
+    """Find out which columns of a table are scores, and what each of them is.
+
+    In a combined table these are the score of each scoring of which the ensembles are made, and the
+    ensembles. The strands of each scoring are evaluated next to its own table.
+
+    Args:
+        table: The result of ``merge`` or of ``combine``.
+
+    Raises:
+        InputError: The file is missing or broken, or what it states cannot be read.
+    """
+    combination = read_combination(table)
+    if combination is None:
+        return ONE_SCORING
+    names = [one.name for one in combination.scorings]
+    scores = {name: member_column(name, combination.score) for name in names}
+    aligned = {scores[name]: member_column(name, ALIGNED) for name in names}
+    return ScoreColumns(
+        (*scores.values(),),
+        aligned={} if combination.score == ALIGNED else aligned,
+        ensembles=combination.ensembles,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +162,7 @@ def read_labelled_rows(
     """Read the rows of a table that have a label.
 
     Args:
-        source: The result of ``merge``.
+        source: The result of ``merge`` or of ``combine``.
         label: The field of labels.
         groups: Columns whose values are evaluated one by one.
         baselines: Columns of numbers to compare with, and which of their values are harmful:
@@ -149,7 +176,7 @@ def read_labelled_rows(
     """
     baselines = baselines or {}
     selection = Selection(label, source)
-    columns = ONE_SCORING
+    columns = find_score_columns(source)
     found = _read_columns(source, selection, columns, groups, baselines)
     target = found.take("target")
     why_no_metrics = selection.explain(target)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
+from evo2_tasks.evaluation.labels import MAIN_SCORE
 from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import ALL, BY_TYPE, WITH, WITHIN
 from evo2_tasks.io.words import LONG, shown
@@ -12,13 +13,16 @@ MAIN_METRICS = ("auroc", "spearman")
 MAIN_SUBSETS = (ALL, WITH, WITHIN)
 
 
-def describe_metrics(rows: Iterable[MetricRow]) -> Iterator[str]:
+def describe_metrics(
+    rows: Iterable[MetricRow], main_scores: Collection[str] = (MAIN_SCORE,)
+) -> Iterator[str]:
     """The metrics to look at first: AUROC or Spearman of all rows, by type, and within groups.
 
     Of the metrics that lack a value for the same reason, only the first is described.
 
     Args:
         rows: Rows of ``metrics.parquet``.
+        main_scores: The scores that are described by type too.
 
     Yields:
         Lines of text.
@@ -30,17 +34,17 @@ def describe_metrics(rows: Iterable[MetricRow]) -> Iterator[str]:
             label, reasons = row.label, set()
             yield shown(f"{label}: {row.definition}", LONG)
         is_repeated = row.value is None and row.reason in reasons
-        if _is_main(row) and not is_repeated:
+        if _is_main(row, main_scores) and not is_repeated:
             reasons.add(row.reason)
             score = row.score + (f" minus {row.minus}" if row.minus else "")
             name = f"{row.metric} of {score}{_describe_subset(row)}"
             yield shown(f"{label}: {name}: {format_value(row)}", LONG)
 
 
-def _is_main(row: MetricRow) -> bool:
+def _is_main(row: MetricRow, main_scores: Collection[str]) -> bool:
     """Whether a metric is one of those to look at first."""
-    is_llr_of_type = row.subset == BY_TYPE and row.minus is None and row.score == "llr"
-    return row.metric in MAIN_METRICS and (row.subset in MAIN_SUBSETS or is_llr_of_type)
+    is_of_type = row.subset == BY_TYPE and row.minus is None and row.score in main_scores
+    return row.metric in MAIN_METRICS and (row.subset in MAIN_SUBSETS or is_of_type)
 
 
 def _describe_subset(row: MetricRow) -> str:

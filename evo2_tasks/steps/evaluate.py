@@ -12,7 +12,7 @@ from evo2_tasks.config.resolve import EvaluateSettings
 from evo2_tasks.config.schema import REVIEW_STATUS, LabelConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.curves import make_curves
-from evo2_tasks.evaluation.labels import read_labelled_rows
+from evo2_tasks.evaluation.labels import find_score_columns, read_labelled_rows
 from evo2_tasks.evaluation.measurements import make_resampling, plan_metrics
 from evo2_tasks.evaluation.results import Curve, MetricRow, write_curves, write_metrics
 from evo2_tasks.evaluation.selection import LabelSettings
@@ -32,7 +32,7 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
 
     Args:
         settings: Labels, groups and baselines of the variant set.
-        table: The result of ``merge``.
+        table: The result of ``merge`` or of ``combine``.
         out: The file of metrics.
         curves_file: The file of curves, for plots.
 
@@ -52,7 +52,7 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
     # The metrics last: if their file exists, that of the curves does too.
     write_curves(curves, curves_file, table_digest=digest, settings=settings.triggers())
     write_metrics(metrics, out, table_digest=digest, settings=settings.triggers())
-    for line in describe_metrics(metrics):
+    for line in describe_metrics(metrics, find_score_columns(table).main):
         logger.info("%s", line)
 
 

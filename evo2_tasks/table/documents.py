@@ -339,6 +339,44 @@ class Calibration(Document):
     reason: str | None = None
 
 
+class CombinedScoring(Document):
+    """A scoring of a combined table.
+
+    Attributes:
+        name: Its name in the config.
+        table: SHA-256 of its table.
+        signature: The signature of its scores.
+        version: Version of the package that computed the scores.
+        model: Name of the model in the config.
+    """
+
+    name: str
+    table: Digest
+    signature: Signature
+    version: str
+    model: str | None = None
+
+
+class Combination(Document):
+    """The key ``combination`` in the metadata of a table of ``combine``.
+
+    Attributes:
+        name: Name of the combination in the config.
+        score: The score of which the ensembles are made.
+        scorings: The scorings in the order of their columns.
+        ensembles: The ensembles, and why no row has one; empty if rows have it.
+        scored: Rows that are scored in all scorings.
+    """
+
+    remedy: ClassVar[str] = "Run `combine` again."
+
+    name: str
+    score: Literal["llr", "llr_aligned"]
+    scorings: Annotated[tuple[CombinedScoring, ...], Field(min_length=2)]
+    ensembles: dict[str, str]
+    scored: Count
+
+
 class Variants(Document):
     """What ``run.json`` repeats of ``split.json``; the keys have the same meanings."""
 

@@ -408,6 +408,8 @@ def read_rows(
                     batch = next(batches, None)
                 if batch is None:
                     break
+                if present:  # earlier versions of Arrow read `a.b` with `a`
+                    batch = batch.select(present)
                 for name, kind in lacking.items():
                     batch = batch.append_column(name, pa.nulls(batch.num_rows, kind))
                 yield batch

@@ -33,10 +33,11 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `audit`, `score` or `score_readouts`, the file "
     "of variants in a file of `carry` or `annotate`, the table in a file of `evaluate` or "
-    "`calibrate`; absent in the tables of `merge` and `merge_audit`",
+    "`calibrate`; absent in the tables of `merge`, `merge_audit` and "
+    "`combine`",
     "settings": "in a file of `windows`, `carry`, `annotate`, `audit`, `merge_audit`, `evaluate`, "
-    "`fit_calibration` or `calibrate`: the settings of the step, as JSON; a job runs again if they "
-    "change",
+    "`fit_calibration`, `calibrate` or `combine`: the settings of the step, as JSON; a job runs "
+    "again if they change",
     "inputs": "in a file of `windows`, `annotate`, `audit` or `merge_audit`: SHA-256 of other "
     "files that shape its rows, as JSON: `variants` (`windows`), `gff` (`annotate`), "
     "`assembly_report` if the reference has one, and `windows` of all shards together (`audit`, "
@@ -47,6 +48,9 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "annotations": "in a table with columns of `annotate`: `settings` and `inputs` of these "
     "columns, as JSON",
     "calibration": "in the files of `fit_calibration`: what the calibration was made from, as JSON",
+    "combination": "in a file of `combine`: `name`, `score`, `ensembles` and `scored` rows of the "
+    "combination; `name`, `table` (SHA-256), `signature`, `version` and `model` of each of its "
+    "`scorings`, as JSON",
     "reference": "in a file of segments: GA4GH seqcol digest of the reference",
     "order": "order of the rows: `input`, or `position` (contigs as in the reference, then `pos`)",
 }
