@@ -8,7 +8,9 @@ import pandas as pd
 import pysam
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from evo2_tasks.cli import main
 from evo2_tasks.commands.plan import plan
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_draw, resolve_plan, resolve_split
@@ -109,3 +111,50 @@ def test_a_step_by_hand_names_the_command_that_draws(tmp_path: Path) -> None:
     draw(resolve_draw(config, "v"), out=tmp_path / "random_snvs.vcf.gz")
     split(resolve_split(config, "v"), variants=None, out=tmp_path / "shards")
     assert (tmp_path / "shards" / "split.json").exists()
+
+
+def test_a_drawn_set_gives_what_the_same_snvs_in_a_file_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Genes, the audit of a horizon, exports, and the commands that read the results.
+    config = write_config(tmp_path, 1)
+    config["references"]["g"] |= {"gff": str(DATA / "rCRS.gff3"), "genetic_codes": {"MT": 2}}
+    config["scorings"]["s"] |= {"window_length": 128, "horizon": 16, "audit": 1.0}
+    monkeypatch.chdir(tmp_path)
+    draw(resolve_draw(load_config(config), "v"), out=Path("drawn.vcf.gz"))
+    config["variant_sets"]["w"] = {**config["variant_sets"]["v"], "variants": "drawn.vcf.gz"}
+    del config["variant_sets"]["w"]["random_snvs"]
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    run_workflow(tmp_path)
+
+    for name in ("annotations.parquet", "s/scores.parquet", "s/audit.parquet"):
+        first, second = (pd.read_parquet(f"results/{one}/{name}") for one in "vw")
+        pd.testing.assert_frame_equal(first, second)
+        assert len(first) == NUMBER, name
+    assert pd.read_parquet("results/v/annotations.parquet")["gene"].notna().any()
+    assert pd.read_parquet("results/v/s/audit.parquet")["llr_window"].notna().all()
+    for name in ("s/scores.vcf.gz", "s/scores.sites.vcf.gz"):
+        files = [pysam.VariantFile(f"results/{one}/{name}") for one in "vw"]
+        first, second = ([str(line) for line in file] for file in files)
+        assert first == second, name
+
+    table = "results/SET/s/scores.parquet"
+    horizon = ["horizon", "--config", "config.yaml", "--variant-set", "SET", "--scoring", "s"]
+    for command in (
+        ["show", table],
+        ["query", table, "MT:1-16569"],
+        ["query", table, "--consequence", "missense_variant"],
+        [*horizon, "--out", "page.html", "--threads", "1"],
+    ):
+        first, second = (print_of([one.replace("SET", name) for one in command]) for name in "vw")
+        assert first.strip(), command
+        assert first.replace("v, s:", "w, s:").replace("/v/", "/w/") == second, command
+    status = json.loads(print_of(["status", "results", "--json"]))
+    assert [one["is_merged"] for one in status["status"]] == [True, True]
+
+
+def print_of(arguments: list[str]) -> str:
+    """What a command prints."""
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
