@@ -8,6 +8,7 @@ from pathlib import Path
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.tsv import format_header, format_rows
 from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.table.calibrated import open_calibrated
 from evo2_tasks.table.parquet import open_table
 from evo2_tasks.table.query import find_rows
 
@@ -23,6 +24,8 @@ def query(
 ) -> Iterator[str]:
     """Some rows of a table as tab-separated text, after a header line.
 
+    The columns of the ``calibrated.parquet`` next to the table follow those of the table.
+
     Args:
         table: The result of ``merge``.
         region: 1-based, both ends included: ``chr17:43,044,295-43,045,000``, or a contig. Default:
@@ -35,14 +38,19 @@ def query(
 
     Raises:
         InputError: Nothing to search for is named, the table cannot be read or lacks a column, the
-            region is not one of it, or a consequence is not known.
+            region is not one of it, a consequence is not known, or ``calibrated.parquet`` is of
+            another table.
     """
     if region is None and not consequences and not genes:
         raise InputError("query: name a region, --consequence or --gene.")
-    batches = find_rows(table, region, consequences=consequences, genes=genes)
+    calibrated = open_calibrated(table)
+    batches = find_rows(
+        table, region, consequences=consequences, genes=genes, calibrated=calibrated
+    )
     first = next(batches, None)
     with open_table(table) as file:
-        yield format_header(file.schema_arrow)
+        names = file.schema_arrow.names
+    yield format_header([*names, *([] if calibrated is None else calibrated.names)])
     if first is None:
         wanted = [*([] if region is None else [region]), *consequences, *genes]
         logger.info("%s: no rows for %s", shown_path(table), shown(", ".join(wanted)))

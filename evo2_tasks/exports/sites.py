@@ -29,11 +29,13 @@ from evo2_tasks.exports.vcf_info import MISSING, PREFIX, find_columns, format_en
 from evo2_tasks.exports.vcf_lines import Tally
 from evo2_tasks.genome.alleles import resolve_letters, trim_to_vcf
 from evo2_tasks.io.bgzip import BgzfWriter
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.io.vcf_text import is_vcf_contig
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.table.calibrated import Calibrated, open_calibrated, read_calibrated_rows
 from evo2_tasks.table.documents import Run
-from evo2_tasks.table.parquet import distinct_values, read_rows
+from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.schema import Column
 from evo2_tasks.table.sorting import group_rows, sort_rows
@@ -42,7 +44,8 @@ from evo2_tasks.table.statements import read_run_of
 logger = logging.getLogger(__name__)
 
 SITE_COLUMNS: Final = ("llr", "flags")
-"""Columns of every table that become INFO fields, before those of ``annotate``."""
+"""Columns of every table that become INFO fields, before those of ``annotate`` and
+``calibrate``."""
 
 _PLACE: Final = ("contig", "pos")
 _ALLELE: Final = (*_PLACE, "ref", "alt")
@@ -64,12 +67,15 @@ def write(table: Path, out: Path) -> int:
         Number of lines.
 
     Raises:
-        InputError: A file cannot be read or written, or ``run.json`` is about another table.
+        InputError: A file cannot be read or written, or ``run.json`` or ``calibrated.parquet`` is
+            about another table.
     """
     require_other_file(out, table)
     require_gz(out)
-    contigs = order_contigs(table, read_run_of(table))
-    columns = find_columns(table, SITE_COLUMNS)
+    digest = digest_file(table)
+    contigs = order_contigs(table, read_run_of(table, table_digest=digest))
+    calibrated = open_calibrated(table, table_digest=digest)
+    columns = find_columns(table, SITE_COLUMNS, calibrated)
     provenance = read_provenance(table)
     tally = Tally(table, target="the sites")
     allowed = {name: length for name, length in contigs.items() if is_vcf_contig(name.encode())}
@@ -77,7 +83,7 @@ def write(table: Path, out: Path) -> int:
     meta = add_definitions(header.meta, columns, provenance, PREFIX)
     num_repeated = 0
     with replace_atomically(out) as temporary:
-        alleles = read_alleles(table, contigs, columns, tally)
+        alleles = read_alleles(table, calibrated, contigs, columns, tally)
         sorted_rows = sort_rows(alleles, _KEYS, folder=out.parent)
         with writing(out), temporary.open("wb") as file, BgzfWriter(file) as vcf:
             vcf.write(b"".join(line + b"\n" for line in [*meta, header.columns]))
@@ -116,12 +122,17 @@ def order_contigs(table: Path, run: Run | None) -> dict[str, int | None]:
 
 
 def read_alleles(
-    table: Path, contigs: Mapping[str, int | None], columns: Sequence[Column], tally: Tally
+    table: Path,
+    calibrated: Calibrated | None,
+    contigs: Mapping[str, int | None],
+    columns: Sequence[Column],
+    tally: Tally,
 ) -> Iterator[pa.Table]:
     """Read the scored alleles in their shortest spelling, in the order of the table.
 
     Args:
         table: The table from ``merge``.
+        calibrated: Its calibrated columns; None if it has none.
         contigs: Its contigs and their lengths, in bases.
         columns: Columns that become INFO entries.
         tally: Gets the alleles that a VCF cannot hold.
@@ -136,7 +147,7 @@ def read_alleles(
     )
     names = [*dict.fromkeys([*_READ, *(column.name for column in columns)])]
     num_before = 0
-    for batch in read_rows(table, names):
+    for batch in read_calibrated_rows(table, calibrated, names):
         rows = batch.append_column("row", pa.array(num_before + np.arange(batch.num_rows)))
         num_before += batch.num_rows
         rows = rows.filter(pc.is_valid(rows.column("llr")))

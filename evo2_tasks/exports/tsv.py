@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, cast
@@ -24,10 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.io.bgzip import BgzfWriter
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
-from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
-from evo2_tasks.table.provenance import PREFIX
-from evo2_tasks.table.schema import annotation_columns
+from evo2_tasks.layout import CALIBRATED
+from evo2_tasks.table.calibrated import open_calibrated, read_calibrated_rows
+from evo2_tasks.table.parquet import open_table
+from evo2_tasks.table.schema import annotation_columns, is_result
 from evo2_tasks.table.statements import read_run_of
 
 logger = logging.getLogger(__name__)
@@ -88,9 +91,9 @@ def _offsets(lists: Any) -> Any:
     return pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
 
 
-def format_header(schema: pa.Schema) -> str:
+def format_header(names: Iterable[str]) -> str:
     """The header line."""
-    return "\t".join(escape_text(name) for name in schema.names)
+    return "\t".join(map(escape_text, names))
 
 
 def format_rows(rows: pa.RecordBatch) -> list[str]:
@@ -107,6 +110,9 @@ def format_rows(rows: pa.RecordBatch) -> list[str]:
 def write(table: Path, out: Path) -> int:
     """Write a table as tab-separated UTF-8 text, bgzip-compressed if the file is named ``.gz``.
 
+    The columns of the ``calibrated.parquet`` next to a table of ``merge`` follow those of the
+    table.
+
     Args:
         table: A Parquet file.
         out: The file to write.
@@ -115,13 +121,18 @@ def write(table: Path, out: Path) -> int:
         Number of rows.
 
     Raises:
-        InputError: A file cannot be read or written, or ``run.json`` is about another table.
+        InputError: A file cannot be read or written, or ``run.json`` or ``calibrated.parquet`` is
+            about another table.
     """
-    require_other_file(out, table)
-    if PREFIX + "signature" in read_metadata(table):  # a table of `merge`, not one of `evaluate`
-        read_run_of(table)
+    require_other_file(out, table, table.with_name(CALIBRATED))
+    calibrated = None
     with open_table(table) as parquet:
         schema = parquet.schema_arrow
+    if is_result(schema):  # not a table of another step
+        digest = digest_file(table)
+        read_run_of(table, table_digest=digest)
+        calibrated = open_calibrated(table, table_digest=digest)
+    names = [*schema.names, *([] if calibrated is None else calibrated.names)]
     num_rows = 0
     with (
         replace_atomically(out) as temporary,
@@ -129,8 +140,8 @@ def write(table: Path, out: Path) -> int:
         temporary.open("wb") as plain,
         BgzfWriter(plain) if out.suffix == ".gz" else nullcontext(plain) as file,
     ):
-        file.write(format_header(schema).encode() + b"\n")
-        for batch in read_rows(table):
+        file.write(format_header(names).encode() + b"\n")
+        for batch in read_calibrated_rows(table, calibrated):
             file.write("".join(f"{line}\n" for line in format_rows(batch)).encode())
             num_rows += batch.num_rows
     logger.info("%s: %s rows", out, f"{num_rows:,}")

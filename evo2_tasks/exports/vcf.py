@@ -15,14 +15,16 @@ import pyarrow as pa
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header, repair_header
 from evo2_tasks.exports.vcf_index import remove_indexes, require_gz, write_index
-from evo2_tasks.exports.vcf_info import PREFIX, find_columns, format_entries
+from evo2_tasks.exports.vcf_info import PREFIX, find_columns, format_entries, name_field
 from evo2_tasks.exports.vcf_lines import Row, Tally, annotate_lines, make_lines
 from evo2_tasks.io.bgzip import BgzfWriter
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.io.vcf_text import is_vcf_contig, read_vcf
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import RUN
-from evo2_tasks.table.parquet import distinct_values, read_rows
+from evo2_tasks.table.calibrated import Calibrated, open_calibrated, read_calibrated_rows
+from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.provenance import Provenance, read_provenance
 from evo2_tasks.table.schema import ADDED_COLUMNS, FINAL_COLUMNS, SCORE_COLUMNS, Column
 from evo2_tasks.table.sorting import sort_rows
@@ -31,7 +33,8 @@ from evo2_tasks.table.statements import read_run_of
 logger = logging.getLogger(__name__)
 
 VCF_COLUMNS: Final = ("status", "reason", "flags", *SCORE_COLUMNS)
-"""Columns of every table that become INFO fields by default, before those of ``annotate``."""
+"""Columns of every table that become INFO fields by default, before those of ``annotate`` and
+``calibrate``."""
 
 _VCF_FORMATS: Final = ("vcf", "bcf")
 _KEY_COLUMNS: Final = ("record", "allele", "contig", "pos", "ref", "alt")
@@ -76,7 +79,8 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
         InputError: The scored file is not known, the table was not made from it, ``run.json`` is
             about another table, or a file cannot be read or written.
     """
-    run = read_run_of(table)
+    digest = digest_file(table)
+    run = read_run_of(table, table_digest=digest)
     source = None if run is None else run.variants
     if variants is None:
         if source is None:
@@ -96,6 +100,7 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
         out,
         variants=variants if is_vcf else None,
         is_part=source is not None and source.regions is not None,
+        table_digest=digest,
     )
     logger.info("%s: %s records, %s with rows", out, f"{done.records:,}", f"{done.annotated:,}")
     return done.records
@@ -109,6 +114,7 @@ def export_vcf(
     is_part: bool = False,
     columns: Sequence[str] = VCF_COLUMNS,
     prefix: str = PREFIX,
+    table_digest: str | None = None,
 ) -> VcfExport:
     """Write a bgzip-compressed VCF with the table's columns as INFO fields.
 
@@ -124,18 +130,21 @@ def export_vcf(
             alone.
         is_part: Whether the table has only some of the file's lines, those of ``regions``. The
             other lines are kept unchanged.
-        columns: Columns of every table to add; those of ``annotate`` follow.
+        columns: Columns of every table to add. Those of ``annotate`` follow, then those of the
+            ``calibrated.parquet`` next to the table.
         prefix: Start of the names of the INFO fields. Fields of an earlier export with this prefix
             are replaced.
+        table_digest: SHA-256 of the table, if it is known. Default: it is computed if needed.
 
     Returns:
         Counts of the written lines, and the index.
 
     Raises:
-        InputError: The table was not made from these variants, or a file cannot be read or
-            written.
+        InputError: The table was not made from these variants, ``calibrated.parquet`` was made
+            from another table, or a file cannot be read or written.
     """
-    added = _choose(table, columns)
+    calibrated = open_calibrated(table, table_digest=table_digest)
+    added = _choose(table, columns, calibrated)
     if not _PREFIX.fullmatch(prefix):
         raise InputError(
             f"export: prefix {prefix!r} cannot be the start of the name of an INFO field."
@@ -145,7 +154,7 @@ def export_vcf(
     provenance = read_provenance(table)
     tally = Tally(variants or table)
     with replace_atomically(target) as temporary:
-        rows = _read_rows(table, provenance, added, prefix, folder=target.parent)
+        rows = _read_rows(table, calibrated, provenance, added, prefix, folder=target.parent)
         if variants is None:
             contigs = [name.encode() for name in distinct_values(table, "contig")]
             header = make_sites_header({name: None for name in contigs if is_vcf_contig(name)})
@@ -161,7 +170,7 @@ def export_vcf(
                 table=table,
                 num_samples=header.num_samples,
                 prefix=prefix.encode(),
-                keys=frozenset(f"{prefix}{column.name}".encode() for column in added),
+                keys=frozenset(name_field(column, prefix).encode() for column in added),
                 is_part=is_part,
             )
         meta = add_definitions(header.meta, added, provenance, prefix)
@@ -174,23 +183,30 @@ def export_vcf(
     )
 
 
-def _choose(table: Path, names: Sequence[str]) -> list[Column]:
+def _choose(table: Path, names: Sequence[str], calibrated: Calibrated | None) -> list[Column]:
     unknown = [name for name in names if name not in _EXPORTABLE]
     if unknown:
         raise InputError(
             f"export: {unknown[0]!r} cannot become an INFO field. Allowed are "
             f"{', '.join(_EXPORTABLE)}."
         )
-    return find_columns(table, names)
+    return find_columns(table, names, calibrated)
 
 
 def _read_rows(
-    table: Path, provenance: Provenance, columns: Sequence[Column], prefix: str, *, folder: Path
+    table: Path,
+    calibrated: Calibrated | None,
+    provenance: Provenance,
+    columns: Sequence[Column],
+    prefix: str,
+    *,
+    folder: Path,
 ) -> Iterator[Row]:
     """Rows in the order of the input, with the INFO entries of each as VCF text."""
     names = [*_KEY_COLUMNS, *(column.name for column in columns)]
     tables: Iterator[pa.Table] = (
-        pa.Table.from_batches([batch]) for batch in read_rows(table, names, added=ADDED_COLUMNS)
+        pa.Table.from_batches([batch])
+        for batch in read_calibrated_rows(table, calibrated, names, added=ADDED_COLUMNS)
     )
     if provenance.order != "input":
         tables = sort_rows(tables, ["record", "allele"], folder=folder)

@@ -10,6 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from evo2_tasks.exports.vcf_info import name_field
 from evo2_tasks.io.vcf_text import COLUMNS, VcfHeader
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.provenance import Provenance, canonical_json
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _FILE_FORMAT: Final = b"##fileformat="
 _DEFAULT_FORMAT: Final = b"##fileformat=VCFv4.2"
-_VCF_TYPES: Final = {pa.float64(): "Float", pa.int64(): "Integer"}
+_VCF_TYPES: Final = {pa.float64(): "Float", pa.int64(): "Integer", pa.int8(): "Integer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def add_definitions(
     own = [f"##{prefix}{key}={value}" for key, value in values.items()]
     own += [_info_line(column, prefix) for column in columns]
     starts = tuple(line.split("=", 1)[0].encode() + b"=" for line in own[: len(values)])
-    starts += tuple(f"##INFO=<ID={prefix}{column.name},".encode() for column in columns)
+    starts += tuple(f"##INFO=<ID={name_field(column, prefix)},".encode() for column in columns)
     kept = (line for line in meta if not line.startswith(starts))
     return (*kept, *(line.encode() for line in own))
 
@@ -115,4 +116,5 @@ def _info_line(column: Column, prefix: str) -> str:
     unit = "" if column.unit == "none" else f" [{column.unit}]"
     text = f"{column.description}{unit}".replace("`", "")
     kind = _VCF_TYPES.get(column.type, "String")
-    return f'##INFO=<ID={prefix}{column.name},Number=A,Type={kind},Description="{text}">'
+    name = name_field(column, prefix)
+    return f'##INFO=<ID={name},Number=A,Type={kind},Description="{text}">'

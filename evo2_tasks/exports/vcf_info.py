@@ -10,6 +10,9 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evo2_tasks.errors import InputError
+from evo2_tasks.io.words import shown_path
+from evo2_tasks.table.calibrated import Calibrated
 from evo2_tasks.table.parquet import open_table
 from evo2_tasks.table.schema import FINAL_COLUMNS, Column, annotation_columns
 
@@ -30,15 +33,42 @@ _MAY_BE_SPECIAL: Final = r"[\x00-\x20\x7f-\x9f\x{2028}\x{2029}%,;=&]|^\.?$"
 _FINAL: Final = {column.name: column for column in FINAL_COLUMNS}
 
 
-def find_columns(table: Path, names: Sequence[str]) -> list[Column]:
-    """Columns of every table by name, then those that ``annotate`` made for this table.
+def find_columns(table: Path, names: Sequence[str], calibrated: Calibrated | None) -> list[Column]:
+    """The columns of a table that become INFO fields.
+
+    Args:
+        table: The table.
+        names: Columns of every table. Those that ``annotate`` made for this table follow.
+        calibrated: The calibrated columns of the table, which are the last ones; None if it has
+            none.
 
     Raises:
-        InputError: The table cannot be read.
+        InputError: The table cannot be read, or two columns would be one INFO field.
     """
     with open_table(table) as file:
         annotations = annotation_columns(file.schema_arrow)
-    return [*(_FINAL[name] for name in names), *annotations]
+    columns = [*(_FINAL[name] for name in names), *annotations]
+    columns += [] if calibrated is None else calibrated.columns
+    by_field: dict[str, str] = {}
+    for column in columns:
+        other = by_field.setdefault(name_field(column, ""), column.name)
+        if other != column.name:
+            raise InputError(
+                f"{shown_path(table)}: the columns {other} and {column.name} would be one INFO "
+                "field, since `-` becomes `_` in its name. Rename one of the two calibrations in "
+                "the config, and run again."
+            )
+    return columns
+
+
+def name_field(column: Column, prefix: str) -> str:
+    """Name of the INFO field of a column. The name of a calibration may have `-`, a field may not.
+
+    Args:
+        column: The column.
+        prefix: Start of the names of the fields.
+    """
+    return prefix + column.name.replace("-", "_")
 
 
 def escape_text(text: str, *, in_list: bool = False) -> str:
@@ -107,6 +137,6 @@ def format_entries(
     for column in columns:
         values = format_values(rows[column.name])
         values = pc.fill_null(values, MISSING) if is_complete else values
-        entries.append(pc.binary_join_element_wise(f"{prefix}{column.name}", values, "="))
+        entries.append(pc.binary_join_element_wise(name_field(column, prefix), values, "="))
     joined = pc.binary_join_element_wise(*entries, ";", null_handling="skip")
     return pc.if_else(pc.equal(joined, ""), None, joined)

@@ -51,6 +51,11 @@ class Calibrated:
         """The columns of all calibrations, in the order of the file."""
         return [column for part in self.parts for column in part.columns.values()]
 
+    @property
+    def names(self) -> list[str]:
+        """The names of these columns."""
+        return [column.name for column in self.columns]
+
 
 def is_calibrated_file(source: Path) -> bool:
     """Whether a Parquet file is one that ``calibrate`` writes: a column names its calibration.

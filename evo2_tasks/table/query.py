@@ -15,7 +15,8 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.regions import Region, parse_region
 from evo2_tasks.genome.terms import RANKS, SEVERITY
 from evo2_tasks.io.words import shown, shown_path
-from evo2_tasks.table.parquet import distinct_values, open_table, read_rows
+from evo2_tasks.table.calibrated import Calibrated, read_calibrated_rows
+from evo2_tasks.table.parquet import distinct_values, open_table
 
 _CONTIGS: Final = ("contig", "reference_contig")
 _CONSEQUENCE: Final = "consequence"
@@ -28,6 +29,7 @@ def find_rows(
     *,
     consequences: Collection[str] = (),
     genes: Collection[str] = (),
+    calibrated: Calibrated | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Find the rows whose ``pos`` is in a region, with a consequence, of a gene.
 
@@ -39,6 +41,7 @@ def find_rows(
             most severe consequence of the allele alone.
         genes: Names or identifiers of genes, one of which the column ``gene`` or ``gene_id`` must
             have.
+        calibrated: The calibrated columns of the table, which follow its own.
 
     Yields:
         The rows in the order of the table.
@@ -55,7 +58,7 @@ def find_rows(
         contigs = {name for column in _CONTIGS for name in distinct_values(table, column)}
         stretch = parse_region(region, contigs, table)
         row_groups = find_row_groups(table, stretch)
-    for batch in read_rows(table, row_groups=row_groups) if row_groups != [] else ():
+    for batch in read_calibrated_rows(table, calibrated, row_groups=row_groups):
         rows = batch if stretch is None else batch.filter(_in_region(batch, stretch))
         rows = rows.filter(_has_value(rows, [_CONSEQUENCE], consequences)) if consequences else rows
         rows = rows.filter(_has_value(rows, _GENES, genes)) if genes else rows

@@ -671,6 +671,12 @@ def final_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:
     return make_schema(FINAL_COLUMNS, carry_fields)
 
 
+def is_result(schema: pa.Schema) -> bool:
+    """Whether a table has the columns of the result; one of an earlier version may lack some."""
+    needed = {column.name for column in FINAL_COLUMNS if column.name not in ADDED_COLUMNS}
+    return needed.issubset(schema.names)
+
+
 def carried_names(schema: pa.Schema) -> list[str]:
     """Of the columns of a final table, those that are carried from the input, in order."""
     own = {column.name for column in (*FINAL_COLUMNS, *annotation_columns(schema))}
