@@ -213,7 +213,9 @@ adds these INFO fields:
 
 _VCF_RULES: Final = """
 If the table has genes and consequences or identifiers, their columns become fields too, for example
-`evo2_consequence`.
+`evo2_consequence`. So do the columns of the `calibrated.parquet` next to the table: `evo2_phred`,
+or with several calibrations `evo2_common.phred`. In the names of fields, `-` becomes `_`. To export
+a table without these fields, move `calibrated.parquet` to another folder.
 
 Each field has one value per ALT allele (`Number=A`), `.` where there is no value, and the values of
 a list (flags, consequences) joined by `&`. In names of genes and other texts, white space, control
@@ -249,8 +251,8 @@ other VCFs ([recipes](annotators.md)). It is a VCF without samples:
   `AC` to `GC` becomes `A` to `G`. Alleles are not left-aligned. Those that can move left have the
   flag `moved`; `bcftools norm -f` moves them.
 - If the table has an allele several times, the line is that of its first row.
-- INFO has `evo2_llr` and `evo2_flags`, and the columns of genes, consequences and identifiers if
-  the table has them, by the rules of the VCF export. A missing value has no entry.
+- INFO has `evo2_llr` and `evo2_flags`, and the columns of genes, consequences, identifiers and
+  calibrations if the table has them, by the rules of the VCF export. A missing value has no entry.
 - An IUPAC letter in the base before an indel becomes its first base by the alphabet (VCF 4.3).
 - `run.json` states the order and the lengths of the contigs. If an earlier version wrote it, the
   contigs have the order of the table.
@@ -258,6 +260,7 @@ other VCFs ([recipes](annotators.md)). It is a VCF without samples:
 ## TSV
 
 `evo2-tasks export scores.parquet --to tsv` writes one line per row below a line of column names.
+The columns of the `calibrated.parquet` next to the table are the last ones.
 Null is an empty cell, the values of a list are joined by `;`, and numbers have all their digits.
 Rules for text:
 

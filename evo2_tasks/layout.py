@@ -318,6 +318,11 @@ def shard_readout(readouts: Path, scores: Path, file: str) -> Path:
     return readouts / scores.stem / file
 
 
+def as_field_name(name: str) -> str:
+    """A name as it can be in the name of an INFO field of a VCF, which has no ``-``."""
+    return name.replace("-", "_")
+
+
 def export_file(table: Path, export: str) -> Path:
     """The default file of an export: next to the table, with the table's name."""
     return table.with_suffix("".join(Path(EXPORTS[export]).suffixes))

@@ -27,7 +27,9 @@ from evo2_tasks.layout import (
     CALIBRATIONS,
     COMBINED_COLUMNS,
     CONSEQUENCE_LISTS,
+    INDEXED,
     TABLE,
+    as_field_name,
 )
 
 Problems = Iterator[tuple[str, str]]
@@ -175,6 +177,7 @@ def _wrong_use(config: RunConfig, variant_set: str) -> Problems:
                 )
         if str(config.calibrations[name].background) != variant_set:
             yield from _unknown_strata(config, name, variant_set)
+    yield from _one_field(key, settings)
     many = len(settings.calibrations) > 1
     made = {
         f"{name}.{column}" if many else column
@@ -182,6 +185,21 @@ def _wrong_use(config: RunConfig, variant_set: str) -> Problems:
         for column in CALIBRATED_COLUMNS
     }
     yield from _taken_columns(key, settings, made, "calibrate")
+
+
+def _one_field(key: str, settings: VariantSetConfig) -> Problems:
+    """Two calibrations whose columns would be the same INFO fields of an exported VCF."""
+    if not {*INDEXED}.intersection(settings.exports):
+        return
+    by_field: dict[str, str] = {}
+    for i, name in enumerate(settings.calibrations):
+        other = by_field.setdefault(as_field_name(name), name)
+        if other != name:
+            yield (
+                f"{key}.calibrations[{i}]",
+                f"{name!r} and {other!r} would have the same INFO fields in an exported VCF, since "
+                "`-` becomes `_` there; rename one of the two",
+            )
 
 
 def _wrong_combination(config: RunConfig, key: str, combination: CombinationConfig) -> Problems:

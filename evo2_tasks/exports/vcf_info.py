@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import as_field_name
 from evo2_tasks.table.calibrated import Calibrated
 from evo2_tasks.table.parquet import open_table
 from evo2_tasks.table.schema import FINAL_COLUMNS, Column, annotation_columns
@@ -68,7 +69,7 @@ def name_field(column: Column, prefix: str) -> str:
         column: The column.
         prefix: Start of the names of the fields.
     """
-    return prefix + column.name.replace("-", "_")
+    return prefix + as_field_name(column.name)
 
 
 def escape_text(text: str, *, in_list: bool = False) -> str:

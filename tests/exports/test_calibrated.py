@@ -22,6 +22,7 @@ import pysam.bcftools
 import pytest
 
 from evo2_tasks.commands.query import query
+from evo2_tasks.config.load import load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports import bedgraph, sites, tsv, vcf
 from evo2_tasks.io.digests import digest_file
@@ -244,6 +245,26 @@ def test_two_calibrations_with_one_field_are_one_clear_line(tmp_path: Path) -> N
         )
         assert not (tmp_path / name).exists()
     tsv.write(table, tmp_path / "o.tsv")
+
+
+@pytest.mark.parametrize("exports", [["vcf"], ["tsv", "sites"], ["tsv"], []])
+def test_the_config_refuses_two_calibrations_with_one_field(exports: list[str]) -> None:
+    config: dict[str, Any] = {
+        "references": {"g": {"fasta": "g.fa"}},
+        "models": {"m": {"checkpoint": "evo2-mini"}},
+        "scorings": {"s": {"model": "m", "window_length": 64}},
+        "variant_sets": {"v": {"variants": "v.vcf", "reference": "g", "scorings": ["s"]}},
+        "calibrations": {name: {"background": "v"} for name in ("a-b", "a_b", "a.b")},
+    }
+    config["variant_sets"]["v"] |= {"exports": exports, "calibrations": ["a.b", "a-b", "a_b"]}
+    if not {"vcf", "sites"}.intersection(exports):
+        load_config(config, look_for_files=False)
+        return
+    with pytest.raises(InputError) as caught:
+        load_config(config, look_for_files=False)
+    message = str(caught.value)
+    assert "variant_sets.v.calibrations[2]: 'a_b' and 'a-b' would have the same INFO" in message
+    assert "\n" not in message
 
 
 def test_the_text_does_not_overwrite_the_calibrated_columns(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evo2_tasks import layout
 from evo2_tasks.errors import InputError
 from evo2_tasks.table.calibration_schema import (
     BACKGROUND_COLUMNS,
@@ -43,6 +44,10 @@ def test_the_columns_of_one_calibration_have_no_prefix() -> None:
     parts = make_parts({"common": BOTH})
     assert calibrated_schema(parts).names == [*KEYS, *OF_BACKGROUND, *OF_LABELS]
     assert [column.name for column in CALIBRATED_COLUMNS] == calibrated_schema(parts).names
+
+
+def test_the_config_knows_the_names_of_the_columns() -> None:
+    assert [*layout.CALIBRATED_COLUMNS] == [*OF_BACKGROUND, *OF_LABELS]
 
 
 def test_the_columns_of_several_calibrations_begin_with_their_names() -> None:
