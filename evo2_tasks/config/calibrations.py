@@ -26,6 +26,7 @@ from evo2_tasks.layout import (
     CALIBRATION,
     CALIBRATIONS,
     COMBINED_COLUMNS,
+    CONSEQUENCE_COLUMNS,
     CONSEQUENCE_LISTS,
     INDEXED,
     TABLE,
@@ -265,15 +266,21 @@ def _unknown_strata(config: RunConfig, calibration: str, variant_set: str) -> Pr
     texts += [name for name in settings.carried if name not in {*numbers, *made}]
     known = [ALLELE_TYPE, TRINUCLEOTIDE, *TEXT_COLUMNS, *texts]
     for i, name in enumerate(config.calibrations[calibration].by):
-        if name not in known:
-            has = f"has no column {name!r}"
-            if name in numbers:
-                has = f"has {name!r} as a column of numbers"
-            yield (
-                f"calibrations.{calibration}.by[{i}]",
-                f"the table of variant_sets.{variant_set} {has}; {_hint(name, known)}its columns "
-                f"of text are: {', '.join(known)}. Add others to variant_sets.{variant_set}.carry",
-            )
+        if name in known:
+            continue
+        has = f"has no column {name!r}"
+        if name in {*numbers, *made}:
+            has = f"has no text in the column {name!r}"
+        remedy = f"Others can be named in variant_sets.{variant_set}.carry"
+        if name in CONSEQUENCE_COLUMNS and name not in made:
+            remedy = f"{name!r} needs a `gff` of the reference {settings.reference!r}"
+        elif settings.random_snvs is not None:
+            remedy = "Random SNVs have no other ones"
+        yield (
+            f"calibrations.{calibration}.by[{i}]",
+            f"the table of variant_sets.{variant_set} {has}; {_hint(name, known)}its columns of "
+            f"text are: {', '.join(known)}. {remedy}",
+        )
 
 
 def _taken_columns(

@@ -1075,7 +1075,8 @@ def unknown_name(
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        yield key, f"`{section}` has no {name!r}; {hint}it has: {', '.join(known) or 'no entry'}"
+        has = f"it has: {', '.join(known)}" if known else "it has no entries"
+        yield key, f"`{section}` has no {name!r}; {hint}{has}"
 
 
 def _find_variant_set(config: RunConfig, name: str) -> VariantSetConfig:

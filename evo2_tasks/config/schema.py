@@ -46,6 +46,10 @@ def _file_name(value: object) -> object:
 def _path_of_scorings(value: object) -> object:
     """Refuse paths that Snakemake cannot handle; the name of the scoring takes a mark's place."""
     if isinstance(value, str):
+        if "{" in value.replace(SCORING_MARK, ""):
+            raise PydanticCustomError(
+                "file_name", 'a path may not contain "{", except in {mark}', {"mark": SCORING_MARK}
+            )
         _file_name(value.replace(SCORING_MARK, "s"))
     return value
 
