@@ -693,6 +693,10 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["scorings"]["spare"] |= {"horizon": 8, "audit": 0.1}
     project.config["variant_sets"]["b"]["scorings"].append("spare")
     project.config["variant_sets"]["r"] = random_set(contigs=["c"])
+    # In a set without calibrations, the triggers of its other jobs stay as they were.
+    project.config["calibrations"] = copy.deepcopy(CALIBRATIONS)
+    project.config["variant_sets"]["r"]["calibrations"] = ["kind"]
+    project.config["combine"] = {"two": {"variant_set": "b", "scorings": ["spare", "short"]}}
     project.run()
     triggers = recorded_triggers(project.folder)
     for rule, environment in read_environments().items():
@@ -700,6 +704,164 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     found = project.folder / RERUN_TRIGGERS.name
     found.write_text(json.dumps(triggers, indent=2, sort_keys=True) + "\n")
     assert found.read_text() == RERUN_TRIGGERS.read_text(), found
+
+
+# --- calibrations and combined tables
+
+
+def fit(calibration: str, scoring: str) -> list[str]:
+    return [f"Fitting the calibration {calibration}: {scoring}"]
+
+
+def calibrate(name: str, scoring: str) -> list[str]:
+    return [f"Calibrating: {name}, {scoring}"]
+
+
+def combine(name: str, combination: str) -> list[str]:
+    return [f"Combining scorings: {name}, {combination}"]
+
+
+def export(name: str, scoring: str) -> list[str]:
+    return [f"Exporting as tsv: {name}, {scoring}"]
+
+
+def report(*names: str) -> list[str]:
+    return [f"Writing the report of {name}" for name in names]
+
+
+CALIBRATIONS: dict[str, Any] = {
+    "random": {"background": "r", "by": ["type"]},
+    "kind": {"background": "r", "set": "b", "label": "KIND"},
+}
+
+
+def add_calibrations(project: Project, *names: str) -> None:
+    """Let the set ``b`` use calibrations that are made from it and from random SNVs."""
+    project.config["calibrations"] = copy.deepcopy(CALIBRATIONS)
+    project.config["variant_sets"]["b"]["calibrations"] = [*names]
+
+
+@pytest.fixture
+def calibrated(project: Project) -> Project:
+    """A project with random SNVs and an export, before it has calibrations."""
+    project.config["variant_sets"]["r"] = random_set()
+    project.config["variant_sets"]["b"]["exports"] = ["tsv"]
+    return project
+
+
+def test_calibrations_of_a_finished_run_leave_its_tables(calibrated: Project) -> None:
+    calibrated.run()
+    add_calibrations(calibrated, "random", "kind")
+    after = calibrate("b", "short") + evaluate("b", "short") + export("b", "short") + report("b")
+    of_both = fit("random", "short") + fit("kind", "short")
+    assert calibrated.planned() == sorted(of_both + after)
+    calibrated.calls_file.unlink()
+    calibrated.run()
+    background, table = (f"results/{name}/short/scores.parquet" for name in "rb")
+    calls = {call["argv"][5]: call["argv"] for call in calibrated.calls()
+             if call["step"] == "fit-calibration"}  # fmt: skip
+    assert [*calls] == ["kind", "random"] or [*calls] == ["random", "kind"]
+    end = ["--out", "results/calibrations/random/short"]
+    assert calls["random"][8:] == ["--background", background, *end]
+    end = ["--out", "results/calibrations/kind/short"]
+    assert calls["kind"][8:] == ["--background", background, "--labelled", table, *end]
+    (argv,) = [call["argv"] for call in calibrated.calls() if call["step"] == "calibrate"]
+    assert argv[argv.index("--calibrations") + 1] == "results/calibrations"
+    assert calibrated.planned() == []
+    # Without them again: the files that were made from them, and nothing else.
+    del calibrated.config["calibrations"], calibrated.config["variant_sets"]["b"]["calibrations"]
+    assert calibrated.planned() == sorted(
+        evaluate("b", "short") + export("b", "short") + report("b")
+    )
+
+
+def test_another_stratum_fits_that_calibration_again_and_what_follows(calibrated: Project) -> None:
+    add_calibrations(calibrated, "random", "kind")
+    calibrated.run()
+    after = calibrate("b", "short") + evaluate("b", "short") + export("b", "short") + report("b")
+    assert calibrated.planned() == []
+    calibrated.config["run"]["batch_tokens"] = 7
+    assert calibrated.planned() == []
+    for change in ({"by": ["trinucleotide"]}, {"by": []}, {"score": "llr_aligned"}):
+        calibrated.config["calibrations"]["random"] = CALIBRATIONS["random"] | change
+        assert calibrated.planned() == sorted(fit("random", "short") + after), change
+    calibrated.config["calibrations"] = copy.deepcopy(CALIBRATIONS)
+    calibrated.config["calibrations"]["kind"]["prior"] = 0.0441
+    assert calibrated.planned() == sorted(fit("kind", "short") + after)
+    calibrated.config["calibrations"] = copy.deepcopy(CALIBRATIONS)
+    # The order of the calibrations is that of the columns.
+    calibrated.config["variant_sets"]["b"]["calibrations"] = ["kind", "random"]
+    assert calibrated.planned() == sorted(after)
+    # A label of the set: the calibrations that use it.
+    add_calibrations(calibrated, "random", "kind")
+    calibrated.config["variant_sets"]["b"]["labels"]["KIND"]["negative"] = ["fine"]
+    assert calibrated.planned() == sorted(fit("kind", "short") + after)
+
+
+def test_a_calibration_of_an_earlier_run_is_used_and_not_made(calibrated: Project) -> None:
+    old = calibrated.folder / "old"
+    old.mkdir()
+    for name in ("calibration", "background", "ratios", "folds", "scores"):
+        (old / f"{name}.parquet").touch()
+    add_calibrations(calibrated, "old", "far")
+    calibrated.config["calibrations"] |= {
+        "old": {"file": "old/calibration.parquet"},
+        "far": {"background": "old/scores.parquet"},
+    }
+    calibrated.run()
+    fitted = [call["argv"][5:] for call in calibrated.calls() if call["step"] == "fit-calibration"]
+    (argv,) = fitted
+    end = ["--out", "results/calibrations/far/short"]
+    assert argv == ["far", "--scoring", "short", "--background", "old/scores.parquet", *end]
+    assert calibrated.planned() == []
+    after = calibrate("b", "short") + evaluate("b", "short") + export("b", "short") + report("b")
+    for name in ("calibration", "background", "ratios", "folds"):
+        calibrated.change(f"old/{name}.parquet")
+        assert calibrated.planned() == sorted(after), name
+        calibrated.run()
+    calibrated.change("old/scores.parquet")
+    assert calibrated.planned() == sorted(fit("far", "short") + after)
+
+
+def test_a_combination_of_a_finished_run_leaves_its_tables(project: Project) -> None:
+    project.config["variant_sets"]["b"]["scorings"].append("spare")
+    project.run()
+    project.config["combine"] = {
+        "two": {"variant_set": "a", "scorings": ["short", "long"]},
+        "three": {"variant_set": "b", "scorings": ["spare", "short"]},
+    }
+    jobs = combine("a", "two") + combine("b", "three") + evaluate("b", "three")
+    assert project.planned() == sorted(jobs + report("a", "b"))
+    project.calls_file.unlink()
+    project.run()
+    assert Counter(call["step"] for call in project.calls()) == {
+        "combine": 2, "evaluate": 1, "report": 2,
+    }  # fmt: skip
+    (argv,) = [call["argv"] for call in project.calls() if call["step"] == "evaluate"]
+    assert argv[argv.index("--table") + 1] == "results/b/combined/three/combined.parquet"
+    assert (project.folder / "results/b/combined/three/metrics.parquet").exists()
+    assert (project.folder / "results/logs/evaluate_combined/b/three.log").exists()
+    assert not (project.folder / "results/a/combined/two/metrics.parquet").exists()
+    assert project.planned() == []
+    project.config["combine"]["two"]["ensembles"] = ["rank_mean"]
+    assert project.planned() == sorted(combine("a", "two") + report("a"))
+
+
+def test_calibrations_and_combinations_of_an_imported_workflow_are_under_its_prefix(
+    calibrated: Project,
+) -> None:
+    add_calibrations(calibrated, "random", "kind")
+    calibrated.config["combine"] = {"two": {"variant_set": "a", "scorings": ["short", "long"]}}
+    parent = USUAL_PARENT.format(snakefile=str(SNAKEFILE), config=calibrated.config)
+    (calibrated.folder / "Snakefile").write_text(parent)
+    combined = "evo2/results/a/combined/two/combined.parquet"
+    calibrated.snakemake("evo2/results/b/short/calibrated.parquet", combined)
+    assert not (calibrated.folder / "results").exists()
+    argvs = {call["step"]: call["argv"] for call in calibrated.calls()}
+    argv = argvs["calibrate"]
+    assert argv[argv.index("--calibrations") + 1] == "evo2/results/calibrations"
+    argv = argvs["combine"]
+    assert argv[argv.index("--results") + 1] == "evo2/results/a"
 
 
 # --- random SNVs
