@@ -108,8 +108,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "evaluation": room(
-        "arrays curves differences drawn_metrics draws estimates labels measurements metrics"
-        " probabilities results schema scorings selection sequence_free text values",
+        "arrays backgrounds curves differences drawn_metrics draws estimates labels measurements"
+        " metrics probabilities results schema scorings selection sequence_free strata text values",
         "errors",
         "genome",
         "io",

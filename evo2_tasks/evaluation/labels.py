@@ -17,13 +17,12 @@ from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import (
     Text,
-    encode_texts,
+    encode_types,
     read_floats,
     read_group_names,
     read_texts,
     to_array,
 )
-from evo2_tasks.genome.alleles import variant_type
 from evo2_tasks.table.combined import member_column, read_combination
 from evo2_tasks.table.parquet import count_rows, open_table, read_rows
 
@@ -226,7 +225,8 @@ def _read_columns(
         found.add("target", target)
         found.add("alleles", alleles.astype(np.int64))
         found.add("status", read_texts(table["status"]))
-        found.add("types", _read_types(table))
+        types, numbers = encode_types(table)
+        found.add("types", to_array(types)[numbers])
         if label.resample_by is None:
             found.add("contig", read_texts(table["contig"]))
             found.add("pos", table["pos"].to_numpy())
@@ -279,11 +279,3 @@ def _select_rows(
         rows = pa.Table.from_batches([batch], schema)
         is_labelled, target = selection.choose(rows)
         yield rows.filter(pa.array(is_labelled)), target
-
-
-def _read_types(table: pa.Table) -> Text:
-    """Type of each variant."""
-    (refs, ref), (alts, alt) = (encode_texts(table[name]) for name in ("ref", "alt"))
-    distinct, numbers = np.unique(ref * max(len(alts), 1) + alt, return_inverse=True)
-    pairs = (divmod(int(pair), len(alts)) for pair in distinct)
-    return to_array(variant_type(refs[one], alts[other]) for one, other in pairs)[numbers]

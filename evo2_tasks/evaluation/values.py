@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.arrays import FloatArray, IntArray
+from evo2_tasks.genome.alleles import variant_type
 
 MISSING: Final = "."
 """Text of a missing value, as in VCF."""
@@ -81,7 +82,27 @@ def fold_truth(text: str) -> str:
 def read_group_names(column: pa.ChunkedArray) -> Text:
     """Names of groups, without accessions: ``SO:0001583|missense_variant`` is missense_variant."""
     texts, numbers = encode_texts(column)
-    return to_array(re.sub(r"SO:\d+\|", "", text or MISSING) for text in texts)[numbers]
+    return to_array(without_accession(text or MISSING) for text in texts)[numbers]
+
+
+def without_accession(text: str) -> str:
+    """A term, or terms, without their accessions."""
+    return re.sub(r"SO:\d+\|", "", text)
+
+
+def encode_types(rows: pa.Table) -> tuple[list[str], IntArray]:
+    """The distinct types of variants, and the number of each row's type.
+
+    Args:
+        rows: N rows with the columns ``ref`` and ``alt``.
+
+    Returns:
+        The types, of which some can be equal, and for each row the number of its type. (N,)
+    """
+    (refs, ref), (alts, alt) = (encode_texts(rows[name]) for name in ("ref", "alt"))
+    distinct, numbers = np.unique(ref * max(len(alts), 1) + alt, return_inverse=True)
+    pairs = (divmod(int(pair), len(alts)) for pair in distinct)
+    return [variant_type(refs[one], alts[other]) for one, other in pairs], numbers
 
 
 def read_floats(column: pa.ChunkedArray, name: str, source: Path) -> FloatArray:

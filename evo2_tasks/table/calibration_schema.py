@@ -41,26 +41,27 @@ BACKGROUND_COLUMNS: Final = (
         "stratum",
         CONTIG_TYPE,
         f"The stratum of the background that the row is compared with; `{ALL_STRATA}` is the whole "
-        "background. Null if the row is not scored",
+        "background. Null if the row does not have the score of the calibration",
     ),
     Column(
         "stratum_fallback",
         pa.bool_(),
         "Whether the row is compared with the whole background because its own stratum has fewer "
-        "than 100 alleles, or because it has no stratum. Null if the row is not scored",
+        "than 100 alleles, or because it has no stratum. Null if the row does not have this score",
     ),
     Column(
         "quantile",
         pa.float64(),
         "Quantile of the score in the background, counted from the harmful end: (number more "
         "harmful + half of the number of equal) / n, from 1/(2n) to 1 - 1/(2n) for n background "
-        "alleles. Low means rare and harmful. Null if the row does not have this score",
+        "alleles. Low means rare and harmful. Null if the row does not have this score, or if the "
+        "background has no allele with it",
     ),
     Column(
         "phred",
         pa.float64(),
         "-10 log10((number as harmful or more + 1) / (n + 1)) for n background alleles. High means "
-        "rare and harmful. Null if the row does not have this score",
+        "rare and harmful. Null where `quantile` is null",
     ),
 )
 """Columns of a calibration with a background."""

@@ -33,21 +33,23 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `audit`, `score` or `score_readouts`, the file "
     "of variants in a file of `carry` or `annotate`, the table in a file of `evaluate` or "
-    "`calibrate`; absent in the tables of `merge`, `merge_audit` and "
-    "`combine`",
+    "`calibrate`; absent in the tables of `merge`, `merge_audit`, `fit_calibration` and `combine`",
     "settings": "in a file of `windows`, `carry`, `annotate`, `audit`, `merge_audit`, `evaluate`, "
     "`fit_calibration`, `calibrate` or `combine`: the settings of the step, as JSON; a job runs "
     "again if they change",
-    "inputs": "in a file of `windows`, `annotate`, `audit` or `merge_audit`: SHA-256 of other "
-    "files that shape its rows, as JSON: `variants` (`windows`), `gff` (`annotate`), "
-    "`assembly_report` if the reference has one, and `windows` of all shards together (`audit`, "
-    "`merge_audit`)",
+    "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `fit_calibration` or "
+    "`calibrate`: SHA-256 of other files that shape its rows, as JSON: `variants` (`windows`), "
+    "`gff` (`annotate`), `assembly_report` if the reference has one, `windows` of all shards "
+    "together (`audit`, `merge_audit`), `background` and `labelled`, the tables of a calibration, "
+    "and in its `calibration.parquet` the three other files (`fit_calibration`), and the "
+    "`calibration.parquet` of each calibration by its name (`calibrate`)",
     "step": "in a file of `annotate`: the name of the step",
     "reference_blocks": "in a file of `annotate`: which blocks of the reference were read, as "
     "JSON: ranges of their numbers by contig, and the SHA-256 of their digests",
     "annotations": "in a table with columns of `annotate`: `settings` and `inputs` of these "
     "columns, as JSON",
     "calibration": "in the files of `fit_calibration`: what the calibration was made from, as JSON",
+    "calibrations": "in a file of `calibrate`: the same of each calibration by its name, as JSON",
     "combination": "in a file of `combine`: `name`, `score`, `ensembles` and `scored` rows of the "
     "combination; `name`, `table` (SHA-256), `signature`, `version` and `model` of each of its "
     "`scorings`, as JSON",

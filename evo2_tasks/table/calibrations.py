@@ -1,0 +1,142 @@
+"""The files of a calibration: what they state, and whether they belong together.
+
+``fit_calibration`` writes four files into a folder. ``calibration.parquet`` is the last one. It
+states the SHA-256 of the other three, and of the tables that they were made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from evo2_tasks.errors import InputError
+from evo2_tasks.io.digests import SourceFiles
+from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import BACKGROUND, CALIBRATION, FOLDS, RATIOS
+from evo2_tasks.table.calibration_schema import (
+    background_schema,
+    calibration_schema,
+    folds_schema,
+    ratios_schema,
+)
+from evo2_tasks.table.documents import Calibration
+from evo2_tasks.table.parquet import open_table, read_metadata
+from evo2_tasks.table.provenance import PREFIX, Provenance, canonical_json, read_provenance
+
+STATEMENT: Final = PREFIX + "calibration"
+"""Key of the metadata with the :class:`Calibration`."""
+
+CALIBRATIONS: Final = PREFIX + "calibrations"
+"""Key of the metadata of ``calibrated.parquet`` with the :class:`Calibration` of each name."""
+
+BACKGROUND_TABLE: Final = "background"
+"""Key of ``inputs`` for the table of the background."""
+
+LABELLED_TABLE: Final = "labelled"
+"""Key of ``inputs`` for the table with the labels."""
+
+SCHEMAS: Final = {
+    BACKGROUND: background_schema,
+    RATIOS: ratios_schema,
+    FOLDS: folds_schema,
+    CALIBRATION: calibration_schema,
+}
+"""The files in the order in which they are written, and the schema of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFiles:
+    """A calibration whose files belong together.
+
+    Attributes:
+        file: The ``calibration.parquet``.
+        digest: SHA-256 of this file.
+        statement: What it was made from.
+        provenance: The signature of its scores, and the SHA-256 of the tables that it was made
+            from.
+    """
+
+    file: Path
+    digest: str
+    statement: Calibration
+    provenance: Provenance
+
+    @property
+    def background(self) -> Path:
+        """The scores of the background."""
+        return self.file.with_name(BACKGROUND)
+
+    @property
+    def ratios(self) -> Path:
+        """The likelihood ratios."""
+        return self.file.with_name(RATIOS)
+
+    @property
+    def folds(self) -> Path:
+        """The folds of the labelled rows."""
+        return self.file.with_name(FOLDS)
+
+    def table_digest(self, key: str) -> object:
+        """SHA-256 of a table that the calibration was made from; None if there is no such table.
+
+        Args:
+            key: ``BACKGROUND_TABLE`` or ``LABELLED_TABLE``.
+        """
+        return (self.provenance.inputs or {}).get(key)
+
+
+def make_calibration_metadata(provenance: Provenance, statement: Calibration) -> dict[str, str]:
+    """The metadata of a file of a calibration.
+
+    Args:
+        provenance: The signature of the scores, the settings, and the SHA-256 of the files that it
+            was made from.
+        statement: What the calibration was made from.
+    """
+    return {**provenance.metadata(), STATEMENT: canonical_json(statement.as_json())}
+
+
+def open_calibration(file: Path, files: SourceFiles) -> CalibrationFiles:
+    """Open a calibration, and make sure that its four files belong together.
+
+    Args:
+        file: The ``calibration.parquet``.
+        files: Gets the four files.
+
+    Raises:
+        InputError: A file is missing or broken, is not a file of a calibration, or was replaced by
+            one of another calibration.
+    """
+    digest = files.add(file)
+    provenance = read_provenance(file)
+    text = read_metadata(file).get(STATEMENT)
+    if text is None:
+        raise InputError(
+            f"{shown_path(file)}: the metadata contains no calibration. Expected a "
+            f"{CALIBRATION} that `fit_calibration` wrote."
+        )
+    statement = Calibration.parse_text(text, f"{shown_path(file)}: {STATEMENT} in the metadata")
+    for name, make_schema in SCHEMAS.items():
+        sibling = file.with_name(name) if name != CALIBRATION else file
+        if sibling != file:
+            _require_sibling(file, provenance.inputs or {}, sibling, files)
+        with open_table(sibling, make_schema().names):
+            pass
+    return CalibrationFiles(file, digest, statement, provenance)
+
+
+def _require_sibling(
+    file: Path, inputs: Mapping[str, object], sibling: Path, files: SourceFiles
+) -> None:
+    if not sibling.exists():
+        raise InputError(
+            f"{shown_path(sibling)}: does not exist; a calibration has four files in one folder. "
+            f"Put the file next to {shown_path(file)}, or run `fit_calibration` again."
+        )
+    if files.add(sibling) != inputs.get(sibling.name):
+        raise InputError(
+            f"{shown_path(sibling)} does not belong to {shown_path(file)}: one of them was "
+            "replaced or changed. Copy all files of the calibration again, or run `fit_calibration` again."
+        )
