@@ -138,5 +138,6 @@ def _require_sibling(
     if files.add(sibling) != inputs.get(sibling.name):
         raise InputError(
             f"{shown_path(sibling)} does not belong to {shown_path(file)}: one of them was "
-            "replaced or changed. Copy all files of the calibration again, or run `fit_calibration` again."
+            "replaced or changed. Copy all files of the calibration again, or run "
+            "`fit_calibration` again."
         )

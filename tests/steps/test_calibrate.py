@@ -404,8 +404,12 @@ def fit_one(folder: Path, **signed: Any) -> Path:
 
 
 def apply(
-    file: Path, table: Path, reference: ReferenceSettings, *, fit: FitCalibrationSettings | None = None
-) -> pd.DataFrame:  # fmt: skip
+    file: Path,
+    table: Path,
+    reference: ReferenceSettings,
+    *,
+    fit: FitCalibrationSettings | None = None,
+) -> pd.DataFrame:
     """Apply a calibration of an earlier run, or of this run if ``fit`` is given."""
     source = CalibrationSource("common", "s", fit=fit, file=None if fit else file)
     settings = CalibrateSettings("v", "s", (source,), reference)
