@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -221,15 +222,15 @@ def load_background(source: Path, by: tuple[str, ...]) -> Background:
         InputError: The file is missing or broken.
     """
     scores = np.empty(count_rows(source))
-    counts: dict[str | None, int] = {}
+    counts: dict[str, int] = {}
     end = 0
     for batch in read_rows(source, background_schema().names):
         values = batch.column("score").to_numpy()
         scores[end : end + len(values)] = values
         end += len(values)
-        for row in batch.column("stratum").cast(pa.string()).value_counts().to_pylist():
+        strata = batch.column("stratum").cast(pa.string()).drop_null()
+        for row in strata.value_counts().to_pylist():
             counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
-    counts.pop(None, None)
     ends = np.cumsum([*counts.values()], dtype=np.int64).tolist()
     return Background(by, scores, dict(zip(counts, ends, strict=True)))
 
@@ -238,6 +239,6 @@ def _group(numbers: IntArray) -> Iterator[tuple[int, IntArray]]:
     """Each number that occurs, and its places."""
     order = np.argsort(numbers, kind="stable")
     distinct, starts = np.unique(numbers[order], return_index=True)
-    ends = [*starts[1:], len(numbers)]
-    for number, start, end in zip(distinct.tolist(), starts, ends[-len(starts) :], strict=True):
+    ends = pairwise([*starts, len(numbers)])
+    for number, (start, end) in zip(distinct.tolist(), ends, strict=True):
         yield number, order[start:end]

@@ -225,8 +225,8 @@ def _read_columns(
         found.add("target", target)
         found.add("alleles", alleles.astype(np.int64))
         found.add("status", read_texts(table["status"]))
-        types, numbers = encode_types(table)
-        found.add("types", to_array(types)[numbers])
+        types, type_numbers = encode_types(table)
+        found.add("types", to_array(types)[type_numbers])
         if label.resample_by is None:
             found.add("contig", read_texts(table["contig"]))
             found.add("pos", table["pos"].to_numpy())

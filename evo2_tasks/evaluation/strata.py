@@ -174,8 +174,8 @@ def _find_trinucleotide(
         raise LookupError(place)
     if not is_circular and not 0 < place < length - 1:
         return None
-    before, _, after = reference.fetch(contig, place - 1, place + 2)
-    bases, changed = before + ref[offset] + after, alt[offset]
+    around = reference.fetch(contig, place - 1, place + 2)
+    bases, changed = around[0] + ref[offset] + around[2], alt[offset]
     if not _BASES.issuperset(bases + changed):
         return None
     if bases[1] in _PURINES:

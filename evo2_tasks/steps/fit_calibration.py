@@ -56,6 +56,7 @@ class FittedEvidence:
 def fit_calibration(
     settings: FitCalibrationSettings,
     *,
+    scoring: str,
     background: Path | None,
     labelled: Path | None,
     out_folder: Path,
@@ -64,6 +65,7 @@ def fit_calibration(
 
     Args:
         settings: The score, the strata of the background, and the label.
+        scoring: Name of the scoring, for messages.
         background: The table of the background; None if the calibration has none.
         labelled: The table with the labels; None if the calibration has none.
         out_folder: The folder of the files.
@@ -76,7 +78,7 @@ def fit_calibration(
     files = SourceFiles()
     tables = name_tables(settings, background=background, labelled=labelled)
     source = read_sources(tables, files)
-    scores = fit_background(settings, background)
+    scores = fit_background(settings, scoring, background)
     evidence = fit_evidence(settings, labelled, scores)
     statement = Calibration.model_validate(
         {
@@ -147,8 +149,15 @@ def read_sources(tables: Mapping[str, Path], files: SourceFiles) -> Provenance:
     return Provenance(found.signature, package_version(), model=found.model)
 
 
-def fit_background(settings: FitCalibrationSettings, table: Path | None) -> Background:
+def fit_background(
+    settings: FitCalibrationSettings, scoring: str, table: Path | None
+) -> Background:
     """Read the scores of the background; without one there are none.
+
+    Args:
+        settings: The score and the strata.
+        scoring: Name of the scoring, for messages.
+        table: The table of the background.
 
     Raises:
         InputError: The table cannot be read, or lacks a column.
@@ -159,8 +168,8 @@ def fit_background(settings: FitCalibrationSettings, table: Path | None) -> Back
     background = read_background(StratumReader(settings.by, reference, table), settings.score)
     if not len(background.scores):
         logger.warning(
-            "%s: no row has %s, so that calibration %s gives no quantile",
-            shown_path(table), settings.score, settings.name,
+            "%s: no row has %s, so that the calibration %s of %s gives no quantile",
+            shown_path(table), settings.score, settings.name, scoring,
         )  # fmt: skip
     return background
 

@@ -119,6 +119,7 @@ def run(
             replace(fit, reference=reference if "trinucleotide" in fit.by else None),
             background=background,
             labelled=None,
+            scoring="s",
             out_folder=folder / fit.name,
         )
         sources.append(CalibrationSource(fit.name, "s", fit=fit, file=None))
@@ -145,7 +146,7 @@ def name_strata(frame: pd.DataFrame, by: Iterable[str]) -> pd.Series:
             "trinucleotide": name_trinucleotide(row),
         }
         chosen = [values[item] for item in by]
-        return None if not chosen or any(one is None for one in chosen) else " | ".join(chosen)
+        return None if not chosen or any(map(pd.isna, chosen)) else " | ".join(chosen)
 
     return pd.Series([name(row) for row in frame.itertuples()], index=frame.index, dtype=object)
 
@@ -356,7 +357,7 @@ def test_a_background_without_scores_gives_no_number_and_says_so(
     assert len(found) == 50
     assert found[["quantile", "phred"]].isna().all(axis=None)
     assert {*found["stratum"].dropna()} == {"all"}
-    assert "no row has llr, so calibration common gives no quantile" in caplog.text
+    assert "no row has llr, so that the calibration common of s gives no quantile" in caplog.text
 
 
 def test_a_constant_background_gives_numbers(tmp_path: Path, reference: ReferenceSettings) -> None:
@@ -399,7 +400,9 @@ def test_a_table_without_rows_or_scores(tmp_path: Path, reference: ReferenceSett
 def fit_one(folder: Path, **signed: Any) -> Path:
     """A calibration of an earlier run, in a folder of its own."""
     background = write_scores(folder / "b.parquet", make_rows(300, 1), **signed)
-    fit_calibration(make_settings(), background=background, labelled=None, out_folder=folder / "c")
+    fit_calibration(
+        make_settings(), background=background, labelled=None, scoring="s", out_folder=folder / "c"
+    )
     return folder / "c" / "calibration.parquet"
 
 
@@ -466,6 +469,7 @@ def test_background_and_labels_of_two_signatures_make_no_calibration(tmp_path: P
             make_settings(labelled="t"),
             background=background,
             labelled=table,
+            scoring="s",
             out_folder=tmp_path / "c",
         )
     assert not (tmp_path / "c").exists()
@@ -485,7 +489,11 @@ def test_the_tables_are_those_that_the_config_names(
     paths = [None if name is None else tmp_path / name for name in given]
     with pytest.raises(InputError) as error:
         fit_calibration(
-            make_settings(), background=paths[0], labelled=paths[1], out_folder=tmp_path / "c"
+            make_settings(),
+            background=paths[0],
+            labelled=paths[1],
+            scoring="s",
+            out_folder=tmp_path / "c",
         )
     assert message in str(error.value)
 
@@ -498,7 +506,11 @@ def test_a_file_of_a_calibration_is_missing_or_of_another_one(
     other = tmp_path / "other"
     write_scores(other / "b.parquet", make_rows(300, 9))
     fit_calibration(
-        make_settings(), background=other / "b.parquet", labelled=None, out_folder=other / "c"
+        make_settings(),
+        background=other / "b.parquet",
+        labelled=None,
+        scoring="s",
+        out_folder=other / "c",
     )
     for name in CALIBRATION_FILES[1:]:
         kept = (file.parent / name).read_bytes()
@@ -511,9 +523,10 @@ def test_a_file_of_a_calibration_is_missing_or_of_another_one(
             apply(file, table, reference)
         (file.parent / name).write_bytes(kept)
     apply(file, table, reference)
+    table.with_name("calibrated.parquet").unlink()
     file.unlink()
     with pytest.raises(InputError, match=r"calibration\.parquet"):
-        apply(file, table, reference, fit=None)
+        apply(file, table, reference)
 
 
 def test_another_parquet_file_is_no_calibration(
@@ -543,7 +556,7 @@ def test_a_calibration_from_another_version_of_the_table(
 ) -> None:
     table = write_scores(tmp_path / "t.parquet", make_rows(50, 2))
     fit = make_settings(background="v")
-    fit_calibration(fit, background=table, labelled=None, out_folder=tmp_path / "c")
+    fit_calibration(fit, background=table, labelled=None, scoring="s", out_folder=tmp_path / "c")
     file = tmp_path / "c" / "calibration.parquet"
     apply(file, table, reference, fit=fit)
     table.with_name("calibrated.parquet").unlink()
@@ -561,41 +574,60 @@ def test_a_table_that_is_not_that_of_run_json(tmp_path: Path, reference: Referen
         apply(file, table, reference)
     with pytest.raises(InputError, match=r"run\.json was made from another table than"):
         fit_calibration(
-            make_settings(), background=table, labelled=None, out_folder=tmp_path / "new"
+            make_settings(),
+            background=table,
+            labelled=None,
+            scoring="s",
+            out_folder=tmp_path / "new",
         )
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("name", ["b.parquet", "t.parquet", "c/background.parquet"])
+def test_a_background_that_is_replaced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    background = write_scores(tmp_path / "b.parquet", make_rows(300, 1))
+    read_first = fit_step.read_background
+
+    def replace_then(*args: Any) -> Any:
+        found = read_first(*args)
+        write_scores(background, make_rows(300, 2))
+        return found
+
+    monkeypatch.setattr(fit_step, "read_background", replace_then)
+    with pytest.raises(InputError, match=r"b\.parquet: changed while it was read"):
+        fit_calibration(
+            make_settings(),
+            scoring="s",
+            background=background,
+            labelled=None,
+            out_folder=tmp_path / "new",
+        )
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "c/background.parquet", "c/calibration.parquet"])
 def test_a_file_that_is_replaced_meanwhile(
     tmp_path: Path, reference: ReferenceSettings, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     file = fit_one(tmp_path)
     table = write_scores(tmp_path / "t.parquet", make_rows(50, 2))
-    replaced = tmp_path / name
-    content = replaced.read_bytes()
+    make_first = calibrate_step.make_calibrators
 
-    def replace_file(*args: Any, **kwargs: Any) -> Any:
-        replaced.write_bytes(content + b" ")
-        raise_unless_replaced.append(replaced)
-        return original(*args, **kwargs)
+    def replace_then(*args: Any) -> Any:
+        made = make_first(*args)
+        rewrite(tmp_path / name)
+        return made
 
-    raise_unless_replaced: list[Path] = []
-    if name == "b.parquet":
-        original = fit_step.read_background
-        monkeypatch.setattr(fit_step, "read_background", replace_file)
-        content = content[:-8] + content[-8:]
-        with pytest.raises(InputError, match=r"b\.parquet"):
-            fit_calibration(
-                make_settings(), background=replaced, labelled=None, out_folder=tmp_path / "new"
-            )
-        assert not (tmp_path / "new").exists()
-    else:
-        original = calibrate_step.make_calibrators
-        monkeypatch.setattr(calibrate_step, "make_calibrators", replace_file)
-        with pytest.raises(InputError):
-            apply(file, table, reference)
-    assert raise_unless_replaced
+    monkeypatch.setattr(calibrate_step, "make_calibrators", replace_then)
+    with pytest.raises(InputError, match=f"{Path(name).name}: changed while it was read"):
+        apply(file, table, reference)
+
+
+def rewrite(path: Path) -> None:
+    """Write the same rows again, with other metadata."""
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"x": b"y"}), path)
 
 
 def test_tables_of_earlier_versions(tmp_path: Path, reference: ReferenceSettings) -> None:
@@ -627,7 +659,7 @@ def test_another_fasta_than_that_of_the_table(tmp_path: Path, reference: Referen
         fasta.write_text(sequences)
         fasta.with_name("other.fa.fai").unlink(missing_ok=True)
         other = replace(reference, fasta=fasta, circular_contigs=())
-        with pytest.raises(InputError, match=r"other\.fa .* b\.parquet|b\.parquet.*other\.fa"):
+        with pytest.raises(InputError, match=r"other\.fa: has other sequences than .*b\.parquet"):
             run(tmp_path, background, background, other, make_settings(by=("trinucleotide",)))
 
 
