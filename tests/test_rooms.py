@@ -88,7 +88,7 @@ ROOMS = {
         with_torch="branches finite likelihood reference score",
     ),
     "table": room(
-        "annotations audit audit_choice calibrated calibration_schema carried combined"
+        "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " documents joined merge pairs parquet parts provenance query reference_blocks run"
         " schema scores segments shards snvs sorting statements statistics",
         "errors",
