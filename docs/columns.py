@@ -18,6 +18,7 @@ from evo2_tasks.table.calibration_schema import (
     RATIO_COLUMNS,
     STRENGTH_COLUMNS,
 )
+from evo2_tasks.table.combined import ALLELE_COLUMNS, ENSEMBLES, combined_columns
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
@@ -180,6 +181,16 @@ _CALIBRATION_INTRO: Final = """
 thresholds:
 """
 
+_COMBINED_INTRO: Final = """
+## Combined tables
+
+`combined/{combination}/combined.parquet` has one row for each allele, in the order of the tables of
+the scorings. Its first columns are `record`, `allele`, `contig`, `reference_contig`, `pos`, `ref`
+and `alt`. Then come `status`, five columns for each scoring (here the scoring is `mini-2k`), the
+ensembles that the config asks for, and the annotations and carried columns of the tables. `query`
+and `export --to tsv` read it like a table of scores.
+"""
+
 _METADATA_INTRO: Final = """
 ## Where a table comes from
 
@@ -309,6 +320,8 @@ def columns_page() -> str:
         "\n`folds.parquet` has the labelled rows. The likelihood ratio of a labelled row is made",
         "without the rows of its fold:\n",
         *column_table(FOLD_COLUMNS),
+        _COMBINED_INTRO,
+        *column_table(combined_columns(["mini-2k"], [*ENSEMBLES])[len(ALLELE_COLUMNS) :]),
         _METADATA_INTRO,
         *meaning_table("key", {PREFIX + key: text for key, text in METADATA_MEANINGS.items()}),
         _RUN_INTRO,
