@@ -10,17 +10,28 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from evo2_tasks.evaluation.labels import ONE_SCORING, find_score_columns
 from evo2_tasks.evaluation.results import is_metrics_file, read_metrics
 from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import METRICS, TABLE, TABLES
+from evo2_tasks.layout import COMBINED, METRICS, TABLE, TABLES
 from evo2_tasks.report.consequences import Consequences, summarize_consequences
+from evo2_tasks.table.combined import (
+    ENSEMBLES,
+    combined_columns,
+    read_combination,
+)
+from evo2_tasks.table.documents import Combination
 from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
-from evo2_tasks.table.provenance import read_object, read_provenance
-from evo2_tasks.table.schema import ADDED_COLUMNS, annotation_columns, carried_names
+from evo2_tasks.table.provenance import PREFIX, read_object, read_provenance
+from evo2_tasks.table.schema import (
+    ADDED_COLUMNS,
+    annotation_columns,
+    carried_names,
+)
 from evo2_tasks.table.statements import read_statement, require_table
-from evo2_tasks.table.statistics import Distribution, read_statistics
+from evo2_tasks.table.statistics import Distribution, read_combined_statistics, read_statistics
 
 ROW_COLUMNS: Final = (
     "contig", "pos", "ref", "alt", "status", "reason", "flags", "llr", "llr_aligned", "delta_score",
@@ -40,7 +51,7 @@ def show(file: Path) -> Iterator[str]:
     """Describe a table of scores and the metrics in the same folder, or a file of metrics alone.
 
     Args:
-        file: The result of ``merge``, or the metrics that ``evaluate`` wrote.
+        file: The result of ``merge`` or of ``combine``, or the metrics that ``evaluate`` wrote.
 
     Yields:
         Lines of text.
@@ -50,27 +61,36 @@ def show(file: Path) -> Iterator[str]:
             another table.
     """
     if is_metrics_file(file):
-        table = file.with_name(TABLE)
-        if file.name == METRICS and table.exists():
+        table = _find_table(file) if file.name == METRICS else None
+        if table is not None:
             require_table(table, [read_statement(file, TABLES[METRICS])])
-        yield from show_metrics(file)
+        yield from show_metrics(file, table)
         return
-    read_provenance(file)  # refuses any other file, which has no metrics
+    combination = read_combination(file)
+    if combination is None:
+        read_provenance(file)  # refuses any other file, which has no metrics
     metrics = file.with_name(METRICS)
     has_metrics = metrics.exists()
     if has_metrics:
         require_table(file, [read_statement(metrics, TABLES[METRICS])])
-    yield from show_table(file)
+    yield from show_table(file) if combination is None else show_combined(file, combination)
     if has_metrics:
         yield ""
-        yield from show_metrics(metrics)
+        yield from show_metrics(metrics, file)
 
 
-def show_metrics(file: Path) -> Iterator[str]:
+def _find_table(metrics: Path) -> Path | None:
+    """The table in the folder of a file of metrics; None if there is none."""
+    tables = (metrics.with_name(name) for name in (TABLE, COMBINED))
+    return next((table for table in tables if table.exists()), None)
+
+
+def show_metrics(file: Path, table: Path | None = None) -> Iterator[str]:
     """Describe the main metrics of a file that ``evaluate`` wrote.
 
     Args:
         file: The file of metrics.
+        table: The table that was evaluated. Default: it is a table of ``merge``.
 
     Yields:
         Lines of text.
@@ -79,7 +99,8 @@ def show_metrics(file: Path) -> Iterator[str]:
         InputError: The file is missing, broken or another table.
     """
     yield "how well the scores separate the labels, with 95 % intervals"
-    for line in describe_metrics(read_metrics(file)):
+    columns = ONE_SCORING if table is None else find_score_columns(table)
+    for line in describe_metrics(read_metrics(file), columns.main):
         yield f"  {line}"
 
 
@@ -134,6 +155,61 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
         names = [*ROW_COLUMNS, *(name for name in ROW_ANNOTATIONS if name in made)]
         rows = read_rows(table, names, added=ADDED_COLUMNS, batch_rows=first_rows)
         yield from format_rows(islice(rows, 1), names)
+
+
+def show_combined(table: Path, combination: Combination, *, first_rows: int = 5) -> Iterator[str]:
+    """Describe a combined table: its scorings, statuses, quantiles of its scores, first rows.
+
+    Args:
+        table: The result of ``combine``.
+        combination: What it states about its scorings.
+        first_rows: How many rows to show.
+
+    Yields:
+        Lines of text.
+
+    Raises:
+        InputError: The file is missing, broken or another table.
+    """
+    statistics = read_combined_statistics(table, combination)
+    by_status, total = statistics.by_status, sum(statistics.by_status.values())
+    scorings = [one.name for one in combination.scorings]
+    own = {column.name for column in combined_columns(scorings, [*combination.ensembles])}
+    with open_table(table) as file:
+        copied = [name for name in file.schema_arrow.names if name not in own]
+    stored = read_metadata(table)
+    yield shown_path(table)
+    yield from _pairs(
+        {
+            "rows": f"{total:,}",
+            "order": escape_text(stored.get(PREFIX + "order", "")),
+            "annotated or carried": ", ".join(map(escape_text, copied)) or "nothing",
+            "version": escape_text(stored.get(PREFIX + "version", "")),
+            "combination": escape_text(combination.name),
+            "score": combination.score,
+            "ensembles": ", ".join(map(escape_text, combination.ensembles)) or "none",
+        }
+    )
+    for one in combination.scorings:
+        yield ""
+        yield f"scoring {escape_text(one.name)}"
+        stated = {"model": one.model or "", "version": one.version, "table": one.table}
+        yield from _pairs(_flatten("", stated | one.signature.as_json()))
+    yield ""
+    yield from _format_counts("status", by_status, total)
+    yield ""
+    yield "rows that each scoring scores"
+    yield from _pairs({escape_text(name): f"{statistics.scored_by[name]:,}" for name in scorings})
+    for name, distribution in statistics.scores.items():
+        yield ""
+        if distribution.count:
+            yield from _format_quantiles(distribution, name)
+        else:
+            yield escape_text(f"{name}: {combination.ensembles.get(name) or 'no value in any row'}")
+    if first_rows and total:
+        yield ""
+        names = [*ROW_COLUMNS[:5], *statistics.scores]
+        yield from format_rows(islice(read_rows(table, names, batch_rows=first_rows), 1), names)
 
 
 def format_rows(
@@ -198,8 +274,9 @@ def _find_annotation_source(table: Path) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _format_quantiles(llr: Distribution) -> Iterator[str]:
-    yield "llr, nats" if llr.is_exact else "llr, nats (quantiles are accurate to 0.2 %)"
+def _format_quantiles(llr: Distribution, name: str = "llr") -> Iterator[str]:
+    title = escape_text(name) if name in ENSEMBLES else f"{escape_text(name)}, nats"
+    yield title if llr.is_exact else f"{title} (quantiles are accurate to 0.2 %)"
     yield from _pairs(
         {
             "lowest": f"{llr.minimum:.4g}",

@@ -17,8 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.genome.windows import TO_SCORE
+from evo2_tasks.table.combined import member_column
+from evo2_tasks.table.documents import Combination
 from evo2_tasks.table.parquet import read_rows
-from evo2_tasks.table.schema import ADDED_COLUMNS, FLAG_LIST, FLAGS, REASON, REASONS, STATUSES
+from evo2_tasks.table.schema import (
+    ADDED_COLUMNS,
+    FLAG_LIST,
+    FLAGS,
+    REASON,
+    REASONS,
+    STATUS,
+    STATUSES,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +167,47 @@ def read_statistics(table: Path) -> TableStatistics:
         counts.add(batch)
         llr.add(batch.column("llr").drop_null().to_numpy())
     return TableStatistics(counts, llr)
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedStatistics:
+    """Statistics of a whole combined table.
+
+    Attributes:
+        by_status: Rows of each status that occurs, in the order of the statuses.
+        scored_by: Rows that each scoring scores.
+        scores: Distribution of the score of each scoring and of each ensemble.
+    """
+
+    by_status: Mapping[str, int]
+    scored_by: Mapping[str, int]
+    scores: Mapping[str, Distribution]
+
+
+def read_combined_statistics(table: Path, combination: Combination) -> CombinedStatistics:
+    """Read a combined table once and compute its statistics.
+
+    Args:
+        table: The result of ``combine``.
+        combination: What it states about its scorings.
+
+    Raises:
+        InputError: The file is missing, broken or not such a table.
+    """
+    names = [one.name for one in combination.scorings]
+    statuses = {name: member_column(name, STATUS.name) for name in names}
+    of_scorings = [member_column(name, combination.score) for name in names]
+    scores = {name: Distribution() for name in [*of_scorings, *combination.ensembles]}
+    by_status: dict[str, int] = {}
+    scored_by = dict.fromkeys(names, 0)
+    for batch in read_rows(table, [STATUS.name, *statuses.values(), *scores]):
+        by_status = _add_counts(by_status, batch.column(STATUS.name), STATUSES)
+        for name, column in statuses.items():
+            is_scored = pc.equal(batch.column(column).cast(pa.string()), "scored")
+            scored_by[name] += pc.sum(is_scored).as_py() or 0
+        for name, distribution in scores.items():
+            distribution.add(batch.column(name).drop_null().to_numpy())
+    return CombinedStatistics(by_status, scored_by, scores)
 
 
 def warn_without_score(file: Path, by_status: Mapping[str, int]) -> None:

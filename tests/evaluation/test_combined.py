@@ -1,6 +1,7 @@
 """A combined table is evaluated like the table of a scoring, against scikit-learn."""
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,18 @@ def test_the_score_of_the_combination_is_evaluated(tmp_path: Path) -> None:
 
 
 def test_show_states_scorings_scores_and_metrics(folder: Path) -> None:
-    lines = list(show(folder / "combined.parquet"))
-    text = "\n".join(lines)
-    assert "rows by status" in text
-    for name in "abc":
-        assert f"{name}.scoring.window_length" in text
+    text = "\n".join(show(folder / "combined.parquet"))
+    frame = pd.read_parquet(folder / "combined.parquet")
+    for number, name in enumerate("abc"):
+        block = text.partition(f"\nscoring {name}\n")[2].partition("\n\n")[0].split("\n")
+        stated = dict(line.split(maxsplit=1) for line in block)
+        assert stated["scoring.window_length"] == str(512 * 2**number)
+        assert len(stated["table"]) == 64
+        assert f"\n  {name}  {(frame[f'{name}.status'] == 'scored').sum()}\n" in text
+    for status, number in frame["status"].astype(str).value_counts().items():
+        assert re.search(rf"\n  {status} +{number} +{number / 6:.1f}%\n", text)
+    for score in MAIN:
+        assert re.search(rf"\n{score}.*\n  lowest +{frame[score].min():.4g}\n", text)
     metrics = "\n".join(show(folder / METRICS))
     assert metrics in text
     assert "KIND: auroc of rank_mean: 0." in metrics
