@@ -8,9 +8,10 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,8 @@ from evo2_tasks.config.resolve import resolve_score
 from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import (
+    CALIBRATED,
+    CALIBRATIONS,
     CARRIED,
     CURVES,
     EXPORTS,
@@ -63,8 +66,21 @@ class Measured:
     peak_memory_mb: int
 
 
-def write_config(folder: Path, *, window_length: int, **variant_set: object) -> None:
-    """Write a config of one variant set, and a stub in place of a checkpoint."""
+def write_config(
+    folder: Path,
+    *,
+    window_length: int,
+    calibrations: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    **variant_set: object,
+) -> None:
+    """Write a config of one variant set, and a stub in place of a checkpoint.
+
+    Args:
+        folder: Where to write.
+        window_length: Length of the windows.
+        calibrations: Names of calibrations whose background is the set itself, and what divides it.
+        variant_set: More keys of the set.
+    """
     (folder / "stub").mkdir()
     (folder / "stub" / "config.json").write_text("{}")
     config = {
@@ -76,8 +92,12 @@ def write_config(folder: Path, *, window_length: int, **variant_set: object) -> 
                 "variants": str(folder / "variants.vcf"),
                 "reference": "random",
                 "scorings": [SCORING],
+                "calibrations": [*calibrations],
                 **variant_set,
             }
+        },
+        "calibrations": {
+            name: {"background": SET, "by": [*by]} for name, by in calibrations.items()
         },
         "output": str(folder / "results"),
     }
@@ -129,6 +149,7 @@ def run_steps(
     scoring = (*config, "--scoring", SCORING, "--split", of_set / "shards" / SPLIT)
     windows, scores = of_scoring / "windows", of_scoring / "scores"
     carried = [of_set / CARRIED] if "carry" in steps else []
+    settings = json.loads((folder / "config.yaml").read_text())
     commands: dict[str, list[tuple[object, ...]]] = {
         "split": [(*config, "--out", of_set / "shards")],
         "carry": [(*config, "--out", of_set / CARRIED)],
@@ -142,6 +163,19 @@ def run_steps(
             (
                 *(*scoring, "--windows", windows, "--scores", scores, "--out", table),
                 *("--run-json", of_scoring / RUN, *carried),
+            )
+        ],
+        "fit-calibration": [
+            (
+                *(*config[:2], "--scoring", SCORING, "--calibration", name, "--background", table),
+                *("--out", results / CALIBRATIONS / name / SCORING),
+            )
+            for name in settings["calibrations"]
+        ],
+        "calibrate": [
+            (
+                *(*config, "--scoring", SCORING, "--table", table),
+                *("--calibrations", results / CALIBRATIONS, "--out", of_scoring / CALIBRATED),
             )
         ],
         "export": [("--to", name, table) for name in EXPORTS],
@@ -164,6 +198,7 @@ def run_steps(
             write_scores(folder / "config.yaml", windows / SHARD, scores / SHARD)
         for arguments in commands[step]:
             name = f"{step} {arguments[1]}" if step == "export" else step
+            name = f"{step} {arguments[5]}" if step == "fit-calibration" else name
             yield measure(name, step, *map(str, arguments), alleles=alleles)
 
 

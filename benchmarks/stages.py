@@ -17,6 +17,9 @@ STEPS = (
     *("split", "carry", "windows", "merge", "export", "index", "evaluate", "report"),
     *("show", "query", "status"),
 )
+CALIBRATION_STEPS = ("fit-calibration", "calibrate")
+"""Steps that run only if they are asked for: they change what the later steps do."""
+CALIBRATIONS = {"all": [], "strata": ["MC", "type"], "contexts": ["trinucleotide"]}
 LABELS: dict[str, object] = {
     "labels": {"CLNSIG": {"positive": ["Pathogenic"], "negative": ["Benign"]}},
     "groups": ["MC", "GENE"],
@@ -46,7 +49,13 @@ BASES = np.frombuffer(b"ACGT", np.uint8)
 
 
 def write_inputs(
-    folder: Path, *, alleles: int, megabases: int, window: int, labelled: float
+    folder: Path,
+    *,
+    alleles: int,
+    megabases: int,
+    window: int,
+    labelled: float,
+    calibrated: bool = False,
 ) -> str:
     """Write a genome of ten contigs, and sorted SNVs, deletions and insertions on it.
 
@@ -56,6 +65,7 @@ def write_inputs(
         megabases: Length of the genome.
         window: Length of the windows.
         labelled: Share of the alleles that have a label.
+        calibrated: Whether the set has calibrations, with itself as the background.
 
     Returns:
         A region with about a thousandth of the alleles.
@@ -72,7 +82,12 @@ def write_inputs(
             starts = np.sort(rng.integers(window, length - window, sites))
             lines = make_lines(f"chr{number}", bases, np.repeat(starts, ALLELES_PER_SITE), labelled)
             vcf.writelines(lines)
-    write_config(folder, window_length=window, **(LABELS if labelled else {}))
+    write_config(
+        folder,
+        window_length=window,
+        calibrations=CALIBRATIONS if calibrated else {},
+        **(LABELS if labelled else {}),
+    )
     return f"chr1:{length // 2}-{length // 2 + length // 100}"
 
 
@@ -113,7 +128,7 @@ def main() -> None:
     parser.add_argument("--megabases", type=int, default=100)
     parser.add_argument("--window", type=int, default=8192)
     parser.add_argument("--labelled", type=float, default=1.0, help="Share of labelled alleles.")
-    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument("--steps", nargs="+", choices=(*STEPS, *CALIBRATION_STEPS), default=STEPS)
     parser.add_argument("--folder", type=Path, help="Keep the files in this folder.")
     args = parser.parse_args()
     rows: list[dict[str, object]] = []
@@ -127,6 +142,7 @@ def main() -> None:
                 megabases=args.megabases,
                 window=args.window,
                 labelled=args.labelled,
+                calibrated=not {*CALIBRATION_STEPS}.isdisjoint(args.steps),
             )
             for measured in run_steps(
                 folder, alleles=alleles, steps=tuple(args.steps), region=region
