@@ -12,10 +12,11 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
 from evo2_tasks.evaluation.strata import Strata, StratumReader
-from evo2_tasks.evaluation.values import read_floats
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.calibration_schema import ALL_STRATA, background_schema
 from evo2_tasks.table.parquet import ROW_GROUP_ROWS, TableWriter, count_rows, read_rows
 
@@ -157,7 +158,7 @@ def read_background(reader: StratumReader, score: str) -> Background:
 def select_scored(
     batch: pa.RecordBatch, score: str, source: Path
 ) -> tuple[pa.Table, FloatArray, BoolArray]:
-    """Select the rows that have a score.
+    """Select the rows that have a score: a finite number.
 
     Args:
         batch: N rows.
@@ -166,11 +167,20 @@ def select_scored(
 
     Returns:
         The M rows with a score, their scores (M,), and which rows of the batch they are (N,).
+
+    Raises:
+        InputError: The column does not hold scores.
     """
-    table = pa.Table.from_batches([batch])
-    scores = read_floats(table[score], score, source)
+    column = batch.column(score)
+    if column.type != pa.float64():
+        raise InputError(
+            f"{shown_path(source)}: column {score} has the type {column.type}, expected double. "
+            "Name a table that `merge` wrote."
+        )
+    scores = column.to_numpy(zero_copy_only=False)
     has_score = np.isfinite(scores)
-    return table.filter(pa.array(has_score)), scores[has_score], has_score
+    rows = pa.Table.from_batches([batch]).filter(pa.array(has_score))
+    return rows, scores[has_score], has_score
 
 
 def make_background(by: tuple[str, ...], scores: FloatArray, strata: Strata) -> Background:

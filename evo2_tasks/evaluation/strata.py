@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ TRINUCLEOTIDE: Final = "trinucleotide"
 
 SEPARATOR: Final = " | "
 """Between the values of several items in the name of a stratum."""
+
+MOST_CHARACTERS: Final = 200
+"""Most characters of a value in the name of a stratum. A name is in many rows."""
 
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {TYPE: ("ref", "alt"), TRINUCLEOTIDE: ("reference_contig", "pos", "ref", "alt")}
@@ -117,7 +121,7 @@ class StratumReader:
                 raise ValueError(f"{TRINUCLEOTIDE}: expected a reference")
             return _number(find_trinucleotides(rows, self.reference, self.source))
         texts, numbers = encode_texts(rows[item])
-        return _make_strata([without_accession(text) for text in texts], numbers)
+        return _make_strata([_shorten(without_accession(text)) for text in texts], numbers)
 
 
 def find_trinucleotides(rows: pa.Table, reference: Reference, source: Path) -> list[str | None]:
@@ -189,6 +193,14 @@ def _has_groups(kind: pa.DataType) -> bool:
         kind = kind.value_type
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean, pa.types.is_integer)
     return any(test(kind) for test in tests)
+
+
+def _shorten(text: str) -> str:
+    """A text of limited length; different texts stay different."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[: MOST_CHARACTERS // 2]}... (SHA-256 {digest})"
 
 
 def _number(values: Iterable[str | None]) -> Strata:

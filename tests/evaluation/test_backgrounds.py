@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import percentileofscore, rankdata
 
+from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.backgrounds import (
     MIN_ALLELES,
     Background,
@@ -199,3 +200,11 @@ def test_rows_without_a_score_are_no_background(tmp_path: Path) -> None:
     background = read_background(StratumReader(("gene",), None, path), "llr")
     assert background.ends == {"g": 1, "h": 2}
     assert background.scores.tolist() == [1.0, 0.5, -2.0]
+
+
+@pytest.mark.parametrize("values", [["-1.5"], [1], [None]], ids=str)
+def test_a_column_that_holds_no_scores(tmp_path: Path, values: list[object]) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"llr": values}), path)
+    with pytest.raises(InputError, match=r"t\.parquet: column llr has the type \w+, expected dou"):
+        read_background(StratumReader((), None, path), "llr")

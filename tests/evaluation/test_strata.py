@@ -146,6 +146,15 @@ def test_two_values_never_look_like_two_others(pairs: list[tuple[str, str]]) -> 
     assert len({*zip(names, pairs, strict=True)}) == len(set(pairs))
 
 
+def test_the_name_of_a_long_value_is_short_and_its_own() -> None:
+    values = ["A" * 200, "A" * 201, "A" * 202, "A" * 100_000]
+    found = StratumReader(("alt",), None, Path("t")).find(pa.table({"alt": values * 2}))
+    assert found.numbers.tolist() == [0, 1, 2, 3] * 2
+    assert len({*found.names}) == 4
+    assert found.names[0] == values[0]
+    assert max(map(len, found.names)) <= 200
+
+
 @pytest.mark.parametrize(
     ("by", "message"),
     [
