@@ -771,7 +771,11 @@ def fetch(checkpoint: str, out: Path | None) -> None:
 )
 @click.argument("table", type=PATH)
 def show(table: Path) -> None:
-    """Print provenance, counts by status, flag, consequence, quantiles, first rows and metrics."""
+    """Print provenance, counts by status, flag, consequence, quantiles, first rows and metrics.
+
+    The calibrated columns next to the table are counted too. Other files of a run can be shown
+    alone: metrics, a calibration, an audit, and all other tables with their columns and first rows.
+    """
     for line in load("commands.show").show(table):
         print_line(line)
 
@@ -807,7 +811,8 @@ def query(
     a contig and position 1 of the contig HLA too, write {HLA:1} or {HLA}:1. A row is printed if it
     is in the region, has one of the consequences and is of one of the genes; each of the three may
     be left out. The column consequence has the most severe consequence of an allele, and no other
-    one is compared.
+    one is compared. The columns of the calibrated.parquet next to the table follow those of the
+    table.
     """
     lines = load("commands.query").query(table, region, consequences=consequences, genes=genes)
     for line in lines:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -115,9 +116,13 @@ def test_metrics_are_shown_with_their_table_and_alone(tmp_path: Path) -> None:
     assert b"KIND: positive: bad; negative: good\n" in alone.stdout
     assert b"KIND: auroc of llr: 0." in alone.stdout
     curves = run("show", table.with_name("curves.parquet"))
-    assert curves.returncode == 2
-    assert b"Expected a file that `windows`, `score` or `merge` wrote" in curves.stderr
-    assert len(curves.stderr.splitlines()) == 1
+    assert curves.returncode == 0
+    assert b"Kind of the curve" in curves.stdout
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    other = run("show", tmp_path / "other.parquet")
+    assert other.returncode == 2
+    assert b"Expected a Parquet file that a step of evo2-tasks wrote" in other.stderr
+    assert len(other.stderr.splitlines()) == 1
 
 
 def test_each_command_says_what_it_does() -> None:

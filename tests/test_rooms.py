@@ -189,7 +189,8 @@ ROOMS = {
         with_torch="fetch score score_readouts",
     ),
     "commands": room(
-        "convert doctor horizon measure plan query show status verify",
+        "aligned_text convert doctor horizon measure plan query show show_calibrations show_files"
+        " status verify",
         "config",
         "cost",
         "errors",

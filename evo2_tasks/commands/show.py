@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-
+from evo2_tasks.commands.aligned_text import (
+    flatten,
+    format_counts,
+    format_pairs,
+    format_quantiles,
+    format_rows,
+)
+from evo2_tasks.commands.show_calibrations import (
+    is_calibration_file,
+    show_calibrated,
+    show_calibration,
+)
+from evo2_tasks.commands.show_files import show_audit, show_columns
 from evo2_tasks.evaluation.labels import ONE_SCORING, find_score_columns
 from evo2_tasks.evaluation.results import is_metrics_file, read_metrics
 from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import COMBINED, METRICS, TABLE, TABLES
+from evo2_tasks.layout import CALIBRATED, COMBINED, METRICS, TABLE, TABLES
 from evo2_tasks.report.consequences import Consequences, summarize_consequences
+from evo2_tasks.table.calibrated import open_calibrated, read_calibrated
+from evo2_tasks.table.calibration_schema import names_calibration
 from evo2_tasks.table.combined import (
     ENSEMBLES,
     combined_columns,
@@ -28,55 +40,80 @@ from evo2_tasks.table.provenance import PREFIX, read_object, read_provenance
 from evo2_tasks.table.schema import (
     ADDED_COLUMNS,
     annotation_columns,
+    audit_schema,
     carried_names,
+    is_result,
 )
 from evo2_tasks.table.statements import read_statement, require_table
-from evo2_tasks.table.statistics import Distribution, read_combined_statistics, read_statistics
+from evo2_tasks.table.statistics import read_combined_statistics, read_statistics
 
 ROW_COLUMNS: Final = (
     "contig", "pos", "ref", "alt", "status", "reason", "flags", "llr", "llr_aligned", "delta_score",
 )  # fmt: skip
 """Columns of a row on the terminal; the file has more."""
 
-QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-
 ROW_ANNOTATIONS: Final = ("consequence", "gene")
 """Columns of ``annotate`` that follow, if the table has them."""
 
-_WIDEST: Final = 20
-"""Most characters of a cell; a longer text ends in an ellipsis."""
-
 
 def show(file: Path) -> Iterator[str]:
-    """Describe a table of scores and the metrics in the same folder, or a file of metrics alone.
+    """Describe a table of scores with its metrics and calibrations, or another file of a run.
 
     Args:
-        file: The result of ``merge`` or of ``combine``, or the metrics that ``evaluate`` wrote.
+        file: The result of ``merge`` or of ``combine``, or another Parquet file that a step wrote.
 
     Yields:
         Lines of text.
 
     Raises:
-        InputError: The file is missing, broken or another table, or the metrics are those of
+        InputError: The file is missing or broken, no step wrote it, or a file next to it is of
             another table.
     """
-    if is_metrics_file(file):
+    with open_table(file) as parquet:
+        schema = parquet.schema_arrow
+    combination = read_combination(file)
+    if combination is not None:
+        _require_metrics_of(file)
+        yield from show_combined(file, combination)
+        yield from _show_metrics_of(file)
+    elif is_result(schema):
+        _require_metrics_of(file)
+        calibrated = open_calibrated(file)
+        yield from show_table(file)
+        if calibrated is not None:
+            yield ""
+            yield from show_calibrated(calibrated, first_rows=0)
+        yield from _show_metrics_of(file)
+    elif is_metrics_file(file):
         table = _find_table(file) if file.name == METRICS else None
         if table is not None:
-            require_table(table, [read_statement(file, TABLES[METRICS])])
+            _require_metrics_of(table)
         yield from show_metrics(file, table)
-        return
-    combination = read_combination(file)
-    if combination is None:
-        read_provenance(file)  # refuses any other file, which has no metrics
-    metrics = file.with_name(METRICS)
-    has_metrics = metrics.exists()
-    if has_metrics:
-        require_table(file, [read_statement(metrics, TABLES[METRICS])])
-    yield from show_table(file) if combination is None else show_combined(file, combination)
-    if has_metrics:
+    elif names_calibration(schema) or file.name == CALIBRATED:
+        table = _find_table(file) if file.name == CALIBRATED else None
+        calibrated = None if table is None else open_calibrated(table)
+        yield from show_calibrated(calibrated or read_calibrated(file))
+    elif is_calibration_file(file):
+        yield from show_calibration(file)
+    elif schema.names == audit_schema().names:
+        yield from show_audit(file)
+    else:
+        yield from show_columns(file)
+
+
+def _require_metrics_of(table: Path) -> None:
+    """Make sure that the metrics next to a table, if there are any, are of this table."""
+    metrics = table.with_name(METRICS)
+    if metrics.exists():
+        require_table(table, [read_statement(metrics, TABLES[METRICS])])
+
+
+def _show_metrics_of(table: Path) -> Iterator[str]:
+    """Describe the metrics next to a table, if there are any."""
+    metrics = table.with_name(METRICS)
+    if metrics.exists():
         yield ""
-        yield from show_metrics(metrics, file)
+        yield from show_metrics(metrics, table)
 
 
 def _find_table(metrics: Path) -> Path | None:
@@ -125,27 +162,27 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
         carried = carried_names(file.schema_arrow)
         made = [column.name for column in annotation_columns(file.schema_arrow)]
     yield shown_path(table)
-    yield from _pairs(
+    yield from format_pairs(
         {
             "rows": f"{counts.alleles:,} in {num_row_groups:,} row groups",
             "order": provenance.order,
             "carried": ", ".join(map(escape_text, carried)) or "nothing",
             "version": escape_text(provenance.version),
             "model": escape_text(provenance.model or ""),
-            **_flatten("", provenance.signature),
-            **_flatten("annotations.", _find_annotation_source(table)),
+            **flatten("", provenance.signature),
+            **flatten("annotations.", _find_annotation_source(table)),
         }
     )
     yield ""
-    yield from _format_counts("status", counts.by_status, counts.alleles)
+    yield from format_counts("rows by status", counts.by_status, counts.alleles)
     yield ""
     if counts.by_reason:
-        yield from _format_counts("reason", counts.by_reason, counts.alleles)
+        yield from format_counts("rows by reason", counts.by_reason, counts.alleles)
         yield ""
-    yield from _format_counts("flag", counts.by_flag, counts.scored)
+    yield from format_counts("rows by flag", counts.by_flag, counts.scored)
     if statistics.llr.count:
         yield ""
-        yield from _format_quantiles(statistics.llr)
+        yield from format_quantiles("llr, nats", statistics.llr)
     consequences = summarize_consequences(table)
     if consequences is not None:
         yield ""
@@ -179,7 +216,7 @@ def show_combined(table: Path, combination: Combination, *, first_rows: int = 5)
         copied = [name for name in file.schema_arrow.names if name not in own]
     stored = read_metadata(table)
     yield shown_path(table)
-    yield from _pairs(
+    yield from format_pairs(
         {
             "rows": f"{total:,}",
             "order": escape_text(stored.get(PREFIX + "order", "")),
@@ -194,16 +231,18 @@ def show_combined(table: Path, combination: Combination, *, first_rows: int = 5)
         yield ""
         yield f"scoring {escape_text(one.name)}"
         stated = {"model": one.model or "", "version": one.version, "table": one.table}
-        yield from _pairs(_flatten("", stated | one.signature.as_json()))
+        yield from format_pairs(flatten("", stated | one.signature.as_json()))
     yield ""
-    yield from _format_counts("status", by_status, total)
+    yield from format_counts("rows by status", by_status, total)
     yield ""
     yield "rows that each scoring scores"
-    yield from _pairs({escape_text(name): f"{statistics.scored_by[name]:,}" for name in scorings})
+    yield from format_pairs(
+        {escape_text(name): f"{statistics.scored_by[name]:,}" for name in scorings}
+    )
     for name, distribution in statistics.scores.items():
         yield ""
         if distribution.count:
-            yield from _format_quantiles(distribution, name)
+            yield from format_quantiles(_name_score(name), distribution)
         else:
             yield escape_text(f"{name}: {combination.ensembles.get(name) or 'no value in any row'}")
     if first_rows and total:
@@ -212,54 +251,9 @@ def show_combined(table: Path, combination: Combination, *, first_rows: int = 5)
         yield from format_rows(islice(read_rows(table, names, batch_rows=first_rows), 1), names)
 
 
-def format_rows(
-    batches: Iterable[pa.RecordBatch], names: Sequence[str] = ROW_COLUMNS
-) -> Iterator[str]:
-    """Format rows in aligned columns below a header line, long texts cut.
-
-    Args:
-        batches: Rows of a table.
-        names: The columns.
-
-    Yields:
-        Lines of text.
-    """
-    widths = [0] * len(names)
-    header: list[tuple[str, ...]] = [tuple(names)]
-    for batch in batches:
-        columns = [map(_cell, batch.column(name).to_pylist()) for name in names]
-        rows = [*header, *zip(*columns, strict=True)]
-        header = []
-        # Earlier lines are printed already, so a column can only become wider.
-        widths = [
-            max(width, *map(len, cells))
-            for width, cells in zip(widths, zip(*rows, strict=True), strict=True)
-        ]
-        for row in rows:
-            yield "  ".join(map(str.ljust, row, widths)).rstrip()
-
-
-def _cell(value: Any) -> str:
-    match value:
-        case None:
-            return "."
-        case float():
-            return f"{value:.4g}"
-        case list():
-            return ",".join(map(escape_text, value)) or "."
-    text = escape_text(str(value))
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
-
-
-def _flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(f"{prefix}{key}.", value)
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            flat[escape_text(prefix + key)] = escape_text(text)
-    return flat
+def _name_score(name: str) -> str:
+    """A score with its unit; ensembles have none."""
+    return escape_text(name) if name in ENSEMBLES else f"{escape_text(name)}, nats"
 
 
 def _find_annotation_source(table: Path) -> dict[str, Any]:
@@ -274,18 +268,6 @@ def _find_annotation_source(table: Path) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _format_quantiles(llr: Distribution, name: str = "llr") -> Iterator[str]:
-    title = escape_text(name) if name in ENSEMBLES else f"{escape_text(name)}, nats"
-    yield title if llr.is_exact else f"{title} (quantiles are accurate to 0.2 %)"
-    yield from _pairs(
-        {
-            "lowest": f"{llr.minimum:.4g}",
-            **{f"{share:.0%}": f"{llr.quantile(share):.3g}" for share in QUANTILES},
-            "highest": f"{llr.maximum:.4g}",
-        }
-    )
-
-
 def _format_consequences(consequences: Consequences, total: int) -> Iterator[str]:
     yield "scored rows by consequence, and their median llr"
     if not consequences.scored:
@@ -298,21 +280,6 @@ def _format_consequences(consequences: Consequences, total: int) -> Iterator[str
         for one in consequences.scored
     }  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*cells.values(), strict=True)]
-    yield from _pairs({name: "  ".join(map(str.rjust, row, widths)) for name, row in cells.items()})
-
-
-def _pairs(values: Mapping[str, str]) -> Iterator[str]:
-    width = max(map(len, values))
-    return (f"  {key.ljust(width)}  {value}".rstrip() for key, value in values.items())
-
-
-def _format_counts(title: str, counts: Mapping[str, int], total: int) -> Iterator[str]:
-    yield f"rows by {title}"
-    if not counts:
-        yield "  none"
-        return
-    cells = {name: (f"{number:,}", f"{number / total:.1%}") for name, number in counts.items()}
-    width = max(len(number) for number, _ in cells.values())
-    yield from _pairs(
-        {name: f"{number.rjust(width)}  {share}" for name, (number, share) in cells.items()}
+    yield from format_pairs(
+        {name: "  ".join(map(str.rjust, row, widths)) for name, row in cells.items()}
     )

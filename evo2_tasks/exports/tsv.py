@@ -125,13 +125,12 @@ def write(table: Path, out: Path) -> int:
             about another table.
     """
     require_other_file(out, table, table.with_name(CALIBRATED))
-    calibrated = None
     with open_table(table) as parquet:
         schema = parquet.schema_arrow
+    digest = digest_file(table)
     if is_result(schema):  # not a table of another step
-        digest = digest_file(table)
         read_run_of(table, table_digest=digest)
-        calibrated = open_calibrated(table, table_digest=digest)
+    calibrated = open_calibrated(table, table_digest=digest)
     names = [*schema.names, *([] if calibrated is None else calibrated.names)]
     num_rows = 0
     with (

@@ -25,7 +25,7 @@ from evo2_tasks.table.calibration_schema import (
 from evo2_tasks.table.joined import KEYS, JoinedTable
 from evo2_tasks.table.parquet import BATCH_ROWS, NO_COLUMNS, count_rows, open_table, read_rows
 from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
-from evo2_tasks.table.schema import Column
+from evo2_tasks.table.schema import Column, is_result
 from evo2_tasks.table.statements import Statement, require_table
 
 STEP = "calibrate"
@@ -92,7 +92,7 @@ def open_calibrated(table: Path, *, table_digest: str | None = None) -> Calibrat
         table_digest: SHA-256 of the table, if it is known. Default: it is computed.
 
     Returns:
-        What the file has; None if there is no such file.
+        What the file has; None if there is no such file, or the table is not one of ``merge``.
 
     Raises:
         InputError: The file is of another table, has other columns than ``calibrate`` writes, or
@@ -101,6 +101,10 @@ def open_calibrated(table: Path, *, table_digest: str | None = None) -> Calibrat
     path = table.with_name(CALIBRATED)
     if not path.exists():
         return None
+    with open_table(table) as file:
+        names = file.schema_arrow.names
+        if not is_result(file.schema_arrow):
+            return None
     calibrated = read_calibrated(path)
     statement = Statement(path, calibrated.provenance.source, STEP)
     require_table(table, [statement], table_digest=table_digest)
@@ -111,8 +115,7 @@ def open_calibrated(table: Path, *, table_digest: str | None = None) -> Calibrat
             f"{shown_path(path)} has {count_rows(path):,} rows, but {shown_path(table)} has "
             f"{count_rows(table):,}. {_REMEDY}"
         )
-    with open_table(table) as file:
-        taken = {*file.schema_arrow.names}.intersection(one.name for one in calibrated.columns)
+    taken = {*names}.intersection(calibrated.names)
     if taken:
         raise InputError(
             f"{shown_path(table)}: a carried column has the name {shown(min(taken))}, which is a "

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from evo2_tasks.commands.show import format_rows, show_table
+from evo2_tasks.commands.aligned_text import format_rows
+from evo2_tasks.commands.show import ROW_COLUMNS, show_table
 from evo2_tasks.genome.records import CarryField
 from evo2_tasks.table.query import find_rows
 from tests.table.build import make_row, write_result
@@ -53,7 +54,7 @@ def test_rows_stand_in_columns(tmp_path: Path):
         make_row(2, alt="C" * 50, contig="other"),
     ]
     table = write_result(tmp_path / "scores.parquet", rows)
-    lines = list(format_rows(find_rows(table, "chr1")))
+    lines = list(format_rows(find_rows(table, "chr1"), ROW_COLUMNS))
     assert all(line.isprintable() for line in lines)
     assert lines[1].split()[-3:-1] == ["-12.35", lines[1].split()[-2]]
     assert "clipped,moved" in lines[1]
