@@ -27,6 +27,7 @@ from evo2_tasks.evaluation.schema import (
     CURVES,
     METRIC_COLUMNS,
     METRICS,
+    RATIO_METRIC_COLUMNS,
     SUBSETS,
 )
 from evo2_tasks.genome.columns import FILTER_NAMES, HGVS_NAMES, KEY_NAMES
@@ -143,10 +144,12 @@ def evaluation_page(page: str) -> str:
     parts = [
         ["### `metrics.parquet`"],
         column_table(METRIC_COLUMNS),
+        ["If a calibration of the variant set has labels, two columns follow:"],
+        column_table(RATIO_METRIC_COLUMNS),
         meaning_table("metric", METRICS),
         meaning_table("subset", SUBSETS),
         ["### `curves.parquet`"],
-        ["Points of curves for plots. Only the curves of `llr` have intervals."],
+        ["Points of curves for plots. Only the curves of `llr` and of `lr` have intervals."],
         column_table(CURVE_COLUMNS),
         meaning_table("curve", CURVES),
     ]

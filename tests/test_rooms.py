@@ -108,8 +108,9 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "evaluation": room(
-        "arrays backgrounds curves differences drawn_metrics draws estimates labels measurements"
-        " metrics probabilities results schema scorings selection sequence_free strata text values",
+        "arrays backgrounds calibrations curves differences drawn_metrics draws estimates labels"
+        " measurements metrics probabilities results schema scorings selection sequence_free strata"
+        " text values",
         "errors",
         "genome",
         "io",

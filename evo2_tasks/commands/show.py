@@ -44,7 +44,7 @@ from evo2_tasks.table.schema import (
     carried_names,
     is_result,
 )
-from evo2_tasks.table.statements import read_statement, require_table
+from evo2_tasks.table.statements import read_statement, require_calibrated, require_table
 from evo2_tasks.table.statistics import read_combined_statistics, read_statistics
 
 ROW_COLUMNS: Final = (
@@ -135,6 +135,7 @@ def show_metrics(file: Path, table: Path | None = None) -> Iterator[str]:
     Raises:
         InputError: The file is missing, broken or another table.
     """
+    require_calibrated(file, TABLES[METRICS])
     yield "how well the scores separate the labels, with 95 % intervals"
     columns = ONE_SCORING if table is None else find_score_columns(table)
     for line in describe_metrics(read_metrics(file), columns.main):

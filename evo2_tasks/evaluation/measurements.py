@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,7 @@ from evo2_tasks.evaluation.metrics import (
     AUROC,
     AVERAGE_PRECISION,
     NO_SCORE,
+    PROBABILITY_METRICS,
     SPEARMAN,
     Metric,
     sensitivity_at,
@@ -60,6 +62,8 @@ DRAWN_NUMBERS: Final = 2e7
 FEWEST_RESAMPLES: Final = 200
 """Draws for large sets. Small sets get 2,000; a large set needs fewer for the same precision."""
 
+
+NO_STRANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({})
 
 RowNumbers = npt.NDArray[np.int32]
 """Numbers of rows or strata: half the memory of other numbers, for each of many subsets."""
@@ -127,8 +131,8 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetr
     pairs = [*combinations(main, 2)]
 
     def plan(subset: Subset, scores: Mapping[str, FloatArray], compared: Iterable[tuple[str, str]],
-             **more: Mapping[str, tuple[str, str]]) -> PlannedMetrics:  # fmt: skip
-        return PlannedMetrics(rows, resampling, subset, scores, tuple(compared), **more)
+             strands: Mapping[str, tuple[str, str]] = NO_STRANDS) -> PlannedMetrics:  # fmt: skip
+        return PlannedMetrics(rows, resampling, subset, scores, tuple(compared), strands)
 
     strands = {name: both for name, both in rows.columns.strands.items() if {*both} <= {*own}}
     planned = [plan(everything, own | others, [*pairs, *product(main, others)], strands=strands)]
@@ -219,6 +223,7 @@ class PlannedMetrics:
         scores: Scores by name, of all labelled rows. Each (N,)
         pairs: Pairs of scores; the main metric of the second is subtracted from that of the first.
         strands: The scores of the two strands whose agreement is one of the metrics, by score.
+        is_probability: Whether the scores are probabilities at even odds.
     """
 
     rows: LabelledRows
@@ -227,6 +232,7 @@ class PlannedMetrics:
     scores: Mapping[str, FloatArray]
     pairs: tuple[tuple[str, str], ...]
     strands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    is_probability: bool = False
 
     @property
     def main_metric(self) -> Metric:
@@ -235,7 +241,9 @@ class PlannedMetrics:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All metrics for this kind of label and subset, the main one first."""
+        """All metrics for this kind of scores, label and subset, the main one first."""
+        if self.is_probability:
+            return PROBABILITY_METRICS
         if not self.rows.has_classes or self.subset.strata is not None:
             return (self.main_metric,)
         return (

@@ -44,6 +44,7 @@ from evo2_tasks.evaluation.probabilities import (
     expected_calibration_error,
     measure_all,
 )
+from evo2_tasks.evaluation.schema import BRIER, BRIER_SKILL, CALIBRATION_ERROR
 
 NO_SCORE: Final = "no labelled row has a score"
 
@@ -155,9 +156,9 @@ def _of_probabilities(name: str, read: ReadSums) -> Metric:
 
 
 PROBABILITY_METRICS: Final = (
-    _of_probabilities("brier", brier),
-    _of_probabilities("brier_skill", brier_skill),
-    _of_probabilities("expected_calibration_error", expected_calibration_error),
+    _of_probabilities(BRIER, brier),
+    _of_probabilities(BRIER_SKILL, brier_skill),
+    _of_probabilities(CALIBRATION_ERROR, expected_calibration_error),
 )
 """The metrics of the probabilities that follow from likelihood ratios; see ``probabilities``."""
 

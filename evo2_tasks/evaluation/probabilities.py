@@ -18,10 +18,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
-from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray, divide
 from evo2_tasks.evaluation.drawn_metrics import Statistic
-from evo2_tasks.evaluation.draws import Counts
+from evo2_tasks.evaluation.draws import Counts, Resampling, draw_groups
 
 NUM_BINS: Final = 10
 """Bins of equal numbers of rows."""
@@ -142,6 +143,48 @@ def prepare_probabilities(
         return np.array([compute_one(counts[:, draw]) for draw in range(counts.shape[1])]).T
 
     return compute
+
+
+def draw_calibration_curve(
+    labels: BoolArray, even: FloatArray, groups: IntArray, resampling: Resampling
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Mean probability and share of positive rows of each bin, with intervals of the share.
+
+    The bins of the draws are those of all rows. A share has no interval where the rows of its bin,
+    or all positive or all negative rows, are of one group.
+
+    Args:
+        labels: True where a row is positive; of both classes. (N,)
+        even: Probabilities at even odds, without NaN. (N,)
+        groups: Number of each row's group. (N,)
+        resampling: How the intervals are computed.
+
+    Returns:
+        Mean probabilities, shares, and the ends of their intervals, NaN where there is none, of
+        the bins that have rows. Each (Q,)
+    """
+    _, bins = np.unique(assign_bins(even), return_inverse=True)
+    sizes = np.bincount(bins)
+    probability = at_odds(even, labels.sum() / (~labels).sum())
+    x, y = (np.bincount(bins, weights=one) / sizes for one in (probability, labels))
+    shape = (len(sizes), int(groups.max()) + 1)
+    in_groups, positive = (
+        csr_array((one.astype(np.float64), (bins, groups)), shape=shape)
+        for one in (np.ones(len(bins)), labels)
+    )
+    low, high = np.full((2, len(sizes)), np.nan)
+    if any((of_class == of_class[0]).all() for of_class in (groups[labels], groups[~labels])):
+        return x, y, low, high
+    drawn = [
+        divide(positive @ counts, in_groups @ counts)
+        for counts in draw_groups(shape[1], resampling)
+    ]
+    outside = (1 - resampling.confidence) / 2
+    for number, shares in enumerate(np.concatenate(drawn, axis=1) if drawn else ()):
+        if np.diff(in_groups.indptr)[number] > 1:
+            defined = shares[np.isfinite(shares)]
+            low[number], high[number] = np.quantile(defined, [outside, 1 - outside])
+    return x, y, low, high
 
 
 def assign_bins(even: FloatArray) -> IntArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.schema import curves_schema, is_small, metrics_schema
+from evo2_tasks.evaluation.schema import (
+    RATIO_METRIC_COLUMNS,
+    curves_schema,
+    is_small,
+    metrics_schema,
+)
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.parquet import open_table, read_rows, write_table
-from evo2_tasks.table.statements import make_statement_metadata
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -24,13 +28,18 @@ IntArray = npt.NDArray[np.int64]
 _CURVE_KEYS: Final = ("label", "score", "curve", "part")
 _CURVE_NUMBERS: Final = ("x", "y", "low", "high")
 _CURVE_ALLELES: Final = ("record", "allele")
+_LATER: Final = (*_CURVE_ALLELES, *(column.name for column in RATIO_METRIC_COLUMNS))
+"""Columns that a file may lack."""
 _NULL_TOGETHER: Final = (("num_positive", "num_negative"), ("record", "allele"))
 """Columns of which a row has both values or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """A row of ``metrics.parquet``; ``schema.METRIC_COLUMNS`` describes the fields."""
+    """A row of ``metrics.parquet``.
+
+    ``schema.METRIC_COLUMNS`` and ``schema.RATIO_METRIC_COLUMNS`` describe the fields.
+    """
 
     label: str
     definition: str
@@ -54,6 +63,8 @@ class MetricRow:
     num_resamples: int
     num_dropped: int
     left_out: Sequence[tuple[str, int]]
+    num_from_folds: int | None = None
+    lr_reasons: Sequence[tuple[str, int]] | None = None
 
     @property
     def place(self) -> tuple[str, str | None, str | None]:
@@ -98,15 +109,18 @@ def is_metrics_file(source: Path) -> bool:
     """
     with open_table(source) as file:
         names: list[str] = file.schema_arrow.names
-    expected: list[str] = metrics_schema().names
-    return names == expected
+    return names in [metrics_schema(has_ratios=has_ratios).names for has_ratios in (False, True)]
 
 
 def make_metrics_table(rows: Iterable[MetricRow]) -> pa.Table:
-    """Metrics as the table that ``metrics.parquet`` holds."""
-    names = [one.name for one in fields(MetricRow)]
+    """Metrics as the table that ``metrics.parquet`` holds.
+
+    It has the columns about likelihood ratios only if one of the metrics is of a likelihood ratio.
+    """
+    rows = list(rows)
+    schema = metrics_schema(has_ratios=any(row.lr_reasons is not None for row in rows))
     return pa.Table.from_pylist(
-        [{name: getattr(row, name) for name in names} for row in rows], metrics_schema()
+        [{name: getattr(row, name) for name in schema.names} for row in rows], schema
     )
 
 
@@ -132,40 +146,33 @@ def _make_points(curve: Curve, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def write_metrics(
-    rows: Iterable[MetricRow], out: Path, *, table_digest: str, settings: Mapping[str, Any]
-) -> None:
+def write_metrics(rows: Iterable[MetricRow], out: Path, metadata: Mapping[str, str]) -> None:
     """Write ``metrics.parquet``.
 
     Args:
         rows: The metrics.
         out: The file.
-        table_digest: SHA-256 of the evaluated table.
-        settings: Settings of ``evaluate`` that run it again if they change.
+        metadata: What the file states about the evaluated table, by ``make_statement_metadata``.
 
     Raises:
         InputError: The file cannot be written.
     """
-    metadata = make_statement_metadata(table_digest, settings)
-    with write_table(out, metrics_schema(), metadata=metadata) as writer:
-        writer.write(make_metrics_table(rows))
+    table = make_metrics_table(rows)
+    with write_table(out, table.schema, metadata=metadata) as writer:
+        writer.write(table)
 
 
-def write_curves(
-    curves: Iterable[Curve], out: Path, *, table_digest: str, settings: Mapping[str, Any]
-) -> None:
+def write_curves(curves: Iterable[Curve], out: Path, metadata: Mapping[str, str]) -> None:
     """Write ``curves.parquet``.
 
     Args:
         curves: The curves.
         out: The file.
-        table_digest: SHA-256 of the evaluated table.
-        settings: Settings of ``evaluate`` that run it again if they change.
+        metadata: What the file states about the evaluated table, by ``make_statement_metadata``.
 
     Raises:
         InputError: The file cannot be written.
     """
-    metadata = make_statement_metadata(table_digest, settings)
     with write_table(out, curves_schema(), metadata=metadata) as writer:
         writer.write(make_curves_table(curves))
 
@@ -176,7 +183,8 @@ def read_metrics(source: Path) -> list[MetricRow]:
     Raises:
         InputError: The file is missing, broken or another table.
     """
-    return [MetricRow(**row) for row in _read_table(source, metrics_schema()).to_pylist()]
+    table = _read_table(source, metrics_schema(has_ratios=True))
+    return [MetricRow(**row) for row in table.to_pylist()]
 
 
 def read_curves(source: Path) -> list[Curve]:
@@ -221,9 +229,10 @@ def _add_nulls(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def _read_table(source: Path, schema: pa.Schema) -> pa.Table:
     """Read a small table whole, and check the types of its columns.
 
-    Files of earlier versions lack ``record`` and ``allele`` of curves, which are then null.
+    Files of earlier versions lack ``record`` and ``allele`` of curves, and metrics without
+    likelihood ratios lack the columns about them. These are then null.
     """
-    later = [name for name in schema.names if name in _CURVE_ALLELES]
+    later = [name for name in schema.names if name in _LATER]
     with open_table(source, [name for name in schema.names if name not in later]) as file:
         types = {one.name: one.type for one in file.schema_arrow}
     absent = [name for name in later if name not in types]

@@ -37,6 +37,8 @@ FEWEST_VALUES: Final = 5
 
 STRAND_AGREEMENT: Final = "strand_agreement"
 THRESHOLD: Final = "threshold_at_0.95_specificity"
+BRIER, BRIER_SKILL = "brier", "brier_skill"
+CALIBRATION_ERROR: Final = "expected_calibration_error"
 METRICS: Final = MappingProxyType(
     {
         "auroc": "share of pairs of a positive and a negative row in which the positive row is "
@@ -50,9 +52,18 @@ METRICS: Final = MappingProxyType(
         "spearman": "Spearman's rank correlation with a number, both oriented so that higher is "
         "more harmful; chance level 0",
         STRAND_AGREEMENT: "Spearman's rank correlation of `llr_fwd` and `llr_rev`",
+        BRIER: "mean squared difference between the probability that follows from `lr` and the "
+        "label (1 for positive, 0 for negative); lower is better",
+        BRIER_SKILL: "1 minus the Brier score divided by that of the prevalence as the probability "
+        "of every row; chance level 0",
+        CALIBRATION_ERROR: "mean difference between the mean probability and the share of positive "
+        "rows in ten bins, weighted by the rows of each bin; lower is better",
     }
 )
 """The metrics and their definitions."""
+
+OF_PROBABILITIES: Final = (BRIER, BRIER_SKILL, CALIBRATION_ERROR)
+"""The metrics of the probabilities that follow from likelihood ratios."""
 
 _TEXT = pa.string()
 _COUNT = pa.int64()
@@ -145,6 +156,26 @@ METRIC_COLUMNS: Final = (
 )
 """Columns of ``metrics.parquet``: one row for each metric, score and subset of rows."""
 
+RATIO_METRIC_COLUMNS: Final = (
+    Column(
+        "num_from_folds",
+        _COUNT,
+        "For `lr`: rows whose `lr` comes from a fold, that is from labelled rows of other folds; "
+        "for the others it comes from all labelled rows of the calibration. Null for other scores, "
+        "and if the config has no longer the label of a calibration that was made from this table",
+        "rows",
+    ),
+    Column(
+        "lr_reasons",
+        pa.map_(_TEXT, _COUNT),
+        "For `lr`: the scored rows without a likelihood ratio, by their `lr_reason`; null for "
+        "other scores",
+        "rows",
+    ),
+)
+"""Columns that follow if a calibration of the variant set has labels."""
+
+CALIBRATION_CURVE: Final = "calibration"
 CURVES: Final = MappingProxyType(
     {
         "roc": "`x`: share of the negative rows above the threshold; `y`: share of the positive "
@@ -156,6 +187,8 @@ CURVES: Final = MappingProxyType(
         "number": "for a numeric label, a point for each tenth of the rows in the order of the "
         "score: `x`: median of the score; `y`: median of the label; `low` and `high`: quartiles of "
         "the label",
+        CALIBRATION_CURVE: "for `lr`, a point for each of ten bins of the rows in the order of "
+        "`lr`: `x`: mean of the probabilities that follow from `lr`; `y`: share of positive rows",
     }
 )
 """The curves and their axes. Scores and numbers have the sign that they have in the table."""
@@ -222,9 +255,14 @@ def explain_fine_groups(column: str, sizes: Sequence[int]) -> str:
     )
 
 
-def metrics_schema() -> pa.Schema:
-    """Schema of ``metrics.parquet``."""
-    return pa.schema([column.field() for column in METRIC_COLUMNS])
+def metrics_schema(*, has_ratios: bool = False) -> pa.Schema:
+    """Schema of ``metrics.parquet``.
+
+    Args:
+        has_ratios: Whether it has the columns about likelihood ratios.
+    """
+    columns = [*METRIC_COLUMNS, *(RATIO_METRIC_COLUMNS if has_ratios else ())]
+    return pa.schema([column.field() for column in columns])
 
 
 def curves_schema() -> pa.Schema:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from evo2_tasks.evaluation.labels import MAIN_SCORE
 from evo2_tasks.evaluation.results import MetricRow
-from evo2_tasks.evaluation.schema import ALL, BY_TYPE, WITH, WITHIN
+from evo2_tasks.evaluation.schema import ALL, BY_TYPE, OF_PROBABILITIES, WITH, WITHIN
 from evo2_tasks.io.words import LONG, shown
 
-MAIN_METRICS = ("auroc", "spearman")
+MAIN_METRICS = ("auroc", "spearman", *OF_PROBABILITIES)
 MAIN_SUBSETS = (ALL, WITH, WITHIN)
 
 
@@ -17,6 +17,8 @@ def describe_metrics(
     rows: Iterable[MetricRow], main_scores: Collection[str] = (MAIN_SCORE,)
 ) -> Iterator[str]:
     """The metrics to look at first: AUROC or Spearman of all rows, by type, and within groups.
+
+    The metrics of likelihood ratios follow.
 
     Of the metrics that lack a value for the same reason, only the first is described.
 
@@ -63,7 +65,9 @@ def format_value(row: MetricRow) -> str:
         if row.num_positive is None
         else f"{row.num_positive:,} positive, {row.num_negative:,} negative"
     )
-    if row.num_unscored:
+    if row.lr_reasons is not None:
+        rows += _describe_ratios(row, row.lr_reasons)
+    elif row.num_unscored:
         rows += f", {row.num_unscored:,} without a score"
     if row.value is None:
         return f"no value, {rows}: {row.reason}"
@@ -74,3 +78,16 @@ def format_value(row: MetricRow) -> str:
     if row.is_small:
         rows += "; few rows, so the interval is too narrow"
     return f"{value} [{row.low:{sign}.3f}, {row.high:{sign}.3f}], {rows}"
+
+
+def _describe_ratios(row: MetricRow, reasons: Sequence[tuple[str, int]]) -> str:
+    """How many rows have no likelihood ratio, and how many have one that is of a fold."""
+    num_lacking = sum(number for _, number in reasons)
+    num_unscored = row.num_unscored - num_lacking
+    parts = [f"{num_unscored:,} without a score"] if num_unscored else []
+    if num_lacking:
+        names = ", ".join(f"{name}: {number:,}" for name, number in reasons)
+        parts.append(f"{num_lacking:,} without a likelihood ratio ({names})")
+    if row.num_from_folds:
+        parts.append(f"{row.num_from_folds:,} with a likelihood ratio of a fold")
+    return "".join(f", {part}" for part in parts)

@@ -22,6 +22,7 @@ from evo2_tasks.table.provenance import Provenance, read_provenance
 from evo2_tasks.table.statements import (
     Statement,
     read_statement,
+    require_calibrated,
     require_stated_settings,
     require_table,
 )
@@ -111,6 +112,7 @@ def read_evidence(
     if has_labels:
         for name in (METRICS, CURVES):
             statements.append(read_statement(folder / name, TABLES[name]))
+            require_calibrated(folder / name, TABLES[name])
             if evaluate_settings is not None:
                 require_stated_settings(folder / name, evaluate_settings, TABLES[name])
     require_table(folder / TABLE, statements, table_digest=table_digest)

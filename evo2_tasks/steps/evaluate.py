@@ -11,18 +11,36 @@ from pathlib import Path
 from evo2_tasks.config.resolve import EvaluateSettings
 from evo2_tasks.config.schema import REVIEW_STATUS, LabelConfig
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.calibrations import (
+    NO_CALIBRATIONS,
+    PlannedRatios,
+    add_quantiles,
+    find_own_labels,
+    make_ratio_curves,
+    plan_ratios,
+    read_labelled_calibrations,
+)
 from evo2_tasks.evaluation.curves import make_curves
 from evo2_tasks.evaluation.labels import find_score_columns, read_labelled_rows
-from evo2_tasks.evaluation.measurements import make_resampling, plan_metrics
+from evo2_tasks.evaluation.measurements import PlannedMetrics, make_resampling, plan_metrics
 from evo2_tasks.evaluation.results import Curve, MetricRow, write_curves, write_metrics
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.evaluation.text import describe_metrics
 from evo2_tasks.evaluation.values import fold_truth
 from evo2_tasks.io.allocation import return_large_arrays
+from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import CALIBRATED
+from evo2_tasks.table.calibrated import Calibrated, open_calibrated
+from evo2_tasks.table.combined import read_combination
 from evo2_tasks.table.parquet import open_table
 from evo2_tasks.table.schema import CONSEQUENCE, annotation_columns
-from evo2_tasks.table.statements import read_run_of, reading_unchanged
+from evo2_tasks.table.statements import (
+    CALIBRATED_INPUT,
+    make_statement_metadata,
+    read_run_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +56,8 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
 
     Raises:
         InputError: The variant set has no labels, the table lacks a column, is not the one of
-            ``run.json`` next to it or was replaced meanwhile, or a file cannot be written.
+            ``run.json`` next to it or was replaced meanwhile, its ``calibrated.parquet`` is missing
+            or has other calibrations than the variant set, or a file cannot be written.
     """
     if not settings.labels:
         raise InputError(
@@ -46,38 +65,82 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
             "labels, for example labels: {CLNSIG: {positive: [Pathogenic], negative: [Benign]}}"
         )
     return_large_arrays()
-    with reading_unchanged(table) as digest:
-        read_run_of(table, table_digest=digest)
-        metrics, curves = _measure(settings, table)
+    files = SourceFiles()
+    digest = files.add(table)
+    read_run_of(table, table_digest=digest)
+    calibrated = find_calibrated(settings.calibrations, table, digest)
+    inputs = {} if calibrated is None else {CALIBRATED_INPUT: files.add(calibrated.path)}
+    metrics, curves = _measure(settings, table, calibrated)
+    files.require_unchanged()
+    metadata = make_statement_metadata(digest, settings.triggers(), inputs)
     # The metrics last: if their file exists, that of the curves does too.
-    write_curves(curves, curves_file, table_digest=digest, settings=settings.triggers())
-    write_metrics(metrics, out, table_digest=digest, settings=settings.triggers())
+    write_curves(curves, curves_file, metadata)
+    write_metrics(metrics, out, metadata)
     for line in describe_metrics(metrics, find_score_columns(table).main):
         logger.info("%s", line)
 
 
-def _measure(settings: EvaluateSettings, table: Path) -> tuple[list[MetricRow], list[Curve]]:
+def find_calibrated(names: Sequence[str], table: Path, table_digest: str) -> Calibrated | None:
+    """Open the ``calibrated.parquet`` next to a table.
+
+    Args:
+        names: The calibrations of the variant set.
+        table: The table.
+        table_digest: Its SHA-256.
+
+    Returns:
+        What the file has; None if the variant set has no calibrations, and for a table of
+        ``combine``, which has none.
+
+    Raises:
+        InputError: The file is missing, is of another table, or has other calibrations.
+    """
+    if not names or read_combination(table) is not None:
+        return None
+    calibrated = open_calibrated(table, table_digest=table_digest)
+    path = table.with_name(CALIBRATED)
+    if calibrated is None:
+        raise InputError(
+            f"{shown_path(path)}: does not exist, but the variant set has `calibrations`. Run "
+            "`calibrate` first."
+        )
+    found = [part.calibration for part in calibrated.parts]
+    if found != [*names]:
+        raise InputError(
+            f"{shown_path(path)}: has the calibrations {', '.join(found)}, but the config has "
+            f"{', '.join(names)}. Run `calibrate` again."
+        )
+    return calibrated
+
+
+def _measure(
+    settings: EvaluateSettings, table: Path, calibrated: Calibrated | None
+) -> tuple[list[MetricRow], list[Curve]]:
     """The metrics and the curves of all labels."""
     metrics: list[MetricRow] = []
     curves: list[Curve] = []
     groups = list_groups(settings.groups, table)
-    for field, label in settings.labels.items():
-        rows = read_labelled_rows(
-            table,
-            make_label_settings(field, label),
-            groups=groups,
-            baselines=settings.baselines,
-        )
+    labels = {field: make_label_settings(field, label) for field, label in settings.labels.items()}
+    for field, label in labels.items():
+        rows = read_labelled_rows(table, label, groups=groups, baselines=settings.baselines)
         if rows.why_no_metrics:
             logger.warning("%s: %s: %s", table, field, rows.why_no_metrics)
-        planned = plan_metrics(rows, make_resampling(len(rows)))
+        calibrations = NO_CALIBRATIONS
+        if calibrated is not None:
+            own = find_own_labels(calibrated, labels)
+            calibrations = read_labelled_calibrations(table, calibrated, label, own)
+            rows = add_quantiles(rows, calibrations)
+        resampling = make_resampling(len(rows))
+        planned: list[PlannedMetrics | PlannedRatios] = [
+            *plan_metrics(rows, resampling), *plan_ratios(rows, calibrations, resampling)
+        ]  # fmt: skip
         # Rows times draws: what the metrics of a small group take is little.
         ends = [*accumulate(one.count_work() for one in planned)]
         with Progress(f"evaluate {field}", total=ends[-1], unit="drawn rows") as progress:
             for one, end in zip(planned, ends, strict=True):
                 metrics += one.measure(progress.add)
                 progress.reach(end)
-        curves += make_curves(rows)
+        curves += [*make_curves(rows), *make_ratio_curves(rows, calibrations, resampling)]
     return metrics, curves
 
 

@@ -37,12 +37,14 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "settings": "in a file of `windows`, `carry`, `annotate`, `audit`, `merge_audit`, `evaluate`, "
     "`fit_calibration`, `calibrate` or `combine`: the settings of the step, as JSON; a job runs "
     "again if they change",
-    "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `fit_calibration` or "
-    "`calibrate`: SHA-256 of other files that shape its rows, as JSON: `variants` (`windows`), "
+    "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `fit_calibration`, "
+    "`calibrate` or `evaluate`: SHA-256 of other files that shape its rows, as JSON: `variants` "
+    "(`windows`), "
     "`gff` (`annotate`), `assembly_report` if the reference has one, `windows` of all shards "
     "together (`audit`, `merge_audit`), `background` and `labelled`, the tables of a calibration, "
-    "and in its `calibration.parquet` the three other files (`fit_calibration`), and the "
-    "`calibration.parquet` of each calibration by its name (`calibrate`)",
+    "and in its `calibration.parquet` the three other files (`fit_calibration`), the "
+    "`calibration.parquet` of each calibration by its name (`calibrate`), and `calibrated` "
+    "(`evaluate`) if the variant set has calibrations",
     "step": "in a file of `annotate`: the name of the step",
     "reference_blocks": "in a file of `annotate`: which blocks of the reference were read, as "
     "JSON: ranges of their numbers by contig, and the SHA-256 of their digests",

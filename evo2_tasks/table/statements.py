@@ -7,16 +7,15 @@ are never shown next to another table: one that was edited, made again, or put i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.digests import digest_file, require_unchanged
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import RUN
+from evo2_tasks.layout import CALIBRATED, RUN
 from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.provenance import (
@@ -28,6 +27,9 @@ from evo2_tasks.table.provenance import (
 )
 
 logger = logging.getLogger(__name__)
+
+CALIBRATED_INPUT: Final = "calibrated"
+"""Key of ``inputs`` for the file of calibrated columns next to a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,21 @@ class Statement:
     step: str
 
 
-def make_statement_metadata(table_digest: str, settings: Mapping[str, Any]) -> dict[str, str]:
+def make_statement_metadata(
+    table_digest: str, settings: Mapping[str, Any], inputs: Mapping[str, str]
+) -> dict[str, str]:
     """The metadata of a Parquet file that was made from a table.
 
     Args:
         table_digest: SHA-256 of the table.
         settings: Settings of the step that run it again if they change.
+        inputs: SHA-256 of the other files that shape its rows; may be empty.
     """
     return {
         PREFIX + "version": package_version(),
         PREFIX + "source": table_digest,
         PREFIX + "settings": canonical_json(settings),
+        **({PREFIX + "inputs": canonical_json(inputs)} if inputs else {}),
     }
 
 
@@ -147,16 +153,21 @@ def require_table(
         )  # fmt: skip
 
 
-@contextmanager
-def reading_unchanged(table: Path) -> Iterator[str]:
-    """Give the SHA-256 of a table, and make sure that the body read this table and no other.
+def require_calibrated(file: Path, step: str) -> None:
+    """Make sure that a file was made from the ``calibrated.parquet`` next to it, if from any.
 
-    Yields:
-        The digest, as hexadecimal digits.
+    Args:
+        file: A Parquet file that was made from a table and its calibrated columns.
+        step: The step that writes the file.
 
     Raises:
-        InputError: The file cannot be read, or was replaced or changed while the body read it.
+        InputError: It was made from another file of calibrated columns.
     """
-    digest = digest_file(table)
-    yield digest
-    require_unchanged(table, digest)
+    calibrated = file.with_name(CALIBRATED)
+    stated = (read_object(file, read_metadata(file), "inputs") or {}).get(CALIBRATED_INPUT)
+    if stated is not None and calibrated.exists() and digest_file(calibrated) != stated:
+        raise InputError(
+            f"{shown_path(file)} was made from another version of {shown_path(calibrated)}. One of "
+            f"them was replaced or changed. Run `{step}` again: delete {shown_path(file.name)} and "
+            "run the workflow, or run the command by hand."
+        )

@@ -14,9 +14,11 @@ from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.genome.records import CarryField
-from evo2_tasks.layout import CURVES, METRICS
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.layout import CALIBRATED, CURVES, METRICS
 from evo2_tasks.steps import report as report_task
 from evo2_tasks.steps.evaluate import evaluate
+from evo2_tasks.table.calibration_schema import calibrated_schema, make_calibrated_part
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance
 from evo2_tasks.table.schema import (
@@ -174,6 +176,45 @@ def write_scoring(
         writer.write_columns({name: columns[name] for name in names})
     write_run(folder, len(columns["record"]), **(run or {}))
     return table
+
+
+def write_calibrated(
+    table: Path,
+    columns: Columns,
+    calibrations: Mapping[str, Columns],
+    *,
+    stated: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
+    """The file of ``calibrate`` next to a table.
+
+    Args:
+        table: The table.
+        columns: Its columns.
+        calibrations: The columns of each calibration without a prefix; columns of the file that are
+            not given are null.
+        stated: What the metadata state about calibrations, besides the table with the labels.
+    """
+    parts = {
+        name: make_calibrated_part(
+            name,
+            has_background="quantile" in values,
+            has_labels="lr" in values,
+            is_prefixed=len(calibrations) > 1,
+        )
+        for name, values in calibrations.items()
+    }
+    num_rows = len(columns["record"])
+    made: Columns = {key: columns[key] for key in ("record", "allele")}
+    for name, part in parts.items():
+        for key, column in part.columns.items():
+            made[column.name] = calibrations[name].get(key, [None] * num_rows)
+    schema = calibrated_schema([*parts.values()])
+    provenance = Provenance(signature(), "0.1.0", source=digest_file(table))
+    metadata = provenance.metadata() | {"evo2_tasks.calibrations": json.dumps(stated or {})}
+    path = table.with_name(CALIBRATED)
+    with write_table(path, schema, metadata=metadata) as writer:
+        writer.write_columns({name: made[name] for name in schema.names})
+    return path
 
 
 def write_run(folder: Path, num_rows: int, **changes: Any) -> None:

@@ -31,10 +31,12 @@ from evo2_tasks.evaluation.results import (
 from evo2_tasks.evaluation.schema import (
     CURVES,
     METRICS,
+    OF_PROBABILITIES,
     SUBSETS,
 )
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.evaluation.text import describe_metrics
+from evo2_tasks.table.statements import make_statement_metadata
 
 LABEL = LabelSettings("LABEL", positive=("bad",), negative=("good",))
 FEW = Resampling(num_resamples=100)
@@ -416,7 +418,7 @@ def test_curves_are_read_as_written_and_without_the_later_columns(
     frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     curves = list(make_curves(frame.attrs["rows"]))
-    write_curves(curves, tmp_path / "c", table_digest="0" * 64, settings={})
+    write_curves(curves, tmp_path / "c", make_statement_metadata("0" * 64, {}, {}))
     for one, other in zip(read_curves(tmp_path / "c"), curves, strict=True):
         np.testing.assert_array_equal(one.x, other.x)
         assert one.alleles.tolist() == other.alleles.tolist()
@@ -451,7 +453,7 @@ def test_groups_of_one_variant_each_give_a_warning(
 
 
 def test_names_in_the_schema_are_those_in_the_metrics(metrics: pd.DataFrame) -> None:
-    assert set(metrics["metric"]) | {"spearman"} == set(METRICS)
+    assert set(metrics["metric"]) | {"spearman", *OF_PROBABILITIES} == set(METRICS)
     assert set(metrics["subset"]) == set(SUBSETS)
     assert len(GRID) == 101
 
