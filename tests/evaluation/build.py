@@ -238,9 +238,16 @@ def write_run(folder: Path, num_rows: int, **changes: Any) -> None:
 
 
 def make_config(scorings: Sequence[str], **variant_set: Any) -> RunConfig:
-    """A config with these scorings and a variant set with these keys."""
+    """A config with these scorings and a variant set with these keys.
+
+    The calibrations that the set names are files of an earlier run.
+    """
+    names = variant_set.get("calibrations", ())
+    calibrations = {name: {"file": f"{name}/{{scoring}}/calibration.parquet"} for name in names}
     parts = project.make_config(
-        scorings={name: {"model": "m"} for name in scorings}, variant_set=variant_set
+        scorings={name: {"model": "m"} for name in scorings},
+        variant_set=variant_set,
+        **({"calibrations": calibrations} if names else {}),
     )
     return load_config(parts, look_for_files=False)
 

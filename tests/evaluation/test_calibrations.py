@@ -75,9 +75,9 @@ def measure(
             for name, one in (stated or {}).items()
         }
         write_calibrated(table, columns, calibrations, stated=stated)
-    settings = resolve_evaluate(make_config(["one"], **LABELS | keys), "v")
+    keys = LABELS | {"calibrations": [*calibrations]} | keys
     evaluate(
-        replace(settings, calibrations=(*calibrations,)),
+        resolve_evaluate(make_config(["one"], **keys), "v"),
         table=table,
         out=table.with_name(METRICS),
         curves_file=table.with_name(CURVES),
