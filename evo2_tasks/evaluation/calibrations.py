@@ -28,11 +28,10 @@ from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import Text, read_texts
 from evo2_tasks.table.calibrated import Calibrated, read_calibrated_rows
 from evo2_tasks.table.calibration_schema import CalibratedPart
+from evo2_tasks.table.calibrations import CALIBRATIONS, LABELLED_TABLE
 from evo2_tasks.table.parquet import open_table, read_metadata
-from evo2_tasks.table.provenance import read_object
+from evo2_tasks.table.provenance import PREFIX, read_object
 
-STATED: Final = "calibrations"
-LABELLED_TABLE: Final = "labelled_table"
 _STRATUM: Final = "stratum"
 _QUANTILE: Final = "quantile"
 _RATIO: Final = "lr"
@@ -90,7 +89,8 @@ def find_own_labels(
     Raises:
         InputError: The file is broken.
     """
-    stated = read_object(calibrated.path, read_metadata(calibrated.path), STATED) or {}
+    key = CALIBRATIONS.removeprefix(PREFIX)
+    stated = read_object(calibrated.path, read_metadata(calibrated.path), key) or {}
     own: dict[str, LabelSettings | None] = {}
     for part in calibrated.parts:
         made_from = stated.get(part.calibration)

@@ -125,7 +125,10 @@ def calibrate(
         settings=settings.triggers(),
         inputs={name: found.digest for name, found in opened.items()},
     )
-    stated = {name: found.statement.as_json() for name, found in opened.items()}
+    stated = {
+        name: {**found.statement.as_json(), LABELLED_TABLE: found.table_digest(LABELLED_TABLE)}
+        for name, found in opened.items()
+    }
     metadata = {**provenance.metadata(), CALIBRATIONS: canonical_json(stated)}
     schema = calibrated_schema([one.part for one in calibrators])
     columns = list(dict.fromkeys([*KEYS, *(name for one in calibrators for name in one.columns)]))

@@ -29,7 +29,8 @@ STATEMENT: Final = PREFIX + "calibration"
 """Key of the metadata with the :class:`Calibration`."""
 
 CALIBRATIONS: Final = PREFIX + "calibrations"
-"""Key of the metadata of ``calibrated.parquet`` with the :class:`Calibration` of each name."""
+"""Key of the metadata of ``calibrated.parquet`` with the :class:`Calibration` of each name, and
+under ``LABELLED_TABLE`` the SHA-256 of the table with its labels."""
 
 BACKGROUND_TABLE: Final = "background"
 """Key of ``inputs`` for the table of the background."""

@@ -51,7 +51,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "annotations": "in a table with columns of `annotate`: `settings` and `inputs` of these "
     "columns, as JSON",
     "calibration": "in the files of `fit_calibration`: what the calibration was made from, as JSON",
-    "calibrations": "in a file of `calibrate`: the same of each calibration by its name, as JSON",
+    "calibrations": "in a file of `calibrate`: the same of each calibration by its name, as JSON, "
+    "and `labelled`, the SHA-256 of the table with its labels",
     "combination": "in a file of `combine`: `name`, `score`, `ensembles` and `scored` rows of the "
     "combination; `name`, `table` (SHA-256), `signature`, `version` and `model` of each of its "
     "`scorings`, as JSON",

@@ -120,7 +120,7 @@ def columns() -> Columns:
 @pytest.fixture(scope="module")
 def table(columns: Columns, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("calibrations")
-    stated = {"cal": {"label": "KIND", "definition": DEFINITION, "labelled_table": "this table"}}
+    stated = {"cal": {"label": "KIND", "definition": DEFINITION, "labelled": "this table"}}
     return measure(folder, columns, {"cal": make_calibration(columns)}, stated=stated)
 
 
@@ -229,17 +229,17 @@ def test_two_calibrations_have_their_names(tmp_path: Path, columns: Columns) -> 
     assert find(metrics, score="c.lr", metric="brier")["value"] == pytest.approx(expected)
 
 
-OTHER_TABLE = {"label": "KIND", "definition": DEFINITION, "labelled_table": "0" * 64}
+OTHER_TABLE = {"label": "KIND", "definition": DEFINITION, "labelled": "0" * 64}
 
 
 @pytest.mark.parametrize(
     ("stated", "expected"),
     [
         ({"cal": OTHER_TABLE}, 0),
-        ({"cal": OTHER_TABLE | {"labelled_table": "this table"}}, "all"),
-        ({"cal": OTHER_TABLE | {"labelled_table": "this table", "label": "PLACE"}}, "bad places"),
+        ({"cal": OTHER_TABLE | {"labelled": "this table"}}, "all"),
+        ({"cal": OTHER_TABLE | {"labelled": "this table", "label": "PLACE"}}, "bad places"),
         (
-            {"cal": OTHER_TABLE | {"labelled_table": "this table", "definition": "positive: x"}},
+            {"cal": OTHER_TABLE | {"labelled": "this table", "definition": "positive: x"}},
             None,
         ),
         ({}, None),
