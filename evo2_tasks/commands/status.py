@@ -99,7 +99,8 @@ def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[
     """Read the progress of each scoring.
 
     Failed jobs of a whole variant set have an entry without a scoring, and failed jobs of the
-    whole run (``fetch``, and commands that did not start) have one without a variant set.
+    whole run (``fetch``, ``fit_calibration``, and commands that did not start) have one without a
+    variant set.
 
     Args:
         results: Folder of the results, with the logs.
@@ -157,6 +158,8 @@ class _Logs:
         """
         for step in STEPS.values():
             owner = {name for name in ("variant_set", "scoring") if f"{{{name}}}" in step.job}
+            if "variant_set" not in owner:  # a model, a calibration
+                owner = set()
             if owner == set(names) and step.name not in SCORING_STEPS:
                 yield from sorted(self.folder.glob(fill(step.log, **names)))
 

@@ -145,12 +145,20 @@ def test_a_job_that_failed_is_named_with_its_last_line(run: Path) -> None:
 
 
 LOGS = {name: rule.log.removeprefix("<logs>/") for name, rule in read_rules().items()}
+NAMES = {
+    "model": "m",
+    "calibration": "c",
+    "variant_set": "v",
+    "scoring": "s",
+    "combination": "both",
+    "export": "scores.tsv",
+    "index": "index",
+}
 
 
 @pytest.mark.parametrize("log", LOGS.values(), ids=LOGS.keys())
 def test_a_failed_job_of_each_rule_is_named_once(run: Path, log: str) -> None:
-    names = {"variant_set": "v", "scoring": "s", "shard": "2-of-2", "model": "m"}
-    path = run / "results" / "logs" / log.format(**names, export="scores.tsv", index="index")
+    path = run / "results" / "logs" / log.format(**NAMES, shard="2-of-2")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("2026-01-01 00:00:00,000 ERROR disk: cannot be written\n")
     (failure,) = [failure for status in read_status(run / "results") for failure in status.failures]
@@ -214,8 +222,7 @@ def test_no_job_of_a_run_that_has_ended_is_running(run: Path) -> None:
 
 @pytest.mark.parametrize("log", LOGS.values(), ids=LOGS.keys())
 def test_a_killed_job_of_each_rule_is_named_once(run: Path, log: str) -> None:
-    names = {"variant_set": "v", "scoring": "s", "shard": "2-of-2", "model": "m"}
-    path = run / "results" / "logs" / log.format(**names, export="scores.tsv", index="index")
+    path = run / "results" / "logs" / log.format(**NAMES, shard="2-of-2")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("2026-01-01 00:00:00,000 INFO half of it\n")
     (line,) = read_ended(run, str(path))
@@ -226,8 +233,7 @@ def test_a_killed_job_of_each_rule_is_named_once(run: Path, log: str) -> None:
 
 @pytest.mark.parametrize("log", LOGS.values(), ids=LOGS.keys())
 def test_a_job_that_never_began_is_named_once(run: Path, log: str) -> None:
-    names = {"variant_set": "v", "scoring": "s", "shard": "1-of-2", "model": "m"}
-    path = run / "results" / "logs" / log.format(**names, export="scores.tsv", index="index")
+    path = run / "results" / "logs" / log.format(**NAMES, shard="1-of-2")
     path.unlink(missing_ok=True)
     (line,) = read_ended(run, str(path))
     assert line.startswith(f"{path}: is empty: the command did not start")
