@@ -6,8 +6,9 @@ All text is inside filled boxes, so the picture can be read on a light and on a 
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 200, 70
+LEGEND_HEIGHT = 30
 COLUMNS = (10, 260, 510, 760)
-ROWS = (10, 130, 260, 360)
+ROWS = (10, 130, 260, 380, 480)
 COLORS = {  # fill and border
     "input": ("#e3ecf9", "#4f78b5"),
     "CPU step": ("#e6f2e0", "#578a43"),
@@ -39,6 +40,13 @@ BOXES = {  # column, row, kind, title, lines
         ["one row per allele,", "run.json next to it"],
     ),
     "evaluate": (2, 2, "CPU step", "evaluate", ["with labels:", "metrics.parquet"]),
+    "calibrate": (
+        3,
+        3,
+        "CPU step",
+        "calibrate",
+        ["quantiles, evidence:", "calibrated.parquet"],
+    ),
     "report": (1, 2, "CPU step", "report", ["settings, scores, metrics"]),
     "page": (0, 2, "result", "report.html", ["one page, no network"]),
     "export": (
@@ -62,7 +70,10 @@ ARROWS = [
     ("table", "evaluate"),
     ("evaluate", "report"),
     ("report", "page"),
+    ("table", "calibrate"),
     ("table", "export"),
+    ("calibrate", "evaluate"),
+    ("calibrate", "export"),
     ("export", "files"),
 ]
 
@@ -94,7 +105,8 @@ def draw_arrow(source: str, target: str) -> str:
         side = 1 if to_x > from_x else -1
         from_x, to_x = from_x + side * WIDTH / 2, to_x - side * (WIDTH / 2 + 4)
     else:
-        from_y, to_y = from_y + HEIGHT / 2, to_y - HEIGHT / 2 - 4
+        down = 1 if to_y > from_y else -1
+        from_y, to_y = from_y + down * HEIGHT / 2, to_y - down * (HEIGHT / 2 + 4)
         if from_column != to_column:  # slanted: not through the middle of the box
             side = 1 if to_x > from_x else -1
             from_x, to_x = from_x + side * WIDTH / 4, to_x - side * WIDTH / 4
@@ -105,10 +117,10 @@ def draw_legend() -> list[str]:
     """A small box of each colour with its meaning."""
     parts = []
     for number, (kind, (fill, border)) in enumerate(COLORS.items()):
-        y = ROWS[3] + number % 2 * 38
-        x = COLUMNS[3] + number // 2 * 104
+        y = ROWS[4]
+        x = COLUMNS[0] + number * 104
         parts.append(
-            f'<rect x="{x}" y="{y}" width="96" height="30" rx="6" fill="{fill}"'
+            f'<rect x="{x}" y="{y}" width="96" height="{LEGEND_HEIGHT}" rx="6" fill="{fill}"'
             f' stroke="{border}"/>\n<text x="{x + 48}" y="{y + 20}">{kind}</text>'
         )
     return parts
@@ -116,7 +128,7 @@ def draw_legend() -> list[str]:
 
 def draw() -> str:
     """The picture as SVG."""
-    width, height = COLUMNS[-1] + WIDTH + 10, ROWS[-1] + HEIGHT + 10
+    width, height = COLUMNS[-1] + WIDTH + 10, ROWS[-1] + LEGEND_HEIGHT + 10
     head = (
         '<marker id="head" markerWidth="8" markerHeight="8" refX="4" refY="4" orient="auto">'
         f'<path d="M0,0.5 L7,4 L0,7.5 z" fill="{ARROW}"/></marker>'
@@ -130,7 +142,7 @@ def draw() -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
             "<title>Variants and a reference go through split, windows, score and merge to"
-            " scores.parquet, and from there to export, evaluate and report</title>",
+            " scores.parquet, and from there to calibrate, export, evaluate and report</title>",
             f"<defs>{head}<style>{style}</style></defs>",
             *(draw_arrow(*arrow) for arrow in ARROWS),
             *(draw_box(name) for name in BOXES),

@@ -13,6 +13,8 @@ import pytest
 from evo2_tasks.config.calibrations import TEXT_COLUMNS
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
+    ALLELE_TYPE,
+    TRINUCLEOTIDE,
     resolve_calibrate,
     resolve_combine,
     resolve_evaluate,
@@ -21,6 +23,7 @@ from evo2_tasks.config.resolve import (
 )
 from evo2_tasks.config.schema import dump_config
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation import strata
 from evo2_tasks.layout import (
     CALIBRATED_COLUMNS,
     CALIBRATION_FILES,
@@ -588,6 +591,7 @@ def test_the_names_of_columns_are_those_of_the_tables() -> None:
     schema = final_schema()
     for name in TEXT_COLUMNS:
         assert schema.field(name).type in (pa.string(), pa.dictionary(pa.int32(), pa.string()))
+    assert (ALLELE_TYPE, TRINUCLEOTIDE) == (strata.TYPE, strata.TRINUCLEOTIDE)
     lists = [one.name for one in ANNOTATION_COLUMNS if pa.types.is_list(one.type)]
     assert lists == [*CONSEQUENCE_LISTS]
     assert {*CONSEQUENCE_LISTS} <= {*CONSEQUENCE_COLUMNS}
