@@ -118,7 +118,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "report": room(
-        "audits bins blocks changes comparison consequence_plots consequences contigs evidence"
+        "audits bins blocks calibrated_scores calibration_plots calibration_sections calibrations"
+        " changes comparison consequence_plots consequences contigs evidence"
         " horizons label_plots label_sections label_tables metric_words page plots rows run_tables"
         " saturation saturation_plots scorings sections style summary tables words",
         "errors",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.results import Curve, MetricRow, read_curves, read_metrics
+from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
 from evo2_tasks.report.audits import AuditEvidence, read_audit_of
+from evo2_tasks.report.calibrations import CalibrationEvidence, read_calibrations
 from evo2_tasks.report.consequences import Consequences, summarize_consequences
 from evo2_tasks.report.rows import AlleleKey, name_alleles
 from evo2_tasks.report.saturation import Saturation, find_saturation
@@ -34,6 +37,8 @@ WRITERS: Final = {
 """The files that are read, and the command that writes each file; without those of an audit and of
 calibrations, which only some scorings have."""
 
+NO_CALIBRATIONS: Final[Mapping[str, Path]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -51,6 +56,7 @@ class Evidence:
         curves: Curves of its scores and labels; empty without labels.
         allele_names: What plots call the alleles of single points of the curves.
         audit: The audit of the horizon; None without one.
+        calibrations: The calibrations of the set, in the order of the config.
     """
 
     scoring: str
@@ -64,6 +70,7 @@ class Evidence:
     curves: Sequence[Curve]
     allele_names: Mapping[AlleleKey, str]
     audit: AuditEvidence | None
+    calibrations: Sequence[CalibrationEvidence] = ()
 
     @property
     def num_rows(self) -> int:
@@ -85,21 +92,24 @@ def read_evidence(
     folder: Path,
     scoring: str,
     *,
-    has_labels: bool,
+    labels: Sequence[LabelSettings] = (),
     evaluate_settings: Mapping[str, Any] | None = None,
+    calibrations: Mapping[str, Path] = NO_CALIBRATIONS,
 ) -> Evidence:
     """Read the files of a scoring.
 
     Args:
         folder: Folder of the scoring, with the files of ``WRITERS``.
         scoring: Name of the scoring.
-        has_labels: Whether to read the files of ``evaluate``.
+        labels: The labels of the set; with labels, the files of ``evaluate`` are read.
         evaluate_settings: What these must have been made with. Default: they are not compared.
+        calibrations: The ``calibration.parquet`` of each calibration of the set, by name.
 
     Raises:
         InputError: A file is missing, broken, belongs to another run or was made with other
             settings.
     """
+    has_labels = bool(labels)
     for name, command in WRITERS.items():
         if not (folder / name).exists() and (has_labels or command != "evaluate"):
             raise InputError(
@@ -138,4 +148,7 @@ def read_evidence(
             folder / TABLE, {tuple(key) for curve in curves for key in curve.alleles.tolist()}
         ),
         audit=read_audit_of(folder / TABLE, run.audit),
+        calibrations=read_calibrations(
+            folder / TABLE, calibrations, labels, table_digest=table_digest
+        ),
     )

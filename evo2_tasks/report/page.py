@@ -48,6 +48,8 @@ class Subject:
         reference: Name of the reference in the config, and its FASTA file.
         checkpoints: Checkpoint of each scoring, as the config spells it.
         consequences: Where genes and consequences come from; empty if the set has none.
+        calibrations: The ``calibration.parquet`` of each calibration of the set, by scoring and
+            name.
     """
 
     variant_set: str
@@ -57,6 +59,7 @@ class Subject:
     reference: str = ""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     consequences: str = ""
+    calibrations: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
 
 def write_report(results: Path, out: Path, subject: Subject) -> None:
@@ -75,8 +78,9 @@ def write_report(results: Path, out: Path, subject: Subject) -> None:
         read_evidence(
             results / scoring,
             scoring,
-            has_labels=bool(subject.labels),
+            labels=subject.labels,
             evaluate_settings=subject.evaluate_settings,
+            calibrations=subject.calibrations.get(scoring, {}),
         )
         for scoring in subject.scorings
     ]

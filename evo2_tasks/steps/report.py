@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from evo2_tasks.config.resolve import ReportSettings
+from evo2_tasks.layout import CALIBRATIONS
 from evo2_tasks.report.page import Subject, write_report
 from evo2_tasks.steps.evaluate import make_label_settings
 
@@ -19,7 +20,8 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
     Args:
         settings: The variant set, its scorings, labels and files.
         results: Folder of the variant set, with a folder for each scoring. It contains the table
-            and ``run.json``, and the files of ``evaluate`` if the variant set has labels.
+            and ``run.json``, the files of ``evaluate`` if the variant set has labels, and that of
+            ``calibrate`` if it has calibrations. Those of ``fit_calibration`` are next to it.
         out: The HTML file.
 
     Raises:
@@ -36,6 +38,10 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
         reference=f"{reference.name} ({reference.fasta})",
         checkpoints=settings.checkpoints,
         consequences=settings.consequences,
+        calibrations={
+            scoring: calibrate.find(results.parent / CALIBRATIONS)
+            for scoring, calibrate in settings.calibrate.items()
+        },
     )
     write_report(results, out, subject)
     logger.info("%s: %.1f MB", out, out.stat().st_size / 1e6)

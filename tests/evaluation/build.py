@@ -237,24 +237,32 @@ def write_run(folder: Path, num_rows: int, **changes: Any) -> None:
     (folder / "run.json").write_text(json.dumps(run | changes))
 
 
-def make_config(scorings: Sequence[str], **variant_set: Any) -> RunConfig:
+def make_config(
+    scorings: Sequence[str], *, made: Mapping[str, Any] | None = None, **variant_set: Any
+) -> RunConfig:
     """A config with these scorings and a variant set with these keys.
 
-    The calibrations that the set names are files of an earlier run.
+    The calibrations that the set names have the keys of ``made``, or are files of an earlier run.
     """
-    names = variant_set.get("calibrations", ())
-    calibrations = {name: {"file": f"{name}/{{scoring}}/calibration.parquet"} for name in names}
+    names = [*(made or variant_set.get("calibrations", ()))]
+    files = {name: {"file": f"{name}/{{scoring}}/calibration.parquet"} for name in names}
     parts = project.make_config(
         scorings={name: {"model": "m"} for name in scorings},
-        variant_set=variant_set,
-        **({"calibrations": calibrations} if names else {}),
+        variant_set=variant_set | ({"calibrations": names} if names else {}),
+        **({"calibrations": made or files} if names else {}),
     )
     return load_config(parts, look_for_files=False)
 
 
-def write_page(folder: Path, scorings: Sequence[str] = ("one",), **variant_set: Any) -> Path:
+def write_page(
+    folder: Path,
+    scorings: Sequence[str] = ("one",),
+    *,
+    made: Mapping[str, Any] | None = None,
+    **variant_set: Any,
+) -> Path:
     """Evaluate the tables where there are labels, and write the page."""
-    config = make_config(scorings, **variant_set)
+    config = make_config(scorings, made=made, **variant_set)
     if variant_set.get("labels"):
         for scoring in scorings:
             evaluate(

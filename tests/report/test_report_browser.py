@@ -22,6 +22,13 @@ from tests.evaluation.build import (
     write_page,
     write_scoring,
 )
+from tests.report.build_calibrations import (
+    TOO_FEW,
+    Made,
+    normal,
+    stratified,
+    write_calibrated_page,
+)
 from tests.report.test_consequences import ANNOTATIONS, SHARES, annotate
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -43,7 +50,7 @@ ARGUMENTS = [
 ]
 SETS = (
     "labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile",
-    "saturated", "consequences",
+    "saturated", "consequences", "calibrated", "uncalibrated",
 )  # fmt: skip
 PHONE_WIDTH = 390
 
@@ -77,6 +84,12 @@ def write_set(folder: Path, name: str) -> Path:
         case "saturated":
             regions = [("<b>%{x}</b>", 1, 85), ("chr1", 5_001, 5_700)]
             columns, settings = saturated_columns(regions), {}
+        case "calibrated":
+            # One stratum is too small, and one calibration has only a background.
+            made = [stratified(), Made("other", background={None: normal(300)}, has_labels=False)]
+            return write_calibrated_page(folder, columns, made)[0]
+        case "uncalibrated":
+            return write_calibrated_page(folder, columns, [stratified(reason=TOO_FEW)])[0]
         case "consequences":
             columns = annotate(columns)
             write_scoring(folder / "one", columns, annotations=ANNOTATIONS)
