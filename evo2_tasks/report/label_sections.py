@@ -11,6 +11,7 @@ from evo2_tasks.evaluation.schema import (
     BY_TYPE,
     FEWEST_ROWS,
     METRICS,
+    OF_PROBABILITIES,
     STRAND_AGREEMENT,
     WITH,
     WITHIN,
@@ -76,7 +77,9 @@ def _show_label(label: str, evidence: Sequence[Evidence], ids: FigureIds) -> Ite
     yield Note(_describe_label(next(iter(headlines.values())), evidence[0].num_rows))
     missing = {scoring: row.reason for scoring, row in headlines.items() if row.value is None}
     yield from _warn_of_missing(label, missing, len(headlines))
-    looks = assign_looks([(name, row) for name, row in named if row.minus is None])
+    looks = assign_looks(
+        [(name, row) for name, row in named if row.minus is None and not _is_of_ratio(row)]
+    )
     yield from _show_dots(label, metrics, names, looks, ids)
     allele_names = {key: name for one in evidence for key, name in one.allele_names.items()}
     plots = list(_plot_label_curves(named, name_items(curves, names), allele_names, looks, ids))
@@ -187,15 +190,19 @@ def _tabulate_label(label: str, metrics: Sequence[NamedMetric]) -> Iterator[Bloc
 
     # The agreement of the strands needs no label, and has a section of its own.
     of_all = choose(
-        lambda row: row.subset == ALL and row.minus is None and row.metric != STRAND_AGREEMENT
+        lambda row: (
+            row.subset == ALL
+            and row.minus is None
+            and row.metric != STRAND_AGREEMENT
+            and not _is_of_ratio(row)
+        )
     )
     yield _tabulate("Metrics of all labelled rows", label, "", of_all)
-    definitions = {
-        METRIC_NAMES[row.metric]: METRICS[row.metric] for _, row in of_all if row.metric in METRICS
-    }
-    if definitions:
-        text = ". ".join(f"{name}: {definition}" for name, definition in definitions.items())
-        yield Note(text.replace("`", "") + ".")
+    yield from _define(of_all)
+    of_ratios = choose(_is_of_ratio)
+    if of_ratios:
+        yield _tabulate("Calibration of likelihood ratios", label, "", of_ratios)
+        yield from _define(of_ratios)
     with_baseline = choose(lambda row: row.subset == WITH and row.minus is None)
     if with_baseline:
         yield _tabulate("Metrics of the rows with a baseline", label, "rows", with_baseline)
@@ -218,6 +225,21 @@ def _tabulate_label(label: str, metrics: Sequence[NamedMetric]) -> Iterator[Bloc
     differences = choose(lambda row: row.minus is not None)
     if differences:
         yield _tabulate("Differences between scores on the same rows", label, "rows", differences)
+
+
+def _is_of_ratio(row: MetricRow) -> bool:
+    """Whether a metric is one of the probabilities that follow from likelihood ratios."""
+    return row.metric in OF_PROBABILITIES
+
+
+def _define(metrics: Sequence[NamedMetric]) -> Iterator[Note]:
+    """The definitions of the metrics of a table."""
+    definitions = {
+        METRIC_NAMES[row.metric]: METRICS[row.metric] for _, row in metrics if row.metric in METRICS
+    }
+    if definitions:
+        text = ". ".join(f"{name}: {definition}" for name, definition in definitions.items())
+        yield Note(text.replace("`", "") + ".")
 
 
 def _tabulate(title: str, label: str, head: str, metrics: Sequence[NamedMetric]) -> Table:

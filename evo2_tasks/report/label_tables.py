@@ -34,7 +34,8 @@ TableRows = Mapping[tuple[str, str], Mapping[str, MetricRow]]
 def tabulate_metrics(caption: str, head: str, metrics: Sequence[NamedMetric]) -> Table:
     """Tabulate metrics with their intervals and numbers of rows.
 
-    A score without any value in a subset has no row for this subset; ``llr`` always has one.
+    A score without any value in a subset has no row for this subset; ``llr`` and likelihood ratios
+    always have one.
 
     Args:
         caption: Caption of the table.
@@ -84,7 +85,8 @@ def _arrange(metrics: Sequence[NamedMetric]) -> tuple[TableRows, list[str]]:
     missing_scores: set[str] = set()
     for name, row in sorted(metrics, key=lambda named: places[named[1].place]):
         score = printable(f"{name} minus {row.minus}" if row.minus is not None else name)
-        if not row.num_rows and (row.minus is not None or row.score != MAIN_SCORE):
+        is_main = row.minus is None and (row.score == MAIN_SCORE or row.lr_reasons is not None)
+        if not row.num_rows and not is_main:
             missing_scores.add(score)
             continue
         is_group = row.subset in (BY_TYPE, BY_GROUP) and row.minus is None
@@ -111,7 +113,14 @@ def _make_remark(by_metric: Mapping[str, MetricRow]) -> str:
     if unscored:
         statuses = [f"{count(number)} {printable(name)}" for name, number in unscored.items()]
         remarks.append(", ".join(statuses))
-    if num_without_baseline:
+    if first.lr_reasons is not None:
+        remarks += [
+            f"without a likelihood ratio: {count(number)} {printable(reason)}"
+            for reason, number in first.lr_reasons
+        ]
+        if first.num_from_folds:
+            remarks.append(f"likelihood ratios of folds: {count(first.num_from_folds)}")
+    elif num_without_baseline:
         remarks.append(f"without the baseline: {count(num_without_baseline)}")
     names_by_reason: dict[str, list[str]] = {}
     for row in metrics:

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from evo2_tasks.evaluation.results import MetricRow
-from evo2_tasks.evaluation.schema import ALL, BY_TYPE, STRAND_AGREEMENT, THRESHOLD, WITH, WITHIN
+from evo2_tasks.evaluation.schema import (
+    ALL,
+    BRIER,
+    BRIER_SKILL,
+    BY_TYPE,
+    CALIBRATION_ERROR,
+    STRAND_AGREEMENT,
+    THRESHOLD,
+    WITH,
+    WITHIN,
+)
 from evo2_tasks.report.comparison import NamedMetric
 from evo2_tasks.report.words import count, counted, interval, listed, printable
 
@@ -20,6 +30,9 @@ METRIC_NAMES: Final = {
     THRESHOLD: "threshold",
     "spearman": "Spearman",
     STRAND_AGREEMENT: "agreement of the strands",
+    BRIER: "Brier score",
+    BRIER_SKILL: "Brier skill",
+    CALIBRATION_ERROR: "calibration error",
 }
 
 

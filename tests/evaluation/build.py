@@ -217,6 +217,56 @@ def write_calibrated(
     return path
 
 
+def make_calibration(columns: Columns, seed: int = 3) -> Columns:
+    """Columns of a calibration with a background of two strata and labels."""
+    random = np.random.default_rng(seed)
+    llr = np.array(columns["llr"], dtype=float)
+    num_rows, is_scored = len(llr), np.isfinite(llr)
+    stratum = random.choice(["a", "b"], num_rows)
+    quantile = pd.Series(llr).groupby(stratum).rank(pct=True).to_numpy()
+    ratio = np.exp(-llr - 0.5) * random.lognormal(0, 0.1, num_rows)
+    ratio[np.nanargmin(llr)], ratio[np.nanargmax(llr)] = np.inf, 0
+    is_lacking = is_scored & (random.random(num_rows) < 0.1)
+    ratio[is_lacking] = np.nan
+    return {
+        "stratum": [
+            one if scored else None for one, scored in zip(stratum, is_scored, strict=True)
+        ],
+        "stratum_fallback": [False if scored else None for scored in is_scored],
+        "quantile": nullable(quantile),
+        "phred": nullable(-10 * np.log10(quantile)),
+        "lr": [None if np.isnan(one) else float(one) for one in ratio],
+        "lr_reason": ["too_few_folds" if lacking else None for lacking in is_lacking],
+    }
+
+
+def evaluate_calibrated(
+    folder: Path,
+    columns: Columns,
+    calibrations: Mapping[str, Columns],
+    *,
+    stated: Mapping[str, Mapping[str, Any]] | None = None,
+    **keys: Any,
+) -> Path:
+    """Evaluate a table with its calibrated columns; gives the table."""
+    table = write_scoring(folder / "one", columns)
+    if calibrations:
+        digest = digest_file(table)
+        stated = {
+            name: {key: digest if value == "this table" else value for key, value in one.items()}
+            for name, one in (stated or {}).items()
+        }
+        write_calibrated(table, columns, calibrations, stated=stated)
+    keys = LABELS | {"calibrations": [*calibrations]} | keys
+    evaluate(
+        resolve_evaluate(make_config(["one"], **keys), "v"),
+        table=table,
+        out=table.with_name(METRICS),
+        curves_file=table.with_name(CURVES),
+    )
+    return table
+
+
 def write_run(folder: Path, num_rows: int, **changes: Any) -> None:
     shard = {
         "windows_run": 40, "tokens_run": 20_480, "wall_s": 8.0, "load_s": 0.5, "node": "n1",

@@ -1,7 +1,7 @@
 """Metrics of calibrated columns, against scikit-learn on the rows that pandas joins."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,65 +24,15 @@ from evo2_tasks.steps.evaluate import evaluate
 from tests.evaluation.build import (
     LABELS,
     Columns,
+    evaluate_calibrated,
+    make_calibration,
     make_columns,
     make_config,
-    nullable,
     write_calibrated,
-    write_scoring,
 )
 from tests.evaluation.plain_bootstrap import assign_bins_plainly, draw_counts
 
 DEFINITION = "positive: bad; negative: good"
-
-
-def make_calibration(columns: Columns, seed: int = 3) -> Columns:
-    """Columns of a calibration with a background of two strata and labels."""
-    random = np.random.default_rng(seed)
-    llr = np.array(columns["llr"], dtype=float)
-    num_rows, is_scored = len(llr), np.isfinite(llr)
-    stratum = random.choice(["a", "b"], num_rows)
-    quantile = pd.Series(llr).groupby(stratum).rank(pct=True).to_numpy()
-    ratio = np.exp(-llr - 0.5) * random.lognormal(0, 0.1, num_rows)
-    ratio[np.nanargmin(llr)], ratio[np.nanargmax(llr)] = np.inf, 0
-    is_lacking = is_scored & (random.random(num_rows) < 0.1)
-    ratio[is_lacking] = np.nan
-    return {
-        "stratum": [
-            one if scored else None for one, scored in zip(stratum, is_scored, strict=True)
-        ],
-        "stratum_fallback": [False if scored else None for scored in is_scored],
-        "quantile": nullable(quantile),
-        "phred": nullable(-10 * np.log10(quantile)),
-        "lr": [None if np.isnan(one) else float(one) for one in ratio],
-        "lr_reason": ["too_few_folds" if lacking else None for lacking in is_lacking],
-    }
-
-
-def measure(
-    folder: Path,
-    columns: Columns,
-    calibrations: Mapping[str, Columns],
-    *,
-    stated: Mapping[str, Mapping[str, Any]] | None = None,
-    **keys: Any,
-) -> Path:
-    """Evaluate a table with its calibrated columns; gives the table."""
-    table = write_scoring(folder / "one", columns)
-    if calibrations:
-        digest = digest_file(table)
-        stated = {
-            name: {key: digest if value == "this table" else value for key, value in one.items()}
-            for name, one in (stated or {}).items()
-        }
-        write_calibrated(table, columns, calibrations, stated=stated)
-    keys = LABELS | {"calibrations": [*calibrations]} | keys
-    evaluate(
-        resolve_evaluate(make_config(["one"], **keys), "v"),
-        table=table,
-        out=table.with_name(METRICS),
-        curves_file=table.with_name(CURVES),
-    )
-    return table
 
 
 def join(table: Path) -> pd.DataFrame:
@@ -121,7 +71,7 @@ def columns() -> Columns:
 def table(columns: Columns, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("calibrations")
     stated = {"cal": {"label": "KIND", "definition": DEFINITION, "labelled": "this table"}}
-    return measure(folder, columns, {"cal": make_calibration(columns)}, stated=stated)
+    return evaluate_calibrated(folder, columns, {"cal": make_calibration(columns)}, stated=stated)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +139,7 @@ def test_a_quantile_in_one_stratum_ranks_as_the_score_and_is_left_out(
     calibration["stratum"] = [
         strata[0] if one is not None else strata[-1] for one in calibration["stratum"]
     ]
-    table = measure(tmp_path, columns, {"cal": calibration})
+    table = evaluate_calibrated(tmp_path, columns, {"cal": calibration})
     assert "quantile" not in set(pd.read_parquet(table.with_name(METRICS))["score"])
 
 
@@ -220,7 +170,7 @@ def test_two_calibrations_have_their_names(tmp_path: Path, columns: Columns) -> 
     one, other = make_calibration(columns, 1), make_calibration(columns, 2)
     only_background = {name: one[name] for name in ("stratum", "stratum_fallback", "quantile")}
     only_labels = {name: other[name] for name in ("lr", "lr_reason")}
-    table = measure(tmp_path, columns, {"a.b": only_background, "c": only_labels})
+    table = evaluate_calibrated(tmp_path, columns, {"a.b": only_background, "c": only_labels})
     metrics = pd.read_parquet(table.with_name(METRICS))
     assert {"a.b.quantile", "c.lr"} <= set(metrics["score"])
     assert not {"lr", "quantile", "c.quantile", "a.b.lr"} & set(metrics["score"])
@@ -255,7 +205,7 @@ def test_ratios_of_folds_are_those_of_rows_with_the_label_of_the_calibration(
     if stated.get("cal", {}).get("label") == "PLACE":
         stated["cal"]["definition"] = "positive: tRNA; negative: coding"
     calibrations = {"cal": make_calibration(columns)}
-    table = measure(tmp_path, columns, calibrations, stated=stated, labels=labels)
+    table = evaluate_calibrated(tmp_path, columns, calibrations, stated=stated, labels=labels)
     rows = with_probabilities(join(table))
     numbers: dict[object, object] = {
         "all": len(rows), "bad places": rows["PLACE"].isin(["tRNA", "coding"]).sum()
@@ -269,7 +219,7 @@ def test_ratios_of_folds_are_those_of_rows_with_the_label_of_the_calibration(
 
 
 def test_a_numeric_label_has_no_metrics_of_probabilities(tmp_path: Path, columns: Columns) -> None:
-    table = measure(
+    table = evaluate_calibrated(
         tmp_path, columns, {"cal": make_calibration(columns)}, labels={"OTHER": {"harmful": "high"}}
     )
     metrics = pd.read_parquet(table.with_name(METRICS))
@@ -291,7 +241,7 @@ def test_ratios_that_no_row_or_one_class_has_are_a_reason(
         None if keep or not scored else "too_few_labels"
         for keep, scored in zip(keeps, is_scored, strict=True)
     ]
-    table = measure(tmp_path, columns, {"cal": calibration})
+    table = evaluate_calibrated(tmp_path, columns, {"cal": calibration})
     row = find(pd.read_parquet(table.with_name(METRICS)), score="lr", metric="brier")
     assert np.isnan(row["value"])
     rows = join(table)
@@ -308,7 +258,7 @@ def test_ratios_that_no_row_or_one_class_has_are_a_reason(
 
 def test_no_labelled_row_is_the_reason_of_the_label(tmp_path: Path, columns: Columns) -> None:
     empty = columns | {"KIND": [None] * len(columns["KIND"])}
-    table = measure(tmp_path, empty, {"cal": make_calibration(columns)})
+    table = evaluate_calibrated(tmp_path, empty, {"cal": make_calibration(columns)})
     row = find(pd.read_parquet(table.with_name(METRICS)), score="lr", metric="brier")
     assert row["reason"].startswith("no row is labelled: ")
 
@@ -318,7 +268,7 @@ def test_constant_ratios_and_ratios_of_one_value_each_give_numbers(
 ) -> None:
     calibration = make_calibration(columns)
     calibration["lr"] = [None if one is None else 1.0 for one in calibration["lr"]]
-    table = measure(tmp_path, columns, {"cal": calibration})
+    table = evaluate_calibrated(tmp_path, columns, {"cal": calibration})
     metrics = pd.read_parquet(table.with_name(METRICS))
     assert find(metrics, score="lr", metric="brier_skill")["value"] == pytest.approx(0)
     assert find(metrics, score="lr", metric="expected_calibration_error")["value"] < 1e-12
@@ -331,7 +281,7 @@ def test_without_calibrations_the_files_state_nothing_about_them(
     tmp_path: Path, columns: Columns
 ) -> None:
     """Files next to the table do not count if the variant set names no calibration."""
-    table = measure(tmp_path, columns, {})
+    table = evaluate_calibrated(tmp_path, columns, {})
     before = [table.with_name(name).read_bytes() for name in (METRICS, CURVES)]
     write_calibrated(table, columns, {"cal": make_calibration(columns)})
     settings = resolve_evaluate(make_config(["one"], **LABELS), "v")
@@ -353,7 +303,7 @@ def test_metrics_state_the_calibrated_columns(table: Path) -> None:
 def test_a_missing_or_other_file_of_calibrated_columns_is_one_line(
     tmp_path: Path, columns: Columns
 ) -> None:
-    table = measure(tmp_path, columns, {"cal": make_calibration(columns)})
+    table = evaluate_calibrated(tmp_path, columns, {"cal": make_calibration(columns)})
     settings = resolve_evaluate(make_config(["one"], **LABELS), "v")
     files = {"out": tmp_path / "m", "curves_file": tmp_path / "c"}
     with pytest.raises(InputError, match="has the calibrations cal, but the config has other"):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from evo2_tasks.evaluation.results import read_metrics
+from evo2_tasks.layout import METRICS
+from evo2_tasks.report.blocks import FigureIds, Table
+from evo2_tasks.report.label_sections import show_labels
 from evo2_tasks.report.words import decimal
 from tests.evaluation.build import (
     LABELS,
+    evaluate_calibrated,
+    make_calibration,
     make_columns,
     read_frame,
     without_scores,
@@ -233,3 +241,43 @@ def test_groups_of_one_variant_each_have_a_warning(tmp_path: Path, is_fine: bool
     write_scoring(tmp_path / "one", columns)
     text = read_page(write_page(tmp_path, **LABELS)).text()
     assert ("one labelled variant each, and one variant cannot be evaluated" in text) == is_fine
+
+
+@pytest.mark.parametrize("has_ratios", [True, False])
+def test_likelihood_ratios_have_a_table_with_the_reasons(tmp_path: Path, has_ratios: bool) -> None:
+    columns = make_columns(700, num_labelled=500)
+    calibration = make_calibration(columns)
+    if not has_ratios:
+        calibration |= {
+            "lr": [None] * 700,
+            "lr_reason": [(status == "scored" and "too_few_labels") or None
+                          for status in columns["status"]],
+        }  # fmt: skip
+    table = evaluate_calibrated(tmp_path, columns, {"cal": calibration})
+    metrics = read_metrics(table.with_name(METRICS))
+    evidence: Any = SimpleNamespace(
+        scoring="one", metrics=metrics, curves=[], num_rows=700, allele_names={}
+    )
+    tables = {
+        block.caption: block
+        for block in show_labels([evidence], FigureIds())
+        if isinstance(block, Table)
+    }
+    found = tables["Calibration of likelihood ratios, KIND"]
+    heads = [head for head, _ in found.columns]
+    assert heads == [
+        "score", "Brier score", "Brier skill", "calibration error", "positive", "negative",
+        "remarks",
+    ]  # fmt: skip
+    (row,) = found.rows
+    of_ratio = {one.metric: one for one in metrics if one.score == "lr"}
+    assert row[0].text == "lr"
+    assert row[1].number == of_ratio["brier"].value
+    assert row[3].number == of_ratio["expected_calibration_error"].value
+    ((reason, number),) = of_ratio["brier"].lr_reasons or ()
+    assert f"without a likelihood ratio: {number} {reason}" in row[-1].text
+    if not has_ratios:
+        assert "no scored row has a likelihood ratio: too_few_labels" in row[-1].text
+    others = tables["Metrics of all labelled rows, KIND"]
+    assert "Brier score" not in [head for head, _ in others.columns]
+    assert "quantile" in [row[0].text for row in others.rows]
