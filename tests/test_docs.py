@@ -172,7 +172,10 @@ def test_the_file_tree_in_the_readme_is_the_repository() -> None:
     assert rooms - named == {"evo2_tasks/__init__.py", "evo2_tasks/py.typed"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md", "docs/evaluation.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/calibration.md", "docs/configuration.md", "docs/evaluation.md"],
+)
 def test_configs_in_the_pages_are_valid(page: str) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
