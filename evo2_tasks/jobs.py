@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from evo2_tasks.config.resolve import (
-    TRINUCLEOTIDE,
     ModelSettings,
     ScoreSettings,
     checkpoint_files,
@@ -209,7 +208,7 @@ class CalibrationInputs:
     labelled: dict[str, dict[str, list[str]]]
     """Table with the labels, relative to the results folder, in the same way."""
     bases: dict[str, list[str]]
-    """Files of the reference, by calibration; empty if its strata do not depend on the bases."""
+    """Files of the reference, by calibration; empty if it is not needed."""
     used: dict[str, dict[str, list[str]]]
     """Files of the calibrations of this run, relative to the results folder, by variant set and
     scoring."""
@@ -392,9 +391,9 @@ def _labelled(config: RunConfig, calibration: str, scoring: str) -> list[str]:
 
 
 def _bases_of(config: RunConfig, calibration: str) -> list[str]:
-    """Files of the reference whose bases divide the background of a calibration."""
+    """Files of the reference that a calibration needs."""
     used = sets_of_calibration(config, calibration)
-    if TRINUCLEOTIDE not in config.calibrations[calibration].by or not used:
+    if not used or resolve_fit_calibration(config, calibration).reference is None:
         return []
     return _reference_files(config.references[config.variant_sets[used[0]].reference])
 

@@ -108,9 +108,9 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "evaluation": room(
-        "arrays backgrounds calibrations curves differences drawn_metrics draws estimates labels"
-        " measurements metrics probabilities results schema scorings selection sequence_free strata"
-        " text values",
+        "applied_evidence arrays backgrounds calibrations curves differences drawn_metrics draws"
+        " estimates evidence folds labels local_windows measurements metrics probabilities results"
+        " schema scorings selection sequence_free strata strengths text values",
         "errors",
         "genome",
         "io",

@@ -438,8 +438,8 @@ class FitCalibrationSettings:
         field: The field of the label; None without labels.
         label: How to read the field; None without labels.
         prior: Share of harmful variants among those that the evidence is for.
-        reference: The reference whose bases make the trinucleotides; None if ``by`` does not name
-            them.
+        reference: The reference whose bases make the trinucleotides, and on whose circular contigs
+            labelled variants may be; None if it is not needed.
     """
 
     name: str
@@ -837,7 +837,7 @@ def resolve_fit_calibration(config: RunConfig, calibration: str) -> FitCalibrati
             "`label`."
         )
     reference = None
-    if TRINUCLEOTIDE in settings.by:
+    if TRINUCLEOTIDE in settings.by or _has_labels_on_circles(config, calibration):
         reference = _resolve_reference(config, _reference_of(config, calibration))
     return FitCalibrationSettings(
         name=calibration,
@@ -855,6 +855,14 @@ def resolve_fit_calibration(config: RunConfig, calibration: str) -> FitCalibrati
         prior=settings.prior,
         reference=reference,
     )
+
+
+def _has_labels_on_circles(config: RunConfig, calibration: str) -> bool:
+    """Whether labelled variants may be on a circular contig."""
+    labelled = config.calibrations[calibration].set
+    if labelled is None:
+        return False
+    return bool(config.references[config.variant_sets[labelled].reference].circular_contigs)
 
 
 def sets_of_calibration(config: RunConfig, calibration: str) -> list[str]:

@@ -305,8 +305,9 @@ class CalibrationConfig(Section):
     """A name under `variant_sets`: the set with the labels."""
     label: Text | None = None
     """A label of this set (`variant_sets.SET.labels`) with two groups of values."""
-    prior: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.1
-    """Share of harmful variants among those that the evidence is for."""
+    prior: Annotated[float, Field(ge=1e-6, le=0.98, allow_inf_nan=False)] = 0.1
+    """Share of harmful variants among those that the evidence is for, from 0.000001 to 0.98. With a
+    larger share the rules for the strengths would need no evidence."""
     file: PathOfScorings | None = None
     """Instead of the keys above: the `calibration.parquet` of an earlier run with the same
     signature, in its folder. `{scoring}` stands for the name of the scoring."""

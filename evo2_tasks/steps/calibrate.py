@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evo2_tasks.config.resolve import CalibrateSettings, CalibrationSource
+from evo2_tasks.evaluation.applied_evidence import NO_REASON, NO_SCORE, FittedRatios
 from evo2_tasks.evaluation.arrays import BoolArray, FloatArray
 from evo2_tasks.evaluation.backgrounds import Background, load_background, select_scored
 from evo2_tasks.evaluation.strata import TRINUCLEOTIDE, StratumReader
@@ -18,6 +20,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.calibration_schema import (
+    LR_REASON_MEANINGS,
     CalibratedPart,
     calibrated_schema,
     make_calibrated_part,
@@ -38,7 +41,7 @@ from evo2_tasks.table.provenance import (
     require_same_signature,
     require_source,
 )
-from evo2_tasks.table.schema import ALLELE, RECORD
+from evo2_tasks.table.schema import ALLELE, RECORD, STATUS
 from evo2_tasks.table.statements import read_run_of, require_stated_settings
 
 logger = logging.getLogger(__name__)
@@ -54,18 +57,20 @@ class Calibrator:
         files: The calibration.
         part: Its columns.
         background: The scores of its background; None if it has none.
+        ratios: Its likelihood ratios; None if it has no labels.
         strata: Finds the strata of the table's rows.
     """
 
     files: CalibrationFiles
     part: CalibratedPart
     background: Background | None
+    ratios: FittedRatios | None
     strata: StratumReader
 
     @property
     def columns(self) -> list[str]:
         """Columns of the table that are read."""
-        return [self.files.statement.score, *self.strata.columns]
+        return [self.files.statement.score, STATUS.name, *self.strata.columns]
 
     def calibrate(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
         """The columns of some rows of the table, by their names in the file."""
@@ -81,8 +86,44 @@ class Calibrator:
                 "quantile": make_numbers(found.quantile),
                 "phred": make_numbers(found.phred),
             }
+        values = {name: spread(array, has_score) for name, array in values.items()}
+        if self.ratios is not None:
+            values |= self.find_evidence(self.ratios, batch, scores, has_score)
+        return {self.part.columns[name].name: array for name, array in values.items()}
+
+    def find_evidence(
+        self,
+        ratios: FittedRatios,
+        batch: pa.RecordBatch,
+        scores: FloatArray,
+        has_score: BoolArray,
+    ) -> dict[str, pa.Array]:
+        """The columns of evidence of some rows.
+
+        Args:
+            ratios: The likelihood ratios.
+            batch: N rows.
+            scores: The scores of those that have one. (M,)
+            has_score: Which rows these are. (N,)
+        """
+        record, allele = (
+            batch.column(name).to_numpy()[has_score].astype(np.int64) for name in KEYS
+        )
+        found = ratios.apply(record, allele, scores)
+        status = batch.column(STATUS.name).cast(pa.string())
+        is_scored = pc.equal(status, "scored").to_numpy(zero_copy_only=False)
+        reasons = np.where(is_scored, NO_SCORE, NO_REASON)
+        reasons[has_score] = found.reason
+        has_ratio = found.reason == NO_REASON
         return {
-            self.part.columns[name].name: spread(array, has_score) for name, array in values.items()
+            "lr": spread(make_numbers(found.lr), has_score),
+            "lr_low": spread(make_numbers(found.lr_low), has_score),
+            "lr_high": spread(make_numbers(found.lr_high), has_score),
+            "evidence": spread(pa.array(found.points, mask=~has_ratio), has_score),
+            "lr_reason": pa.DictionaryArray.from_arrays(
+                pa.array(reasons, pa.int32(), mask=reasons == NO_REASON),
+                pa.array([*LR_REASON_MEANINGS], pa.string()),
+            ),
         }
 
 
@@ -115,7 +156,7 @@ def calibrate(
         found = opened[one.name] = open_calibration(calibrations[one.name], files)
         require_same_signature(found.file, found.provenance.signature, table, source.signature)
         require_fitted(one, found, settings.variant_set, table, table_digest)
-    calibrators = make_calibrators(settings, opened, table)
+    calibrators = make_calibrators(settings, opened, table, table_digest)
     provenance = Provenance(
         source.signature,
         package_version(),
@@ -175,7 +216,10 @@ def require_fitted(
 
 
 def make_calibrators(
-    settings: CalibrateSettings, opened: Mapping[str, CalibrationFiles], table: Path
+    settings: CalibrateSettings,
+    opened: Mapping[str, CalibrationFiles],
+    table: Path,
+    table_digest: str,
 ) -> list[Calibrator]:
     """Load the calibrations of a table.
 
@@ -183,6 +227,8 @@ def make_calibrators(
         settings: The reference of the table.
         opened: The calibrations by their names.
         table: The table.
+        table_digest: Its SHA-256. The labelled rows of a calibration that was made from the table
+            get their likelihood ratios from other folds.
 
     Raises:
         InputError: A file cannot be read, or the table lacks a column.
@@ -202,7 +248,12 @@ def make_calibrators(
             is_prefixed=len(opened) > 1,
         )
         background = load_background(found.background, by) if has_background else None
-        calibrators.append(Calibrator(found, part, background, strata))
+        ratios = None
+        if found.statement.c is not None:
+            is_own = found.table_digest(LABELLED_TABLE) == table_digest
+            folds = found.folds if is_own else None
+            ratios = FittedRatios.load(found.ratios, folds, int(found.statement.c))
+        calibrators.append(Calibrator(found, part, background, ratios, strata))
     return calibrators
 
 

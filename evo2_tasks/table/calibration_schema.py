@@ -26,7 +26,7 @@ LR_REASON_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "no_score": "the score that the calibration uses is null in this row",
         "too_few_labels": "fewer than 100 labelled rows of both kinds together have this score, or "
-        "fewer than 10 of one kind",
+        "fewer than 10 of one kind, or all of them are one cluster of the bootstrap",
         "too_few_folds": "the row has a label of the calibration, and its labelled rows make fewer "
         "than 5 folds, so that no likelihood ratio can be made without the row itself",
         "too_few_labels_in_other_folds": "the row has a label of the calibration, and the labelled "

@@ -307,12 +307,12 @@ WRONG: dict[str, tuple[Callable[[Config], None], str, str]] = {
     "prior of 1": (
         one_calibration(set="labelled", label="CLNSIG", prior=1),
         "calibrations.x.prior",
-        "1 is too large; expected less than 1",
+        "1 is too large; the largest allowed value is 0.98",
     ),
     "prior of 0": (
         one_calibration(set="labelled", label="CLNSIG", prior=0),
         "calibrations.x.prior",
-        "0 is too small; expected more than 0",
+        "0 is too small; the smallest allowed value is 1e-06",
     ),
     "by as a text": (
         one_calibration(background="background", by="type"),

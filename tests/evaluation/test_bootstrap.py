@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from evo2_tasks.evaluation import drawn_metrics, draws, estimates
 from evo2_tasks.evaluation.draws import Resampling, draw_groups
 from evo2_tasks.evaluation.estimates import compare, estimate, estimate_together
+from evo2_tasks.evaluation.folds import stratify
 from evo2_tasks.evaluation.metrics import (
     AUROC,
     AVERAGE_PRECISION,
@@ -22,7 +23,6 @@ from evo2_tasks.evaluation.metrics import (
     sensitivity_at,
     threshold_at,
 )
-from evo2_tasks.evaluation.sequence_free import stratify
 from tests.evaluation.plain_bootstrap import draw_counts, draw_plainly, measure_plainly
 
 OF_LABELS = [AUROC, AVERAGE_PRECISION, sensitivity_at(0.95), threshold_at(0.9)]

@@ -1,0 +1,439 @@
+"""Likelihood ratios and evidence strengths from labelled rows, by the published local method.
+
+Around each score a window is widened until it has enough labelled rows and enough rows of the
+background. Its positive and negative rows give a likelihood ratio. Draws of whole clusters of
+labelled rows give its bounds, and the bounds of the score thresholds of each strength.
+
+The likelihood ratio is not forced to be monotone in the score. It is 0 where a window has no
+positive row, and infinite where it has no negative row.
+
+Shapes: E centres (scores with a window), M background rows, N labelled rows, T draws.
+
+Source:
+    Pejaver et al. 2022, doi:10.1016/j.ajhg.2022.10.013. Ours differs in four points. Windows are
+    widened continuously, not in steps. The ends of the range of scores are the lowest and highest
+    score, not rounded to whole numbers, so that the unit of the score does not matter. The scores
+    with a window are those of labelled rows and the two ends, not those of the background. Draws
+    are of clusters, and the background is not drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from evo2_tasks.evaluation.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    read_labels,
+    read_numbers,
+    require_finite,
+    require_one_length,
+)
+from evo2_tasks.evaluation.draws import Resampling, draw_groups
+from evo2_tasks.evaluation.estimates import number_groups
+from evo2_tasks.evaluation.local_windows import Centres, SortedRows, find_inside, widen_windows
+from evo2_tasks.evaluation.strengths import (
+    BENIGN,
+    HARMFUL,
+    STRENGTHS,
+    find_constant,
+    find_posterior,
+    find_ratio,
+)
+
+FEWEST_LABELLED: Final = 100
+"""Labelled rows of both kinds together that a calibration needs."""
+
+FEWEST_OF_KIND: Final = 10
+"""Labelled rows of each kind that a calibration needs."""
+
+WINDOW_ROWS: Final = 100
+"""Labelled rows that a window needs."""
+
+WINDOW_SHARE: Final = 0.03
+"""Share of the background, or of the labelled rows, that a window needs."""
+
+MOST_CENTRES: Final = 2_000
+"""Most scores with a window. With more distinct scores, these are evenly spaced by rank."""
+
+OUTSIDE: Final = 0.05
+"""Share of the draws that may be beyond a bound."""
+
+DRAWS: Final = Resampling(num_resamples=10_000, seed=0)
+
+AddDraws = Callable[[int], object]
+"""Takes how many draws have been finished since the call before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratios:
+    """Likelihood ratios of scores, with bounds.
+
+    Attributes:
+        scores: Rising. (E,)
+        lr: Likelihood ratio of all labelled rows. (E,)
+        lr_low: Lower bound: at most ``OUTSIDE`` of the draws are below. (E,)
+        lr_high: Upper bound: at most ``OUTSIDE`` of the draws are above. (E,)
+    """
+
+    scores: FloatArray
+    lr: FloatArray
+    lr_low: FloatArray
+    lr_high: FloatArray
+
+    def find(self, scores: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Likelihood ratios of any scores.
+
+        A score between two scores with a window has the likelihood ratio of the nearer one (of the
+        lower one, if both are equally near), the smaller of their lower bounds and the larger of
+        their upper bounds. A score beyond the first or last one has the values of that one.
+
+        Args:
+            scores: NaN where a row has no score. (K,)
+
+        Returns:
+            Likelihood ratio, lower bound and upper bound; NaN where a row has no score. Each (K,)
+        """
+        last = len(self.scores) - 1
+        above = np.clip(np.searchsorted(self.scores, scores, side="left"), 0, last)
+        below = np.clip(np.searchsorted(self.scores, scores, side="right") - 1, 0, last)
+        is_nearer = self.scores[above] - scores < scores - self.scores[below]
+        lr = np.where(is_nearer, self.lr[above], self.lr[below])
+        low = np.minimum(self.lr_low[above], self.lr_low[below])
+        high = np.maximum(self.lr_high[above], self.lr_high[below])
+        missing = np.isnan(scores)
+        lr[missing] = low[missing] = high[missing] = np.nan
+        return lr, low, high
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The scores at which a strength of evidence begins.
+
+    Attributes:
+        direction: ``harmful`` or ``benign``.
+        strength: One of ``STRENGTHS``.
+        points: Its points; below 0 for ``benign``.
+        posterior: Posterior probability of a harmful variant that it needs: at least this, or at
+            most this for ``benign``.
+        lr: Likelihood ratio that it needs.
+        threshold: From all labelled rows: this score, and each one beyond it, reaches the
+            likelihood ratio. None if no score does.
+        bound: The conservative bound of the threshold over all draws; None if it is not reached.
+        share_without: Share of the draws without a threshold; None without draws.
+        reason: Why the strength is not reached; empty if it is.
+    """
+
+    direction: str
+    strength: str
+    points: int
+    posterior: float
+    lr: float
+    threshold: float | None
+    bound: float | None
+    share_without: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What labelled rows say about scores.
+
+    Attributes:
+        prior: Prior probability that a variant is harmful.
+        constant: The constant c: the likelihood ratio of very strong evidence.
+        num_positive: Positive rows with a score.
+        num_negative: Negative rows with a score.
+        num_background: Rows of the background with a score; 0 without a background.
+        num_clusters: Clusters that are drawn.
+        draws: Number of draws, and their seed.
+        thresholds: One for each direction and strength.
+        ratios: None if there are too few labelled rows.
+        reason: Why there are no likelihood ratios; empty if there are.
+    """
+
+    prior: float
+    constant: int
+    num_positive: int
+    num_negative: int
+    num_background: int
+    num_clusters: int
+    draws: Resampling
+    thresholds: tuple[Threshold, ...]
+    ratios: Ratios | None
+    reason: str
+
+
+def explain_few_labels(num_positive: int, num_negative: int) -> str:
+    """Explain why so few labelled rows allow no calibration; empty if they are enough."""
+    if num_positive + num_negative < FEWEST_LABELLED:
+        return (
+            f"{num_positive + num_negative} labelled rows have a score; at least "
+            f"{FEWEST_LABELLED} are needed"
+        )
+    for kind, number in (("positive", num_positive), ("negative", num_negative)):
+        if number < FEWEST_OF_KIND:
+            return f"{number} {kind} rows have a score; at least {FEWEST_OF_KIND} are needed"
+    return ""
+
+
+def fit_evidence(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    *,
+    harmful: str,
+    prior: float,
+    background: npt.ArrayLike | None = None,
+    draws: Resampling = DRAWS,
+    add_draws: AddDraws = lambda number: None,
+) -> Evidence:
+    """Fit likelihood ratios and thresholds to labelled rows.
+
+    The result does not depend on the order of the rows, if the numbers of the clusters do not.
+
+    Args:
+        labels: True where a row is positive (harmful). (N,)
+        scores: NaN where a row has no score; such rows are left out. (N,)
+        clusters: Number of each row's cluster; the rows of a cluster are drawn together. (N,)
+        harmful: Which scores are harmful: ``low`` or ``high``.
+        prior: Prior probability that a variant is harmful.
+        background: Scores of the background, NaN where one is missing; None or empty if there is
+            none. A window then needs a share of the labelled rows instead. (M,)
+        draws: Number of draws, and their seed.
+        add_draws: Called with the number of draws that are done.
+
+    Raises:
+        ValueError: The arrays have other types or lengths, or a score is infinite.
+    """
+    is_positive, values = read_labels(labels), read_numbers(scores)
+    groups = np.asarray(clusters, dtype=np.int64)
+    require_one_length(is_positive, values, groups)
+    others = np.empty(0) if background is None else read_numbers(background)
+    is_scored = ~np.isnan(values)
+    is_positive, values, groups = is_positive[is_scored], values[is_scored], groups[is_scored]
+    others = others[~np.isnan(others)]
+    require_finite(values, others)
+    constant = find_constant(prior)
+    num_positive = int(is_positive.sum())
+    num_negative = len(values) - num_positive
+    groups = number_groups(groups)
+    num_clusters = int(groups.max(initial=-1)) + 1
+    reason = explain_few_labels(num_positive, num_negative)
+    if not reason and num_clusters < 2:
+        reason = "all labelled rows with a score are one cluster, so there are no draws"
+    evidence = Evidence(
+        prior=prior,
+        constant=constant,
+        num_positive=num_positive,
+        num_negative=num_negative,
+        num_background=len(others),
+        num_clusters=num_clusters,
+        draws=draws,
+        thresholds=_list_thresholds(prior, constant, reason),
+        ratios=None,
+        reason=reason,
+    )
+    if reason:
+        return evidence
+    turn = -1.0 if harmful == "low" else 1.0  # inside, higher is more harmful
+    rows = _Rows.make(is_positive, turn * values, groups, turn * others)
+    lr = rows.find_ratios(np.ones(num_clusters, dtype=np.int32))
+    drawn = _draw_ratios(rows, num_clusters, draws, add_draws)
+    thresholds = tuple(
+        _find_threshold(one, turn * rows.centres.scores, lr, drawn) for one in evidence.thresholds
+    )
+    most_outside = _count_outside(draws.num_resamples)
+    drawn.partition([most_outside, draws.num_resamples - 1 - most_outside], axis=1)
+    order = slice(None, None, int(turn))
+    ratios = Ratios(
+        turn * rows.centres.scores[order] + 0.0,  # no -0.0
+        lr[order],
+        drawn[order, most_outside],
+        drawn[order, -1 - most_outside],
+    )
+    return replace(evidence, thresholds=thresholds, ratios=ratios)
+
+
+def _count_outside(num_draws: int) -> int:
+    """Most draws that may be beyond a bound."""
+    return math.floor(OUTSIDE * num_draws)
+
+
+def _list_thresholds(prior: float, constant: int, reason: str) -> tuple[Threshold, ...]:
+    """What each strength needs; none is reached yet."""
+    listed = []
+    for direction, sign in ((HARMFUL, 1), (BENIGN, -1)):
+        for strength, number in STRENGTHS.items():
+            lr = find_ratio(sign * number, constant)
+            listed.append(
+                Threshold(
+                    direction=direction,
+                    strength=strength,
+                    points=sign * number,
+                    posterior=find_posterior(lr, prior),
+                    lr=lr,
+                    threshold=None,
+                    bound=None,
+                    share_without=None,
+                    reason=reason,
+                )
+            )
+    return tuple(listed)
+
+
+def _draw_ratios(
+    rows: _Rows, num_clusters: int, draws: Resampling, add_draws: AddDraws
+) -> FloatArray:
+    """Likelihood ratio of each centre in each draw: (E, T)."""
+    drawn = np.empty((len(rows.centres.scores), draws.num_resamples))
+    done = 0
+    for counts in draw_groups(num_clusters, draws):
+        num_more = counts.shape[1]
+        for draw in range(num_more):
+            drawn[:, done + draw] = rows.find_ratios(counts[:, draw])
+        done += num_more
+        add_draws(num_more)
+    return drawn
+
+
+def _find_threshold(
+    needed: Threshold, scores: FloatArray, lr: FloatArray, drawn: FloatArray
+) -> Threshold:
+    """Find a threshold in all labelled rows, and its bound in the draws.
+
+    Args:
+        needed: What the strength needs.
+        scores: Score of each centre, the most harmful last. (E,)
+        lr: Likelihood ratios from all labelled rows. (E,)
+        drawn: Likelihood ratios of the draws. (E, T)
+    """
+    is_harmful = needed.direction == HARMFUL
+    inwards = slice(None, None, -1 if is_harmful else 1)
+
+    def count_reached(ratios: FloatArray) -> IntArray:
+        """Centres from the end of this direction to the first one that does not reach it."""
+        from_end = ratios[inwards]
+        is_short = from_end < needed.lr if is_harmful else from_end > needed.lr
+        count: IntArray = np.where(is_short.any(axis=0), is_short.argmax(axis=0), len(ratios))
+        return count
+
+    def find_score(count: int) -> float | None:
+        return float(scores[inwards][count - 1]) + 0.0 if count else None
+
+    num_reached = np.sort(count_reached(drawn))
+    bound = find_score(int(num_reached[_count_outside(len(num_reached))]))
+    threshold = find_score(int(count_reached(lr[:, None])[0]))
+    share_without = float((num_reached == 0).mean())
+    reason = ""
+    if bound is None:
+        reason = f"{share_without:.1%} of the draws have no threshold; at most {OUTSIDE:.0%} may"
+    return replace(
+        needed, threshold=threshold, bound=bound, share_without=share_without, reason=reason
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Labelled rows in the order of their scores, and the centres. Higher is more harmful.
+
+    Attributes:
+        is_positive: (N,)
+        groups: Number of each row's cluster. (N,)
+        rows: The scores.
+        centres: Scores with a window.
+        num_below: Rows below each centre. (E,)
+        first: First row of the narrowest window with enough rows of the background; ``num_below``
+            without a background. (E,)
+        end: The row after its last row. (E,)
+        share: Share of the labelled rows that a window needs; 0 with a background.
+    """
+
+    is_positive: BoolArray
+    groups: IntArray
+    rows: SortedRows
+    centres: Centres
+    num_below: IntArray
+    first: IntArray
+    end: IntArray
+    share: float
+
+    @classmethod
+    def make(
+        cls, is_positive: BoolArray, scores: FloatArray, groups: IntArray, background: FloatArray
+    ) -> Self:
+        """Sort the rows, choose the centres, and find their windows in the background."""
+        order = np.argsort(scores, kind="stable")
+        rows = SortedRows.make(scores)
+        scores = scores[order]
+        distinct = np.unique(scores)
+        if len(distinct) > MOST_CENTRES:
+            steps = np.linspace(0, len(distinct) - 1, MOST_CENTRES)
+            distinct = distinct[np.rint(steps).astype(np.int64)]
+        both = np.concatenate([scores[[0, -1]], background])
+        low, high = float(both.min()), float(both.max())
+        centres = Centres.make(np.union1d(distinct, [low, high]), low, high)
+        num_below = np.searchsorted(scores, centres.scores, side="left")
+        first = end = num_below
+        if len(background):
+            others = SortedRows.make(background)
+            windows = widen_windows(
+                centres,
+                others,
+                np.searchsorted(others.scores[:-1], centres.scores, side="left"),
+                WINDOW_SHARE * len(others),
+            )
+            first, end = find_inside(centres.scores, rows, num_below, windows.half_width)
+        return cls(
+            is_positive=is_positive[order],
+            groups=groups[order],
+            rows=rows,
+            centres=centres,
+            num_below=num_below,
+            first=first,
+            end=end,
+            share=0.0 if len(background) else WINDOW_SHARE,
+        )
+
+    def find_ratios(self, counts: npt.NDArray[np.int32]) -> FloatArray:
+        """Likelihood ratio of each centre in a draw.
+
+        Args:
+            counts: How often each cluster is drawn. (G,)
+
+        Returns:
+            Likelihood ratios. (E,)
+        """
+        times = counts[self.groups].astype(np.int64)
+        total = _sum_before(times)
+        positive = _sum_before(times * self.is_positive)
+        which = np.repeat(np.arange(len(times)), times)
+        starts, ends = self.rows.starts[which], self.rows.ends[which]
+        drawn = SortedRows(np.append(self.rows.scores[which], np.nan), total[starts], total[ends])
+        needed = max(WINDOW_ROWS, self.share * len(drawn))
+        windows = widen_windows(self.centres, drawn, total[self.num_below], needed)
+        first = np.minimum(starts[windows.first], self.first)
+        end = np.maximum(ends[windows.end - 1], self.end)
+        num_positive = positive[end] - positive[first]
+        num_negative = total[end] - total[first] - num_positive
+        # The draws keep the weight of all labelled rows, as published.
+        all_positive = int(self.is_positive.sum())
+        all_negative = len(self.is_positive) - all_positive
+        above = num_positive.astype(np.float64) * all_negative
+        below = num_negative.astype(np.float64) * all_positive
+        ratios = np.full(len(above), np.inf)
+        np.divide(above, below, out=ratios, where=below > 0)
+        return ratios
+
+
+def _sum_before(values: IntArray) -> IntArray:
+    """Sum of the values before each one, and of all: (N + 1,)."""
+    sums: IntArray = np.concatenate([[0], np.cumsum(values)])
+    return sums

@@ -1,0 +1,311 @@
+"""Evidence from labels: fitted to a table, and applied to this table and to another one."""
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from evo2_tasks.config.resolve import (
+    CalibrateSettings,
+    CalibrationSource,
+    FitCalibrationSettings,
+    ReferenceSettings,
+)
+from evo2_tasks.config.schema import LabelConfig
+from evo2_tasks.evaluation import evidence
+from evo2_tasks.evaluation.draws import Resampling
+from evo2_tasks.genome.records import CarryField
+from evo2_tasks.steps import fit_calibration as fit_step
+from evo2_tasks.steps.calibrate import calibrate
+from evo2_tasks.steps.fit_calibration import fit_calibration
+from evo2_tasks.table.parquet import write_table
+from evo2_tasks.table.provenance import Provenance
+from evo2_tasks.table.schema import FINAL_COLUMNS, make_schema
+from tests.table.build import Row, columns, make_row, signature
+
+GENE = CarryField("gene", "string", False, "Gene")
+LABEL = CarryField("kind", "string", False, "Label")
+SIGNED = signature(scoring={"window_length": 64})
+FIT = FitCalibrationSettings(
+    name="ev",
+    score="llr",
+    harmful="low",
+    background=None,
+    by=(),
+    labelled="v",
+    field="kind",
+    label=LabelConfig(positive=("bad",), negative=("good",)),
+    prior=0.1,
+    reference=None,
+)
+DRAWS = Resampling(60)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_step, "DRAWS", DRAWS)
+
+
+def make_rows(number: int, seed: int = 0, genes: int = 20, contigs: int = 1) -> list[Row]:
+    """Rows with and without a score, a label and a gene; low scores are bad."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for record in range(number):
+        kind = random.choice(["bad", "good", "other"], p=[0.3, 0.5, 0.2])
+        status = random.choice(["scored", "too_many_n"], p=[0.95, 0.05])
+        contig = f"c{random.integers(contigs)}"
+        row = make_row(
+            record // 2,
+            allele=1 + record % 2,
+            status=status,
+            contig=contig,
+            reference_contig=contig,
+            pos=int(random.integers(1, 5_000)),
+            kind=None if kind == "other" else str(kind),
+            gene=f"g{random.integers(genes)}" if genes and random.random() < 0.9 else None,
+        )
+        if status == "scored":
+            llr = float(random.normal() - 2 * (kind == "bad"))
+            row |= {"llr": llr, "llr_aligned": llr if random.random() < 0.9 else None}
+        rows.append(row)
+    return rows
+
+
+def write_scores(path: Path, rows: Sequence[Row], fields: Sequence[CarryField]) -> Path:
+    schema = make_schema(FINAL_COLUMNS, [*fields])
+    metadata = Provenance(SIGNED, "0.1.0", "evo2-mini", "input").metadata()
+    with write_table(path, schema, metadata=metadata) as writer:
+        writer.write_columns(columns(rows, schema.names))
+    return path
+
+
+def fit(
+    folder: Path, table: Path, background: Path | None = None, **changes: Any
+) -> FitCalibrationSettings:
+    settings = replace(FIT, background=None if background is None else "b", **changes)
+    fit_calibration(
+        settings, scoring="s", background=background, labelled=table, out_folder=folder / "ev"
+    )
+    return settings
+
+
+def apply(folder: Path, table: Path, settings: FitCalibrationSettings, name: str) -> pd.DataFrame:
+    reference = ReferenceSettings("r", folder / "g.fa", (), {}, None, folder)
+    source = CalibrationSource("ev", "s", fit=settings, file=None)
+    calibrate(
+        CalibrateSettings(name, "s", (source,), reference),
+        calibrations={"ev": folder / "ev" / "calibration.parquet"},
+        table=table,
+        out=folder / "calibrated.parquet",
+    )
+    return read(folder / "calibrated.parquet")
+
+
+def read(path: Path) -> pd.DataFrame:
+    frame = pq.read_table(path).to_pandas()
+    texts = frame.columns[frame.dtypes == "category"]
+    return frame.astype(dict.fromkeys(texts, object))
+
+
+def points(low: float, high: float) -> int:
+    """The points by the rule, one row at a time."""
+    for k in (8, 4, 3, 2, 1):
+        if low >= 350 ** (k / 8):
+            return k
+        if high <= 350 ** (-k / 8):
+            return -k
+    return 0
+
+
+def look_up(score: float, ratios: pd.DataFrame) -> tuple[float, float, float]:
+    """The numbers of a score by the documented rule, one row at a time."""
+    scores = ratios.score.to_numpy()
+    below = max((place for place in range(len(scores)) if scores[place] <= score), default=0)
+    above = min(
+        (place for place in range(len(scores)) if scores[place] >= score), default=len(scores) - 1
+    )
+    if below == 0 and scores[0] > score:
+        above = 0
+    if above == len(scores) - 1 and scores[-1] < score:
+        below = above
+    is_above = scores[above] - score < score - scores[below]
+    return (
+        ratios.lr.iloc[above if is_above else below],
+        ratios.lr_low.iloc[[below, above]].min(),
+        ratios.lr_high.iloc[[below, above]].max(),
+    )
+
+
+@pytest.mark.parametrize("with_background", [False, True])
+def test_own_rows_have_the_numbers_of_other_folds(tmp_path: Path, with_background: bool) -> None:
+    rows = make_rows(700)
+    table = write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL])
+    background = write_scores(tmp_path / "b.parquet", make_rows(900, 5), [GENE, LABEL])
+    settings = fit(tmp_path, table, background if with_background else None)
+    found = apply(tmp_path, table, settings, "v")
+    folds = read(tmp_path / "ev" / "folds.parquet")
+    ratios = read(tmp_path / "ev" / "ratios.parquet")
+    scores = read(table)
+    labelled = scores[scores.kind.notna()]
+    assert folds[["record", "allele"]].to_numpy().tolist() == (
+        labelled[["record", "allele"]].to_numpy().tolist()
+    )
+    assert folds.fold.isna().to_numpy().tolist() == labelled.llr.isna().to_numpy().tolist()
+    genes = labelled.gene.fillna("").to_numpy()
+    for gene in set(genes):  # also the rows without a gene, of one contig
+        assert folds.fold[genes == gene].nunique() == 1
+    assert folds.fold.nunique() == 10
+    fold_of = {(one.record, one.allele): one.fold for one in folds.itertuples()}
+    for score, row in zip(scores.itertuples(), found.itertuples(), strict=True):
+        if math.isnan(score.llr):
+            assert pd.isna(row.lr_reason)
+            assert math.isnan(row.lr)
+            continue
+        fold = fold_of.get((score.record, score.allele))
+        own = ratios[ratios.fold.isna() if fold is None else ratios.fold == fold]
+        assert (row.lr, row.lr_low, row.lr_high) == look_up(score.llr, own)
+        assert row.evidence == points(row.lr_low, row.lr_high)
+    assert found.evidence.nunique() > 3
+
+
+def test_ratios_of_a_fold_are_those_of_the_other_rows(tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "v.parquet", make_rows(600), [GENE, LABEL])
+    fit(tmp_path, table)
+    ratios = read(tmp_path / "ev" / "ratios.parquet")
+    folds = read(tmp_path / "ev" / "folds.parquet")
+    scores = read(table)
+    labelled = scores[scores.kind.notna()].reset_index(drop=True)
+    for fold in (0, 7):
+        used = labelled[(folds.fold != fold) & labelled.llr.notna()]
+        alone = evidence.fit_evidence(
+            (used.kind == "bad").to_numpy(),
+            used.llr.to_numpy(),
+            used.groupby(["contig", "pos"]).ngroup().to_numpy(),
+            harmful="low",
+            prior=0.1,
+            draws=DRAWS,
+        )
+        assert alone.ratios is not None
+        expected = ratios[ratios.fold == fold]
+        np.testing.assert_array_equal(expected.score, alone.ratios.scores)
+        np.testing.assert_array_equal(expected.lr_low, alone.ratios.lr_low)
+
+
+def test_another_set_has_the_numbers_of_all_labelled_rows(tmp_path: Path) -> None:
+    """Its records have the same numbers as labelled rows, but they are other rows."""
+    table = write_scores(tmp_path / "v.parquet", make_rows(600), [GENE, LABEL])
+    other = write_scores(tmp_path / "w.parquet", make_rows(300, 9), [GENE, LABEL])
+    settings = fit(tmp_path, table)
+    found = apply(tmp_path, other, settings, "w")
+    ratios = read(tmp_path / "ev" / "ratios.parquet")
+    everything = ratios[ratios.fold.isna()]
+    for score, row in zip(read(other).itertuples(), found.itertuples(), strict=True):
+        if not math.isnan(score.llr):
+            assert (row.lr, row.lr_low, row.lr_high) == look_up(score.llr, everything)
+
+
+def test_a_scored_row_without_the_score_has_a_reason(tmp_path: Path) -> None:
+    table = write_scores(tmp_path / "v.parquet", make_rows(600), [GENE, LABEL])
+    found = apply(tmp_path, table, fit(tmp_path, table, score="llr_aligned"), "v")
+    scores = read(table)
+    is_without = (scores.status == "scored") & scores.llr_aligned.isna()
+    assert is_without.any()
+    assert set(found.lr_reason[is_without]) == {"no_score"}
+    assert found.lr_reason[~is_without].isna().all()
+    assert found.lr.notna().equals(scores.llr_aligned.notna())
+    assert found.evidence.notna().equals(found.lr.notna())
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason", "own"),
+    [
+        (make_rows(60), "too_few_labels", None),
+        (make_rows(600, genes=3), None, "too_few_folds"),
+        (make_rows(600, genes=0, contigs=6), None, None),
+        (make_rows(600, genes=0), None, None),
+        (make_rows(140, genes=20), None, "too_few_labels_in_other_folds"),
+    ],
+    ids=["few", "three genes", "contigs", "blocks", "few elsewhere"],
+)
+def test_reasons(tmp_path: Path, rows: list[Row], reason: str | None, own: str | None) -> None:
+    if own == "too_few_labels_in_other_folds":
+        labelled = [row for row in rows if row["kind"] is not None and row["llr"] is not None]
+        rows = [*labelled[:104], *(row for row in rows if row["kind"] is None)]
+    table = write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL])
+    settings = fit(tmp_path, table)
+    found = apply(tmp_path, table, settings, "v")
+    scores = read(table)
+    is_scored = scores.status == "scored"
+    is_own = scores.kind.notna()
+    assert set(found.lr_reason[is_scored & is_own].fillna("")) == {own or reason or ""}
+    assert set(found.lr_reason[is_scored & ~is_own].fillna("")) == {reason or ""}
+    assert found.lr.isna().equals(found.lr_reason.notna() | ~is_scored)
+    strengths = read(tmp_path / "ev" / "calibration.parquet")
+    assert len(strengths) == 8
+    assert strengths.reached.equals(strengths.reason.isna())
+    assert strengths.bound.notna().equals(strengths.reached)
+    if reason:
+        assert set(strengths.reason) == {f"{is_scored[is_own].sum()} labelled rows have a score; "
+                                         "at least 100 are needed"}  # fmt: skip
+
+
+def test_statement(tmp_path: Path) -> None:
+    rows = make_rows(600, genes=0)
+    table = write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL])
+    fit(tmp_path, table, prior=0.0441)
+    metadata = pq.read_schema(tmp_path / "ev" / "calibration.parquet").metadata
+    stated = json.loads(metadata[b"evo2_tasks.calibration"])
+    scored = [row for row in rows if row["llr"] is not None]
+    assert stated["num_positive"] == sum(row["kind"] == "bad" for row in scored)
+    assert stated["num_negative"] == sum(row["kind"] == "good" for row in scored)
+    expected = {
+        "label": "kind", "definition": "positive: bad; negative: good", "prior": 0.0441,
+        "c": 1124, "draws": 60, "seed": 0, "folds": 10, "fold_kind": "block",
+    }  # fmt: skip
+    assert {key: stated[key] for key in expected} == expected
+
+
+def test_order_of_rows_and_reruns_do_not_matter(tmp_path: Path) -> None:
+    rows = make_rows(500)
+    first = write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL])
+    fit(tmp_path, first)
+    shutil.move(tmp_path / "ev", tmp_path / "before")
+    fit(tmp_path, first)
+    for path in (tmp_path / "before").iterdir():
+        assert path.read_bytes() == (tmp_path / "ev" / path.name).read_bytes()
+    shuffled = [rows[place] for place in np.random.default_rng(3).permutation(len(rows))]
+    fit(tmp_path, write_scores(tmp_path / "w.parquet", shuffled, [GENE, LABEL]))
+    for name in ("calibration.parquet", "ratios.parquet"):
+        pd.testing.assert_frame_equal(
+            read(tmp_path / "ev" / name), read(tmp_path / "before" / name)
+        )
+    keys = ["record", "allele"]
+    pd.testing.assert_frame_equal(
+        read(tmp_path / "ev" / "folds.parquet").sort_values(keys, ignore_index=True),
+        read(tmp_path / "before" / "folds.parquet").sort_values(keys, ignore_index=True),
+    )
+
+
+def test_a_circle_has_a_gap_around_its_origin(tmp_path: Path) -> None:
+    """Blocks at both ends of a circular contig are neighbours."""
+    (tmp_path / "g.fa").write_text(f">c0\n{'A' * 5_000}\n")
+    rows = make_rows(900, genes=0)
+    table = write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL])
+    circle = ReferenceSettings("r", tmp_path / "g.fa", ("c0",), {}, None, tmp_path)
+    kept = {}
+    for name, reference in (("linear", None), ("circle", circle)):
+        fit(tmp_path, table, reference=reference)
+        ratios = read(tmp_path / "ev" / "ratios.parquet")
+        kept[name] = {fold: set(ratios.score[ratios.fold == fold]) for fold in (0, 4)}
+    near = {row["llr"] for row in rows if row["kind"] and row["pos"] > 5_000 - 60} - {None}
+    assert near & kept["linear"][0]
+    assert not near & kept["circle"][0]
+    assert kept["linear"][4] == kept["circle"][4]
