@@ -9,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 import plotly.graph_objects as go
 
+from evo2_tasks.evaluation.results import Curve, MetricRow
 from evo2_tasks.report.bins import FloatArray
 from evo2_tasks.report.calibrated_scores import QUANTILE_BINS, CalibratedScores, ScoreBins
 from evo2_tasks.report.calibrations import Ratios, Threshold
 from evo2_tasks.report.label_plots import CLASS_LOOKS
+from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
 from evo2_tasks.report.style import (
     INK,
     MUTED,
@@ -22,11 +24,12 @@ from evo2_tasks.report.style import (
     make_layout,
     rounded,
 )
-from evo2_tasks.report.words import count, counted, decimal, listed, share
+from evo2_tasks.report.words import count, counted, decimal, interval, listed, share
 
 PLOT_HEIGHT: Final = 320
 PANEL_HEIGHT: Final = 200
 RATIO_HEIGHT: Final = 420
+CALIBRATION_HEIGHT: Final = 360
 RUG_HEIGHT: Final = 24
 """Height of the line of marks of a class, pixels."""
 
@@ -313,3 +316,52 @@ def _caption_ratios(ratios: Ratios, thresholds: Sequence[Threshold], *, is_clipp
     if is_clipped:
         text += " Ratios beyond the axis are drawn at its ends."
     return text
+
+
+def plot_calibration(plot_id: str, title: str, curve: Curve, metrics: Sequence[MetricRow]) -> Plot:
+    """Plot the share of positive alleles against the probability from likelihood ratios.
+
+    Args:
+        plot_id: Id of the plot.
+        title: Title of the plot.
+        curve: A point for each bin of the labelled alleles.
+        metrics: The metrics of these probabilities.
+    """
+    axis = {"range": [-0.02, 1.02], "nticks": 6, "zeroline": False}
+    figure = go.Figure(
+        layout=make_layout(
+            CALIBRATION_HEIGHT, x="probability from the likelihood ratio",
+            y="share of positive alleles", showlegend=False, xaxis=axis, yaxis=axis,
+        )
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", hoverinfo="skip",
+        line={"color": MUTED, "dash": "dash", "width": 1},
+    )  # fmt: skip
+    look = SERIES[0]
+    figure.add_scatter(
+        x=rounded(curve.x), y=rounded(curve.y), mode="lines+markers", hoverinfo="text",
+        line=look.line(1.5), marker=look.marker(8),
+        error_y={
+            "type": "data", "symmetric": False, "color": look.color, "thickness": 1.2, "width": 0,
+            "array": rounded(np.nan_to_num(curve.high - curve.y)),
+            "arrayminus": rounded(np.nan_to_num(curve.y - curve.low)),
+        },
+        hovertext=[
+            f"mean probability {decimal(x)}<br>share of positive alleles "
+            f"{interval(*(None if math.isnan(one) else one for one in (y, low, high)))}"
+            for x, y, low, high in zip(
+                curve.x.tolist(), curve.y.tolist(), curve.low.tolist(), curve.high.tolist(),
+                strict=True,
+            )
+        ],
+    )  # fmt: skip
+    values = [
+        f"{METRIC_NAMES[row.metric]} {interval(row.value, row.low, row.high)}" for row in metrics
+    ]
+    caption = (
+        f"{describe_rows(metrics[0])}, in {counted(len(curve.x), 'bin')} in the order of the "
+        "likelihood ratio. On the dashed line, the probability is the share. Bars are 95 % "
+        f"intervals. {'; '.join(values)}."
+    )
+    return Plot(plot_id, title, caption, figure, CALIBRATION_HEIGHT, is_wide=True)

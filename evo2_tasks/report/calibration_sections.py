@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from evo2_tasks.evaluation.backgrounds import MIN_ALLELES
+from evo2_tasks.evaluation.schema import CALIBRATION_CURVE, OF_PROBABILITIES
 from evo2_tasks.evaluation.selection import NEGATIVE, POSITIVE
 from evo2_tasks.report.blocks import (
     CODE,
@@ -24,8 +25,14 @@ from evo2_tasks.report.blocks import (
     whole_cell,
 )
 from evo2_tasks.report.calibrated_scores import CLASSES, PHREDS, CalibratedScores
-from evo2_tasks.report.calibration_plots import plot_quantiles, plot_ratios, plot_scores
+from evo2_tasks.report.calibration_plots import (
+    plot_calibration,
+    plot_quantiles,
+    plot_ratios,
+    plot_scores,
+)
 from evo2_tasks.report.calibrations import CalibrationEvidence
+from evo2_tasks.report.evidence import Evidence
 from evo2_tasks.report.words import (
     MINUS,
     NOTHING,
@@ -77,27 +84,23 @@ _ABOUT_EVIDENCE: Final = (
 )
 
 
-def show_calibrations(
-    calibrations: Mapping[str, Sequence[CalibrationEvidence]], ids: FigureIds
-) -> Iterator[Block]:
+def show_calibrations(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
     """The calibrations of each scoring; nothing if there is none.
 
     Args:
-        calibrations: The calibrations by scoring.
+        evidence: The scorings, all of them with the same calibrations.
         ids: Ids of the plots.
     """
     # All scorings of a calibration are next to each other.
-    found = sorted(
-        ((scoring, one) for scoring, of_scoring in calibrations.items() for one in of_scoring),
-        key=lambda pair: [one.name for one in calibrations[pair[0]]].index(pair[1].name),
-    )
+    by_calibration = zip(*(one.calibrations for one in evidence), strict=True)
+    found = [pair for made in by_calibration for pair in zip(evidence, made, strict=True)]
     if any(one.stated.num_background is not None for _, one in found):
         yield Note(_ABOUT_QUANTILES)
     if any(one.stated.label is not None for _, one in found):
         yield Note(_ABOUT_EVIDENCE)
     most_panels = max(FEWEST_PANELS, MOST_PANELS // max(1, len(found)))
-    for scoring, one in found:
-        where = f"{one.name}, {scoring}"
+    for of_scoring, one in found:
+        where = f"{one.name}, {of_scoring.scoring}"
         if len(found) > 1:
             yield Heading(where)
         yield tabulate_origin(one, where)
@@ -106,6 +109,7 @@ def show_calibrations(
             yield from _show_quantiles(one, where, ids)
         if one.stated.label is not None:
             yield from _show_evidence(one, where, ids)
+            yield from _show_fit(one, of_scoring, where, ids)
 
 
 def tabulate_origin(one: CalibrationEvidence, where: str) -> Table:
@@ -385,3 +389,28 @@ def tabulate_reasons(scores: CalibratedScores, where: str) -> Table:
     return Table(
         f"Scored alleles without a likelihood ratio, {where}", [*columns, ("meaning", LONG)], rows
     )
+
+
+def _show_fit(
+    one: CalibrationEvidence, evidence: Evidence, where: str, ids: FigureIds
+) -> Iterator[Block]:
+    """How well the likelihood ratios fit the labels of the set; nothing without labels."""
+    metrics = [
+        row
+        for row in evidence.metrics
+        if row.score == one.ratio_column and row.metric in OF_PROBABILITIES
+    ]
+    plots = []
+    for curve in evidence.curves:
+        if (curve.curve, curve.score) == (CALIBRATION_CURVE, one.ratio_column):
+            of_label = [row for row in metrics if row.label == curve.label]
+            title = f"Probabilities and labels, {printable(curve.label)}, {where}"
+            plots.append(plot_calibration(ids(), title, curve, of_label))
+    if plots:
+        yield Note(
+            "A likelihood ratio and the share of positive alleles among the labelled ones give a "
+            "probability. It is compared with the labels of this set. This shows whether the "
+            "ratios fit labelled alleles. It does not show whether they fit others. The section "
+            "about labels has a table of these metrics."
+        )
+        yield Grid(plots)

@@ -77,6 +77,8 @@ class CalibrationEvidence:
         thresholds: The strengths of both directions; none without labels.
         ratios: The likelihood ratios; None if there are none.
         scores: The alleles of the set.
+        ratio_column: The column of its likelihood ratios, which ``evaluate`` names as the score of
+            their metrics; None without labels.
         is_own_set: Whether the labelled rows are rows of this very table.
     """
 
@@ -85,6 +87,7 @@ class CalibrationEvidence:
     thresholds: Sequence[Threshold]
     ratios: Ratios | None
     scores: CalibratedScores
+    ratio_column: str | None
     is_own_set: bool
 
 
@@ -147,6 +150,7 @@ def read_calibrations(
             thresholds=_read_thresholds(one.file),
             ratios=_read_ratios(one.ratios),
             scores=of_set,
+            ratio_column=parts[name].columns["lr"].name if parts[name].has_labels else None,
             is_own_set=one.table_digest(LABELLED_TABLE) == table_digest,
         )
         for (name, one), of_set in zip(opened.items(), scores, strict=True)

@@ -141,7 +141,7 @@ def make_sections(
     sections = [
         Section("alleles", "Status of the alleles", _list_alleles(evidence)),
         Section("labels", "How well the scores separate the labels", [*show_labels(evidence, ids)]),
-        Section("calibrations", "Calibrated scores", [*_show_calibrations(evidence, ids)]),
+        Section("calibrations", "Calibrated scores", [*show_calibrations(evidence, ids)]),
         Section("scorings", "Comparison of the scorings", [*show_scorings(comparison, ids)]),
         Section("scores", "Distribution of the scores", [*_show_scores(evidence, ids)]),
         Section("consequences", "Scores by consequence", [*show_consequences(evidence, ids)]),
@@ -290,10 +290,6 @@ def _show_audits(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block
         found = scoring.get("horizon") if isinstance(scoring, Mapping) else None
         horizons[one.scoring] = found if isinstance(found, int) else None
     yield from show_audits(audits, horizons, ids)
-
-
-def _show_calibrations(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:
-    return show_calibrations({one.scoring: one.calibrations for one in evidence}, ids)
 
 
 def _show_indels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block]:

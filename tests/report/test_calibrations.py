@@ -220,6 +220,29 @@ def test_what_the_calibration_was_made_from_is_listed(made: tuple[Path, pd.DataF
     assert text.count(NOT_CLINICAL) == 3
 
 
+def test_probabilities_are_drawn_against_the_labels(made: tuple[Path, pd.DataFrame]) -> None:
+    page, frame = made
+    curves = pd.read_parquet(page.with_name("one") / "curves.parquet")
+    points = curves[curves["curve"] == "calibration"]
+    plot = plots_of(page)[f"Probabilities and labels, KIND, {WHERE}"]
+    line, dots = plot["data"]
+    assert line["x"] == line["y"] == [0, 1]
+    assert dots["x"] == pytest.approx(points["x"].tolist(), rel=1e-4)
+    assert dots["y"] == pytest.approx(points["y"].tolist(), rel=1e-4)
+    reach = (points["high"] - points["y"]).tolist()
+    assert dots["error_y"]["array"] == pytest.approx(reach, rel=1e-3, abs=1e-6)
+    # The Brier score by its definition, at the odds of the labelled rows.
+    labelled = frame[frame["KIND"].notna() & frame["lr"].notna()]
+    is_bad = labelled["KIND"] == "bad"
+    odds = labelled["lr"] * is_bad.sum() / (~is_bad).sum()
+    brier = (odds / (1 + odds) - is_bad).pow(2).mean()
+    assert (
+        f"{count(int(is_bad.sum()))} positive, {count(int((~is_bad).sum()))} negative"
+        in (plot["caption"])
+    )
+    assert f"Brier score {brier:.3f} [" in plot["caption"]
+
+
 def test_no_other_word_for_the_evidence_than_that_of_the_method(
     made: tuple[Path, pd.DataFrame],
 ) -> None:
@@ -238,6 +261,7 @@ def test_several_calibrations_have_a_heading_each(tmp_path: Path) -> None:
         int((frame["other.phred"] >= phred).sum()) for phred in (10, 20, 30)
     ]
     assert "Likelihood ratios, other, one" not in plots_of(page)
+    assert "Probabilities and labels, KIND, common, one" in plots_of(page)
     assert "Strata, other, one" not in text
 
 
