@@ -118,10 +118,11 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "report": room(
-        "audits bins blocks calibrated_scores calibration_plots calibration_sections calibrations"
-        " changes comparison consequence_plots consequences contigs evidence"
-        " horizons label_plots label_sections label_tables metric_words page plots rows run_tables"
-        " saturation saturation_plots scorings sections style summary tables words",
+        "audits bins blocks calibrated_scores calibration_plots calibration_sections"
+        " calibrations changes combination_plots combination_sections combinations comparison"
+        " consequence_plots consequences contigs evidence horizons label_plots label_sections"
+        " label_tables metric_words page plots rows run_tables saturation saturation_plots"
+        " scorings sections style summary tables words",
         "errors",
         "evaluation",
         "genome",

@@ -15,9 +15,10 @@ from markupsafe import Markup
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.io.digests import require_unchanged
 from evo2_tasks.io.files import replace_atomically, writing
-from evo2_tasks.layout import TABLE
+from evo2_tasks.layout import COMBINED_FOLDER, TABLE
 from evo2_tasks.report import sections
 from evo2_tasks.report.blocks import Grid
+from evo2_tasks.report.combinations import CombinedEvidence, read_combined_evidence
 from evo2_tasks.report.evidence import Evidence, read_evidence
 from evo2_tasks.report.scorings import Comparison, compare_tables
 from evo2_tasks.report.words import script_json
@@ -50,6 +51,7 @@ class Subject:
         consequences: Where genes and consequences come from; empty if the set has none.
         calibrations: The ``calibration.parquet`` of each calibration of the set, by scoring and
             name.
+        combinations: What each combined table of the set must have been made with, by name.
     """
 
     variant_set: str
@@ -60,6 +62,7 @@ class Subject:
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     consequences: str = ""
     calibrations: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    combinations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def write_report(results: Path, out: Path, subject: Subject) -> None:
@@ -86,14 +89,29 @@ def write_report(results: Path, out: Path, subject: Subject) -> None:
     ]
     tables = {scoring: results / scoring / TABLE for scoring in subject.scorings}
     comparison = compare_tables(tables, subject.labels)
+    combinations = [
+        read_combined_evidence(
+            results / COMBINED_FOLDER / name,
+            subject.labels,
+            table_digests={one.scoring: one.table_digest for one in evidence},
+            settings=settings,
+            evaluate_settings=subject.evaluate_settings,
+        )
+        for name, settings in subject.combinations.items()
+    ]
     for one in evidence:
         require_unchanged(tables[one.scoring], one.table_digest)
-    text = render_page(subject, evidence, comparison)
+    text = render_page(subject, evidence, comparison, combinations)
     with replace_atomically(out) as temporary, writing(out):
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def render_page(subject: Subject, evidence: Sequence[Evidence], comparison: Comparison) -> str:
+def render_page(
+    subject: Subject,
+    evidence: Sequence[Evidence],
+    comparison: Comparison,
+    combinations: Sequence[CombinedEvidence],
+) -> str:
     """Render the report as HTML."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -111,7 +129,7 @@ def render_page(subject: Subject, evidence: Sequence[Evidence], comparison: Comp
         }
         for one in evidence
     ]
-    page_sections = sections.make_sections(evidence, comparison, files)
+    page_sections = sections.make_sections(evidence, comparison, combinations, files)
     plots = [
         plot.content()
         for section in page_sections

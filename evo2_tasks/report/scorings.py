@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
-from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.scorings import ScoringDifference, compare_scorings, pair_scorings
 from evo2_tasks.evaluation.selection import LabelSettings
-from evo2_tasks.io.words import shown_path
 from evo2_tasks.report.bins import FloatArray, PairSample, PairSummary
 from evo2_tasks.report.blocks import (
     LONG,
@@ -33,14 +30,10 @@ from evo2_tasks.report.metric_words import METRIC_NAMES
 from evo2_tasks.report.plots import plot_pairs
 from evo2_tasks.report.rows import name_rows
 from evo2_tasks.report.words import counted, fixed, printable
-from evo2_tasks.table.parquet import read_rows
+from evo2_tasks.table.combined import read_together
 
 MOST_PAIRS: Final = 6
 """Most pairs of scorings that are compared."""
-
-_KEYS: Final = ("record", "allele", "contig", "pos", "ref", "alt")
-"""Columns that have to be the same in all tables of a variant set: of another file of variants, the
-numbers of records and alleles may be the same, but not the alleles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +92,14 @@ def compare_tables(tables: Mapping[str, Path], labels: Sequence[LabelSettings]) 
 
 
 def _compare_pair(first: str, second: str, table: Path, other: Path) -> ScoringPair:
-    both = [np.isfinite(x) & np.isfinite(y) for x, y in _read_together(table, other)]
-    num_rows = sum(int(one.sum()) for one in both)
+    num_rows = sum(
+        int((np.isfinite(x) & np.isfinite(y)).sum()) for x, y in _read_scores(table, other)
+    )
     sample = PairSample(
         f"llr of {printable(first)}", f"llr of {printable(second)}", num_rows=num_rows
     )
     num_read = 0
-    for x, y in _read_together(table, other):
+    for x, y in _read_scores(table, other):
         rows = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
         sample.add(x[rows], y[rows], num_read + rows)
         num_read += len(x)
@@ -114,39 +108,11 @@ def _compare_pair(first: str, second: str, table: Path, other: Path) -> ScoringP
     return ScoringPair(first, second, pairs, names)
 
 
-def _read_together(table: Path, other: Path) -> Iterator[tuple[FloatArray, FloatArray]]:
+def _read_scores(table: Path, other: Path) -> Iterator[tuple[FloatArray, FloatArray]]:
     """The ``llr`` of two tables of the same alleles, in pieces of the same rows."""
-    batches = [read_rows(path, [*_KEYS, "llr"]) for path in (table, other)]
-    pending: list[pa.RecordBatch | None] = [None, None]
-    while True:
-        for at, one in enumerate(pending):
-            if one is None or not one.num_rows:
-                pending[at] = next(batches[at], None)
-        one, two = pending
-        if one is None and two is None:
-            return
-        num_rows = min(0 if piece is None else piece.num_rows for piece in (one, two))
-        pieces = [piece.slice(0, num_rows) for piece in (one, two) if piece is not None]
-        if len(pieces) < 2 or any(
-            not _values(pieces[0], name).equals(_values(pieces[1], name)) for name in _KEYS
-        ):
-            raise InputError(
-                f"{shown_path(table)} and {shown_path(other)}: their alleles differ: they are of "
-                "different runs. Run `merge` again."
-            )
-        pending = [piece.slice(num_rows) for piece in (one, two) if piece is not None]
-        x, y = (
-            piece.column("llr").to_numpy(zero_copy_only=False).astype(np.float64)
-            for piece in pieces
-        )
-        yield x, y
-
-
-def _values(rows: pa.RecordBatch, name: str) -> pa.Array:
-    """The values of a column, without the dictionary, which may differ between two tables."""
-    column = rows.column(name)
-    is_coded = pa.types.is_dictionary(column.type)
-    return column.cast(column.type.value_type) if is_coded else column
+    for pieces in read_together([table, other], ["llr"]):
+        x, y = (piece.column("llr").to_numpy(zero_copy_only=False) for piece in pieces)
+        yield x.astype(np.float64), y.astype(np.float64)
 
 
 def show_scorings(comparison: Comparison, ids: FigureIds) -> Iterator[Block]:

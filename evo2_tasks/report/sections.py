@@ -10,6 +10,8 @@ from evo2_tasks.evaluation.schema import BY_TYPE
 from evo2_tasks.report.audits import show_audits
 from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note, Section, Tile
 from evo2_tasks.report.calibration_sections import show_calibrations
+from evo2_tasks.report.combination_sections import show_combinations
+from evo2_tasks.report.combinations import CombinedEvidence
 from evo2_tasks.report.comparison import is_headline
 from evo2_tasks.report.consequence_plots import show_consequences
 from evo2_tasks.report.evidence import Evidence
@@ -128,13 +130,17 @@ def find_alarms(evidence: Sequence[Evidence]) -> list[str]:
 
 
 def make_sections(
-    evidence: Sequence[Evidence], comparison: Comparison, files: Sequence[Mapping[str, str]]
+    evidence: Sequence[Evidence],
+    comparison: Comparison,
+    combinations: Sequence[CombinedEvidence],
+    files: Sequence[Mapping[str, str]],
 ) -> list[Section]:
     """Make all sections that have content.
 
     Args:
         evidence: The scorings.
         comparison: The scorings compared with each other.
+        combinations: The combined tables.
         files: ``reference`` and ``checkpoint`` of each scoring.
     """
     ids = FigureIds()
@@ -143,6 +149,7 @@ def make_sections(
         Section("labels", "How well the scores separate the labels", [*show_labels(evidence, ids)]),
         Section("calibrations", "Calibrated scores", [*show_calibrations(evidence, ids)]),
         Section("scorings", "Comparison of the scorings", [*show_scorings(comparison, ids)]),
+        Section("combined", "Combined scorings", [*show_combinations(combinations, ids)]),
         Section("scores", "Distribution of the scores", [*_show_scores(evidence, ids)]),
         Section("consequences", "Scores by consequence", [*show_consequences(evidence, ids)]),
         Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, ids)]),

@@ -42,6 +42,7 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
             scoring: calibrate.find(results.parent / CALIBRATIONS)
             for scoring, calibrate in settings.calibrate.items()
         },
+        combinations={one.name: one.triggers() for one in settings.combine},
     )
     write_report(results, out, subject)
     logger.info("%s: %.1f MB", out, out.stat().st_size / 1e6)
