@@ -36,6 +36,12 @@ from evo2_tasks.report.words import (
 HEIGHT: Final = 320
 ALL_ALLELES: Final = "all alleles"
 
+APART: Final = 1.03
+"""Ratio of the places of two marks of the same window length."""
+
+MOST_NUMBERED: Final = 8
+"""Most scores whose correlations are written into the cells of the matrix."""
+
 _LOW, _FIRST, _MEDIAN, _THIRD, _HIGH = range(len(QUANTILES))
 
 
@@ -108,39 +114,38 @@ def plot_metric_lengths(
     name = METRIC_NAMES[first.metric]
     figure = go.Figure(layout=_make_layout(lengths, y=name))
     figure.add_hline(y=chance_level, line={"color": MUTED, "dash": "dash", "width": 1})
-    for look, (rows, found) in zip(SERIES, metrics.items(), strict=False):
+    for number, (look, (rows, found)) in enumerate(zip(SERIES, metrics.items(), strict=False)):
+        moved = APART ** (number - (len(metrics) - 1) / 2)
         points = [
             (one.length, row)
             for one, row in zip(lengths, found, strict=True)
             if row is not None and row.value is not None
         ]
-        figure.add_trace(_make_points(look, rows, points))
+        figure.add_trace(_make_points(look, rows, points, moved))
     looks = SERIES[len(metrics) :]
     drawn = [(one, row) for one, row in ensembles.items() if row.value is not None]
     for look, (ensemble, row) in zip(looks, drawn, strict=False):
         figure.add_scatter(
             x=[lengths[0].length, lengths[-1].length], y=rounded([row.value or 0.0] * 2),
-            name=plot_text(ensemble), mode="lines", line=look.line(1.5) | {"dash": "dot"},
+            name=plot_text(ensemble), mode="lines", line=look.line(1.5),
             hovertext=f"{plot_text(ensemble)}: {interval(row.value, row.low, row.high)}",
             hoverinfo="text",
         )  # fmt: skip
-    values = "; ".join(
-        f"{rows}: "
-        + ", ".join(
-            f"{interval(row.value, row.low, row.high)} at {count(one.length)}"
-            for one, row in zip(lengths, found, strict=True)
-            if row is not None and row.value is not None
-        )
-        for rows, found in metrics.items()
-    )
+    of_first = next(iter(metrics))
+    values = [
+        f"{interval(row.value, row.low, row.high)} at {count(one.length)}"
+        for one, row in zip(lengths, metrics[of_first], strict=True)
+        if row is not None and row.value is not None
+    ]
     caption = (
-        f"{name} by window length with 95 % intervals; the same rows at each length "
-        f"({describe_rows(first)} of {next(iter(metrics))}). The dashed line is the chance level. "
-        f"{values}."
+        f"{name} of {of_first} ({describe_rows(first)}, the same rows at each length): "
+        f"{', '.join(values)}. Bars are 95 % intervals. The dashed line is the chance level."
     )
     if drawn:
         lines = [f"{printable(one)} {interval(row.value, row.low, row.high)}" for one, row in drawn]
-        caption += f" Dotted lines: {listed(lines)} of {next(iter(metrics))}."
+        caption += f" The lines without marks are the ensembles on the same rows: {listed(lines)}."
+    if len(metrics) > 1:
+        caption += " The marks of one length are drawn side by side."
     return Plot(plot_id, title, caption, figure, HEIGHT)
 
 
@@ -180,6 +185,11 @@ def plot_correlations(
             "outlinewidth": 0, "bgcolor": CLEAR,
         },
     )  # fmt: skip
+    if len(names) <= MOST_NUMBERED:
+        heatmap.update(
+            text=[["" if one is None else fixed(one, 2) for one in row] for row in values],
+            texttemplate="%{text}", textfont={"size": 12}, showscale=False,
+        )  # fmt: skip
     figure = go.Figure(heatmap, layout)
     pairs = {
         (one, other): correlations[one, other]
@@ -231,7 +241,9 @@ def _add_band(
     )  # fmt: skip
 
 
-def _make_points(look: Series, name: str, points: Sequence[tuple[int, MetricRow]]) -> go.Scatter:
+def _make_points(
+    look: Series, name: str, points: Sequence[tuple[int, MetricRow]], moved: float
+) -> go.Scatter:
     values = np.array([row.value for _, row in points], dtype=np.float64)
     low, high = (
         np.array([getattr(row, end) if getattr(row, end) is not None else row.value
@@ -243,8 +255,8 @@ def _make_points(look: Series, name: str, points: Sequence[tuple[int, MetricRow]
         "array": rounded(high - values), "arrayminus": rounded(values - low),
     }  # fmt: skip
     return go.Scatter(
-        x=[length for length, _ in points], y=rounded(values), name=name, mode="lines+markers",
-        line=look.line(1.5), error_y=bars,
+        x=rounded([length * moved for length, _ in points]), y=rounded(values),
+        name=name, mode="lines+markers", line=look.line(1.5), error_y=bars,
         marker=look.marker(8) | {
             "symbol": [look.symbol + "-open" * row.is_small for _, row in points],
             "line": {"width": 2, "color": look.color},

@@ -62,10 +62,17 @@ def _show_combination(one: CombinedEvidence, ids: FigureIds) -> Iterator[Block]:
         f"The table combined.parquet of {printable(stated.name)} has the scores of {listed(names)} "
         f"next to each other. {count(stated.scored)} of {counted(one.num_rows, 'allele')} "
         f"{'is' if stated.scored == 1 else 'are'} scored in all of them; all that follows uses "
-        "these alleles. The scorings have different signatures, so their scores are not on one "
-        "scale: the table below lists the settings that differ."
+        "these alleles."
     )
-    yield _tabulate_settings(one)
+    settings = _tabulate_settings(one)
+    if settings is None:
+        yield Note("The scorings have the same signature, so their scores are the same.")
+    else:
+        yield Note(
+            "The scorings have different signatures, so their scores are not on one scale. The "
+            "table lists the settings that differ."
+        )
+        yield settings
     if stated.ensembles:
         meanings = [MEANINGS.get(name, name) for name in stated.ensembles]
         yield Note(
@@ -83,12 +90,14 @@ def _show_combination(one: CombinedEvidence, ids: FigureIds) -> Iterator[Block]:
         yield from _show_label(one, label, ids)
 
 
-def _tabulate_settings(one: CombinedEvidence) -> Table:
-    """The settings in which the signatures differ, with a row for each scoring."""
+def _tabulate_settings(one: CombinedEvidence) -> Table | None:
+    """The settings in which the signatures differ; None if they do not differ."""
     signatures = [scoring.signature.as_json() for scoring in one.stated.scorings]
     keys = dict.fromkeys(
         key for other in signatures[1:] for key in differing_keys(signatures[0], other)
     )
+    if not keys:
+        return None
     rows = [
         [
             Cell(printable(scoring.name)),
@@ -98,10 +107,9 @@ def _tabulate_settings(one: CombinedEvidence) -> Table:
         for scoring, signature in zip(one.stated.scorings, signatures, strict=True)
     ]
     heads = [(SIGNATURE_NAMES.get(key, key.removeprefix("scoring.")), NAME) for key in keys]
-    same = "The scorings have the same signature." if not keys else ""
     return Table(
         f"Settings that differ between the scorings of {printable(one.stated.name)}",
-        [("scoring", NAME), ("model", NAME), *heads], rows, note=same,
+        [("scoring", NAME), ("model", NAME), *heads], rows,
     )  # fmt: skip
 
 
@@ -173,7 +181,7 @@ def _choose(one: CombinedEvidence, label: str) -> list[MetricRow]:
 def _find_metrics(
     one: CombinedEvidence, label: str, metric: str, lengths: Sequence[WindowLength]
 ) -> dict[str, list[MetricRow | None]]:
-    """A metric for each of the lengths, on all rows and on each type of variant if several."""
+    """A metric for each of the lengths, on all rows and on each type with enough rows."""
     rows = {
         (row.group if row.subset == BY_TYPE else ALL_ROWS, row.score): row
         for row in _choose(one, label)
@@ -189,6 +197,7 @@ def _find_metrics(
         name: of_lengths
         for name, of_lengths in found.items()
         if any(row is not None and row.value is not None for row in of_lengths)
+        and (name == ALL_ROWS or not any(row is None or row.is_small for row in of_lengths))
     }
     return dict([*kept.items()][:room])
 
