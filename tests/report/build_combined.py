@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_combine, resolve_evaluate, resolve_report
-from evo2_tasks.layout import COMBINED, COMBINED_FOLDER, CURVES, METRICS, TABLE
+from evo2_tasks.config.resolve import (
+    ReportSettings,
+    resolve_combine,
+    resolve_evaluate,
+    resolve_report,
+)
+from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.genome.records import CarryField
+from evo2_tasks.layout import COMBINED, COMBINED_FOLDER, CURVES, METRICS
 from evo2_tasks.steps.combine import combine
 from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.steps.report import report
 from tests import project
-from tests.evaluation.build import Columns, make_columns, nullable, write_scoring
+from tests.evaluation.build import CARRY, Columns, make_columns, nullable, write_scoring
 from tests.table.build import SCORING
 
 LENGTHS = {"w512": 512, "w2048": 2048, "w8192": 8192}
@@ -42,40 +49,54 @@ def longer_windows(num_rows: int) -> dict[str, Columns]:
     return found
 
 
-def write_combined_page(
-    folder: Path,
-    scorings: Mapping[str, Columns],
-    signatures: Mapping[str, Mapping[str, Any]],
-    combinations: Mapping[str, Mapping[str, Any]],
-    **variant_set: Any,
-) -> Path:
-    """The tables of a set, its combined tables, their metrics, and the page."""
+def make_combined_config(
+    scorings: Iterable[str], combinations: Mapping[str, Mapping[str, Any]], **variant_set: Any
+) -> RunConfig:
+    """A config with these scorings, combinations and keys of the variant set."""
     parts = project.make_config(
         scorings={name: {"model": "m"} for name in scorings},
         variant_set=variant_set,
         combine={name: {"variant_set": "v", **one} for name, one in combinations.items()},
     )
-    config = load_config(parts, look_for_files=False)
-    folders = [folder / name for name in scorings]
-    tables = {
-        name: write_scoring(folder / name, columns, **signatures[name])
+    return load_config(parts, look_for_files=False)
+
+
+def resolve_page(
+    scorings: Iterable[str], combinations: Mapping[str, Mapping[str, Any]], **variant_set: Any
+) -> ReportSettings:
+    """The settings of the report with such a config."""
+    return resolve_report(make_combined_config(scorings, combinations, **variant_set), "v")
+
+
+def write_combined_page(
+    folder: Path,
+    scorings: Mapping[str, Columns],
+    signatures: Mapping[str, Mapping[str, Any]],
+    combinations: Mapping[str, Mapping[str, Any]],
+    *,
+    carry: Sequence[CarryField] = CARRY,
+    **variant_set: Any,
+) -> Path:
+    """The tables of a set, its combined tables, their metrics, and the page."""
+    config = make_combined_config(scorings, combinations, **variant_set)
+    written = {
+        name: write_scoring(folder / name, columns, carry=carry, **signatures[name])
         for name, columns in scorings.items()
     }
+    tables = [*written.values()]
     for name in combinations:
         settings = resolve_combine(config, name)
-        of_combination = folder / COMBINED_FOLDER / name
-        of_combination.mkdir(parents=True, exist_ok=True)
-        some = {scoring: tables[scoring] for scoring in settings.scorings}
-        combine(settings, tables=some, out=of_combination / COMBINED)
-        folders.append(of_combination)
+        out = folder / COMBINED_FOLDER / name / COMBINED
+        out.parent.mkdir(parents=True, exist_ok=True)
+        combine(settings, tables={one: written[one] for one in settings.scorings}, out=out)
+        tables.append(out)
     if variant_set.get("labels"):
-        for one in folders:
-            table = one / TABLE if (one / TABLE).exists() else one / COMBINED
+        for table in tables:
             evaluate(
                 resolve_evaluate(config, "v"),
                 table=table,
-                out=one / METRICS,
-                curves_file=one / CURVES,
+                out=table.with_name(METRICS),
+                curves_file=table.with_name(CURVES),
             )
     page = folder / "report.html"
     report(resolve_report(config, "v"), results=folder, out=page)
@@ -83,6 +104,7 @@ def write_combined_page(
 
 
 def signatures_of_lengths() -> dict[str, dict[str, Any]]:
+    """What the signature of each scoring has; the longest allele follows the window."""
     return {
         name: {"scoring": {**SCORING, "window_length": length, "max_allele_length": length // 4}}
         for name, length in LENGTHS.items()

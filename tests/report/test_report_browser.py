@@ -29,6 +29,12 @@ from tests.report.build_calibrations import (
     stratified,
     write_calibrated_page,
 )
+from tests.report.build_combined import (
+    LENGTHS,
+    longer_windows,
+    signatures_of_lengths,
+    write_combined_page,
+)
 from tests.report.test_consequences import ANNOTATIONS, SHARES, annotate
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -50,7 +56,7 @@ ARGUMENTS = [
 ]
 SETS = (
     "labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile",
-    "saturated", "consequences", "calibrated", "uncalibrated",
+    "saturated", "consequences", "calibrated", "uncalibrated", "combined",
 )  # fmt: skip
 PHONE_WIDTH = 390
 
@@ -94,6 +100,12 @@ def write_set(folder: Path, name: str) -> Path:
             columns = annotate(columns)
             write_scoring(folder / "one", columns, annotations=ANNOTATIONS)
             return write_page(folder, **settings)
+        case "combined":
+            combination = {"scorings": [*LENGTHS], "ensembles": ["rank_mean", "z_mean"]}
+            combinations = {"windows": combination}
+            return write_combined_page(
+                folder, longer_windows(600), signatures_of_lengths(), combinations, **settings
+            )
         case "hostile":
             columns, carry = hostile_columns()
             write_scoring(folder / "one", columns, carry=carry)
