@@ -14,9 +14,9 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.report import scorings as report_scorings
 from evo2_tasks.report.scorings import MOST_PAIRS, compare_tables
 from evo2_tasks.report.words import fixed
+from evo2_tasks.table import combined
 from tests.evaluation.build import (
     LABELS,
     make_columns,
@@ -158,12 +158,12 @@ def test_scorings_without_a_common_score(tmp_path: Path) -> None:
 def test_batches_make_no_difference(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables = {name: two / name / "scores.parquet" for name in ("one", "two")}
     (whole,) = compare_tables(tables, []).pairs
-    read_rows = report_scorings.read_rows
+    read_rows = combined.read_rows
 
     def read_few(path: Path, columns: list[str]) -> object:
         return read_rows(path, columns, batch_rows=7 if path == tables["one"] else 13)
 
-    monkeypatch.setattr(report_scorings, "read_rows", read_few)
+    monkeypatch.setattr(combined, "read_rows", read_few)
     (pieces,) = compare_tables(tables, []).pairs
     assert whole.pairs is not None
     assert pieces.pairs is not None
