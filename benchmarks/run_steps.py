@@ -117,8 +117,9 @@ def write_scores(config: Path, windows: Path, out: Path) -> None:
             due = np.array([status == TO_SCORE for status in batch.column("status").to_pylist()])
             values = random.normal(size=batch.num_rows)
             status = pa.array(np.where(due, "scored", batch.column("status").to_pylist()))
-            columns = [batch.column("record"), batch.column("allele"), status]
-            for name in schema.names[3:]:
+            reason = pa.nulls(batch.num_rows, pa.string())
+            columns = [batch.column("record"), batch.column("allele"), status, reason]
+            for name in schema.names[4:]:
                 noise = 0.3 * random.normal(size=batch.num_rows) * (name != "llr")
                 columns.append(pa.array(values + noise, mask=~due))
             writer.write(pa.table(columns, names=schema.names))

@@ -142,15 +142,20 @@ def find_trinucleotides(rows: pa.Table, reference: Reference, source: Path) -> l
     Raises:
         InputError: The reference has another base than the REF of a row.
     """
-    names = ("reference_contig", "pos", "ref", "alt")
-    found: list[str | None] = []
-    for row in zip(*(rows[name].to_pylist() for name in names), strict=True):
+    values = [rows[name].to_pylist() for name in _COLUMNS[TRINUCLEOTIDE]]
+    alleles = [*zip(*values, strict=True)]
+    found: list[str | None] = [None] * rows.num_rows
+    # In the order of the genome, so that each of its blocks is read once, whatever the order of the
+    # rows is.
+    known = [number for number, allele in enumerate(alleles) if None not in allele]
+    for number in sorted(known, key=lambda number: alleles[number][:2]):
+        contig, pos, ref, alt = alleles[number]
         try:
-            found.append(None if None in row else _find_trinucleotide(reference, *row))
+            found[number] = _find_trinucleotide(reference, contig, pos, ref, alt)
         except LookupError as error:
             raise InputError(
                 f"{shown_path(reference.path)}: has other sequences than when the scores of "
-                f"{shown_path(source)} were made: they differ at {shown(row[0])}:{row[1]}. Put the "
+                f"{shown_path(source)} were made: they differ at {shown(contig)}:{pos}. Put the "
                 "old file back, or score the variants again."
             ) from error
     return found

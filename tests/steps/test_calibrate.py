@@ -299,7 +299,7 @@ def test_the_files_state_what_they_were_made_from(
         "num_background": num_scored,
     }
     out = tmp_path / "calibrated.parquet"
-    assert json.loads(stated(out, "calibrations")) == {"common": calibration}
+    assert json.loads(stated(out, "calibrations")) == {"common": {**calibration, "labelled": None}}
     assert json.loads(stated(out, "signature")) == signature()
     assert json.loads(stated(out, "settings")) == {"calibrations": ["common"]}
     assert stated(out, "source") == digest(table)
