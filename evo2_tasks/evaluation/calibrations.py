@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.arrays import BoolArray, FloatArray
 from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.evaluation.estimates import AddWork, number_groups
@@ -26,6 +27,7 @@ from evo2_tasks.evaluation.results import Curve, MetricRow
 from evo2_tasks.evaluation.schema import ALL, CALIBRATION_CURVE
 from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import Text, read_texts
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.calibrated import Calibrated, read_calibrated_rows
 from evo2_tasks.table.calibration_schema import CalibratedPart
 from evo2_tasks.table.calibrations import CALIBRATIONS, LABELLED_TABLE
@@ -46,14 +48,14 @@ class LabelledRatios:
         score: Name of the column of ratios.
         even: Probabilities at even odds; NaN where a row has no ratio. (N,)
         reason: Why a scored row has no ratio. (N,)
-        is_of_fold: Whether a ratio was made without the fold of the row; None if it is not known
+        is_from_folds: Whether a ratio was made without the fold of the row; None if it is not known
             which rows have a label of the calibration. (N,)
     """
 
     score: str
     even: FloatArray
     reason: Text
-    is_of_fold: BoolArray | None
+    is_from_folds: BoolArray | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def read_labelled_calibrations(
     with open_table(calibrated.path, names) as file:
         schema = pa.schema([file.schema_arrow.field(name) for name in names])
     pieces = [schema.empty_table()]
-    is_own: dict[str, list[BoolArray]] = {name: [] for name in own}
+    is_own = {name: [np.empty(0, dtype=bool)] for name in own}
     for batch in read_calibrated_rows(table, calibrated, [*dict.fromkeys([*fields, *names])]):
         rows = pa.Table.from_batches([batch])
         is_labelled, _ = selection.choose(rows)
@@ -149,7 +151,8 @@ def read_labelled_calibrations(
         if part.has_labels:
             known = part.calibration not in own_labels or part.calibration in own
             of_own = is_own.get(part.calibration, [np.zeros(found.num_rows, dtype=bool)])
-            ratios.append(_make_ratios(found, part, np.concatenate(of_own) if known else None))
+            is_from_folds = np.concatenate(of_own) if known else None
+            ratios.append(_make_ratios(found, part, is_from_folds, calibrated.path))
     return LabelledCalibrations(
         quantiles={
             part.columns[_QUANTILE].name: _read_numbers(found, part, _QUANTILE)
@@ -176,14 +179,20 @@ def _read_numbers(rows: pa.Table, part: CalibratedPart, name: str) -> FloatArray
 
 
 def _make_ratios(
-    rows: pa.Table, part: CalibratedPart, is_of_fold: BoolArray | None
+    rows: pa.Table, part: CalibratedPart, is_from_folds: BoolArray | None, source: Path
 ) -> LabelledRatios:
-    even = to_even_odds(_read_numbers(rows, part, _RATIO))
+    name, ratios = part.columns[_RATIO].name, _read_numbers(rows, part, _RATIO)
+    if (ratios < 0).any():
+        raise InputError(
+            f"{shown_path(source)}: column {name}: expected numbers from 0 on, got "
+            f"{ratios[ratios < 0][0]:g}. Run `calibrate` again."
+        )
+    even = to_even_odds(ratios)
     return LabelledRatios(
-        score=part.columns[_RATIO].name,
+        score=name,
         even=even,
         reason=read_texts(rows[part.columns[_REASON].name]),
-        is_of_fold=None if is_of_fold is None else is_of_fold & np.isfinite(even),
+        is_from_folds=None if is_from_folds is None else is_from_folds & np.isfinite(even),
     )
 
 
@@ -214,19 +223,19 @@ class PlannedRatios:
         return self.planned.count_work()
 
     def measure(self, add_work: AddWork = lambda work: None) -> list[MetricRow]:
-        """Compute the metrics, and count the rows without a ratio and those with one of a fold.
+        """Compute the metrics, and count the rows without a ratio and those with one from folds.
 
         Args:
             add_work: Called with the work that is done.
         """
         is_lacking = self.planned.rows.is_scored & np.isnan(self.ratios.even)
         lacking = Counter(self.ratios.reason[is_lacking].tolist()).most_common()
-        is_of_fold = self.ratios.is_of_fold
+        is_from_folds = self.ratios.is_from_folds
         return [
             replace(
                 row,
                 reason=self._explain(row, lacking),
-                num_from_folds=None if is_of_fold is None else int(is_of_fold.sum()),
+                num_from_folds=None if is_from_folds is None else int(is_from_folds.sum()),
                 lr_reasons=lacking,
             )
             for row in self.planned.measure(add_work)

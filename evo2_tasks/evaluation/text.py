@@ -81,7 +81,7 @@ def format_value(row: MetricRow) -> str:
 
 
 def _describe_ratios(row: MetricRow, reasons: Sequence[tuple[str, int]]) -> str:
-    """How many rows have no likelihood ratio, and how many have one that is of a fold."""
+    """How many rows have no likelihood ratio, and how many have one from folds."""
     num_lacking = sum(number for _, number in reasons)
     num_unscored = row.num_unscored - num_lacking
     parts = [f"{num_unscored:,} without a score"] if num_unscored else []
@@ -89,5 +89,5 @@ def _describe_ratios(row: MetricRow, reasons: Sequence[tuple[str, int]]) -> str:
         names = ", ".join(f"{name}: {number:,}" for name, number in reasons)
         parts.append(f"{num_lacking:,} without a likelihood ratio ({names})")
     if row.num_from_folds:
-        parts.append(f"{row.num_from_folds:,} with a likelihood ratio of a fold")
+        parts.append(f"{row.num_from_folds:,} with a likelihood ratio from folds")
     return "".join(f", {part}" for part in parts)

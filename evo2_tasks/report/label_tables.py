@@ -119,7 +119,7 @@ def _make_remark(by_metric: Mapping[str, MetricRow]) -> str:
             for reason, number in first.lr_reasons
         ]
         if first.num_from_folds:
-            remarks.append(f"likelihood ratios of folds: {count(first.num_from_folds)}")
+            remarks.append(f"likelihood ratios from folds: {count(first.num_from_folds)}")
     elif num_without_baseline:
         remarks.append(f"without the baseline: {count(num_without_baseline)}")
     names_by_reason: dict[str, list[str]] = {}

@@ -13,13 +13,16 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from evo2_tasks.commands.show import show
 from evo2_tasks.config.resolve import resolve_evaluate
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.measurements import make_resampling
 from evo2_tasks.evaluation.results import read_curves, read_metrics
-from evo2_tasks.evaluation.schema import metrics_schema
+from evo2_tasks.evaluation.schema import OF_PROBABILITIES, metrics_schema
+from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import CALIBRATED, CURVES, METRICS
+from evo2_tasks.report.evidence import read_evidence
 from evo2_tasks.steps.evaluate import evaluate
 from tests.evaluation.build import (
     LABELS,
@@ -32,6 +35,7 @@ from tests.evaluation.build import (
 )
 from tests.evaluation.plain_bootstrap import assign_bins_plainly, draw_counts
 
+LABEL = LabelSettings("KIND", positive=("bad",), negative=("good",))
 DEFINITION = "positive: bad; negative: good"
 
 
@@ -312,3 +316,64 @@ def test_a_missing_or_other_file_of_calibrated_columns_is_one_line(
     with pytest.raises(InputError, match=r"calibrated.parquet: does not exist, but the variant "):
         evaluate(replace(settings, calibrations=("cal",)), table=table, **files)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_table_without_rows_has_a_reason(tmp_path: Path, columns: Columns) -> None:
+    empty: Columns = {name: [] for name in columns}
+    calibration: Columns = {name: [] for name in make_calibration(columns)}
+    stated = {"cal": OTHER_TABLE | {"labelled": "this table"}}
+    table = evaluate_calibrated(tmp_path, empty, {"cal": calibration}, stated=stated)
+    row = find(pd.read_parquet(table.with_name(METRICS)), score="lr", metric="brier")
+    assert row["reason"] == "the table has no rows"
+    assert row["num_from_folds"] == 0
+
+
+def test_a_negative_likelihood_ratio_is_one_line(tmp_path: Path, columns: Columns) -> None:
+    calibration = make_calibration(columns)
+    calibration["lr"] = [None if one is None else -2.5 for one in calibration["lr"]]
+    with pytest.raises(InputError, match=r"calibrated.parquet: column lr: .* got -2.5. Run `cal"):
+        evaluate_calibrated(tmp_path, columns, {"cal": calibration})
+    assert not (tmp_path / "one" / METRICS).exists()
+
+
+def test_metrics_are_read_as_written_and_without_the_columns_of_ratios(
+    table: Path, tmp_path: Path
+) -> None:
+    rows = read_metrics(table.with_name(METRICS))
+    of_ratio = [row for row in rows if row.lr_reasons is not None]
+    assert {row.metric for row in of_ratio} == {*OF_PROBABILITIES}
+    assert {row.score for row in of_ratio} == {"lr"}
+    # The columns that every finished run has.
+    written = pq.read_table(table.with_name(METRICS))
+    names = [
+        "label", "definition", "score", "minus", "metric", "subset", "column", "group", "value",
+        "low", "high", "reason", "num_rows", "num_positive", "num_negative", "prevalence",
+        "num_unscored", "unscored_by_status", "num_clusters", "num_resamples", "num_dropped",
+        "left_out",
+    ]  # fmt: skip
+    assert written.column_names == [*names, "num_from_folds", "lr_reasons"]
+    assert metrics_schema().names == names
+    pq.write_table(written.select(names), tmp_path / METRICS)
+    without = [replace(row, num_from_folds=None, lr_reasons=None) for row in rows]
+    assert read_metrics(tmp_path / METRICS) == without
+
+
+def test_metrics_of_other_calibrated_columns_are_not_shown(
+    tmp_path: Path, columns: Columns
+) -> None:
+    table = evaluate_calibrated(tmp_path, columns, {"cal": make_calibration(columns)})
+    lines = [line for line in show(table.with_name(METRICS)) if " of lr: " in line]
+    num_lacking = join(table)["lr"].isna().sum()
+    assert len(lines) == len(OF_PROBABILITIES)
+    assert all(f"{num_lacking} without a likelihood ratio (too_few_folds: " in one for one in lines)
+    write_calibrated(table, columns, {"cal": make_calibration(columns, seed=8)})
+    with pytest.raises(InputError, match=r"was made from another version of .*calibrated.parquet"):
+        list(show(table.with_name(METRICS)))
+    with pytest.raises(InputError, match="Run `evaluate` again"):
+        read_evidence(table.parent, "one", labels=[LABEL])
+
+
+def test_ratios_from_folds_are_counted_in_the_line(table: Path, metrics: pd.DataFrame) -> None:
+    number = find(metrics, score="lr", metric="brier")["num_from_folds"]
+    (line, *_) = [line for line in show(table.with_name(METRICS)) if "brier of lr: " in line]
+    assert line.endswith(f", {number:.0f} with a likelihood ratio from folds")

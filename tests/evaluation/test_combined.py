@@ -82,6 +82,16 @@ def test_each_scoring_and_ensemble_is_evaluated_on_the_rows_that_all_score(
     assert found.loc["OTHER", "value"] == pytest.approx(auroc(rows, "OTHER", sign=1))
 
 
+def test_calibrations_of_the_set_are_those_of_the_tables_of_its_scorings(folder: Path) -> None:
+    before = (folder / METRICS).read_bytes()
+    evaluated = pd.read_parquet(folder / METRICS)
+    try:
+        found = evaluate_table(folder, **LABELS, calibrations=["cal"])
+    finally:
+        (folder / METRICS).write_bytes(before)
+    pd.testing.assert_frame_equal(found, evaluated)
+
+
 def test_scores_are_compared_in_pairs(metrics: pd.DataFrame, rows: pd.DataFrame) -> None:
     differences = of_all(metrics).dropna(subset=["minus"])
     pairs = list(zip(differences["score"], differences["minus"], strict=True))
