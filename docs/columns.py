@@ -166,6 +166,37 @@ row of the table, in the same order. Join it to the table by (`record`, `allele`
 `phred` need a `background` in the calibration, `lr` to `lr_reason` need a `label`. If the variant
 set names several calibrations, each column begins with the name of its calibration, for example
 `common.quantile`.
+
+With pandas, polars and DuckDB, the alleles that are as harmful as the most harmful 1 % of the
+background (`phred` of 20 or more):
+
+```python
+import pandas
+
+table = pandas.read_parquet("results/mitomap/mini-512/scores.parquet")
+calibrated = pandas.read_parquet("results/mitomap/mini-512/calibrated.parquet")
+joined = table.merge(calibrated, on=["record", "allele"])
+rare = joined[joined["phred"] >= 20]
+```
+
+```python
+import polars
+
+table = polars.scan_parquet("results/mitomap/mini-512/scores.parquet")
+calibrated = polars.scan_parquet("results/mitomap/mini-512/calibrated.parquet")
+joined = table.join(calibrated, on=["record", "allele"])
+rare = joined.filter(polars.col("phred") >= 20).collect()
+```
+
+```sql
+SELECT *
+FROM 'results/mitomap/mini-512/scores.parquet'
+JOIN 'results/mitomap/mini-512/calibrated.parquet' USING (record, allele)
+WHERE phred >= 20;
+```
+
+In SQL, put quotes around a name with a dot: `"common.phred"`. The exports to VCF, sites and TSV and
+`evo2-tasks query` have these columns too, and `evo2-tasks show calibrated.parquet` counts them.
 """
 
 _LR_REASON_INTRO: Final = """

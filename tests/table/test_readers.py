@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from evo2_tasks.genome.records import CarryField
-from tests.table.build import make_row, write_result
+from tests.table.build import make_row, write_calibrated, write_result
+
+PAGE = Path(__file__).parents[2] / "docs" / "columns.md"
 
 CARRY = (CarryField("AF", "float", True, ""), CarryField("DB", "bool", False, ""))
 ROWS = [
@@ -61,3 +66,43 @@ def test_duckdb(table: Path):
             [str(table)],
         ).fetchall()
     assert rows == [(2, 2, 0.0, [], [0.1]), (2, 1, 0.25, [], [])]
+
+
+# --- the examples of the page, with the calibrated columns joined
+
+
+@pytest.fixture
+def of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The files that the page names, and the alleles that its examples are to find."""
+    rows = [make_row(number // 2, 1 + number % 2) for number in range(80)]
+    table = write_result(tmp_path / "results/mitomap/mini-512/scores.parquet", rows)
+    file = write_calibrated(table, rows, {"common": (True, True)})
+    monkeypatch.chdir(tmp_path)
+    found = [row for row in pq.read_table(file).to_pylist() if row["phred"] >= 20]
+    assert 0 < len(found) < len(rows)
+    return [(row["record"], row["allele"]) for row in found]
+
+
+def read_examples(language: str) -> list[str]:
+    section = PAGE.read_text(encoding="utf-8").partition("\n## Calibrations\n")[2]
+    return re.findall(rf"```{language}\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+
+
+def test_the_examples_in_python_find_the_rare_alleles(
+    of_the_page: list[tuple[int, int]],
+) -> None:
+    by_pandas, by_polars = read_examples("python")
+    names: dict[str, Any] = {}
+    exec(by_pandas, names)  # noqa: S102 - an example of our own page
+    rare = names["rare"]
+    assert [*zip(rare["record"], rare["allele"], strict=True)] == of_the_page
+    exec(by_polars, names)  # noqa: S102 - as above
+    found = names["rare"].sort("record", "allele").select("record", "allele").rows()
+    assert found == of_the_page
+
+
+def test_the_example_in_sql_finds_the_rare_alleles(of_the_page: list[tuple[int, int]]) -> None:
+    (by_duckdb,) = read_examples("sql")
+    with duckdb.connect() as connection:
+        found = connection.sql(by_duckdb).project("record, allele").order("all").fetchall()
+    assert found == of_the_page
