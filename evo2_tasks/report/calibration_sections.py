@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -261,7 +262,10 @@ def tabulate_phreds(scores: CalibratedScores, where: str) -> Table:
             of_class = scores.phreds[name][phred]
             cells += [whole_cell(of_class), Cell(share(of_class, totals[name]), of_class)]
         rows.append(cells)
-    return Table(f"Alleles by phred, {where}", columns, rows, is_sortable=False)
+    highest = decimal(10 * math.log10(scores.num_background + 1))
+    note = f"With {counted(scores.num_background, 'background allele')}, phred is at most {highest}"
+    note += "; in a stratum, which has fewer, at most a lower number." if scores.strata else "."
+    return Table(f"Alleles by phred, {where}", columns, rows, is_sortable=False, note=note)
 
 
 def _show_evidence(one: CalibrationEvidence, where: str, ids: FigureIds) -> Iterator[Block]:
@@ -294,10 +298,36 @@ def _show_evidence(one: CalibrationEvidence, where: str, ids: FigureIds) -> Iter
         yield Grid([plot_ratios(ids(), title, one.ratios, one.thresholds, stated.score)])
     yield tabulate_thresholds(one, where)
     if any(of.total() for of in one.scores.points.values()):
+        beyond = _count_beyond(one)
+        if beyond:
+            names = [f"{name} {count(number)}" for name, number in beyond.items()]
+            total = sum(beyond.values())
+            yield Note(
+                f"{where}: {counted(total, 'allele')} {'has' if total == 1 else 'have'} points of "
+                f"a strength that no threshold reaches: {listed(names)}. The points of an allele "
+                "follow from the bounds at its own score. Where the labelled alleles near a score "
+                "are of one kind only, the draws cannot show how uncertain the ratio is. Do not "
+                "rely on these points.",
+                is_warning=True,
+            )
         yield tabulate_points(one, where)
     reasons_table = tabulate_reasons(one.scores, where)
     if reasons_table.rows:
         yield reasons_table
+
+
+def _count_beyond(one: CalibrationEvidence) -> dict[str, int]:
+    """Alleles with points of a strength that is not reached, by strength."""
+    counts: dict[str, int] = {}
+    for row in one.thresholds:
+        if row.reached:
+            continue
+        # 3 points are those of moderate evidence, and one more.
+        points = [row.points, *([row.points // 2 * 3] if abs(row.points) == 2 else [])]
+        number = sum(of[value] for of in one.scores.points.values() for value in points)
+        if number:
+            counts[f"{row.direction}, {row.name}"] = number
+    return counts
 
 
 def tabulate_thresholds(one: CalibrationEvidence, where: str) -> Table:

@@ -90,6 +90,25 @@ def test_alleles_are_counted_by_phred(made: tuple[Path, pd.DataFrame]) -> None:
         expected = [int((of["phred"] >= phred).sum()) for of in classes_of(frame).values()]
         assert row[0] == f"at least {phred}"
         assert numbers(row[2::2]) == expected
+    highest = decimal(10 * math.log10(sum(SIZES.values()) + 1))
+    assert f"With 2,400 background alleles, phred is at most {highest}" in read_page(page).text()
+
+
+def test_points_of_strengths_without_a_threshold_are_a_warning(
+    made: tuple[Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    page, frame = made
+    points = classes_of(frame)["set"]["evidence"].value_counts()
+    assert points[8] > 1
+    assert points[-8] > 1
+    expected = f"{points[8] + points[-8]} alleles have points of a strength that no threshold "
+    expected += f"reaches: harmful, very strong {points[8]} and benign, very strong {points[-8]}."
+    assert expected in read_page(page).text()
+    # Without alleles beyond the reached strengths there is no warning.
+    columns = make_columns(200)
+    columns["llr"] = [None if one is None else -1.0 for one in columns["llr"]]
+    page, _ = write_calibrated_page(tmp_path, columns, [stratified()])
+    assert "that no threshold reaches" not in read_page(page).text()
 
 
 def test_quantiles_are_counted_in_equal_parts(made: tuple[Path, pd.DataFrame]) -> None:
