@@ -9,7 +9,8 @@ from scipy.stats import binom
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from evo2_tasks.evaluation.estimates import estimate
+from evo2_tasks.evaluation.draws import Resampling
+from evo2_tasks.evaluation.estimates import estimate, estimate_together
 from evo2_tasks.evaluation.metrics import PROBABILITY_METRICS
 from evo2_tasks.evaluation.probabilities import (
     NUM_BINS,
@@ -148,6 +149,30 @@ def test_a_wrong_scale_of_ratios_is_an_error_that_grows() -> None:
     assert errors == sorted(errors)
     assert errors[0] < 0.03 < errors[1]
     assert skills == sorted(skills, reverse=True)
+
+
+def test_intervals_cover_the_truth_if_the_ratios_are_too_extreme() -> None:
+    """Ratios of two Gaussians, squared; the truth is that of 300,000 rows."""
+
+    def simulate(seed: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng(seed)
+        labels = random.random(num_rows) < 0.3
+        score = random.normal(np.where(labels, 0.75, -0.75))
+        return labels, to_even_odds(np.exp(2 * 1.5 * score))
+
+    truth = [metric.compute(*simulate(1, 300_000)) for metric in PROBABILITY_METRICS]
+    covered = np.zeros(len(truth))
+    for seed in range(100):
+        labels, even = simulate(1_000 + seed, 300)
+        together = estimate_together(
+            labels, {"lr": even}, {"lr": PROBABILITY_METRICS}, resampling=Resampling(200)
+        )
+        found = [together.estimate("lr", metric) for metric in PROBABILITY_METRICS]
+        covered += [
+            (one.low or 0) <= true <= (one.high or 0)
+            for one, true in zip(found, truth, strict=True)
+        ]
+    assert (covered >= 87).all()  # of 100 at a rate of 0.95, fewer once in a thousand times
 
 
 def test_a_common_factor_of_all_ratios_is_an_error() -> None:
