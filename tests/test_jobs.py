@@ -96,6 +96,95 @@ def with_audit(config: RunConfig, scoring: str, share: float) -> RunConfig:
     return config.model_copy(update={"scorings": scorings})
 
 
+KIND = {"positive": ["bad"], "negative": ["good"]}
+CALIBRATION = ["calibration", "background", "ratios", "folds"]
+
+
+def calibrated_config() -> RunConfig:
+    """A set with labels and calibrations, a background, and a table of both scorings."""
+    config = project.make_config(
+        reference={"fasta": "r.fa"},
+        models={"m": {"checkpoint": "m"}},
+        scorings={"s": {"model": "m"}, "t": {"model": "m", "window_length": 128}},
+        variant_set={
+            "variants": "v.vcf",
+            "labels": {"KIND": KIND},
+            "calibrations": ["random", "kind", "far", "old"],
+            "exports": ["tsv"],
+        },
+        output="out",
+    )
+    config["variant_sets"]["b"] = {
+        "random_snvs": {"number": 5},
+        "reference": "g",
+        "scorings": ["s", "t"],
+    }
+    config["calibrations"] = {
+        "random": {"background": "b", "by": ["trinucleotide"]},
+        "kind": {"background": "b", "set": "v", "label": "KIND"},
+        "far": {"background": "far/{scoring}.parquet"},
+        "old": {"file": "old/{scoring}/calibration.parquet"},
+        "unused": {"background": "b"},
+    }
+    config["combine"] = {"both": {"variant_set": "v", "scorings": ["t", "s"]}}
+    return load_config(config, look_for_files=False)
+
+
+def test_inputs_of_calibrations_are_tables_of_this_run_or_of_earlier_ones() -> None:
+    inputs = step_inputs(calibrated_config()).calibrations
+    assert inputs.fitted == ["random", "kind", "far", "unused"]
+    of_run = ["b/s/scores.parquet"]
+    found = {
+        name: (inputs.background[name]["s"], inputs.labelled[name]["s"]) for name in inputs.fitted
+    }
+    assert found == {
+        "random": (of_run, []),
+        "kind": (of_run, ["v/s/scores.parquet"]),
+        "far": ([], []),
+        "unused": (of_run, []),
+    }
+    files = {name: by_scoring["t"] for name, by_scoring in inputs.background_file.items()}
+    assert files == {"random": [], "kind": [], "far": ["far/t.parquet"], "unused": []}
+    assert inputs.bases == {"random": ["r.fa"], "kind": [], "far": [], "unused": []}
+    assert inputs.used["v"]["t"] == [
+        f"calibrations/{name}/t/{file}.parquet"
+        for name in ("random", "kind", "far")
+        for file in CALIBRATION
+    ]
+    assert inputs.used_files["v"]["t"] == [f"old/t/{file}.parquet" for file in CALIBRATION]
+    assert inputs.calibrated == {
+        "v": {one: [f"v/{one}/calibrated.parquet"] for one in "st"},
+        "b": {"s": [], "t": []},
+    }
+
+
+def test_the_report_is_made_after_calibrations_and_combined_tables() -> None:
+    inputs = step_inputs(calibrated_config())
+    assert inputs.combined == {"v": {"both": ["v/t/scores.parquet", "v/s/scores.parquet"]}, "b": {}}
+    expected = {"v/s/calibrated.parquet", *inputs.calibrations.used["v"]["s"]}
+    expected |= {f"v/combined/both/{file}.parquet" for file in ("combined", "metrics", "curves")}
+    assert expected <= {*inputs.report["v"]}
+    assert inputs.report_files["v"] == [
+        f"old/{s}/{file}.parquet" for s in "st" for file in CALIBRATION
+    ]
+    assert not [file for file in inputs.report["b"] if "calibrat" in file or "combined" in file]
+    assert inputs.report_files["b"] == []
+
+
+def test_calibrated_and_combined_tables_are_targets_and_unused_calibrations_are_not() -> None:
+    config = calibrated_config()
+    files = targets(config)
+    assert [file for file in files if "calibrat" in file or "combined" in file] == [
+        "v/s/calibrated.parquet",
+        "v/t/calibrated.parquet",
+        "v/combined/both/combined.parquet",
+        "v/combined/both/metrics.parquet",
+        "v/combined/both/curves.parquet",
+    ]
+    (line,) = warnings(config)
+    assert line.startswith("calibrations.unused: no variant set names it, so it is not made.")
+
+
 def test_a_scoring_job_asks_for_the_memory_and_time_of_its_audit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
