@@ -12,6 +12,7 @@ from evo2_tasks.config.resolve import FitCalibrationSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
 from evo2_tasks.evaluation.backgrounds import (
+    MIN_ALLELES,
     Background,
     read_background,
     write_background,
@@ -120,7 +121,7 @@ def fit_calibration(
             elif name in evidence.rows:
                 writer.write(evidence.rows[name])
             inputs[name] = writer.digest()
-    describe(statement, out_folder)
+    describe(statement, scores, out_folder)
 
 
 def name_tables(
@@ -391,11 +392,16 @@ def make_strength_rows(thresholds: Sequence[Threshold]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=calibration_schema())
 
 
-def describe(statement: Calibration, folder: Path) -> None:
+def describe(statement: Calibration, background: Background, folder: Path) -> None:
     """Write a line to the log about what the calibration was made from."""
     parts = []
     if statement.num_background is not None:
         parts.append(f"{statement.num_background:,} background alleles")
+    if statement.by:
+        parts.append(
+            f"{len(background.strata):,} of {len(background.ends):,} strata have the "
+            f"{MIN_ALLELES} alleles to compare with, the others are compared with all"
+        )
     if statement.label is not None:
         parts.append(f"{statement.num_positive:,} positive, {statement.num_negative:,} negative")
     logger.info("%s: %s", folder, "; ".join(parts))

@@ -370,12 +370,16 @@ def test_a_constant_background_gives_numbers(tmp_path: Path, reference: Referenc
     assert found["stratum"].tolist() == ["g"] * 3
 
 
-def test_a_background_smaller_than_a_stratum(tmp_path: Path, reference: ReferenceSettings) -> None:
+def test_a_background_smaller_than_a_stratum(
+    tmp_path: Path, reference: ReferenceSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     background = [make_row(i, gene_name="g", llr=float(i)) for i in range(99)]
     rows = [make_row(0, gene_name="g", llr=49.0)]
     tables = [write_scores(tmp_path / name, one) for name, one in (("b", background), ("t", rows))]
     found = run(tmp_path, *tables, reference, make_settings(by=("gene_name",)))
     assert found[BY_STRATUM[:3]].values.tolist() == [["all", True, 0.5]]
+    assert "99 background alleles; 0 of 1 strata have the 100 alleles to compare" in caplog.text
 
 
 def test_a_table_without_rows_or_scores(tmp_path: Path, reference: ReferenceSettings) -> None:
