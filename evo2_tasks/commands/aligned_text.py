@@ -13,16 +13,22 @@ from evo2_tasks.table.statistics import Distribution
 
 QUANTILES: Final = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
+FIRST_ROWS: Final = 5
+"""How many of the first rows of a table are shown."""
+
 _WIDEST: Final = 20
-"""Most characters of a cell; a longer text ends in an ellipsis."""
+"""Most characters of a cell by default; a longer text ends in an ellipsis."""
 
 
-def format_rows(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterator[str]:
+def format_rows(
+    batches: Iterable[pa.RecordBatch], names: Sequence[str], *, widest: int = _WIDEST
+) -> Iterator[str]:
     """Format rows in aligned columns below a header line, long texts cut.
 
     Args:
         batches: Rows of a table.
         names: The columns.
+        widest: Most characters of a cell.
 
     Yields:
         Lines of text.
@@ -30,7 +36,8 @@ def format_rows(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iter
     widths = [0] * len(names)
     header: list[tuple[str, ...]] = [tuple(map(escape_text, names))]
     for batch in batches:
-        columns = [map(_cell, batch.column(name).to_pylist()) for name in names]
+        values = (batch.column(name).to_pylist() for name in names)
+        columns = [[_cell(value, widest) for value in column] for column in values]
         rows = [*header, *zip(*columns, strict=True)]
         header = []
         # Earlier lines are printed already, so a column can only become wider.
@@ -42,7 +49,7 @@ def format_rows(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iter
             yield "  ".join(map(str.ljust, row, widths)).rstrip()
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, widest: int) -> str:
     match value:
         case None:
             return "."
@@ -55,7 +62,7 @@ def _cell(value: Any) -> str:
         case list():
             return ",".join(escape_text(str(one)) for one in value) or "."
     text = escape_text(str(value))
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+    return text if len(text) <= widest else text[: widest - 1] + "…"
 
 
 def flatten(prefix: str, values: Mapping[str, Any]) -> dict[str, str]:

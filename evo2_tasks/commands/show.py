@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evo2_tasks.commands.aligned_text import (
+    FIRST_ROWS,
     flatten,
     format_counts,
     format_pairs,
@@ -82,7 +83,7 @@ def show(file: Path) -> Iterator[str]:
         yield from show_table(file)
         if calibrated is not None:
             yield ""
-            yield from show_calibrated(calibrated, first_rows=0)
+            yield from show_calibrated(calibrated, is_alone=False)
         yield from _show_metrics_of(file)
     elif is_metrics_file(file):
         table = _find_table(file) if file.name == METRICS else None
@@ -142,7 +143,7 @@ def show_metrics(file: Path, table: Path | None = None) -> Iterator[str]:
         yield f"  {line}"
 
 
-def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
+def show_table(table: Path, *, first_rows: int = FIRST_ROWS) -> Iterator[str]:
     """Describe a table: provenance, statuses, reasons, flags, quantiles, first rows.
 
     Args:
@@ -195,7 +196,9 @@ def show_table(table: Path, *, first_rows: int = 5) -> Iterator[str]:
         yield from format_rows(islice(rows, 1), names)
 
 
-def show_combined(table: Path, combination: Combination, *, first_rows: int = 5) -> Iterator[str]:
+def show_combined(
+    table: Path, combination: Combination, *, first_rows: int = FIRST_ROWS
+) -> Iterator[str]:
     """Describe a combined table: its scorings, statuses, quantiles of its scores, first rows.
 
     Args:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.commands.aligned_text import (
+    FIRST_ROWS,
     flatten,
     format_counts,
     format_pairs,
@@ -20,7 +21,7 @@ from evo2_tasks.commands.aligned_text import (
     format_rows,
 )
 from evo2_tasks.exports.tsv import escape_text
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import LONG, shown_path
 from evo2_tasks.table.calibrated import Calibrated
 from evo2_tasks.table.calibration_schema import CalibratedPart, calibration_schema
 from evo2_tasks.table.documents import Calibration
@@ -55,23 +56,24 @@ _WORDS: Final[Mapping[str, str]] = {
 
 @dataclass(slots=True)
 class PartStatistics:
-    """Counts and distributions of the columns of a calibration.
+    """Counts and quantiles of the columns of a calibration.
 
     Attributes:
-        counts: Rows by value, by the column's name without a prefix.
-        numbers: Distributions of the numbers, in the same way.
+        counts: Rows by value, by the column's name without a prefix. Only columns that are no
+            floats are counted.
+        phred: Distribution of ``phred``.
     """
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
-    numbers: dict[str, Distribution] = field(default_factory=dict)
+    phred: Distribution = field(default_factory=Distribution)
 
     def add(self, part: CalibratedPart, rows: pa.RecordBatch) -> None:
         """Count more rows."""
         for name, column in part.columns.items():
             values = rows.column(column.name).drop_null()
-            if pa.types.is_floating(column.type):
-                self.numbers.setdefault(name, Distribution()).add(values.to_numpy())
-            else:
+            if name == "phred":
+                self.phred.add(values.to_numpy())
+            elif not pa.types.is_floating(column.type):
                 counts = self.counts.setdefault(name, Counter())
                 for one in pc.value_counts(values).to_pylist():
                     counts[str(one["values"])] += one["counts"]
@@ -121,7 +123,8 @@ def show_calibration(file: Path) -> Iterator[str]:
         yield "no strengths: the calibration has no labels"
         return
     yield f"thresholds of the {NOT_CLINICAL}"
-    yield from _indent(format_rows(read_rows(file), calibration_schema().names))
+    rows = format_rows(read_rows(file), calibration_schema().names, widest=LONG)
+    yield from (f"  {line}" for line in rows)
 
 
 def _describe(calibration: Calibration) -> dict[str, str]:
@@ -141,12 +144,12 @@ def _describe(calibration: Calibration) -> dict[str, str]:
     return texts
 
 
-def show_calibrated(calibrated: Calibrated, *, first_rows: int = 5) -> Iterator[str]:
+def show_calibrated(calibrated: Calibrated, *, is_alone: bool = True) -> Iterator[str]:
     """Describe the calibrated columns of a table.
 
     Args:
         calibrated: The file.
-        first_rows: How many rows to show.
+        is_alone: Whether the signature and the first rows are shown too, since the table is not.
 
     Yields:
         Lines of text.
@@ -167,8 +170,7 @@ def show_calibrated(calibrated: Calibrated, *, first_rows: int = 5) -> Iterator[
             "rows": f"{total:,}",
             "calibrations": ", ".join(part.calibration for part in calibrated.parts),
             "version": escape_text(provenance.version),
-            "model": escape_text(provenance.model or ""),
-            **flatten("", provenance.signature),
+            **(flatten("", provenance.signature) if is_alone else {}),
         }
     )
     for part in calibrated.parts:
@@ -179,10 +181,10 @@ def show_calibrated(calibrated: Calibrated, *, first_rows: int = 5) -> Iterator[
             described = _describe(Calibration.parse(document, shown_path(file)))
             yield from format_pairs(described)
         yield from _show_part(part, statistics[part.calibration], total)
-    if first_rows and total:
+    if is_alone and total:
         yield ""
         names = ["record", "allele", *calibrated.names]
-        yield from format_rows(islice(read_rows(file, names, batch_rows=first_rows), 1), names)
+        yield from format_rows(islice(read_rows(file, names, batch_rows=FIRST_ROWS), 1), names)
 
 
 def _show_part(part: CalibratedPart, statistics: PartStatistics, total: int) -> Iterator[str]:
@@ -196,17 +198,16 @@ def _show_part(part: CalibratedPart, statistics: PartStatistics, total: int) -> 
         yield from format_counts("rows by stratum", counts, total)
         fallback = statistics.counts["stratum_fallback"]["True"]
         yield f"  {fallback:,} of them in place of their own stratum"
-        if statistics.numbers["phred"].count:
-            yield from format_quantiles("phred", statistics.numbers["phred"])
+        if statistics.phred.count:
+            yield from format_quantiles("phred", statistics.phred)
     if part.has_labels:
         points = statistics.counts["evidence"]
-        counts = {f"{int(value):+d}": points[value] for value in sorted(points, key=int)}
+        counts = {
+            f"{int(value):+d}".replace("+0", "0"): points[value]
+            for value in sorted(points, key=int)
+        }
         yield from format_counts(f"rows by {NOT_CLINICAL}, points", counts, total)
         if statistics.counts["lr_reason"]:
             found = statistics.counts["lr_reason"].most_common()
             reasons = {escape_text(name): number for name, number in found}
             yield from format_counts("scored rows without a likelihood ratio", reasons, total)
-
-
-def _indent(lines: Iterator[str]) -> Iterator[str]:
-    return (f"  {line}" for line in lines)

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from evo2_tasks.commands.aligned_text import flatten, format_pairs, format_quantiles, format_rows
+from evo2_tasks.commands.aligned_text import (
+    FIRST_ROWS,
+    flatten,
+    format_pairs,
+    format_quantiles,
+    format_rows,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.digests import digest_file
@@ -20,9 +26,6 @@ from evo2_tasks.table.parquet import count_rows, open_table, read_metadata, read
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX, read_object, read_provenance
 from evo2_tasks.table.statements import Statement, require_table
 from evo2_tasks.table.statistics import Distribution
-
-FIRST_ROWS = 5
-"""How many rows are shown."""
 
 
 def show_audit(file: Path) -> Iterator[str]:

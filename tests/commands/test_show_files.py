@@ -84,7 +84,8 @@ def test_calibrated_columns_are_counted(tmp_path: Path) -> None:
         assert f"50% {frame[f'{name}.phred'].median():.3g}" in lines
     points = frame["clinvar.evidence"].dropna()
     for value, number in points.value_counts().items():
-        assert f"{int(value):+d} {number} {number / len(rows):.1%}" in lines
+        sign = "+" if value > 0 else ""
+        assert f"{sign}{int(value)} {number} {number / len(rows):.1%}" in lines
     for said in count(frame["clinvar.lr_reason"], len(rows)):
         assert said in lines
     assert lines[-6].split()[:3] == ["record", "allele", "common.stratum"]
@@ -92,6 +93,7 @@ def test_calibrated_columns_are_counted(tmp_path: Path) -> None:
     both = squeeze(show(table))
     assert both[0] == str(table)
     assert [line for line in lines[1:-7] if line not in both] == []
+    assert both.count("scoring.window_length 8192") == 1
 
 
 def test_many_strata_are_counted_together(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_calibration_shows_its_thresholds(tmp_path: Path) -> None:
         {
             "direction": "benign", "strength": "strong", "points": -4, "posterior": 0.005,
             "lr": 0.053, "threshold": None, "bound": None, "share_without": 1.0, "reached": False,
-            "reason": "no score",
+            "reason": "100.0% of the draws have no such score",
         },
     ]  # fmt: skip
     file = tmp_path / "calibration.parquet"
@@ -150,7 +152,7 @@ def test_a_calibration_shows_its_thresholds(tmp_path: Path) -> None:
         "scoring.window_length 8192",
         "thresholds of the evidence strength by the published method; not for clinical use",
         "harmful supporting 1 0.188 2.08 -4.5 -5.25 0.01 true .",
-        "benign strong -4 0.005 0.053 . . 1 false no score",
+        "benign strong -4 0.005 0.053 . . 1 false 100.0% of the draws have no such score",
     ):
         assert said in lines
     write_file(file, calibration_schema(), [], calibration=json.dumps({**STATED, "label": None}))
