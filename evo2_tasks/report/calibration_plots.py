@@ -33,6 +33,9 @@ CALIBRATION_HEIGHT: Final = 360
 RUG_HEIGHT: Final = 24
 """Height of the line of marks of a class, pixels."""
 
+FEW_SCORES: Final = 20
+"""Most scores whose likelihood ratio has a mark each."""
+
 BACKGROUND_LOOK: Final = Series(MUTED, "solid", "circle", "rgba(90,98,108,0.25)")
 SET_LOOK: Final = Series(INK, "solid", "circle", "rgba(0,0,0,0)")
 
@@ -242,7 +245,8 @@ def plot_ratios(
             hoverinfo="skip", name="5 % to 95 % of the draws",
         )  # fmt: skip
     figure.add_scatter(
-        x=rounded(ratios.scores), y=rounded(inside(ratios.lr)), mode="lines", line=look.line(),
+        x=rounded(ratios.scores), y=rounded(inside(ratios.lr)), line=look.line(),
+        mode="lines" if len(ratios.scores) > FEW_SCORES else "lines+markers",
         name="likelihood ratio", hoverinfo="text",
         hovertext=[
             f"{score} {decimal(at)}<br>likelihood ratio {describe_ratio(lr)}"

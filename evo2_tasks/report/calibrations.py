@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from evo2_tasks.report.bins import FloatArray
 from evo2_tasks.report.calibrated_scores import CalibratedScores, Counted, count_calibrated
 from evo2_tasks.table.calibrated import open_calibrated
 from evo2_tasks.table.calibration_schema import RATIO_COLUMNS, STRENGTH_COLUMNS
-from evo2_tasks.table.calibrations import LABELLED_TABLE, open_calibration
+from evo2_tasks.table.calibrations import LABELLED_TABLE, CalibrationFiles, open_calibration
 from evo2_tasks.table.documents import Calibration
 from evo2_tasks.table.parquet import read_rows
 
@@ -147,7 +148,7 @@ def read_calibrations(
         CalibrationEvidence(
             name=name,
             stated=one.statement,
-            thresholds=_read_thresholds(one.file),
+            thresholds=_read_thresholds(one),
             ratios=_read_ratios(one.ratios),
             scores=of_set,
             ratio_column=parts[name].columns["lr"].name if parts[name].has_labels else None,
@@ -177,9 +178,18 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(shown, names)) or "no calibration"
 
 
-def _read_thresholds(file: Path) -> list[Threshold]:
+def _read_thresholds(one: CalibrationFiles) -> list[Threshold]:
     columns = [column.name for column in STRENGTH_COLUMNS]
-    return [Threshold(**row) for batch in read_rows(file, columns) for row in batch.to_pylist()]
+    required = [column.name for column in STRENGTH_COLUMNS if not column.nullable]
+    rows = [row for batch in read_rows(one.file, columns) for row in batch.to_pylist()]
+    has_labels = one.statement.label is not None
+    is_whole = all(row[name] is not None for row in rows for name in required)
+    if bool(rows) != has_labels or not is_whole or not all(0 < row["lr"] < inf for row in rows):
+        raise InputError(
+            f"{shown_path(one.file)}: its strengths are not as `fit_calibration` writes them. Run "
+            "`fit_calibration` again."
+        )
+    return [Threshold(**row) for row in rows]
 
 
 def _read_ratios(file: Path) -> Ratios | None:

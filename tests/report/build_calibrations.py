@@ -51,6 +51,7 @@ class Made:
         has_labels: Whether it has likelihood ratios.
         gap: Distance between the positive and the negative mean, in standard deviations.
         reason: Why no strength is reached.
+        num_scores: Scores with a likelihood ratio.
         stated: Changes of what it states.
     """
 
@@ -61,6 +62,7 @@ class Made:
     has_labels: bool = True
     gap: float = 2.0
     reason: str | None = None
+    num_scores: int = 1_500
     stated: dict[str, Any] = field(default_factory=dict)
 
     def find_ratio(self, scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -143,9 +145,9 @@ def write_calibration(
     ratios = []
     if made.has_labels and not made.reason:
         for fold in (None, 0, 1):
-            scores = np.linspace(-6, 3, 1_500)
+            scores = np.linspace(-6, 3, made.num_scores)
             lr = made.find_ratio(scores)
-            lr[:5], lr[-5:] = np.inf, 0.0
+            lr[: made.num_scores // 300], lr[len(lr) - made.num_scores // 300 :] = np.inf, 0.0
             ratios += [
                 {"fold": fold, "score": score, "lr": one, "lr_low": one / 2, "lr_high": one * 2}
                 for score, one in zip(scores.tolist(), lr.tolist(), strict=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evo2_tasks.errors import InputError
@@ -321,6 +323,38 @@ def test_one_allele_and_equal_scores_are_drawn(tmp_path: Path) -> None:
     assert "200 alleles of the background and 1 allele of the set." in plot["caption"]
 
 
+def test_a_set_without_labels_has_the_points_of_all_alleles(tmp_path: Path) -> None:
+    table = write_scoring(tmp_path / "v" / "one", make_columns(400))
+    file = write_calibration(tmp_path, stratified())
+    made = write_calibrated(table, [stratified()], {"common": file})
+    earlier = str(file).replace("/one/", "/{scoring}/")
+    page = write_page(tmp_path / "v", made={"common": {"file": earlier}})
+    rows = rows_of(page, f"Alleles by points, {WHERE}")
+    expected = made["evidence"].value_counts()
+    assert [int(row[2].replace(",", "")) for row in rows[:-1]] == [
+        int(expected.get(points, 0)) for points in reversed(POINTS)
+    ]
+    assert {len(row) for row in rows} == {4}
+    text = read_page(page).text()
+    assert "Labelled alleles of the set" not in text
+    assert "never from itself" not in text
+
+
+def test_a_set_without_rows_has_its_section(tmp_path: Path) -> None:
+    page, _ = write_calibrated_page(tmp_path, make_columns(0), [stratified()])
+    assert f"{WHERE}: no allele of the set has the score llr." in read_page(page).text()
+
+
+def test_few_ratios_have_a_mark_each(tmp_path: Path) -> None:
+    page, _ = write_calibrated_page(tmp_path, make_columns(60), [stratified(num_scores=1)])
+    (line,) = [
+        trace
+        for trace in plots_of(page)[f"Likelihood ratios, {WHERE}"]["data"]
+        if trace.get("name") == "likelihood ratio"
+    ]
+    assert (line["mode"], line["x"]) == ("lines+markers", [-6])
+
+
 def test_a_set_without_calibrations_has_no_such_section(tmp_path: Path) -> None:
     write_scoring(tmp_path / "one", make_columns(60))
     page = read_page(write_page(tmp_path))
@@ -455,3 +489,16 @@ def test_a_missing_file_is_named_with_its_step(results: Path, name: str, step: s
     with pytest.raises(InputError, match=re.escape(shown_path(results / name))) as raised:
         read_again(results)
     assert step in str(raised.value)
+
+
+@pytest.mark.parametrize("rows", [[], [0.0]])
+def test_strengths_that_no_step_writes_are_one_line(results: Path, rows: list[float]) -> None:
+    file = results / "calibrations" / "common" / "one" / "calibration.parquet"
+    table = pq.read_table(file)
+    lr = pa.array(rows * table.num_rows, pa.float64())
+    column = table.schema.get_field_index("lr")
+    changed = table.slice(0, len(lr)).set_column(column, table.schema.field(column), lr)
+    pq.write_table(changed.replace_schema_metadata(table.schema.metadata), file)
+    write_calibrated(results / "v" / "one" / "scores.parquet", [stratified()], {"common": file})
+    with pytest.raises(InputError, match="its strengths are not as `fit_calibration` writes them"):
+        read_again(results)
