@@ -179,12 +179,12 @@ def plot_quantiles(plot_id: str, title: str, scores: CalibratedScores) -> Plot:
         x=[0, 1], y=[expected] * 2, mode="lines", hoverinfo="skip", showlegend=False,
         line={"color": MUTED, "dash": "dash", "width": 1},
     )  # fmt: skip
-    num_low = int(total[0])
+    part = f"{100 * expected:g} %"
     caption = (
-        f"{counted(int(total.sum()), 'allele')} in {QUANTILE_BINS} bars of {expected:.0%} of the "
-        f"background. A set that is like the background has {expected:.0%} of its alleles in each "
-        f"bar (dashed line). In the lowest bar, the harmful end, are "
-        f"{share(num_low, int(total.sum()))} of the alleles"
+        f"{counted(int(total.sum()), 'allele')} in {QUANTILE_BINS} bars of {part} of the "
+        f"background. A set that is like the background has {part} of its alleles in each bar "
+        "(dashed line). In the lowest bar, the harmful end, are "
+        f"{share(int(total[0]), int(total.sum()))} of the alleles"
     )
     for name in CLASS_LOOKS:
         counts = scores.quantiles[name]

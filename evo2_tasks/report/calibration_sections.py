@@ -193,11 +193,10 @@ def _describe_fallback(scores: CalibratedScores) -> str:
     number, total = scores.strata[None], scores.strata.total()
     if not number:
         return f"All strata of the set have at least {MIN_ALLELES} background alleles."
-    verb = "is" if number == 1 else "are"
+    what = "1 allele of the set is" if number == 1 else f"{count(number)} alleles of the set are"
     return (
-        f"{counted(number, 'allele')} of the set ({share(number, total)}) {verb} compared with the "
-        f"whole background, because the own stratum has fewer than {MIN_ALLELES} background "
-        "alleles, or there is no stratum."
+        f"{what} compared with the whole background ({share(number, total)}), for want of a "
+        f"stratum with at least {MIN_ALLELES} background alleles."
     )
 
 
@@ -300,7 +299,7 @@ def _show_evidence(one: CalibrationEvidence, where: str, ids: FigureIds) -> Iter
     if any(of.total() for of in one.scores.points.values()):
         beyond = _count_beyond(one)
         if beyond:
-            names = [f"{name} {count(number)}" for name, number in beyond.items()]
+            names = [f"{count(number)} {name}" for name, number in beyond.items()]
             total = sum(beyond.values())
             yield Note(
                 f"{where}: {counted(total, 'allele')} {'has' if total == 1 else 'have'} points of "
@@ -326,7 +325,7 @@ def _count_beyond(one: CalibrationEvidence) -> dict[str, int]:
         points = [row.points, *([row.points // 2 * 3] if abs(row.points) == 2 else [])]
         number = sum(of[value] for of in one.scores.points.values() for value in points)
         if number:
-            counts[f"{row.direction}, {row.name}"] = number
+            counts[f"{row.direction} {row.name}"] = number
     return counts
 
 

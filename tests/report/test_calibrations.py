@@ -104,7 +104,7 @@ def test_points_of_strengths_without_a_threshold_are_a_warning(
     assert points[8] > 1
     assert points[-8] > 1
     expected = f"{points[8] + points[-8]} alleles have points of a strength that no threshold "
-    expected += f"reaches: harmful, very strong {points[8]} and benign, very strong {points[-8]}."
+    expected += f"reaches: {points[8]} harmful very strong and {points[-8]} benign very strong."
     assert expected in read_page(page).text()
     # Without alleles beyond the reached strengths there is no warning.
     columns = make_columns(200)
@@ -143,7 +143,9 @@ def test_strata_are_those_that_the_alleles_are_compared_with(
         caption = plots[name]["caption"]
         assert f"{count(size)} alleles of the background and {count(len(of))} alleles" in caption
     fallback = count(len(expected["all (small or no stratum)"][1]))
-    assert f"{fallback} alleles of the set" in read_page(page).text()
+    assert f"{fallback} alleles of the set are compared with the whole background (" in (
+        read_page(page).text()
+    )
 
 
 def test_the_distributions_are_those_of_background_and_set(
