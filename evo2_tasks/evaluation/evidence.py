@@ -5,22 +5,26 @@ background. Its positive and negative rows give a likelihood ratio. Draws of who
 labelled rows give its bounds, and the bounds of the score thresholds of each strength.
 
 The likelihood ratio is not forced to be monotone in the score. It is 0 where a window has no
-positive row, and infinite where it has no negative row.
+positive row, and infinite where it has no negative row. A draw cannot contain rows that no labelled
+row stands for, so draws alone would take such a ratio for certain. A window of a draw with fewer
+than ``FEWEST_DRAWN`` negative rows therefore counts as one with this many, where evidence for
+harmful is bounded; positive rows count in the same way, where evidence for benign is bounded.
 
 Shapes: E centres (scores with a window), M background rows, N labelled rows, T draws.
 
 Source:
-    Pejaver et al. 2022, doi:10.1016/j.ajhg.2022.10.013. Ours differs in four points. Windows are
+    Pejaver et al. 2022, doi:10.1016/j.ajhg.2022.10.013. Ours differs in five points. Windows are
     widened continuously, not in steps. The ends of the range of scores are the lowest and highest
     score, not rounded to whole numbers, so that the unit of the score does not matter. The scores
     with a window are those of labelled rows and the two ends, not those of the background. Draws
-    are of clusters, and the background is not drawn.
+    are of clusters, and the background is not drawn. Windows of draws have ``FEWEST_DRAWN`` rows of
+    each kind at least.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -59,6 +63,10 @@ WINDOW_ROWS: Final = 100
 
 WINDOW_SHARE: Final = 0.03
 """Share of the background, or of the labelled rows, that a window needs."""
+
+FEWEST_DRAWN: Final = 3
+"""Rows of a kind that a window of a draw has at least. Where none was found, fewer than this many
+are expected, with a confidence of 95 %: exp(-3) is 0.05."""
 
 MOST_CENTRES: Final = 2_000
 """Most scores with a window. With more distinct scores, these are evenly spaced by rank."""
@@ -245,19 +253,19 @@ def fit_evidence(
         return evidence
     turn = -1.0 if harmful == "low" else 1.0  # inside, higher is more harmful
     rows = _Rows.make(is_positive, turn * values, groups, turn * others)
-    lr = rows.find_ratios(np.ones(num_clusters, dtype=np.int32))
-    drawn = _draw_ratios(rows, num_clusters, draws, add_draws)
+    lr = rows.divide(*rows.count(np.ones(num_clusters, dtype=np.int32)))
+    bounds = _Bounds.make(evidence.thresholds, draws.num_resamples)
+    for low, high in _draw_ratios(rows, num_clusters, draws):
+        bounds.add(low, high)
+        add_draws(low.shape[1])
+    scores = turn * rows.centres.scores + 0.0  # no -0.0
     thresholds = tuple(
-        _find_threshold(one, turn * rows.centres.scores, lr, drawn) for one in evidence.thresholds
+        _find_threshold(one, scores, lr, np.concatenate(num_reached))
+        for one, num_reached in zip(evidence.thresholds, bounds.num_reached, strict=True)
     )
-    most_outside = _count_outside(draws.num_resamples)
-    drawn.partition([most_outside, draws.num_resamples - 1 - most_outside], axis=1)
     order = slice(None, None, int(turn))
     ratios = Ratios(
-        turn * rows.centres.scores[order] + 0.0,  # no -0.0
-        lr[order],
-        drawn[order, most_outside],
-        drawn[order, -1 - most_outside],
+        scores[order], lr[order], bounds.low.find_last()[order], -bounds.high.find_last()[order]
     )
     return replace(evidence, thresholds=thresholds, ratios=ratios)
 
@@ -290,22 +298,102 @@ def _list_thresholds(prior: float, constant: int, reason: str) -> tuple[Threshol
 
 
 def _draw_ratios(
-    rows: _Rows, num_clusters: int, draws: Resampling, add_draws: AddDraws
-) -> FloatArray:
-    """Likelihood ratio of each centre in each draw: (E, T)."""
-    drawn = np.empty((len(rows.centres.scores), draws.num_resamples))
-    done = 0
+    rows: _Rows, num_clusters: int, draws: Resampling
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Likelihood ratio of each centre in some more draws.
+
+    Yields:
+        Those that bound evidence for harmful, and those that bound evidence for benign. Each (E, B)
+    """
     for counts in draw_groups(num_clusters, draws):
-        num_more = counts.shape[1]
-        for draw in range(num_more):
-            drawn[:, done + draw] = rows.find_ratios(counts[:, draw])
-        done += num_more
-        add_draws(num_more)
-    return drawn
+        low, high = np.empty((2, len(rows.centres.scores), counts.shape[1]))
+        for draw in range(counts.shape[1]):
+            positive, negative = rows.count(counts[:, draw])
+            low[:, draw] = rows.divide(positive, np.maximum(negative, FEWEST_DRAWN))
+            high[:, draw] = rows.divide(np.maximum(positive, FEWEST_DRAWN), negative)
+        yield low, high
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Reads the likelihood ratios of draws, some draws after the other.
+
+    Attributes:
+        needed: The strengths.
+        low: Keeps the lowest of the likelihood ratios that bound evidence for harmful.
+        high: Keeps the highest of those that bound evidence for benign, with their sign turned.
+        num_reached: For each strength, and the draws of each call: how many centres reach it.
+    """
+
+    needed: tuple[Threshold, ...]
+    low: _Smallest
+    high: _Smallest
+    num_reached: tuple[list[IntArray], ...]
+
+    @classmethod
+    def make(cls, needed: tuple[Threshold, ...], num_draws: int) -> Self:
+        """Prepare for so many draws."""
+        most = _count_outside(num_draws) + 1
+        return cls(needed, _Smallest(most), _Smallest(most), tuple([] for _ in needed))
+
+    def add(self, low: FloatArray, high: FloatArray) -> None:
+        """Read some more draws, as ``_draw_ratios`` yields them."""
+        self.low.add(low)
+        self.high.add(-high)
+        for one, num_reached in zip(self.needed, self.num_reached, strict=True):
+            num_reached.append(_count_reached(one, low if one.direction == HARMFUL else high))
+
+
+class _Smallest:
+    """Keeps the smallest numbers of each row of a matrix whose columns come in parts.
+
+    Args:
+        number: How many to keep.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._parts: list[FloatArray] = []
+
+    def add(self, columns: FloatArray) -> None:
+        """Read some more columns: (E, B)."""
+        self._parts.append(columns)
+        if sum(part.shape[1] for part in self._parts) > 2 * self._number:
+            self._drop()
+
+    def find_last(self) -> FloatArray:
+        """The largest of the numbers that are kept: (E,)."""
+        self._drop()
+        last: FloatArray = self._parts[0].max(axis=1)
+        return last
+
+    def _drop(self) -> None:
+        columns = np.concatenate(self._parts, axis=1)
+        if columns.shape[1] > self._number:
+            columns.partition(self._number - 1, axis=1)
+            columns = columns[:, : self._number].copy()
+        self._parts = [columns]
+
+
+def _count_reached(needed: Threshold, ratios: FloatArray) -> IntArray:
+    """Centres from the end of a direction to the first one that does not reach a strength.
+
+    Args:
+        needed: The strength.
+        ratios: Likelihood ratios of the centres, the most harmful last. (E, B)
+
+    Returns:
+        Number of centres. (B,)
+    """
+    is_harmful = needed.direction == HARMFUL
+    from_end = ratios[::-1] if is_harmful else ratios
+    is_short = from_end < needed.lr if is_harmful else from_end > needed.lr
+    count: IntArray = np.where(is_short.any(axis=0), is_short.argmax(axis=0), len(ratios))
+    return count
 
 
 def _find_threshold(
-    needed: Threshold, scores: FloatArray, lr: FloatArray, drawn: FloatArray
+    needed: Threshold, scores: FloatArray, lr: FloatArray, num_reached: IntArray
 ) -> Threshold:
     """Find a threshold in all labelled rows, and its bound in the draws.
 
@@ -313,30 +401,24 @@ def _find_threshold(
         needed: What the strength needs.
         scores: Score of each centre, the most harmful last. (E,)
         lr: Likelihood ratios from all labelled rows. (E,)
-        drawn: Likelihood ratios of the draws. (E, T)
+        num_reached: Centres that reach the strength in each draw. (T,)
     """
-    is_harmful = needed.direction == HARMFUL
-    inwards = slice(None, None, -1 if is_harmful else 1)
+    from_end = scores[::-1] if needed.direction == HARMFUL else scores
 
-    def count_reached(ratios: FloatArray) -> IntArray:
-        """Centres from the end of this direction to the first one that does not reach it."""
-        from_end = ratios[inwards]
-        is_short = from_end < needed.lr if is_harmful else from_end > needed.lr
-        count: IntArray = np.where(is_short.any(axis=0), is_short.argmax(axis=0), len(ratios))
-        return count
+    def find_score(number: int) -> float | None:
+        return float(from_end[number - 1]) if number else None
 
-    def find_score(count: int) -> float | None:
-        return float(scores[inwards][count - 1]) + 0.0 if count else None
-
-    num_reached = np.sort(count_reached(drawn))
-    bound = find_score(int(num_reached[_count_outside(len(num_reached))]))
-    threshold = find_score(int(count_reached(lr[:, None])[0]))
+    bound = find_score(int(np.sort(num_reached)[_count_outside(len(num_reached))]))
     share_without = float((num_reached == 0).mean())
     reason = ""
     if bound is None:
         reason = f"{share_without:.1%} of the draws have no threshold; at most {OUTSIDE:.0%} may"
     return replace(
-        needed, threshold=threshold, bound=bound, share_without=share_without, reason=reason
+        needed,
+        threshold=find_score(int(_count_reached(needed, lr[:, None])[0])),
+        bound=bound,
+        share_without=share_without,
+        reason=reason,
     )
 
 
@@ -402,14 +484,14 @@ class _Rows:
             share=0.0 if len(background) else WINDOW_SHARE,
         )
 
-    def find_ratios(self, counts: npt.NDArray[np.int32]) -> FloatArray:
-        """Likelihood ratio of each centre in a draw.
+    def count(self, counts: npt.NDArray[np.int32]) -> tuple[IntArray, IntArray]:
+        """Count the rows in the window of each centre in a draw.
 
         Args:
             counts: How often each cluster is drawn. (G,)
 
         Returns:
-            Likelihood ratios. (E,)
+            Positive and negative rows. Each (E,)
         """
         times = counts[self.groups].astype(np.int64)
         total = _sum_before(times)
@@ -422,8 +504,17 @@ class _Rows:
         first = np.minimum(starts[windows.first], self.first)
         end = np.maximum(ends[windows.end - 1], self.end)
         num_positive = positive[end] - positive[first]
-        num_negative = total[end] - total[first] - num_positive
-        # The draws keep the weight of all labelled rows, as published.
+        return num_positive, total[end] - total[first] - num_positive
+
+    def divide(self, num_positive: IntArray, num_negative: IntArray) -> FloatArray:
+        """Likelihood ratios of windows with so many rows.
+
+        Rows of draws have the weight of all labelled rows, as published.
+
+        Args:
+            num_positive: Positive rows. (E,)
+            num_negative: Negative rows. (E,)
+        """
         all_positive = int(self.is_positive.sum())
         all_negative = len(self.is_positive) - all_positive
         above = num_positive.astype(np.float64) * all_negative

@@ -73,11 +73,18 @@ def posterior(
     high: float,
     weight: float,
     least_rows: int = LEAST_ROWS,
+    least_of_kind: tuple[int, int] = (0, 0),
 ) -> float:
-    """Posterior probability that a variant with this score is harmful."""
+    """Posterior probability that a variant with this score is harmful.
+
+    Args:
+        least_of_kind: Positive and negative rows that the window has at least.
+    """
     rows = window(centre, labelled, background, low, high, least_rows)
     positive = sum(labels[row] for row in rows)
-    return positive / (positive + weight * (len(rows) - positive))
+    negative = max(len(rows) - positive, least_of_kind[1])
+    positive = max(positive, least_of_kind[0])
+    return positive / (positive + weight * negative)
 
 
 def find_threshold(scores: list[float], is_reached: list[bool]) -> float | None:
@@ -114,6 +121,7 @@ def posteriors_of_draws(
     num_draws: int,
     seed: int = 0,
     least_rows: int = LEAST_ROWS,
+    least_of_kind: tuple[int, int] = (0, 0),
 ) -> np.ndarray:
     """Posterior probability at each centre from all rows, then from each draw. (1 + T, E)"""
     weight = labels.sum() / (~labels).sum() * (1 - prior) / prior
@@ -136,9 +144,10 @@ def posteriors_of_draws(
                     max(everything),
                     weight,
                     least_rows,
+                    least_of_kind if number else (0, 0),
                 )
                 for centre in centres
             ]
-            for rows in drawn
+            for number, rows in enumerate(drawn)
         ]
     )

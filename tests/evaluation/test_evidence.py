@@ -80,16 +80,19 @@ def check_against_port(
     everything = np.concatenate([scores, background])
     centres = sorted({*scores.tolist(), everything.min(), everything.max()})
     assert ratios.scores.tolist() == centres
-    found = posteriors_of_draws(
-        centres, labels, scores, clusters, background,
-        prior=PRIOR, num_draws=num_draws, least_rows=least_rows,
-    )  # fmt: skip
-    expected = to_ratio(found)
-    np.testing.assert_allclose(ratios.lr, expected[0], rtol=1e-9)
+    # A window of a draw has at least three rows of the kind that speaks against the evidence.
+    found = {
+        sign: posteriors_of_draws(
+            centres, labels, scores, clusters, background, prior=PRIOR, num_draws=num_draws,
+            least_rows=least_rows, least_of_kind=(0, 3) if sign > 0 else (3, 0),
+        )
+        for sign in (1, -1)
+    }  # fmt: skip
+    np.testing.assert_allclose(ratios.lr, to_ratio(found[1][0]), rtol=1e-9)
     allowed = math.floor(0.05 * num_draws)
-    of_draws = np.sort(expected[1:], axis=0)
-    np.testing.assert_allclose(ratios.lr_low, of_draws[allowed], rtol=1e-9)
-    np.testing.assert_allclose(ratios.lr_high, of_draws[-1 - allowed], rtol=1e-9)
+    low, high = (np.sort(to_ratio(found[sign][1:]), axis=0) for sign in (1, -1))
+    np.testing.assert_allclose(ratios.lr_low, low[allowed], rtol=1e-9)
+    np.testing.assert_allclose(ratios.lr_high, high[-1 - allowed], rtol=1e-9)
     for one in fitted.thresholds:
         points = STRENGTHS[one.strength] * (1 if one.direction == "harmful" else -1)
         assert one.points == points
@@ -104,7 +107,7 @@ def check_against_port(
                 centres[::inwards],
                 [(row > one.posterior) == (points > 0) for row in of_one[::inwards]],
             )
-            for of_one in found
+            for of_one in found[inwards]
         ]
         assert one.threshold == thresholds[0]
         assert one.bound == conservative(thresholds[1:], inwards)
@@ -278,13 +281,20 @@ def test_constant_scores(background: np.ndarray | None) -> None:
 
 
 def test_kinds_without_overlap() -> None:
-    """A window without a row of one kind has the likelihood ratio 0 or infinity, not an error."""
+    """A window without a row of one kind has the likelihood ratio 0 or infinity, not an error.
+
+    Its bound is that of three rows of this kind: nobody knows how rare they are there.
+    """
     labels = np.arange(600) < 300
     fitted = fit(labels, np.arange(600.0))
     assert fitted.ratios is not None
-    assert fitted.ratios.lr[0] == fitted.ratios.lr_low[0] == math.inf
-    assert fitted.ratios.lr[-1] == fitted.ratios.lr_high[-1] == 0
-    assert {one.reason for one in fitted.thresholds} == {""}
+    assert fitted.ratios.lr[0] == math.inf
+    assert fitted.ratios.lr[-1] == 0
+    assert fitted.ratios.lr_low.max() <= 100 / 3 * 1.5
+    assert fitted.ratios.lr_high.min() >= 3 / 100 / 1.5
+    reached = {one.points for one in fitted.thresholds if not one.reason}
+    assert reached == {1, 2, -1, -2}
+    assert all(one.threshold is not None for one in fitted.thresholds)
 
 
 def test_many_scores_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
