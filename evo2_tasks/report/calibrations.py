@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow.compute as pc
@@ -23,9 +23,23 @@ from evo2_tasks.table.calibration_schema import RATIO_COLUMNS, STRENGTH_COLUMNS
 from evo2_tasks.table.calibrations import LABELLED_TABLE, CalibrationFiles, open_calibration
 from evo2_tasks.table.documents import Calibration
 from evo2_tasks.table.parquet import read_rows
+from evo2_tasks.table.statements import require_stated_settings
 
 MOST_RATIOS: Final = 600
 """Most scores whose likelihood ratio is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCalibration:
+    """A calibration that the config names.
+
+    Attributes:
+        file: Its ``calibration.parquet``, with the other files next to it.
+        settings: What ``fit_calibration`` must have made it with; None if it is of an earlier run.
+    """
+
+    file: Path
+    settings: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +108,7 @@ class CalibrationEvidence:
 
 def read_calibrations(
     table: Path,
-    files: Mapping[str, Path],
+    named: Mapping[str, NamedCalibration],
     labels: Sequence[LabelSettings],
     *,
     table_digest: str,
@@ -103,15 +117,15 @@ def read_calibrations(
 
     Args:
         table: The table of scores, with ``calibrated.parquet`` next to it.
-        files: The ``calibration.parquet`` of each calibration, by name, with its other files next
-            to it; empty without calibrations.
+        named: The calibrations of the set, by name; empty without calibrations.
         labels: The labels of the variant set.
         table_digest: SHA-256 of the table.
 
     Raises:
-        InputError: A file is missing or broken, or was made from another table or calibration.
+        InputError: A file is missing or broken, or was made from another table or calibration, or
+            with other settings.
     """
-    if not files:
+    if not named:
         return []
     calibrated = open_calibrated(table, table_digest=table_digest)
     if calibrated is None:
@@ -119,15 +133,18 @@ def read_calibrations(
             f"{shown_path(table.with_name(CALIBRATED))}: does not exist. Run `calibrate` first."
         )
     parts = {one.calibration: one for one in calibrated.parts}
-    if [*parts] != [*files]:
+    if [*parts] != [*named]:
         raise InputError(
             f"{shown_path(calibrated.path)}: has the columns of {_listed(parts)}, but the config "
-            f"names {_listed(files)}. Run `calibrate` again."
+            f"names {_listed(named)}. Run `calibrate` again."
         )
     sources = SourceFiles()
-    opened = {name: open_calibration(file, sources) for name, file in files.items()}
+    opened = {name: open_calibration(one.file, sources) for name, one in named.items()}
     used = calibrated.provenance.inputs or {}
     for name, one in opened.items():
+        expected = named[name].settings
+        if expected is not None:
+            require_stated_settings(one.file, expected, "fit_calibration")
         if used.get(name) != one.digest:
             raise InputError(
                 f"{shown_path(calibrated.path)}: was made with another version of "

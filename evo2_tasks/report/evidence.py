@@ -15,7 +15,7 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
 from evo2_tasks.report.audits import AuditEvidence, read_audit_of
-from evo2_tasks.report.calibrations import CalibrationEvidence, read_calibrations
+from evo2_tasks.report.calibrations import CalibrationEvidence, NamedCalibration, read_calibrations
 from evo2_tasks.report.consequences import Consequences, summarize_consequences
 from evo2_tasks.report.rows import AlleleKey, name_alleles
 from evo2_tasks.report.saturation import Saturation, find_saturation
@@ -37,7 +37,7 @@ WRITERS: Final = {
 """The files that are read, and the command that writes each file; without those of an audit and of
 calibrations, which only some scorings have."""
 
-NO_CALIBRATIONS: Final[Mapping[str, Path]] = MappingProxyType({})
+NO_CALIBRATIONS: Final[Mapping[str, NamedCalibration]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def read_evidence(
     *,
     labels: Sequence[LabelSettings] = (),
     evaluate_settings: Mapping[str, Any] | None = None,
-    calibrations: Mapping[str, Path] = NO_CALIBRATIONS,
+    calibrations: Mapping[str, NamedCalibration] = NO_CALIBRATIONS,
 ) -> Evidence:
     """Read the files of a scoring.
 
@@ -103,7 +103,7 @@ def read_evidence(
         scoring: Name of the scoring.
         labels: The labels of the set; with labels, the files of ``evaluate`` are read.
         evaluate_settings: What these must have been made with. Default: they are not compared.
-        calibrations: The ``calibration.parquet`` of each calibration of the set, by name.
+        calibrations: The calibrations of the set, by name.
 
     Raises:
         InputError: A file is missing, broken, belongs to another run or was made with other

@@ -18,6 +18,7 @@ from evo2_tasks.io.files import replace_atomically, writing
 from evo2_tasks.layout import COMBINED_FOLDER, TABLE
 from evo2_tasks.report import sections
 from evo2_tasks.report.blocks import Grid
+from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.combinations import CombinedEvidence, read_combined_evidence
 from evo2_tasks.report.evidence import Evidence, read_evidence
 from evo2_tasks.report.scorings import Comparison, compare_tables
@@ -49,8 +50,7 @@ class Subject:
         reference: Name of the reference in the config, and its FASTA file.
         checkpoints: Checkpoint of each scoring, as the config spells it.
         consequences: Where genes and consequences come from; empty if the set has none.
-        calibrations: The ``calibration.parquet`` of each calibration of the set, by scoring and
-            name.
+        calibrations: The calibrations of the set, by scoring and name.
         combinations: What each combined table of the set must have been made with, by name.
     """
 
@@ -61,7 +61,7 @@ class Subject:
     reference: str = ""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     consequences: str = ""
-    calibrations: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    calibrations: Mapping[str, Mapping[str, NamedCalibration]] = field(default_factory=dict)
     combinations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

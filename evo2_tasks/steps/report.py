@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evo2_tasks.config.resolve import ReportSettings
 from evo2_tasks.layout import CALIBRATIONS
+from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.page import Subject, write_report
 from evo2_tasks.steps.evaluate import make_label_settings
 
@@ -39,7 +40,13 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
         checkpoints=settings.checkpoints,
         consequences=settings.consequences,
         calibrations={
-            scoring: calibrate.find(results.parent / CALIBRATIONS)
+            scoring: {
+                one.name: NamedCalibration(
+                    one.find(results.parent / CALIBRATIONS),
+                    one.fit.triggers() if one.fit is not None else None,
+                )
+                for one in calibrate.calibrations
+            }
             for scoring, calibrate in settings.calibrate.items()
         },
         combinations={one.name: one.triggers() for one in settings.combine},

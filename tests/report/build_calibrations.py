@@ -52,6 +52,7 @@ class Made:
         gap: Distance between the positive and the negative mean, in standard deviations.
         reason: Why no strength is reached.
         num_scores: Scores with a likelihood ratio.
+        settings: Settings of ``fit_calibration`` that it states; None states none.
         stated: Changes of what it states.
     """
 
@@ -63,6 +64,7 @@ class Made:
     gap: float = 2.0
     reason: str | None = None
     num_scores: int = 1_500
+    settings: dict[str, Any] | None = None
     stated: dict[str, Any] = field(default_factory=dict)
 
     def find_ratio(self, scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -158,7 +160,9 @@ def write_calibration(
         (FOLDS, folds_schema(), []),
         (CALIBRATION, calibration_schema(), strengths),
     ):
-        provenance = Provenance(signature(), "0.1.0", "evo2-mini", inputs=inputs)
+        provenance = Provenance(
+            signature(), "0.1.0", "evo2-mini", settings=made.settings, inputs=inputs
+        )
         statement = {PREFIX + "calibration": canonical_json(made.statement())}
         metadata = provenance.metadata() | statement
         with write_table(folder / name, schema, metadata=metadata) as writer:

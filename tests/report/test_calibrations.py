@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from evo2_tasks.report.calibration_sections import MOST_LISTED, NOT_CLINICAL
 from evo2_tasks.report.calibrations import (
     MOST_RATIOS,
     CalibrationEvidence,
+    NamedCalibration,
     read_calibrations,
 )
 from evo2_tasks.report.words import MINUS, NOTHING, count, decimal
@@ -414,11 +416,14 @@ def test_the_page_does_not_grow_with_the_table(
     assert all(large[title] < 1.5 * size for title, size in small.items())
 
 
-def read_again(results: Path, name: str = "common") -> list[CalibrationEvidence]:
+def read_again(
+    results: Path, name: str = "common", settings: dict[str, Any] | None = None
+) -> list[CalibrationEvidence]:
     """Read the calibration of a name as the report does."""
     table = results / "v" / "one" / "scores.parquet"
     file = results / "calibrations" / "common" / "one" / "calibration.parquet"
-    return read_calibrations(table, {name: file}, [], table_digest=digest_file(table))
+    named = {name: NamedCalibration(file, settings)}
+    return read_calibrations(table, named, [], table_digest=digest_file(table))
 
 
 @pytest.fixture(scope="module")
@@ -426,7 +431,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files that belong together."""
     results = tmp_path_factory.mktemp("whole")
     table = write_scoring(results / "v" / "one", make_columns(200))
-    file = write_calibration(results, stratified(), labelled=table)
+    file = write_calibration(results, stratified(settings={"prior": 0.1}), labelled=table)
     write_calibrated(table, [stratified()], {"common": file})
     assert len(read_again(results)) == 1
     return results
@@ -465,6 +470,14 @@ def test_another_calibration_is_one_line(results: Path, name: str | None, expect
     with pytest.raises(InputError, match=re.escape(expected)) as raised:
         read_again(results)
     assert "\n" not in str(raised.value)
+
+
+def test_another_prior_in_the_config_is_one_line(results: Path) -> None:
+    assert read_again(results, settings={"prior": 0.1})
+    expected = "calibration.parquet was made with other settings than those of the config: prior"
+    with pytest.raises(InputError, match=re.escape(expected)) as raised:
+        read_again(results, settings={"prior": 0.0441})
+    assert "run fit_calibration again" in str(raised.value)
 
 
 def test_the_calibrations_of_another_table_are_one_line(results: Path) -> None:
