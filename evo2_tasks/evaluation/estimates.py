@@ -157,9 +157,11 @@ def estimate(
     """Compute a metric and its bootstrap interval.
 
     Args:
-        metric: ``AUROC``, ``AVERAGE_PRECISION``, ``SPEARMAN`` or a metric of ``sensitivity_at``.
+        metric: ``AUROC``, ``AVERAGE_PRECISION``, ``SPEARMAN``, a metric of ``sensitivity_at``, or
+            one of ``PROBABILITY_METRICS``.
         target: True where a row is positive; for ``SPEARMAN`` a number. (N,)
-        scores: Higher = more pathogenic, so ``-llr``; NaN where a row has no score. (N,)
+        scores: Higher = more pathogenic, so ``-llr``; NaN where a row has no score. For
+            ``PROBABILITY_METRICS``: probabilities at even odds, see ``probabilities``. (N,)
         groups: Rows with the same value are drawn together; None draws each row alone. (N,)
         strata: For ``AUROC``: only pairs of rows of the same stratum are compared; the pairs of all
             strata are pooled with equal weight. Strata with one class are left out. (N,)
@@ -216,7 +218,8 @@ def estimate_together(
     Args:
         target: As for ``estimate``. (N,)
         scores: Scores by name. Each (N,)
-        metrics: Metrics of each score; all are of labels, or all are ``SPEARMAN``.
+        metrics: Metrics of each score; all are of labels, or all are ``SPEARMAN``. Those of one
+            score are all of ranks, or all of probabilities.
         groups: As for ``estimate``. (N,)
         strata: As for ``estimate``. (N,)
         resampling: How the intervals are computed.

@@ -16,6 +16,7 @@ from evo2_tasks.evaluation.probabilities import (
     NUM_BINS,
     assign_bins,
     at_odds,
+    draw_calibration_curve,
     to_even_odds,
 )
 from tests.evaluation.plain_bootstrap import assign_bins_plainly
@@ -194,3 +195,42 @@ def test_one_class_or_one_cluster_has_a_reason(metric: object) -> None:
     assert found.value is not None
     assert found.low is None
     assert found.reason == "no interval: the positives are one cluster"
+
+
+def test_a_point_of_the_curve_has_an_interval_if_its_rows_are_of_several_clusters() -> None:
+    random = np.random.default_rng(7)
+    even = np.linspace(0.01, 0.99, 200)
+    labels = random.random(200) < even
+    groups = np.arange(200)
+    groups[40:60] = 40  # the third bin
+    x, y, low, high = draw_calibration_curve(labels, even, groups, Resampling(60))
+    assert (np.diff(x) > 0).all()
+    assert np.isnan(low).tolist() == [number == 2 for number in range(10)]
+    assert np.isnan(high).tolist() == np.isnan(low).tolist()
+    others = np.arange(10) != 2
+    assert ((low <= y) & (y <= high))[others].all()
+
+
+@pytest.mark.parametrize("case", ["one positive cluster", "one negative cluster", "no draws"])
+def test_a_curve_without_intervals_has_its_points(case: str) -> None:
+    random = np.random.default_rng(8)
+    even = random.random(100)
+    labels = random.random(100) < even
+    groups = np.arange(100)
+    if case != "no draws":
+        groups[labels == (case == "one positive cluster")] = 0
+    found = draw_calibration_curve(labels, even, groups, Resampling(0 if case == "no draws" else 9))
+    expected = draw_calibration_curve(labels, even, np.arange(100), Resampling(9))
+    np.testing.assert_array_equal(found[:2], expected[:2])
+    assert np.isnan(found[2:]).all()
+
+
+@pytest.mark.parametrize("ratio", [0.0, np.inf])
+def test_ratios_that_are_certain_of_every_row_are_numbers(ratio: float) -> None:
+    labels = np.arange(40) < 10
+    brier, skill, error = (
+        metric.compute(labels, to_even_odds(np.full(40, ratio))) for metric in PROBABILITY_METRICS
+    )
+    wrong = 0.25 if ratio == 0 else 0.75
+    assert (brier, error) == (wrong, wrong)
+    assert skill == pytest.approx(1 - wrong / (0.25 * 0.75))
