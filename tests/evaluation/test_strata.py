@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evo2_tasks.config import resolve
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation import strata
 from evo2_tasks.evaluation.strata import StratumReader, find_trinucleotides
 from evo2_tasks.genome.reference import Reference
 
@@ -153,6 +155,10 @@ def test_the_name_of_a_long_value_is_short_and_its_own() -> None:
     assert len({*found.names}) == 4
     assert found.names[0] == values[0]
     assert max(map(len, found.names)) <= 200
+
+
+def test_the_config_has_the_same_words() -> None:
+    assert (resolve.ALLELE_TYPE, resolve.TRINUCLEOTIDE) == (strata.TYPE, strata.TRINUCLEOTIDE)
 
 
 @pytest.mark.parametrize(
