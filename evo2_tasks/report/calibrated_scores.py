@@ -136,7 +136,7 @@ class CalibratedScores:
         median: Median of the scores of the set, nats; None without a score.
         background_median: Median of those of the background; None without a score.
         whole: All scores in bins; None if no allele of the set has the score.
-        by_stratum: The scores of the largest strata in bins with the same edges.
+        by_stratum: The scores of the largest strata in bins of the same range.
         quantiles: Alleles in ``QUANTILE_BINS`` equal parts of the quantiles, by class. Each
             (QUANTILE_BINS,)
         phreds: Alleles with at least each of ``PHREDS``, by class.
@@ -250,27 +250,28 @@ class _Count:
 
         A few extreme scores do not stretch the axis.
         """
-        for _, scores in self._read_background():
+        for (keys, codes), scores in self._read_background():
             self._background_range.add(scores)
+            if self.of.has_strata:
+                everything = np.ones(len(scores), dtype=np.bool_)
+                self.found.background_strata.update(_tally(keys, codes, everything))
         ranges = [one for one in (self._range, self._background_range) if one.count]
         self.found.num_background = self._background_range.count
         self.found.median, self.found.background_median = (
             one.quantile(0.5) if one.count else None
             for one in (self._range, self._background_range)
         )
-        if self._range.count:
-            edges = _make_edges(ranges)
-            largest = sorted(self.found.strata.items(), key=lambda one: (-one[1], one[0] or ""))
-            self.found.whole = ScoreBins(edges)
-            self.found.by_stratum = {key: ScoreBins(edges) for key, _ in largest[:MOST_STRATA]}
+        if not self._range.count:
+            return
+        self.found.whole = ScoreBins(_make_edges(ranges, max(one.count for one in ranges)))
+        largest = sorted(self.found.strata.items(), key=lambda one: (-one[1], one[0] or ""))
+        for key, number in largest[:MOST_STRATA]:
+            # A small stratum is compared with the whole background.
+            of_key = self.found.num_background if key is None else self.found.background_strata[key]
+            self.found.by_stratum[key] = ScoreBins(_make_edges(ranges, max(number, of_key)))
         for (keys, codes), scores in self._read_background():
-            if self.of.has_strata:
-                everything = np.ones(len(scores), dtype=np.bool_)
-                self.found.background_strata.update(_tally(keys, codes, everything))
-            if self.found.whole is not None:
-                self.found.whole.add_background(scores)
+            self.found.whole.add_background(scores)
             for key, bins in self.found.by_stratum.items():
-                # A small stratum is compared with the whole background.
                 bins.add_background(scores if key is None else scores[_has_key(keys, codes, key)])
 
     def add(self, rows: pa.Table, first_row: int) -> None:
@@ -341,16 +342,19 @@ class _Count:
             yield ([*keys, None], np.where(codes < 0, len(keys), codes)), _numbers(rows, "score")
 
 
-def _make_edges(ranges: Sequence[Distribution]) -> FloatArray:
-    """Edges of bins for nearly all numbers of some distributions."""
+def _make_edges(ranges: Sequence[Distribution], num_rows: int) -> FloatArray:
+    """Edges of bins for nearly all numbers of some distributions.
+
+    Args:
+        ranges: The distributions.
+        num_rows: Rows that will be counted: with few rows, many bins would be a comb.
+    """
     ends = []
     for one in ranges:
         low, high = one.quantile(OUTER_SHARE), one.quantile(1 - OUTER_SHARE)
         margin = 0.1 * (high - low)
         ends.append((max(one.minimum, low - margin), min(one.maximum, high + margin)))
-    # With few rows, many bins would be a comb of bars of one row.
-    most = max(one.count for one in ranges)
-    most_bins = min(SCORE_BINS, 2 * math.ceil(math.sqrt(most)))
+    most_bins = min(SCORE_BINS, 2 * math.ceil(math.sqrt(num_rows)))
     return round_edges(min(low for low, _ in ends), max(high for _, high in ends), most_bins)
 
 

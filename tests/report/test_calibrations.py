@@ -412,7 +412,7 @@ def test_the_page_does_not_grow_with_the_table(
         })  # fmt: skip
     small, large = plots
     assert small.keys() == large.keys()
-    assert len(small) == 3
+    assert len(small) == 4
     assert all(large[title] < 1.5 * size for title, size in small.items())
 
 
