@@ -609,8 +609,9 @@ def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
     "fit-calibration",
     cls=Command,
     group=STEPS,
-    example="evo2-tasks fit-calibration --config config.yaml --calibration mitomap \\\n"
-    "  --scoring mini-512 --background results/random/mini-512/scores.parquet \\\n"
+    example="evo2-tasks fit-calibration --config config.calibration.yaml \\\n"
+    "  --calibration mitomap --scoring mini-512 \\\n"
+    "  --background results/random-snvs/mini-512/scores.parquet \\\n"
     "  --labelled results/mitomap/mini-512/scores.parquet \\\n"
     "  --out results/calibrations/mitomap/mini-512",
 )
@@ -631,7 +632,7 @@ def fit_calibration(config: RunConfig, calibration: str, **files: Any) -> None:
 @main.command(
     cls=Command,
     group=STEPS,
-    example="evo2-tasks calibrate --config config.yaml --variant-set mitomap \\\n"
+    example="evo2-tasks calibrate --config config.calibration.yaml --variant-set mitomap \\\n"
     "  --scoring mini-512 --table results/mitomap/mini-512/scores.parquet \\\n"
     "  --calibrations results/calibrations \\\n"
     "  --out results/mitomap/mini-512/calibrated.parquet",
@@ -663,7 +664,7 @@ def calibrate(
 @main.command(
     cls=Command,
     group=STEPS,
-    example="evo2-tasks combine --config config.yaml --combination windows \\\n"
+    example="evo2-tasks combine --config config.yaml --combination lengths \\\n"
     "  --results results/mitomap --out combined.parquet",
 )
 @step

@@ -183,11 +183,23 @@ def test_configs_in_the_pages_are_valid(page: str) -> None:
         load_config(yaml.safe_load(block), look_for_files=False)
 
 
-def test_the_config_of_the_checkout_is_valid() -> None:
-    config = load_config(ROOT / "config.yaml", look_for_files=False)
-    for name, variant_set in config.variant_sets.items():
-        assert (ROOT / variant_set.variants).exists(), name
-        assert (ROOT / config.references[variant_set.reference].fasta).exists(), name
+@pytest.mark.parametrize("name", ["config.yaml", "config.calibration.yaml"])
+def test_the_configs_of_the_demo_are_valid(name: str) -> None:
+    config = load_config(ROOT / name, look_for_files=False)
+    for variant_set in config.variant_sets.values():
+        assert variant_set.variants is None or (ROOT / variant_set.variants).exists()
+        assert (ROOT / config.references[variant_set.reference].fasta).exists()
+
+
+def test_the_demo_with_calibrations_scores_the_variants_of_the_demo_again() -> None:
+    # With the same settings, so that its scores are used again.
+    demo, calibrated = (
+        yaml.safe_load((ROOT / name).read_text())
+        for name in ("config.yaml", "config.calibration.yaml")
+    )
+    del calibrated["variant_sets"]["random-snvs"], calibrated["calibrations"]
+    del calibrated["variant_sets"]["mitomap"]["calibrations"]
+    assert calibrated == demo
 
 
 def test_environments_hold_the_versions_that_are_tested() -> None:
