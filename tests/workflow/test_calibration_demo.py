@@ -72,5 +72,5 @@ def test_the_report_has_the_background_and_the_evidence(results: Path) -> None:
     assert len(strengths) == 8
     assert strengths["reached"].tolist() == strengths["bound"].notna().tolist()
     page = (results / "mitomap" / "report.html").read_text()
-    assert "random-snvs" in page
-    assert "not for clinical use" in page.lower()
+    assert "Calibrated scores" in page
+    assert "Evidence strength by the published method; not for clinical use" in page
