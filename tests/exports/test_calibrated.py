@@ -26,6 +26,7 @@ from evo2_tasks.config.load import load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports import bedgraph, sites, tsv, vcf
 from evo2_tasks.io.digests import digest_file
+from evo2_tasks.steps.index import index
 from tests.table.build import Row, make_row, write_calibrated, write_result
 
 BOTH = {"common": (True, True)}
@@ -145,6 +146,32 @@ def test_a_filter_of_bcftools_finds_the_rows(tmp_path: Path) -> None:
     assert 0 < len(wanted) < len(rows)
     expected = sorted(zip(wanted["pos"], wanted["alt"], strict=True))
     assert [(int(pos), alt) for pos, alt in map(str.split, text.splitlines())] == expected
+
+
+def test_bcftools_annotates_another_vcf_with_them(tmp_path: Path) -> None:
+    table, _ = write_table(tmp_path, SEVERAL)
+    out = tmp_path / "scores.sites.vcf.gz"
+    sites.write(table, out)
+    index(out)
+    sample = tmp_path / "sample.vcf.gz"
+    lines = [f"chr1\t{pos}\t.\tA\tC\t.\t.\t.\n" for pos in (100, 103, 121, 5_000)]
+    with pysam.BGZFile(str(sample), "w") as file:
+        file.write((VCF + "".join(lines)).encode())
+    pysam.tabix_index(str(sample), preset="vcf", force=True)
+    names = ["evo2_a.b.phred", "evo2_c_d.evidence"]
+    columns = ",".join(f"INFO/{name}" for name in names)
+    done = tmp_path / "done.vcf"
+    pysam.bcftools.annotate(
+        "-a", str(out), "-c", columns, "-o", str(done), str(sample), catch_stdout=False
+    )
+    rows = read_calibrated(table)
+    rows = rows[(rows["status"] == "scored") & (rows["alt"] == "C")].drop_duplicates("pos")
+    values = rows.set_index("pos")[["a.b.phred", "c-d.evidence"]].reindex([100, 103, 121, 5_000])
+    assert values["a.b.phred"].notna().tolist() == [True, True, True, False]
+    found = by_bcftools(done, names)
+    for (_, _, *cells), wanted in zip(found, values.to_numpy().tolist(), strict=True):
+        for cell, value, name in zip(cells, wanted, names, strict=True):
+            require_equal(cell, value, name)
 
 
 @pytest.mark.parametrize("kinds", [BOTH, SEVERAL])

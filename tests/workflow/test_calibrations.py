@@ -27,7 +27,11 @@ def write_config(folder: Path, calibrations: dict[str, Any], **sets: dict[str, A
         reference={"fasta": str(DATA / "rCRS.fa"), "circular_contigs": ["MT"]},
         model={"checkpoint": "evo2-mini"},
         scoring={"window_length": 64},
-        variant_set={"random_snvs": {"number": 40, "seed": 2}, "calibrations": [*calibrations]},
+        variant_set={
+            "random_snvs": {"number": 40, "seed": 2},
+            "calibrations": [*calibrations],
+            "exports": ["vcf", "tsv"],
+        },
         run={"batch_tokens": 4096},
     )
     of_set = config["variant_sets"]["v"]
@@ -67,6 +71,16 @@ def test_quantiles_among_the_random_snvs_of_the_run(folder: Path) -> None:
     # No change of three bases is in the background a hundred times.
     assert found["types.stratum_fallback"].all()
     assert found["types.quantile"].tolist() == pytest.approx(find_quantiles(-table, -alleles))
+
+
+def test_the_exports_have_the_calibrated_columns(folder: Path) -> None:
+    expected = read(folder, "v", "calibrated.parquet")
+    of_scoring = folder / "results" / "v" / "s"
+    text = pd.read_csv(of_scoring / "scores.tsv", sep="\t")
+    with pysam.VariantFile(str(of_scoring / "scores.vcf.gz")) as file:
+        phreds = [line.info["evo2_types.phred"][0] for line in file]
+    assert text["types.phred"].tolist() == expected["types.phred"].tolist()
+    assert phreds == pytest.approx(expected["types.phred"].tolist(), rel=1e-6)
 
 
 def test_the_strata_of_the_background_are_those_of_the_genome(folder: Path) -> None:
