@@ -21,7 +21,7 @@ from evo2_tasks.table.calibration_schema import LR_REASON_MEANINGS, folds_schema
 from evo2_tasks.table.parquet import read_rows
 
 NO_REASON: Final = -1
-NO_SCORE, FEW_LABELS, FEW_FOLDS, FEW_OTHERS = range(len(LR_REASON_MEANINGS))
+NO_SCORE, FEW_LABELS, FEW_FOLDS, FEW_OTHERS, INFINITE = range(len(LR_REASON_MEANINGS))
 """Places of the reasons in ``LR_REASON_MEANINGS``."""
 
 _ALL_ROWS: Final = -1
@@ -87,7 +87,11 @@ class FittedRatios:
         for number in np.unique(fold).tolist():
             inside = rows.filter(pa.array(fold == number))
             by_fold[number] = Ratios(
-                *(inside[name].to_numpy() for name in ("score", "lr", "lr_low", "lr_high"))
+                inside["score"].to_numpy(),
+                *(
+                    inside[name].fill_null(np.inf).to_numpy()
+                    for name in ("lr", "lr_low", "lr_high")
+                ),
             )
         records = alleles = numbers = np.empty(0, dtype=np.int64)
         if folds is not None:

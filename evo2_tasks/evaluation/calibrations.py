@@ -29,7 +29,7 @@ from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import Text, read_texts
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.calibrated import Calibrated, read_calibrated_rows
-from evo2_tasks.table.calibration_schema import CalibratedPart
+from evo2_tasks.table.calibration_schema import UNBOUNDED, CalibratedPart
 from evo2_tasks.table.calibrations import CALIBRATIONS, LABELLED_TABLE
 from evo2_tasks.table.parquet import open_table, read_metadata
 from evo2_tasks.table.provenance import PREFIX, read_object
@@ -174,7 +174,7 @@ def _has_strata(rows: pa.Table, part: CalibratedPart) -> bool:
 
 def _read_numbers(rows: pa.Table, part: CalibratedPart, name: str) -> FloatArray:
     """A column of numbers; NaN where there is none. (N,)."""
-    values: FloatArray = rows[part.columns[name].name].to_numpy().astype(np.float64)
+    values: FloatArray = rows[part.columns[name].name].to_numpy().astype(np.float64, copy=True)
     return values
 
 
@@ -182,6 +182,8 @@ def _make_ratios(
     rows: pa.Table, part: CalibratedPart, is_from_folds: BoolArray | None, source: Path
 ) -> LabelledRatios:
     name, ratios = part.columns[_RATIO].name, _read_numbers(rows, part, _RATIO)
+    reason = read_texts(rows[part.columns[_REASON].name])
+    ratios[reason == UNBOUNDED] = np.inf
     if (ratios < 0).any():
         raise InputError(
             f"{shown_path(source)}: column {name}: expected numbers from 0 on, got "
@@ -191,7 +193,7 @@ def _make_ratios(
     return LabelledRatios(
         score=name,
         even=even,
-        reason=read_texts(rows[part.columns[_REASON].name]),
+        reason=reason,
         is_from_folds=None if is_from_folds is None else is_from_folds & np.isfinite(even),
     )
 

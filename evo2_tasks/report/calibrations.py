@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -215,7 +216,7 @@ def _read_ratios(file: Path) -> Ratios | None:
     for batch in read_rows(file, [column.name for column in RATIO_COLUMNS]):
         rows = batch.filter(pc.is_null(batch.column("fold")))
         pieces.append(
-            np.stack([rows.column(name).to_numpy(zero_copy_only=False).astype(np.float64)
+            np.stack([pc.fill_null(rows.column(name), math.inf).to_numpy(zero_copy_only=False)
                       for name in ("score", "lr", "lr_low", "lr_high")])
         )  # fmt: skip
     numbers = np.concatenate(pieces, axis=1) if pieces else np.empty((4, 0))

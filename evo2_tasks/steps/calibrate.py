@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.config.resolve import CalibrateSettings, CalibrationSource
-from evo2_tasks.evaluation.applied_evidence import NO_REASON, NO_SCORE, FittedRatios
+from evo2_tasks.evaluation.applied_evidence import INFINITE, NO_REASON, NO_SCORE, FittedRatios
 from evo2_tasks.evaluation.arrays import BoolArray, FloatArray
 from evo2_tasks.evaluation.backgrounds import Background, load_background, select_scored
 from evo2_tasks.evaluation.strata import TRINUCLEOTIDE, StratumReader
@@ -113,7 +113,7 @@ class Calibrator:
         status = batch.column(STATUS.name).cast(pa.string())
         is_scored = pc.equal(status, "scored").to_numpy(zero_copy_only=False)
         reasons = np.where(is_scored, NO_SCORE, NO_REASON)
-        reasons[has_score] = found.reason
+        reasons[has_score] = np.where(np.isinf(found.lr), INFINITE, found.reason)
         has_ratio = found.reason == NO_REASON
         return {
             "lr": spread(make_numbers(found.lr), has_score),
@@ -258,8 +258,8 @@ def make_calibrators(
 
 
 def make_numbers(values: FloatArray) -> pa.Array:
-    """Numbers as a column; NaN is null."""
-    return pa.array(values, pa.float64(), mask=np.isnan(values))
+    """Numbers as a column; NaN and infinity are null."""
+    return pa.array(values, pa.float64(), mask=~np.isfinite(values))
 
 
 def spread(values: pa.Array, is_row: BoolArray) -> pa.Array:

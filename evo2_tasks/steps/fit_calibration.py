@@ -362,7 +362,10 @@ def make_ratio_rows(ratios: Mapping[int | None, Ratios | None]) -> pa.Table:
         pa.table(
             [
                 pa.array([fold] * len(one.scores), pa.int32()),
-                *(pa.array(values) for values in (one.scores, one.lr, one.lr_low, one.lr_high)),
+                *(
+                    pa.array(values, mask=np.isinf(values))
+                    for values in (one.scores, one.lr, one.lr_low, one.lr_high)
+                ),
             ],
             schema=schema,
         )

@@ -22,6 +22,9 @@ from evo2_tasks.table.schema import ALLELE, CONTIG_TYPE, RECORD, Column
 ALL_STRATA: Final = "all"
 """The stratum of a row that is compared with the whole background."""
 
+UNBOUNDED: Final = "unbounded"
+"""Reason of a row whose likelihood ratio is infinite. Tables hold no infinite number."""
+
 LR_REASON_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "no_score": "the score that the calibration uses is null in this row",
@@ -31,6 +34,8 @@ LR_REASON_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "than 5 folds, so that no likelihood ratio can be made without the row itself",
         "too_few_labels_in_other_folds": "the row has a label of the calibration, and the labelled "
         "rows outside of its fold are too few",
+        UNBOUNDED: "the window of the score has no negative row, so the likelihood ratio has no "
+        "upper limit. `lr_low` and `evidence` hold",
     }
 )
 """Why a scored row has no likelihood ratio. A row has the first reason in this order that
@@ -81,13 +86,15 @@ EVIDENCE_COLUMNS: Final = (
     Column(
         "lr_high",
         pa.float64(),
-        "Upper bound of the likelihood ratio: the 95 % quantile over the draws of the bootstrap",
+        "Upper bound of the likelihood ratio: the 95 % quantile over the draws of the bootstrap. "
+        "Also null if it is infinite",
     ),
     Column(
         "evidence",
         pa.int8(),
         "Evidence strength by the published method; not for clinical use. 1, 2, 3, 4 or 8 points "
-        "for harmful, -1, -2, -3, -4 or -8 for benign, 0 for neither. Null where `lr` is null",
+        "for harmful, -1, -2, -3, -4 or -8 for benign, 0 for neither. Null if `lr` is, but not "
+        "for the reason `unbounded`",
         "points",
     ),
     Column(
@@ -173,9 +180,9 @@ RATIO_COLUMNS: Final = (
         "The fold that is left out; null where all labelled rows are used",
     ),
     Column("score", pa.float64(), "The score", "nats", nullable=False),
-    Column("lr", pa.float64(), "Likelihood ratio at this score", nullable=False),
-    Column("lr_low", pa.float64(), "Lower bound of the likelihood ratio: its 5 % quantile"),
-    Column("lr_high", pa.float64(), "Upper bound of the likelihood ratio: its 95 % quantile"),
+    Column("lr", pa.float64(), "Likelihood ratio at this score; null if it is infinite"),
+    Column("lr_low", pa.float64(), "Lower bound: the 5 % quantile of it; null if infinite"),
+    Column("lr_high", pa.float64(), "Upper bound: the 95 % quantile of it; null if infinite"),
 )
 """Columns of ``ratios.parquet``, sorted by fold and score."""
 

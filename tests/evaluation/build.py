@@ -235,8 +235,11 @@ def make_calibration(columns: Columns, seed: int = 3) -> Columns:
         "stratum_fallback": [False if scored else None for scored in is_scored],
         "quantile": nullable(quantile),
         "phred": nullable(-10 * np.log10(quantile)),
-        "lr": [None if np.isnan(one) else float(one) for one in ratio],
-        "lr_reason": ["too_few_folds" if lacking else None for lacking in is_lacking],
+        "lr": [float(one) if np.isfinite(one) else None for one in ratio],
+        "lr_reason": [
+            "unbounded" if is_infinite else "too_few_folds" if lacking else None
+            for is_infinite, lacking in zip(np.isinf(ratio), is_lacking, strict=True)
+        ],
     }
 
 

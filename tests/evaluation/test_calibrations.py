@@ -45,6 +45,8 @@ def join(table: Path) -> pd.DataFrame:
         pd.read_parquet(table.with_name(CALIBRATED)), on=["record", "allele"], validate="1:1"
     )
     rows = rows[rows["KIND"].isin(["bad", "good"]) & rows["llr"].notna()]
+    for name in rows.columns[rows.columns.str.endswith("lr_reason")]:
+        rows.loc[rows[name] == "unbounded", name.removesuffix("_reason")] = np.inf
     return rows.assign(is_bad=rows["KIND"] == "bad")
 
 
@@ -271,7 +273,10 @@ def test_constant_ratios_and_ratios_of_one_value_each_give_numbers(
     tmp_path: Path, columns: Columns
 ) -> None:
     calibration = make_calibration(columns)
-    calibration["lr"] = [None if one is None else 1.0 for one in calibration["lr"]]
+    calibration["lr_reason"] = [
+        None if reason == "unbounded" else reason for reason in calibration["lr_reason"]
+    ]
+    calibration["lr"] = [None if reason else 1.0 for reason in calibration["lr_reason"]]
     table = evaluate_calibrated(tmp_path, columns, {"cal": calibration})
     metrics = pd.read_parquet(table.with_name(METRICS))
     assert find(metrics, score="lr", metric="brier_skill")["value"] == pytest.approx(0)

@@ -149,7 +149,7 @@ def write_calibration(
         for fold in (None, 0, 1):
             scores = np.linspace(-6, 3, made.num_scores)
             lr = made.find_ratio(scores)
-            lr[: made.num_scores // 300], lr[len(lr) - made.num_scores // 300 :] = np.inf, 0.0
+            lr[: made.num_scores // 300], lr[len(lr) - made.num_scores // 300 :] = np.nan, 0.0  # null is infinite
             ratios += [
                 {"fold": fold, "score": score, "lr": one, "lr_low": one / 2, "lr_high": one * 2}
                 for score, one in zip(scores.tolist(), lr.tolist(), strict=True)

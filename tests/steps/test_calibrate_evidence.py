@@ -47,6 +47,7 @@ FIT = FitCalibrationSettings(
     reference=None,
 )
 DRAWS = Resampling(60)
+RATIOS = ["lr", "lr_low", "lr_high"]
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +113,16 @@ def apply(folder: Path, table: Path, settings: FitCalibrationSettings, name: str
 def read(path: Path) -> pd.DataFrame:
     frame = pq.read_table(path).to_pandas()
     texts = frame.columns[frame.dtypes == "category"]
-    return frame.astype(dict.fromkeys(texts, object))
+    frame = frame.astype(dict.fromkeys(texts, object))
+    if "lr_high" in frame:  # an infinite ratio is null
+        assert not np.isinf(frame[RATIOS]).to_numpy().any()
+        is_ratio = np.ones(len(frame), dtype=bool)
+        if "lr_reason" in frame:
+            assert frame.lr_reason.eq("unbounded").equals(frame.lr.isna() & frame.evidence.notna())
+            is_ratio = frame.evidence.notna()
+            frame.lr_reason = frame.lr_reason.where(~is_ratio, None)
+        frame.loc[is_ratio, RATIOS] = frame.loc[is_ratio, RATIOS].fillna(np.inf)
+    return frame
 
 
 def points(low: float, high: float) -> int:
