@@ -259,12 +259,12 @@ If the table has genes and consequences or identifiers, their columns become fie
 or with several calibrations `evo2_common.phred`. In the names of fields, `-` becomes `_`. To export
 a table without these fields, move `calibrated.parquet` to another folder.
 
-Each field has one value per ALT allele (`Number=A`), `.` where there is no value, `inf` for an
-infinite likelihood ratio, and the values of a list (flags, consequences) joined by `&`. In names of
-genes and other texts, white space, control characters and `% , ; =` (in a list also `&`) are
-percent-encoded, as in VCF 4.3. The signature is in the header as `##evo2_signature`. If the input
-already has these fields, their values are replaced. Numbers have all their digits; programs that
-store the floats of a VCF in 32 bits read about seven of them.
+Each field has one value per ALT allele (`Number=A`), `.` where there is no value, and the
+values of a list (flags, consequences) joined by `&`. In names of genes and other texts, white
+space, control characters and `% , ; =` (in a list also `&`) are percent-encoded, as in VCF 4.3. The
+signature is in the header as `##evo2_signature`. If the input already has these fields, their
+values are replaced. Numbers have all their digits; programs that store the floats of a VCF in 32
+bits read about seven of them.
 
 - A record without ALT (`.`) has no allele to annotate and gets no field.
 - Lines that are not valid VCF are left out and named in the log: lines with the status

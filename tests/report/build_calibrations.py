@@ -28,7 +28,7 @@ from evo2_tasks.table.calibration_schema import (
 )
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import PREFIX, Provenance, canonical_json
-from tests.evaluation.build import CARRY, LABELS, Columns, write_page, write_scoring
+from tests.evaluation.build import CARRY, LABELS, Columns, nullable, write_page, write_scoring
 from tests.table.build import signature
 
 STRENGTHS = {"supporting": 1, "moderate": 2, "strong": 4, "very_strong": 8}
@@ -149,10 +149,18 @@ def write_calibration(
         for fold in (None, 0, 1):
             scores = np.linspace(-6, 3, made.num_scores)
             lr = made.find_ratio(scores)
-            lr[: made.num_scores // 300], lr[len(lr) - made.num_scores // 300 :] = np.nan, 0.0  # null is infinite
+            lr[: made.num_scores // 300] = np.nan  # null is infinite
+            lr[len(lr) - made.num_scores // 300 :] = 0.0
             ratios += [
-                {"fold": fold, "score": score, "lr": one, "lr_low": one / 2, "lr_high": one * 2}
-                for score, one in zip(scores.tolist(), lr.tolist(), strict=True)
+                {"fold": fold, "score": score}
+                | dict(
+                    zip(
+                        ("lr", "lr_low", "lr_high"),
+                        nullable(one * np.array([1, 0.5, 2])),
+                        strict=True,
+                    )
+                )
+                for score, one in zip(scores.tolist(), lr, strict=True)
             ]
     for name, schema, rows in (
         (BACKGROUND, background_schema(), background),

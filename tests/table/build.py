@@ -172,7 +172,7 @@ def calibrate_row(row: Row) -> Row:
             values["lr_reason"] = "too_few_labels"
         else:
             values |= {name: chosen.lognormvariate(0, 2) for name in ("lr", "lr_low", "lr_high")}
-            values["lr_high"] = values["lr_high"] if chosen.random() < 0.9 else float("inf")
+            values["lr_high"] = values["lr_high"] if chosen.random() < 0.9 else None
             values["evidence"] = chosen.choice([-8, -4, -1, 0, 1, 2, 3, 8])
     return values
 
