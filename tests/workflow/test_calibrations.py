@@ -134,3 +134,33 @@ def test_a_background_of_another_scoring_is_one_line(folder: Path) -> None:
     assert "scoring.window_length" in lines[0]
     assert "Traceback" not in str(error.value)
     assert not (folder / "other" / "results" / "v" / "s" / "calibrated.parquet").exists()
+
+
+def test_likelihood_ratios_from_folds_are_evaluated(tmp_path: Path) -> None:
+    """The demo's pathogenic variants and 90 benign ones calibrate themselves."""
+    with pysam.VariantFile(str(DATA / "mitomap.vcf.gz")) as source:
+        records = [*source]
+        positive = [one for one in records if one.info["LABEL"] == "pathogenic"]
+        negative = [one for one in records if one.info["LABEL"] == "benign"][::10][:90]
+        with pysam.VariantFile(str(tmp_path / "in.vcf"), "w", header=source.header) as target:
+            for record in sorted(positive + negative, key=lambda one: one.pos):
+                target.write(record)
+    labels = {"LABEL": {"positive": ["pathogenic"], "negative": ["benign"]}}
+    of_set = {"variants": "in.vcf", "labels": labels}
+    write_config(tmp_path, {"own": {"set": "l", "label": "LABEL"}}, l=of_set)
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    config["variant_sets"]["l"]["calibrations"] = ["own"]
+    del config["variant_sets"]["v"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    run_workflow(tmp_path)
+    scores, rows = (read(tmp_path, "l", f"{name}.parquet") for name in ("scores", "calibrated"))
+    metrics = read(tmp_path, "l", "metrics.parquet").set_index("metric")
+    brier = metrics[metrics["score"] == "lr"].loc["brier"]
+    assert brier["num_from_folds"] == brier["num_rows"] == rows["lr"].notna().sum() > 100
+    is_positive = (scores["LABEL"] == "pathogenic")[rows["lr"].notna()].to_numpy()
+    ratio = rows["lr"].dropna().to_numpy() * is_positive.sum() / (~is_positive).sum()
+    squared = (ratio / (1 + ratio) - is_positive) ** 2
+    assert brier["value"] == pytest.approx(squared.mean())
+    assert (read(tmp_path, "l", "curves.parquet")["curve"] == "calibration").any()
+    assert "calibration error" in (tmp_path / "results" / "l" / "report.html").read_text()
+    assert "Nothing to be done" in run_workflow(tmp_path)
