@@ -95,16 +95,14 @@ def open_calibrated(table: Path, *, table_digest: str | None = None) -> Calibrat
         What the file has; None if there is no such file, or the table is not one of ``merge``.
 
     Raises:
-        InputError: The file is of another table, has other columns than ``calibrate`` writes, or
-            has a column with the name of one of the table.
+        InputError: The table cannot be read; or the file is of another table, has other columns
+            than ``calibrate`` writes, or has a column with the name of one of the table.
     """
+    with open_table(table) as file:  # first: a table that cannot be read is one line
+        schema = file.schema_arrow
     path = table.with_name(CALIBRATED)
-    if not path.exists():
+    if not is_result(schema) or not path.exists():
         return None
-    with open_table(table) as file:
-        names = file.schema_arrow.names
-        if not is_result(file.schema_arrow):
-            return None
     calibrated = read_calibrated(path)
     statement = Statement(path, calibrated.provenance.source, STEP)
     require_table(table, [statement], table_digest=table_digest)
@@ -115,7 +113,7 @@ def open_calibrated(table: Path, *, table_digest: str | None = None) -> Calibrat
             f"{shown_path(path)} has {count_rows(path):,} rows, but {shown_path(table)} has "
             f"{count_rows(table):,}. {_REMEDY}"
         )
-    taken = {*names}.intersection(calibrated.names)
+    taken = {*schema.names}.intersection(calibrated.names)
     if taken:
         raise InputError(
             f"{shown_path(table)}: a carried column has the name {shown(min(taken))}, which is a "
