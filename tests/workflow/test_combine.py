@@ -102,7 +102,7 @@ def test_it_is_evaluated_and_reported_like_a_scoring(folder: Path) -> None:
 
 def test_the_rows_do_not_depend_on_the_shards(folder: Path) -> None:
     other = folder.parent / "shards"
-    write_config(other, shards=3, ensembles=["rank_mean", "z_mean"])
+    write_config(other, shards=2, ensembles=["rank_mean", "z_mean"])
     run_workflow(other, "results/v/combined/lengths/combined.parquet")
     one, many = (read(path, "combined/lengths/combined.parquet") for path in (folder, other))
     pd.testing.assert_frame_equal(one, many, rtol=1e-6, atol=1e-4)
