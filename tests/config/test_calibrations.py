@@ -24,6 +24,7 @@ from evo2_tasks.config.resolve import (
 from evo2_tasks.config.schema import dump_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation import strata
+from evo2_tasks.jobs import step_inputs
 from evo2_tasks.layout import (
     CALIBRATED_COLUMNS,
     CALIBRATION_FILES,
@@ -169,6 +170,20 @@ def test_trinucleotides_are_read_from_the_reference_of_a_set_that_the_calibratio
     reference = resolve_fit_calibration(loaded, "old").reference
     assert reference is not None
     assert reference.fasta == Path("genome.fa")
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("genome", False), ("circle", True)])
+def test_labels_on_a_circular_contig_need_its_length(
+    config: Config, name: str, is_read: bool
+) -> None:
+    """Blocks of positions have a gap around each other, also around the origin of a circle."""
+    for variant_set in config["variant_sets"].values():
+        variant_set["reference"] = name
+    loaded = load_config(config, look_for_files=False)
+    assert (resolve_fit_calibration(loaded, "clinvar").reference is not None) == is_read
+    assert resolve_fit_calibration(loaded, "random").reference is None
+    bases = step_inputs(loaded).calibrations.bases
+    assert bases == {"clinvar": ["genome.fa"] if is_read else [], "random": []}
 
 
 def test_a_command_by_hand_names_what_is_not_there(config: Config) -> None:

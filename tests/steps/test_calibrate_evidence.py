@@ -319,3 +319,38 @@ def test_a_circle_has_a_gap_around_its_origin(tmp_path: Path) -> None:
     assert near & kept["linear"][0]
     assert not near & kept["circle"][0]
     assert kept["linear"][4] == kept["circle"][4]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": "good"}, "0 positive rows have a score; at least 10 are needed"),
+        ({"kind": "bad"}, "0 negative rows have a score; at least 10 are needed"),
+        ({"kind": None}, "0 labelled rows have a score; at least 100 are needed"),
+        (
+            {"status": "too_many_n", "llr": None, "llr_aligned": None},
+            "0 labelled rows have a score; at least 100 are needed",
+        ),
+    ],
+    ids=["all good", "all bad", "no label", "no score"],
+)
+def test_one_kind_or_none(tmp_path: Path, change: Row, reason: str) -> None:
+    rows = [row | change for row in make_rows(200)]
+    table = write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL])
+    settings = fit(tmp_path, table)
+    assert set(read(tmp_path / "ev" / "calibration.parquet").reason) == {reason}
+    assert read(tmp_path / "ev" / "ratios.parquet").empty
+    found = apply(tmp_path, table, settings, "v")
+    assert len(found) == 200
+    assert found[["lr", "lr_low", "lr_high", "evidence"]].isna().all(axis=None)
+    is_scored = read(table).status == "scored"
+    assert set(found.lr_reason[is_scored]) <= {"too_few_labels"}
+    assert found.lr_reason.notna().equals(is_scored)
+
+
+def test_constant_scores_are_no_evidence(tmp_path: Path) -> None:
+    rows = [row | ({} if row["llr"] is None else {"llr": -3.0}) for row in make_rows(300)]
+    table = write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL])
+    found = apply(tmp_path, table, fit(tmp_path, table), "v")
+    assert set(found.evidence.dropna()) == {0}
+    assert set(found.lr.dropna()) == {1.0}
