@@ -168,8 +168,8 @@ RATIO_METRIC_COLUMNS: Final = (
     Column(
         "lr_reasons",
         pa.map_(_TEXT, _COUNT),
-        "For `lr`: the scored rows without a likelihood ratio, by their `lr_reason`; null for "
-        "other scores",
+        "For `lr`: the scored rows without a likelihood ratio, by their `lr_reason`, without those "
+        "of the reason `unbounded`, whose probability is 1; null for other scores",
         "rows",
     ),
 )
