@@ -75,7 +75,12 @@ def plot_lengths(
             mode="lines+markers", line=look.line(), marker=look.marker(8), legendgroup=name,
             hovertext=texts, hoverinfo="text",
         )  # fmt: skip
-    rows = [f"{count(found[0].num_rows)} {name}" for name, found in spreads.items()]
+    rows = [
+        counted(found[0].num_rows, "allele")
+        if name == ALL_ALLELES
+        else f"{count(found[0].num_rows)} {name}"
+        for name, found in spreads.items()
+    ]
     medians = "; ".join(
         f"{name}: "
         + ", ".join(

@@ -41,7 +41,7 @@ MEANINGS: Final = {
     RANK_MEAN: "rank_mean is the mean over the scorings of the quantile that the allele's score "
     "has among all alleles, from 0 to 1",
     "z_mean": "z_mean is the mean over the scorings of the score in standard deviations from the "
-    "mean of all alleles",
+    "mean of these alleles",
 }
 
 _TYPE_RANK: Final = ("snv", "mnv", "insertion", "deletion", "indel")

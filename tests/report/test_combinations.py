@@ -111,7 +111,7 @@ def test_llr_is_drawn_against_the_window_length(page: Path, frame: pd.DataFrame)
         assert plot["layout"]["xaxis"]["type"] == "log"
         assert plot["layout"]["xaxis"]["ticktext"] == ["512", "2,048", "8,192"]
         for name, of_rows in rows.items():
-            assert f"{len(of_rows)} {name}" in plot["caption"]
+            assert f"{len(of_rows)} {name.removeprefix('all ')}" in plot["caption"]
             medians = of_rows[columns].median()
             listed = ", ".join(
                 f"{decimal(float(median))} at {count(length)}"

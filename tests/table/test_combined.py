@@ -17,13 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, zscore
 
+from evo2_tasks.commands.show import show
 from evo2_tasks.config.resolve import CombineSettings
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.labels import read_labelled_rows
+from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.genome.records import CarryField
 from evo2_tasks.layout import COMBINED_COLUMNS
 from evo2_tasks.steps.combine import combine
 from evo2_tasks.table.combined import ENSEMBLES, MEMBER_COLUMNS, read_combination
 from tests.evaluation.build import Columns, make_columns, score_again, write_scoring
+from tests.mutations import mutate
 from tests.table.build import SCORING, signature, slow_disk
 
 BOTH = tuple(ENSEMBLES)
@@ -323,6 +327,27 @@ def test_a_table_that_was_replaced_is_refused(tmp_path: Path) -> None:
     run.write_text(json.dumps(json.loads(run.read_text()) | {"table_digest": "0" * 64}))
     with pytest.raises(InputError, match="was made from another table"):
         combine_tables(tmp_path, tables)
+
+
+def test_other_metadata_give_one_line_or_the_table(tmp_path: Path) -> None:
+    combine_tables(tmp_path, write_tables(tmp_path, three(20)))
+    table = pq.read_table(tmp_path / "combined.parquet")
+    stored = pq.read_metadata(tmp_path / "combined.parquet").metadata
+    stated = stored[b"evo2_tasks.combination"].decode()
+    label = LabelSettings("KIND", positive=("bad",), negative=("good",))
+    changed = tmp_path / "changed.parquet"
+    refused = []
+    for text in ["x", *(text for _, text in mutate(stated))]:
+        pq.write_table(
+            table.replace_schema_metadata({b"evo2_tasks.combination": text.encode()}), changed
+        )
+        for read in (lambda: [*show(changed)], lambda: read_labelled_rows(changed, label)):
+            try:
+                read()
+            except InputError as error:
+                refused.append(str(error))
+    assert len(refused) > 100
+    assert all(line.startswith(str(changed)) and "\n" not in line for line in refused)
 
 
 def test_the_layout_names_the_columns_of_a_scoring() -> None:
