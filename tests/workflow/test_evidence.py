@@ -22,22 +22,23 @@ from evo2_tasks.commands.plan import plan
 from evo2_tasks.commands.status import read_status
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_plan
-from tests.project import DATA, HEADER, make_config
+from tests.project import COLUMNS, DATA, make_config
 from tests.workflow.run import COMMANDS, SNAKEFILE, run_snakemake
 
 pytestmark = pytest.mark.slow
 
 ARGUMENTS = ("--snakefile", str(SNAKEFILE), "--cores", "2")
 NUM_LABELLED, NUM_RANDOM = 160, 120
+FIELD = '##INFO=<ID=KIND,Number=1,Type=String,Description="bad or good">\n'
 RULES = re.compile(r"^(?:local)?rule (\w+):$", re.MULTILINE)
 
 
 def write_config(folder: Path, calibrations: dict[str, Any] | None, **sections: Any) -> None:
-    """A config with a labelled set and random SNVs, in windows of 64 and 96 bases."""
+    """A config with a labelled set, random SNVs, and the labelled set in two window lengths."""
     folder.mkdir(exist_ok=True)
     with pysam.FastaFile(str(DATA / "rCRS.fa")) as genome:
         bases = genome.fetch("MT")
-    lines = [HEADER]
+    lines = ["##fileformat=VCFv4.2\n", FIELD, COLUMNS]
     for number in range(NUM_LABELLED):
         pos = 100 + 100 * number
         alt = "ACGT"[("ACGT".index(bases[pos - 1]) + 1 + number % 3) % 4]
@@ -61,20 +62,20 @@ def write_config(folder: Path, calibrations: dict[str, Any] | None, **sections: 
         output=str(folder / "results"),
         **sections,
     )
-    config["variant_sets"]["b"] = {
-        "random_snvs": {"number": NUM_RANDOM},
-        "reference": "g",
-        "scorings": ["s", "t"],
-    }
+    sets = config["variant_sets"]
+    sets["w"] = sets["v"] | {"exports": []}
+    sets["b"] = {"random_snvs": {"number": NUM_RANDOM}, "reference": "g"}
+    for name in "vb":
+        sets[name]["scorings"] = ["s"]
     if calibrations is not None:
         config["calibrations"] = calibrations
-        for name in ("v", "b"):
-            config["variant_sets"][name]["calibrations"] = ["kind"]
+        for name in "vb":
+            sets[name]["calibrations"] = ["kind"]
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 KIND: dict[str, Any] = {"background": "b", "by": ["type"], "set": "v", "label": "KIND"}
-COMBINE = {"both": {"variant_set": "v", "scorings": ["s", "t"], "ensembles": ["rank_mean"]}}
+COMBINE = {"both": {"variant_set": "w", "scorings": ["s", "t"], "ensembles": ["rank_mean"]}}
 
 
 def read_tables(results: Path) -> dict[str, bytes]:
@@ -115,7 +116,7 @@ def calibrated(plain: Path) -> Path:
     }
     after = read_tables(plain / "results")
     assert before.items() <= after.items()
-    assert len(after) == len(before) + 2 * 4 + 4 + 1
+    assert len(after) == len(before) + 4 + 2 + 1, "a calibration, two sets, a combined table"
     return plain
 
 
@@ -166,11 +167,11 @@ def test_another_stratum_fits_and_calibrates_again(calibrated: Path) -> None:
 def test_status_and_plan_of_the_run(calibrated: Path) -> None:
     statuses = read_status(calibrated / "results")
     found = [(one.variant_set, one.scoring, one.is_merged, one.failures) for one in statuses]
-    assert found == [(name, scoring, True, []) for name in "bv" for scoring in "st"]
+    assert found == [(*names, True, []) for names in ("bs", "vs", "ws", "wt")]
     config = load_config(calibrated / "config.yaml")
     options = dict.fromkeys(("rates_file", "device", "device_memory_gb", "price"))
     estimates = plan(resolve_plan(config), job_hours=2.0, **options)
-    assert [one["alleles"] for one in estimates] == [NUM_LABELLED] * 2 + [NUM_RANDOM] * 2
+    assert [one["alleles"] for one in estimates] == [NUM_LABELLED] * 3 + [NUM_RANDOM]
 
 
 def test_a_run_that_is_killed_in_a_fit_continues(calibrated: Path) -> None:
