@@ -92,6 +92,10 @@ CPU_STEP_MINUTES = 60
 SCORE_BASE_MB = 1_000  # Python and torch with CUDA
 DRIVER_MB = 3_000  # host memory that a GPU's driver takes
 MEMORY_MARGIN = 1.2
+# CPU time of `fit_calibration`, for ten folds and all rows, and 10,000 draws each: measured on an
+# AMD EPYC with 10^4 and with 10^6 labelled rows. The allowance is for slower and busy machines.
+FIT_SECONDS_PER_ROW = 0.01
+FIT_ALLOWANCE = 2.0
 SCORE_MINUTES = 240  # before `split` has counted the alleles
 LEAST_SCORE_MINUTES = 30  # to load a large model from a slow file system
 # How many times slower than the device of the rate table a device may be: an A100 without FP8
@@ -104,6 +108,7 @@ class Wildcards(Protocol):
 
     variant_set: str
     scoring: str
+    calibration: str
 
 
 def warnings(config: RunConfig) -> list[str]:
@@ -645,6 +650,7 @@ class Jobs:
         self._audits = {name: one.audit for name, one in config.scorings.items()}
         self._score_mb: dict[tuple[str, float | None], int] = {}
         self._seconds = {name: _seconds_per_allele(one) for name, one in scorings.items()}
+        self._labelled = {name: one.set for name, one in config.calibrations.items()}
         self._alleles: dict[str, float] = {}
 
     def config(self, wildcards: Wildcards, input: object) -> str:  # noqa: A002 - Snakemake's name
@@ -691,6 +697,14 @@ class Jobs:
                 return None
             self._alleles[variant_set] = split.alleles / split.shards
         return self._alleles[variant_set]
+
+    def fit_runtime(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a job of ``fit_calibration``, minutes: as if all alleles had a label."""
+        labelled = self._labelled[wildcards.calibration]
+        alleles = None if labelled is None else self._shard_alleles(labelled)
+        rows = self._num_shards * (alleles or 0)
+        seconds = FIT_ALLOWANCE * FIT_SECONDS_PER_ROW * rows
+        return (CPU_STEP_MINUTES + math.ceil(seconds / 60)) * attempt
 
     def mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory of a job of any other step, MB."""

@@ -185,6 +185,22 @@ def test_calibrated_and_combined_tables_are_targets_and_unused_calibrations_are_
     assert line.startswith("calibrations.unused: no variant set names it, so it is not made.")
 
 
+def test_time_of_a_fit_grows_with_the_alleles_of_the_labelled_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs = Jobs(calibrated_config())
+    fits = {name: SimpleNamespace(calibration=name, scoring="s") for name in ("random", "kind")}
+    least = jobs.runtime(fits["kind"], 1)
+    assert jobs.fit_runtime(fits["kind"], 1) == least, "nothing is counted yet"
+    split = tmp_path / "out" / "v" / "shards" / "split.json"
+    project.write_split(split, alleles=1_000_000, shards=1)
+    # 10^6 rows took 860 CPU seconds with 10,000 draws, and there are eleven fits.
+    assert 1.5 * 11 * 860 / 60 < jobs.fit_runtime(fits["kind"], 1) - least < 3 * 11 * 860 / 60
+    assert jobs.fit_runtime(fits["kind"], 2) == 2 * jobs.fit_runtime(fits["kind"], 1)
+    assert jobs.fit_runtime(fits["random"], 1) == least, "it has no labels"
+
+
 def test_a_scoring_job_asks_for_the_memory_and_time_of_its_audit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ rule fit_calibration:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=jobs.mem_mb,
-        runtime=jobs.runtime,
+        runtime=jobs.fit_runtime,
     params:
         config=jobs.config,
         settings=lookup("{calibration}", within=settings.fit_calibration),
