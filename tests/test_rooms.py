@@ -109,8 +109,9 @@ ROOMS = {
     ),
     "evaluation": room(
         "applied_evidence arrays backgrounds calibrations curves differences drawn_metrics draws"
-        " estimates evidence folds labels local_windows measurements metrics probabilities results"
-        " schema scorings selection sequence_free strata strengths text values",
+        " estimates evidence folds labelled_windows labels local_windows measurements metrics"
+        " probabilities results schema scorings selection sequence_free strata strengths text"
+        " values",
         "errors",
         "genome",
         "io",

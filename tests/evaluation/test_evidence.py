@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from evo2_tasks.evaluation import evidence
+from evo2_tasks.evaluation import evidence, labelled_windows
 from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.evaluation.evidence import Evidence, Ratios, fit_evidence
 from tests.evaluation.plain_evidence import (
@@ -147,7 +147,7 @@ def test_ties(data: st.DataObject) -> None:
         least = data.draw(st.integers(1, num_rows))
         patch.setattr(evidence, "FEWEST_LABELLED", 1)
         patch.setattr(evidence, "FEWEST_OF_KIND", 1)
-        patch.setattr(evidence, "WINDOW_ROWS", least)
+        patch.setattr(labelled_windows, "WINDOW_ROWS", least)
         check_against_port(labels, scores, clusters, background, 20, least)
 
 
@@ -301,7 +301,7 @@ def test_many_scores_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     """The scores with a window are spread by rank, and the first and last are among them."""
     labels, scores, clusters = make_rows(6, 500)
     every = fit(labels, scores, clusters).ratios
-    monkeypatch.setattr(evidence, "MOST_CENTRES", 50)
+    monkeypatch.setattr(labelled_windows, "MOST_CENTRES", 50)
     some = fit(labels, scores, clusters).ratios
     assert every is not None
     assert some is not None
