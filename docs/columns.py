@@ -219,7 +219,8 @@ _COMBINED_INTRO: Final = """
 the scorings. Its first columns are `record`, `allele`, `contig`, `reference_contig`, `pos`, `ref`
 and `alt`. Then come `status`, five columns for each scoring (here the scoring is `mini-2k`), the
 ensembles that the config asks for, and the annotations and carried columns of the tables. `query`
-and `export --to tsv` read it like a table of scores.
+and `export --to tsv` read it like a table of scores. The other exports need the table of one
+scoring.
 """
 
 _METADATA_INTRO: Final = """

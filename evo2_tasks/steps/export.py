@@ -6,10 +6,16 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.streams import writing_output
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import EXPORTS, export_file
+from evo2_tasks.table.combined import read_combination
+
+PLAIN: Final = "tsv"
+"""The format that any table can be exported to."""
 
 
 def export(table: Path, *, to: str, variants: Path | None = None, out: Path | None = None) -> None:
@@ -24,8 +30,9 @@ def export(table: Path, *, to: str, variants: Path | None = None, out: Path | No
             Default: next to the table.
 
     Raises:
-        InputError: A file cannot be read or written, the table does not belong to the variants, or
-            ``variants`` is given for another format than ``vcf``.
+        InputError: A file cannot be read or written, the table does not belong to the variants,
+            ``variants`` is given for another format than ``vcf``, or the table has several scorings
+            and the format is not ``tsv``.
     """
     if out == Path("-"):
         with tempfile.TemporaryDirectory(prefix="evo2-tasks-") as folder:
@@ -33,6 +40,11 @@ def export(table: Path, *, to: str, variants: Path | None = None, out: Path | No
             export(table, to=to, variants=variants, out=file)
             _print_text(file)
         return
+    if to != PLAIN and read_combination(table) is not None:
+        raise InputError(
+            f"{shown_path(table)}: has several scorings, so it can be exported to {PLAIN} only. To "
+            f"export to {to}, name the table of one scoring."
+        )
     out = export_file(table, to) if out is None else out
     write = import_module(f"evo2_tasks.exports.{to}").write
     if variants is None:

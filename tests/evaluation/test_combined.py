@@ -11,12 +11,15 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from evo2_tasks.commands.query import query
 from evo2_tasks.commands.show import show
 from evo2_tasks.config.resolve import resolve_evaluate
+from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.labels import find_score_columns, read_labelled_rows
 from evo2_tasks.evaluation.selection import LabelSettings
-from evo2_tasks.layout import CURVES, METRICS
+from evo2_tasks.layout import CURVES, EXPORTS, METRICS
 from evo2_tasks.steps.evaluate import evaluate
+from evo2_tasks.steps.export import export
 from tests.evaluation.build import LABELS, make_columns, make_config, score_again
 from tests.table.test_combined import combine_tables, write_tables
 
@@ -187,3 +190,25 @@ def test_show_states_scorings_scores_and_metrics(folder: Path) -> None:
     assert "KIND: auroc of rank_mean: 0." in metrics
     assert "KIND: auroc of a.llr, snv: 0." in metrics
     assert "KIND: auroc of a.llr minus b.llr: " in metrics
+
+
+@pytest.mark.parametrize("to", sorted(EXPORTS))
+def test_a_combined_table_is_exported_as_text_only(folder: Path, tmp_path: Path, to: str) -> None:
+    out = tmp_path / EXPORTS[to]
+    if to == "tsv":
+        export(folder / "combined.parquet", to=to, out=out)
+        expected = pd.read_parquet(folder / "combined.parquet")
+        found = pd.read_csv(out, sep="\t")
+        assert [*found.columns] == [*expected.columns]
+        np.testing.assert_array_equal(found["rank_mean"], expected["rank_mean"])
+    else:
+        with pytest.raises(InputError, match=f"it can be exported to tsv only. To export to {to}"):
+            export(folder / "combined.parquet", to=to, out=out)
+        assert not out.exists()
+
+
+def test_query_finds_the_rows_of_a_region(folder: Path) -> None:
+    frame = pd.read_parquet(folder / "combined.parquet")
+    header, *lines = query(folder / "combined.parquet", "chr2")
+    assert header.split("\t") == [*frame.columns]
+    assert len(lines) == (frame["contig"] == "chr2").sum() > 0
