@@ -81,7 +81,7 @@ class FittedRatios:
         Raises:
             InputError: A file is missing or broken.
         """
-        rows = pa.Table.from_batches(read_rows(ratios, ratios_schema().names), ratios_schema())
+        rows = _read_whole(ratios, ratios_schema())
         fold = rows["fold"].fill_null(_ALL_ROWS).to_numpy()
         by_fold = {}
         for number in np.unique(fold).tolist():
@@ -95,7 +95,7 @@ class FittedRatios:
             )
         records = alleles = numbers = np.empty(0, dtype=np.int64)
         if folds is not None:
-            own = pa.Table.from_batches(read_rows(folds, folds_schema().names), folds_schema())
+            own = _read_whole(folds, folds_schema())
             records, alleles = (
                 own[name].to_numpy().astype(np.int64) for name in ("record", "allele")
             )
@@ -138,3 +138,9 @@ class FittedRatios:
         is_own = (self.keys[places] == keys) & (alleles < self.step)
         fold[is_own] = self.folds[places[is_own]]
         return fold
+
+
+def _read_whole(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a file whose columns have the types of a schema; they may or may not allow nulls."""
+    batches = [*read_rows(path, schema.names)]
+    return pa.Table.from_batches(batches, batches[0].schema if batches else schema)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import shown_path
@@ -123,9 +125,20 @@ def open_calibration(file: Path, files: SourceFiles) -> CalibrationFiles:
         sibling = file.with_name(name) if name != CALIBRATION else file
         if sibling != file:
             _require_sibling(file, provenance.inputs or {}, sibling, files)
-        with open_table(sibling, make_schema().names):
-            pass
+        with open_table(sibling, make_schema().names) as opened:
+            _require_types(sibling, opened.schema_arrow, make_schema())
     return CalibrationFiles(file, digest, statement, provenance)
+
+
+def _require_types(file: Path, found: pa.Schema, expected: pa.Schema) -> None:
+    """Make sure that the columns of a file have the types of a schema."""
+    for column in expected:
+        kind = found.field(column.name).type
+        if kind != column.type:
+            raise InputError(
+                f"{shown_path(file)}: the column {column.name} has the type {kind}, expected "
+                f"{column.type}. Another version wrote it: run `fit_calibration` again."
+            )
 
 
 def _require_sibling(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,14 +21,16 @@ from evo2_tasks.config.resolve import (
     ReferenceSettings,
 )
 from evo2_tasks.config.schema import LabelConfig
+from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation import evidence
 from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.genome.records import CarryField
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.steps import fit_calibration as fit_step
 from evo2_tasks.steps.calibrate import calibrate
 from evo2_tasks.steps.fit_calibration import fit_calibration
 from evo2_tasks.table.parquet import write_table
-from evo2_tasks.table.provenance import Provenance
+from evo2_tasks.table.provenance import PREFIX, Provenance
 from evo2_tasks.table.schema import FINAL_COLUMNS, make_schema
 from tests.table.build import Row, columns, make_row, signature
 
@@ -220,6 +223,43 @@ def test_another_set_has_the_numbers_of_all_labelled_rows(tmp_path: Path) -> Non
     for score, row in zip(read(other).itertuples(), found.itertuples(), strict=True):
         if not math.isnan(score.llr):
             assert (row.lr, row.lr_low, row.lr_high) == look_up(score.llr, everything)
+
+
+def replace_ratios(folder: Path, ratios: pa.Table) -> None:
+    """Put other likelihood ratios into a calibration, which then states them."""
+    written = pq.read_schema(folder / "ratios.parquet").metadata
+    pq.write_table(ratios.replace_schema_metadata(written), folder / "ratios.parquet")
+    file = folder / "calibration.parquet"
+    strengths = pq.read_table(file)
+    metadata = dict(strengths.schema.metadata)
+    inputs = json.loads(metadata[f"{PREFIX}inputs".encode()])
+    inputs["ratios.parquet"] = digest_file(folder / "ratios.parquet")
+    metadata[f"{PREFIX}inputs".encode()] = json.dumps(inputs).encode()
+    pq.write_table(strengths.replace_schema_metadata(metadata), file)
+
+
+def test_columns_of_another_version(tmp_path: Path) -> None:
+    """Other columns may be null: it is the same calibration. Another type: it is one line."""
+    table = write_scores(tmp_path / "v.parquet", make_rows(300), [GENE, LABEL])
+    settings = fit(tmp_path, table)
+    expected = apply(tmp_path, table, settings, "v")
+    ratios = pq.read_table(tmp_path / "ev" / "ratios.parquet")
+    for nullable in (True, False):
+        schema = pa.schema([
+            field.with_nullable(nullable or ratios[field.name].null_count > 0)
+            for field in ratios.schema
+        ])  # fmt: skip
+        replace_ratios(tmp_path / "ev", pa.Table.from_arrays(ratios.columns, schema=schema))
+        pd.testing.assert_frame_equal(apply(tmp_path, table, settings, "v"), expected)
+    (tmp_path / "calibrated.parquet").unlink()
+    narrow = ratios.set_column(2, "lr", ratios["lr"].cast(pa.float32()))
+    replace_ratios(tmp_path / "ev", narrow)
+    message = (
+        r"ratios\.parquet: the column lr has the type float, expected double\. Another version"
+    )
+    with pytest.raises(InputError, match=message):
+        apply(tmp_path, table, settings, "v")
+    assert not (tmp_path / "calibrated.parquet").exists()
 
 
 def test_a_scored_row_without_the_score_has_a_reason(tmp_path: Path) -> None:
