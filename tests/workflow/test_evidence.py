@@ -165,7 +165,7 @@ def test_status_and_plan_of_the_run(calibrated: Path) -> None:
     config = load_config(calibrated / "config.yaml")
     options = dict.fromkeys(("rates_file", "device", "device_memory_gb", "price"))
     estimates = plan(resolve_plan(config), job_hours=2.0, **options)
-    assert [one["alleles"] for one in estimates] == [NUM_LABELLED] * 3 + [NUM_RANDOM]
+    assert [one["alleles"] for one in estimates] == [NUM_RANDOM] + [NUM_LABELLED] * 3
 
 
 def test_a_run_that_is_killed_in_a_fit_continues(calibrated: Path) -> None:
