@@ -173,6 +173,8 @@ def test_a_run_that_is_killed_in_a_fit_continues(calibrated: Path) -> None:
     results = calibrated / "results"
     expected = read_tables(results)
     shutil.rmtree(results / "calibrations")
+    for name in "vb":
+        (results / name / "s" / "calibrated.parquet").unlink()
     log = results / "logs/fit_calibration/kind/s.log"
     log.unlink()
     process = subprocess.Popen(
