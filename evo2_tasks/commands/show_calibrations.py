@@ -20,6 +20,7 @@ from evo2_tasks.commands.aligned_text import (
     format_quantiles,
     format_rows,
 )
+from evo2_tasks.evaluation.labelled_windows import describe_windows
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.words import LONG, shown_path
 from evo2_tasks.table.calibrated import Calibrated
@@ -141,6 +142,8 @@ def _describe(calibration: Calibration) -> dict[str, str]:
                 texts[words] = escape_text(" | ".join(value))
             case _:
                 texts[words] = f"{value:,.12g}"
+    if calibration.label is not None:
+        texts["windows"] = describe_windows(calibration.num_background)
     return texts
 
 

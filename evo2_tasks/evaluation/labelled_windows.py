@@ -24,6 +24,16 @@ MOST_CENTRES: Final = 2_000
 """Most scores with a window. With more distinct scores, these are evenly spaced by rank."""
 
 
+def describe_windows(num_background: int | None) -> str:
+    """Describe the rows that a window needs.
+
+    Args:
+        num_background: Rows of the background with a score; 0 or None if there are none.
+    """
+    of_what = "the background" if num_background else "the labelled rows"
+    return f"at least {WINDOW_ROWS} labelled rows and {100 * WINDOW_SHARE:g} % of {of_what}"
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledWindows:
     """Labelled rows in the order of their scores, and the centres. Higher is more harmful.

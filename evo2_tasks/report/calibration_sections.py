@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from evo2_tasks.evaluation.backgrounds import MIN_ALLELES
+from evo2_tasks.evaluation.labelled_windows import describe_windows
 from evo2_tasks.evaluation.schema import CALIBRATION_CURVE, OF_PROBABILITIES
 from evo2_tasks.evaluation.selection import NEGATIVE, POSITIVE
 from evo2_tasks.report.blocks import (
@@ -129,6 +130,7 @@ def tabulate_origin(one: CalibrationEvidence, where: str) -> Table:
         ("draws of the bootstrap", _count_or_none(stated.draws)),
         ("seed", None if stated.seed is None else str(stated.seed)),
         ("folds", _describe_folds(one)),
+        ("windows", None if stated.label is None else describe_windows(stated.num_background)),
     ]
     return Table(
         f"What the calibration was made from, {where}",
@@ -195,8 +197,8 @@ def _describe_fallback(scores: CalibratedScores) -> str:
         return f"All strata of the set have at least {MIN_ALLELES} background alleles."
     what = "1 allele of the set is" if number == 1 else f"{count(number)} alleles of the set are"
     return (
-        f"{what} compared with the whole background ({share(number, total)}), for want of a "
-        f"stratum with at least {MIN_ALLELES} background alleles."
+        f"{what} compared with the whole background ({share(number, total)}): the background has "
+        f"fewer than {MIN_ALLELES} alleles of the same stratum, or the allele has no stratum."
     )
 
 
@@ -279,7 +281,7 @@ def _show_evidence(one: CalibrationEvidence, where: str, ids: FigureIds) -> Iter
         else ""
     )
     yield Note(
-        f"{where}: the likelihood ratios rest on {count(positive)} positive and "
+        f"{where}: the likelihood ratios are made from {count(positive)} positive and "
         f"{counted(negative, 'negative allele')}.{few}",
         is_warning=fewest < FEW_LABELLED,
     )

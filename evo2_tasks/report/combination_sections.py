@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import ALL, BY_TYPE
+from evo2_tasks.layout import COMBINED
 from evo2_tasks.report.blocks import (
     NAME,
     NUMBER,
@@ -59,7 +60,7 @@ def _show_combination(one: CombinedEvidence, ids: FigureIds) -> Iterator[Block]:
     stated = one.stated
     names = [printable(scoring.name) for scoring in stated.scorings]
     yield Note(
-        f"The table combined.parquet of {printable(stated.name)} has the scores of {listed(names)} "
+        f"The table {COMBINED} of {printable(stated.name)} has the scores of {listed(names)} "
         f"next to each other. {count(stated.scored)} of {counted(one.num_rows, 'allele')} "
         f"{'is' if stated.scored == 1 else 'are'} scored in all of them; all that follows uses "
         "these alleles."

@@ -17,11 +17,7 @@ import pyarrow as pa
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.layout import CALIBRATED
-from evo2_tasks.table.calibration_schema import (
-    CalibratedPart,
-    find_calibrated_parts,
-    names_calibration,
-)
+from evo2_tasks.table.calibration_schema import CalibratedPart, find_calibrated_parts
 from evo2_tasks.table.joined import KEYS, JoinedTable
 from evo2_tasks.table.parquet import BATCH_ROWS, NO_COLUMNS, count_rows, open_table, read_rows
 from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
@@ -55,16 +51,6 @@ class Calibrated:
     def names(self) -> list[str]:
         """The names of these columns."""
         return [column.name for column in self.columns]
-
-
-def is_calibrated_file(source: Path) -> bool:
-    """Whether a Parquet file is one that ``calibrate`` writes: a column names its calibration.
-
-    Raises:
-        InputError: The file is missing or broken.
-    """
-    with open_table(source) as file:
-        return names_calibration(file.schema_arrow)
 
 
 def read_calibrated(source: Path) -> Calibrated:

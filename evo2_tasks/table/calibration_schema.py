@@ -141,8 +141,8 @@ STRENGTH_COLUMNS: Final = (
     Column(
         "threshold",
         pa.float64(),
-        "The score from which on, towards the end of the direction, all labelled rows give the "
-        "required posterior; null if no score gives it",
+        "From all labelled rows: this score, and each one further towards the end of the "
+        "direction, has the required posterior; null if no score has it",
         "nats",
     ),
     Column(
@@ -155,7 +155,7 @@ STRENGTH_COLUMNS: Final = (
     Column(
         "share_without",
         pa.float64(),
-        "Share of the draws in which no score gives the required posterior; null without draws",
+        "Share of the draws in which no score has the required posterior; null without draws",
     ),
     Column(
         "reached",
@@ -181,8 +181,12 @@ RATIO_COLUMNS: Final = (
     ),
     Column("score", pa.float64(), "The score", "nats", nullable=False),
     Column("lr", pa.float64(), "Likelihood ratio at this score; null if it is infinite"),
-    Column("lr_low", pa.float64(), "Lower bound: the 5 % quantile of it; null if infinite"),
-    Column("lr_high", pa.float64(), "Upper bound: the 95 % quantile of it; null if infinite"),
+    Column(
+        "lr_low", pa.float64(), "Lower bound: the 5 % quantile over the draws; null if infinite"
+    ),
+    Column(
+        "lr_high", pa.float64(), "Upper bound: the 95 % quantile over the draws; null if infinite"
+    ),
 )
 """Columns of ``ratios.parquet``, sorted by fold and score."""
 

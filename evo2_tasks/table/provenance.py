@@ -17,6 +17,7 @@ from typing import Any, Final
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import parse_json
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import CALIBRATION
 from evo2_tasks.table.documents import Signature
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.schema import SCORES_VERSION
@@ -39,11 +40,10 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "again if they change",
     "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `fit_calibration`, "
     "`calibrate` or `evaluate`: SHA-256 of other files that shape its rows, as JSON: `variants` "
-    "(`windows`), "
-    "`gff` (`annotate`), `assembly_report` if the reference has one, `windows` of all shards "
-    "together (`audit`, `merge_audit`), `background` and `labelled`, the tables of a calibration, "
-    "and in its `calibration.parquet` the three other files (`fit_calibration`), the "
-    "`calibration.parquet` of each calibration by its name (`calibrate`), and `calibrated` "
+    "(`windows`), `gff` (`annotate`), `assembly_report` if the reference has one, `windows` of all "
+    "shards together (`audit`, `merge_audit`), `background` and `labelled`, the tables of a "
+    f"calibration, and in its `{CALIBRATION}` the three other files (`fit_calibration`), the "
+    f"`{CALIBRATION}` of each calibration by its name (`calibrate`), and `calibrated` "
     "(`evaluate`) if the variant set has calibrations",
     "step": "in a file of `annotate`: the name of the step",
     "reference_blocks": "in a file of `annotate`: which blocks of the reference were read, as "

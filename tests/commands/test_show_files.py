@@ -149,12 +149,18 @@ def test_a_calibration_shows_its_thresholds(tmp_path: Path) -> None:
         "positive rows 150",
         "prior 0.1",
         "c 350",
+        "windows at least 100 labelled rows and 3 % of the background",
         "scoring.window_length 8192",
         "thresholds of the evidence strength by the published method; not for clinical use",
         "harmful supporting 1 0.188 2.08 -4.5 -5.25 0.01 true .",
         "benign strong -4 0.005 0.053 . . 1 false 100.0% of the draws have no such score",
     ):
         assert said in lines
+    for alone in (0, None):  # a background without scores, and none
+        stated = {**STATED, "num_background": alone}
+        write_file(file, calibration_schema(), rows, calibration=json.dumps(stated))
+        said = "windows at least 100 labelled rows and 3 % of the labelled rows"
+        assert said in squeeze(show(file))
     write_file(file, calibration_schema(), [], calibration=json.dumps({**STATED, "label": None}))
     assert "no strengths: the calibration has no labels" in squeeze(show(file))
     write_file(file, calibration_schema(), [], calibration=json.dumps({**STATED, "draws": "x"}))

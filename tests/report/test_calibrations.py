@@ -238,9 +238,10 @@ def test_what_the_calibration_was_made_from_is_listed(made: tuple[Path, pd.DataF
         "positive alleles": "80", "negative alleles": "320", "prior probability": "0.1",
         "constant c": "350", "draws of the bootstrap": "10,000", "seed": "0",
         "folds": "10, of blocks of positions",
+        "windows": "at least 100 labelled rows and 3 % of the background",
     }  # fmt: skip
     text = read_page(page).text()
-    assert "rest on 80 positive and 320 negative alleles. Only 80 are positive" in text
+    assert "are made from 80 positive and 320 negative alleles. Only 80 are positive" in text
     assert "from the labelled alleles of other folds, never from itself" in text
     assert text.count(NOT_CLINICAL) == 3
 
