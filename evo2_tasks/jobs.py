@@ -21,6 +21,7 @@ from typing import Protocol, cast
 from evo2_tasks.config.resolve import (
     ModelSettings,
     ScoreSettings,
+    background_set,
     checkpoint_files,
     find_draw,
     list_readouts,
@@ -377,14 +378,14 @@ def _by_calibration(
 
 def _own_background(config: RunConfig, calibration: str, scoring: str) -> list[str]:
     """The table of a background of this run."""
-    background = str(config.calibrations[calibration].background)
-    return [f"{background}/{scoring}/{TABLE}"] if background in config.variant_sets else []
+    background = background_set(config, calibration)
+    return [] if background is None else [f"{background}/{scoring}/{TABLE}"]
 
 
 def _other_background(config: RunConfig, calibration: str, scoring: str) -> list[str]:
     """The table of a background of an earlier run."""
     background = config.calibrations[calibration].background
-    if background is None or str(background) in config.variant_sets:
+    if background is None or background_set(config, calibration) is not None:
         return []
     return [str(path_of_scoring(background, scoring))]
 

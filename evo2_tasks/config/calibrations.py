@@ -9,7 +9,9 @@ from typing import Final
 from evo2_tasks.config.resolve import (
     ALLELE_TYPE,
     TRINUCLEOTIDE,
+    background_set,
     resolve_annotate,
+    source_sets,
     unknown_name,
 )
 from evo2_tasks.config.schema import (
@@ -80,10 +82,10 @@ def _wrong_keys(key: str, calibration: CalibrationConfig) -> Problems:
 def _wrong_sets(config: RunConfig, name: str) -> Problems:
     """A background or a label that is not there, or that is of another reference."""
     key, calibration = f"calibrations.{name}", config.calibrations[name]
-    background, sets = str(calibration.background), config.variant_sets
-    is_path = background.endswith(TABLE_SUFFIX)
-    if calibration.background is not None and not is_path:
-        for where, what in unknown_name(f"{key}.background", background, "variant_sets", sets):
+    background, sets = background_set(config, name), config.variant_sets
+    if calibration.background is not None and calibration.background.suffix != TABLE_SUFFIX:
+        given = str(calibration.background)
+        for where, what in unknown_name(f"{key}.background", given, "variant_sets", sets):
             yield where, f"{what}. A table of an earlier run is a path that ends in .parquet"
     if calibration.set is not None:
         yield from unknown_name(f"{key}.set", calibration.set, "variant_sets", sets)
@@ -91,9 +93,9 @@ def _wrong_sets(config: RunConfig, name: str) -> Problems:
             yield from _wrong_label(
                 f"{key}.label", calibration.set, sets[calibration.set], calibration.label
             )
-        if background in sets and calibration.set in sets:
+        if background is not None and calibration.set in sets:
             yield from _other_reference(config, f"{key}.set", calibration.set, background)
-    if background in sets:
+    if background is not None:
         yield from _unknown_strata(config, name, background)
 
 
@@ -116,10 +118,7 @@ def _wrong_paths(config: RunConfig, name: str) -> Problems:
     """Paths to files that this run makes, or one path for several scorings."""
     key, calibration = f"calibrations.{name}", config.calibrations[name]
     paths: dict[str, Path] = {}
-    if (
-        calibration.background is not None
-        and str(calibration.background) not in config.variant_sets
-    ):
+    if calibration.background is not None and background_set(config, name) is None:
         paths["background"] = calibration.background
     if calibration.file is not None:
         paths["file"] = calibration.file
@@ -161,7 +160,7 @@ def _wrong_use(config: RunConfig, variant_set: str) -> Problems:
         yield from unknown_name(where, name, "calibrations", config.calibrations)
         if name not in config.calibrations:
             continue
-        for source in _sources(config, name):
+        for source in source_sets(config, name):
             if source == variant_set:
                 continue
             yield from _other_reference(config, where, variant_set, source)
@@ -176,7 +175,7 @@ def _wrong_use(config: RunConfig, variant_set: str) -> Problems:
                     f"{name!r} is made from variant_sets.{source}, which does not have the "
                     f"scoring {missing[0]!r}; add it to variant_sets.{source}.scorings",
                 )
-        if str(config.calibrations[name].background) != variant_set:
+        if background_set(config, name) != variant_set:
             yield from _unknown_strata(config, name, variant_set)
     yield from _one_field(key, settings)
     many = len(settings.calibrations) > 1
@@ -225,13 +224,6 @@ def _wrong_combination(config: RunConfig, key: str, combination: CombinationConf
         yield from _taken_columns(
             f"variant_sets.{name}", settings, made | {*combination.ensembles}, "combine"
         )
-
-
-def _sources(config: RunConfig, calibration: str) -> list[str]:
-    """The variant sets of this run that a calibration is made from."""
-    settings = config.calibrations[calibration]
-    named = dict.fromkeys([str(settings.background), str(settings.set)])
-    return [name for name in named if name in config.variant_sets]
 
 
 def _other_reference(config: RunConfig, key: str, variant_set: str, source: str) -> Problems:

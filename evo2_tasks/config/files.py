@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from evo2_tasks.config.resolve import find_checkpoint, path_of_scoring
+from evo2_tasks.config.resolve import background_set, find_checkpoint, path_of_scoring
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig
 from evo2_tasks.hub import explain_checkpoint, parse_hub_name
 from evo2_tasks.layout import CALIBRATION_FILES
@@ -49,7 +49,7 @@ def _missing_tables(config: RunConfig, name: str) -> Iterator[tuple[str, str]]:
     used = [one.scorings for one in config.variant_sets.values() if name in one.calibrations]
     for scoring in dict.fromkeys(scoring for scorings in used for scoring in scorings):
         background = calibration.background
-        if background is not None and str(background) not in config.variant_sets:
+        if background is not None and background_set(config, name) is None:
             yield from _missing_file(f"{key}.background", path_of_scoring(background, scoring))
         if calibration.file is not None:
             file = path_of_scoring(calibration.file, scoring)

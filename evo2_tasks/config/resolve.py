@@ -865,12 +865,24 @@ def _has_labels_on_circles(config: RunConfig, calibration: str) -> bool:
     return bool(config.references[config.variant_sets[labelled].reference].circular_contigs)
 
 
+def background_set(config: RunConfig, calibration: str) -> str | None:
+    """The variant set of this run that is the background of a calibration; None if none is."""
+    background = config.calibrations[calibration].background
+    name = None if background is None else str(background)
+    return name if name in config.variant_sets else None
+
+
+def source_sets(config: RunConfig, calibration: str) -> list[str]:
+    """The variant sets of this run that a calibration is made from."""
+    named = [background_set(config, calibration), config.calibrations[calibration].set]
+    return [name for name in dict.fromkeys(named) if name and name in config.variant_sets]
+
+
 def sets_of_calibration(config: RunConfig, calibration: str) -> list[str]:
     """The variant sets of this run that a calibration is made from or used for."""
-    settings = config.calibrations[calibration]
-    named = [str(settings.background), str(settings.set)]
+    named = source_sets(config, calibration)
     named += [name for name, one in config.variant_sets.items() if calibration in one.calibrations]
-    return [name for name in dict.fromkeys(named) if name in config.variant_sets]
+    return list(dict.fromkeys(named))
 
 
 def _reference_of(config: RunConfig, calibration: str) -> str:

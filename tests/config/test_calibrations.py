@@ -20,6 +20,7 @@ from evo2_tasks.config.resolve import (
     resolve_evaluate,
     resolve_fit_calibration,
     resolve_report,
+    sets_of_calibration,
 )
 from evo2_tasks.config.schema import dump_config
 from evo2_tasks.errors import InputError
@@ -124,6 +125,23 @@ def test_what_the_steps_get(config: Config) -> None:
     assert report.calibrate["short"] == settings
     assert report.combine == (combined,)
     assert resolve_report(loaded, "labelled").calibrate == {}
+
+
+def test_a_set_may_have_the_name_of_nothing(config: Config) -> None:
+    """A calibration without a background has nothing to do with a set of the name ``None``."""
+    config["variant_sets"]["None"] = {
+        "variants": "a.vcf",
+        "reference": "other",
+        "scorings": ["long"],
+    }
+    del config["calibrations"]["clinvar"]["background"]
+    config["calibrations"]["random"]["by"] = ["trinucleotide"]
+    loaded = load_config(config)
+    assert sets_of_calibration(loaded, "clinvar") == ["labelled", "calls"]
+    assert sets_of_calibration(loaded, "random") == ["background", "calls"]
+    inputs = step_inputs(loaded).calibrations
+    assert inputs.background["clinvar"] == {"short": [], "long": []}
+    assert inputs.background_file["clinvar"] == {"short": [], "long": []}
 
 
 def test_a_set_without_calibrations_has_the_settings_that_it_had_before(config: Config) -> None:
