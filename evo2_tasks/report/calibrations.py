@@ -21,7 +21,7 @@ from evo2_tasks.report.bins import FloatArray
 from evo2_tasks.report.calibrated_scores import CalibratedScores, Counted, count_calibrated
 from evo2_tasks.table.calibrated import open_calibrated
 from evo2_tasks.table.calibration_schema import RATIO_COLUMNS, STRENGTH_COLUMNS
-from evo2_tasks.table.calibrations import LABELLED_TABLE, CalibrationFiles, open_calibration
+from evo2_tasks.table.calibrations import CalibrationFiles, open_calibration
 from evo2_tasks.table.documents import Calibration
 from evo2_tasks.table.parquet import read_rows
 from evo2_tasks.table.statements import require_stated_settings
@@ -95,7 +95,7 @@ class CalibrationEvidence:
         scores: The alleles of the set.
         ratio_column: The column of its likelihood ratios, which ``evaluate`` names as the score of
             their metrics; None without labels.
-        is_own_set: Whether the labelled rows are rows of this very table.
+        is_own_set: Whether the labelled rows are rows of this table.
     """
 
     name: str
@@ -170,7 +170,7 @@ def read_calibrations(
             ratios=_read_ratios(one.ratios),
             scores=of_set,
             ratio_column=parts[name].columns["lr"].name if parts[name].has_labels else None,
-            is_own_set=one.table_digest(LABELLED_TABLE) == table_digest,
+            is_own_set=one.has_labelled_rows(table, table_digest),
         )
         for (name, one), of_set in zip(opened.items(), scores, strict=True)
     ]

@@ -1,7 +1,7 @@
 """The step ``calibrate``: the quantile and the evidence of each row of a table."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,7 +156,8 @@ def calibrate(
         found = opened[one.name] = open_calibration(calibrations[one.name], files)
         require_same_signature(found.file, found.provenance.signature, table, source.signature)
         require_fitted(one, found, settings.variant_set, table, table_digest)
-    calibrators = make_calibrators(settings, opened, table, table_digest)
+    own = {name for name, found in opened.items() if found.has_labelled_rows(table, table_digest)}
+    calibrators = make_calibrators(settings, opened, own, table)
     provenance = Provenance(
         source.signature,
         package_version(),
@@ -167,7 +168,10 @@ def calibrate(
         inputs={name: found.digest for name, found in opened.items()},
     )
     stated = {
-        name: {**found.statement.as_json(), LABELLED_TABLE: found.table_digest(LABELLED_TABLE)}
+        name: {
+            **found.statement.as_json(),
+            LABELLED_TABLE: table_digest if name in own else found.table_digest(LABELLED_TABLE),
+        }
         for name, found in opened.items()
     }
     metadata = {**provenance.metadata(), CALIBRATIONS: canonical_json(stated)}
@@ -218,17 +222,17 @@ def require_fitted(
 def make_calibrators(
     settings: CalibrateSettings,
     opened: Mapping[str, CalibrationFiles],
+    own: Collection[str],
     table: Path,
-    table_digest: str,
 ) -> list[Calibrator]:
     """Load the calibrations of a table.
 
     Args:
         settings: The reference of the table.
         opened: The calibrations by their names.
+        own: Those whose labelled rows are rows of the table: these get their likelihood ratios from
+            other folds.
         table: The table.
-        table_digest: Its SHA-256. The labelled rows of a calibration that was made from the table
-            get their likelihood ratios from other folds.
 
     Raises:
         InputError: A file cannot be read, or the table lacks a column.
@@ -250,8 +254,7 @@ def make_calibrators(
         background = load_background(found.background, by) if has_background else None
         ratios = None
         if found.statement.c is not None:
-            is_own = found.table_digest(LABELLED_TABLE) == table_digest
-            folds = found.folds if is_own else None
+            folds = found.folds if name in own else None
             ratios = FittedRatios.load(found.ratios, folds, int(found.statement.c))
         calibrators.append(Calibrator(found, part, background, ratios, strata))
     return calibrators

@@ -40,6 +40,7 @@ from evo2_tasks.table.calibrations import (
     BACKGROUND_TABLE,
     LABELLED_TABLE,
     SCHEMAS,
+    digest_alleles,
     make_calibration_metadata,
 )
 from evo2_tasks.table.documents import Calibration
@@ -249,6 +250,7 @@ def fit_evidence(
             "folds": folds.num_folds,
             "fold_kind": folds.kind,
             "reason": fitted.reason or None,
+            "labelled_alleles": digest_alleles(table, rows.alleles),
         },
     )
 

@@ -6,11 +6,14 @@ states the SHA-256 of the other three, and of the tables that they were made fro
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from evo2_tasks.errors import InputError
@@ -24,15 +27,17 @@ from evo2_tasks.table.calibration_schema import (
     ratios_schema,
 )
 from evo2_tasks.table.documents import Calibration
-from evo2_tasks.table.parquet import open_table, read_metadata
+from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
 from evo2_tasks.table.provenance import PREFIX, Provenance, canonical_json, read_provenance
+from evo2_tasks.table.schema import ALLELE, ALT, CONTIG, POS, RECORD, REF
 
 STATEMENT: Final = PREFIX + "calibration"
 """Key of the metadata with the :class:`Calibration`."""
 
 CALIBRATIONS: Final = PREFIX + "calibrations"
 """Key of the metadata of ``calibrated.parquet`` with the :class:`Calibration` of each name, and
-under ``LABELLED_TABLE`` the SHA-256 of the table with its labels."""
+under ``LABELLED_TABLE`` the SHA-256 of the table with its labels: that of the calibrated table
+itself, if the labelled rows are rows of it."""
 
 BACKGROUND_TABLE: Final = "background"
 """Key of ``inputs`` for the table of the background."""
@@ -47,6 +52,11 @@ SCHEMAS: Final = {
     CALIBRATION: calibration_schema,
 }
 """The files in the order in which they are written, and the schema of each."""
+
+
+_KEYS: Final = (RECORD.name, ALLELE.name)
+_ALLELE_COLUMNS: Final = (*_KEYS, CONTIG.name, POS.name, REF.name, ALT.name)
+_SOME_ALLELES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,63 @@ class CalibrationFiles:
             key: ``BACKGROUND_TABLE`` or ``LABELLED_TABLE``.
         """
         return (self.provenance.inputs or {}).get(key)
+
+    def has_labelled_rows(self, table: Path, table_digest: str) -> bool:
+        """Whether the labelled rows of the calibration are rows of a table.
+
+        That is so for the table that it was made from, and for one of the same alleles: with other
+        carried columns, in another order, or with other alleles without a label.
+
+        Args:
+            table: The result of ``merge``.
+            table_digest: Its SHA-256.
+
+        Raises:
+            InputError: A file is missing or broken.
+        """
+        if self.table_digest(LABELLED_TABLE) == table_digest:
+            return True
+        expected = self.statement.labelled_alleles
+        return expected is not None and digest_alleles(table, read_keys(self.folds)) == expected
+
+
+def read_keys(table: Path) -> npt.NDArray[np.int64]:
+    """``record`` and ``allele`` of the rows of a table: (N, 2).
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    batches = [
+        np.stack([batch.column(name).to_numpy().astype(np.int64) for name in _KEYS], axis=1)
+        for batch in read_rows(table, _KEYS)
+    ]
+    return np.concatenate([np.empty((0, 2), dtype=np.int64), *batches])
+
+
+def digest_alleles(table: Path, keys: npt.NDArray[np.int64]) -> str:
+    """SHA-256 of some alleles of a table, whatever the order of its rows is.
+
+    Args:
+        table: The result of ``merge``.
+        keys: ``record`` and ``allele`` of the alleles. (N, 2)
+
+    Raises:
+        InputError: The table is missing or broken.
+    """
+    step = int(keys[:, 1].max(initial=0)) + 1
+    wanted = np.unique(keys[:, 0] * step + keys[:, 1])
+    pieces = []
+    for batch in read_rows(table, _ALLELE_COLUMNS):
+        record, allele = (batch.column(name).to_numpy().astype(np.int64) for name in _KEYS)
+        is_wanted = (allele < step) & np.isin(record * step + allele, wanted)
+        pieces.append(pa.Table.from_batches([batch]).filter(pa.array(is_wanted)))
+    digest = hashlib.sha256()
+    if pieces:
+        found = pa.concat_tables(pieces).sort_by([(name, "ascending") for name in _KEYS])
+        for rows in found.select(_ALLELE_COLUMNS).to_batches(_SOME_ALLELES):
+            for row in rows.to_pylist():
+                digest.update(canonical_json(row).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def make_calibration_metadata(provenance: Provenance, statement: Calibration) -> dict[str, str]:

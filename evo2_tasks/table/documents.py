@@ -317,6 +317,8 @@ class Calibration(Document):
         folds: Number of folds.
         fold_kind: What the folds are made of.
         reason: Why there is no strength; None if there are strengths.
+        labelled_alleles: SHA-256 of the labelled alleles, by which another table with these rows is
+            recognised.
     """
 
     remedy: ClassVar[str] = "Run `fit_calibration` again."
@@ -337,6 +339,7 @@ class Calibration(Document):
     folds: Count | None = None
     fold_kind: Literal["gene", "contig", "block"] | None = None
     reason: str | None = None
+    labelled_alleles: Digest | None = None
 
 
 class CombinedScoring(Document):

@@ -212,6 +212,46 @@ def test_ratios_of_a_fold_are_those_of_the_other_rows(tmp_path: Path) -> None:
         np.testing.assert_array_equal(expected.lr_low, alone.ratios.lr_low)
 
 
+def test_the_same_set_in_a_later_run_has_the_numbers_of_other_folds(tmp_path: Path) -> None:
+    """With other carried columns, sorted by position, and with other unlabelled rows."""
+    rows = make_rows(600)
+    rows.append(make_row(900, allele=0, status="invalid_record", pos=None, gene=None, kind=None))
+    settings = fit(tmp_path, write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL]))
+    expected = apply(tmp_path, tmp_path / "v.parquet", settings, "v")
+    later = sorted(rows[:-1], key=lambda row: (row["contig"], row["pos"], row["record"]))
+    later = [row | {"kind": None} for row in [*later, rows[-1], make_row(901, gene=None)]]
+    table = write_scores(tmp_path / "w.parquet", later, [LABEL])
+    found = apply(tmp_path, table, settings, "w")
+    keys = ["record", "allele"]
+    both = found.merge(expected, on=keys, suffixes=("", "_expected"))
+    assert len(both) == len(rows)
+    for name in (*RATIOS, "evidence", "lr_reason"):
+        pd.testing.assert_series_equal(both[name], both[f"{name}_expected"], check_names=False)
+    stated = json.loads(
+        pq.read_metadata(tmp_path / "calibrated.parquet").metadata[b"evo2_tasks.calibrations"]
+    )
+    assert stated["ev"]["labelled"] == fit_step.SourceFiles().add(table)
+
+
+@pytest.mark.parametrize(
+    "change", [{"alt": "GA"}, {"pos": 5_001}, {"contig": "d"}, {"record": 999}]
+)
+def test_a_set_that_lacks_a_labelled_allele_is_another_set(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    rows = make_rows(400)
+    settings = fit(tmp_path, write_scores(tmp_path / "v.parquet", rows, [GENE, LABEL]))
+    place = next(place for place, row in enumerate(rows) if row["kind"] and row["llr"] is not None)
+    rows[place] |= change
+    table = write_scores(tmp_path / "w.parquet", rows, [GENE, LABEL])
+    found = apply(tmp_path, table, settings, "w")
+    ratios = read(tmp_path / "ev" / "ratios.parquet")
+    everything = ratios[ratios.fold.isna()]
+    for score, row in zip(read(table).itertuples(), found.itertuples(), strict=True):
+        if not math.isnan(score.llr):
+            assert (row.lr, row.lr_low, row.lr_high) == look_up(score.llr, everything)
+
+
 def test_another_set_has_the_numbers_of_all_labelled_rows(tmp_path: Path) -> None:
     """Its records have the same numbers as labelled rows, but they are other rows."""
     table = write_scores(tmp_path / "v.parquet", make_rows(600), [GENE, LABEL])
