@@ -17,7 +17,7 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CALIBRATED, RUN
 from evo2_tasks.table.documents import Run
-from evo2_tasks.table.parquet import read_metadata
+from evo2_tasks.table.parquet import open_table, read_metadata
 from evo2_tasks.table.provenance import (
     PREFIX,
     canonical_json,
@@ -25,8 +25,12 @@ from evo2_tasks.table.provenance import (
     read_object,
     require_settings,
 )
+from evo2_tasks.table.schema import ALLELE, RECORD, STATUS
 
 logger = logging.getLogger(__name__)
+
+_NEEDED: Final = (RECORD.name, ALLELE.name, STATUS.name)
+"""Columns of every table that ``run.json`` can be about."""
 
 CALIBRATED_INPUT: Final = "calibrated"
 """Key of ``inputs`` for the file of calibrated columns next to a table."""
@@ -92,12 +96,15 @@ def read_run_of(table: Path, *, table_digest: str | None = None) -> Run | None:
         Its content; None if there is no such file.
 
     Raises:
-        InputError: It is about another table, so one of them was replaced, or it is broken.
+        InputError: The file is not a table of scores; or ``run.json`` is about another table, so
+            one of them was replaced, or it is broken.
     """
     run_file = table.with_name(RUN)
     if not run_file.exists():
         return None
     run = Run.read(run_file)
+    with open_table(table, _NEEDED):  # else it is another file of the folder
+        pass
     require_table(
         table, [Statement(run_file, run.table_digest, "merge")], table_digest=table_digest
     )

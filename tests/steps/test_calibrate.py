@@ -587,6 +587,35 @@ def test_a_table_that_is_not_that_of_run_json(tmp_path: Path, reference: Referen
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("run.json", r"run\.json: cannot be read: "),
+        (
+            "calibrated.parquet",
+            r"calibrated\.parquet: has no column 'status'\. Expected a table of",
+        ),
+    ],
+)
+def test_another_file_of_the_folder_than_its_table(
+    tmp_path: Path, reference: ReferenceSettings, name: str, problem: str
+) -> None:
+    run(tmp_path, write_scores(tmp_path / "b", make_rows(9, 1)), tmp_path / "b", reference,
+        make_settings())  # fmt: skip
+    statement = {"alleles": 9, "table_digest": digest(tmp_path / "b"), "shards": []}
+    (tmp_path / RUN).write_text(json.dumps(statement))
+    with pytest.raises(InputError, match=problem) as error:
+        fit_calibration(
+            make_settings(),
+            background=tmp_path / name,
+            labelled=None,
+            scoring="s",
+            out_folder=tmp_path / "new",
+        )
+    assert "was made from another" not in str(error.value)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_background_that_is_replaced_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
