@@ -117,7 +117,9 @@ def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[
     names = {split.parent.parent.name for split in results.glob(f"*/{SHARDS}/{SPLIT}")}
     names |= {
         log.stem
-        for log in logs.folder.glob(fill(STEPS["split"].log))
+        for step in STEPS.values()
+        if step.job == "{variant_set}"
+        for log in logs.folder.glob(fill(step.log))
         if logs.failed is None or logs.has_failed(log)
     }
     statuses = _failures_only("", [*logs.not_started(), *logs.failures()])

@@ -183,7 +183,7 @@ def plot_quantiles(plot_id: str, title: str, scores: CalibratedScores) -> Plot:
     caption = (
         f"{counted(int(total.sum()), 'allele')} in {QUANTILE_BINS} bars of {part} of the "
         f"background. A set that is like the background has {part} of its alleles in each bar "
-        "(dashed line). In the lowest bar, the harmful end, are "
+        "(dashed line). The lowest bar, which is the harmful end, has "
         f"{share(int(total[0]), int(total.sum()))} of the alleles"
     )
     for name in CLASS_LOOKS:
@@ -276,7 +276,11 @@ def _add_thresholds(figure: go.Figure, thresholds: Sequence[Threshold], score: s
                 line={"color": SERIES[1].color, "width": 1.5},
             )  # fmt: skip
     for name, values, symbol in (
-        ("threshold of all labelled rows", [one.threshold for one in thresholds], "diamond-open"),
+        (
+            "threshold",
+            [one.threshold for one in thresholds],
+            "diamond-open",
+        ),
         ("bound", [one.bound for one in thresholds], "diamond"),
     ):
         marks = [(one, at) for one, at in zip(thresholds, values, strict=True) if at is not None]

@@ -119,8 +119,10 @@ def tabulate_origin(one: CalibrationEvidence, where: str) -> Table:
     stated = one.stated
     facts: list[tuple[str, str | None]] = [
         ("score", f"{stated.score}; {stated.harmful} scores are harmful"),
+        ("background", one.background and printable(one.background)),
         ("background alleles", _count_or_none(stated.num_background)),
         ("strata by", ", ".join(map(printable, stated.by)) or None),
+        ("set with the labels", one.labelled and printable(one.labelled)),
         ("label", stated.label and printable(stated.label)),
         ("definition", stated.definition and printable(stated.definition, 1_000)),
         ("positive alleles", _count_or_none(stated.num_positive)),
@@ -265,7 +267,7 @@ def tabulate_phreds(scores: CalibratedScores, where: str) -> Table:
         rows.append(cells)
     highest = decimal(10 * math.log10(scores.num_background + 1))
     note = f"With {counted(scores.num_background, 'background allele')}, phred is at most {highest}"
-    note += "; in a stratum, which has fewer, at most a lower number." if scores.strata else "."
+    note += "; within a smaller stratum, the maximum is lower." if scores.strata else "."
     return Table(f"Alleles by phred, {where}", columns, rows, is_sortable=False, note=note)
 
 
@@ -305,9 +307,9 @@ def _show_evidence(one: CalibrationEvidence, where: str, ids: FigureIds) -> Iter
             total = sum(beyond.values())
             yield Note(
                 f"{where}: {counted(total, 'allele')} {'has' if total == 1 else 'have'} points of "
-                f"a strength that no threshold reaches: {listed(names)}. The points of an allele "
-                "follow from the bounds at its own score. Where the labelled alleles near a score "
-                "are of one kind only, the draws cannot show how uncertain the ratio is. Do not "
+                f"a strength that is not reached (table above): {listed(names)}. The points of an "
+                "allele follow from the bounds at its own score. Where the labelled alleles near a "
+                "score are of one kind only, the draws cannot show how uncertain the ratio is. Do not "
                 "rely on these points.",
                 is_warning=True,
             )
@@ -357,7 +359,7 @@ def tabulate_thresholds(one: CalibrationEvidence, where: str) -> Table:
         )
     return Table(
         f"Thresholds of the strengths, {where}", columns, rows, is_sortable=False,
-        note=f"{NOT_CLINICAL} The threshold is of all labelled alleles, the bound is the "
+        note=f"{NOT_CLINICAL} The threshold is from all labelled alleles, the bound is the "
         "conservative 5 % quantile over the draws.",
     )  # fmt: skip
 

@@ -21,7 +21,12 @@ from evo2_tasks.report.bins import FloatArray
 from evo2_tasks.report.calibrated_scores import CalibratedScores, Counted, count_calibrated
 from evo2_tasks.table.calibrated import open_calibrated
 from evo2_tasks.table.calibration_schema import RATIO_COLUMNS, STRENGTH_COLUMNS
-from evo2_tasks.table.calibrations import CalibrationFiles, open_calibration
+from evo2_tasks.table.calibrations import (
+    BACKGROUND_TABLE,
+    LABELLED_TABLE,
+    CalibrationFiles,
+    open_calibration,
+)
 from evo2_tasks.table.documents import Calibration
 from evo2_tasks.table.parquet import read_rows
 from evo2_tasks.table.statements import require_stated_settings
@@ -96,6 +101,8 @@ class CalibrationEvidence:
         ratio_column: The column of its likelihood ratios, which ``evaluate`` names as the score of
             their metrics; None without labels.
         is_own_set: Whether the labelled rows are rows of this table.
+        background: The background as the config of its run names it; None without one.
+        labelled: The variant set with the labels; None without labels.
     """
 
     name: str
@@ -105,6 +112,8 @@ class CalibrationEvidence:
     scores: CalibratedScores
     ratio_column: str | None
     is_own_set: bool
+    background: str | None
+    labelled: str | None
 
 
 def read_calibrations(
@@ -171,6 +180,8 @@ def read_calibrations(
             scores=of_set,
             ratio_column=parts[name].columns["lr"].name if parts[name].has_labels else None,
             is_own_set=one.has_labelled_rows(table, table_digest),
+            background=one.source(BACKGROUND_TABLE),
+            labelled=one.source(LABELLED_TABLE),
         )
         for (name, one), of_set in zip(opened.items(), scores, strict=True)
     ]

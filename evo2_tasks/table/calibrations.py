@@ -40,10 +40,10 @@ under ``LABELLED_TABLE`` the SHA-256 of the table with its labels: that of the c
 itself, if the labelled rows are rows of it."""
 
 BACKGROUND_TABLE: Final = "background"
-"""Key of ``inputs`` for the table of the background."""
+"""Key of ``inputs`` and of the settings for the table of the background."""
 
 LABELLED_TABLE: Final = "labelled"
-"""Key of ``inputs`` for the table with the labels."""
+"""Key of ``inputs`` and of the settings for the table with the labels."""
 
 SCHEMAS: Final = {
     BACKGROUND: background_schema,
@@ -98,6 +98,15 @@ class CalibrationFiles:
             key: ``BACKGROUND_TABLE`` or ``LABELLED_TABLE``.
         """
         return (self.provenance.inputs or {}).get(key)
+
+    def source(self, key: str) -> str | None:
+        """A table that the calibration was made from, as the config of its run names it.
+
+        Args:
+            key: ``BACKGROUND_TABLE`` or ``LABELLED_TABLE``.
+        """
+        name = (self.provenance.settings or {}).get(key)
+        return None if name is None else str(name)
 
     def has_labelled_rows(self, table: Path, table_digest: str) -> bool:
         """Whether the labelled rows of the calibration are rows of a table.

@@ -134,6 +134,35 @@ def test_a_split_that_failed_is_named(run: Path) -> None:
     assert "ERROR in.vcf" in text.stdout
 
 
+OF_A_SET = [
+    name for name, rule in read_rules().items() if rule.log == f"<logs>/{name}/{{variant_set}}.log"
+]
+
+
+@pytest.mark.parametrize("rule", OF_A_SET)
+@pytest.mark.parametrize("other", ["", "v"], ids=["alone", "with another set"])
+def test_a_failed_job_of_a_set_without_shards_is_named(
+    tmp_path: Path, rule: str, other: str
+) -> None:
+    if other:
+        write_split(tmp_path / other / "shards" / "split.json", shards=2, alleles=80)
+    log = tmp_path / "logs" / rule / "w.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-01-01 00:00:00,000 ERROR disk: cannot be written\n")
+    for failed in (None, [log]):
+        *_, status = read_status(tmp_path, failed=failed)
+        assert status.variant_set == "w"
+        assert [failure.log for failure in status.failures] == [str(log)]
+
+
+def test_a_set_whose_snvs_are_being_drawn_is_listed(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "draw" / "w.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-01-01 00:00:00,000 INFO half of it\n")
+    (status,) = read_status(tmp_path)
+    assert (status.variant_set, status.scoring, status.failures) == ("w", "", [])
+
+
 def test_a_job_that_failed_is_named_with_its_last_line(run: Path) -> None:
     log = run / "results" / "logs" / "score" / "v" / "s" / "2-of-2.log"
     log.write_text("2026-01-01 00:00:00,000 ERROR disk: cannot be written\n\n")

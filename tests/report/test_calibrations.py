@@ -20,7 +20,7 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.report import calibrated_scores
 from evo2_tasks.report.calibrated_scores import MOST_SINGLE, MOST_STRATA, QUANTILE_BINS
-from evo2_tasks.report.calibration_sections import MOST_LISTED, NOT_CLINICAL
+from evo2_tasks.report.calibration_sections import MOST_LISTED, NOT_CLINICAL, tabulate_origin
 from evo2_tasks.report.calibrations import (
     MOST_RATIOS,
     CalibrationEvidence,
@@ -105,14 +105,16 @@ def test_points_of_strengths_without_a_threshold_are_a_warning(
     points = classes_of(frame)["set"]["evidence"].value_counts()
     assert points[8] > 1
     assert points[-8] > 1
-    expected = f"{points[8] + points[-8]} alleles have points of a strength that no threshold "
-    expected += f"reaches: {points[8]} harmful very strong and {points[-8]} benign very strong."
+    expected = f"{points[8] + points[-8]} alleles have points of a strength that is not reached "
+    expected += (
+        f"(table above): {points[8]} harmful very strong and {points[-8]} benign very strong."
+    )
     assert expected in read_page(page).text()
     # Without alleles beyond the reached strengths there is no warning.
     columns = make_columns(200)
     columns["llr"] = [None if one is None else -1.0 for one in columns["llr"]]
     page, _ = write_calibrated_page(tmp_path, columns, [stratified()])
-    assert "that no threshold reaches" not in read_page(page).text()
+    assert "strength that is not reached" not in read_page(page).text()
 
 
 def test_quantiles_are_counted_in_equal_parts(made: tuple[Path, pd.DataFrame]) -> None:
@@ -209,7 +211,7 @@ def test_ratios_have_the_lines_and_marks_of_the_strengths(
     assert "likelihood ratio infinite" in line["hovertext"][0]
     assert "Ratios beyond the axis are drawn at its ends." in plot["caption"]
     threshold = [-(math.log(350 ** (k / 8)) / 2 + 1) for k in (1, 2, 4, 8, -1, -2, -4, -8)]
-    assert by_name["threshold of all labelled rows"]["x"] == pytest.approx(threshold, rel=1e-4)
+    assert by_name["threshold"]["x"] == pytest.approx(threshold, rel=1e-4)
     # Neither bound of very strong exists.
     bounds = [at - 0.3 * (1 if i < 4 else -1) for i, at in enumerate(threshold) if i % 4 < 3]
     assert by_name["bound"]["x"] == pytest.approx(bounds, rel=1e-4)
@@ -443,6 +445,18 @@ def results(whole: Path, tmp_path: Path) -> Path:
     """A copy of them, to change."""
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+def test_background_and_set_of_the_labels_are_named(tmp_path: Path) -> None:
+    table = write_scoring(tmp_path / "v" / "one", make_columns(200))
+    settings = {"background": "common <1>", "labelled": "clinvar"}
+    made = stratified(settings=settings)
+    file = write_calibration(tmp_path, made, labelled=table)
+    write_calibrated(table, [made], {"common": file})
+    (calibration,) = read_again(tmp_path)
+    facts = {row[0].text: row[1].text for row in tabulate_origin(calibration, WHERE).rows}
+    assert facts["background"] == "common <1>"
+    assert facts["set with the labels"] == "clinvar"
 
 
 def fit_again(results: Path, name: str | None = None) -> None:
