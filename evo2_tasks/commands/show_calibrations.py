@@ -200,7 +200,7 @@ def _show_part(part: CalibratedPart, statistics: PartStatistics, total: int) -> 
             counts[f"{len(strata) - MOST_STRATA:,} other strata"] = others
         yield from format_counts("rows by stratum", counts, total)
         fallback = statistics.counts["stratum_fallback"]["True"]
-        yield f"  {fallback:,} of them in place of their own stratum"
+        yield f"  {fallback:,} compared with all because their stratum is small, or they have none"
         if statistics.phred.count:
             yield from format_quantiles("phred", statistics.phred)
     if part.has_labels:
@@ -209,7 +209,7 @@ def _show_part(part: CalibratedPart, statistics: PartStatistics, total: int) -> 
             f"{int(value):+d}".replace("+0", "0"): points[value]
             for value in sorted(points, key=int)
         }
-        yield from format_counts(f"rows by {NOT_CLINICAL}, points", counts, total)
+        yield from format_counts(f"rows by points ({NOT_CLINICAL})", counts, total)
         if statistics.counts["lr_reason"]:
             found = statistics.counts["lr_reason"].most_common()
             reasons = {escape_text(name): number for name, number in found}

@@ -309,8 +309,8 @@ def _show_evidence(one: CalibrationEvidence, where: str, ids: FigureIds) -> Iter
                 f"{where}: {counted(total, 'allele')} {'has' if total == 1 else 'have'} points of "
                 f"a strength that is not reached (table above): {listed(names)}. The points of an "
                 "allele follow from the bounds at its own score. Where the labelled alleles near a "
-                "score are of one kind only, the draws cannot show how uncertain the ratio is. Do not "
-                "rely on these points.",
+                "score are of one kind only, the draws cannot show how uncertain the ratio is. Do "
+                "not rely on these points.",
                 is_warning=True,
             )
         yield tabulate_points(one, where)

@@ -171,7 +171,9 @@ def plot_correlations(
     height = 110 + 34 * len(names)
     layout = make_layout(height, x="", y="", showlegend=False)
     axis = {"tickvals": places, "ticktext": names, "showgrid": False, "zeroline": False}
-    layout.xaxis.update(axis)
+    # Names are turned to the left: one that is turned to the right may leave the figure, which
+    # hides it.
+    layout.xaxis.update({**axis, "autotickangles": [0, -30, -90]})
     layout.yaxis.update({**axis, "range": [len(names) - 0.5, -0.5]})
     values = [[None if np.isnan(one) else float(one) for one in row] for row in correlations]
     finite = [one for row in values for one in row if one is not None]

@@ -39,10 +39,10 @@ from evo2_tasks.table.combined import RANK_MEAN
 from evo2_tasks.table.provenance import differing_keys
 
 MEANINGS: Final = {
-    RANK_MEAN: "rank_mean is the mean over the scorings of the quantile that the allele's score "
-    "has among all alleles, from 0 to 1",
-    "z_mean": "z_mean is the mean over the scorings of the score in standard deviations from the "
-    "mean of these alleles",
+    RANK_MEAN: "rank_mean is the mean of an allele's ranks, each divided by the number of alleles, "
+    "from 0 to 1",
+    "z_mean": "z_mean is the mean of an allele's scores, after each scoring is scaled to mean 0 "
+    "and standard deviation 1",
 }
 
 _TYPE_RANK: Final = ("snv", "mnv", "insertion", "deletion", "indel")
@@ -136,7 +136,8 @@ def _show_lengths(
     score = one.stated.score
     names = [f"{printable(of_length.scoring)} ({count(of_length.length)})" for of_length in lengths]
     yield Note(
-        f"{listed(names)} differ in window length alone, so they show how {score} depends on the "
+        f"{listed(names)} differ only in window length and in what follows from it, so "
+        f"they show how {score} depends on the "
         "window length."
     )
     title = f"{score} by window length"

@@ -292,6 +292,22 @@ def test_tables_of_figures_fit_a_screen_and_their_rows_are_low(
 
 
 @pytest.mark.parametrize("width", [PHONE_WIDTH, 1280])
+def test_each_combined_score_is_named_on_both_axes(
+    browser: Any, pages: dict[str, Path], width: int
+) -> None:
+    with Visit(browser, pages["combined"], viewport={"width": width, "height": 900}) as visit:
+        figure = visit.tab.locator("#combined .drawing").first
+        figure.locator("svg.main-svg").first.wait_for()
+        visible = [
+            [label.text_content() for label in figure.locator(f".{axis}tick text").all()
+             if label.is_visible()]
+            for axis in "xy"
+        ]  # fmt: skip
+        assert visible[0] == visible[1]
+        assert visible[0] == [*(f"{name}.llr" for name in LENGTHS), "rank_mean", "z_mean"]
+
+
+@pytest.mark.parametrize("width", [PHONE_WIDTH, 1280])
 def test_each_consequence_has_its_row_in_the_figure(
     browser: Any, pages: dict[str, Path], width: int
 ) -> None:
