@@ -623,10 +623,10 @@ def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
 @file_option("--background", help="Table of the background, if the calibration has one.")
 @file_option("--labelled", help="Table of the set with the labels, if the calibration has one.")
 @folder_option("--out", "out_folder", required=True, help="Folder to write: the calibration.")
-def fit_calibration(config: RunConfig, calibration: str, **files: Any) -> None:
+def fit_calibration(config: RunConfig, calibration: str, scoring: str, **files: Any) -> None:
     """Make a calibration from the scores of a background and of labelled variants."""
-    settings = resolve_fit_calibration(config, calibration)
-    load("steps.fit_calibration").fit_calibration(settings, **files)
+    settings = resolve_fit_calibration(config, calibration, scoring)
+    load("steps.fit_calibration").fit_calibration(settings, scoring=scoring, **files)
 
 
 @main.command(

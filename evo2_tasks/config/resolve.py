@@ -823,13 +823,23 @@ def resolve_merge_audit(config: RunConfig, variant_set: str, scoring: str) -> Me
     )
 
 
-def resolve_fit_calibration(config: RunConfig, calibration: str) -> FitCalibrationSettings:
-    """The settings of ``fit_calibration``.
+def resolve_fit_calibration(
+    config: RunConfig, calibration: str, scoring: str | None = None
+) -> FitCalibrationSettings:
+    """The settings of ``fit_calibration``, which are those of all scorings.
+
+    Args:
+        config: The config.
+        calibration: Name of the calibration.
+        scoring: Name of a scoring that the config must have.
 
     Raises:
-        InputError: The config has no such calibration, or it is a file of an earlier run.
+        InputError: The config has no such calibration or scoring, or the calibration is a file of
+            an earlier run.
     """
     settings = _find_calibration(config, calibration)
+    if scoring is not None:
+        _find_scoring(config, scoring)
     if settings.file is not None:
         raise InputError(
             f"config: calibrations.{calibration}: is a file of an earlier run ({settings.file}), "

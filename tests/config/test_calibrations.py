@@ -208,6 +208,9 @@ def test_a_command_by_hand_names_what_is_not_there(config: Config) -> None:
     loaded = load_config(config)
     with pytest.raises(InputError, match=r"--calibration: .* has no 'rendom'; did you mean random"):
         resolve_fit_calibration(loaded, "rendom")
+    with pytest.raises(InputError, match=r"--scoring: .* has no 'shirt'; did you mean short"):
+        resolve_fit_calibration(loaded, "random", "shirt")
+    assert resolve_fit_calibration(loaded, "random", "short").name == "random"
     with pytest.raises(InputError, match=r"--combination: .* has no 'window'; did you mean wind"):
         resolve_combine(loaded, "window")
     with pytest.raises(InputError, match=r"variant_sets\.labelled: has no `calibrations`"):
