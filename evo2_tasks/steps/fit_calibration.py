@@ -27,7 +27,7 @@ from evo2_tasks.evaluation.values import MISSING, Text, to_array
 from evo2_tasks.io.allocation import return_large_arrays
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.layout import BACKGROUND, CALIBRATION, FOLDS, RATIOS
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.steps.evaluate import make_label_settings
@@ -410,3 +410,12 @@ def describe(statement: Calibration, background: Background, folder: Path) -> No
     if statement.label is not None:
         parts.append(f"{statement.num_positive:,} positive, {statement.num_negative:,} negative")
     logger.info("%s: %s", folder, "; ".join(parts))
+    if statement.by and statement.num_background and not background.strata:
+        logger.warning(
+            "%s: `by` (%s) has no effect: no stratum of the background has %d alleles, so every "
+            "score is compared with the whole background. Use a larger background, or other "
+            "entries of `by`.",
+            folder,
+            ", ".join(map(shown, statement.by)),
+            MIN_ALLELES,
+        )

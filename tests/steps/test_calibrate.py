@@ -380,6 +380,8 @@ def test_a_background_smaller_than_a_stratum(
     found = run(tmp_path, *tables, reference, make_settings(by=("gene_name",)))
     assert found[BY_STRATUM[:3]].values.tolist() == [["all", True, 0.5]]
     assert "99 background alleles; 0 of 1 strata have the 100 alleles to compare" in caplog.text
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "`by` (gene_name) has no effect: no stratum of the background" in warning.getMessage()
 
 
 def test_a_table_without_rows_or_scores(tmp_path: Path, reference: ReferenceSettings) -> None:
