@@ -52,8 +52,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "columns, as JSON",
     "calibration": "in the files of `fit_calibration`: what the calibration was made from, as JSON",
     "calibrations": "in a file of `calibrate`: the same of each calibration by its name, as JSON, "
-    "and `labelled`, the SHA-256 of the table with its labels; that of the calibrated table, if the "
-    "labelled rows are rows of it",
+    "and `labelled`, the SHA-256 of the table with its labels; that of the calibrated table, if "
+    "the labelled rows are rows of it",
     "combination": "in a file of `combine`: `name`, `score`, `ensembles` and `scored` rows of the "
     "combination; `name`, `table` (SHA-256), `signature`, `version` and `model` of each of its "
     "`scorings`, as JSON",
