@@ -552,6 +552,8 @@ class StepSettings:
     """By variant set and combination."""
     evaluate: dict[str, str]
     """By variant set."""
+    evaluate_combined: dict[str, str]
+    """By variant set."""
     report: dict[str, str]
     """By variant set."""
 
@@ -626,6 +628,9 @@ def step_settings(config: RunConfig) -> StepSettings:
             for name in sets
         },
         evaluate={name: _as_params(resolve_evaluate(config, name)) for name in sets},
+        evaluate_combined={
+            name: _as_params(resolve_evaluate(config, name).of_combined()) for name in sets
+        },
         report={name: _as_params(resolve_report(config, name)) for name in sets},
     )
 

@@ -572,6 +572,10 @@ class EvaluateSettings:
     baselines: Mapping[str, Literal["low", "high"]]
     calibrations: tuple[str, ...] = ()
 
+    def of_combined(self) -> "EvaluateSettings":
+        """The settings for a combined table, which has no calibrated columns."""
+        return replace(self, calibrations=())
+
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
         labels = {name: label.model_dump(mode="json") for name, label in self.labels.items()}

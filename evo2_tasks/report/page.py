@@ -47,6 +47,7 @@ class Subject:
         scorings: Names of its scorings, in the order in which the report shows them.
         labels: Its labels; if there are any, its scorings were evaluated.
         evaluate_settings: What ``evaluate`` must have measured with; None does not compare it.
+        evaluate_combined_settings: The same for combined tables.
         reference: Name of the reference in the config, and its FASTA file.
         checkpoints: Checkpoint of each scoring, as the config spells it.
         consequences: Where genes and consequences come from; empty if the set has none.
@@ -58,6 +59,7 @@ class Subject:
     scorings: Sequence[str]
     labels: Sequence[LabelSettings] = ()
     evaluate_settings: Mapping[str, Any] | None = None
+    evaluate_combined_settings: Mapping[str, Any] | None = None
     reference: str = ""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     consequences: str = ""
@@ -95,7 +97,7 @@ def write_report(results: Path, out: Path, subject: Subject) -> None:
             subject.labels,
             table_digests={one.scoring: one.table_digest for one in evidence},
             settings=settings,
-            evaluate_settings=subject.evaluate_settings,
+            evaluate_settings=subject.evaluate_combined_settings,
         )
         for name, settings in subject.combinations.items()
     ]

@@ -67,6 +67,8 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
     return_large_arrays()
     files = SourceFiles()
     digest = files.add(table)
+    if read_combination(table) is not None:
+        settings = settings.of_combined()
     read_run_of(table, table_digest=digest)
     calibrated = find_calibrated(settings.calibrations, table, digest)
     inputs = {} if calibrated is None else {CALIBRATED_INPUT: files.add(calibrated.path)}
@@ -89,13 +91,12 @@ def find_calibrated(names: Sequence[str], table: Path, table_digest: str) -> Cal
         table_digest: Its SHA-256.
 
     Returns:
-        What the file has; None if the variant set has no calibrations, and for a table of
-        ``combine``, which has none.
+        What the file has; None if the variant set has no calibrations.
 
     Raises:
         InputError: The file is missing, is of another table, or has other calibrations.
     """
-    if not names or read_combination(table) is not None:
+    if not names:
         return None
     calibrated = open_calibrated(table, table_digest=table_digest)
     path = table.with_name(CALIBRATED)

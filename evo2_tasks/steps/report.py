@@ -36,6 +36,7 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
             make_label_settings(field, label) for field, label in settings.evaluate.labels.items()
         ],
         evaluate_settings=settings.evaluate.triggers(),
+        evaluate_combined_settings=settings.evaluate.of_combined().triggers(),
         reference=f"{reference.name} ({reference.fasta})",
         checkpoints=settings.checkpoints,
         consequences=settings.consequences,

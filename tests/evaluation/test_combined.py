@@ -87,12 +87,12 @@ def test_each_scoring_and_ensemble_is_evaluated_on_the_rows_that_all_score(
 
 def test_calibrations_of_the_set_are_those_of_the_tables_of_its_scorings(folder: Path) -> None:
     before = (folder / METRICS).read_bytes()
-    evaluated = pd.read_parquet(folder / METRICS)
     try:
-        found = evaluate_table(folder, **LABELS, calibrations=["cal"])
+        evaluate_table(folder, **LABELS, calibrations=["cal"])
+        found = (folder / METRICS).read_bytes()
     finally:
         (folder / METRICS).write_bytes(before)
-    pd.testing.assert_frame_equal(found, evaluated)
+    assert found == before
 
 
 def test_scores_are_compared_in_pairs(metrics: pd.DataFrame, rows: pd.DataFrame) -> None:

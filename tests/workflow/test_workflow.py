@@ -845,6 +845,13 @@ def test_a_combination_of_a_finished_run_leaves_its_tables(project: Project) -> 
     assert project.planned() == []
     project.config["combine"]["two"]["ensembles"] = ["rank_mean"]
     assert project.planned() == sorted(combine("a", "two") + report("a"))
+    del project.config["combine"]["two"]["ensembles"]
+    # The metrics of a combined table have nothing from calibrations.
+    project.config["variant_sets"]["r"] = random_set()
+    project.config["variant_sets"]["r"]["scorings"] = ["short", "spare"]
+    add_calibrations(project, "random")
+    assert "Evaluating: b, short" in project.planned()
+    assert "Evaluating: b, three" not in project.planned()
 
 
 def test_calibrations_and_combinations_of_an_imported_workflow_are_under_its_prefix(

@@ -40,5 +40,7 @@ use rule evaluate as evaluate_combined with:
         "<logs>/evaluate_combined/{variant_set}/{combination}.log",
     benchmark:
         "<benchmarks>/evaluate_combined/{variant_set}/{combination}.tsv"
+    params:
+        settings=lookup("{variant_set}", within=settings.evaluate_combined),
     message:
         "Evaluating: {wildcards.variant_set}, {wildcards.combination}"
