@@ -13,6 +13,8 @@ from evo2_tasks.table.schema import FINAL_COLUMNS
 from tests.project import DATA, write_demo
 from tests.workflow.run import run_workflow
 
+pytestmark = pytest.mark.slow
+
 NUM_ALLELES = 12
 OWN = [column.name for column in FINAL_COLUMNS]
 

@@ -20,6 +20,8 @@ from evo2_tasks.steps.index import index
 from tests.project import COLUMNS, make_config, run_steps, write_project
 from tests.workflow.run import run_workflow
 
+pytestmark = pytest.mark.slow
+
 SEQUENCE = "ACGT" * 50
 READ = """
 import pysam, sys

@@ -11,6 +11,8 @@ import yaml
 from tests.project import DATA, make_config
 from tests.workflow.run import run_workflow
 
+pytestmark = pytest.mark.slow
+
 FASTA = DATA / "rCRS.fa"
 # A piece of the tRNA of leucine, and the end of the circle with three positions too many.
 BED = "track name=x\nMT\t3239\t3254\tMT-TL1\nMT\t16566\t16572\tend\nchrUn\t5\t9\n"
