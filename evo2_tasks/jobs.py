@@ -2,7 +2,7 @@
 
 Also how a run's messages look: without the config in them, and with the status at the end of a
 failed run. Snakemake calls these functions in every job, so they are fast: arithmetic and file
-sizes only.
+sizes only. The file is long because it has the inputs, settings and resources of all rules.
 """
 
 import json
