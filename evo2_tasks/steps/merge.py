@@ -25,7 +25,7 @@ from evo2_tasks.table.audit import (
     read_scores_of,
     same_but_horizon,
 )
-from evo2_tasks.table.documents import Audit, AuditError, AuditWork, ShardRun, Split
+from evo2_tasks.table.documents import Audit, AuditError, AuditWork, RunReference, ShardRun, Split
 from evo2_tasks.table.joined import JoinedTable, open_joined, written_by
 from evo2_tasks.table.merge import merge_shards
 from evo2_tasks.table.parquet import distinct_values
@@ -116,12 +116,24 @@ def merge(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         table_digest=table_digest,
         contigs=keep_contigs(lengths, out),
+        reference=describe_reference(settings, split),
         audit=audited,
     ).write(run_json)
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
     logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
     warn_without_score(out, counts.by_status)
     remove_parts(scores_folder)
+
+
+def describe_reference(settings: MergeSettings, split: Split) -> RunReference:
+    """The reference of the variant set, for ``run.json``."""
+    reference = settings.windows.reference
+    return RunReference(
+        name=reference.name,
+        digest=split.reference.digest,
+        fasta=str(reference.fasta),
+        circular_contigs=reference.circular_contigs,
+    )
 
 
 def read_contig_lengths(

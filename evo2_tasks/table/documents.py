@@ -391,6 +391,22 @@ class Variants(Document):
     regions: tuple[str, ...] | None = None
 
 
+class RunReference(Document):
+    """The reference of a finished scoring, in ``run.json``.
+
+    Attributes:
+        name: Its name in the config.
+        digest: GA4GH seqcol digest of its sequences.
+        fasta: The FASTA file, as the config names it.
+        circular_contigs: Contigs whose end joins their beginning.
+    """
+
+    name: str
+    digest: str
+    fasta: str
+    circular_contigs: tuple[str, ...]
+
+
 class Run(Document):
     """``run.json``: a finished scoring. ``RUN_MEANINGS`` explains the keys."""
 
@@ -406,6 +422,7 @@ class Run(Document):
     by_reason: dict[str, Count] = Field(default_factory=dict)
     by_flag: dict[str, Count] = Field(default_factory=dict)
     variants: Variants | None = None
+    reference: RunReference | None = None
     contigs: dict[str, Count] | None = None
     warnings: tuple[str, ...] = ()
     windows_run: Total | None = None

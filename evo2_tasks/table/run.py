@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import shown
-from evo2_tasks.table.documents import Audit, Run, ShardRun, Split, Variants
+from evo2_tasks.table.documents import Audit, Run, RunReference, ShardRun, Split, Variants
 from evo2_tasks.table.statistics import Counts
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
@@ -25,6 +25,8 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "by_reason": "number of rows with each `reason` that occurs",
     "by_flag": "number of rows with each flag that occurs",
     "variants": "the input: its file and its counts of records and alleles",
+    "reference": "the reference: `name` in the config, `digest` (GA4GH seqcol), the FASTA file "
+    "`fasta`, and its `circular_contigs`",
     "contigs": "length of each contig that the table has, in the order of the reference",
     "warnings": "how the header of the variants contradicts the reference (contig lengths, MD5 "
     "checksums, the name of the assembly), one line each",
@@ -133,6 +135,7 @@ def summarize_run(
     date: str,
     table_digest: str,
     contigs: Mapping[str, int] | None,
+    reference: RunReference,
     audit: Audit | None = None,
 ) -> Run:
     """Content of ``run.json``.
@@ -147,6 +150,7 @@ def summarize_run(
         table_digest: SHA-256 of the table.
         contigs: Length of each contig of the table, in the order of the reference; None if it is
             not known.
+        reference: The reference of the variant set.
         audit: The audit of the horizon; None without one.
 
     Returns:
@@ -173,6 +177,7 @@ def summarize_run(
             filtered=split.filtered,
             regions=split.regions,
         ),
+        reference=reference,
         contigs=None if contigs is None else dict(contigs),
         warnings=split.warnings,
         windows_run=sum(shard.windows_run for shard in shards),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.table.documents import Run, ShardRun, Split
+from evo2_tasks.table.documents import Run, RunReference, ShardRun, Split
 from evo2_tasks.table.run import RUN_MEANINGS, read_shards, require_equal_devices, summarize_run
 from evo2_tasks.table.statistics import Counts
 from tests.project import write_split
@@ -32,6 +32,7 @@ def summarize(counts: Counts, shards: list[ShardRun], folder: Path, **split: Any
         date="2026",
         table_digest="a" * 64,
         contigs={"c": 100},
+        reference=RunReference(name="g", digest="d", fasta="g.fa", circular_contigs=("c",)),
     )
 
 
@@ -47,6 +48,9 @@ def test_shards_are_summed_and_kept(tmp_path: Path):
         "date": "2026",
         "table_digest": "a" * 64,
         "contigs": {"c": 100},
+        "reference": {
+            "name": "g", "digest": "d", "fasta": "g.fa", "circular_contigs": ["c"],
+        },
         "alleles": 5,
         "scored": 4,
         "by_status": {"too_long": 1, "scored": 4},
