@@ -143,6 +143,33 @@ class Verification(Document):
     reason: str | None = None
 
 
+class Lookup(Document):
+    """The JSON file of the hits of a shard: what ``lookup`` found in the store.
+
+    Attributes:
+        alleles: Alleles of the shard that can be scored.
+        hits: How many of them the store has.
+        missing: How many it does not have.
+        tokens_missing: Tokens of the windows of these; a shared window counts once for each allele.
+        weights: SHA-256 of the model's tensors; None if the store does not know the model.
+        table_digest: SHA-256 of the file of the hits, next to this file.
+    """
+
+    remedy: ClassVar[str] = "Run `lookup` again."
+
+    alleles: Count
+    hits: Count
+    missing: Count
+    tokens_missing: Count
+    weights: Digest | None
+    table_digest: Digest
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether ``score`` has to open the model, also if mixed devices are allowed."""
+        return self.missing > 0 or self.weights is None
+
+
 class PartUsage(Document):
     """The work that was done for a part of a shard.
 
@@ -171,10 +198,14 @@ class ScoreStatements(Document):
     Attributes:
         settings: The settings of ``score`` that run it again if they change.
         scores: SHA-256 of the scores file.
+        hits: SHA-256 of the hits whose scores were reused; None if none was.
+        hits_device: The kind of device whose hits were reused; None for all.
     """
 
     settings: dict[str, JsonValue]
     scores: Digest
+    hits: Digest | None = None
+    hits_device: str | None = None
 
 
 class ShardRun(Document):
@@ -207,6 +238,9 @@ class ShardRun(Document):
         transformers: Version of transformers.
         peak_memory_mb: Peak memory of the process, MB.
         peak_device_memory_mb: Peak memory of the fullest GPU, MB; without a GPU it is absent.
+        reused: Alleles whose scores are from the store; None without a store.
+        reused_devices: How many of these each kind of device has computed; an allele whose strands
+            are of two kinds counts for both.
         statements: What ``merge`` compares; None in a file of an earlier version and in
             ``run.json``.
     """
@@ -239,6 +273,8 @@ class ShardRun(Document):
     transformers: str | None = None
     peak_memory_mb: Megabytes | None = None
     peak_device_memory_mb: Megabytes | None = None
+    reused: Count | None = None
+    reused_devices: dict[str, Count] | None = None
     statements: ScoreStatements | None = None
 
 
@@ -430,5 +466,7 @@ class Run(Document):
     wall_s: Annotated[float, Field(ge=0, le=1e18)] | None = None
     verification: dict[str, JsonValue] | None = None
     devices: dict[str, Count] = Field(default_factory=dict)
+    reused: Count | None = None
+    reused_devices: dict[str, Count] | None = None
     audit: Audit | None = None
     shards: tuple[ShardRun, ...]
