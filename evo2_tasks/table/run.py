@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import JsonValue
 
@@ -37,6 +37,10 @@ RUN_MEANINGS: Final[Mapping[str, str]] = {
     "`other_arithmetic`, `failed` if the config allows it, or `not_verified` with a `reason`), "
     "`of` (name of the published model) and `differences`; by kind of device if there are several",
     "devices": "kinds of devices that the shards ran on, with the number of shards of each",
+    "reused": "with a store: number of rows whose scores were computed by an earlier run, which "
+    "`reused.parquet` lists; also in each entry of `shards`",
+    "reused_devices": "with a store: the kinds of devices that computed the reused scores, with "
+    "the number of rows of each. A row whose strands were computed on two kinds counts for both",
     "audit": "with `audit` in the config: the observed error of the horizon. `alleles` is the "
     "number of alleles that were scored with whole windows too. `errors` compares their `llr`, "
     "`llr_fwd` and `llr_rev` with those of the whole windows: number of `alleles` with both, `rms` "
@@ -157,7 +161,7 @@ def summarize_run(
         Counts of the table, sums over the shards (``wall_s`` is the sum of the run times of all
         jobs), and the entry of each shard.
     """
-    audited = {} if audit is None else {"audit": audit}
+    audited: dict[str, Any] = {} if audit is None else {"audit": audit}
     return Run(
         **audited,
         model=model,
