@@ -111,8 +111,21 @@ def remove_abandoned(target: Path) -> None:
 
 
 @contextmanager
-def _locked_file(target: Path) -> Iterator[Path]:
-    """Make an empty file in the target's folder, and hold a lock on it as long as we write."""
+def new_hidden_file(target: Path) -> Iterator[Path]:
+    """Make an empty hidden file in the target's folder, which is removed at the end.
+
+    Those of processes that were killed are removed first. A lock is held on the file as long as
+    the body runs. :func:`publish_file` gives it its name.
+
+    Args:
+        target: A file in the same folder, which is made if it is missing. Writers of one target
+            remove each other's abandoned files.
+
+    Raises:
+        OSError: The folder or the file cannot be made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(target)
     while True:
         path = temporary_name(target)
         with path.open("xb") as file:
@@ -126,6 +139,17 @@ def _locked_file(target: Path) -> Iterator[Path]:
                     with suppress(OSError):
                         path.unlink(missing_ok=True)
                 return
+
+
+def publish_file(hidden: Path, target: Path) -> None:
+    """Rename a finished file to its name in the same folder, after its bytes are on the disk.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    _sync(hidden)
+    hidden.replace(target)
+    _sync(target.parent)
 
 
 @contextmanager
@@ -180,14 +204,10 @@ def replace_atomically(target: Path) -> Iterator[Path]:
     require_writable(target)
     with ExitStack() as stack:
         with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            remove_abandoned(target)
-            temporary = stack.enter_context(_locked_file(target))
+            temporary = stack.enter_context(new_hidden_file(target))
         yield temporary
         with writing(target):
-            _sync(temporary)
-            temporary.replace(target)
-            _sync(target.parent)
+            publish_file(temporary, target)
 
 
 def require_writable(target: Path) -> None:

@@ -1,0 +1,518 @@
+"""The files of a score store: their names, writing them, and reading only what is undamaged.
+
+A file is never changed. Its name states the range of its positions, its number of rows and the
+digest of its footer. The footer states the digest of each row group, the signature and the contig,
+so that the name covers the whole content. A file that was damaged, renamed or moved is found out
+before a value of it is used, and only the row groups that are needed are read.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import mmap
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evo2_tasks.io.files import new_hidden_file, publish_file, writing
+from evo2_tasks.io.words import first_line, shown_path
+from evo2_tasks.table.parquet import slice_rows
+from evo2_tasks.table.provenance import PREFIX
+from evo2_tasks.table.schema import STRAND_SUFFIXES
+from evo2_tasks.table.store_rows import DEVICE, KEY_COLUMNS, store_schema, strand_columns
+
+logger = logging.getLogger(__name__)
+
+ROW_GROUP_ROWS: Final = 8_192
+"""Rows of a row group: what is read for a single allele."""
+
+ROW_GROUP_BYTES: Final = 16 * 2**20
+"""Text of a row group: more closes it early, so that long alleles do not fill memory."""
+
+FILE_ROWS: Final = 2**20
+"""Rows after which a new file begins, at the next position."""
+
+MOST_FOOTER_BYTES: Final = 64 * 2**20
+"""Largest footer that is read; that of a full file has about 1 MB."""
+
+MAGIC: Final = b"PAR1"
+CONTIG_KEY: Final = re.compile(r"SQ\.[A-Za-z0-9_-]{32}(\.circular)?", re.ASCII)
+"""Form of the key of a contig."""
+
+_NAME: Final = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{16})\.parquet", re.ASCII)
+_ROW_GROUPS: Final = PREFIX + "row_groups"
+_SIGNATURE: Final = PREFIX + "signature_digest"
+_CONTIG: Final = PREFIX + "contig"
+_GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
+
+_SCORES: Final = tuple(name for strand in STRAND_SUFFIXES for name in strand_columns(strand))
+
+_warned: set[Path] = set()
+
+
+class DamagedFileError(Exception):
+    """A file of a store is not what its name states; the message is the reason."""
+
+
+class GoneError(Exception):
+    """A file of a store was removed: a compaction has put its rows into another file."""
+
+
+def warn_once(path: Path, why: str) -> None:
+    """Log that a file of a store is not used; a second time in the same process, do nothing."""
+    if path not in _warned:
+        _warned.add(path)
+        logger.warning(
+            "score store: %s: %s. Its scores are not used: remove it, or restore it from a copy.",
+            shown_path(path),
+            why,
+        )
+
+
+@contextmanager
+def warning_of_damage(path: Path) -> Iterator[None]:
+    """Turn damage of a file into one warning, after which its scores count as missing."""
+    try:
+        yield
+    except DamagedFileError as error:
+        warn_once(path, str(error))
+
+
+class FileName(NamedTuple):
+    """What the name of a file states.
+
+    Attributes:
+        first: Smallest ``edit_start`` of its rows, 0-based.
+        last: Largest ``edit_start`` of its rows, 0-based.
+        rows: Number of rows.
+        digest: First 16 hexadecimal digits of the SHA-256 of the footer.
+    """
+
+    first: int
+    last: int
+    rows: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}-{self.rows}-{self.digest}.parquet"
+
+
+def parse_name(name: str) -> FileName | None:
+    """Read the name of a file; None if it is not one of a store."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    parsed = FileName(int(found[1]), int(found[2]), int(found[3]), found[4])
+    fits = parsed.first <= parsed.last < 2**63 and 0 < parsed.rows < 2**63
+    return parsed if fits and str(parsed) == name else None
+
+
+class Place(NamedTuple):
+    """Where rows belong.
+
+    Attributes:
+        signature: SHA-256 of the store signature.
+        contig: Key of the contig.
+    """
+
+    signature: str
+    contig: str
+
+    def folder(self, store: Path) -> Path:
+        """The folder of these rows in a store."""
+        return store / f"signature={self.signature}" / f"contig={self.contig}"
+
+
+def list_files(folder: Path) -> dict[FileName, Path]:
+    """The files of a folder by their names; a name that is not one of a store is one warning.
+
+    A listing that runs while files are renamed and removed may lack both an old and a new file. So
+    the folder is listed until two listings agree.
+
+    Raises:
+        OSError: The folder cannot be listed.
+    """
+    names = _list_names(folder)
+    while (again := _list_names(folder)) != names:
+        names = again
+    files = {}
+    for name in sorted(names):
+        parsed = parse_name(name)
+        if parsed is None:
+            warn_once(folder / name, "this is not the name of a file of a score store")
+        else:
+            files[parsed] = folder / name
+    return files
+
+
+def _list_names(folder: Path) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    except FileNotFoundError:
+        return set()
+
+
+class RowGroup(NamedTuple):
+    """A row group of a file.
+
+    Attributes:
+        first: Smallest ``edit_start``, 0-based.
+        last: Largest ``edit_start``, 0-based.
+        start: Place of its first byte in the file.
+        end: Place after its last byte.
+        digest: SHA-256 of these bytes.
+    """
+
+    first: int
+    last: int
+    start: int
+    end: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFile:
+    """An open file of a store, whose footer is undamaged.
+
+    Attributes:
+        path: The file.
+        descriptor: Open descriptor of the file.
+        footer: The Parquet metadata.
+        row_groups: Its row groups, in the order of their positions.
+    """
+
+    path: Path
+    descriptor: int
+    footer: pq.FileMetaData
+    row_groups: tuple[RowGroup, ...]
+
+    def open_row_group(self, number: int) -> RowGroupReader:
+        """Read the bytes of a row group, and make sure that they are undamaged.
+
+        Raises:
+            DamagedFileError: They are damaged, or cannot be read.
+            GoneError: A network file system removed the file.
+        """
+        group = self.row_groups[number]
+        # Only the pages of memory that are written to exist.
+        memory = mmap.mmap(-1, group.end)
+        data = memoryview(memory)[group.start : group.end]
+        try:
+            num_bytes = os.preadv(self.descriptor, [data], group.start)
+        except OSError as error:
+            if error.errno in _GONE:
+                raise GoneError from error
+            raise DamagedFileError(f"cannot be read: {first_line(error)}") from error
+        if num_bytes != len(data) or hashlib.sha256(data).hexdigest() != group.digest:
+            raise DamagedFileError("is damaged: a row group has another digest than it should have")
+        return RowGroupReader(self, number, memory)
+
+
+class RowGroupReader:
+    """The undamaged bytes of a row group, from which columns are read.
+
+    Args:
+        file: The file.
+        number: Number of the row group in the file.
+        memory: The bytes of the row group at their place in the file.
+    """
+
+    def __init__(self, file: StoreFile, number: int, memory: mmap.mmap) -> None:
+        self._number = number
+        with _damage():
+            self._parquet = pq.ParquetFile(
+                pa.BufferReader(pa.py_buffer(memory)), metadata=file.footer, pre_buffer=False
+            )
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Read columns of all rows.
+
+        Raises:
+            DamagedFileError: They cannot be decoded.
+        """
+        with _damage():
+            return self._parquet.read_row_group(self._number, columns, use_threads=False)
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turn an error of Arrow into one that says that a file is damaged."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise DamagedFileError(f"is damaged: {first_line(error)}") from error
+
+
+@contextmanager
+def open_store_file(path: Path, name: FileName, place: Place) -> Iterator[StoreFile]:
+    """Open a file of a store, and make sure that its footer is undamaged and belongs here.
+
+    Args:
+        path: The file.
+        name: What its name states.
+        place: Where its rows must belong.
+
+    Raises:
+        DamagedFileError: It is damaged, cannot be read, or is another file than its name and its
+            folder state.
+        GoneError: It was removed.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in _GONE:
+            raise GoneError from error
+        raise DamagedFileError(f"cannot be opened: {first_line(error)}") from error
+    try:
+        try:
+            footer = _read_footer(descriptor)
+        except OSError as error:
+            if error.errno in _GONE:
+                raise GoneError from error
+            raise DamagedFileError(f"cannot be read: {first_line(error)}") from error
+        if hashlib.sha256(footer).hexdigest()[:16] != name.digest:
+            raise DamagedFileError("is damaged: its footer has another digest than its name states")
+        with _damage():
+            whole = MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC
+            parsed = pq.read_metadata(pa.BufferReader(whole))
+            row_groups = tuple(_read_row_groups(parsed, place))
+        if (row_groups[0].first, row_groups[-1].last, parsed.num_rows) != name[:3]:
+            raise DamagedFileError("does not have the rows that its name states")
+        yield StoreFile(path, descriptor, parsed, row_groups)
+    finally:
+        os.close(descriptor)
+
+
+def _read_footer(descriptor: int) -> bytes:
+    """The bytes of the Parquet footer, without its length and the magic bytes."""
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        raise DamagedFileError("is not a regular file")
+    ending = os.pread(descriptor, 8, max(0, state.st_size - 8))
+    length = int.from_bytes(ending[:4], "little")
+    if ending[4:] != MAGIC or not 0 < length <= min(state.st_size - 12, MOST_FOOTER_BYTES):
+        raise DamagedFileError("is damaged: it does not end as a Parquet file")
+    return os.pread(descriptor, length, state.st_size - 8 - length)
+
+
+def _read_row_groups(footer: pq.FileMetaData, place: Place) -> Iterator[RowGroup]:
+    """The row groups that a footer states.
+
+    Raises:
+        DamagedFileError: It is not the footer of a file of a store, or of another folder.
+    """
+    if not footer.schema.to_arrow_schema().equals(store_schema()):
+        raise DamagedFileError("does not have the columns of a file of a score store")
+    stored = footer.metadata or {}
+    stated = Place(
+        *(stored.get(key.encode(), b"").decode(errors="replace") for key in (_SIGNATURE, _CONTIG))
+    )
+    if stated != place:
+        raise DamagedFileError("belongs to another signature or another contig than its folder")
+    digests = json.loads(stored.get(_ROW_GROUPS.encode(), b"[]"))
+    if not digests or len(digests) != footer.num_row_groups:
+        raise DamagedFileError("does not state the digests of its row groups")
+    for number, digest in enumerate(digests):
+        group = footer.row_group(number)
+        statistics = group.column(0).statistics
+        chunks = [group.column(i) for i in range(group.num_columns)]
+        start = min(
+            chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+            for chunk in chunks
+        )
+        end = start + sum(chunk.total_compressed_size for chunk in chunks)
+        yield RowGroup(statistics.min, statistics.max, start, end, digest)
+
+
+class StoreWriter:
+    """Writes sorted rows into the files of a folder. Each file appears when it is complete.
+
+    It is a context manager; at its end an incomplete file is removed.
+
+    Args:
+        store: Folder of the store.
+        place: Where the rows belong.
+        row_group_rows: Most rows of a row group.
+        file_rows: Rows after which a new file begins, at the next position.
+
+    Attributes:
+        files: Names of the files that were written.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        place: Place,
+        *,
+        row_group_rows: int = ROW_GROUP_ROWS,
+        file_rows: int = FILE_ROWS,
+    ) -> None:
+        self.files: set[FileName] = set()
+        self._folder = place.folder(store)
+        self._place = place
+        self._row_group_rows = row_group_rows
+        self._file_rows = file_rows
+        self._pending: list[pa.Table] = []
+        self._num_pending = 0
+        self._open: _OpenFile | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows, sorted, after those that were added before.
+
+        Raises:
+            InputError: They cannot be written.
+        """
+        if rows.num_rows:
+            self._pending.append(rows)
+            num_rows = sum(one.num_rows for one in self._pending)
+            num_bytes = sum(one.nbytes for one in self._pending)
+            if num_rows >= self._row_group_rows or num_bytes > ROW_GROUP_BYTES:
+                self._write_row_groups(last=False)
+
+    def finish(self) -> None:
+        """Write the last rows, and let the last file appear.
+
+        Raises:
+            InputError: They cannot be written.
+        """
+        self._write_row_groups(last=True)
+        if self._open is not None:
+            self.files.add(self._open.publish())
+            self._open = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._open is not None:
+            self._open.close()
+
+    def _write_row_groups(self, *, last: bool) -> None:
+        if not self._pending:
+            return
+        rows = pa.concat_tables(self._pending)
+        self._pending = []
+        start = 0
+        for piece in slice_rows(rows, self._row_group_rows, ROW_GROUP_BYTES):
+            start += piece.num_rows
+            if last or start < rows.num_rows or piece.num_rows == self._row_group_rows:
+                self._write_row_group(piece)
+            else:
+                self._pending = [piece]
+
+    def _write_row_group(self, rows: pa.Table) -> None:
+        if self._open is not None and self._open.num_rows >= self._file_rows:
+            # The rows of a position stay in one file, so that files do not overlap.
+            starts = rows.column(0).to_numpy()
+            same = int(np.searchsorted(starts, self._open.last, side="right"))
+            if same:
+                self._open.write(rows.slice(0, same))
+                rows = rows.slice(same)
+            if rows.num_rows:
+                self.files.add(self._open.publish())
+                self._open = None
+        if rows.num_rows:
+            if self._open is None:
+                self._open = _OpenFile(self._folder, self._place)
+            self._open.write(rows)
+
+
+class _OpenFile:
+    """A file that is written under a hidden name.
+
+    Attributes:
+        num_rows: Rows so far.
+        last: ``edit_start`` of the last row, 0-based.
+    """
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self.num_rows = 0
+        self.last = -1
+        self._first = -1
+        self._place = place
+        self._folder = folder
+        self._digests: list[str] = []
+        self._end = 0
+        with ExitStack() as stack, writing(folder):
+            self._hidden = stack.enter_context(new_hidden_file(folder / "scores.parquet"))
+            self._sink = stack.enter_context(pa.OSFile(str(self._hidden), "wb"))
+            self._parquet = pq.ParquetWriter(
+                self._sink,
+                store_schema(),
+                version="2.6",
+                compression="zstd",
+                use_dictionary=["edit_alt", DEVICE],
+                column_encoding=dict.fromkeys(_SCORES, "BYTE_STREAM_SPLIT"),
+                write_statistics=list(KEY_COLUMNS),
+                write_page_index=True,
+                write_page_checksum=True,
+            )
+            self._stack = stack.pop_all()
+
+    def write(self, rows: pa.Table) -> None:
+        """Write rows as a row group."""
+        starts = rows.column(0)
+        if not self.num_rows:
+            self._first = starts[0].as_py()
+        self.last = starts[-1].as_py()
+        self.num_rows += rows.num_rows
+        with writing(self._folder):
+            self._parquet.write_table(_encode(rows), row_group_size=rows.num_rows)
+            end = self._sink.tell()
+            begin = self._end or len(MAGIC)
+            with self._hidden.open("rb") as file:
+                data = os.pread(file.fileno(), end - begin, begin)
+            self._digests.append(hashlib.sha256(data).hexdigest())
+            self._end = end
+
+    def publish(self) -> FileName:
+        """Finish the file and give it its name."""
+        with writing(self._folder):
+            self._parquet.add_key_value_metadata(
+                {
+                    _SIGNATURE: self._place.signature,
+                    _CONTIG: self._place.contig,
+                    _ROW_GROUPS: json.dumps(self._digests),
+                }
+            )
+            self._parquet.close()
+            self._sink.close()
+            with self._hidden.open("rb") as file:
+                digest = hashlib.sha256(_read_footer(file.fileno())).hexdigest()[:16]
+            name = FileName(self._first, self.last, self.num_rows, digest)
+            publish_file(self._hidden, self._folder / str(name))
+        self.close()
+        return name
+
+    def close(self) -> None:
+        """Remove the hidden file, unless it has its name."""
+        # After an error this only closes the file handle: the file is about to be removed.
+        with suppress(OSError, pa.ArrowException):
+            self._parquet.close()
+        self._stack.close()
+
+
+def _encode(rows: pa.Table) -> pa.Table:
+    """Rows with the devices as a dictionary of their own."""
+    schema = store_schema()
+    columns = [rows.column(name) for name in schema.names]
+    columns[-1] = columns[-1].cast(pa.string()).combine_chunks().dictionary_encode()
+    return pa.table(columns, schema=schema)
