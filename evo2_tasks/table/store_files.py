@@ -56,6 +56,7 @@ _NAME: Final = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,19})-([0-9a-f]{16})\.par
 _ROW_GROUPS: Final = PREFIX + "row_groups"
 _SIGNATURE: Final = PREFIX + "signature_digest"
 _CONTIG: Final = PREFIX + "contig"
+_DEVICES: Final = PREFIX + "devices"
 _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 
 _SCORES: Final = tuple(name for strand in STRAND_SUFFIXES for name in strand_columns(strand))
@@ -192,12 +193,14 @@ class StoreFile:
         descriptor: Open descriptor of the file.
         footer: The Parquet metadata.
         row_groups: Its row groups, in the order of their positions.
+        devices: The kinds of devices of its rows.
     """
 
     path: Path
     descriptor: int
     footer: pq.FileMetaData
     row_groups: tuple[RowGroup, ...]
+    devices: tuple[str, ...]
 
     def open_row_group(self, number: int) -> RowGroupReader:
         """Read the bytes of a row group, and make sure that they are undamaged.
@@ -289,9 +292,10 @@ def open_store_file(path: Path, name: FileName, place: Place) -> Iterator[StoreF
             whole = MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC
             parsed = pq.read_metadata(pa.BufferReader(whole))
             row_groups = tuple(_read_row_groups(parsed, place))
+            devices = tuple(map(str, json.loads((parsed.metadata or {})[_DEVICES.encode()])))
         if (row_groups[0].first, row_groups[-1].last, parsed.num_rows) != name[:3]:
             raise DamagedFileError("does not have the rows that its name states")
-        yield StoreFile(path, descriptor, parsed, row_groups)
+        yield StoreFile(path, descriptor, parsed, row_groups, devices)
     finally:
         os.close(descriptor)
 
@@ -450,6 +454,7 @@ class _OpenFile:
         self._place = place
         self._folder = folder
         self._digests: list[str] = []
+        self._devices: set[str] = set()
         self._end = 0
         with ExitStack() as stack, writing(folder):
             self._hidden = stack.enter_context(new_hidden_file(folder / "scores.parquet"))
@@ -474,6 +479,7 @@ class _OpenFile:
             self._first = starts[0].as_py()
         self.last = starts[-1].as_py()
         self.num_rows += rows.num_rows
+        self._devices.update(rows.column(DEVICE).unique().to_pylist())
         with writing(self._folder):
             self._parquet.write_table(_encode(rows), row_group_size=rows.num_rows)
             end = self._sink.tell()
@@ -491,6 +497,7 @@ class _OpenFile:
                     _SIGNATURE: self._place.signature,
                     _CONTIG: self._place.contig,
                     _ROW_GROUPS: json.dumps(self._digests),
+                    _DEVICES: json.dumps(sorted(self._devices)),
                 }
             )
             self._parquet.close()
