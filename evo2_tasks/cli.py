@@ -26,6 +26,8 @@ from evo2_tasks.config.resolve import (
     resolve_draw,
     resolve_evaluate,
     resolve_fit_calibration,
+    resolve_identify,
+    resolve_lookup,
     resolve_merge,
     resolve_merge_audit,
     resolve_model,
@@ -263,6 +265,11 @@ threads_option = click.option(
     type=click.IntRange(min=1),
     help="CPU threads of the model. Default: torch decides.",
 )
+hits_option = file_option(
+    "--hits",
+    help="Scores of the store, from `lookup`. Default: in the folder hits, next to the folder of "
+    "the scores, if the config has a store.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -481,6 +488,41 @@ def windows(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> 
 @main.command(
     cls=Command,
     group=STEPS,
+    example="evo2-tasks identify --config config.yaml --model evo2-mini --out identity.json",
+)
+@step
+@click.option("--model", required=True, metavar="NAME", help="Name of the model in the config.")
+@output_option("--out", required=True, help="JSON file to write: the digests of the model's files.")
+def identify(config: RunConfig, model: str, **files: Any) -> None:
+    """Compute the digests of the files of a model, by which the store knows it."""
+    load("steps.identify").identify(resolve_identify(config, model), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks lookup --config config.yaml --variant-set mitomap --scoring mini-512 \\\n"
+    "  --windows windows/1-of-4.parquet --segments windows/1-of-4.segments.parquet \\\n"
+    "  --split shards/split.json --identity identity.json --out hits/1-of-4.parquet",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option(
+    "--windows", "windows_file", required=True, help="Alleles with their windows, from `windows`."
+)
+@file_option("--segments", "segments_file", required=True, help="Reference bases, from `windows`.")
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
+@file_option("--identity", "identity_file", required=True, help="File from `identify`.")
+@output_option("--out", required=True, help="File to write: the scores that the store has.")
+def lookup(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
+    """Find the alleles of a shard whose scores the store (`run.store`) has, for `score`."""
+    load("steps.lookup").lookup(resolve_lookup(config, variant_set, scoring), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
     example="evo2-tasks score --config config.yaml --scoring mini-512 \\\n"
     "  --windows windows.parquet --segments segments.parquet --out scores.parquet",
 )
@@ -491,6 +533,7 @@ def windows(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> 
 )
 @file_option("--segments", "segments_file", required=True, help="Reference bases, from `windows`.")
 @output_option("--out", required=True, help="File to write: the scores of the shard.")
+@hits_option
 @threads_option
 def score(config: RunConfig, scoring: str, **options: Any) -> None:
     """Run the model on the reference and the alternate window of each allele."""
@@ -536,6 +579,7 @@ def audit(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
     help="File to write: the scores of the shard. Finished scores of these windows are kept.",
 )
 @folder_option("--readouts", required=True, help="Folder to write: the read-outs of the shard.")
+@hits_option
 @threads_option
 @click.argument("audited", type=PATH, required=False)
 def score_readouts(config: RunConfig, scoring: str, **options: Any) -> None:

@@ -13,7 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -33,8 +33,11 @@ from evo2_tasks.config.resolve import (
     resolve_combine,
     resolve_evaluate,
     resolve_fit_calibration,
+    resolve_identify,
+    resolve_lookup,
     resolve_merge,
     resolve_merge_audit,
+    resolve_model,
     resolve_readouts,
     resolve_report,
     resolve_score,
@@ -61,20 +64,27 @@ from evo2_tasks.layout import (
     COMBINED,
     COMBINED_FOLDER,
     EXPORTS,
+    HITS,
     INDEX_KINDS,
     INDEX_STATEMENT,
     INDEXED,
     MODELS,
     RANDOM_SNVS,
     REPORT,
+    REUSED,
     RUN,
+    SCORES,
     SHARDS,
     SPLIT,
     TABLE,
     TABLES,
+    hits_file,
+    hits_run_file,
+    identity_file,
+    shard_run_file,
 )
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
-from evo2_tasks.table.documents import Split
+from evo2_tasks.table.documents import Hits, ShardRun, Split
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
@@ -109,7 +119,15 @@ class Wildcards(Protocol):
 
     variant_set: str
     scoring: str
+    scatteritem: str
     calibration: str
+
+
+class Inputs(Protocol):
+    """The input files of a job, as Snakemake passes them to a resource function."""
+
+    def get(self, name: str) -> Sequence[str] | None:
+        """The files of a named input; None if the rule has no such input."""
 
 
 def warnings(config: RunConfig) -> list[str]:
@@ -242,11 +260,22 @@ class StepInputs:
     """Genes of the reference, by variant set; empty if it has none."""
     checkpoint: dict[str, list[str]]
     """Files of the checkpoint, by scoring; empty for a model on a hub."""
+    identified: dict[str, list[str]]
+    """Files of the checkpoint, by model; empty for a model on a hub."""
+    identified_on_hub: dict[str, list[str]]
+    """File that ``fetch`` writes about a model on a hub, relative to the results folder, by model;
+    empty for any other model."""
+    identity: dict[str, list[str]]
+    """File that ``identify`` writes, relative to the results folder, by scoring."""
     hub_files: dict[str, list[str]]
     """File that ``fetch`` writes about a model on a hub, relative to the results folder, by
     scoring; empty for any other model."""
     hub: dict[str, str]
     """Name of each model on a hub, by model."""
+    models: list[str]
+    """All models."""
+    reused: list[str]
+    """Table that ``merge`` writes in addition; empty without a store."""
     joined: dict[str, list[str]]
     """Files that ``annotate`` and ``carry`` write and ``merge`` joins, relative to the results
     folder, by variant set. Each is there only if it has columns; else there is no such job."""
@@ -305,7 +334,20 @@ def step_inputs(config: RunConfig) -> StepInputs:
             name: [f"{MODELS}/{scoring.model}.json"] if scoring.model in hub else []
             for name, scoring in config.scorings.items()
         },
+        identified={
+            name: [] if name in hub else list(map(str, checkpoint_files(resolved)))
+            for name, model in config.models.items()
+            for resolved in [resolve_model(f"models.{name}", name, model)]
+        },
+        identified_on_hub={
+            name: [f"{MODELS}/{name}.json"] if name in hub else [] for name in config.models
+        },
+        identity={
+            name: [identity_file(scoring.model)] for name, scoring in config.scorings.items()
+        },
         hub=hub,
+        models=[*config.models],
+        reused=[] if config.run.store is None else [REUSED],
         gff={
             name: [] if gff is None else [str(gff)]
             for name, variant_set in sets.items()
@@ -524,6 +566,8 @@ class StepSettings:
     own part of the config has changed.
     """
 
+    identify: dict[str, str]
+    """By model."""
     draw: dict[str, str]
     """By variant set, of sets with ``random_snvs``."""
     split: dict[str, str]
@@ -533,6 +577,8 @@ class StepSettings:
     annotate: dict[str, str]
     """By variant set."""
     windows: dict[str, dict[str, str]]
+    """By variant set and scoring."""
+    lookup: dict[str, dict[str, str]]
     """By variant set and scoring."""
     score: dict[str, str]
     """By scoring."""
@@ -562,6 +608,7 @@ def step_settings(config: RunConfig) -> StepSettings:
     """The settings of each step that run it again if they change."""
     sets = config.variant_sets
     return StepSettings(
+        identify={name: _as_params(resolve_identify(config, name)) for name in config.models},
         draw={
             name: _as_params(drawn)
             for name in sets
@@ -573,6 +620,13 @@ def step_settings(config: RunConfig) -> StepSettings:
         windows={
             name: {
                 scoring: _as_params(resolve_windows(config, name, scoring))
+                for scoring in variant_set.scorings
+            }
+            for name, variant_set in sets.items()
+        },
+        lookup={
+            name: {
+                scoring: _as_params(resolve_lookup(config, name, scoring))
                 for scoring in variant_set.scorings
             }
             for name, variant_set in sets.items()
@@ -642,14 +696,20 @@ def _as_params(settings: Slice) -> str:
 class Jobs:
     """The config and the resources of the jobs of a run.
 
-    Snakemake calls the methods for the ``params`` and ``resources`` of a job. Memory and time grow
-    with each attempt.
+    Snakemake calls the methods for the ``input``, ``params`` and ``resources`` of a job. Memory and
+    time grow with each attempt.
+
+    Args:
+        config: The config.
+        prefix: What a parent workflow, which imports this one, puts before the results folder.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, prefix: str | None = None) -> None:
         self._config = dump_config(config)
-        self._output = config.output
+        self._output = Path(prefix or "") / config.output
         self._num_shards = config.shards
+        self._has_store = config.run.store is not None
+        self._allow_mixed_devices = config.run.allow_mixed_devices
         scorings = {name: resolve_score(config, name) for name in config.scorings}
         self._gpus = {name: settings.model.gpus for name, settings in scorings.items()}
         self._scorings = scorings
@@ -668,12 +728,61 @@ class Jobs:
         """
         return self._config
 
-    def gpu(self, wildcards: Wildcards) -> int | None:
+    def hits(self, wildcards: Wildcards) -> list[str]:
+        """The files of ``lookup`` that a scoring job reads, relative to the results folder.
+
+        A finished job keeps the inputs that it had, because Snakemake runs a job again if the set
+        of its inputs changes: a store that is added to a finished run, or removed from it, starts
+        nothing. Any other job reads hits if the config has a store.
+        """
+        folder = f"{wildcards.variant_set}/{wildcards.scoring}"
+        scores = self._output / folder / SCORES / f"{wildcards.scatteritem}.parquet"
+        has_hits = self._has_store
+        if shard_run_file(scores).exists():
+            try:
+                has_hits = ShardRun.read(shard_run_file(scores)).reused is not None
+            except InputError:  # the step that reads the file reports it
+                has_hits = hits_run_file(hits_file(scores)).exists()
+        hits = Path(folder) / HITS / scores.name
+        return [str(hits), str(hits_run_file(hits))] if has_hits else []
+
+    def needs_model(self, wildcards: Wildcards, input: Inputs) -> bool:  # noqa: A002
+        """Whether a scoring job has to open its model, as far as it is known before the job.
+
+        It needs none if the store has the scores of all its alleles. With an audit, or if the
+        device of the job has to be compared with that of the scores, it always opens its model.
+        """
+        if self._audits[wildcards.scoring] is not None or not self._allow_mixed_devices:
+            return True
+        return self._count_missing(input) != 0
+
+    def may_need_no_model(self, wildcards: Wildcards, input: Inputs) -> bool:  # noqa: A002
+        """Whether a scoring job needs no model, or its hits are not looked up yet."""
+        if not self.needs_model(wildcards, input):
+            return True
+        is_asked = self._audits[wildcards.scoring] is None and self._allow_mixed_devices
+        return is_asked and bool(input.get("hits")) and self._count_missing(input) is None
+
+    def _count_missing(self, input: Inputs) -> int | None:  # noqa: A002
+        """Alleles that a scoring job does not find in the store; None if that is not known."""
+        hits = input.get("hits")
+        if not hits:
+            return None
+        try:
+            return Hits.read(Path(hits[-1])).missing
+        except InputError:  # not written yet; or the step that reads the file reports it
+            return None
+
+    def gpu(self, wildcards: Wildcards, input: Inputs) -> int | None:  # noqa: A002
         """GPUs of a scoring job. None leaves the resource out; 0 would be a request for no GPU."""
+        if not self.needs_model(wildcards, input):
+            return None
         return self._gpus[wildcards.scoring] or None
 
-    def score_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
+    def score_mem_mb(self, wildcards: Wildcards, input: Inputs, attempt: int) -> int:  # noqa: A002
         """Host memory of a scoring job, MB, for the alleles of a shard if they are counted."""
+        if not self.needs_model(wildcards, input):
+            return self.mem_mb(wildcards, attempt)
         key = (wildcards.scoring, self._shard_alleles(wildcards.variant_set))
         if key not in self._score_mb:
             settings = self._scorings[wildcards.scoring]
@@ -683,11 +792,17 @@ class Jobs:
                 self._score_mb[key] = max(self._score_mb[key], whole_mb)
         return self._score_mb[key] * attempt
 
-    def score_runtime(self, wildcards: Wildcards, attempt: int) -> int:
+    def score_runtime(self, wildcards: Wildcards, input: Inputs, attempt: int) -> int:  # noqa: A002
         """Time limit of a scoring job, minutes, from the alleles of a shard if they are counted."""
+        if not self.needs_model(wildcards, input):
+            return self.runtime(wildcards, attempt)
         alleles = self._shard_alleles(wildcards.variant_set)
         if alleles is None:
             return SCORE_MINUTES * attempt
+        # Scores of another kind of device than that of the job may not be used.
+        if self._allow_mixed_devices:
+            missing = self._count_missing(input)
+            alleles = alleles if missing is None else missing
         share = self._audits[wildcards.scoring]
         if share is not None:
             alleles += _most_audited(share, alleles, self._num_shards)

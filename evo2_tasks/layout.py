@@ -5,6 +5,7 @@ results/
     logs/{step}/...                     log of each job
     logs/benchmarks/{step}/...          time and memory of each job, as Snakemake measures them
     models/{model}.json                 fetch
+    models/{model}.identity.json        identify: only with a store
     calibrations/{calibration}/{scoring}/
         calibration.parquet             fit_calibration: thresholds of the evidence strengths
         background.parquet              fit_calibration: scores of the background
@@ -17,9 +18,11 @@ results/
         report.html                     report
         {scoring}/
             windows/, scores/           windows, score: files of each shard
+            hits/                       lookup: scores of the store, for each shard
             audit/                      audit: whole windows of some alleles, for each shard
             readouts/                   score_readouts: files of each shard
             scores.parquet, run.json    merge
+            reused.parquet              merge: the alleles whose scores are from a store
             audit.parquet, audit.json   merge_audit
             calibrated.parquet          calibrate
             metrics, curves             evaluate
@@ -45,7 +48,9 @@ LOGS: Final = "logs"
 BENCHMARKS: Final = "benchmarks"
 """Folder of Snakemake's benchmark files, in ``logs``."""
 MODELS: Final = "models"
-"""Folder of the files that ``fetch`` writes, in the results folder."""
+"""Folder of the files that ``fetch`` and ``identify`` write, in the results folder."""
+IDENTITY_ENDING: Final = ".identity"
+"""What follows the name of a model in the name of the file that ``identify`` writes."""
 RANDOM_SNVS: Final = "random_snvs.vcf.gz"
 """The drawn variants of a set with ``random_snvs``, in the folder of the set."""
 SHARDS: Final = "shards"
@@ -54,6 +59,8 @@ WINDOWS: Final = "windows"
 """Folder of the files that ``windows`` writes, in the folder of a scoring."""
 SCORES: Final = "scores"
 """Folder of the files that ``score`` writes, in the folder of a scoring."""
+HITS: Final = "hits"
+"""Folder of the files that ``lookup`` writes, in the folder of a scoring."""
 
 AUDITED: Final = "audit"
 """Folder of the files that ``audit`` writes, in the folder of a scoring."""
@@ -67,6 +74,8 @@ SPLIT: Final = "split.json"
 """Numbers of shards, records and alleles, in ``shards``."""
 REFERENCE: Final = "reference.parquet"
 """Digests of the reference's blocks, in ``shards``."""
+SEQUENCES: Final = "sequences.parquet"
+"""Name, length and refget accession of each sequence of the reference, in ``shards``."""
 CARRIED: Final = "carried.parquet"
 """Fields and columns of the variants that tables have too, in the folder of a variant set."""
 ANNOTATIONS: Final = "annotations.parquet"
@@ -90,6 +99,8 @@ TABLE: Final = "scores.parquet"
 """The table of a scoring."""
 RUN: Final = "run.json"
 """Counts, times, devices and versions of a scoring, next to its table."""
+REUSED: Final = "reused.parquet"
+"""The alleles whose scores are from a store, next to the table; only with a store."""
 AUDIT: Final = "audit.parquet"
 """Scores of whole windows of some alleles, next to the table; and those of a shard."""
 AUDIT_RUN: Final = "audit.json"
@@ -215,6 +226,7 @@ STEPS: Final[Mapping[str, Step]] = {
     step.name: step
     for step in (
         Step("fetch", "{model}", (f"{MODELS}/{{model}}.json",), has_benchmark=False),
+        Step("identify", "{model}", (f"{MODELS}/{{model}}{IDENTITY_ENDING}.json",)),
         Step("draw", _SET, (f"{_SET}/{RANDOM_SNVS}",)),
         Step("split", _SET, (f"{_SET}/{SHARDS}",)),
         Step("carry", _SET, (f"{_SET}/{CARRIED}",)),
@@ -226,6 +238,11 @@ STEPS: Final[Mapping[str, Step]] = {
                 f"{_SCORING}/{WINDOWS}/{{shard}}.parquet",
                 f"{_SCORING}/{WINDOWS}/{{shard}}.segments.parquet",
             ),
+        ),
+        Step(
+            "lookup",
+            _SHARD,
+            (f"{_SCORING}/{HITS}/{{shard}}.parquet", f"{_SCORING}/{HITS}/{{shard}}.json"),
         ),
         Step(
             "score",
@@ -305,6 +322,21 @@ def segments_file(windows: Path) -> Path:
 def shard_run_file(scores: Path) -> Path:
     """The JSON file next to the scores or to a read-out of a shard, about the job that made it."""
     return scores.with_suffix(".json")
+
+
+def hits_file(scores: Path) -> Path:
+    """The hits of a shard that ``lookup`` writes, from the file of its scores."""
+    return scores.parent.parent / HITS / scores.name
+
+
+def hits_run_file(hits: Path) -> Path:
+    """The JSON file next to the hits of a shard, with their numbers."""
+    return hits.with_suffix(".json")
+
+
+def identity_file(model: str) -> str:
+    """The file that ``identify`` writes about a model, in the results folder."""
+    return f"{MODELS}/{model}{IDENTITY_ENDING}.json"
 
 
 def shard_readout(readouts: Path, scores: Path, file: str) -> Path:

@@ -211,11 +211,11 @@ def test_a_scoring_job_asks_for_the_memory_and_time_of_its_audit(
     audited = Jobs(with_audit(config, "with-m", 0.5))
     wildcards = SimpleNamespace(variant_set="v", scoring="with-m")
     # Passes with a horizon have more branches, those of whole windows longer ones.
-    both = [jobs.score_mem_mb(wildcards, 1) for jobs in (plain, Jobs(config))]
-    assert audited.score_mem_mb(wildcards, 1) == max(both)
+    both = [jobs.score_mem_mb(wildcards, {}, 1) for jobs in (plain, Jobs(config))]
+    assert audited.score_mem_mb(wildcards, {}, 1) == max(both)
     split = tmp_path / "out" / "v" / "shards" / "split.json"
     project.write_split(split, alleles=100_000, shards=100)
-    minutes, without = (jobs.score_runtime(wildcards, 1) for jobs in (audited, plain))
+    minutes, without = (jobs.score_runtime(wildcards, {}, 1) for jobs in (audited, plain))
     # Of 1,000 audited alleles, a shard of 1,000 has ten on average.
     assert without < minutes < without + 0.06 * (without - LEAST_SCORE_MINUTES) + 1
 
@@ -266,11 +266,11 @@ def test_a_model_on_a_hub_is_an_input_by_the_file_that_fetch_writes(
     assert inputs.checkpoint == {"with-seven": [], "with-file": ["one.pt"]}
     # Its size is known before it is there: a quarter more than 13,766,621,200 bytes.
     wildcards = SimpleNamespace(variant_set="v", scoring="with-seven")
-    assert Jobs(config).score_mem_mb(wildcards, 1) == pytest.approx(4_300 + 17_209, abs=1)
+    assert Jobs(config).score_mem_mb(wildcards, {}, 1) == pytest.approx(4_300 + 17_209, abs=1)
     folder = tmp_path / "evo2-tasks" / "arcinstitute--evo2_7b" / commit
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(bytes(8_000_000))
-    assert Jobs(config).score_mem_mb(wildcards, 1) == 4_300 + 10
+    assert Jobs(config).score_mem_mb(wildcards, {}, 1) == 4_300 + 10
 
 
 def test_a_report_is_made_from_all_files_of_its_scorings() -> None:
@@ -286,15 +286,17 @@ def test_a_report_is_made_from_all_files_of_its_scorings() -> None:
 
 def test_a_scoring_job_asks_for_the_gpus_of_its_model_or_for_nothing() -> None:
     jobs = Jobs(make_config(cpu={"checkpoint": "c", "gpus": 0}, two={"checkpoint": "t", "gpus": 2}))
-    assert jobs.gpu(SimpleNamespace(scoring="with-two")) == 2
-    assert jobs.gpu(SimpleNamespace(scoring="with-cpu")) is None
+    assert jobs.gpu(SimpleNamespace(scoring="with-two"), {}) == 2
+    assert jobs.gpu(SimpleNamespace(scoring="with-cpu"), {}) is None
 
 
 def test_requests_grow_with_each_attempt() -> None:
     jobs = Jobs(make_config(m={"checkpoint": "m"}))
     wildcards = SimpleNamespace(variant_set="v", scoring="with-m")
-    for request in (jobs.mem_mb, jobs.runtime, jobs.score_mem_mb, jobs.score_runtime):
+    for request in (jobs.mem_mb, jobs.runtime):
         assert request(wildcards, attempt=2) == 2 * request(wildcards, attempt=1)
+    for request in (jobs.score_mem_mb, jobs.score_runtime):
+        assert request(wildcards, {}, attempt=2) == 2 * request(wildcards, {}, attempt=1)
 
 
 def test_memory_of_a_scoring_job_grows_with_its_model_and_batch(
@@ -312,7 +314,7 @@ def test_memory_of_a_scoring_job_grows_with_its_model_and_batch(
 
     def memory(config: RunConfig, name: str) -> int:
         wildcards = SimpleNamespace(variant_set="v", scoring=f"with-{name}")
-        return Jobs(config).score_mem_mb(wildcards, attempt=1)
+        return Jobs(config).score_mem_mb(wildcards, {}, attempt=1)
 
     # 65,536 tokens of a model of width 64 took 904 MB, without Snakemake
     assert 904 + 300 < memory(config, "narrow") < 3 * 904
@@ -329,15 +331,15 @@ def test_time_of_a_scoring_job_follows_from_its_alleles(
     config = make_config(m={"checkpoint": "evo2_7b.pt"}, n={"checkpoint": "evo2_40b.pt"})
     small, large = (SimpleNamespace(variant_set="v", scoring=f"with-{name}") for name in "mn")
     jobs = Jobs(config)
-    assert jobs.score_runtime(small, 1) == jobs.score_runtime(large, 1) == SCORE_MINUTES
+    assert jobs.score_runtime(small, {}, 1) == jobs.score_runtime(large, {}, 1) == SCORE_MINUTES
     split = tmp_path / "out" / "v" / "shards" / "split.json"
     project.write_split(split, alleles=100_000, shards=100)
     # 1,000 alleles of three windows of 8,192, since a half is shared on each strand, at 29,200
     # tokens per second, six times slower
     expected = LEAST_SCORE_MINUTES + 6 * 3 * 8192 * 1000 / 29_200 / 60
-    assert jobs.score_runtime(small, 1) == pytest.approx(expected, abs=1)
-    assert jobs.score_runtime(large, 1) > 3 * jobs.score_runtime(small, 1)
-    assert jobs.score_runtime(small, 3) == 3 * jobs.score_runtime(small, 1)
+    assert jobs.score_runtime(small, {}, 1) == pytest.approx(expected, abs=1)
+    assert jobs.score_runtime(large, {}, 1) > 3 * jobs.score_runtime(small, {}, 1)
+    assert jobs.score_runtime(small, {}, 3) == 3 * jobs.score_runtime(small, {}, 1)
 
 
 def test_a_very_large_number_of_shards_gives_a_warning() -> None:
@@ -352,7 +354,7 @@ def test_memory_of_a_scoring_job_on_a_gpu_does_not_depend_on_the_batch() -> None
     run = config.run.model_copy(update={"batch_tokens": 10_000_000})
     wildcards = SimpleNamespace(variant_set="v", scoring="with-m")
     more = Jobs(config.model_copy(update={"run": run}))
-    assert more.score_mem_mb(wildcards, 1) == Jobs(config).score_mem_mb(wildcards, 1)
+    assert more.score_mem_mb(wildcards, {}, 1) == Jobs(config).score_mem_mb(wildcards, {}, 1)
 
 
 # Peak memory of `score` with evo2-mini in float32 and one thread, torch 2.13.0 on a CPU, without
@@ -385,10 +387,10 @@ def test_a_scoring_job_gets_the_memory_that_it_takes_and_not_much_more(
     )
     jobs = Jobs(load_config(parts, look_for_files=False))
     wildcards = SimpleNamespace(variant_set="v", scoring="s")
-    before = jobs.score_mem_mb(wildcards, 1)
+    before = jobs.score_mem_mb(wildcards, {}, 1)
     split = tmp_path / "out" / "v" / "shards" / "split.json"
     project.write_split(split, alleles=3 * alleles, shards=3)
-    asked = jobs.score_mem_mb(wildcards, 1)
+    asked = jobs.score_mem_mb(wildcards, {}, 1)
     assert taken + 300 < asked <= before, "300 MB are Snakemake's"
     assert asked < 1.8 * (taken + 300)
-    assert jobs.score_mem_mb(wildcards, 2) == 2 * asked
+    assert jobs.score_mem_mb(wildcards, {}, 2) == 2 * asked

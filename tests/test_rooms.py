@@ -90,7 +90,7 @@ ROOMS = {
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " documents joined merge pairs parquet parts provenance query reference_blocks run"
-        " schema scores segments shards snvs sorting statements statistics store store_compaction"
+        " schema scores segments sequences shards snvs sorting statements statistics store store_compaction"
         " store_files store_lookup store_models store_rows",
         "errors",
         "genome",
@@ -175,8 +175,8 @@ ROOMS = {
         "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
     ),
     "steps": room(
-        "annotate audit calibrate carry combine draw evaluate export fetch fit_calibration index"
-        " merge merge_audit report score score_readouts split windows",
+        "annotate audit calibrate carry combine draw evaluate export fetch fit_calibration identify"
+        " index lookup merge merge_audit report score score_readouts split windows",
         "config",
         "errors",
         "evaluation",

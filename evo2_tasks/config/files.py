@@ -41,6 +41,8 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield from _missing_file(f"{key}.random_snvs.regions", drawn.regions)
     for name in config.calibrations:
         yield from _missing_tables(config, name)
+    if config.run.store is not None:
+        yield from _unusable_store(config.run.store)
 
 
 def _missing_tables(config: RunConfig, name: str) -> Iterator[tuple[str, str]]:
@@ -73,6 +75,23 @@ def _unusable_output(output: Path) -> Iterator[tuple[str, str]]:
             yield "output", f"{existing} cannot be written to; name another folder"
     except OSError as error:
         yield "output", f"{output} cannot be used: {error.strerror}"
+
+
+def _unusable_store(store: Path) -> Iterator[tuple[str, str]]:
+    """A store that is not a folder, or that this user cannot read; one may be made later."""
+    try:
+        if not store.exists():
+            return
+        if not store.is_dir():
+            yield "run.store", f"{store} is a file, expected a folder; name another folder"
+        elif not os.access(store, os.R_OK | os.X_OK):
+            yield (
+                "run.store",
+                f"{store} cannot be read: permission denied; ask its owner for permission, or "
+                "remove `store`",
+            )
+    except OSError as error:
+        yield "run.store", f"{store} cannot be read: {error.strerror}"
 
 
 def _unknown_contigs(name: str, reference: ReferenceConfig) -> Iterator[tuple[str, str]]:

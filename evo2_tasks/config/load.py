@@ -34,7 +34,7 @@ from evo2_tasks.config.schema import (
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
-from evo2_tasks.layout import RESERVED_SCORINGS, RESERVED_SETS
+from evo2_tasks.layout import IDENTITY_ENDING, RESERVED_SCORINGS, RESERVED_SETS
 
 
 def load_config(
@@ -193,6 +193,12 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                     f"models.{name}.{key}",
                     "is not allowed for a model on a hub, whose files state it; remove the key",
                 )
+        if config.run.store is not None and name.endswith(IDENTITY_ENDING):
+            yield (
+                f"models.{name}",
+                f"a name that ends in {IDENTITY_ENDING} is reserved in the results folder; choose "
+                "another name",
+            )
     for name, scoring in config.scorings.items():
         if name in RESERVED_SCORINGS:
             yield (

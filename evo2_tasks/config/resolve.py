@@ -119,6 +119,17 @@ class ModelSettings:
     allow_without_fp8: bool
     gpus: int
 
+    def triggers(self) -> dict[str, object]:
+        """What runs the steps that depend on the model again if it changes."""
+        return {
+            "allow_without_fp8": self.allow_without_fp8,
+            "checkpoint": str(self.written),
+            "config": None if self.config is None else str(self.config),
+            "dtype": self.dtype,
+            "fp8": self.fp8,
+            "model": self.model,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class DrawSettings:
@@ -326,16 +337,42 @@ class ScoreSettings:
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
-        model = self.model
-        return {
-            "allow_without_fp8": model.allow_without_fp8,
-            "checkpoint": str(model.written),
-            "config": None if model.config is None else str(model.config),
-            "dtype": model.dtype,
-            "fp8": model.fp8,
-            "model": model.model,
-            **asdict(self.scoring),
-        }
+        return {**self.model.triggers(), **asdict(self.scoring)}
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifySettings:
+    """What ``identify`` needs.
+
+    Attributes:
+        model: The model.
+        store: Folder of the store; None if the config has none any more.
+    """
+
+    model: ModelSettings
+    store: Path | None
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return self.model.triggers()
+
+
+@dataclass(frozen=True, slots=True)
+class LookupSettings:
+    """What ``lookup`` needs.
+
+    Attributes:
+        score: What ``score`` gets: the model, the windows, and the store (``run.store``), which is
+            None if the config has none any more.
+        windows: What ``windows`` must have made its files with.
+    """
+
+    score: ScoreSettings
+    windows: WindowsSettings
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes. Another store is not among it."""
+        return self.score.triggers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +442,8 @@ class MergeSettings:
         windows: What ``windows`` must have made its files with.
         score: What ``score`` must have made its files with.
         audit: What ``merge_audit`` must have made its table with; None without an audit.
+
+    ``score.run.store`` is the store, or None.
     """
 
     sort_by_position: ReferenceSettings | None
@@ -745,6 +784,32 @@ def resolve_score(config: RunConfig, scoring: str) -> ScoreSettings:
         scoring=resolve_scoring(settings),
         model=resolve_model(f"models.{name}", name, config.models[name]),
         run=config.run,
+    )
+
+
+def resolve_identify(config: RunConfig, model: str) -> IdentifySettings:
+    """The settings of ``identify``.
+
+    Raises:
+        InputError: The config has no such model.
+    """
+    for key, problem in unknown_name("--model", model, "models", config.models):
+        raise InputError(f"config: {key}: {problem}")
+    return IdentifySettings(
+        model=resolve_model(f"models.{model}", model, config.models[model]),
+        store=config.run.store,
+    )
+
+
+def resolve_lookup(config: RunConfig, variant_set: str, scoring: str) -> LookupSettings:
+    """The settings of ``lookup``.
+
+    Raises:
+        InputError: The config has no such variant set or scoring.
+    """
+    return LookupSettings(
+        score=resolve_score(config, scoring),
+        windows=resolve_windows(config, variant_set, scoring),
     )
 
 

@@ -444,7 +444,14 @@ class RunSettings(Section):
     """Folder on the local disk of each node, for example `/scratch` or `$TMPDIR`. The first job on
     a node copies the checkpoint to it, and all jobs on that node load it from there."""
     allow_mixed_devices: bool = True
-    """Whether to merge shards that ran on different kinds of devices."""
+    """Whether to merge shards that ran on different kinds of devices, and to take scores from the
+    `store` that another kind of device computed."""
+    store: FileName | None = None
+    """Folder in which scores are kept for all runs. Alleles whose scores it has are not scored
+    again. Several runs may use the folder at once. It is made if it does not exist. Default: no
+    store."""
+    store_write: bool = True
+    """Whether to add the scores of this run to the `store`. `false` only reads it."""
 
 
 class RunConfig(Section):

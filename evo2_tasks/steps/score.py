@@ -60,6 +60,7 @@ def score(
     segments_file: Path,
     out: Path,
     threads: int | None,
+    hits: Path | None = None,
 ) -> None:
     """Run the model on the windows of a shard.
 
@@ -73,6 +74,8 @@ def score(
         out: The scores, one row for each row of the windows file. A JSON file of the same stem
             states device, versions, time and memory.
         threads: CPU threads of the model; None leaves the choice to torch.
+        hits: Scores of the store, from ``lookup``. None with a store: those next to the folder of
+            the scores (``hits_file``), if ``lookup`` has written them.
 
     Raises:
         InputError: A file cannot be read, the windows or segments do not belong together or to

@@ -38,6 +38,7 @@ def score_readouts(
     readouts: Path,
     audited: Path | None,
     threads: int | None,
+    hits: Path | None = None,
 ) -> None:
     """Run the model on the windows of a shard, and make its read-outs.
 
@@ -52,6 +53,8 @@ def score_readouts(
         readouts: Folder to write: a file for each read-out, with a JSON file next to it.
         audited: Folder of the files that ``audit`` wrote; None without an audit.
         threads: CPU threads of the model; None leaves the choice to torch.
+        hits: Scores of the store, from ``lookup``. None with a store: those next to the folder of
+            the scores (``hits_file``), if ``lookup`` has written them.
 
     Raises:
         InputError: A file cannot be read, the files do not belong together or to these settings, or

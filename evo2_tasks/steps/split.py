@@ -23,7 +23,7 @@ from evo2_tasks.genome.windows import compare_ref
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.layout import REFERENCE, SPLIT, shard_file
+from evo2_tasks.layout import REFERENCE, SEQUENCES, SPLIT, shard_file
 from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
 from evo2_tasks.table.documents import ReferenceStatement, Split, SplitStatements
 from evo2_tasks.table.parquet import (
@@ -33,6 +33,8 @@ from evo2_tasks.table.parquet import (
 from evo2_tasks.table.provenance import as_json
 from evo2_tasks.table.reference_blocks import write_blocks
 from evo2_tasks.table.schema import shard_schema
+from evo2_tasks.table.sequences import Sequence as ReferenceSequence
+from evo2_tasks.table.sequences import write_sequences
 from evo2_tasks.table.shards import assign_shards
 
 logger = logging.getLogger(__name__)
@@ -44,8 +46,8 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
     Args:
         settings: The variant set and its reference.
         variants: File to read instead of the configured one; ``-`` is standard input.
-        out: Folder for ``1-of-N.parquet`` to ``N-of-N.parquet``, ``reference.parquet`` and
-            ``split.json``.
+        out: Folder for ``1-of-N.parquet`` to ``N-of-N.parquet``, ``reference.parquet``,
+            ``sequences.parquet`` and ``split.json``.
 
     Raises:
         InputError: The variants or the reference cannot be read, or they are not of one assembly.
@@ -73,6 +75,10 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
             files.require_unchanged()
     blocks = (block for one in sequences for block in one.blocks)
     blocks_digest = write_blocks(blocks, out / REFERENCE)
+    sequences_digest = write_sequences(
+        (ReferenceSequence(one.entry.name, one.entry.length, one.digest) for one in sequences),
+        out / SEQUENCES,
+    )
     Split(
         variants=str(variants),
         variants_digest=source_digest,
@@ -94,6 +100,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
             settings=as_json(settings.triggers()),
             shards=digests,
             blocks=blocks_digest,
+            sequences=sequences_digest,
             assembly_report=report_digest,
         ),
     ).write(out / SPLIT)

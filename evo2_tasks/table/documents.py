@@ -47,12 +47,15 @@ class SplitStatements(Document):
         settings: The settings of ``split`` that run it again if they change.
         shards: SHA-256 of each shard by the name of its file.
         blocks: SHA-256 of the file with the digests of the reference's blocks.
+        sequences: SHA-256 of the file with the sequences of the reference; None in a file of an
+            earlier version.
         assembly_report: SHA-256 of the assembly report of the reference; None if it has none.
     """
 
     settings: dict[str, JsonValue]
     shards: dict[str, Digest]
     blocks: Digest
+    sequences: Digest | None = None
     assembly_report: Digest | None
 
 
@@ -192,6 +195,25 @@ class PartUsage(Document):
     batch_tokens: PartCount
 
 
+class Hits(Document):
+    """The JSON file next to the hits of a shard: how many scores the store has.
+
+    Attributes:
+        alleles: Alleles of the shard that are to be scored.
+        hits: How many of them the store has.
+        missing: How many of them the model has to score.
+        tokens_missing: Tokens of the windows of the missing alleles; a shared window counts once
+            for each allele.
+    """
+
+    remedy: ClassVar[str] = "Run `lookup` again."
+
+    alleles: Count
+    hits: Count
+    missing: Count
+    tokens_missing: Count
+
+
 class ScoreStatements(Document):
     """What ``score`` made its files with, and what it made: ``merge`` compares this.
 
@@ -214,6 +236,7 @@ class ShardRun(Document):
     Attributes:
         shard: Name of the shard; in ``run.json`` only.
         alleles_tried: Alleles that went through the model.
+        reused: Alleles whose scores are from the store; None if nothing was looked up.
         tokens: Tokens of all windows; a shared window counts once for each allele.
         windows_run: Windows that went through the model.
         tokens_run: Tokens that went through the model.
@@ -249,6 +272,7 @@ class ShardRun(Document):
 
     shard: str | None = None
     alleles_tried: Count = 0
+    reused: Count | None = None
     tokens: Count = 0
     windows_run: Count
     tokens_run: Count

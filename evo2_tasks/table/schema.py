@@ -539,6 +539,18 @@ REFERENCE_COLUMNS: Final = (
 )
 """Columns of the digests of the reference's blocks, which ``split`` writes."""
 
+SEQUENCES_COLUMNS: Final = (
+    replace(REFERENCE_CONTIG, description="Contig as the reference spells it", nullable=False),
+    Column("length", pa.int64(), "Length of the sequence", "bases", nullable=False),
+    Column(
+        "refget",
+        pa.string(),
+        "GA4GH refget accession of the sequence, `SQ.` and 32 characters",
+        nullable=False,
+    ),
+)
+"""Columns of the sequences of the reference, which ``split`` writes."""
+
 SCORES_COLUMNS: Final = (
     RECORD,
     ALLELE,
@@ -654,6 +666,11 @@ def segments_schema() -> pa.Schema:
 def reference_schema() -> pa.Schema:
     """Schema of the file of ``split`` with the digests of the reference's blocks."""
     return make_schema(REFERENCE_COLUMNS)
+
+
+def sequences_schema() -> pa.Schema:
+    """Schema of the file of ``split`` with the sequences of the reference."""
+    return make_schema(SEQUENCES_COLUMNS)
 
 
 def scores_schema() -> pa.Schema:

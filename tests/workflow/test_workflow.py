@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 import time
@@ -37,11 +38,13 @@ out = pathlib.Path(flags["--out"])
 shards = range(1, (config or {{}}).get("shards", 1) + 1)
 files = {{
     "fetch": [out],
+    "identify": [out],
     "draw": [out],
     "split": [out / "split.json", *(out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards)],
     "carry": [out],
     "annotate": [out],
     "windows": [out, pathlib.Path(flags.get("--segments", ""))],
+    "lookup": [out, out.with_suffix(".json")],
     "score": [out, out.with_suffix(".json")],
     "audit": [out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards],
     "score-readouts": [
@@ -49,7 +52,10 @@ files = {{
         pathlib.Path(flags.get("--readouts", "")) / "audit.parquet",
     ],
     "merge-audit": [out, pathlib.Path(flags.get("--run-json", ""))],
-    "merge": [out, pathlib.Path(flags.get("--run-json", ""))],
+    "merge": [
+        *(out, pathlib.Path(flags.get("--run-json", ""))),
+        *([out.parent / "reused.parquet"] if "store" in (config or {{}}).get("run", {{}}) else []),
+    ],
     "fit-calibration": [
         out / f"{{name}}.parquet" for name in ("calibration", "background", "ratios", "folds")
     ],
@@ -63,6 +69,18 @@ files = {{
 for file in [*files, pathlib.Path(flags["--log"])]:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(step)
+# What Snakemake reads of these files: the number of missing scores, which a test sets; and whether
+# there are hits.
+numbers = pathlib.Path("missing")
+missing = int(numbers.read_text()) if numbers.exists() else 4
+if step == "lookup":
+    found = {{"alleles": 4, "hits": 4 - missing, "missing": missing, "tokens_missing": 9 * missing}}
+    out.with_suffix(".json").write_text(json.dumps(found))
+if step.startswith("score"):
+    work = {{"windows_run": 1, "tokens_run": 1, "wall_s": 1}}
+    if (out.parent.parent / "hits" / out.name).exists():
+        work["reused"] = 4 - missing
+    out.with_suffix(".json").write_text(json.dumps(work))
 """
 
 CONFIG: dict[str, Any] = {
@@ -637,6 +655,63 @@ def test_exports_of_a_run(project: Project) -> None:
     assert (project.folder / "results" / "b" / "short" / "scores.bedgraph.gz").exists()
 
 
+# --- a store
+
+
+def identify(name: str) -> list[str]:
+    return [f"Identifying the model {name}"]
+
+
+def find(name: str, scoring: str) -> list[str]:
+    return [f"Looking up scores: {name}, {scoring}, {i}-of-2" for i in (1, 2)]
+
+
+def from_store(name: str, scoring: str) -> list[str]:
+    return find(name, scoring) + from_windows(name, scoring)
+
+
+def test_a_store_that_is_added_to_a_finished_run_starts_nothing(done: Project) -> None:
+    done.config["run"] |= {"store": "store"}
+    assert done.planned() == []
+    done.config["run"] |= {"store": "other", "store_write": False}
+    assert done.planned() == []
+    # Only what is new is looked up.
+    done.config["variant_sets"]["a"]["scorings"].append("spare")
+    assert done.planned() == with_reports(identify("small") + from_store("a", "spare"))
+
+
+def test_a_run_with_a_store_looks_up_each_shard_and_stays_finished(project: Project) -> None:
+    """No finished job runs again if the store is another one, or is removed, or its hits are."""
+    project.config["run"]["store"] = "store"
+    sets = ("a", "short"), ("a", "long"), ("b", "short")
+    stored = [job for one in sets for job in find(*one)]
+    assert project.planned() == sorted([*ALL, *identify("small"), *identify("large"), *stored])
+    project.run()
+    calls = [call for call in project.calls() if call["step"] == "lookup"]
+    assert len(calls) == 6
+    argv = next(
+        call["argv"] for call in calls if call["argv"][-1].endswith("short/hits/2-of-2.parquet")
+    )
+    folder = argv[-1].removesuffix("hits/2-of-2.parquet")
+    name = folder.split("/")[1]
+    assert argv[4:] == [
+        *("--variant-set", name, "--scoring", "short"),
+        *("--windows", f"{folder}windows/2-of-2.parquet"),
+        *("--segments", f"{folder}windows/2-of-2.segments.parquet"),
+        *("--split", f"results/{name}/shards/split.json"),
+        *("--identity", "results/models/small.identity.json"),
+        *("--out", f"{folder}hits/2-of-2.parquet"),
+    ]
+    assert {call["config"]["run"]["store"] for call in calls} == {"store"}
+    assert project.planned() == []
+    project.config["run"]["store"] = "other"
+    assert project.planned() == []
+    shutil.rmtree(project.folder / "results" / "a" / "short" / "hits")
+    assert project.planned() == []
+    del project.config["run"]["store"]
+    assert project.planned() == []
+
+
 # --- what Snakemake compares to decide what runs again
 
 RERUN_TRIGGERS = ROOT / "tests" / "data" / "rerun_triggers.json"
@@ -700,6 +775,11 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["combine"] = {"two": {"variant_set": "b", "scorings": ["spare", "short"]}}
     project.run()
     triggers = recorded_triggers(project.folder)
+    # The steps of a store, which leave the triggers of all other steps as they were.
+    project.config["run"]["store"] = "store"
+    project.run("results/a/short/hits/1-of-2.parquet")
+    with_store = recorded_triggers(project.folder)
+    triggers |= {name: with_store[name] for name in ("identify", "lookup")}
     for rule, environment in read_environments().items():
         triggers[rule]["environment"] = environment
     found = project.folder / RERUN_TRIGGERS.name

@@ -28,6 +28,10 @@ rule merge:
             category="{variant_set}",
             labels={"scoring": "{scoring}", "file": "run"},
         ),
+        # Next to the table, where the command writes it; only with a store.
+        reused=expand(
+            "<results>/{{variant_set}}/{{scoring}}/{file}", file=inputs.reused
+        ),
     log:
         "<logs>/merge/{variant_set}/{scoring}.log",
     benchmark:

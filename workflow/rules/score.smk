@@ -8,6 +8,8 @@ rule score:
         fetched=collect(
             "<results>/{file}", file=lookup("{scoring}", within=inputs.hub_files)
         ),
+        # Next to the folder of the scores, where the command finds them; only with a store.
+        hits=collect("<results>/{file}", file=jobs.hits),
     output:
         scores="<results>/{variant_set}/{scoring}/scores/{scatteritem}.parquet",
         run="<results>/{variant_set}/{scoring}/scores/{scatteritem}.json",

@@ -8,6 +8,8 @@ rule score_readouts:
         fetched=collect(
             "<results>/{file}", file=lookup("{scoring}", within=inputs.hub_files)
         ),
+        # Next to the folder of the scores, where the command finds them; only with a store.
+        hits=collect("<results>/{file}", file=jobs.hits),
         audited=collect(
             "<results>/{file}",
             file=lookup("{variant_set}/{scoring}", within=inputs.audited),
