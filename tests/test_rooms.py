@@ -90,8 +90,8 @@ ROOMS = {
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " documents joined merge pairs parquet parts provenance query reference_blocks run"
-        " schema scores segments sequences shards snvs sorting statements statistics store store_compaction"
-        " store_files store_lookup store_models store_rows",
+        " schema scores segments sequences shards snvs sorting statements statistics store"
+        " store_compaction store_files store_lookup store_models store_rows",
         "errors",
         "genome",
         "io",
