@@ -84,7 +84,7 @@ from evo2_tasks.layout import (
     shard_run_file,
 )
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
-from evo2_tasks.table.documents import Hits, ShardRun, Split
+from evo2_tasks.table.documents import Lookup, ShardRun, Split
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
@@ -752,24 +752,26 @@ class Jobs:
         It needs none if the store has the scores of all its alleles. With an audit, or if the
         device of the job has to be compared with that of the scores, it always opens its model.
         """
-        if self._audits[wildcards.scoring] is not None or not self._allow_mixed_devices:
-            return True
-        return self._count_missing(input) != 0
+        found = self._find_lookup(wildcards, input)
+        return found is None or found.needs_model
 
     def may_need_no_model(self, wildcards: Wildcards, input: Inputs) -> bool:  # noqa: A002
-        """Whether a scoring job needs no model, or its hits are not looked up yet."""
+        """Whether a scoring job needs no model, or ``lookup`` has yet to find that out."""
         if not self.needs_model(wildcards, input):
             return True
-        is_asked = self._audits[wildcards.scoring] is None and self._allow_mixed_devices
-        return is_asked and bool(input.get("hits")) and self._count_missing(input) is None
+        is_asked = self._can_do_without_model(wildcards) and bool(input.get("hits"))
+        return is_asked and self._find_lookup(wildcards, input) is None
 
-    def _count_missing(self, input: Inputs) -> int | None:  # noqa: A002
-        """Alleles that a scoring job does not find in the store; None if that is not known."""
+    def _can_do_without_model(self, wildcards: Wildcards) -> bool:
+        return self._audits[wildcards.scoring] is None and self._allow_mixed_devices
+
+    def _find_lookup(self, wildcards: Wildcards, input: Inputs) -> Lookup | None:  # noqa: A002
+        """What ``lookup`` found for a scoring job; None if it has not run, or does not count."""
         hits = input.get("hits")
-        if not hits:
+        if not hits or not self._can_do_without_model(wildcards):
             return None
         try:
-            return Hits.read(Path(hits[-1])).missing
+            return Lookup.read(Path(hits[-1]))
         except InputError:  # not written yet; or the step that reads the file reports it
             return None
 
@@ -799,10 +801,9 @@ class Jobs:
         alleles = self._shard_alleles(wildcards.variant_set)
         if alleles is None:
             return SCORE_MINUTES * attempt
-        # Scores of another kind of device than that of the job may not be used.
-        if self._allow_mixed_devices:
-            missing = self._count_missing(input)
-            alleles = alleles if missing is None else missing
+        found = self._find_lookup(wildcards, input)
+        if found is not None:
+            alleles = found.missing
         share = self._audits[wildcards.scoring]
         if share is not None:
             alleles += _most_audited(share, alleles, self._num_shards)

@@ -195,25 +195,6 @@ class PartUsage(Document):
     batch_tokens: PartCount
 
 
-class Hits(Document):
-    """The JSON file next to the hits of a shard: how many scores the store has.
-
-    Attributes:
-        alleles: Alleles of the shard that are to be scored.
-        hits: How many of them the store has.
-        missing: How many of them the model has to score.
-        tokens_missing: Tokens of the windows of the missing alleles; a shared window counts once
-            for each allele.
-    """
-
-    remedy: ClassVar[str] = "Run `lookup` again."
-
-    alleles: Count
-    hits: Count
-    missing: Count
-    tokens_missing: Count
-
-
 class ScoreStatements(Document):
     """What ``score`` made its files with, and what it made: ``merge`` compares this.
 
@@ -236,7 +217,6 @@ class ShardRun(Document):
     Attributes:
         shard: Name of the shard; in ``run.json`` only.
         alleles_tried: Alleles that went through the model.
-        reused: Alleles whose scores are from the store; None if nothing was looked up.
         tokens: Tokens of all windows; a shared window counts once for each allele.
         windows_run: Windows that went through the model.
         tokens_run: Tokens that went through the model.
@@ -272,7 +252,6 @@ class ShardRun(Document):
 
     shard: str | None = None
     alleles_tried: Count = 0
-    reused: Count | None = None
     tokens: Count = 0
     windows_run: Count
     tokens_run: Count

@@ -74,7 +74,8 @@ for file in [*files, pathlib.Path(flags["--log"])]:
 numbers = pathlib.Path("missing")
 missing = int(numbers.read_text()) if numbers.exists() else 4
 if step == "lookup":
-    found = {{"alleles": 4, "hits": 4 - missing, "missing": missing, "tokens_missing": 9 * missing}}
+    found = {{"alleles": 4, "hits": 4 - missing, "missing": missing, "tokens_missing": 9 * missing,
+             "weights": "0" * 64, "table_digest": "0" * 64}}
     out.with_suffix(".json").write_text(json.dumps(found))
 if step.startswith("score"):
     work = {{"windows_run": 1, "tokens_run": 1, "wall_s": 1}}
