@@ -54,7 +54,7 @@ class Compaction:
     rows_after: int
 
 
-def compact_place(store: Path, place: Place, *, file_rows: int = FILE_ROWS) -> Compaction:
+def compact_place(store: Path, place: Place) -> Compaction:
     """Merge the files of a contig that overlap or are small; full files that do not are left.
 
     A damaged file is one warning, and is left as it is.
@@ -62,7 +62,6 @@ def compact_place(store: Path, place: Place, *, file_rows: int = FILE_ROWS) -> C
     Args:
         store: Folder of the store.
         place: Signature and contig.
-        file_rows: Rows of a full file.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -70,10 +69,10 @@ def compact_place(store: Path, place: Place, *, file_rows: int = FILE_ROWS) -> C
     folder = place.folder(store)
     before = set(_list(folder))
     names, left_out = set(before), set[FileName]()
-    while groups := choose_groups(names, file_rows):
+    while groups := choose_groups(names):
         for group in groups:
             try:
-                made = _merge(store, place, group, file_rows)
+                made = _merge(store, place, group)
             except _UnusableError as error:
                 left_out.add(error.name)
                 # Another compaction may have put its rows into a file that was not there before.
@@ -97,7 +96,7 @@ def _list(folder: Path) -> dict[FileName, Path]:
         return list_files(folder)
 
 
-def choose_groups(names: Iterable[FileName], file_rows: int) -> list[list[FileName]]:
+def choose_groups(names: Iterable[FileName]) -> list[list[FileName]]:
     """Choose the files to merge with one another.
 
     A file stays as it is if it overlaps with no other and has at least half of the rows of a full
@@ -105,11 +104,10 @@ def choose_groups(names: Iterable[FileName], file_rows: int) -> list[list[FileNa
 
     Args:
         names: The files.
-        file_rows: Rows of a full file.
     """
     runs: list[list[FileName]] = [[]]
     for cluster in _find_clusters(names):
-        if len(cluster) == 1 and cluster[0].rows >= file_rows / 2:
+        if len(cluster) == 1 and cluster[0].rows >= FILE_ROWS / 2:
             runs.append([])
         else:
             runs[-1] += cluster
@@ -143,7 +141,7 @@ class _UnusableError(Exception):
         self.name = name
 
 
-def _merge(store: Path, place: Place, group: Sequence[FileName], file_rows: int) -> set[FileName]:
+def _merge(store: Path, place: Place, group: Sequence[FileName]) -> set[FileName]:
     """Merge files; gives the names of the merged ones.
 
     Raises:
@@ -156,7 +154,7 @@ def _merge(store: Path, place: Place, group: Sequence[FileName], file_rows: int)
         for name in group:
             with _naming(name, folder):
                 files[name] = stack.enter_context(open_store_file(folder / str(name), name, place))
-        writer = stack.enter_context(StoreWriter(store, place, file_rows=file_rows))
+        writer = stack.enter_context(StoreWriter(store, place))
         for rows in _merge_sorted(files, folder):
             writer.add(rows)
         writer.finish()

@@ -349,26 +349,15 @@ class StoreWriter:
     Args:
         store: Folder of the store.
         place: Where the rows belong.
-        row_group_rows: Most rows of a row group.
-        file_rows: Rows after which a new file begins, at the next position.
 
     Attributes:
         files: Names of the files that were written.
     """
 
-    def __init__(
-        self,
-        store: Path,
-        place: Place,
-        *,
-        row_group_rows: int = ROW_GROUP_ROWS,
-        file_rows: int = FILE_ROWS,
-    ) -> None:
+    def __init__(self, store: Path, place: Place) -> None:
         self.files: set[FileName] = set()
         self._folder = place.folder(store)
         self._place = place
-        self._row_group_rows = row_group_rows
-        self._file_rows = file_rows
         self._pending: list[pa.Table] = []
         self._num_pending = 0
         self._open: _OpenFile | None = None
@@ -383,7 +372,7 @@ class StoreWriter:
             self._pending.append(rows)
             num_rows = sum(one.num_rows for one in self._pending)
             num_bytes = sum(one.nbytes for one in self._pending)
-            if num_rows >= self._row_group_rows or num_bytes > ROW_GROUP_BYTES:
+            if num_rows >= ROW_GROUP_ROWS or num_bytes > ROW_GROUP_BYTES:
                 self._write_row_groups(last=False)
 
     def finish(self) -> None:
@@ -415,15 +404,15 @@ class StoreWriter:
         rows = pa.concat_tables(self._pending)
         self._pending = []
         start = 0
-        for piece in slice_rows(rows, self._row_group_rows, ROW_GROUP_BYTES):
+        for piece in slice_rows(rows, ROW_GROUP_ROWS, ROW_GROUP_BYTES):
             start += piece.num_rows
-            if last or start < rows.num_rows or piece.num_rows == self._row_group_rows:
+            if last or start < rows.num_rows or piece.num_rows == ROW_GROUP_ROWS:
                 self._write_row_group(piece)
             else:
                 self._pending = [piece]
 
     def _write_row_group(self, rows: pa.Table) -> None:
-        if self._open is not None and self._open.num_rows >= self._file_rows:
+        if self._open is not None and self._open.num_rows >= FILE_ROWS:
             # The rows of a position stay in one file, so that files do not overlap.
             starts = rows.column(0).to_numpy()
             same = int(np.searchsorted(starts, self._open.last, side="right"))
