@@ -37,10 +37,10 @@ from evo2_tasks.table.provenance import canonical_json, package_version
 from evo2_tasks.table.store_compaction import Compaction, compact_place
 from evo2_tasks.table.store_files import (
     CONTIG_KEY,
-    FileName,
     Place,
     StoreWriter,
     list_files,
+    list_folder,
     warn_once,
 )
 from evo2_tasks.table.store_lookup import Queries, choose_hits, find_rows
@@ -260,7 +260,7 @@ class Store:
         """
         by_signature: dict[str, list[StoredContig]] = {}
         for place in self._places():
-            files = self._list(place)
+            files = list_files(place.folder(self.path))
             of_signature = by_signature.setdefault(place.signature, [])
             if files:
                 of_signature.append(
@@ -283,35 +283,18 @@ class Store:
 
     def _places(self) -> Iterator[Place]:
         """The folders of rows, sorted. Other names are one warning."""
-        for folder in self._list_folder(self.path):
+        for folder in list_folder(self.path):
             found = _SIGNATURE_FOLDER.fullmatch(folder.name)
             if found is None:
                 if folder.name != MODELS:
                     warn_once(folder, "this is not a folder of a score store")
                 continue
-            for inner in self._list_folder(folder):
+            for inner in list_folder(folder):
                 contig = inner.name.removeprefix("contig=")
                 if CONTIG_KEY.fullmatch(contig) and inner.name != contig:
                     yield Place(found[1], contig)
                 elif inner.name != _SIGNATURE_FILE:
                     warn_once(inner, "this is not a folder of a score store")
-
-    def _list_folder(self, folder: Path) -> list[Path]:
-        try:
-            return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            warn_once(folder, f"cannot be listed: {first_line(error)}")
-            return []
-
-    def _list(self, place: Place) -> Mapping[FileName, Path]:
-        folder = place.folder(self.path)
-        try:
-            return list_files(folder)
-        except OSError as error:
-            warn_once(folder, f"cannot be listed: {first_line(error)}")
-            return {}
 
     def _read_signature(self, digest: str) -> tuple[Mapping[str, Any] | None, str | None]:
         """Store signature and package version of a folder; None if they are damaged."""

@@ -67,7 +67,7 @@ def compact_place(store: Path, place: Place) -> Compaction:
         InputError: The folder cannot be written to.
     """
     folder = place.folder(store)
-    before = set(_list(folder))
+    before = set(list_files(folder))
     names, left_out = set(before), set[FileName]()
     while groups := choose_groups(names):
         for group in groups:
@@ -76,24 +76,19 @@ def compact_place(store: Path, place: Place) -> Compaction:
             except _UnusableError as error:
                 left_out.add(error.name)
                 # Another compaction may have put its rows into a file that was not there before.
-                names = set(_list(folder)) - left_out
+                names = set(list_files(folder)) - left_out
                 break
             for name in set(group) - made:
                 with writing(folder):
                     (folder / str(name)).unlink(missing_ok=True)
             names = names - set(group) | made
-    after = _list(folder)
+    after = list_files(folder)
     return Compaction(
         files_before=len(before),
         files_after=len(after),
         rows_before=sum(name.rows for name in before),
         rows_after=sum(name.rows for name in after),
     )
-
-
-def _list(folder: Path) -> dict[FileName, Path]:
-    with writing(folder):
-        return list_files(folder)
 
 
 def choose_groups(names: Iterable[FileName]) -> list[list[FileName]]:

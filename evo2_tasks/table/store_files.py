@@ -138,32 +138,38 @@ class Place(NamedTuple):
 
 
 def list_files(folder: Path) -> dict[FileName, Path]:
-    """The files of a folder by their names; a name that is not one of a store is one warning.
+    """The files of a folder by their names; nothing if it is missing.
+
+    A folder that cannot be listed, and a name that is not one of a store, are one warning.
 
     A listing that runs while files are renamed and removed may lack both an old and a new file. So
     the folder is listed until two listings agree.
-
-    Raises:
-        OSError: The folder cannot be listed.
     """
-    names = _list_names(folder)
-    while (again := _list_names(folder)) != names:
+    names = set(list_folder(folder))
+    while (again := set(list_folder(folder))) != names:
         names = again
     files = {}
-    for name in sorted(names):
-        parsed = parse_name(name)
+    for path in sorted(names):
+        parsed = parse_name(path.name)
         if parsed is None:
-            warn_once(folder / name, "this is not the name of a file of a score store")
+            warn_once(path, "this is not the name of a file of a score store")
         else:
-            files[parsed] = folder / name
+            files[parsed] = path
     return files
 
 
-def _list_names(folder: Path) -> set[str]:
+def list_folder(folder: Path) -> list[Path]:
+    """What is in a folder of a store, without hidden files; nothing if it is missing.
+
+    A folder that cannot be listed is one warning.
+    """
     try:
-        return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
-        return set()
+        return []
+    except OSError as error:
+        warn_once(folder, f"cannot be listed: {first_line(error)}")
+        return []
 
 
 class RowGroup(NamedTuple):

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.genome.window_pairs import Strand
-from evo2_tasks.io.words import first_line
 from evo2_tasks.table.store_files import (
     FileName,
     GoneError,
@@ -174,13 +173,8 @@ def _read_folder(
     for listing in range(LISTINGS):
         if listing:
             time.sleep(FIRST_WAIT_S * 2**listing)
-        try:
-            files = list_files(folder)
-        except OSError as error:
-            warn_once(folder, f"cannot be listed: {first_line(error)}")
-            return
         gone: list[Path] = []
-        for name, path in files.items():
+        for name, path in list_files(folder).items():
             within = queries.between(name.first, name.last)
             if name in read or within.start == within.stop:
                 continue

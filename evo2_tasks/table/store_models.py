@@ -11,10 +11,10 @@ from pydantic import Field
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.documents import Document
-from evo2_tasks.io.words import first_line, shown_path
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.documents import Digest
 from evo2_tasks.table.provenance import canonical_json
-from evo2_tasks.table.store_files import warn_once
+from evo2_tasks.table.store_files import list_folder, warn_once
 
 MODELS: Final = "models"
 """Folder of the model records in a store."""
@@ -90,9 +90,6 @@ def read_models(store: Path, key: ModelKey) -> tuple[ModelRecord, ...]:
     Args:
         store: Folder of the store, which may be missing.
         key: What to find.
-
-    Raises:
-        InputError: The store cannot be read.
     """
     folder = store / MODELS / key.digest()
     return tuple(_read_folder(folder))
@@ -103,21 +100,14 @@ def list_models(store: Path) -> tuple[ModelRecord, ...]:
 
     Args:
         store: Folder of the store, which may be missing.
-
-    Raises:
-        InputError: The store cannot be read.
     """
-    folders = _list(store / MODELS)
+    folders = list_folder(store / MODELS)
     return tuple(record for folder in folders for record in _read_folder(folder))
 
 
 def _read_folder(folder: Path) -> Iterator[ModelRecord]:
-    """The records in a folder; one that cannot be read is one warning.
-
-    Raises:
-        InputError: The folder cannot be listed.
-    """
-    for path in _list(folder):
+    """The records in a folder; one that cannot be read is one warning."""
+    for path in list_folder(folder):
         try:
             record = ModelRecord.read(path)
         except InputError as error:
@@ -127,20 +117,3 @@ def _read_folder(folder: Path) -> Iterator[ModelRecord]:
             warn_once(path, "its name or the name of its folder does not fit its content")
         else:
             yield record
-
-
-def _list(folder: Path) -> list[Path]:
-    """What is in a folder, without hidden files; nothing if it is missing.
-
-    Raises:
-        InputError: The folder cannot be listed.
-    """
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InputError(
-            f"{shown_path(folder)}: cannot be read: {first_line(error)}. Expected a folder of a "
-            "score store."
-        ) from error
