@@ -1,14 +1,52 @@
-"""Snakemake in a process of its own, as a user starts it."""
+"""Snakemake as a user starts it, but for its imports, which are done once for all runs."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
 COMMANDS = Path(sys.executable).parent
 TIME_LIMIT_S = 900
+
+# Imports take half of the time of a short run. This process imports what Snakemake and the
+# Snakefile import, and for each order it reads makes a copy of itself, which then is
+# `python -m snakemake` in every respect: its own folder, environment, arguments, output and end.
+SERVER = """
+import gc, json, os, runpy, signal, sys
+import evo2_tasks.jobs, smart_open, snakemake.cli
+
+snakemake.cli.get_argument_parser()  # imports the plug-ins
+gc.freeze()
+for line in sys.stdin:
+    order = json.loads(line)
+    copy = os.fork()
+    if not copy:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]), flush=True)
+else:
+    sys.exit()
+os.chdir(order["folder"])
+os.environ.clear()
+os.environ.update(order["variables"])
+for stream, file in enumerate((os.devnull, order["output"], order["output"])):
+    os.dup2(os.open(file, os.O_RDWR | os.O_APPEND), stream)
+signal.alarm(order["time_limit_s"])
+sys.argv = ["snakemake", *order["arguments"]]
+runpy.run_module("snakemake", run_name="__main__", alter_sys=True)
+"""
+
+
+@cache
+def _start_server() -> "subprocess.Popen[str]":
+    """The server of this process; it ends with its standard input."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def run_workflow(
@@ -43,15 +81,20 @@ def run_snakemake(
         status: The status to exit with.
     """
     path = os.pathsep.join([str(commands), os.environ["PATH"]])
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--nocolor", *arguments],
-        cwd=folder,
-        env=os.environ | {"PATH": path} | (variables or {}),
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == status, output
+    server = _start_server()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with tempfile.NamedTemporaryFile() as file:
+        order = {
+            "folder": str(folder.absolute()),
+            "arguments": ["--nocolor", *arguments],
+            "variables": os.environ | {"PATH": path} | (variables or {}),
+            "output": file.name,
+            "time_limit_s": TIME_LIMIT_S,
+        }
+        server.stdin.write(json.dumps(order) + "\n")
+        server.stdin.flush()
+        ended = server.stdout.readline()
+        output = file.read().decode()
+    assert ended == f"{status}\n", output
     return output
