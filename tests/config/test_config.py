@@ -4,7 +4,6 @@ import copy
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -707,11 +706,8 @@ def test_importing_is_light() -> None:
         " if m in sys.modules])"
     )
     command = [sys.executable, "-c", code]
-    start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    wall_s = time.perf_counter() - start
     assert done.stdout == "[]\n"
-    assert wall_s < 10, "measured 0.2 s on an idle machine; torch alone takes several times that"
 
 
 @pytest.mark.parametrize(

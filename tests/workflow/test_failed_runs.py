@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.project import HEADER, write_project
-from tests.workflow.run import COMMANDS, SNAKEFILE, run_snakemake
+from tests.workflow.run import COMMANDS, SNAKEFILE, TIME_LIMIT_S, run_snakemake
 
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "workflow/profiles/local"
@@ -32,7 +32,7 @@ if [ -e "$order" ]; then
         kill) echo '2026-01-01 00:00:00,000 INFO half of it' > "$log"; kill -9 $$ ;;
         once) rm "$order"; echo '2026-01-01 00:00:00,000 ERROR once' > "$log"; exit 2 ;;
         absent) exit 127 ;;
-        wait) : > "$log"; touch {orders}/waiting; sleep 60 ;;
+        wait) : > "$log"; touch {orders}/waiting; sleep 3600 ;;
     esac
 fi
 exec {real} "$@"
@@ -174,12 +174,12 @@ def test_ctrl_c_ends_with_the_status_too(tmp_path: Path) -> None:
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-    end = time.monotonic() + 60
+    end = time.monotonic() + TIME_LIMIT_S
     while not (project.folder / "waiting").exists():
         assert time.monotonic() < end
         time.sleep(0.1)
     os.killpg(snakemake.pid, signal.SIGINT)
-    assert snakemake.wait(timeout=60) == 1
+    assert snakemake.wait(timeout=TIME_LIMIT_S) == 1
     lines = last_lines(said.read_text())
     assert lines[2].split()[:5] == ["v", "s", "0", "of", "1"]
     assert lines[3].startswith("results/logs/windows/v/s/1-of-1.log: ")

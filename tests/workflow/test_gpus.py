@@ -22,7 +22,7 @@ VARIANTS = HEADER + "".join(f"chr\t{pos}\t.\tA\tC\t.\t.\t.\n" for pos in POSITIO
 # The command as it is, on a machine that pretends to have GPUs: the model runs on the CPU, and the
 # job notes which GPUs it was given, from when to when.
 COMMAND = """#!{python}
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
 if sys.argv[1] != "score":
     from evo2_tasks.cli import main
@@ -37,7 +37,11 @@ find_devices = devices.find_devices
 def find_and_note(where, number):
     given = [device.index for device in find_devices(where, number)]
     began = time.time()
-    time.sleep(3)
+    # The first jobs wait until all GPUs are given, so that they run at once on a busy machine too.
+    begun = Path({begun!r})
+    (begun / str(os.getpid())).touch()
+    while len(list(begun.iterdir())) < {gpus} // number:
+        time.sleep(0.1)
     with open({notes!r}, "a") as file:
         file.write(json.dumps([given, began, time.time()]) + "\\n")
     return [torch.device("cpu")]
@@ -56,8 +60,10 @@ def write_machine(folder: Path, *, gpus: int, needed: int, shards: int) -> None:
     (folder / "config.yaml").write_text(json.dumps(project.config))
     command = folder / "bin" / "evo2-tasks"
     command.parent.mkdir()
-    notes = str(folder / "notes")
-    command.write_text(COMMAND.format(python=sys.executable, gpus=gpus, notes=notes))
+    begun = folder / "begun"
+    begun.mkdir()
+    files = {"notes": str(folder / "notes"), "begun": str(begun)}
+    command.write_text(COMMAND.format(python=sys.executable, gpus=gpus, **files))
     command.chmod(0o755)
     (folder / "tmp").mkdir()
 

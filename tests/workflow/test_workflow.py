@@ -10,8 +10,10 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import stat
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -1207,7 +1209,10 @@ def test_rules_are_thin() -> None:
 def test_a_dry_run_of_a_thousand_shards_is_quick(project: Project) -> None:
     project.config["shards"] = 1000
     del project.config["variant_sets"]["b"]
-    start = time.perf_counter()
-    project.run("--dry-run", "--quiet")
-    wall_s = time.perf_counter() - start
-    assert wall_s < 60, "measured 10 s for 2 scorings on an idle machine"
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", "2"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*command, "--dry-run", "--quiet"], cwd=project.folder, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Of the processor: a busy machine does not count.
+    assert after.ru_utime - before.ru_utime < 60, "measured 10 s for 2 scorings"
