@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,46 @@ from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.parts import parts_folder, read_usage
 from tests.project import SHARD_WINDOW_LENGTH, Shard, write_shard
 
+NUM_ALLELES = 60
+NUM_PARTS = 9
+
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Shard:
-    return write_shard(tmp_path_factory.mktemp("shard"), checkpoint, num_alleles=150)
+    return write_shard(tmp_path_factory.mktemp("shard"), checkpoint, NUM_ALLELES)
+
+
+@pytest.fixture(scope="module")
+def long_shard(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Shard:
+    """A shard that takes long enough for a signal to come before its end."""
+    return write_shard(tmp_path_factory.mktemp("long"), checkpoint, num_alleles=150)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The shard as a job has scored it that nothing disturbed."""
+
+    out: Path
+    stated: dict[str, Any]
+
+    @property
+    def scores(self) -> bytes:
+        return self.out.read_bytes()
+
+    def copy(self, out: Path) -> Path:
+        """Put all files of the job in another place."""
+        shutil.copyfile(self.out, out)
+        shutil.copyfile(self.out.with_suffix(".json"), out.with_suffix(".json"))
+        shutil.copytree(parts_folder(self.out), parts_folder(out))
+        return out
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, shard: Shard) -> Whole:
+    out = tmp_path_factory.mktemp("whole") / "whole.parquet"
+    stated = shard.score(out)
+    assert (stated["parts"], stated["parts_kept"]) == (NUM_PARTS, 0)
+    return Whole(out, stated)
 
 
 @pytest.fixture
@@ -77,15 +114,11 @@ def stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 def test_no_part_is_computed_twice_and_the_bytes_are_the_same(
     tmp_path: Path,
     shard: Shard,
+    whole: Whole,
     count_batches: list[int],
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    whole = shard.score(tmp_path / "whole.parquet")
-    assert whole["parts"] == 22
-    assert whole["parts_kept"] == 0
-    undisturbed = list(count_batches)
-    count_batches.clear()
     out = tmp_path / "killed.parquet"
     with monkeypatch.context() as patch:
         stop_at_batch(patch, number)
@@ -97,34 +130,31 @@ def test_no_part_is_computed_twice_and_the_bytes_are_the_same(
     in_hand = sum(count_batches) - sum(part.tokens_run for part in kept)
     stated = shard.score(out)
     assert stated["parts_kept"] == len(kept)
-    assert stated["windows_run"] == whole["windows_run"]
-    assert stated["tokens_run"] == whole["tokens_run"]
-    assert sum(count_batches) == sum(undisturbed) + in_hand
-    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert stated["windows_run"] == whole.stated["windows_run"]
+    assert stated["tokens_run"] == whole.stated["tokens_run"]
+    assert sum(count_batches) == whole.stated["tokens_run"] + in_hand
+    assert out.read_bytes() == whole.scores
     assert is_whole(parts_folder(out))
     assert {path.suffix for path in tmp_path.iterdir()} == {".parquet", ".json", ".parts"}
 
 
 def test_a_shard_whose_files_were_deleted_is_not_scored_again(
-    tmp_path: Path, shard: Shard, count_batches: list[int]
+    tmp_path: Path, shard: Shard, whole: Whole, count_batches: list[int]
 ) -> None:
     """As Snakemake deletes them when a job dies before their end is noted."""
-    out = tmp_path / "out.parquet"
-    whole = shard.score(out)
-    scores = out.read_bytes()
-    count_batches.clear()
+    out = whole.copy(tmp_path / "out.parquet")
     for _ in range(2):
         out.unlink()
         out.with_suffix(".json").unlink()
         again = shard.score(out)
         assert count_batches == []
-        assert again["parts_kept"] == whole["parts"]
-        assert again["tokens_run"] == whole["tokens_run"]
-        assert out.read_bytes() == scores
+        assert again["parts_kept"] == NUM_PARTS
+        assert again["tokens_run"] == whole.stated["tokens_run"]
+        assert out.read_bytes() == whole.scores
         assert is_whole(parts_folder(out))
 
 
-@pytest.mark.parametrize("removed", [0, 5, 21])
+@pytest.mark.parametrize("removed", [0, 3, NUM_PARTS - 1])
 def test_a_job_that_dies_while_it_puts_its_parts_together_loses_none(
     tmp_path: Path,
     shard: Shard,
@@ -146,10 +176,10 @@ def test_a_job_that_dies_while_it_puts_its_parts_together_loses_none(
         with pytest.raises(Interrupted):
             shard.score(out)
     assert not out.exists()
-    assert len(files_of(parts_folder(out))) == 1 + 22 - removed
-    assert len(read_parts(shard, out)) == 22
+    assert len(files_of(parts_folder(out))) == 1 + NUM_PARTS - removed
+    assert len(read_parts(shard, out)) == NUM_PARTS
     count_batches.clear()
-    assert shard.score(out)["parts_kept"] == 22
+    assert shard.score(out)["parts_kept"] == NUM_PARTS
     assert count_batches == []
     assert is_whole(parts_folder(out))
 
@@ -165,7 +195,7 @@ def test_parts_of_other_arithmetic_are_not_mixed_in(
         stop_at_batch(patch, 60)
         with pytest.raises(Interrupted):
             shard.score(out)
-    assert len(read_parts(shard, out)) > 5
+    assert len(read_parts(shard, out)) > 3
     stated = shard.score(out, **change)
     assert stated["parts_kept"] == 0
     assert is_whole(parts_folder(out)), "stale parts go"
@@ -175,7 +205,11 @@ def test_parts_of_other_arithmetic_are_not_mixed_in(
 
 @pytest.mark.parametrize("arithmetic", [None, 1])
 def test_parts_of_an_earlier_version_are_not_mixed_in(
-    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch, arithmetic: int | None
+    tmp_path: Path,
+    shard: Shard,
+    whole: Whole,
+    monkeypatch: pytest.MonkeyPatch,
+    arithmetic: int | None,
 ) -> None:
     """The first version did not state its arithmetic. Its scores differ in their last bits."""
     out = tmp_path / "out.parquet"
@@ -191,17 +225,15 @@ def test_parts_of_an_earlier_version_are_not_mixed_in(
         stop_at_batch(patch, 60)
         with pytest.raises(Interrupted):
             shard.score(out)
-    assert len(read_parts(shard, out)) > 5
+    assert len(read_parts(shard, out)) > 3
     assert shard.score(out)["parts_kept"] == 0
-    shard.score(tmp_path / "whole.parquet")
-    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert out.read_bytes() == whole.scores
 
 
 def test_a_shard_of_other_arithmetic_goes_with_the_first_part(
-    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shard: Shard, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out.parquet"
-    shard.score(out)
+    out = whole.copy(tmp_path / "out.parquet")
     with monkeypatch.context() as patch:
         stop_at_batch(patch, 40)
         with pytest.raises(Interrupted):
@@ -216,7 +248,7 @@ def test_parts_of_another_checkpoint_are_not_mixed_in(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(checkpoint, tmp_path / "model")
-    shard = write_shard(tmp_path / "shard", tmp_path / "model", num_alleles=60)
+    shard = write_shard(tmp_path / "shard", tmp_path / "model", num_alleles=40)
     out = tmp_path / "out.parquet"
     with monkeypatch.context() as patch:
         stop_at_batch(patch, 30)
@@ -244,31 +276,28 @@ def test_a_broken_part_is_computed_again(
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "another table", "no table"])
 def test_broken_parts_of_a_whole_shard_are_computed_again(
-    tmp_path: Path, shard: Shard, damage: str
+    tmp_path: Path, shard: Shard, whole: Whole, damage: str
 ) -> None:
-    out = tmp_path / "out.parquet"
-    shard.score(out)
-    scores = out.read_bytes()
+    out = whole.copy(tmp_path / "out.parquet")
     (kept,) = parts_folder(out).iterdir()
     damaged = {
         "empty": b"",
         "cut": kept.read_bytes()[:-9],
-        "another table": scores,
+        "another table": whole.scores,
         "no table": b"PAR1" + bytes(500),
     }
     kept.write_bytes(damaged[damage])
     assert read_parts(shard, out) == []
     assert shard.score(out)["parts_kept"] == 0
-    assert out.read_bytes() == scores
-    assert len(read_parts(shard, out)) == 22
+    assert out.read_bytes() == whole.scores
+    assert len(read_parts(shard, out)) == NUM_PARTS
 
 
 @pytest.mark.parametrize("ending", ["-all.parquet", "-000003.parquet", "-other.parquet"])
 def test_a_folder_in_the_place_of_a_part_is_one_line(
-    tmp_path: Path, shard: Shard, ending: str
+    tmp_path: Path, shard: Shard, whole: Whole, ending: str
 ) -> None:
-    out = tmp_path / "out.parquet"
-    shard.score(out)
+    out = whole.copy(tmp_path / "out.parquet")
     (kept,) = parts_folder(out).iterdir()
     kept.unlink()
     name = "other.parquet" if ending == "-other.parquet" else kept.name.partition("-")[0] + ending
@@ -289,8 +318,8 @@ def test_a_job_whose_parts_another_one_removed_is_one_line(
 
     def start_another(*args: object, **options: object) -> object:
         begun.append(1)
-        if len(begun) == 9:
-            assert shard.score(out, batch_tokens=500)["parts"] == 22
+        if len(begun) == 4:
+            assert shard.score(out, batch_tokens=500)["parts"] == NUM_PARTS
         return score_part(*args, **options)
 
     monkeypatch.setattr(score_step, "score_part", start_another)
@@ -300,14 +329,12 @@ def test_a_job_whose_parts_another_one_removed_is_one_line(
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
-def test_parts_that_a_file_lacks_are_computed(tmp_path: Path, shard: Shard) -> None:
-    out = tmp_path / "out.parquet"
-    shard.score(out)
-    scores = out.read_bytes()
+def test_parts_that_a_file_lacks_are_computed(tmp_path: Path, shard: Shard, whole: Whole) -> None:
+    out = whole.copy(tmp_path / "out.parquet")
     (kept,) = parts_folder(out).iterdir()
     pq.write_table(pq.read_table(kept)[:3], kept, row_group_size=1)
     assert shard.score(out)["parts_kept"] == 3
-    assert out.read_bytes() == scores
+    assert out.read_bytes() == whole.scores
 
 
 def test_scores_of_windows_that_changed_meanwhile_are_not_written(
@@ -378,13 +405,12 @@ def test_scoring_asks_nothing_of_a_network(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     shard.score(tmp_path / "out.parquet")
-    assert pq.read_table(tmp_path / "out.parquet").num_rows == 150
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == NUM_ALLELES
 
 
 def test_memory_that_runs_short_is_said_and_costs_no_row(
-    tmp_path: Path, shard: Shard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shard: Shard, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shard.score(tmp_path / "whole.parquet")
     model = type(Evo2ForCausalLM.from_pretrained(shard.checkpoint).model)
     forward = model.forward
     allocations: list[int] = []
@@ -401,10 +427,10 @@ def test_memory_that_runs_short_is_said_and_costs_no_row(
     too_large = [allocated for allocated in allocations if allocated > 200]
     assert len(too_large) == 1, "the smaller batch is kept to"
     assert stated["batch_tokens"] <= 200
-    whole, halved = (pq.read_table(tmp_path / f"{n}.parquet") for n in ("whole", "out"))
-    assert halved["status"].to_pylist() == whole["status"].to_pylist()
+    expected, halved = (pq.read_table(path) for path in (whole.out, tmp_path / "out.parquet"))
+    assert halved["status"].to_pylist() == expected["status"].to_pylist()
     assert halved["llr"].to_pylist() == [
-        None if llr is None else pytest.approx(llr, abs=1e-4) for llr in whole["llr"].to_pylist()
+        None if llr is None else pytest.approx(llr, abs=1e-4) for llr in expected["llr"].to_pylist()
     ]
 
 
@@ -443,8 +469,9 @@ def test_a_model_that_computes_no_numbers_stops_the_job(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_job_soon_with_its_parts_kept(
-    tmp_path: Path, shard: Shard, number: signal.Signals
+    tmp_path: Path, long_shard: Shard, number: signal.Signals
 ) -> None:
+    shard = long_shard
     whole = shard.score(tmp_path / "whole.parquet", batch_tokens=100, part_tokens=500)
     out, log = tmp_path / "out.parquet", tmp_path / "log"
     job = shard.start(out, log, batch_tokens=100, part_tokens=500)
@@ -483,12 +510,11 @@ def test_a_signal_while_one_batch_takes_long_ends_the_job_too(tmp_path: Path) ->
     job.stdout.close()
 
 
-def test_two_jobs_on_one_shard_do_not_spoil_it(tmp_path: Path, shard: Shard) -> None:
-    shard.score(tmp_path / "whole.parquet")
+def test_two_jobs_on_one_shard_do_not_spoil_it(tmp_path: Path, shard: Shard, whole: Whole) -> None:
     out = tmp_path / "out.parquet"
     jobs = [shard.start(out, tmp_path / f"log-{number}") for number in range(2)]
     assert [job.wait(timeout=120) for job in jobs] == [0, 0]
-    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert out.read_bytes() == whole.scores
     assert is_whole(parts_folder(out))
 
 
@@ -520,8 +546,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, shard: Shar
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to mount a small file system")
-def test_a_full_disk_is_one_line_and_a_rerun_goes_on(tmp_path: Path, shard: Shard) -> None:
-    shard.score(tmp_path / "whole.parquet")
+def test_a_full_disk_is_one_line_and_a_rerun_goes_on(
+    tmp_path: Path, shard: Shard, whole: Whole
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
@@ -535,6 +562,6 @@ def test_a_full_disk_is_one_line_and_a_rerun_goes_on(tmp_path: Path, shard: Shar
         kept = len(read_parts(shard, disk / "out.parquet"))
         subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
         assert shard.score(disk / "out.parquet")["parts_kept"] == kept
-        assert (disk / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+        assert (disk / "out.parquet").read_bytes() == whole.scores
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
