@@ -89,9 +89,10 @@ ROOMS = {
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
-        " documents joined merge pairs parquet parts provenance query reference_blocks run"
-        " schema scores segments sequences shards snvs sorting statements statistics store"
-        " store_compaction store_files store_lookup store_models store_rows",
+        " documents hits identities joined merge pairs parquet parts provenance query"
+        " reference_blocks run schema scores segments sequences shards snvs sorting statements"
+        " statistics store store_compaction store_files store_lookup store_models store_rows"
+        " store_shards",
         "errors",
         "genome",
         "io",
@@ -145,7 +146,7 @@ ROOMS = {
         with_torch="comparison device_checks device_fp8 device_report device_times plain_operators",
     ),
     "runtime": room(
-        "canaries claims devices inputs models node_copies speed",
+        "canaries claims devices inputs models node_copies processes scoring_jobs speed",
         "config",
         "errors",
         "evo2",
@@ -157,7 +158,7 @@ ROOMS = {
         "table",
         "verification",
         never=FRONT,
-        with_torch="canaries claims devices models speed",
+        with_torch="canaries claims devices models scoring_jobs speed",
     ),
     "cost": room(
         "memory rates shapes tokens",
@@ -191,7 +192,7 @@ ROOMS = {
         "scoring",
         "table",
         never=FRONT,
-        with_torch="fetch score score_readouts",
+        with_torch="fetch",
     ),
     "commands": room(
         "aligned_text convert doctor horizon measure plan query show show_calibrations show_files"

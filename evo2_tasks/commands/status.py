@@ -30,8 +30,9 @@ from evo2_tasks.layout import (
     shard_run_file,
 )
 from evo2_tasks.table.documents import PartUsage, ShardRun, Split
+from evo2_tasks.table.pairs import count_tokens
 from evo2_tasks.table.parquet import count_rows
-from evo2_tasks.table.parts import count_tokens, parts_folder, read_usage
+from evo2_tasks.table.parts import parts_folder, read_usage
 from evo2_tasks.table.provenance import read_provenance
 
 SECONDS_OF_SILENCE = 180.0  # a running job writes to its log every 30 s

@@ -3,8 +3,6 @@
 import os
 import platform
 import re
-import resource
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ import transformers
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.runtime.claims import claim_devices
-from evo2_tasks.table.provenance import package_version
+from evo2_tasks.runtime.processes import describe_process
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -90,21 +88,16 @@ def driver_version(nvidia_driver: Path = NVIDIA_DRIVER) -> str | None:
 
 def describe_machine(devices: Sequence[torch.device]) -> dict[str, Any]:
     """The machine that a shard ran on: what may differ between two runs of one table."""
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     described = {
+        **describe_process(),
         "device": describe_devices(devices),
         "device_class": device_class(devices),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "driver": driver_version(),
-        "node": platform.node(),
-        "job": os.environ.get("SLURM_JOB_ID"),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "version": package_version(),
-        "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "peak_memory_mb": round(peak_kib * (1 if sys.platform == "darwin" else 1024) / 1e6, 1),
     }
     if devices[0].type != "cpu":
         peak = max(map(torch.accelerator.max_memory_allocated, devices))

@@ -1,56 +1,56 @@
-"""The step ``score``: the model run on the windows of a shard."""
+"""The step ``score``: the scores of a shard, from the store and from the model.
+
+Nothing here imports torch: what runs the model is in ``runtime/scoring_jobs.py``, which is imported
+only if a score is missing.
+"""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from evo2_tasks.config.resolve import ScoreSettings
+from evo2_tasks.config.resolve import ModelSettings, ScoreSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.layout import shard_run_file
-from evo2_tasks.runtime.canaries import score_canaries
-from evo2_tasks.runtime.devices import (
-    describe_devices,
-    describe_machine,
-    device_class,
-)
-from evo2_tasks.runtime.models import LoadedModel, open_model, verify_model
-from evo2_tasks.scoring.deltas import Score
-from evo2_tasks.scoring.finite import first_non_finite_module
-from evo2_tasks.scoring.readouts import SUMS, Records
-from evo2_tasks.scoring.score import score_part
+from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.layout import hits_file, shard_run_file
+from evo2_tasks.runtime.processes import describe_process
+from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
+from evo2_tasks.steps.identify import make_model_key
 from evo2_tasks.table.documents import PartUsage, ScoreStatements, ShardRun
-from evo2_tasks.table.pairs import digest_pairs, read_pairs, require_unscored
+from evo2_tasks.table.hits import Hits, open_hits
+from evo2_tasks.table.pairs import count_tokens, digest_pairs, read_pairs, require_unscored
 from evo2_tasks.table.parquet import read_rows, write_table
-from evo2_tasks.table.parts import PartStore, count_tokens, parts_folder
+from evo2_tasks.table.parts import PartStore, parts_folder
 from evo2_tasks.table.provenance import (
     Provenance,
     as_json,
+    differing_keys,
     make_signature,
     make_windows_signature,
     package_version,
     read_provenance,
     require_same_signature,
+    require_settings,
 )
 from evo2_tasks.table.schema import scores_schema
 from evo2_tasks.table.scores import ScoreRows, dump_score, load_score
 from evo2_tasks.table.segments import Segments, require_segments
+from evo2_tasks.table.store import Store
+from evo2_tasks.table.store_models import ModelRecord, read_models, write_model
+from evo2_tasks.table.store_shards import write_new_scores
+
+if TYPE_CHECKING:
+    from evo2_tasks.runtime.scoring_jobs import PartScorer, ScoringModel
 
 logger = logging.getLogger(__name__)
-
-ARITHMETIC = 2
-"""Part of the key of a part. It is raised when the same settings give scores with other last bits.
-So a shard that an earlier version has begun gets all its scores from one version.
-"""
 
 
 def score(
@@ -62,7 +62,7 @@ def score(
     threads: int | None,
     hits: Path | None = None,
 ) -> None:
-    """Run the model on the windows of a shard.
+    """Score a shard: reuse the scores that the store has, and run the model for the others.
 
     Each finished part is kept in a folder next to the scores until ``merge`` has written the table.
     A job that was killed continues from these parts.
@@ -78,15 +78,16 @@ def score(
             the scores (``hits_file``), if ``lookup`` has written them.
 
     Raises:
-        InputError: A file cannot be read, the windows or segments do not belong together or to
-            these settings, or the model cannot run with these settings.
+        InputError: A file cannot be read, the files do not belong together or to these settings, or
+            the model cannot run with these settings.
         Interrupted: The process received a signal to stop. All finished parts are kept.
     """
     started = time.monotonic()
     placed = open_windows(settings, windows_file, segments_file)
+    found = find_hits(placed, out, hits)
     with Interruption() as interruption:
-        job = start_job(settings, threads, interruption, started=started)
-        write_scores(job, placed, out, parts=parts_folder(out))
+        job = start_job(settings, threads, interruption, started=started, found=found)
+        write_scores(job, placed, out, parts=parts_folder(out), found=found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +99,15 @@ class PlacedWindows:
         file: The windows file.
         source: SHA-256 of the windows file.
         signature: The signature of the windows.
-        segments: The reference bases of the windows.
-        files: The windows and the segments file.
+        segments_file: The reference bases of the windows.
+        files: The windows, the segments, and what else the scores are made from.
     """
 
     settings: ScoreSettings
     file: Path
     source: str
     signature: Mapping[str, Any]
-    segments: Segments
+    segments_file: Path
     files: SourceFiles
 
 
@@ -127,135 +128,339 @@ def open_windows(settings: ScoreSettings, windows_file: Path, segments_file: Pat
     files.add(segments_file)
     signature = require_windows(settings, windows_file)
     require_segments(segments_file, windows_file, source, signature["reference"])
-    return PlacedWindows(settings, windows_file, source, signature, Segments(segments_file), files)
+    return PlacedWindows(settings, windows_file, source, signature, segments_file, files)
+
+
+def find_hits(placed: PlacedWindows, out: Path, path: Path | None) -> Hits | None:
+    """The scores of the store for a shard; None without a store.
+
+    Args:
+        placed: The windows of the shard. Their files get those of the hits.
+        out: The scores to write.
+        path: The file of ``lookup``; None for the one next to the folder of the scores.
+
+    Raises:
+        InputError: The hits cannot be read, or are of other windows or settings.
+    """
+    if path is None:
+        path = hits_file(out)
+        if placed.settings.run.store is None or not path.exists():
+            return None
+    hits = open_hits(path, placed.file, placed.source, placed.files)
+    require_settings(path, hits.provenance.settings, placed.settings.triggers(), "lookup")
+    stated = hits.provenance.signature
+    windows = {key: stated.get(key) for key in placed.signature}
+    require_same_signature(placed.file, placed.signature, path, windows)
+    return hits
 
 
 @dataclass(slots=True)
 class ScoringJob:
-    """A job that runs the model, and what it has taken since it last wrote scores.
+    """A job that scores shards, and what it has taken since it last wrote scores.
 
     Attributes:
-        loaded: The model.
-        verification: Result of the comparison with published values.
-        canaries: ``llr`` of fixed alleles, nats.
+        model: The model; None if every score is known.
         interruption: Checked between two calls of the model.
         since: When the work began that is not written yet, by ``time.monotonic``.
         load_s: Seconds to load the model; 0 after they were stated.
     """
 
-    loaded: LoadedModel
-    verification: dict[str, Any]
-    canaries: tuple[float | None, ...]
+    model: "ScoringModel | None"
     interruption: Interruption
     since: float
     load_s: float
 
 
 def start_job(
-    settings: ScoreSettings, threads: int | None, interruption: Interruption, *, started: float
+    settings: ScoreSettings,
+    threads: int | None,
+    interruption: Interruption,
+    *,
+    started: float,
+    found: Hits | None,
 ) -> ScoringJob:
-    """Open the model and check it.
+    """Open the model and check it, if a score is missing or the kind of device is needed.
 
     Args:
         settings: The model and how the work is done.
         threads: CPU threads of the model; None leaves the choice to torch.
         interruption: Checked between two calls of the model.
         started: When the job began, by ``time.monotonic``.
+        found: The scores of the store; None if the job needs the model anyway.
 
     Raises:
         InputError: The model cannot run with these settings.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    loaded = open_model(settings.model, settings.run.model_cache)
-    return ScoringJob(
-        loaded=loaded,
-        verification=verify_model(settings.model, loaded),
-        canaries=tuple(score_canaries(loaded.model)),
-        interruption=interruption,
-        since=started,
-        load_s=loaded.load_s,
-    )
+    if found is not None and not found.found.needs_model and settings.run.allow_mixed_devices:
+        return ScoringJob(None, interruption, started, 0.0)
+    model: ScoringModel = _scoring_jobs().open_scoring_model(settings, threads)
+    return ScoringJob(model, interruption, started, model.loaded.load_s)
 
 
-def make_provenance(
-    settings: ScoreSettings, placed: Mapping[str, Any], loaded: LoadedModel, source: str
-) -> Provenance:
-    """The provenance of the scores.
+def _scoring_jobs() -> Any:
+    """The module that imports torch."""
+    return import_module("evo2_tasks.runtime.scoring_jobs")
+
+
+def make_provenance(placed: PlacedWindows, model: "ScoringModel") -> Provenance:
+    """The provenance of the scores that a model gives.
 
     Args:
-        settings: The model and the windows.
-        placed: The signature of the windows file.
-        loaded: The model.
-        source: SHA-256 of the windows file.
+        placed: The windows.
+        model: The model.
     """
+    settings, loaded = placed.settings, model.loaded
     signature = make_signature(
-        reference_digest=placed["reference"],
-        scoring=placed["scoring"],
+        reference_digest=placed.signature["reference"],
+        scoring=placed.signature["scoring"],
         weights_digest=loaded.weights_digest,
         dtype=loaded.dtype,
         fp8=loaded.fp8,
         prepend_bos=settings.scoring.prepend_bos,
     )
-    return Provenance(signature, package_version(), model=settings.model.name, source=source)
+    return state_source(placed, signature)
 
 
-def write_scores(job: ScoringJob, placed: PlacedWindows, out: Path, *, parts: Path) -> None:
-    """Score all parts of a shard, and write the scores and the JSON file next to them.
+def state_source(placed: PlacedWindows, signature: Mapping[str, Any]) -> Provenance:
+    """The provenance of scores of a shard with this signature."""
+    return Provenance(
+        signature, package_version(), model=placed.settings.model.name, source=placed.source
+    )
+
+
+def choose_hits(
+    found: Hits | None, provenance: Provenance, device: str | None, *, allow_mixed: bool
+) -> Hits | None:
+    """The scores of the store that may be used next to those of a model.
 
     Args:
-        job: The model.
+        found: What ``lookup`` found; None without a store.
+        provenance: The provenance of the scores of the model.
+        device: The kind of device that the model runs on; None if no model is open.
+        allow_mixed: Whether scores of other kinds of devices may be used.
+
+    Returns:
+        The hits to use; None if no hit can be used, with a warning where there are hits.
+    """
+    if found is None or not found.found.hits:
+        return None
+    keys = differing_keys(as_json(found.provenance.signature), as_json(provenance.signature))
+    if keys:
+        logger.warning(
+            "%s: the %s scores of the store are not used: they differ from those of this model in "
+            "%s. Delete the file, and its models/*.identity.json, to look them up again.",
+            shown_path(found.path),
+            f"{found.found.hits:,}",
+            ", ".join(keys),
+        )
+        return None
+    if allow_mixed or device is None:
+        return found
+    chosen = replace(found, device=device)
+    num_chosen, _ = chosen.count()
+    if num_chosen < found.found.hits:
+        logger.warning(
+            "%s: %s of %s scores of the store are not used, because another kind of device than %s "
+            "computed them, and run.allow_mixed_devices is false",
+            shown_path(found.path),
+            f"{found.found.hits - num_chosen:,}",
+            f"{found.found.hits:,}",
+            shown(device),
+        )
+    return chosen if num_chosen else None
+
+
+def write_scores(
+    job: ScoringJob, placed: PlacedWindows, out: Path, *, parts: Path, found: Hits | None = None
+) -> None:
+    """Score a shard, and write the scores and the JSON file next to them.
+
+    Args:
+        job: The model, if one is needed.
         placed: The windows.
         out: The scores.
+        parts: Folder of the finished parts.
+        found: What the store has, if it is asked.
+
+    Raises:
+        InputError: Too many scores are not finite, or a file cannot be read or written.
+        Interrupted: The process received a signal to stop. All finished parts are kept.
+    """
+    run, device = placed.settings.run, None
+    if job.model is not None:
+        device, provenance = job.model.device_class, make_provenance(placed, job.model)
+    elif found is not None:
+        provenance = state_source(placed, found.provenance.signature)
+    else:
+        raise ValueError("neither a model nor the scores of a store")
+    hits = choose_hits(found, provenance, device, allow_mixed=run.allow_mixed_devices)
+    strands = STRANDS[placed.settings.scoring.strands]
+    with write_table(out, scores_schema(), metadata=provenance.metadata()) as writer:
+        rows = ScoreRows(placed.file, writer, strands, hits)
+        done = ShardWork()
+        if job.model is None:
+            rows.finish()
+        else:
+            done = run_model(job.model, job.interruption, placed, provenance, rows, hits, parts)
+        placed.files.require_unchanged()
+        done.digest = writer.digest()
+    if found is not None:
+        done.reused, done.reused_devices = (0, {}) if hits is None else hits.count()
+        done.hits = hits
+    state_work(job, placed.settings, done, out)
+    if found is not None and job.model is not None:
+        store_scores(placed, found, hits, provenance, job.model, out, done.digest)
+
+
+def run_model(
+    model: "ScoringModel",
+    interruption: Interruption,
+    placed: PlacedWindows,
+    provenance: Provenance,
+    rows: ScoreRows,
+    hits: Hits | None,
+    parts: Path,
+) -> "ShardWork":
+    """Run the model for the alleles that are no hits, and write all rows.
+
+    Args:
+        model: The model.
+        interruption: Checked between two calls of the model.
+        placed: The windows.
+        provenance: The provenance of the scores.
+        rows: The rows of scores.
+        hits: The scores that are known.
         parts: Folder of the finished parts.
 
     Raises:
         InputError: Too many scores are not finite, or a file cannot be read or written.
         Interrupted: The process received a signal to stop. All finished parts are kept.
     """
-    settings = placed.settings
-    provenance = make_provenance(settings, placed.signature, job.loaded, placed.source)
-    key = part_key(settings, provenance.signature, job.loaded.devices)
+    settings, jobs = placed.settings, _scoring_jobs()
+    key = jobs.part_key(settings, provenance.signature, model.loaded.devices)
+    if hits is not None:
+        key["hits"] = hits.digest_keys()
     store = PartStore(parts, placed.source, key, SUMS.columns)
     store.remove_stale()
-    strands = STRANDS[settings.scoring.strands]
-    pairs = read_pairs(placed.file, placed.segments, strands)
-    with (
-        write_table(out, scores_schema(), metadata=provenance.metadata()) as writer,
-        Progress("score", total=count_tokens(placed.file), unit="tokens") as progress,
-    ):
-        done = score_parts(
+    segments = Segments(placed.segments_file)
+    pairs = read_pairs(placed.file, segments, STRANDS[settings.scoring.strands], hits)
+    with Progress("score", total=count_tokens(placed.file, hits), unit="tokens") as progress:
+        return score_parts(
             slice_parts(pairs, settings.run.part_tokens),
-            PartScorer(job.loaded, settings, job.interruption),
+            jobs.PartScorer(model.loaded, settings, interruption),
             store,
-            ScoreRows(placed.file, writer, strands),
+            rows,
             progress,
-            job.interruption,
+            interruption,
             max_non_finite_share=settings.run.max_non_finite_share,
         )
-        placed.files.require_unchanged()
-        done.digest = writer.digest()
-    state_work(job, settings, done, out)
 
 
 def state_work(job: ScoringJob, settings: ScoreSettings, done: "ShardWork", out: Path) -> None:
     """Write the JSON file next to scores: the work since the job last wrote one."""
-    machine = describe_machine(job.loaded.devices)
+    machine: dict[str, Any] = describe_process()
+    checked: dict[str, Any] = {}
+    if job.model is not None:
+        machine = job.model.describe_machine()
+        checked = {"canaries": job.model.canaries, "verification": job.model.verification}
     wall_s = time.monotonic() - job.since
+    statements = ScoreStatements(
+        settings=as_json(settings.triggers()), scores=done.digest, **done.state_hits()
+    )
     ShardRun(
         **done.as_json(wall_s=wall_s, load_s=job.load_s, batch_tokens=settings.run.batch_tokens),
-        canaries=job.canaries,
-        verification=job.verification,
-        statements=ScoreStatements(settings=as_json(settings.triggers()), scores=done.digest),
+        **checked,
+        statements=statements,
         **machine,
     ).write(shard_run_file(out))
     job.since, job.load_s = job.since + wall_s, 0.0
     logger.info(
-        "%d parts, %d of them from an earlier job; %.1f s, at most %s MB of memory",
+        "%d parts, %d of them from an earlier job; %s%.1f s, at most %s MB of memory",
         len(done.parts),
         done.num_kept,
+        "" if done.reused is None else f"{done.reused:,} alleles from the store; ",
         wall_s,
         f"{machine['peak_memory_mb']:,.0f}",
+    )
+
+
+def store_scores(
+    placed: PlacedWindows,
+    found: Hits,
+    used: Hits | None,
+    provenance: Provenance,
+    model: "ScoringModel",
+    out: Path,
+    digest: str,
+) -> None:
+    """Add the new scores of a shard to the store, if the config asks for it.
+
+    A store that cannot be written is one warning: the scores of the run are complete.
+
+    Args:
+        placed: The windows.
+        found: What ``lookup`` found.
+        used: The hits whose scores the shard has; None if it has none.
+        provenance: The provenance of the scores.
+        model: The model.
+        out: The scores.
+        digest: SHA-256 of the scores.
+    """
+    run = placed.settings.run
+    if run.store is None or not run.store_write:
+        return
+    try:
+        store = Store(run.store)
+        state_model(store, placed.settings.model, found, model)
+        written = write_new_scores(
+            store,
+            found,
+            used,
+            windows=placed.file,
+            scores=out,
+            digest=digest,
+            provenance=provenance,
+            device=model.device_class,
+        )
+    except InputError as error:
+        logger.warning("the new scores are not in the store: %s", error)
+        return
+    logger.info("%s: %s alleles added", shown_path(store.path), f"{written:,}")
+
+
+def state_model(store: Store, settings: ModelSettings, found: Hits, model: "ScoringModel") -> None:
+    """Write into the store what weights the files of a checkpoint have, unless it knows that.
+
+    The files may have changed since ``identify`` read them. So they are read again first.
+
+    Args:
+        store: The store.
+        settings: The model.
+        found: States the files that ``identify`` read.
+        model: The model.
+
+    Raises:
+        InputError: A file cannot be read or has changed, or the store cannot be written.
+    """
+    loaded = model.loaded
+    known = read_models(store.path, found.model_key)
+    if any((one.weights, one.fp8) == (loaded.weights_digest, loaded.fp8) for one in known):
+        return
+    if make_model_key(settings) != found.model_key:
+        raise InputError(
+            f"{settings.where}: the files of the checkpoint have changed since `identify` has read "
+            f"them. Delete models/{settings.name}.identity.json in the folder of the results, and "
+            "run again."
+        )
+    write_model(
+        store.path,
+        ModelRecord(
+            key=found.model_key,
+            weights=loaded.weights_digest,
+            fp8=loaded.fp8,
+            version=package_version(),
+            name=settings.name,
+        ),
     )
 
 
@@ -278,22 +483,6 @@ def require_windows(settings: ScoreSettings, windows_file: Path) -> Mapping[str,
     return expected
 
 
-def part_key(
-    settings: ScoreSettings, signature: Mapping[str, Any], devices: Sequence[torch.device]
-) -> dict[str, Any]:
-    """Everything that determines the values of a part, to the last bit."""
-    return {
-        "arithmetic": ARITHMETIC,
-        "signature": dict(signature),
-        "part_tokens": settings.run.part_tokens,
-        "batch_tokens": settings.run.batch_tokens,
-        "segment_length": settings.run.segment_length,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device_class": device_class(devices),
-    }
-
-
 @dataclass(slots=True)
 class ShardWork:
     """The work that was done for a shard.
@@ -303,12 +492,24 @@ class ShardWork:
         num_kept: Number of parts that an earlier job had finished.
         kept_s: Seconds that earlier jobs took for these parts.
         digest: SHA-256 of the scores file.
+        reused: Alleles whose scores are from the store; None without a store.
+        reused_devices: How many of these each kind of device has computed.
+        hits: The scores of the store that were used; None if none was.
     """
 
     parts: list[PartUsage] = field(default_factory=list)
     num_kept: int = 0
     kept_s: float = 0.0
     digest: str = ""
+    reused: int | None = None
+    reused_devices: Mapping[str, int] = field(default_factory=dict)
+    hits: Hits | None = None
+
+    def state_hits(self) -> dict[str, Any]:
+        """Which scores of the store were used, as ``merge`` compares it."""
+        if self.hits is None:
+            return {}
+        return {"hits": self.hits.digest, "hits_device": self.hits.device}
 
     def as_json(self, *, wall_s: float, load_s: float, batch_tokens: int) -> dict[str, Any]:
         """Sums over the parts, for the JSON file of the shard.
@@ -318,7 +519,10 @@ class ShardWork:
             load_s: Seconds of these that it took to load the model.
             batch_tokens: The setting. The usage of a part has a smaller number if memory was short.
         """
-        return {
+        reused: dict[str, Any] = {}
+        if self.reused is not None:
+            reused = {"reused": self.reused, "reused_devices": dict(self.reused_devices)}
+        return reused | {
             "alleles_tried": sum(usage.alleles_tried for usage in self.parts),
             "tokens": sum(usage.tokens for usage in self.parts),
             "windows_run": sum(usage.windows_run for usage in self.parts),
@@ -380,121 +584,3 @@ def score_parts(
     rows.finish()
     store.finish(digests)
     return done
-
-
-class PartScorer:
-    """Runs the parts of a shard through the model, and logs what happens on the way.
-
-    Args:
-        loaded: The model.
-        settings: The model, the windows and how the work is done.
-        interruption: Checked between two calls of the model.
-    """
-
-    def __init__(
-        self, loaded: LoadedModel, settings: ScoreSettings, interruption: Interruption
-    ) -> None:
-        self._loaded = loaded
-        self._model = settings.model
-        self._scoring = settings.scoring
-        self._run = settings.run
-        self._interruption = interruption
-        self._batch_tokens = settings.run.batch_tokens
-        self._segment_length = settings.run.segment_length
-        self._has_explained = False
-
-    def score(
-        self, part: Sequence[WindowPair], progress: Progress
-    ) -> tuple[list[Score | None], PartUsage]:
-        """Score a part.
-
-        Returns:
-            The score of each pair, and the usage: the numbers of alleles, tokens and windows, the
-            time, and the batch size at the end.
-
-        Raises:
-            InputError: The device has too little memory for a single window.
-            Interrupted: The process received a signal to stop.
-        """
-        started = time.monotonic()
-        num_windows = len({seq for pair in part for seq in (pair.ref_seq, pair.alt_seq)})
-        windows_run = tokens_run = 0
-
-        def count_call(num_windows_run: int, num_tokens: int) -> None:
-            nonlocal windows_run, tokens_run
-            windows_run += num_windows_run
-            tokens_run += num_tokens
-            progress.add(num_tokens)
-            if windows_run < num_windows:  # a finished part must be kept first
-                self._interruption.check()
-
-        scores = self._run_part(part, count_call).of(SUMS)
-        broken = [pair for pair, score in zip(part, scores, strict=True) if score is None]
-        if broken and not self._has_explained:
-            self._explain(broken[0])
-        usage = PartUsage(
-            alleles_tried=len({pair.row for pair in part}),
-            tokens=sum(2 * pair.length for pair in part),
-            windows_run=windows_run,
-            tokens_run=tokens_run,
-            wall_s=time.monotonic() - started,
-            batch_tokens=self._batch_tokens,
-        )
-        return scores, usage
-
-    def _run_part(self, part: Sequence[WindowPair], on_call: Callable[[int, int], None]) -> Records:
-        """Run the windows of a part.
-
-        Raises:
-            InputError: The device has too little memory for a single window.
-        """
-        try:
-            return score_part(
-                self._loaded.model,
-                part,
-                [SUMS],
-                batch_tokens=self._batch_tokens,
-                segment_length=self._segment_length,
-                offload=self._run.kv_cache == "offload",
-                horizon=self._scoring.horizon is not None,
-                prepend_bos=self._scoring.prepend_bos,
-                on_call=on_call,
-                on_halving=self._note_halving,
-            )
-        except torch.OutOfMemoryError as error:
-            longest = max(len(pair.ref_seq) for pair in part)
-            device = describe_devices(self._loaded.devices)
-            raise InputError(
-                f"{self._model.where}: a window of {longest:,} tokens does not fit into the "
-                f"memory of {device}. Ask for a device with more memory, or set run.kv_cache: "
-                "offload."
-            ) from error
-
-    def _note_halving(self, tokens: int) -> None:
-        self._batch_tokens = min(self._batch_tokens, tokens)
-        # A window that is longer than this did not fit whole.
-        self._segment_length = min(self._segment_length, tokens)
-        logger.warning(
-            "%s: out of memory; from now on at most %s tokens go through the model at once",
-            describe_devices(self._loaded.devices),
-            f"{tokens:,}",
-        )
-
-    def _explain(self, pair: WindowPair) -> None:
-        """Log, once for a shard, the first module whose output is not finite."""
-        self._has_explained = True
-        for seq in (pair.ref_seq, pair.alt_seq):
-            module = first_non_finite_module(
-                self._loaded.model,
-                seq,
-                prepend_bos=self._scoring.prepend_bos,
-                segment_length=self._segment_length,
-            )
-            if module is not None:
-                logger.warning(
-                    "row %d, %s strand: the output is not finite; the first such module is %s",
-                    pair.row,
-                    pair.strand,
-                    module,
-                )
-                return

@@ -7,6 +7,7 @@ so that a read-out can be added to a finished run.
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evo2_tasks.config.resolve import ReadOutSettings
 from evo2_tasks.errors import InputError
@@ -16,7 +17,7 @@ from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.layout import AUDIT, segments_file, shard_run_file
 from evo2_tasks.steps.score import (
     PlacedWindows,
-    ScoringJob,
+    find_hits,
     make_provenance,
     open_windows,
     start_job,
@@ -25,6 +26,9 @@ from evo2_tasks.steps.score import (
 from evo2_tasks.table.documents import ShardRun
 from evo2_tasks.table.parts import parts_folder
 from evo2_tasks.table.provenance import as_json, read_provenance, require_source
+
+if TYPE_CHECKING:
+    from evo2_tasks.runtime.scoring_jobs import ScoringModel
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ def score_readouts(
     threads: int | None,
     hits: Path | None = None,
 ) -> None:
-    """Run the model on the windows of a shard, and make its read-outs.
+    """Score a shard like ``score``, and make its read-outs.
 
     Scores that an earlier job has finished from the same windows, with the same model and the same
     settings, are kept as they are. Finished parts are kept like those of ``score``.
@@ -54,7 +58,8 @@ def score_readouts(
         audited: Folder of the files that ``audit`` wrote; None without an audit.
         threads: CPU threads of the model; None leaves the choice to torch.
         hits: Scores of the store, from ``lookup``. None with a store: those next to the folder of
-            the scores (``hits_file``), if ``lookup`` has written them.
+            the scores (``hits_file``), if ``lookup`` has written them. The read-outs do not use
+            them.
 
     Raises:
         InputError: A file cannot be read, the files do not belong together or to these settings, or
@@ -63,14 +68,15 @@ def score_readouts(
     """
     started = time.monotonic()
     placed = open_windows(settings.score, windows_file, segments_file)
+    found = find_hits(placed, out, hits)
     whole = open_audited(settings, placed, audited)
     with Interruption() as interruption:
-        job = start_job(settings.score, threads, interruption, started=started)
-        if has_scores(placed, job, out):
+        job = start_job(settings.score, threads, interruption, started=started, found=None)
+        if job.model is not None and has_scores(placed, job.model, out):
             logger.info("%s: finished by an earlier job; kept", out)
         else:
             remove_scores(out)
-            write_scores(job, placed, out, parts=parts_folder(out))
+            write_scores(job, placed, out, parts=parts_folder(out), found=found)
         if whole is not None:
             write_scores(job, whole, readouts / AUDIT, parts=parts_folder(out, "audit"))
 
@@ -96,18 +102,18 @@ def open_audited(
     return whole
 
 
-def has_scores(placed: PlacedWindows, job: ScoringJob, out: Path) -> bool:
+def has_scores(placed: PlacedWindows, model: "ScoringModel", out: Path) -> bool:
     """Whether the scores of a shard are finished: from these windows, by this model as it is set.
 
     Args:
         placed: The windows.
-        job: The model.
+        model: The model.
         out: The scores.
     """
     if not (out.exists() and shard_run_file(out).exists()):
         return False
     settings = placed.settings
-    expected = make_provenance(settings, placed.signature, job.loaded, placed.source)
+    expected = make_provenance(placed, model)
     try:
         found, stated = read_provenance(out), ShardRun.read(shard_run_file(out)).statements
     except InputError as error:

@@ -193,7 +193,7 @@ def _join_shards(shards: Sequence[_Shard], schema: pa.Schema) -> Iterator[pa.Tab
     window_names = [name for name in schema.names if name not in ALL_SCORE_COLUMNS]
     score_names = [column.name for column in SCORES_COLUMNS]
     for shard in shards:
-        pairs = _read_aligned(shard, window_names, score_names)
+        pairs = read_aligned(shard.windows, shard.scores, window_names, score_names)
         for window_rows, score_rows in pairs:
             last = _require_rising(window_rows, last, shard.windows)
             _require_same_alleles(window_rows, score_rows, shard)
@@ -201,12 +201,24 @@ def _join_shards(shards: Sequence[_Shard], schema: pa.Schema) -> Iterator[pa.Tab
             yield _join(window_rows, score_rows, schema)
 
 
-def _read_aligned(
-    shard: _Shard, window_names: Sequence[str], score_names: Sequence[str]
+def read_aligned(
+    windows: Path, scores: Path, window_names: Sequence[str], score_names: Sequence[str]
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Read the two files in pieces with the same rows, also if their row groups differ."""
-    window_batches = read_rows(shard.windows, window_names, added=ADDED_COLUMNS)
-    score_batches = read_rows(shard.scores, score_names, added=ADDED_COLUMNS)
+    """Read windows and scores of a shard in pieces with the same rows.
+
+    The row groups of the two files may differ.
+
+    Args:
+        windows: The windows.
+        scores: The scores.
+        window_names: Columns to read of the windows.
+        score_names: Columns to read of the scores.
+
+    Raises:
+        InputError: A file cannot be read, or they do not have the same number of rows.
+    """
+    window_batches = read_rows(windows, window_names, added=ADDED_COLUMNS)
+    score_batches = read_rows(scores, score_names, added=ADDED_COLUMNS)
     window_rows, score_rows = next(window_batches, None), next(score_batches, None)
     while window_rows is not None and score_rows is not None:
         count = min(window_rows.num_rows, score_rows.num_rows)
@@ -215,7 +227,7 @@ def _read_aligned(
         window_rows = window_rows if window_rows.num_rows else next(window_batches, None)
         score_rows = score_rows if score_rows.num_rows else next(score_batches, None)
     if window_rows is not None or score_rows is not None:
-        shorter, longer = shard.windows, shard.scores
+        shorter, longer = windows, scores
         if window_rows is not None:
             shorter, longer = longer, shorter
         raise InputError(

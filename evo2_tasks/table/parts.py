@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import writing
@@ -74,15 +73,6 @@ def read_usage(folder: Path, source: str) -> list[PartUsage]:
                 if row[SOURCE] == source
             }
     return [usage[number] for number in sorted(usage)]
-
-
-def count_tokens(windows_file: Path) -> int:
-    """Number of tokens in all windows of a shard; a shared window counts once for each allele."""
-    return sum(
-        2 * (pc.sum(column).as_py() or 0)
-        for batch in read_rows(windows_file, ["length_fwd", "length_rev"])
-        for column in batch.columns
-    )
 
 
 class PartStore:

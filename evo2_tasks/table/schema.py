@@ -560,6 +560,24 @@ SCORES_COLUMNS: Final = (
 )
 """Columns of the file of ``score``; its rows are those of the windows file."""
 
+HITS_COLUMNS: Final = (
+    RECORD,
+    ALLELE,
+    *(_of_strand(column, strand) for strand in STRAND_SUFFIXES for column in _SCORES),
+    *(
+        Column(
+            f"device{suffix}",
+            CONTIG_TYPE,
+            f"Kind of device that computed the scores of the {strand} strand",
+        )
+        for strand, suffix in STRAND_SUFFIXES.items()
+    ),
+)
+"""Columns of the file of ``lookup``: the scores that the store has of a shard."""
+
+REUSED_COLUMNS: Final = (RECORD, ALLELE)
+"""Columns of the table of ``merge`` with the alleles whose scores are from the store."""
+
 FINAL_COLUMNS: Final = (
     RECORD,
     ALLELE,
@@ -676,6 +694,16 @@ def sequences_schema() -> pa.Schema:
 def scores_schema() -> pa.Schema:
     """Schema of the file of ``score``."""
     return make_schema(SCORES_COLUMNS)
+
+
+def hits_schema() -> pa.Schema:
+    """Schema of the file of ``lookup``."""
+    return make_schema(HITS_COLUMNS)
+
+
+def reused_schema() -> pa.Schema:
+    """Schema of the table of the alleles whose scores are from the store."""
+    return make_schema(REUSED_COLUMNS)
 
 
 def audit_schema() -> pa.Schema:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evo2_tasks.errors import InputError
@@ -18,6 +19,7 @@ from evo2_tasks.table.parquet import (
     RowBuffer,
     open_table,
     read_metadata,
+    read_rows,
     reading_table,
     write_table,
 )
@@ -94,6 +96,22 @@ class Segments:
             column = file.read_row_group(row_group, columns=["sequence"], use_threads=False)
         sequences: list[str] = column.column("sequence").to_pylist()
         return sequences
+
+
+def read_contigs(source: Path) -> dict[str, tuple[int, bool]]:
+    """Length in bases of each reference contig of a segments file, and whether it is circular.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    contigs: dict[str, tuple[int, bool]] = {}
+    names = ["reference_contig", "contig_length", "circular"]
+    for batch in read_rows(source, names):
+        rows = pa.Table.from_batches([batch])
+        rows = rows.set_column(0, names[0], rows.column(0).cast(pa.string()))
+        for row in rows.group_by(names, use_threads=False).aggregate([]).to_pylist():
+            contigs[row[names[0]]] = (row[names[1]], row[names[2]])
+    return contigs
 
 
 @contextmanager

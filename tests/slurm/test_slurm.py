@@ -37,7 +37,7 @@ pytestmark = [
 COMMAND = """#!{python}
 import json, os, signal, sys, time
 from pathlib import Path
-from evo2_tasks.steps import score as score_step
+from evo2_tasks.runtime import scoring_jobs
 from evo2_tasks.cli import main
 from evo2_tasks.io.interruption import Interruption
 
@@ -47,7 +47,7 @@ if sys.argv[1] == "score":
     order = folder / "disturb" / shard
     disturbance = order.read_text() if order.exists() else ""
     order.unlink(missing_ok=True)
-    score_part, note = score_step.score_part, Interruption._note
+    score_part, note = scoring_jobs.score_part, Interruption._note
     num_parts, told = 0, False
 
     def note_and_tell(self, number, frame):
@@ -72,7 +72,7 @@ if sys.argv[1] == "score":
             on_call(windows, tokens)
         return score_part(*args, on_call=count, **options)
 
-    score_step.score_part = score
+    scoring_jobs.score_part = score
     Interruption._note = note_and_tell
     if disturbance == "end":
         import atexit

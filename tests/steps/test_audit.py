@@ -46,11 +46,11 @@ from evo2_tasks.layout import (
     WINDOWS,
     shard_run_file,
 )
+from evo2_tasks.runtime import scoring_jobs
 from evo2_tasks.scoring import score as score_module
 from evo2_tasks.steps import audit as audit_step
 from evo2_tasks.steps import merge_audit as merge_audit_step
 from evo2_tasks.steps import report as report_step
-from evo2_tasks.steps import score as score_step
 from evo2_tasks.steps import score_readouts as score_readouts_step
 from evo2_tasks.table.audit_choice import SmallestHashes, count_audited, hash_allele
 from tests.project import (
@@ -382,7 +382,7 @@ def test_a_killed_job_continues_with_the_same_bytes(
 def count_tokens_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The tokens of each call of a model from now on, canaries left out."""
     tokens: list[int] = []
-    score_part = score_step.score_part
+    score_part = scoring_jobs.score_part
 
     def score(*args: Any, on_call: Callable[[int, int], None], **options: Any) -> object:
         def count(windows: int, num: int) -> None:
@@ -391,7 +391,7 @@ def count_tokens_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return score_part(*args, on_call=count, **options)
 
-    monkeypatch.setattr(score_step, "score_part", score)
+    monkeypatch.setattr(scoring_jobs, "score_part", score)
     return tokens
 
 

@@ -22,6 +22,7 @@ from evo2_tasks.config.resolve import resolve_score, resolve_windows
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, Interruption
+from evo2_tasks.runtime import scoring_jobs
 from evo2_tasks.steps import score as score_step
 from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.parts import parts_folder, read_usage
@@ -73,7 +74,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, shard: Shard) -> Whole:
 def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The tokens of each call of a model, canaries left out."""
     batches: list[int] = []
-    score_part = score_step.score_part
+    score_part = scoring_jobs.score_part
 
     def score(*args: object, on_call: Callable[[int, int], None], **options: object) -> object:
         def count(windows: int, tokens: int) -> None:
@@ -82,7 +83,7 @@ def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return score_part(*args, on_call=count, **options)
 
-    monkeypatch.setattr(score_step, "score_part", score)
+    monkeypatch.setattr(scoring_jobs, "score_part", score)
     return batches
 
 
@@ -213,7 +214,7 @@ def test_parts_of_an_earlier_version_are_not_mixed_in(
 ) -> None:
     """The first version did not state its arithmetic. Its scores differ in their last bits."""
     out = tmp_path / "out.parquet"
-    part_key = score_step.part_key
+    part_key = scoring_jobs.part_key
 
     def earlier_key(*args: Any) -> dict[str, Any]:
         key = part_key(*args)
@@ -221,7 +222,7 @@ def test_parts_of_an_earlier_version_are_not_mixed_in(
         return {name: value for name, value in key.items() if value is not None}
 
     with monkeypatch.context() as patch:
-        patch.setattr(score_step, "part_key", earlier_key)
+        patch.setattr(scoring_jobs, "part_key", earlier_key)
         stop_at_batch(patch, 60)
         with pytest.raises(Interrupted):
             shard.score(out)
@@ -313,7 +314,7 @@ def test_a_job_whose_parts_another_one_removed_is_one_line(
 ) -> None:
     """Two jobs of different settings are on the shard; the later one goes on undisturbed."""
     out = tmp_path / "out.parquet"
-    score_part = score_step.score_part
+    score_part = scoring_jobs.score_part
     begun: list[int] = []
 
     def start_another(*args: object, **options: object) -> object:
@@ -322,7 +323,7 @@ def test_a_job_whose_parts_another_one_removed_is_one_line(
             assert shard.score(out, batch_tokens=500)["parts"] == NUM_PARTS
         return score_part(*args, **options)
 
-    monkeypatch.setattr(score_step, "score_part", start_another)
+    monkeypatch.setattr(scoring_jobs, "score_part", start_another)
     with pytest.raises(InputError, match="part 0 is missing: another job"):
         shard.score(out)
     shard.score(tmp_path / "whole.parquet", batch_tokens=500)
@@ -342,14 +343,14 @@ def test_scores_of_windows_that_changed_meanwhile_are_not_written(
 ) -> None:
     """A job that was lost goes on with the old windows, and may end at any time."""
     shard = write_shard(tmp_path / "shard", checkpoint, num_alleles=20)
-    score_part = score_step.score_part
+    score_part = scoring_jobs.score_part
 
     def change_first(*args: object, **options: object) -> object:
         pq.write_table(pq.read_table(shard.files.windows), tmp_path / "other.parquet")
         (tmp_path / "other.parquet").replace(shard.files.windows)
         return score_part(*args, **options)
 
-    monkeypatch.setattr(score_step, "score_part", change_first)
+    monkeypatch.setattr(scoring_jobs, "score_part", change_first)
     with pytest.raises(InputError, match=r"windows/1-of-1\.parquet: changed while it was read"):
         shard.score(tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
@@ -441,7 +442,7 @@ def test_memory_for_not_even_one_window_is_one_line(
         raise torch.OutOfMemoryError("simulated")
 
     monkeypatch.setattr("evo2_tasks.scoring.score.run_pass", fail)
-    monkeypatch.setattr(score_step, "score_canaries", lambda _: [])
+    monkeypatch.setattr(scoring_jobs, "score_canaries", lambda _: [])
     with pytest.raises(
         InputError, match=r"models\.m: a window of 96 tokens does not fit.*kv_cache"
     ):
