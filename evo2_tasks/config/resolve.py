@@ -1138,6 +1138,12 @@ def checkpoint_files(model: ModelSettings) -> list[Path]:
     path = model.checkpoint
     if path != model.written and (parse_hub_name(model.written) is None or not path.exists()):
         return []
+    return list_checkpoint(model)
+
+
+def list_checkpoint(model: ModelSettings) -> list[Path]:
+    """The files of a checkpoint, also of one that comes with the package."""
+    path = model.checkpoint
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in CHECKPOINT_SUFFIXES)

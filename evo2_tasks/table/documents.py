@@ -241,7 +241,7 @@ class ShardRun(Document):
         transformers: Version of transformers.
         peak_memory_mb: Peak memory of the process, MB.
         peak_device_memory_mb: Peak memory of the fullest GPU, MB; without a GPU it is absent.
-        reused: Alleles whose scores are from the store; None without a store.
+        reused: Alleles whose scores are from the store; None if nothing was looked up.
         reused_devices: How many of these each kind of device has computed; an allele whose strands
             are of two kinds counts for both.
         statements: What ``merge`` compares; None in a file of an earlier version and in

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import JsonValue
 
 from evo2_tasks.errors import InputError
@@ -45,7 +46,7 @@ from evo2_tasks.table.store_files import (
 )
 from evo2_tasks.table.store_lookup import Queries, choose_hits, find_rows
 from evo2_tasks.table.store_models import MODELS, ModelRecord, list_models
-from evo2_tasks.table.store_rows import merge_rows
+from evo2_tasks.table.store_rows import DEVICE, merge_rows
 
 NOT_IN_STORE: Final = frozenset({"reference"})
 """Keys of a signature that a store signature does not have: the contig's own digest replaces it."""
@@ -206,6 +207,32 @@ class Store:
         queries = Queries(alleles)
         found = find_rows(self.path, place, queries, strands)
         return choose_hits(queries, found, strands, device)
+
+    def lookup_by_device(
+        self,
+        signature: Mapping[str, Any],
+        contig_key: str,
+        alleles: pa.Table,
+        strands: Sequence[Strand],
+    ) -> dict[str, pa.Table]:
+        """Find the scores of alleles of a contig for each kind of device that has some of them.
+
+        Args:
+            signature: Signature of scores, or a store signature.
+            contig_key: Key of the contig, see :func:`make_contig_key`.
+            alleles: As for :meth:`lookup`.
+            strands: The strands to find.
+
+        Returns:
+            By kind of device, in alphabetical order, what :meth:`lookup` returns for it.
+
+        Raises:
+            InputError: It is not a signature of scores.
+        """
+        queries = Queries(alleles)
+        found = find_rows(self.path, _find_place(signature, contig_key), queries, strands)
+        kinds = pc.unique(found.rows.column(DEVICE)).to_pylist()
+        return {kind: choose_hits(queries, found, strands, kind) for kind in sorted(kinds)}
 
     def write(self, signature: Mapping[str, Any], contig_key: str, rows: pa.Table) -> int:
         """Store scores of alleles of a contig.
