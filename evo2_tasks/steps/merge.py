@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,17 @@ from evo2_tasks.config.resolve import AuditSettings, MergeSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.differences import compare_scores
 from evo2_tasks.io.digests import SourceFiles
-from evo2_tasks.io.words import shown
-from evo2_tasks.layout import AUDIT, AUDIT_RUN, REFERENCE, shard_file, shard_run_file
+from evo2_tasks.io.files import writing
+from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.layout import (
+    AUDIT,
+    AUDIT_RUN,
+    REFERENCE,
+    REUSED,
+    hits_file,
+    shard_file,
+    shard_run_file,
+)
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.steps.windows import require_placed
 from evo2_tasks.table.annotations import describe_annotations, require_annotations
@@ -26,8 +35,9 @@ from evo2_tasks.table.audit import (
     same_but_horizon,
 )
 from evo2_tasks.table.documents import Audit, AuditError, AuditWork, RunReference, ShardRun, Split
+from evo2_tasks.table.hits import Hits, open_hits
 from evo2_tasks.table.joined import JoinedTable, open_joined, written_by
-from evo2_tasks.table.merge import merge_shards
+from evo2_tasks.table.merge import ReusedAlleles, merge_shards
 from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.parts import remove_parts
 from evo2_tasks.table.provenance import (
@@ -97,6 +107,7 @@ def merge(
     audited = None
     if settings.audit is not None:
         audited = read_audited(settings.audit, out.with_name(AUDIT), chains, signature, files)
+    reused = find_reused(settings, out.with_name(REUSED), chains, shards, files)
     counts, table_digest = merge_shards(
         [windows_folder / name for name in names],
         [scores_folder / name for name in names],
@@ -105,7 +116,11 @@ def merge(
         joined=read_joined(settings, split, split_file, joined, files),
         contig_order=contig_order,
         files=files,
+        reused=reused,
     )
+    if reused is None:
+        with writing(out):
+            out.with_name(REUSED).unlink(missing_ok=True)
     provenance = read_provenance(out)
     summarize_run(
         counts,
@@ -134,6 +149,45 @@ def describe_reference(settings: MergeSettings, split: Split) -> RunReference:
         fasta=str(reference.fasta),
         circular_contigs=reference.circular_contigs,
     )
+
+
+def find_reused(
+    settings: MergeSettings,
+    target: Path,
+    chains: Sequence[tuple[Path, Path, Path]],
+    shards: Sequence[ShardRun],
+    files: SourceFiles,
+) -> ReusedAlleles | None:
+    """The hits of the scores that are from a store; None if no store was used.
+
+    Args:
+        settings: The store, if the config has one.
+        target: The table to list the alleles in.
+        chains: Each shard, its windows and its scores.
+        shards: What the scoring jobs state, in the same order.
+        files: Has the windows and the scores, and gets the hits.
+
+    Raises:
+        InputError: The hits of a shard are missing, or are others than those of its scores.
+    """
+    if settings.score.run.store is None and all(shard.reused is None for shard in shards):
+        return None
+    found: dict[Path, Hits] = {}
+    for (_, windows, scores), shard in zip(chains, shards, strict=True):
+        made, path = shard.statements, hits_file(scores)
+        if made is None or made.hits is None:
+            continue
+        run_file = shard_run_file(scores)
+        if not path.exists():
+            raise InputError(
+                f"{shown_path(path)}: is missing. It lists which of {shown_path(scores)} are "
+                f"scores of the store. Delete {shown_path(run_file)}, so that the shard is scored "
+                "again."
+            )
+        hits = open_hits(path, windows, files.digest(windows), files)
+        require_source(run_file, made.hits, path, hits.digest)
+        found[scores] = replace(hits, device=made.hits_device)
+    return ReusedAlleles(target, found)
 
 
 def read_contig_lengths(

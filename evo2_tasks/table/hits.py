@@ -27,7 +27,7 @@ from evo2_tasks.table.provenance import (
     read_provenance,
     require_source,
 )
-from evo2_tasks.table.schema import HITS_COLUMNS, STRAND_SUFFIXES
+from evo2_tasks.table.schema import HITS_COLUMNS, STRAND_SUFFIXES, make_schema
 from evo2_tasks.table.store_models import ModelKey
 
 KEYS: Final = ("record", "allele")
@@ -200,14 +200,7 @@ class HitRows:
         self._hits = hits
         self._names = [*KEYS, *columns]
         self._batches = read_hits(hits, columns)
-        self._rest = pa.table(
-            {
-                column.name: pa.array([], column.type)
-                for column in HITS_COLUMNS
-                if column.name in self._names
-            }
-        ).select(self._names)
-        self._is_read = False
+        self._rest: pa.Table | None = None
 
     def take(self, records: pa.Array, alleles: pa.Array) -> tuple[npt.NDArray[np.int64], pa.Table]:
         """The hits among the next rows of the windows.
@@ -223,9 +216,11 @@ class HitRows:
             InputError: The file cannot be read, or has a hit that is not among the rows.
         """
         record, allele = records.to_numpy(), alleles.to_numpy()
-        if not len(record):
-            return np.empty(0, dtype=np.int64), self._rest.slice(0, 0)
-        found = self._read_up_to((int(record[-1]), int(allele[-1])))
+        found = self._none()
+        if len(record):
+            found = self._read_up_to((int(record[-1]), int(allele[-1])))
+        if not found.num_rows:
+            return np.empty(0, dtype=np.int64), found
         distinct, numbers = np.unique(record, return_inverse=True)
         wanted = found.column("record").to_numpy()
         places = np.searchsorted(distinct, wanted).clip(max=len(distinct) - 1)
@@ -244,26 +239,31 @@ class HitRows:
         Raises:
             InputError: Some were not.
         """
-        if self._rest.num_rows or any(batch.num_rows for batch in self._batches):
+        rest = 0 if self._rest is None else self._rest.num_rows
+        if rest or any(batch.num_rows for batch in self._batches):
             raise self._other_rows()
+
+    def _none(self) -> pa.Table:
+        return make_schema([one for one in HITS_COLUMNS if one.name in self._names]).empty_table()
 
     def _read_up_to(self, last: tuple[int, int]) -> pa.Table:
         """The hits whose keys are at most ``last``; the others are kept for the next call."""
         pieces = []
         while True:
-            rows = self._rest
+            rows, self._rest = self._rest, None
+            if rows is None:
+                batch = next(self._batches, None)
+                if batch is None:
+                    break
+                rows = pa.Table.from_batches([batch])
             record, allele = (rows.column(name).to_numpy() for name in KEYS)
             later = (record > last[0]) | ((record == last[0]) & (allele > last[1]))
             end = int(np.argmax(later)) if later.any() else rows.num_rows
             pieces.append(rows.slice(0, end))
-            self._rest = rows.slice(end)
             if end < rows.num_rows:
+                self._rest = rows.slice(end)
                 break
-            batch = next(self._batches, None)
-            if batch is None:
-                break
-            self._rest = pa.Table.from_batches([batch])
-        return pa.concat_tables(pieces)
+        return pa.concat_tables(pieces) if pieces else self._none()
 
     def _other_rows(self) -> InputError:
         return InputError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +17,16 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.windows import TO_SCORE
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.table.hits import KEYS, Hits
 from evo2_tasks.table.joined import JoinedTable
 from evo2_tasks.table.pairs import require_unscored
 from evo2_tasks.table.parquet import ROW_GROUP_ROWS, open_table, read_rows, write_table
-from evo2_tasks.table.provenance import Provenance, read_provenance, require_same_signature
+from evo2_tasks.table.provenance import (
+    PREFIX,
+    Provenance,
+    read_provenance,
+    require_same_signature,
+)
 from evo2_tasks.table.schema import (
     ADDED_COLUMNS,
     ALL_SCORE_COLUMNS,
@@ -30,6 +37,7 @@ from evo2_tasks.table.schema import (
     WINDOWS_COLUMNS,
     Column,
     make_schema,
+    reused_schema,
 )
 from evo2_tasks.table.sorting import sort_rows
 from evo2_tasks.table.statistics import Counts
@@ -37,12 +45,28 @@ from evo2_tasks.table.statistics import Counts
 _RANK: Final = "\0rank"
 _ORDER_POS: Final = "\0pos"
 """Columns for sorting only; no column of a table can have these names."""
+_IS_REUSED: Final = "\0reused"
+"""Whether the scores of a row are from a store; the table does not have this column."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
     windows: Path
     scores: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ReusedAlleles:
+    """The alleles whose scores are from a store, and the table that lists them.
+
+    Attributes:
+        target: The table to write.
+        hits: The hits that each file of scores has, by the path of the file; those without hits
+            are left out.
+    """
+
+    target: Path
+    hits: Mapping[Path, Hits]
 
 
 def merge_shards(
@@ -54,6 +78,7 @@ def merge_shards(
     joined: Sequence[JoinedTable] = (),
     contig_order: Sequence[str] | None = None,
     files: SourceFiles | None = None,
+    reused: ReusedAlleles | None = None,
     row_group_rows: int = ROW_GROUP_ROWS,
 ) -> tuple[Counts, str]:
     """Join the windows and the scores of all shards into one table.
@@ -70,6 +95,7 @@ def merge_shards(
         contig_order: Contigs in the order of the reference, to sort the table by position; other
             contigs come last, in input order. None keeps the order of the input.
         files: Files that must not have changed when the table is complete. Default: none.
+        reused: The alleles to list as reused. Default: no list is written.
         row_group_rows: Number of rows in a row group.
 
     Returns:
@@ -89,16 +115,25 @@ def merge_shards(
     metadata = provenance.metadata()
     for one in joined:
         metadata |= one.metadata
-    with write_table(
-        target, table_schema, metadata=metadata, row_group_rows=row_group_rows
-    ) as writer:
-        rows = _counted(_join_shards(shards, schema), counts)
+    with ExitStack() as stack:
+        writer = stack.enter_context(
+            write_table(target, table_schema, metadata=metadata, row_group_rows=row_group_rows)
+        )
+        listed = None
+        if reused is not None:
+            listed = stack.enter_context(
+                write_table(reused.target, reused_schema(), metadata=provenance.metadata())
+            )
+        known = {} if reused is None else reused.hits
+        rows = _counted(_join_shards(shards, schema, known), counts)
         for one in joined:
             rows = one.join(rows)
         if contig_order is not None:
             rows = _sort_by_position(rows, contig_order, folder=target.parent)
         for table in rows:
             writer.write(table)
+            if listed is not None:
+                listed.write(table.filter(table.column(_IS_REUSED)))
         if counts.alleles != expected_alleles:
             raise InputError(
                 f"{shown_path(target)}: the shards have {counts.alleles} alleles, but the input "
@@ -106,7 +141,10 @@ def merge_shards(
             )
         if files is not None:
             files.require_unchanged()
-        return counts, writer.digest()
+        digest = writer.digest()
+        if listed is not None:
+            listed.add_metadata({f"{PREFIX}source": digest})
+        return counts, digest
 
 
 def _counted(tables: Iterable[pa.Table], counts: Counts) -> Iterator[pa.Table]:
@@ -188,17 +226,27 @@ def _require_types(source: Path, columns: Sequence[Column]) -> None:
             )
 
 
-def _join_shards(shards: Sequence[_Shard], schema: pa.Schema) -> Iterator[pa.Table]:
+def _join_shards(
+    shards: Sequence[_Shard], schema: pa.Schema, hits: Mapping[Path, Hits]
+) -> Iterator[pa.Table]:
     last: tuple[int, int] = (-1, -1)
     window_names = [name for name in schema.names if name not in ALL_SCORE_COLUMNS]
     score_names = [column.name for column in SCORES_COLUMNS]
     for shard in shards:
         pairs = read_aligned(shard.windows, shard.scores, window_names, score_names)
+        reused = hits[shard.scores].rows() if shard.scores in hits else None
         for window_rows, score_rows in pairs:
             last = _require_rising(window_rows, last, shard.windows)
             _require_same_alleles(window_rows, score_rows, shard)
             _require_valid_scores(window_rows, score_rows, shard)
-            yield _join(window_rows, score_rows, schema)
+            table = _join(window_rows, score_rows, schema)
+            is_reused = np.zeros(table.num_rows, dtype=bool)
+            if reused is not None:
+                keys = (window_rows.column(name) for name in KEYS)
+                is_reused[reused.take(*keys)[0]] = True
+            yield table.append_column(_IS_REUSED, pa.array(is_reused))
+        if reused is not None:
+            reused.finish()
 
 
 def read_aligned(

@@ -99,7 +99,9 @@ def require_equal_devices(
         InputError: The shards ran on different kinds of devices, and this is not allowed, or two
             shards have different scores for the canaries.
     """
-    kinds = count_devices(shards)
+    kinds = {kind: str(number) for kind, number in count_devices(shards).items()}
+    for kind, number in count_reused_devices(shards).items():
+        kinds.setdefault(kind, f"{number:,} scores of the store")
     if len(kinds) > 1 and not allow_mixed:
         names = ", ".join(f"{shown(kind)} ({number})" for kind, number in kinds.items())
         raise InputError(
@@ -161,9 +163,12 @@ def summarize_run(
         Counts of the table, sums over the shards (``wall_s`` is the sum of the run times of all
         jobs), and the entry of each shard.
     """
-    audited: dict[str, Any] = {} if audit is None else {"audit": audit}
+    optional: dict[str, Any] = {} if audit is None else {"audit": audit}
+    if any(shard.reused is not None for shard in shards):
+        optional["reused"] = sum(shard.reused or 0 for shard in shards)
+        optional["reused_devices"] = count_reused_devices(shards)
     return Run(
-        **audited,
+        **optional,
         model=model,
         signature=dict(signature),
         date=date,
@@ -201,6 +206,14 @@ def _without_statements(shard: ShardRun) -> ShardRun:
 def count_devices(shards: Sequence[ShardRun]) -> dict[str, int]:
     """Kinds of devices, with the number of shards of each."""
     return dict(Counter(shard.device_class for shard in shards if shard.device_class is not None))
+
+
+def count_reused_devices(shards: Sequence[ShardRun]) -> dict[str, int]:
+    """Kinds of devices of the scores that are from a store, with the number of alleles of each."""
+    counts = Counter[str]()
+    for shard in shards:
+        counts.update(shard.reused_devices or {})
+    return dict(counts)
 
 
 def _verification(shards: Sequence[ShardRun]) -> dict[str, JsonValue] | None:
