@@ -729,6 +729,25 @@ class Jobs:
         return self._config
 
     def hits(self, wildcards: Wildcards) -> list[str]:
+        """The files of ``lookup`` by which a scoring job may do without its model.
+
+        They are relative to the results folder, the hits first.
+        """
+        return self._list_hits(wildcards) if self._can_do_without_model(wildcards) else []
+
+    def compared_hits(self, wildcards: Wildcards) -> list[str]:
+        """The files of ``lookup`` of a scoring job that opens its model in any case.
+
+        The model scores whole windows for an audit, or its device has to be compared with that of
+        the hits. Snakemake compares the files of all inputs together, so a file may change from one
+        of these two inputs to the other.
+        """
+        return [] if self._can_do_without_model(wildcards) else self._list_hits(wildcards)
+
+    def _can_do_without_model(self, wildcards: Wildcards) -> bool:
+        return self._audits[wildcards.scoring] is None and self._allow_mixed_devices
+
+    def _list_hits(self, wildcards: Wildcards) -> list[str]:
         """The files of ``lookup`` that a scoring job reads, relative to the results folder.
 
         A finished job keeps the inputs that it had, because Snakemake runs a job again if the set
@@ -746,44 +765,15 @@ class Jobs:
         hits = Path(folder) / HITS / scores.name
         return [str(hits), str(hits_run_file(hits))] if has_hits else []
 
-    def needs_model(self, wildcards: Wildcards, input: Inputs) -> bool:  # noqa: A002
-        """Whether a scoring job has to open its model, as far as it is known before the job.
-
-        It needs none if the store has the scores of all its alleles. With an audit, or if the
-        device of the job has to be compared with that of the scores, it always opens its model.
-        """
-        found = self._find_lookup(wildcards, input)
-        return found is None or found.needs_model
-
-    def may_need_no_model(self, wildcards: Wildcards, input: Inputs) -> bool:  # noqa: A002
-        """Whether a scoring job needs no model, or ``lookup`` has yet to find that out."""
-        if not self.needs_model(wildcards, input):
-            return True
-        is_asked = self._can_do_without_model(wildcards) and bool(input.get("hits"))
-        return is_asked and self._find_lookup(wildcards, input) is None
-
-    def _can_do_without_model(self, wildcards: Wildcards) -> bool:
-        return self._audits[wildcards.scoring] is None and self._allow_mixed_devices
-
-    def _find_lookup(self, wildcards: Wildcards, input: Inputs) -> Lookup | None:  # noqa: A002
-        """What ``lookup`` found for a scoring job; None if it has not run, or does not count."""
-        hits = input.get("hits")
-        if not hits or not self._can_do_without_model(wildcards):
-            return None
-        try:
-            return Lookup.read(Path(hits[-1]))
-        except InputError:  # not written yet; or the step that reads the file reports it
-            return None
-
     def gpu(self, wildcards: Wildcards, input: Inputs) -> int | None:  # noqa: A002
         """GPUs of a scoring job. None leaves the resource out; 0 would be a request for no GPU."""
-        if not self.needs_model(wildcards, input):
+        if not needs_model(input):
             return None
         return self._gpus[wildcards.scoring] or None
 
     def score_mem_mb(self, wildcards: Wildcards, input: Inputs, attempt: int) -> int:  # noqa: A002
         """Host memory of a scoring job, MB, for the alleles of a shard if they are counted."""
-        if not self.needs_model(wildcards, input):
+        if not needs_model(input):
             return self.mem_mb(wildcards, attempt)
         key = (wildcards.scoring, self._shard_alleles(wildcards.variant_set))
         if key not in self._score_mb:
@@ -796,12 +786,12 @@ class Jobs:
 
     def score_runtime(self, wildcards: Wildcards, input: Inputs, attempt: int) -> int:  # noqa: A002
         """Time limit of a scoring job, minutes, from the alleles of a shard if they are counted."""
-        if not self.needs_model(wildcards, input):
+        if not needs_model(input):
             return self.runtime(wildcards, attempt)
         alleles = self._shard_alleles(wildcards.variant_set)
         if alleles is None:
             return SCORE_MINUTES * attempt
-        found = self._find_lookup(wildcards, input)
+        found = _find_lookup(input)
         if found is not None:
             alleles = found.missing
         share = self._audits[wildcards.scoring]
@@ -835,6 +825,42 @@ class Jobs:
     def runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a job of any other step, minutes."""
         return CPU_STEP_MINUTES * attempt
+
+
+def needs_model(input: Inputs) -> bool:  # noqa: A002
+    """Whether a scoring job has to open its model, as far as it is known before the job.
+
+    It needs no model if the store has the scores of all its alleles.
+    """
+    found = _find_lookup(input)
+    return found is None or found.needs_model
+
+
+def may_need_no_model(input: Inputs) -> bool:  # noqa: A002
+    """Whether a scoring job needs no model, or ``lookup`` has yet to find that out."""
+    return not needs_model(input) or (bool(input.get("hits")) and _find_lookup(input) is None)
+
+
+def if_gpu(input: Inputs, value: str, otherwise: str | None = None) -> str | None:  # noqa: A002
+    """A resource of a scoring job in a profile, for example its partition.
+
+    Args:
+        input: The inputs of the job.
+        value: The value for a job that opens its model.
+        otherwise: The value for a job that needs no model; None leaves the resource out.
+    """
+    return value if needs_model(input) else otherwise
+
+
+def _find_lookup(input: Inputs) -> Lookup | None:  # noqa: A002
+    """What ``lookup`` found for a scoring job; None if nothing was looked up yet."""
+    hits = input.get("hits")
+    if not hits:
+        return None
+    try:
+        return Lookup.read(Path(hits[-1]))
+    except InputError:  # not written yet; or the step that reads the file reports it
+        return None
 
 
 class Messages(logging.Filter):

@@ -4,6 +4,7 @@ Most of these tests put a stand-in for the `evo2-tasks` command on the path, whi
 files and notes what it was called with: Snakemake's part is what they are about.
 """
 
+import ast
 import base64
 import copy
 import hashlib
@@ -24,6 +25,7 @@ import pytest
 import yaml
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.jobs import CPU_STEP_MB, CPU_STEP_MINUTES, SNAKEMAKE_MB
 from tests.workflow.run import SNAKEFILE, run_snakemake
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +88,11 @@ if step.startswith("score"):
     out.with_suffix(".json").write_text(json.dumps(work))
 """
 
+SLURM_STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >> {log}
+test "$(basename "$0")" != sbatch
+"""
+
 CONFIG: dict[str, Any] = {
     "references": {
         "one": {"fasta": "one.fa", "circular_contigs": ["c"]},
@@ -117,6 +124,8 @@ CONFIG: dict[str, Any] = {
 class Project:
     """A working directory with a config, the files it names, and the stand-in command."""
 
+    gpus = "0,1"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.calls_file = folder / "calls.jsonl"
@@ -146,12 +155,40 @@ class Project:
             *arguments,
             commands=commands,
             # GPUs that no job looks for: the jobs are those of the stand-in.
-            variables={"CUDA_VISIBLE_DEVICES": "0,1"},
+            variables={"CUDA_VISIBLE_DEVICES": self.gpus},
             status=status,
         )
 
     def run(self, *arguments: str) -> str:
         return self.snakemake("--snakefile", str(SNAKEFILE), *arguments, config=self.config)
+
+    def submit(self, profile: str, *targets: str) -> list[str]:
+        """Ask a cluster for jobs, none of which runs; gives the calls of sbatch, sorted.
+
+        SLURM's commands are stand-ins, which note how they are called.
+        """
+        log = self.folder / "slurm"
+        log.unlink(missing_ok=True)
+        for name in ("sbatch", "sacct", "scancel", "scontrol", "squeue"):
+            command = self.folder / "bin" / name
+            command.write_text(SLURM_STAND_IN.format(log=f"'{log}'"))
+            command.chmod(0o755)
+        self.snakemake(
+            *(
+                "--snakefile",
+                str(SNAKEFILE),
+                "--profile",
+                str(ROOT / "workflow/profiles" / profile),
+            ),
+            *("--retries", "0", "--slurm-init-seconds-before-status-checks", "1", *targets),
+            config=self.config,
+            status=1,
+        )
+        lines = log.read_text().splitlines()
+        return sorted(
+            (line for line in lines if line.startswith("sbatch")),
+            key=lambda line: re.findall(r"_\d-of-\d", line),
+        )
 
     def planned(self, *arguments: str) -> list[str]:
         """The messages of the jobs that a run would start now, sorted."""
@@ -715,6 +752,92 @@ def test_a_run_with_a_store_looks_up_each_shard_and_stays_finished(project: Proj
     assert project.planned() == []
 
 
+EXTENDED = "--benchmark-extended"
+"""The benchmark file of a job then has the resources that it asked for."""
+
+
+def asked_by_scores(results: Path) -> dict[str, dict[str, Any]]:
+    """The resources that the jobs of `score` have asked for, by shard."""
+    asked = {}
+    for file in (results / "logs" / "benchmarks" / "score").rglob("*.tsv"):
+        names, values = (line.split("\t") for line in file.read_text().splitlines())
+        found = dict(zip(names, values, strict=True))["resources"]
+        asked[file.stem] = ast.literal_eval(found)
+    return asked
+
+
+def test_a_job_without_missing_scores_asks_for_no_gpu_little_memory_and_time(
+    project: Project,
+) -> None:
+    """The machine has no GPU. What a job needs is known after its scores are looked up."""
+    project.config["run"]["store"] = "store"
+    project.config["variant_sets"] = {"a": CONFIG["variant_sets"]["a"] | {"scorings": ["long"]}}
+    (project.folder / "missing").write_text("0")
+    project.gpus = ""
+    project.run(EXTENDED)
+    asked = asked_by_scores(project.folder / "results")
+    assert len(asked) == 2
+    for one in asked.values():
+        assert "gpu" not in one
+        assert (one["mem_mb"], one["runtime"]) == (SNAKEMAKE_MB + CPU_STEP_MB, CPU_STEP_MINUTES)
+    assert project.planned() == []
+
+
+def test_a_job_asks_for_gpus_if_a_score_is_missing_or_devices_must_agree(
+    project: Project,
+) -> None:
+    project.config["run"]["store"] = "store"
+    (project.folder / "missing").write_text("0")
+    scores = [f"results/a/long/scores/{i}-of-2.parquet" for i in (1, 2)]
+    project.run(*(file.replace("/scores/", "/hits/") for file in scores))
+    found = project.folder / "results/a/long/hits/2-of-2.json"
+    found.write_text(found.read_text().replace('"missing": 0', '"missing": 1'))
+    submitted = project.submit("slurm", *scores)
+    assert [line.count("--gpus=2") for line in submitted] == [0, 1]
+    assert [line.count("--gpus") for line in submitted] == [0, 1]
+    assert [re.findall(r" -p (\S+)", line) for line in submitted] == [["cpu"], ["gpu"]]
+    submitted = project.submit("slurm-gres", *scores)
+    assert [re.findall("--gres=([a-z0-9:]+)", line) for line in submitted] == [[], ["gpu:1"]]
+    assert not any("--gpus" in line for line in submitted)
+    assert [re.findall(r" -p (\S+)", line) for line in submitted] == [["cpu"], ["gpu"]]
+    # The job has to open its model to know its device.
+    project.config["run"]["allow_mixed_devices"] = False
+    assert len(project.planned(*scores)) == 2
+    submitted = project.submit("slurm", *scores)
+    assert [line.count("--gpus=2") for line in submitted] == [1, 1]
+    submitted = project.submit("slurm-gres", *scores)
+    assert [re.findall("--gres=([a-z0-9:]+)", line) for line in submitted] == [["gpu:1"]] * 2
+
+
+def test_a_store_of_an_imported_workflow_starts_nothing_in_a_finished_run(
+    project: Project,
+) -> None:
+    """The results are under the prefix of the import, the store is not."""
+    project.config["variant_sets"] = {"a": CONFIG["variant_sets"]["a"] | {"scorings": ["long"]}}
+    (project.folder / "parent.yaml").write_text("own: 1\n")
+    (project.folder / "missing").write_text("0")
+    target = "evo2/results/a/long/scores.parquet"
+
+    def run(*arguments: str) -> str:
+        parent = USUAL_PARENT.format(snakefile=str(SNAKEFILE), config=project.config)
+        (project.folder / "Snakefile").write_text(parent)
+        return project.snakemake(*arguments, target)
+
+    run()
+    project.config["run"] = {"store": "store"}
+    assert "Nothing to be done" in run("--dry-run")
+    shutil.rmtree(project.folder / "evo2/results/a/long")
+    run(EXTENDED)
+    asked = asked_by_scores(project.folder / "evo2" / "results")
+    assert ["gpu" in one for one in asked.values()] == [False, False]
+    (argv, config), *_ = [
+        (call["argv"], call["config"]) for call in project.calls() if call["step"] == "lookup"
+    ]
+    assert argv[argv.index("--out") + 1].startswith("evo2/results/a/long/hits/")
+    assert config["run"]["store"] == "store"
+    assert (project.folder / "evo2/results/a/long/reused.parquet").exists()
+
+
 # --- what Snakemake compares to decide what runs again
 
 RERUN_TRIGGERS = ROOT / "tests" / "data" / "rerun_triggers.json"
@@ -1016,12 +1139,6 @@ def test_another_revision_is_fetched_and_scored(project: Project) -> None:
     )
 
 
-SLURM_STAND_IN = """#!/bin/sh
-echo "$(basename "$0") $*" >> {log}
-test "$(basename "$0")" != sbatch
-"""
-
-
 def test_a_job_goes_to_a_cluster_with_its_gpus_and_a_fetch_does_not(project: Project) -> None:
     """SLURM's commands are stand-ins too: they note how they are called, and no job runs."""
     project.config["models"]["large"] = {"checkpoint": HUB_NAME, "gpus": 2}
@@ -1030,18 +1147,8 @@ def test_a_job_goes_to_a_cluster_with_its_gpus_and_a_fetch_does_not(project: Pro
     for file in [*scores, "results/models/large.json"]:
         (project.folder / file).unlink()
     project.calls_file.unlink()
-    log = project.folder / "slurm"
-    for name in ("sbatch", "sacct", "scancel", "scontrol", "squeue"):
-        command = project.folder / "bin" / name
-        command.write_text(SLURM_STAND_IN.format(log=f"'{log}'"))
-        command.chmod(0o755)
-    project.snakemake(
-        *("--snakefile", str(SNAKEFILE), "--profile", str(ROOT / "workflow/profiles/slurm")),
-        *("--retries", "0", "--slurm-init-seconds-before-status-checks", "1", *scores),
-        status=1,
-    )
+    asked = project.submit("slurm", *scores)
     assert [call["step"] for call in project.calls()] == ["fetch"]
-    asked = [line for line in log.read_text().splitlines() if line.startswith("sbatch")]
     gpus = {
         scoring: [word for line in asked if f"a_{scoring}_" in line for word in line.split()
                   if word.startswith("--gpus")]

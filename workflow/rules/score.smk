@@ -8,8 +8,10 @@ rule score:
         fetched=collect(
             "<results>/{file}", file=lookup("{scoring}", within=inputs.hub_files)
         ),
-        # Next to the folder of the scores, where the command finds them; only with a store.
+        # Next to the folder of the scores, where the command finds them; only with a store. The
+        # first ones decide whether the job needs a GPU.
         hits=collect("<results>/{file}", file=jobs.hits),
+        compared_hits=collect("<results>/{file}", file=jobs.compared_hits),
     output:
         scores="<results>/{variant_set}/{scoring}/scores/{scatteritem}.parquet",
         run="<results>/{variant_set}/{scoring}/scores/{scatteritem}.json",
