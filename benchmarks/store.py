@@ -13,7 +13,8 @@ of one contig; *genome*, random positions of all contigs, a call for each contig
 
 The scores are random, with as many binary digits as scores of evo2-mini have. evo2-mini scores some
 alleles in the same run: neighbouring SNVs with tiled windows of 8,192 bases, and the same with a
-horizon of 1,024 tokens, the fastest way (`saturation`, `tiled` and `horizon` in `score.py`). All times are CPU time of one thread.
+horizon of 1,024 tokens, the fastest way (`saturation`, `tiled` and `horizon` in `score.py`). All
+times are CPU time of one thread.
 
     python benchmarks/store.py
     python benchmarks/store.py --stored 100000 --alleles 1000 --cohorts 20

@@ -38,6 +38,7 @@ from evo2_tasks.table.provenance import canonical_json, package_version
 from evo2_tasks.table.store_compaction import Compaction, compact_place
 from evo2_tasks.table.store_files import (
     CONTIG_KEY,
+    NOT_USED,
     Place,
     StoreWriter,
     list_files,
@@ -314,14 +315,14 @@ class Store:
             found = _SIGNATURE_FOLDER.fullmatch(folder.name)
             if found is None:
                 if folder.name != MODELS:
-                    warn_once(folder, "this is not a folder of a score store")
+                    warn_once(folder, "is not a folder of a score store", NOT_USED)
                 continue
             for inner in list_folder(folder):
                 contig = inner.name.removeprefix("contig=")
                 if CONTIG_KEY.fullmatch(contig) and inner.name != contig:
                     yield Place(found[1], contig)
                 elif inner.name != _SIGNATURE_FILE:
-                    warn_once(inner, "this is not a folder of a score store")
+                    warn_once(inner, "is not a folder of a score store", NOT_USED)
 
     def _read_signature(self, digest: str) -> tuple[Mapping[str, Any] | None, str | None]:
         """Store signature and package version of a folder; None if they are damaged."""
@@ -331,7 +332,8 @@ class Store:
             if digest_signature(stated.signature) != digest:
                 raise InputError("it states another signature than the name of its folder")
         except InputError as error:
-            warn_once(path, str(error))
+            remedy = "Remove it: the next scores of this signature write it again."
+            warn_once(path, error, remedy)
             return None, None
         return stated.signature, stated.version
 

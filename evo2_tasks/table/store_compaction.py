@@ -192,7 +192,7 @@ def _naming(name: FileName, folder: Path) -> Iterator[None]:
     try:
         yield
     except DamagedFileError as error:
-        warn_once(folder / str(name), str(error))
+        warn_once(folder / str(name), error)
         raise _UnusableError(name) from error
     except GoneError as error:
         raise _UnusableError(name) from error

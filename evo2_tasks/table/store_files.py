@@ -61,6 +61,12 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 
 _SCORES: Final = tuple(name for strand in STRAND_SUFFIXES for name in strand_columns(strand))
 
+REMEDY: Final = "Its scores are not used: remove it, or restore it from a copy."
+"""What a damaged file means, and what to do."""
+
+NOT_USED: Final = "It is not used: remove it."
+"""What a file that does not belong into a store means."""
+
 _warned: set[Path] = set()
 
 
@@ -72,15 +78,18 @@ class GoneError(Exception):
     """A file of a store was removed: a compaction has put its rows into another file."""
 
 
-def warn_once(path: Path, why: str) -> None:
-    """Log that a file of a store is not used; a second time in the same process, do nothing."""
+def warn_once(path: Path, why: object, remedy: str = REMEDY) -> None:
+    """Log what is wrong with a file or folder of a store; do nothing a second time in a process.
+
+    Args:
+        path: The file or folder.
+        why: What is wrong.
+        remedy: What it means, and what to do.
+    """
     if path not in _warned:
         _warned.add(path)
-        logger.warning(
-            "score store: %s: %s. Its scores are not used: remove it, or restore it from a copy.",
-            shown_path(path),
-            why,
-        )
+        reason = str(why).removeprefix(f"{shown_path(path)}: ").rstrip(".")
+        logger.warning("score store: %s: %s. %s", shown_path(path), reason, remedy)
 
 
 @contextmanager
@@ -89,7 +98,7 @@ def warning_of_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except DamagedFileError as error:
-        warn_once(path, str(error))
+        warn_once(path, error)
 
 
 class FileName(NamedTuple):
@@ -152,7 +161,7 @@ def list_files(folder: Path) -> dict[FileName, Path]:
     for path in sorted(names):
         parsed = parse_name(path.name)
         if parsed is None:
-            warn_once(path, "this is not the name of a file of a score store")
+            warn_once(path, "is not the name of a file of a score store", NOT_USED)
         else:
             files[parsed] = path
     return files
@@ -168,7 +177,8 @@ def list_folder(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        warn_once(folder, f"cannot be listed: {first_line(error)}")
+        remedy = "Its content is not used: allow reading it."
+        warn_once(folder, f"cannot be listed: {first_line(error)}", remedy)
         return []
 
 
@@ -258,10 +268,20 @@ class RowGroupReader:
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """Turn an error of Arrow into one that says that a file is damaged."""
+    """Turn an error of Arrow into one that says that a file is damaged.
+
+    A footer of another program may lack statistics or a key, or have another type of value there.
+    """
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise DamagedFileError(f"is damaged: {first_line(error)}") from error
 
 
@@ -297,7 +317,8 @@ def open_store_file(path: Path, name: FileName, place: Place) -> Iterator[StoreF
         with _damage():
             whole = MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC
             parsed = pq.read_metadata(pa.BufferReader(whole))
-            row_groups = tuple(_read_row_groups(parsed, place))
+            size = os.fstat(descriptor).st_size
+            row_groups = tuple(_read_row_groups(parsed, place, size))
             devices = tuple(map(str, json.loads((parsed.metadata or {})[_DEVICES.encode()])))
         if (row_groups[0].first, row_groups[-1].last, parsed.num_rows) != name[:3]:
             raise DamagedFileError("does not have the rows that its name states")
@@ -318,8 +339,8 @@ def _read_footer(descriptor: int) -> bytes:
     return os.pread(descriptor, length, state.st_size - 8 - length)
 
 
-def _read_row_groups(footer: pq.FileMetaData, place: Place) -> Iterator[RowGroup]:
-    """The row groups that a footer states.
+def _read_row_groups(footer: pq.FileMetaData, place: Place, size: int) -> Iterator[RowGroup]:
+    """The row groups that a footer of a file of ``size`` bytes states.
 
     Raises:
         DamagedFileError: It is not the footer of a file of a store, or of another folder.
@@ -344,6 +365,8 @@ def _read_row_groups(footer: pq.FileMetaData, place: Place) -> Iterator[RowGroup
             for chunk in chunks
         )
         end = start + sum(chunk.total_compressed_size for chunk in chunks)
+        if not 0 < start < end < size:
+            raise DamagedFileError("states row groups that are not in the file")
         yield RowGroup(statistics.min, statistics.max, start, end, digest)
 
 

@@ -11,10 +11,9 @@ from pydantic import Field
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.documents import Document
-from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.documents import Digest
 from evo2_tasks.table.provenance import canonical_json
-from evo2_tasks.table.store_files import list_folder, warn_once
+from evo2_tasks.table.store_files import NOT_USED, list_folder, warn_once
 
 MODELS: Final = "models"
 """Folder of the model records in a store."""
@@ -111,9 +110,9 @@ def _read_folder(folder: Path) -> Iterator[ModelRecord]:
         try:
             record = ModelRecord.read(path)
         except InputError as error:
-            warn_once(path, str(error).removeprefix(f"{shown_path(path)}: ").rstrip("."))
+            warn_once(path, error, NOT_USED)
             continue
         if path.name != record.file_name() or folder.name != record.key.digest():
-            warn_once(path, "its name or the name of its folder does not fit its content")
+            warn_once(path, "its name or the name of its folder does not fit its content", NOT_USED)
         else:
             yield record

@@ -1,5 +1,6 @@
 """Damaged files of a score store are one warning and a miss, and never a wrong value."""
 
+import hashlib
 import logging
 import os
 import random
@@ -15,7 +16,7 @@ import pytest
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
-from evo2_tasks.table import store_files
+from evo2_tasks.table import store_files, store_lookup
 from evo2_tasks.table.store import Store, digest_signature
 from evo2_tasks.table.store_models import ModelKey, ModelRecord, read_models, write_model
 from tests.table.build import signature
@@ -187,6 +188,43 @@ def test_a_file_that_is_not_what_its_name_states(
     DAMAGES[kind](file)
     (line,) = check(tmp_path, caplog)
     assert str(file.parent) in line
+    assert find(Store(tmp_path), KEYS) == [MISS] * len(KEYS)
+
+
+def rewrite_footer(file: Path, key: bytes, value: bytes) -> None:
+    """Change the metadata of a file, as another program might, and give it the name that fits."""
+    rows = pq.read_table(file)
+    metadata = {**(pq.read_metadata(file).metadata or {}), key: value}
+    metadata.pop(b"ARROW:schema")
+    write = pq.ParquetWriter(file, rows.schema.with_metadata(metadata), write_statistics=False)
+    with write as writer:
+        writer.write_table(rows, row_group_size=10)
+    data = file.read_bytes()
+    length = int.from_bytes(data[-8:-4], "little")
+    digest = hashlib.sha256(data[-8 - length : -8]).hexdigest()[:16]
+    file.rename(file.with_name(f"0-39-40-{digest}.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("", ""),
+        ("row_groups", "[]"),
+        ("row_groups", "{}"),
+        ("row_groups", "[1, 2, 3, 4]"),
+        ("row_groups", "not JSON"),
+        ("row_groups", "null"),
+        ("devices", "1"),
+        ("devices", "[[]"),
+        ("contig", "chr1"),
+    ],
+)
+def test_a_footer_of_another_program(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str, value: str
+) -> None:
+    file = write_rows(tmp_path)
+    rewrite_footer(file, f"evo2_tasks.{key}".encode(), value.encode())
+    check(tmp_path, caplog)
     assert find(Store(tmp_path), KEYS) == [MISS] * len(KEYS)
 
 
@@ -421,3 +459,35 @@ def test_a_store_needs_no_hard_links_and_no_locks(
     assert find(Store(tmp_path), KEYS) == HITS
     assert {path.name for path in file.parent.iterdir()} == {file.name}
     assert len(digest_file(file)) == 64
+
+
+def test_a_file_that_a_compaction_removes_before_it_is_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    for start in range(0, 40, 10):
+        store.write(signature(), LINEAR, as_table(ROWS[start : start + 10]))
+    original = store_lookup.open_store_file
+    opened: list[Path] = []
+
+    def compact_first(path: Path, *args: Any) -> Any:
+        if not opened:
+            store.compact()
+        opened.append(path)
+        return original(path, *args)
+
+    monkeypatch.setattr(store_lookup, "open_store_file", compact_first)
+    assert find(store, KEYS) == HITS
+    assert len(opened) == 5
+    assert not caplog.records
+
+
+def test_a_listing_that_stays_stale_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_rows(tmp_path)
+    names = store_files.list_files(file.parent)
+    file.unlink()
+    monkeypatch.setattr(store_lookup, "FIRST_WAIT_S", 0)
+    monkeypatch.setattr(store_lookup, "list_files", lambda _: names)
+    check(tmp_path, caplog)
