@@ -40,7 +40,6 @@ from evo2_tasks.table.store_files import (
     CONTIG_KEY,
     NOT_USED,
     Place,
-    StoreWriter,
     list_files,
     list_folder,
     warn_once,
@@ -48,6 +47,7 @@ from evo2_tasks.table.store_files import (
 from evo2_tasks.table.store_lookup import Queries, choose_hits, find_rows
 from evo2_tasks.table.store_models import MODELS, ModelRecord, list_models
 from evo2_tasks.table.store_rows import DEVICE, merge_rows
+from evo2_tasks.table.store_writer import StoreWriter
 
 NOT_IN_STORE: Final = frozenset({"reference"})
 """Keys of a signature that a store signature does not have: the contig's own digest replaces it."""

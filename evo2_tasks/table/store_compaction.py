@@ -17,18 +17,17 @@ import pyarrow as pa
 
 from evo2_tasks.io.files import writing
 from evo2_tasks.table.store_files import (
-    FILE_ROWS,
     DamagedFileError,
     FileName,
     GoneError,
     Place,
     StoreFile,
-    StoreWriter,
     list_files,
     open_store_file,
     warn_once,
 )
 from evo2_tasks.table.store_rows import merge_rows, store_schema
+from evo2_tasks.table.store_writer import FILE_ROWS, StoreWriter
 
 FAN_IN: Final = 64
 """Most files that are merged at once."""

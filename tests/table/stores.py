@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from evo2_tasks.genome.window_pairs import STRANDS, Strand
 from evo2_tasks.scoring.deltas import SCORE_NAMES
-from evo2_tasks.table import store_compaction, store_files
+from evo2_tasks.table import store_compaction, store_writer
 from evo2_tasks.table.store import Store, make_contig_key
 from evo2_tasks.table.store_rows import (
     KEY_COLUMNS,
@@ -110,8 +110,8 @@ def find(
 def small_files(row_group_rows: int, file_rows: int) -> Iterator[None]:
     """Files of a few rows, so that some rows are in many files and row groups."""
     with (
-        patch.object(store_files, "ROW_GROUP_ROWS", row_group_rows),
-        patch.object(store_files, "FILE_ROWS", file_rows),
+        patch.object(store_writer, "ROW_GROUP_ROWS", row_group_rows),
+        patch.object(store_writer, "FILE_ROWS", file_rows),
         patch.object(store_compaction, "FILE_ROWS", file_rows),
         patch.object(store_compaction, "STEP_ROWS", 2 * row_group_rows),
         patch.object(store_compaction, "FAN_IN", 3),
