@@ -130,7 +130,7 @@ class VariantListReader:
                 yield InvalidRecord("too_many_columns", explanation, number)
                 continue
             cells += [""] * (max(layout.column + 1, len(layout.names)) - len(cells))
-            record = _parse(cells[layout.column].strip(" \t"), self._reference)
+            record = parse_entry(cells[layout.column].strip(" \t"), self._reference)
             carried = tuple(_as_carried(cells[column].strip()) for column in self._carried)
             if isinstance(record, Unreadable):
                 yield InvalidRecord(*record, number)
@@ -438,8 +438,13 @@ def _split(text: str) -> list[str]:
     return text.rsplit(separator, 3)
 
 
-def _parse(text: str, reference: Reference) -> Record | NoAllele | Unreadable:
-    """Read a line, or say why it cannot be read."""
+def parse_entry(text: str, reference: Reference) -> Record | NoAllele | Unreadable:
+    """Read the variant of a line, or state why it cannot be read.
+
+    Args:
+        text: `chr-pos-ref-alt`, `chr:pos:ref:alt`, SPDI, or HGVS of the genome.
+        reference: The reference that the variant refers to.
+    """
     if looks_like_hgvs(text) or (is_hgvs(text) and not _has_alleles(text)):
         return read_hgvs(text, reference)
     fields = _split(text)
