@@ -6,7 +6,7 @@ import inspect
 
 import click
 
-from evo2_tasks.cli import GROUPS, Command, main
+from evo2_tasks.cli import GROUPS, Command, list_commands, main
 
 INTRO = """\
 # The command line
@@ -34,7 +34,7 @@ def commands_page() -> str:
     for group, members in commands.items():
         lines += [f"| {group} | |", "| --- | --- |"]
         lines += [
-            f"| [`{name}`](#{name}) | {command.get_short_help_str(limit=1000)} |"
+            f"| [`{name}`](#{name.replace(' ', '-')}) | {command.get_short_help_str(limit=1000)} |"
             for name, command in members.items()
         ]
         lines.append("")
@@ -46,11 +46,7 @@ def commands_page() -> str:
 
 def _commands_of(group: str) -> dict[str, Command]:
     """The commands under a heading of the help, in the order of the help."""
-    return {
-        name: command
-        for name, command in main.commands.items()
-        if isinstance(command, Command) and command.group == group
-    }
+    return {name: command for name, command in list_commands(main) if command.group == group}
 
 
 def _describe(command: Command, context: click.Context) -> list[str]:

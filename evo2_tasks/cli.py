@@ -37,6 +37,7 @@ from evo2_tasks.config.resolve import (
     resolve_score,
     resolve_scoring_of,
     resolve_split,
+    resolve_stored,
     resolve_windows,
 )
 from evo2_tasks.config.schema import Fp8Mode, ModelConfig, Release, RunConfig
@@ -101,6 +102,15 @@ class Command(click.Command):
                 formatter.write(f"  {line}\n")
 
 
+class CommandGroup(click.Group):
+    """Several commands under one name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options. The help is written here, so it may meet a full disk."""
+        with writing_output():
+            return super().parse_args(ctx, args)
+
+
 class CommandLine(click.Group):
     """A group of commands that reports a user's mistake in one line."""
 
@@ -118,8 +128,8 @@ class CommandLine(click.Group):
         for group in GROUPS:
             rows = [
                 (name, command.get_short_help_str(limit=1000))
-                for name, command in self.commands.items()
-                if isinstance(command, Command) and command.group == group
+                for name, command in list_commands(self)
+                if command.group == group
             ]
             with formatter.section(group):
                 formatter.write_dl(rows)
@@ -165,6 +175,17 @@ class CommandLine(click.Group):
         except BrokenPipeError:  # the program that reads our output, such as `head`, has ended
             sys.stderr.close()
             ctx.exit(0)
+
+
+def list_commands(group: click.Group) -> list[tuple[str, Command]]:
+    """The commands of the command line with their names, of two words if they are in a group."""
+    found = []
+    for name, command in group.commands.items():
+        if isinstance(command, Command):
+            found.append((name, command))
+        elif isinstance(command, click.Group):
+            found += [(f"{name} {inner}", one) for inner, one in list_commands(command)]
+    return found
 
 
 def read_config(_ctx: click.Context, _param: click.Parameter, value: Path) -> RunConfig:
@@ -862,6 +883,154 @@ def query(
     lines = load("commands.query").query(table, region, consequences=consequences, genes=genes)
     for line in lines:
         print_line(line)
+
+
+@main.group(cls=CommandGroup)
+def store() -> None:
+    """Keep scores in a store, in which later runs find them (`run.store` in the config)."""
+
+
+store_option = folder_option("--store", required=True, help="Folder of the score store.")
+fasta_option = file_option(
+    "--fasta", help="FASTA of the reference. Default: the one that the run or the config names."
+)
+circular_option = click.option(
+    "--circular-contigs",
+    "circular_contigs",
+    multiple=True,
+    metavar="NAME",
+    help="Circular contig of the FASTA; may be repeated. Default: those that the run or the config "
+    "names.",
+)
+
+
+@store.command(
+    "add",
+    cls=Command,
+    group=TABLES,
+    example="evo2-tasks store add results/mitomap/mini-512/scores.parquet --store /data/scores",
+)
+@click.argument("tables", type=PATH, nargs=-1, required=True, metavar="TABLE...")
+@store_option
+@fasta_option
+@circular_option
+@json_option
+@log_option
+def store_add(tables: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Put the scores of tables of earlier runs into a store.
+
+    TABLE is a scores.parquet of this package. Its alleles are placed again on the reference of its
+    run, which is compared with the one that the table states. A row that would get other windows
+    than those of the table is not added, and is counted. Scores that the store has are not added
+    again.
+    """
+    module = load("commands.store_add")
+    done = []
+    for added in module.add(tables, **options):
+        done.append(added.as_json())
+        if not as_json:
+            for line in module.describe_added(added):
+                print_line(line)
+    if as_json:
+        print_json({"tables": done})
+
+
+@store.command(
+    "stat", cls=Command, group=TABLES, example="evo2-tasks store stat --store /data/scores"
+)
+@store_option
+@json_option
+def store_stat(store: Path, as_json: bool) -> None:
+    """Print what a store has: signatures, models, alleles, files, bytes, devices.
+
+    The files are listed and their footers read, and no scores. A signature is the model and all
+    settings that a score depends on. If an allele was scored several times, it has several rows
+    until the store is compacted.
+    """
+    module = load("commands.store")
+    found = module.stat(store)
+    if as_json:
+        print_json(found)
+    else:
+        for line in module.describe_stat(found):
+            print_line(line)
+
+
+@store.command(
+    "lookup",
+    cls=Command,
+    group=TABLES,
+    example="evo2-tasks store lookup MT:3243:A:G --store /data/scores --config config.yaml \\\n"
+    "  --scoring mini-512\n"
+    "evo2-tasks store lookup NC_012920.1:m.3243A>G --store /data/scores --fasta rCRS.fa \\\n"
+    "  --circular-contigs MT",
+)
+@click.argument("alleles", nargs=-1, required=True, metavar="ALLELE...")
+@store_option
+@click.option(
+    "--signature", metavar="DIGITS", help="First digits of a signature, as `store stat` prints it."
+)
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Only scores of the model with this name in the config; without a config, in the config "
+    "of the run that stored them.",
+)
+@config_option()
+@click.option(
+    "--scoring",
+    "scorings",
+    metavar="NAME",
+    multiple=True,
+    help="Scoring of the config; may be repeated. Default: all scorings of the config.",
+)
+@fasta_option
+@circular_option
+@json_option
+def store_lookup(
+    alleles: tuple[str, ...],
+    store: Path,
+    config: RunConfig | None,
+    scorings: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Print the stored scores of alleles, or what scoring them would take.
+
+    ALLELE is chr17:43045712:A:G, chr17-43045712-A-G, SPDI, or HGVS of the genome. Without a
+    config, all signatures of the store are looked up, or those that --signature or --model name.
+    A score that is not in the store is not an error: the exit code is 0. It is 2 if an allele
+    cannot be read or is not on the reference.
+    """
+    module = load("commands.store_lookup")
+    settings = resolve_stored(config, scorings, options["model"], options["fasta"])
+    answers = list(module.lookup(alleles, store, settings, **options))
+    if as_json:
+        print_json({"alleles": answers})
+    else:
+        for line in module.describe_answers(answers, store):
+            print_line(line)
+    module.require_spelled(answers)
+
+
+@store.command(
+    "compact", cls=Command, group=TABLES, example="evo2-tasks store compact --store /data/scores"
+)
+@store_option
+@click.option(
+    "--signature",
+    metavar="DIGITS",
+    help="First digits of the only signature to compact. Default: all signatures.",
+)
+@log_option
+def store_compact(store: Path, signature: str | None) -> None:
+    """Merge small files of a store, so that it has fewer files.
+
+    Runs may read and write the store at the same time. Of several rows of an allele from one kind
+    of device, one is kept.
+    """
+    module = load("commands.store")
+    print_line(module.describe_compaction(store, module.compact(store, signature=signature)))
 
 
 def model_options(function: Callable[..., None]) -> Callable[..., None]:

@@ -59,8 +59,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "iupac_ref": "REF has a base at an IUPAC letter of the reference; such alleles are not stored",
     "symbolic": "ALT is symbolic, and the table does not state its bases",
     "other_windows": "the allele is placed in other windows than those that the table states",
-    "circular_or_linear": "the allele would be placed otherwise if its contig were circular, and no "
-    "file states whether it is",
+    "circular_or_linear": "the allele would be placed otherwise on a circular contig, and no file "
+    "states whether its contig is circular",
 }
 """Why a row with scores is not added, and the meaning of each reason."""
 
@@ -299,8 +299,8 @@ def _require_sequences(table: _Table, sequences: Sequence[FastaSequence]) -> Non
     if digest != table.signature["reference"]:
         raise InputError(
             f"{shown_path(table.fasta)}: is not the reference of {shown_path(table.path)}: its "
-            f"GA4GH seqcol digest is {digest}, expected {shown(table.signature['reference'])}. Name "
-            "the FASTA of that run by --fasta."
+            f"GA4GH seqcol digest is {digest}, expected {shown(table.signature['reference'])}. "
+            "Name the FASTA of that run by --fasta."
         )
 
 
@@ -352,9 +352,9 @@ class _Contigs:
         placed = place_allele(variant, self._reference, self._settings)
         if placed.status == "symbolic_allele":
             return "symbolic"
-        if contig in self._unknown and not self._is_inside(placed, length):
-            if place_allele(variant, self._if_circular, self._settings) != placed:
-                return "circular_or_linear"
+        may_differ = contig in self._unknown and not self._is_inside(placed, length)
+        if may_differ and place_allele(variant, self._if_circular, self._settings) != placed:
+            return "circular_or_linear"
         return "iupac_ref" if placed.background else placed
 
     def _is_inside(self, placed: PlacedAllele, length: int) -> bool:
@@ -362,7 +362,7 @@ class _Contigs:
         start, end = placed.window_start, placed.window_end
         if start is None or end is None or placed.edit_ref != len(placed.edit_alt or ""):
             return False
-        return 0 < start and end < length and end - start == self._settings.window_length
+        return start > 0 and end < length and end - start == self._settings.window_length
 
 
 def _judge_by_windows(
@@ -488,8 +488,10 @@ def _is_same(
         return False
     if (placed.window_start, placed.window_end) != (start, end):
         return False
-    if placed.status == TO_SCORE and status == "scored" and (
-        ("clipped" in placed.flags) != ("clipped" in flags)
+    if (
+        placed.status == TO_SCORE
+        and status == "scored"
+        and (("clipped" in placed.flags) != ("clipped" in flags))
     ):
         return False
     return all(
@@ -512,7 +514,9 @@ def _read_reused(reused: Path | None) -> _Keys:
 
 def _join_keys(rows: pa.Table | pa.RecordBatch) -> _Keys:
     """Record and allele of each row as one number."""
-    record, allele = (rows.column(name).to_numpy().astype(np.int64) for name in ("record", "allele"))
+    record, allele = (
+        rows.column(name).to_numpy().astype(np.int64) for name in ("record", "allele")
+    )
     joined: _Keys = (record << 31) | allele
     return joined
 

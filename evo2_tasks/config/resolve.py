@@ -8,7 +8,7 @@ file is long because it holds the slices of all steps, and nothing else.
 
 import difflib
 import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -667,6 +667,19 @@ class PlannedScoring:
     audit: AuditSettings | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSettings:
+    """What ``store lookup`` needs of a config.
+
+    Attributes:
+        scorings: The scorings whose scores are looked up.
+        reference: The reference that the alleles refer to.
+    """
+
+    scorings: tuple[ScoreSettings, ...]
+    reference: ReferenceSettings
+
+
 def find_draw(config: RunConfig, variant_set: str) -> DrawSettings | None:
     """The settings of ``draw``; None if the variant set has a file of variants.
 
@@ -1096,6 +1109,67 @@ def resolve_scoring_of(config: RunConfig, variant_set: str, scoring: str) -> Pla
         resolve_score(config, scoring),
         find_audit(config, variant_set, scoring),
     )
+
+
+def resolve_stored(
+    config: RunConfig | None, scorings: Sequence[str], model: str | None, fasta: Path | None
+) -> StoredSettings | None:
+    """The settings of ``store lookup``; None without a config.
+
+    Args:
+        config: The config.
+        scorings: Names of scorings of the config; all if none is named.
+        model: Name of the model of the config whose scorings to take; all if it is None.
+        fasta: The FASTA that the command names, if any.
+
+    Raises:
+        InputError: The config has no such scoring, or has several references and ``fasta`` does not
+            tell which is meant.
+    """
+    if config is None:
+        if scorings:
+            raise InputError(
+                "--scoring: is the name of a scoring of a config. Name it by --config."
+            )
+        return None
+    if model is not None:
+        for key, problem in unknown_name("--model", model, "models", config.models):
+            raise InputError(f"config: {key}: {problem}")
+    chosen = [
+        name
+        for name in scorings or config.scorings
+        if model in (None, _find_scoring(config, name).model)
+    ]
+    if not chosen:
+        raise InputError(f"config: --model: no such scoring is of the model {model!r}.")
+    return StoredSettings(
+        scorings=tuple(resolve_score(config, name) for name in chosen),
+        reference=_find_reference(config, chosen, fasta),
+    )
+
+
+def _find_reference(
+    config: RunConfig, scorings: Sequence[str], fasta: Path | None
+) -> ReferenceSettings:
+    """The reference with a FASTA, or the one that all variant sets of some scorings have."""
+    if fasta is not None:
+        for name, reference in config.references.items():
+            if reference.fasta == fasta:
+                return _resolve_reference(config, name)
+        return ReferenceSettings("--fasta", fasta, (), {}, None, config.output)
+    used = [
+        one.reference
+        for one in config.variant_sets.values()
+        if not {*one.scorings}.isdisjoint(scorings)
+    ]
+    names = list(dict.fromkeys(used or config.references))
+    if len(names) > 1:
+        files = ", ".join(str(config.references[name].fasta) for name in names)
+        raise InputError(
+            f"config: has several references, {', '.join(names)}. Name by --fasta the one that the "
+            f"alleles refer to: {files}."
+        )
+    return _resolve_reference(config, names[0])
 
 
 def resolve_model(where: str, name: str, model: ModelConfig) -> ModelSettings:

@@ -1,0 +1,639 @@
+"""The command ``store lookup``: the stored scores of single alleles, or what scoring them takes."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+
+from evo2_tasks.commands.store import (
+    describe_empty,
+    find_signature,
+    names_of_models,
+    short_digest,
+    weights_of,
+)
+from evo2_tasks.config.resolve import (
+    ReferenceSettings,
+    ScoreSettings,
+    ScoringSettings,
+    StoredSettings,
+)
+from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
+from evo2_tasks.cost.shapes import read_shape
+from evo2_tasks.cost.tokens import pair_sizes
+from evo2_tasks.errors import InputError
+from evo2_tasks.exports.tsv import escape_text
+from evo2_tasks.genome.alleles import split_alleles
+from evo2_tasks.genome.records import Filters, NoAllele, Variant
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.symbolic import describe_symbols
+from evo2_tasks.genome.variant_lists import parse_entry
+from evo2_tasks.genome.window_pairs import STRANDS, Strand
+from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
+from evo2_tasks.io.vcf_text import Unreadable
+from evo2_tasks.io.words import find_near, shown, shown_path
+from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
+from evo2_tasks.scoring.passes import plan_passes
+from evo2_tasks.steps.identify import identify_model
+from evo2_tasks.table.provenance import make_signature
+from evo2_tasks.table.schema import REASON_MEANINGS, STATUS_MEANINGS
+from evo2_tasks.table.store import (
+    Store,
+    StoreDescription,
+    digest_signature,
+    make_contig_key,
+    store_signature,
+)
+from evo2_tasks.table.store_rows import KEY_COLUMNS, device_column, keys_schema, strand_columns
+
+MISTAKES: Final = frozenset(
+    {
+        "invalid_record",
+        "non_acgt_allele",
+        "contig_not_found",
+        "position_out_of_range",
+        "ref_alt_swapped",
+        "ref_mismatch",
+    }
+)
+"""Statuses of an allele that a person has most likely spelled wrong."""
+
+# Of a position, as people and browsers write it: chr17:43,044,295:A:G.
+_GROUPED = re.compile(r"([-:])(\d{1,3}(?:,\d{3})+)([-:])")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A way of scoring whose scores are looked up.
+
+    Attributes:
+        name: Name of the scoring in the config; empty for a signature of the store.
+        digest: SHA-256 of the store signature; None if the store does not know the model.
+        signature: The store signature; None likewise.
+        models: Names of the model.
+        scoring: How windows are placed.
+        score: The settings of the config; None for a signature of the store.
+    """
+
+    name: str
+    digest: str | None
+    signature: Mapping[str, Any] | None
+    models: tuple[str, ...]
+    scoring: ScoringSettings
+    score: ScoreSettings | None
+
+
+class _Query(NamedTuple):
+    """One allele of what a person asked for, or why it cannot be read."""
+
+    text: str
+    variant: Variant | None
+    problem: str | None
+
+
+def lookup(
+    queries: Sequence[str],
+    store: Path,
+    settings: StoredSettings | None = None,
+    *,
+    signature: str | None = None,
+    model: str | None = None,
+    fasta: Path | None = None,
+    circular_contigs: Sequence[str] = (),
+) -> Iterator[dict[str, Any]]:
+    """Find the stored scores of alleles, and estimate what the missing ones take.
+
+    Args:
+        queries: Alleles: ``chr17:43045712:A:G``, ``chr17-43045712-A-G``, SPDI, or HGVS of the
+            genome.
+        store: Folder of the store.
+        settings: The scorings of a config to look up, and its reference. Default: all signatures
+            of the store.
+        signature: The first digits of the only signature to look up; not with ``settings``.
+        model: Without ``settings``: name of a model, of which all signatures are looked up.
+        fasta: The FASTA. Default: that of ``settings``.
+        circular_contigs: Names of its circular contigs. Default: those of ``settings``.
+
+    Yields:
+        For each allele its place on the reference, and the result of each way of scoring.
+
+    Raises:
+        InputError: The store or the reference cannot be used, or no way of scoring is found.
+    """
+    if settings is not None and signature is not None:
+        raise InputError(
+            "--signature: cannot be combined with --config, whose scorings have their own "
+            "signatures; keep one of the two."
+        )
+    opened = Store(store)
+    described = opened.describe()
+    if settings is None:
+        targets = _targets_of_store(store, described, signature, model)
+    else:
+        targets = [_target_of_scoring(one, store, described) for one in settings.scorings]
+    reference = None if settings is None else settings.reference
+    rates = Rates.read(PUBLISHED_RATES).rates
+    with tempfile.TemporaryDirectory(prefix="evo2-tasks-") as folder:
+        on = _open_reference(reference, fasta, circular_contigs, Path(folder))
+        for query in _read_queries(queries, on):
+            yield _answer(query, targets, on, opened, described, rates)
+
+
+def require_spelled(answers: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that all alleles are on the reference, after their answers are printed.
+
+    Raises:
+        InputError: Some cannot be read, or are not on the reference.
+    """
+    wrong = [one for one in answers if one["status"] in MISTAKES]
+    if wrong:
+        more = f" There are {len(wrong) - 1} more such alleles." if len(wrong) > 1 else ""
+        raise InputError(
+            f"'{shown(wrong[0]['query'])}': {wrong[0]['problem']}. Correct the allele, or name the "
+            f"FASTA that it refers to by --fasta.{more}"
+        )
+
+
+# --- which scores to look up
+
+
+def _targets_of_store(
+    store: Path, described: StoreDescription, signature: str | None, model: str | None
+) -> list[Target]:
+    """The signatures of a store that are asked for.
+
+    Raises:
+        InputError: There is none.
+    """
+    known = [one for one in described.signatures if one.signature is not None]
+    if signature is not None:
+        known = [find_signature(store, described, signature)]
+    names = names_of_models(described)
+    if model is not None:
+        known = [one for one in known if model in names.get(weights_of(one), ())]
+    if not known:
+        raise InputError(_explain_none(store, described, model))
+    return [
+        Target(
+            name="",
+            digest=one.digest,
+            signature=one.signature,
+            models=names.get(weights_of(one), ()),
+            scoring=_widest_settings(one.signature or {}, store),
+            score=None,
+        )
+        for one in known
+    ]
+
+
+def _explain_none(store: Path, described: StoreDescription, model: str | None) -> str:
+    if not described.signatures:
+        return describe_empty(store)
+    known = sorted({name for one in names_of_models(described).values() for name in one})
+    if model is None or not known:
+        return (
+            f"{shown_path(store)}: no signature is of a model named '{shown(model)}', because the "
+            "store does not know the name of any model. Name a signature by --signature; "
+            "`evo2-tasks store stat` lists them."
+        )
+    near = find_near(model, known)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return (
+        f"{shown_path(store)}: no signature is of a model named '{shown(model)}'.{hint} The store "
+        f"has scores of: {shown(', '.join(known), 400)}."
+    )
+
+
+def _widest_settings(signature: Mapping[str, Any], store: Path) -> ScoringSettings:
+    """The settings of a store signature, with limits that leave out no allele.
+
+    Raises:
+        InputError: The signature lacks a setting, or has one that this version does not know.
+    """
+    stated = dict(signature["scoring"])
+    try:
+        length = int(stated["window_length"])
+        off_center = stated["window_step"] // 2 if stated["window_placement"] == "tiled" else 0
+        return ScoringSettings(
+            **stated,
+            strands="both",
+            max_allele_length=max(1, length - length // 2 - off_center),
+            max_n_share=1.0,
+            min_context=None,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{shown_path(store)}: signature {short_digest(digest_signature(signature))} is of "
+            "another version of evo2-tasks, whose windows this version cannot place. Name another "
+            "signature by --signature."
+        ) from error
+
+
+def _target_of_scoring(settings: ScoreSettings, store: Path, described: StoreDescription) -> Target:
+    """A scoring of a config, and its signature if the store knows the model.
+
+    Raises:
+        InputError: The store does not know the model, but has scores that may be its own.
+    """
+    identity = identify_model(settings.model, store)
+    signature = None
+    if identity.weights is not None and identity.fp8 is not None:
+        signature = store_signature(
+            make_signature(
+                reference_digest="",
+                scoring=asdict(settings.scoring),
+                weights_digest=identity.weights,
+                dtype=settings.model.dtype,
+                fp8=identity.fp8,
+                prepend_bos=settings.scoring.prepend_bos,
+            )
+        )
+    else:
+        _require_no_candidates(settings, store, described)
+    return Target(
+        name=settings.name,
+        digest=None if signature is None else digest_signature(signature),
+        signature=signature,
+        models=(settings.model.name,),
+        scoring=settings.scoring,
+        score=settings,
+    )
+
+
+def _require_no_candidates(
+    settings: ScoreSettings, store: Path, described: StoreDescription
+) -> None:
+    """Make sure that no signature may be that of a model that the store does not know.
+
+    Raises:
+        InputError: Some may be.
+    """
+    any_weights = store_signature(
+        make_signature(
+            reference_digest="",
+            scoring=asdict(settings.scoring),
+            weights_digest="any",
+            dtype=settings.model.dtype,
+            fp8="any",
+            prepend_bos=settings.scoring.prepend_bos,
+        )
+    )
+    candidates = [
+        short_digest(one.digest)
+        for one in described.signatures
+        if one.signature is not None
+        and {**one.signature, "weights": "any", "fp8": "any"} == any_weights
+    ]
+    if candidates:
+        raise InputError(
+            f"{shown_path(store)}: has no record of {settings.model.where}, so it is not known "
+            f"whether its scores are those of {', '.join(candidates)}. Name a signature by "
+            "--signature in the place of --config; a run with this store writes the record."
+        )
+
+
+# --- placing the alleles
+
+
+def _open_reference(
+    reference: ReferenceSettings | None,
+    fasta: Path | None,
+    circular_contigs: Sequence[str],
+    index_folder: Path,
+) -> Reference:
+    """Open the reference that the alleles refer to.
+
+    Raises:
+        InputError: None is named, or it cannot be read.
+    """
+    if reference is None:
+        if fasta is None:
+            raise InputError(
+                "store lookup: name the FASTA of the reference by --fasta, or a config by --config."
+            )
+        reference = ReferenceSettings("", fasta, (), {}, None, index_folder)
+    if circular_contigs:
+        reference = replace(reference, circular_contigs=tuple(circular_contigs))
+    return open_reference(replace(reference, index_folder=index_folder))
+
+
+def _read_queries(queries: Sequence[str], reference: Reference) -> Iterator[_Query]:
+    """The alleles of the queries, in order."""
+    for number, text in enumerate(queries):
+        spelled = _GROUPED.sub(lambda found: found[0].replace(",", ""), text.strip())
+        read = parse_entry(spelled, reference)
+        if isinstance(read, Unreadable):
+            yield _Query(text, None, read.explanation)
+        elif isinstance(read, NoAllele):
+            contig, pos, status, reason, *_ = read
+            variant = Variant(number, 0, contig, pos, None, None, status, (), reason)
+            yield _Query(text, variant, None)
+        else:
+            if any("<" in alt for alt in read.alts):
+                read = read._replace(symbols=describe_symbols(read.pos, read.ref, read.alts))
+            for variant in split_alleles(read, number, 0, Filters()):
+                yield _Query(text, variant, None)
+
+
+def _answer(
+    query: _Query,
+    targets: Sequence[Target],
+    reference: Reference,
+    store: Store,
+    described: StoreDescription,
+    rates: Sequence[Rate],
+) -> dict[str, Any]:
+    """What is known of an allele, as JSON values."""
+    variant = query.variant
+    if variant is None:
+        return {
+            "query": query.text, "status": "invalid_record", "problem": query.problem, "results": []
+        }  # fmt: skip
+    placements = [
+        place_allele(variant, reference, WindowSettings(**asdict(target.scoring)))
+        for target in targets
+    ]
+    first = placements[0]
+    contig = first.reference_contig
+    answer: dict[str, Any] = {
+        "query": query.text,
+        "contig": variant.contig,
+        "pos": variant.pos,
+        "ref": variant.ref,
+        "alt": variant.alt,
+        "status": first.status,
+        "problem": _explain_status(variant, first, reference),
+        "reference_contig": contig,
+    }
+    if contig is not None and first.status not in MISTAKES:
+        answer |= {
+            "refget": reference.refget_accession(contig),
+            "circular": reference.is_circular(contig),
+        }
+    results = [
+        find_scores(target, placed, reference, store, described, rates)
+        for target, placed in zip(targets, placements, strict=True)
+        if placed.pair is not None
+    ]
+    return answer | {"results": results}
+
+
+def _explain_status(variant: Variant, placed: PlacedAllele, reference: Reference) -> str | None:
+    """Why an allele cannot be scored; None if it can."""
+    if placed.status == TO_SCORE:
+        return None
+    contig = placed.reference_contig
+    if placed.status == "contig_not_found":
+        names = shown(", ".join(reference.contigs), 200)
+        return (
+            f"{shown_path(reference.path)} has no sequence for the contig "
+            f"'{shown(variant.contig)}'; its sequences are: {names}"
+        )
+    if placed.status in ("ref_mismatch", "ref_alt_swapped") and contig is not None:
+        ref = variant.ref or ""
+        bases = reference.fetch(contig, variant.start, variant.start + len(ref))
+        return (
+            f"the reference has {shown(bases, 40)} at {shown(contig)}:{variant.pos:,}, and not "
+            f"{shown(ref, 40)}"
+        )
+    if placed.status == "position_out_of_range" and contig is not None:
+        return f"{shown(contig)} has {reference.contigs[contig]:,} bases"
+    meaning = STATUS_MEANINGS[placed.status]
+    if placed.reason is not None:
+        meaning = REASON_MEANINGS[placed.reason].meaning
+    return f"{placed.status}: {meaning}"
+
+
+# --- the scores of one allele
+
+
+def find_scores(
+    target: Target,
+    placed: PlacedAllele,
+    reference: Reference,
+    store: Store,
+    described: StoreDescription,
+    rates: Sequence[Rate],
+) -> dict[str, Any]:
+    """The stored scores of a placed allele, and what the missing ones take.
+
+    Args:
+        target: The way of scoring.
+        placed: The allele, which has windows.
+        reference: The reference.
+        store: The store.
+        described: What the store has.
+        rates: Rates of devices.
+
+    Returns:
+        JSON values.
+    """
+    contig = str(placed.reference_contig)
+    circular = reference.is_circular(contig)
+    refget = reference.refget_accession(contig)
+    strands = STRANDS[target.scoring.strands]
+    start, end = int(placed.window_start or 0), int(placed.window_end or 0)
+    found: dict[Strand, dict[str, Any]] = {}
+    if target.signature is not None and not placed.background:
+        key = make_contig_key(refget, circular=circular)
+        found = _read_strands(store, target.signature, key, placed, start, end, strands)
+    result: dict[str, Any] = {
+        "scoring": target.name or None,
+        "signature": target.digest,
+        "models": list(target.models),
+        "status": placed.status,
+        "window_placement": target.scoring.window_placement,
+        "window_start": start,
+        "window_end": end,
+        "horizon": target.scoring.horizon,
+        "scores": {**found},
+        "note": _find_note(target, placed, refget, circular, contig, described),
+    }
+    if len(strands) > 1 and len(found) == len(strands):
+        mean = average_strands(
+            [Score(**{name: found[strand][name] for name in SCORE_NAMES}) for strand in strands]
+        )
+        result["scores"]["mean"] = asdict(mean)
+    missing = [strand for strand in strands if strand not in found and strand in placed.sizes]
+    if missing:
+        result["to_run"] = _estimate(target, placed, missing, rates)
+    return result
+
+
+def _read_strands(
+    store: Store,
+    signature: Mapping[str, Any],
+    contig_key: str,
+    placed: PlacedAllele,
+    start: int,
+    end: int,
+    strands: Sequence[Strand],
+) -> dict[Strand, dict[str, Any]]:
+    """The stored scores of each strand that the store has."""
+    values = (placed.edit_start, placed.edit_ref, placed.edit_alt, start, end - start)
+    columns = dict(zip(KEY_COLUMNS, ([value] for value in values), strict=True))
+    alleles = pa.table(columns, schema=keys_schema())
+    (row,) = store.lookup(signature, contig_key, alleles, strands).to_pylist()
+    found: dict[Strand, dict[str, Any]] = {}
+    for strand in strands:
+        names = strand_columns(strand)
+        if row[names[0]] is not None:
+            scores = {name: row[column] for name, column in zip(SCORE_NAMES, names, strict=True)}
+            found[strand] = {**scores, "device": row[device_column(strand)]}
+    return found
+
+
+def _find_note(
+    target: Target,
+    placed: PlacedAllele,
+    refget: str,
+    circular: bool,
+    contig: str,
+    described: StoreDescription,
+) -> str | None:
+    """What a person should know about an allele that is not found."""
+    if placed.background:
+        return (
+            "REF has a base at an IUPAC letter of the reference; scores of such alleles are not "
+            "stored"
+        )
+    other = make_contig_key(refget, circular=not circular)
+    for one in described.signatures:
+        if one.digest == target.digest and other in {two.contig for two in one.contigs}:
+            kind = "linear" if circular else "circular"
+            return (
+                f"the store has scores of {shown(contig)} as a {kind} contig; see "
+                "--circular-contigs"
+            )
+    return None
+
+
+def _estimate(
+    target: Target, placed: PlacedAllele, missing: Sequence[Strand], rates: Sequence[Rate]
+) -> dict[str, Any]:
+    """Windows, tokens and time of the strands that the store does not have."""
+    pairs = [
+        pair
+        for strand in missing
+        for pair in pair_sizes(0, placed, replace(target.scoring, strands=strand))
+    ]
+    most = sum(pair.ref_length + pair.alt_length for pair in pairs)
+    passes = list(plan_passes(pairs, max(1, most)))
+    tokens = sum(one.num_tokens for one in passes)
+    estimate: dict[str, Any] = {
+        "strands": list(missing),
+        "windows": sum(one.num_windows for one in passes),
+        "tokens": tokens,
+        "seconds": None,
+        "device": None,
+    }
+    if target.score is not None:
+        model = target.score.model
+        rate = choose_rate(rates, model.name, None, gpus=model.gpus)
+        if rate is not None:
+            shape = read_shape(model)
+            flops = tokens * shape.flops_per_token(target.scoring.window_length)
+            estimate |= {"seconds": flops / rate.flops_per_s, "device": rate.device}
+        return estimate
+    of_model = [rate for rate in rates if rate.model in target.models]
+    if of_model:
+        rate = of_model[-1]
+        estimate |= {"seconds": tokens / rate.tokens_per_s, "device": rate.device}
+    return estimate
+
+
+# --- text for a terminal
+
+_SHOWN: Final = ("llr", "llr_aligned", "llr_allele", "llr_downstream", "llr_end", "delta_score")
+
+
+def describe_answers(answers: Sequence[Mapping[str, Any]], store: Path) -> Iterator[str]:
+    """The answers as text.
+
+    Args:
+        answers: Results of :func:`lookup`.
+        store: Folder of the store, for the advice.
+    """
+    is_missing = False
+    for number, answer in enumerate(answers):
+        if number:
+            yield ""
+        yield escape_text(answer["query"])
+        if "contig" in answer:
+            yield f"  allele     {_spell(answer)}"
+        if answer.get("refget"):
+            topology = "circular" if answer["circular"] else "linear"
+            name = escape_text(answer["reference_contig"])
+            yield f"  contig     {name}, {answer['refget']}, {topology}"
+        if answer["problem"] is not None:
+            yield f"  no score   {answer['problem']}"
+        for result in answer["results"]:
+            yield from _describe_result(result)
+            is_missing |= "to_run" in result
+    if is_missing:
+        yield ""
+        yield (
+            f"To score what is missing: add `run: {{store: {shown_path(store)}}}` to a config with "
+            "this scoring, add the alleles to its variants, and run snakemake."
+        )
+
+
+def _spell(answer: Mapping[str, Any]) -> str:
+    cells = (answer["contig"], answer["pos"], answer["ref"], answer["alt"])
+    return ":".join("." if cell is None else escape_text(shown(cell, 60)) for cell in cells)
+
+
+def _describe_result(result: Mapping[str, Any]) -> Iterator[str]:
+    digest = result["signature"]
+    named = [
+        *([f"scoring {escape_text(result['scoring'])}"] if result["scoring"] else []),
+        *([f"signature {short_digest(digest)}"] if digest else []),
+        f"model {escape_text(', '.join(result['models'])) or 'of unknown name'}",
+    ]
+    yield ""
+    yield f"  {', '.join(named)}"
+    horizon = f", horizon {result['horizon']:,}" if result["horizon"] is not None else ""
+    length = result["window_end"] - result["window_start"]
+    yield (
+        f"    window   {length:,} bases from {result['window_start'] + 1:,} to "
+        f"{result['window_end']:,}, {result['window_placement']}{horizon}"
+    )
+    scores = result["scores"]
+    if scores:
+        yield from _format_scores(scores)
+    if result["note"] is not None:
+        yield f"    note     {result['note']}"
+    if "to_run" in result:
+        run = result["to_run"]
+        strands = " and ".join(run["strands"])
+        time = "unknown: no rate is known for this model"
+        if run["seconds"] is not None:
+            time = f"about {_seconds(run['seconds'])} on {run['device']}"
+        yield f"    missing  {strands} strand{'s' if len(run['strands']) > 1 else ''}"
+        yield f"    to run   {run['windows']:,} windows, {run['tokens']:,} tokens; time {time}"
+
+
+def _format_scores(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """One line for each strand and the mean, below the names of the scores."""
+    lines: list[tuple[str, ...]] = [("", *_SHOWN, "device")]
+    for name, values in scores.items():
+        numbers = ("." if values[one] is None else f"{values[one]:.6g}" for one in _SHOWN)
+        lines.append((name, *numbers, escape_text(values.get("device") or "")))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        yield "    " + "  ".join(map(str.ljust, line, widths)).rstrip()
+
+
+def _seconds(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} hours"
+    if seconds >= 60:
+        return f"{seconds / 60:.1f} minutes"
+    return f"{seconds:.2g} s"
