@@ -188,12 +188,14 @@ def list_commands(group: click.Group) -> list[tuple[str, Command]]:
     return found
 
 
-def read_config(_ctx: click.Context, _param: click.Parameter, value: Path) -> RunConfig:
-    """Read and check the config that ``--config`` names; ``-`` is standard input.
+def read_config(
+    _ctx: click.Context, _param: click.Parameter, value: Path | None
+) -> RunConfig | None:
+    """Read and check the config that ``--config`` names, if it does; ``-`` is standard input.
 
     A step needs only some of the files that the config names, and reports the one that it lacks.
     """
-    return load_config(value, look_for_files=False)
+    return None if value is None else load_config(value, look_for_files=False)
 
 
 def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:

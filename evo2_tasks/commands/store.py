@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,16 @@ def names_of_models(described: StoreDescription) -> dict[str, tuple[str, ...]]:
 def weights_of(signature: StoredSignature) -> str:
     """The digest of the weights of a signature; empty if its file is damaged."""
     return str((signature.signature or {}).get("weights", ""))
+
+
+def name_models(names: Sequence[str]) -> str:
+    """The names of a model as text."""
+    return ", ".join(map(escape_text, names)) or "of unknown name"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun in the singular or the plural."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def describe_empty(store: Path) -> str:
@@ -193,29 +203,29 @@ def _read_devices(place: Place, files: Mapping[FileName, Path], progress: Progre
 def describe_stat(found: Mapping[str, Any]) -> Iterator[str]:
     """The result of :func:`stat` as text."""
     yield (
-        f"{shown_path(found['store'])}: {found['rows']:,} rows in {found['files']:,} files, "
-        f"{format_bytes(found['bytes'])}"
+        f"{shown_path(found['store'])}: {count(found['rows'], 'row')} in "
+        f"{count(found['files'], 'file')}, {format_bytes(found['bytes'])}"
     )
     for one in found["signatures"]:
         yield ""
         yield f"signature {short_digest(one['signature'])}"
         yield from format_pairs(
             {
-                "model": escape_text(", ".join(one["models"])) or "of unknown name",
+                "model": name_models(one["models"]),
                 "rows": f"{one['rows']:,}",
                 "contigs": f"{len(one['contigs']):,}",
                 "files": f"{one['files']:,}, {format_bytes(one['bytes'])}",
                 "compaction": _advise(one["files_to_merge"]),
-                "devices": escape_text(", ".join(one["devices"])) or "none",
-                "version": escape_text(one["version"] or "unknown"),
+                "devices": ", ".join(map(escape_text, one["devices"])) or "none",
+                "version": escape_text(one["version"]) if one["version"] else "unknown",
                 **flatten("", one["settings"] or {}),
             }
         )
         for contig in one["contigs"]:
             topology = "circular" if contig["circular"] else "linear"
             yield (
-                f"    {contig['refget']}  {topology}  {contig['rows']:,} rows in "
-                f"{contig['files']:,} files, {format_bytes(contig['bytes'])}"
+                f"    {contig['refget']}  {topology}  {count(contig['rows'], 'row')} in "
+                f"{count(contig['files'], 'file')}, {format_bytes(contig['bytes'])}"
             )
 
 
@@ -277,6 +287,7 @@ def compact(store: Path, *, signature: str | None = None) -> Compaction:
 def describe_compaction(store: Path, done: Compaction) -> str:
     """The result of :func:`compact` as text."""
     return (
-        f"{shown_path(store)}: {done.files_before:,} files with {done.rows_before:,} rows before, "
-        f"{done.files_after:,} files with {done.rows_after:,} rows now"
+        f"{shown_path(store)}: {count(done.files_before, 'file')} with "
+        f"{count(done.rows_before, 'row')} before, {count(done.files_after, 'file')} with "
+        f"{count(done.rows_after, 'row')} now"
     )

@@ -31,7 +31,7 @@ from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.layout import ANY_SHARD, REUSED, RUN, TABLE, WINDOWS
 from evo2_tasks.table.documents import Run, Signature
-from evo2_tasks.table.parquet import count_rows, open_table, read_rows, row_bytes
+from evo2_tasks.table.parquet import BATCH_ROWS, count_rows, open_table, read_rows, row_bytes
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.schema import SCORES_VERSION, STRAND_SUFFIXES, is_result
 from evo2_tasks.table.statements import read_run_of
@@ -409,7 +409,7 @@ def _add_table(
     reused = _read_reused(table.reused)
     pending = _Pending(store, table.signature, added)
     with Progress("store add", total=count_rows(table.path), unit="alleles") as progress:
-        for batch in read_rows(table.path, [*_KEYS, *_SCORES]):
+        for batch in read_rows(table.path, [*_KEYS, *_SCORES], batch_rows=BATCH_ROWS):
             rows = _drop_unfinished(pa.Table.from_batches([batch]))
             scored = rows.filter(pc.or_(*map(pc.is_valid, (rows.column(name) for name in _LLRS))))
             added.rows += rows.num_rows

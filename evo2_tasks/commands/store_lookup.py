@@ -12,8 +12,10 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 
 from evo2_tasks.commands.store import (
+    count,
     describe_empty,
     find_signature,
+    name_models,
     names_of_models,
     short_digest,
     weights_of,
@@ -154,10 +156,11 @@ def require_spelled(answers: Sequence[Mapping[str, Any]]) -> None:
     """
     wrong = [one for one in answers if one["status"] in MISTAKES]
     if wrong:
-        more = f" There are {len(wrong) - 1} more such alleles." if len(wrong) > 1 else ""
+        first = f"'{shown(wrong[0]['query'])}': {wrong[0]['problem']}"
+        if len(wrong) > 1:
+            first = f"{len(wrong)} of {len(answers)} alleles cannot be found; the first is {first}"
         raise InputError(
-            f"'{shown(wrong[0]['query'])}': {wrong[0]['problem']}. Correct the allele, or name the "
-            f"FASTA that it refers to by --fasta.{more}"
+            f"{first}. Correct the allele, or name the FASTA that it refers to by --fasta."
         )
 
 
@@ -595,7 +598,7 @@ def _describe_result(result: Mapping[str, Any]) -> Iterator[str]:
     named = [
         *([f"scoring {escape_text(result['scoring'])}"] if result["scoring"] else []),
         *([f"signature {short_digest(digest)}"] if digest else []),
-        f"model {escape_text(', '.join(result['models'])) or 'of unknown name'}",
+        f"model {name_models(result['models'])}",
     ]
     yield ""
     yield f"  {', '.join(named)}"
@@ -617,7 +620,10 @@ def _describe_result(result: Mapping[str, Any]) -> Iterator[str]:
         if run["seconds"] is not None:
             time = f"about {_seconds(run['seconds'])} on {run['device']}"
         yield f"    missing  {strands} strand{'s' if len(run['strands']) > 1 else ''}"
-        yield f"    to run   {run['windows']:,} windows, {run['tokens']:,} tokens; time {time}"
+        yield (
+            f"    to run   {count(run['windows'], 'window')}, {count(run['tokens'], 'token')}; "
+            f"time {time}"
+        )
 
 
 def _format_scores(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -625,7 +631,7 @@ def _format_scores(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     lines: list[tuple[str, ...]] = [("", *_SHOWN, "device")]
     for name, values in scores.items():
         numbers = ("." if values[one] is None else f"{values[one]:.6g}" for one in _SHOWN)
-        lines.append((name, *numbers, escape_text(values.get("device") or "")))
+        lines.append((name, *numbers, escape_text(values["device"]) if "device" in values else ""))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         yield "    " + "  ".join(map(str.ljust, line, widths)).rstrip()
