@@ -43,7 +43,7 @@ from evo2_tasks.io.words import find_near, shown, shown_path
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
 from evo2_tasks.scoring.passes import plan_passes
-from evo2_tasks.steps.identify import identify_model
+from evo2_tasks.steps.identify import choose_record, make_model_key
 from evo2_tasks.table.provenance import make_signature
 from evo2_tasks.table.schema import REASON_MEANINGS, STATUS_MEANINGS
 from evo2_tasks.table.store import (
@@ -53,6 +53,7 @@ from evo2_tasks.table.store import (
     make_contig_key,
     store_signature,
 )
+from evo2_tasks.table.store_models import read_models
 from evo2_tasks.table.store_rows import KEY_COLUMNS, device_column, keys_schema, strand_columns
 
 MISTAKES: Final = frozenset(
@@ -245,16 +246,16 @@ def _target_of_scoring(settings: ScoreSettings, store: Path, described: StoreDes
     Raises:
         InputError: The store does not know the model, but has scores that may be its own.
     """
-    identity = identify_model(settings.model, store)
+    record = choose_record(settings.model, read_models(store, make_model_key(settings.model)))
     signature = None
-    if identity.weights is not None and identity.fp8 is not None:
+    if record is not None:
         signature = store_signature(
             make_signature(
                 reference_digest="",
                 scoring=asdict(settings.scoring),
-                weights_digest=identity.weights,
+                weights_digest=record.weights,
                 dtype=settings.model.dtype,
-                fp8=identity.fp8,
+                fp8=record.fp8,
                 prepend_bos=settings.scoring.prepend_bos,
             )
         )

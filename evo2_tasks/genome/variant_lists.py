@@ -454,7 +454,7 @@ def parse_entry(text: str, reference: Reference) -> Record | NoAllele | Unreadab
             return Unreadable("unknown_notation", f"'{shown(text)}' looks like {explanation}")
         return Unreadable(
             "unknown_notation",
-            f"'{shown(text)}' is not a variant; expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI, or "
+            f"'{shown(text)}' is not a variant; expected chr-pos-ref-alt, chr:pos:ref:alt, SPDI or "
             "HGVS",
         )
     contig, pos_text, ref, alt = fields

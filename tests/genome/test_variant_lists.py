@@ -115,7 +115,7 @@ def test_its_status_is_found_by_placing(
 
 
 BAD_LINES = {
-    "hello": "'hello' is not a variant; expected chr-pos-ref-alt, chr:pos:ref:alt or SPDI, or HGVS",
+    "hello": "'hello' is not a variant; expected chr-pos-ref-alt, chr:pos:ref:alt, SPDI or HGVS",
     "-5-A-G": "'-5-A-G', expected chr-pos-ref-alt",
     "chr1-5-A": "'chr1-5-A', expected chr-pos-ref-alt",
     "chr1-x-A-G": "position 'x' is not a 64-bit integer",
