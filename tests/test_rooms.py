@@ -196,7 +196,7 @@ ROOMS = {
     ),
     "commands": room(
         "aligned_text convert doctor horizon measure plan query show show_calibrations show_files"
-        " status verify",
+        " status store store_add store_lookup verify",
         "config",
         "cost",
         "errors",

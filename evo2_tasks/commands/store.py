@@ -14,7 +14,6 @@ from evo2_tasks.io.words import find_near, shown, shown_path
 from evo2_tasks.table.store import Store, StoreDescription, StoredSignature
 from evo2_tasks.table.store_compaction import Compaction, choose_groups, compact_place
 from evo2_tasks.table.store_files import (
-    FILE_ROWS,
     DamagedFileError,
     FileName,
     GoneError,
@@ -169,7 +168,7 @@ def _describe_signature(
                 "circular": contig.contig.endswith(CIRCULAR),
                 "rows": contig.rows,
                 "files": contig.files,
-                "files_to_merge": sum(map(len, choose_groups(files, FILE_ROWS))),
+                "files_to_merge": sum(map(len, choose_groups(files))),
                 "bytes": contig.num_bytes,
             }
         )

@@ -251,7 +251,7 @@ def test_wrong_options_are_one_line(drawn: DrawnTable, tmp_path: Path) -> None:
         ([*asked, tmp_path / "none", "--fasta", fasta], "the score store does not exist"),
         ([*asked, tmp_path / "empty", "--fasta", fasta], "the score store has no scores"),
         ([*asked, fasta, "--fasta", fasta], "the score store cannot be read: Not a directory"),
-        ([*asked, store, "--fasta", tmp_path / "no.fa"], "no.fa: does not exist"),
+        ([*asked, store, "--fasta", tmp_path / "no.fa"], "no.fa: cannot be opened: No such file"),
         ([*asked, store, "--fasta", fasta, "--scoring", "s"], "Name it by --config."),
         ([*asked, store, "--config", config, "--signature", "ab"], "cannot be combined with"),
         ([*asked, store, "--config", config, "--scoring", "t"], "`scorings` has no 't'"),

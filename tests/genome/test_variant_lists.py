@@ -116,8 +116,8 @@ def test_its_status_is_found_by_placing(
 
 BAD_LINES = {
     "hello": "'hello' is not a variant; expected chr-pos-ref-alt, chr:pos:ref:alt, SPDI or HGVS",
-    "-5-A-G": "'-5-A-G', expected chr-pos-ref-alt",
-    "chr1-5-A": "'chr1-5-A', expected chr-pos-ref-alt",
+    "-5-A-G": "'-5-A-G' is not a variant; expected chr-pos-ref-alt",
+    "chr1-5-A": "'chr1-5-A' is not a variant; expected chr-pos-ref-alt",
     "chr1-x-A-G": "position 'x' is not a 64-bit integer",
     f"chr1-{2**63}-A-G": "is not a 64-bit integer",
     "chr1-5--G": "an allele is empty; only SPDI",
@@ -131,8 +131,8 @@ BAD_LINES = {
     f"{NC}:4:A:C,G": "inserted sequence 'C,G', expected letters only",
     f"{NC}:4:-1:G": "deleted sequence '-1', expected letters or the number of bases",
     f"{NC}:4:1A:G": "deleted sequence '1A', expected letters or the number of bases",
-    "chr1-5-A-G\tx": r"'chr1-5-A-G\tx', expected chr-pos-ref-alt",
-    "chr1-5-A-G x": "'chr1-5-A-G x', expected chr-pos-ref-alt",
+    "chr1-5-A-G\tx": r"'chr1-5-A-G\tx' is not a variant; expected chr-pos-ref-alt",
+    "chr1-5-A-G x": "'chr1-5-A-G x' is not a variant; expected chr-pos-ref-alt",
 }
 
 
