@@ -34,7 +34,7 @@ from evo2_tasks.table.documents import Run, Signature
 from evo2_tasks.table.parquet import BATCH_ROWS, count_rows, open_table, read_rows, row_bytes
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.schema import SCORES_VERSION, STRAND_SUFFIXES, is_result
-from evo2_tasks.table.statements import read_run_of
+from evo2_tasks.table.statements import read_run_of, read_statement, require_table
 from evo2_tasks.table.store import Store, make_contig_key
 from evo2_tasks.table.store_rows import (
     DEVICE,
@@ -226,7 +226,7 @@ def _check_table(path: Path, fasta: Path | None, circular_contigs: Sequence[str]
         fasta=found,
         circular_contigs=frozenset(circular_contigs) if circular_contigs else circular,
         device=_name_device(run),
-        reused=_find_reused(path),
+        reused=_find_reused(path, digest),
     )
 
 
@@ -283,10 +283,17 @@ def _name_device(run: Run | None) -> str:
     return kinds[0] if len(kinds) == 1 else f"one of: {', '.join(kinds)}"
 
 
-def _find_reused(table: Path) -> Path | None:
-    """The file next to a table that lists its rows whose scores came from a store."""
+def _find_reused(table: Path, digest: str) -> Path | None:
+    """The file next to a table that lists its rows whose scores came from a store.
+
+    Raises:
+        InputError: The file is of another table.
+    """
     reused = table.with_name(REUSED)
-    return reused if reused.exists() else None
+    if not reused.exists():
+        return None
+    require_table(table, [read_statement(reused, "merge")], table_digest=digest)
+    return reused
 
 
 def _require_sequences(table: _Table, sequences: Sequence[FastaSequence]) -> None:

@@ -19,6 +19,7 @@ from evo2_tasks.config.resolve import ScoringSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.windows import PlacedAllele
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import REUSED, RUN
 from evo2_tasks.scoring.deltas import SCORE_NAMES
 from evo2_tasks.table.schema import STRAND_SUFFIXES
@@ -229,9 +230,14 @@ def test_reused_rows_were_not_computed_on_the_device_of_the_run(tmp_path: Path) 
         tmp_path, {"c": "ACGTTGCA" * 40}, [("c", 81, "A", "G"), ("c", 82, "C", "G")]
     )
     reused = pa.table({"record": pa.array([1], pa.int64()), "allele": pa.array([1], pa.int32())})
-    pa.parquet.write_table(reused, tmp_path / REUSED)
+    stated = {"evo2_tasks.source": digest_file(drawn.path)}
+    pa.parquet.write_table(reused.replace_schema_metadata(stated), tmp_path / REUSED)
     add(drawn.path, tmp_path / "store")
     assert stat(tmp_path / "store")["signatures"][0]["devices"] == ["H100", "unknown"]
+    stated = {"evo2_tasks.source": "0" * 64}
+    pa.parquet.write_table(reused.replace_schema_metadata(stated), tmp_path / REUSED)
+    with pytest.raises(InputError, match="reused.parquet was made from another table"):
+        add(drawn.path, tmp_path / "store")
 
 
 # --- rows that are not added
