@@ -195,8 +195,8 @@ ROOMS = {
         with_torch="fetch",
     ),
     "commands": room(
-        "aligned_text convert doctor horizon measure plan query show show_calibrations show_files"
-        " status store store_add store_lookup verify",
+        "aligned_text convert doctor horizon measure plan plan_store query show show_calibrations"
+        " show_files status store store_add store_lookup verify",
         "config",
         "cost",
         "errors",

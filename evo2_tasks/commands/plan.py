@@ -2,10 +2,12 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evo2_tasks.commands.plan_store import KnownModel, StoreSearch, find_model
 from evo2_tasks.config.resolve import PlannedScoring
 from evo2_tasks.cost.memory import (
     CPU_HEAP_FACTOR,
@@ -24,6 +26,9 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_HOUR = 3600.0
 
 BYTES_PER_GB = 1e9
+
+COSTS = ("windows", "tokens", "flops", "hours", "price")
+"""What a store saves."""
 
 
 def plan(
@@ -47,7 +52,9 @@ def plan(
 
     Returns:
         For each scoring of each variant set: alleles by status, windows, tokens, operations and
-        memory; and, if a rate is known for the device, hours, shards and price.
+        memory; and, if a rate is known for the device, hours, shards and price. With a store, these
+        are for the alleles that it does not have, ``store`` has the numbers of alleles, and
+        ``without_store`` has windows, tokens, operations, hours and price of all alleles.
 
     Raises:
         InputError: A file cannot be read, or the shape of a model is not known.
@@ -56,9 +63,14 @@ def plan(
     shapes = {one.score.model.name: read_shape(one.score.model) for one in scorings}
     estimates = []
     warned: set[str] = set()
+    models: dict[str, KnownModel] = {}
     for one in scorings:
         model, shape = one.score.model, shapes[one.score.model.name]
-        work = count_work(one)
+        path = one.score.run.store
+        if path is not None and model.name not in models:
+            models[model.name] = find_model(one, path)
+        found = count_with_store(one, models.get(model.name))
+        work = found.work
         for warning in work.warnings:
             if warning not in warned:  # once for all scorings of a set
                 logger.warning("%s", warning)
@@ -71,11 +83,54 @@ def plan(
         if device_memory_gb is not None:
             estimate["suggested_batch_tokens"] = suggest_batch(one, shape, device_memory_gb)
         rate = choose_rate(rates, model.name, device, gpus=model.gpus)
-        estimate |= estimate_time(
-            estimate["flops"], rate, gpus=model.gpus, price=price, job_hours=job_hours
-        )
+
+        def add_time(flops: float, rate: Rate | None = rate, gpus: int = model.gpus) -> Any:
+            return estimate_time(flops, rate, gpus=gpus, price=price, job_hours=job_hours)
+
+        estimate |= add_time(estimate["flops"])
+        if found.alleles is not None:
+            estimate["store"] = found.alleles
+        if found.all_alleles is not None:
+            whole = estimate_work(one, shape, found.all_alleles)
+            whole |= add_time(whole["flops"])
+            estimate["without_store"] = {name: whole[name] for name in COSTS if name in whole}
         estimates.append(estimate)
     return estimates
+
+
+@dataclass(frozen=True, slots=True)
+class FoundWork:
+    """The work of a scoring, with the scores that a store has taken off.
+
+    Attributes:
+        work: The work that is left.
+        alleles: What is known of the store: numbers of alleles that have windows and of those that
+            the store has, or the reason why they are not known; None without a store.
+        all_alleles: The work of all alleles; None if the store has none of them.
+    """
+
+    work: Work
+    alleles: dict[str, Any] | None = None
+    all_alleles: Work | None = None
+
+
+def count_with_store(planned: PlannedScoring, known: KnownModel | None) -> FoundWork:
+    """Count the work of a scoring, and look its alleles up in the store.
+
+    Args:
+        planned: The scoring.
+        known: What the store knows of its model; None without a store.
+    """
+    if known is None:
+        return FoundWork(count_work(planned))
+    if known.record is None:
+        return FoundWork(count_work(planned), {"reason": known.reason})
+    search = StoreSearch(planned, known.store, known.record)
+    work = count_work(planned, visitor=search)
+    alleles: dict[str, Any] = {"alleles": search.num_alleles, "hits": search.num_hits}
+    if not search.num_hits:
+        return FoundWork(work, alleles)
+    return FoundWork(count_work(planned, known=search.known), alleles, work)
 
 
 def suggest_batch(
@@ -206,6 +261,8 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"    {name:<22}{number:,}"
         if "audited" in estimate:
             yield f"  audited                 {estimate['audited']:,}, with whole windows too"
+        if "store" in estimate:
+            yield f"  store                   {describe_store(estimate)}"
         yield f"  windows                 {estimate['windows']:,}, distinct within a part"
         yield f"  tokens                  {estimate['tokens']:,}"
         yield f"  operations              {estimate['flops']:.3g} FLOP"
@@ -252,6 +309,20 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"  time                    {', '.join(times) or unknown}"
         if "price" in total:
             yield f"  price                   {total['price']:,.2f}"
+
+
+def describe_store(estimate: Mapping[str, Any]) -> str:
+    """What a store has of the alleles of a scoring, and what that saves."""
+    store, device = estimate["store"], "GPU" if estimate["gpus"] else "CPU"
+    if "hits" not in store:
+        return str(store["reason"])
+    text = f"{store['hits']:,} of {store['alleles']:,} alleles are in the store"
+    whole = estimate.get("without_store", {})
+    if "hours" in whole:
+        text += f": {_hours(estimate['hours'])} of one {device} instead of {_hours(whole['hours'])}"
+    elif whole:
+        text += f": {estimate['tokens']:,} tokens instead of {whole['tokens']:,}"
+    return text
 
 
 def _mb(megabytes: float) -> str:

@@ -659,12 +659,21 @@ class ReportSettings:
 
 @dataclass(frozen=True, slots=True)
 class PlannedScoring:
-    """A scoring of a variant set as ``plan`` needs it: the slices of the steps that do the work."""
+    """A scoring of a variant set as ``plan`` needs it: the slices of the steps that do the work.
+
+    Attributes:
+        split: How ``split`` reads the variants.
+        windows: How ``windows`` places the windows.
+        score: The model, the windows, and the store.
+        audit: The audit; None without one.
+        results: Folder of the results.
+    """
 
     split: SplitSettings
     windows: WindowsSettings
     score: ScoreSettings
     audit: AuditSettings | None
+    results: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -1108,6 +1117,7 @@ def resolve_scoring_of(config: RunConfig, variant_set: str, scoring: str) -> Pla
         resolve_windows(config, variant_set, scoring),
         resolve_score(config, scoring),
         find_audit(config, variant_set, scoring),
+        config.output,
     )
 
 

@@ -1,10 +1,10 @@
 """Numbers of windows and tokens that a scoring will run, counted without the model."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from evo2_tasks.config.resolve import PlannedScoring, ScoringSettings
 from evo2_tasks.genome.assembly import (
@@ -85,11 +85,31 @@ class Work:
     warnings: list[str] = field(default_factory=list)
 
 
-def count_work(planned: PlannedScoring) -> Work:
+class Visitor(Protocol):
+    """What gets each allele of a variant set with its windows, in the order of the rows."""
+
+    def add(self, row: int, placed: PlacedAllele, reference: Reference) -> None:
+        """Add the next allele."""
+
+    def finish(self, reference: Reference) -> None:
+        """End the work on the alleles that were added."""
+
+
+def count_work(
+    planned: PlannedScoring,
+    *,
+    visitor: Visitor | None = None,
+    known: Sequence[int] | None = None,
+) -> Work:
     """Place all windows of a variant set and plan each part in the same way as the scorer.
 
     Here, windows at different positions are different even if their sequences are equal. In
     repeats, a run may therefore share other windows and need a few percent fewer or more tokens.
+
+    Args:
+        planned: The scoring.
+        visitor: Gets each allele.
+        known: For each row, 1 if it has a score and is not run, else 0. An audit runs it even so.
     """
     settings, run = planned.split, planned.score.run
     scoring = planned.windows.scoring
@@ -109,11 +129,15 @@ def count_work(planned: PlannedScoring) -> Work:
             assigned = assign_shards(iter(source), num_alleles, settings.shards)
             for row, (shard, variant) in enumerate(assigned):
                 placed = place_allele(variant, reference, window_settings)
+                if visitor is not None:
+                    visitor.add(row, placed, reference)
                 work.by_status[placed.status] += 1
                 used_contigs.add(placed.reference_contig)
                 progress.add(1)
                 if planned.audit is not None and placed.status == TO_SCORE:
                     add_candidate(smallest, shard, variant, placed)
+                if known is not None and known[row]:
+                    continue
                 for pair in pair_sizes(row, placed, scoring):
                     yield shard, pair
 
@@ -125,6 +149,8 @@ def count_work(planned: PlannedScoring) -> Work:
 
         with progress:
             count(pairs())
+        if visitor is not None:
+            visitor.finish(reference)
         if planned.audit is not None:
             audited = sorted(smallest.choose(planned.audit.share), key=itemgetter(0, 1))
             work.audited = len(audited)
