@@ -50,6 +50,7 @@ from evo2_tasks.table.store import (
     Store,
     StoreDescription,
     digest_signature,
+    find_candidates,
     make_contig_key,
     store_signature,
 )
@@ -279,22 +280,15 @@ def _require_no_candidates(
     Raises:
         InputError: Some may be.
     """
-    any_weights = store_signature(
-        make_signature(
-            reference_digest="",
-            scoring=asdict(settings.scoring),
-            weights_digest="any",
-            dtype=settings.model.dtype,
-            fp8="any",
-            prepend_bos=settings.scoring.prepend_bos,
-        )
+    any_weights = make_signature(
+        reference_digest="",
+        scoring=asdict(settings.scoring),
+        weights_digest="any",
+        dtype=settings.model.dtype,
+        fp8="any",
+        prepend_bos=settings.scoring.prepend_bos,
     )
-    candidates = [
-        short_digest(one.digest)
-        for one in described.signatures
-        if one.signature is not None
-        and {**one.signature, "weights": "any", "fp8": "any"} == any_weights
-    ]
+    candidates = [short_digest(one.digest) for one in find_candidates(described, any_weights)]
     if candidates:
         raise InputError(
             f"{shown_path(store)}: has no record of {settings.model.where}, so it is not known "

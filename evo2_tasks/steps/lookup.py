@@ -36,7 +36,7 @@ from evo2_tasks.table.provenance import (
 from evo2_tasks.table.schema import STRAND_SUFFIXES, hits_schema
 from evo2_tasks.table.segments import read_contigs, require_segments
 from evo2_tasks.table.sequences import read_sequences
-from evo2_tasks.table.store import Store, make_contig_key
+from evo2_tasks.table.store import Store, find_candidates, make_contig_key
 from evo2_tasks.table.store_models import read_models
 from evo2_tasks.table.store_rows import device_column, make_keys, strand_columns
 from evo2_tasks.table.store_shards import BYTES_AT_ONCE, ROWS_AT_ONCE, WINDOW_COLUMNS
@@ -89,16 +89,12 @@ def lookup(
     record = None
     if store is not None:
         record = choose_record(model, read_models(store.path, identity.key))
+    weights, fp8 = (None, None) if record is None else (record.weights, record.fp8)
+    if store is not None and record is None:
+        weights, fp8 = guess_model(store, settings, placed)
     signature = dict(placed)
-    if record is not None:
-        signature = make_signature(
-            reference_digest=placed["reference"],
-            scoring=placed["scoring"],
-            weights_digest=record.weights,
-            dtype=model.dtype,
-            fp8=record.fp8,
-            prepend_bos=settings.score.scoring.prepend_bos,
-        )
+    if weights is not None and fp8 is not None:
+        signature = make_model_signature(settings, placed, weights, fp8)
     provenance = Provenance(
         signature, package_version(), source=source, settings=settings.triggers()
     )
@@ -108,7 +104,7 @@ def lookup(
     }
     search = Search(
         store,
-        None if record is None else signature,
+        None if weights is None else signature,
         contigs,
         STRANDS[settings.score.scoring.strands],
         all_devices=not settings.score.run.allow_mixed_devices,
@@ -129,7 +125,55 @@ def lookup(
         "%s of %s alleles are in the store%s",
         f"{counts['hits']:,}",
         f"{counts['alleles']:,}",
-        "" if record is not None else "; the store does not know this model yet",
+        ""
+        if record is not None
+        else "; the store does not know this model yet, so `score` opens "
+        "it to see whether these scores are its own",
+    )
+
+
+def guess_model(
+    store: Store, settings: LookupSettings, placed: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
+    """The weights and the FP8 mode that a model may have which the store does not know.
+
+    `score` opens such a model before it uses a score. A wrong guess costs a lookup, and no more.
+
+    Args:
+        store: The store.
+        settings: The model and the windows.
+        placed: The signature of the windows.
+
+    Returns:
+        Those of the likeliest signature of the store; None if the store has no such scores.
+    """
+    candidates = find_candidates(
+        store.describe(), make_model_signature(settings, placed, "any", "any")
+    )
+    for one in candidates:
+        stated = one.signature or {}
+        return str(stated["weights"]), str(stated["fp8"])
+    return None, None
+
+
+def make_model_signature(
+    settings: LookupSettings, placed: Mapping[str, Any], weights: str, fp8: str
+) -> dict[str, Any]:
+    """The signature of the scores of a model.
+
+    Args:
+        settings: The model and the windows.
+        placed: The signature of the windows.
+        weights: SHA-256 of the tensors of the model.
+        fp8: Its FP8 mode.
+    """
+    return make_signature(
+        reference_digest=placed["reference"],
+        scoring=placed["scoring"],
+        weights_digest=weights,
+        dtype=settings.score.model.dtype,
+        fp8=fp8,
+        prepend_bos=settings.score.scoring.prepend_bos,
     )
 
 

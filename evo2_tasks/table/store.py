@@ -149,6 +149,34 @@ class StoreDescription:
     models: tuple[ModelRecord, ...]
 
 
+def find_candidates(
+    described: StoreDescription, signature: Mapping[str, Any]
+) -> list[StoredSignature]:
+    """The signatures of a store that may be those of a model which the store does not know.
+
+    `store add` stores the scores of tables, which do not state the files of their model. Only
+    opening the model shows which of these signatures are its own.
+
+    Args:
+        described: What the store has.
+        signature: Signature of scores of the model, with any weights and FP8 mode.
+
+    Returns:
+        The signatures that have the same settings, and weights of which the store has no model
+        record; those with most rows first.
+    """
+    known = {record.weights for record in described.models}
+    wanted = store_signature(signature)
+    candidates = [
+        one
+        for one in described.signatures
+        if one.signature is not None
+        and one.signature.get("weights") not in known
+        and {**one.signature, "weights": wanted["weights"], "fp8": wanted["fp8"]} == wanted
+    ]
+    return sorted(candidates, key=lambda one: -sum(contig.rows for contig in one.contigs))
+
+
 class Store:
     """A score store.
 

@@ -236,7 +236,7 @@ def test_reused_rows_were_not_computed_on_the_device_of_the_run(tmp_path: Path) 
     assert stat(tmp_path / "store")["signatures"][0]["devices"] == ["H100", "unknown"]
     stated = {"evo2_tasks.source": "0" * 64}
     pa.parquet.write_table(reused.replace_schema_metadata(stated), tmp_path / REUSED)
-    with pytest.raises(InputError, match="reused.parquet was made from another table"):
+    with pytest.raises(InputError, match=r"reused\.parquet was made from another table"):
         add(drawn.path, tmp_path / "store")
 
 
