@@ -24,12 +24,14 @@ from evo2_tasks.layout import (
     STEPS,
     WINDOWS,
     fill,
+    hits_file,
+    hits_run_file,
     shard_file,
     shard_name,
     shard_readout,
     shard_run_file,
 )
-from evo2_tasks.table.documents import PartUsage, ShardRun, Split
+from evo2_tasks.table.documents import Lookup, PartUsage, ShardRun, Split
 from evo2_tasks.table.pairs import count_tokens
 from evo2_tasks.table.parquet import count_rows
 from evo2_tasks.table.parts import parts_folder, read_usage
@@ -67,8 +69,8 @@ class ScoringStatus:
     alleles_tried: int = 0
     """Alleles that went through the model."""
     tokens: int = 0
-    """Tokens of all windows; a shared window counts once for each allele. An estimate until all
-    windows are placed."""
+    """Tokens of all windows, without those of alleles whose scores a store has; a shared window
+    counts once for each allele. An estimate until all windows are placed."""
     tokens_done: int = 0
     seconds: float = 0.0
     """Time of all jobs together."""
@@ -237,7 +239,7 @@ def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
         if windows.exists():
             num_placed += 1
             with suppress(InputError):  # it is being written again
-                status.tokens += count_tokens(windows)
+                status.tokens += _count_tokens_to_run(windows, scores)
                 source = digest_file(windows)
         parts: Sequence[ShardRun | PartUsage] = []
         log, is_audited = logs.of_shard(folder, shard_name(shard, status.shards))
@@ -267,6 +269,19 @@ def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
     status.is_merged = is_whole and run.exists() and run.stat().st_mtime >= newest
     status.failures += logs.failures(**names)
     return status
+
+
+def _count_tokens_to_run(windows: Path, scores: Path) -> int:
+    """Tokens of the windows of a shard, without those of alleles that a store has.
+
+    Raises:
+        InputError: The windows cannot be read.
+    """
+    found = hits_run_file(hits_file(scores))
+    if found.exists():
+        with suppress(InputError):  # it is being written again
+            return Lookup.read(found).tokens_missing
+    return count_tokens(windows)
 
 
 def _add_job(status: ScoringStatus, log: Path, logs: _Logs) -> None:
@@ -322,7 +337,8 @@ def _make_row(status: ScoringStatus) -> list[str]:
     """The cells of an entry; one without a scoring has names and failures only."""
     progress = [""] * 6
     if status.shards:
-        share = status.tokens_done / status.tokens if status.tokens else 0.0
+        is_whole = status.shards_done == status.shards
+        share = status.tokens_done / status.tokens if status.tokens else float(is_whole)
         left = status.seconds_left
         progress = [
             f"{status.shards_done:,} of {status.shards:,}",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from evo2_tasks.layout import RUN
+from evo2_tasks.layout import REUSED, RUN
 from evo2_tasks.report.blocks import LONG, NAME, NUMBER, TEXT, Cell, Table, number_cell
 from evo2_tasks.report.evidence import Evidence
 from evo2_tasks.report.words import NOTHING, count, counted, decimal, printable, value_text
@@ -111,22 +111,43 @@ def describe_warnings(one: Evidence) -> list[str]:
 
 
 def describe_mixed_devices(one: Evidence) -> str:
-    """Which kinds of device the shards ran on; empty if there is only one kind."""
+    """Which kinds of device computed the scores; empty if there is only one kind."""
     devices = [shard.device_class for shard in one.shards if shard.device_class is not None]
-    if len({*devices}) < 2:
+    stored = one.run.reused_devices or {}
+    if len({*devices, *stored}) < 2:
         return ""
+    tolerance = "Scores of different devices can differ within the documented tolerance."
     kinds = printable(_count_values(devices), 200)
+    if not stored:
+        return f"{one.scoring}: the shards ran on different kinds of device: {kinds}. {tolerance}"
+    texts = [f"{kind} ({counted(number, 'allele')})" for kind, number in stored.items()]
+    of_store = printable("; ".join(texts), 200)
+    ran = f"the shards ran on {kinds}; " if devices else ""
     return (
-        f"{one.scoring}: the shards ran on different kinds of device: {kinds}. "
-        "Scores of different devices can differ within the documented tolerance."
+        f"{one.scoring}: different kinds of device computed the scores: {ran}those of the store: "
+        f"{of_store}. {tolerance}"
+    )
+
+
+def describe_store(one: Evidence) -> str:
+    """How many scores are from a store; empty without a store."""
+    reused = one.run.reused
+    if reused is None:
+        return ""
+    return (
+        f"{one.scoring}: {count(reused)} of {counted(one.num_rows, 'allele')} "
+        f"{'has its' if reused == 1 else 'have their'} scores from the store; {REUSED} lists "
+        f"{'it' if reused == 1 else 'them'}."
     )
 
 
 def tabulate_shards(one: Evidence) -> Table:
     """Tabulate time and memory of each scoring job."""
     has_device_memory = any(shard.peak_device_memory_mb is not None for shard in one.shards)
+    has_store = any(shard.reused is not None for shard in one.shards)
     columns = [
-        ("shard", TEXT), ("device", TEXT), ("node", TEXT), ("seconds", NUMBER),
+        ("shard", TEXT), ("device", TEXT), ("node", TEXT),
+        *([("alleles from the store", NUMBER)] if has_store else []), ("seconds", NUMBER),
         ("seconds for loading", NUMBER), ("windows", NUMBER), ("tokens", NUMBER),
         ("tokens/s", NUMBER), ("peak memory, MB", NUMBER),
         *([("peak device memory, MB", NUMBER)] if has_device_memory else []),
@@ -135,6 +156,7 @@ def tabulate_shards(one: Evidence) -> Table:
     for shard in one.shards[:MOST_SHARDS]:
         rate = shard.tokens_run / shard.wall_s if shard.wall_s else None
         numbers = [
+            *([shard.reused] if has_store else []),
             shard.wall_s, shard.load_s, shard.windows_run, shard.tokens_run, rate,
             shard.peak_memory_mb,
             *([shard.peak_device_memory_mb] if has_device_memory else []),

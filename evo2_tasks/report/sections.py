@@ -20,6 +20,7 @@ from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
 from evo2_tasks.report.plots import contig_span, plot_contig, plot_histogram, plot_pairs, plot_types
 from evo2_tasks.report.run_tables import (
     describe_mixed_devices,
+    describe_store,
     describe_warnings,
     tabulate_provenance,
     tabulate_shards,
@@ -341,6 +342,9 @@ def _show_cost(evidence: Sequence[Evidence]) -> Iterator[Block]:
                 f"{one.scoring}: {_duration(wall_s)}, summed over all scoring jobs (they may have "
                 f"run in parallel); {count(tokens)} tokens{rate}."
             )
+        stored = describe_store(one)
+        if stored:
+            yield Note(stored)
         if one.shards:
             yield tabulate_shards(one)
 

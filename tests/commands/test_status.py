@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from evo2_tasks.cli import main
-from evo2_tasks.commands.status import read_status
+from evo2_tasks.commands.status import describe_status, read_status
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.interruption import Interrupted, Interruption
@@ -66,6 +66,31 @@ def test_an_unfinished_shard_counts_by_its_parts(run: Path) -> None:
     assert status.seconds_left == pytest.approx(left * status.seconds / status.tokens_done)
     assert status.failures == []
     assert not status.is_merged
+
+
+def test_tokens_of_stored_alleles_are_not_left_to_run(run: Path) -> None:
+    """A shard whose scores are all in the store is done without a token."""
+    results = run / "results" / "v" / "s"
+    (before,) = read_status(run / "results")
+    (results / "hits").mkdir()
+    found = {"alleles": 40, "hits": 30, "missing": 10, "tokens_missing": 1_000,
+             "weights": "0" * 64, "table_digest": "0" * 64}  # fmt: skip
+    (results / "hits" / "2-of-2.json").write_text(json.dumps(found))
+    (status,) = read_status(run / "results")
+    assert status.tokens == before.tokens // 2 + 1_000
+    none_left = found | {"hits": 40, "missing": 0, "tokens_missing": 0}
+    for number in (1, 2):
+        scores = results / "scores" / f"{number}-of-2.parquet"
+        if number == 2:
+            shutil.copy(results / "scores" / "1-of-2.parquet", scores)
+        (results / "hits" / f"{number}-of-2.json").write_text(json.dumps(none_left))
+        stated = json.loads((results / "scores" / "1-of-2.json").read_text())
+        stated |= {"tokens": 0, "tokens_run": 0, "windows_run": 0, "alleles_tried": 0}
+        scores.with_suffix(".json").write_text(json.dumps(stated | {"reused": 40}))
+    (status,) = read_status(run / "results")
+    assert (status.shards_done, status.alleles_done, status.tokens) == (2, 80, 0)
+    (row,) = [line for line in describe_status([status]) if " 2 of 2 " in line]
+    assert " 100%" in row
 
 
 def test_a_shard_is_done_when_its_audit_is_done(run: Path) -> None:

@@ -139,6 +139,22 @@ def test_verification_and_mixed_devices_are_shown(tmp_path: Path) -> None:
     assert rows["devices"] == "cpu (1 threads)"
 
 
+def test_alleles_of_a_store_are_counted_by_shard(tmp_path: Path) -> None:
+    write_scoring(tmp_path / "one", make_columns(40))
+    assert "the store" not in read_page(write_page(tmp_path)).text()
+    run = json.loads((tmp_path / "one" / "run.json").read_text())
+    for shard, reused in zip(run["shards"], (12, 7), strict=True):
+        shard["reused"] = reused
+    run |= {"reused": 19, "reused_devices": {"cpu AVX512": 12, "NVIDIA H100": 7}}
+    (tmp_path / "one" / "run.json").write_text(json.dumps(run))
+    page = write_page(tmp_path)
+    rows = rows_of(page, "Time and memory by shard, one")
+    assert [row[3] for row in rows] == ["12", "7"]
+    text = read_page(page).text()
+    assert "19 of 40 alleles have their scores from the store; reused.parquet lists them." in text
+    assert "those of the store: cpu AVX512 (12 alleles); NVIDIA H100 (7 alleles)." in text
+
+
 def test_a_warning_of_split_is_shown_once_for_all_scorings(tmp_path: Path) -> None:
     said = "in.vcf: 1 of 1 contigs have another length <b> in the header than in g.fa."
     for scoring in ("one", "two"):
