@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import SourceFiles
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.layout import hits_run_file
 from evo2_tasks.table.documents import Lookup
 from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
@@ -28,6 +28,7 @@ from evo2_tasks.table.provenance import (
     require_source,
 )
 from evo2_tasks.table.schema import HITS_COLUMNS, STRAND_SUFFIXES, make_schema
+from evo2_tasks.table.store_files import CONTIG_KEY
 from evo2_tasks.table.store_models import ModelKey
 
 KEYS: Final = ("record", "allele")
@@ -137,6 +138,12 @@ def open_hits(path: Path, windows_file: Path, windows_digest: str, files: Source
     require_source(run_file, found.table_digest, path, digest)
     stored = read_metadata(path)
     contigs, key = (read_object(path, stored, name) or {} for name in (CONTIGS, MODEL_KEY))
+    for contig in contigs.values():
+        if CONTIG_KEY.fullmatch(str(contig)) is None:
+            raise InputError(
+                f"{shown_path(path)}: {PREFIX}{CONTIGS} in the metadata has {shown(str(contig))}, "
+                "which is not the name of a contig in a store. Run `lookup` again."
+            )
     return Hits(
         path=path,
         digest=digest,

@@ -34,10 +34,11 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `audit`, `lookup`, `score` or `score_readouts`, "
     "the file of variants in a file of `carry` or `annotate`, the table in `reused.parquet` and in "
-    "a file of `evaluate` or `calibrate`; absent in the tables of `merge`, `merge_audit`, `fit_calibration` and `combine`",
-    "settings": "in a file of `windows`, `lookup`, `carry`, `annotate`, `audit`, `merge_audit`, `evaluate`, "
-    "`fit_calibration`, `calibrate` or `combine`: the settings of the step, as JSON; a job runs "
-    "again if they change",
+    "a file of `evaluate` or `calibrate`; absent in the tables of `merge`, `merge_audit`, "
+    "`fit_calibration` and `combine`",
+    "settings": "in a file of `windows`, `lookup`, `carry`, `annotate`, `audit`, `merge_audit`, "
+    "`evaluate`, `fit_calibration`, `calibrate` or `combine`: the settings of the step, as JSON; a "
+    "job runs again if they change",
     "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `fit_calibration`, "
     "`calibrate` or `evaluate`: SHA-256 of other files that shape its rows, as JSON: `variants` "
     "(`windows`), `gff` (`annotate`), `assembly_report` if the reference has one, `windows` of all "
@@ -57,10 +58,10 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "combination": "in a file of `combine`: `name`, `score`, `ensembles` and `scored` rows of the "
     "combination; `name`, `table` (SHA-256), `signature`, `version` and `model` of each of its "
     "`scorings`, as JSON",
-    "contigs": "in a file of `lookup`: the name of each contig in the store (refget accession, with "
-    "`.circular` for a circular contig), as JSON",
-    "model_key": "in a file of `lookup`: by what the store knows the model, as JSON: SHA-256 of its "
-    "files by their names, and `model`, `config`, `dtype`, `fp8` and `allow_without_fp8`",
+    "contigs": "in a file of `lookup`: the name of each contig in the store (refget accession, "
+    "with `.circular` for a circular contig), as JSON",
+    "model_key": "in a file of `lookup`: by what the store knows the model, as JSON: SHA-256 of "
+    "its files by their names, and `model`, `config`, `dtype`, `fp8` and `allow_without_fp8`",
     "reference": "in a file of segments: GA4GH seqcol digest of the reference",
     "order": "order of the rows: `input`, or `position` (contigs as in the reference, then `pos`)",
 }

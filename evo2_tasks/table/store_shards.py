@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import Strand
 from evo2_tasks.io.digests import require_unchanged
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.table.hits import KEYS, Hits
 from evo2_tasks.table.merge import read_aligned
 from evo2_tasks.table.parquet import row_bytes
@@ -78,7 +80,13 @@ def write_new_scores(
         )
 
     for reference_contig, rows in _read_new_rows(windows, scores, used, device):
-        pending.setdefault(found.contigs[reference_contig], []).append(rows)
+        contig = found.contigs.get(reference_contig)
+        if contig is None:
+            raise InputError(
+                f"{shown_path(found.path)}: does not name the contig {shown(reference_contig)}. "
+                "Run `lookup` again."
+            )
+        pending.setdefault(contig, []).append(rows)
         num_rows += rows.num_rows
         num_bytes += int(row_bytes(rows).sum())
         if num_rows >= ROWS_AT_ONCE or num_bytes >= BYTES_AT_ONCE:

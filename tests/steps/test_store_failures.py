@@ -1,0 +1,529 @@
+"""A run with a store: writing to it, interruptions, files of other runs, kinds of devices.
+
+The oracle is a run without a store.
+"""
+
+import errno
+import json
+import logging
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.config.resolve import resolve_identify
+from evo2_tasks.errors import InputError
+from evo2_tasks.io import files as files_module
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.interruption import Interrupted, Interruption
+from evo2_tasks.layout import (
+    HITS,
+    REUSED,
+    hits_file,
+    hits_run_file,
+    shard_run_file,
+)
+from evo2_tasks.runtime import devices, models, scoring_jobs
+from evo2_tasks.steps import identify as identify_step
+from evo2_tasks.table import store_files
+from evo2_tasks.table.parts import parts_folder
+from evo2_tasks.table.store import Store
+from evo2_tasks.table.store_models import ModelKey, ModelRecord, read_models, write_model
+from tests.steps.store_runs import (
+    A,
+    B,
+    Job,
+    contents,
+    make_job,
+    require_close,
+)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """A store with the scores of A, to which a test does not write."""
+    folder = tmp_path_factory.mktemp("filled")
+    make_job(folder / "run", checkpoint, A, folder / "store").run()
+    return folder / "store"
+
+
+@pytest.fixture
+def store(tmp_path: Path, filled: Path) -> Path:
+    """A copy of the store with the scores of A."""
+    shutil.copytree(filled, tmp_path / "store")
+    return tmp_path / "store"
+
+
+# --- the store is written
+
+
+def test_store_write_false_writes_nothing(tmp_path: Path, checkpoint: Path, store: Path) -> None:
+    before = contents(store)
+    make_job(tmp_path / "job", checkpoint, A + B, store, write=False).run()
+    assert contents(store) == before
+    make_job(tmp_path / "none", checkpoint, B, tmp_path / "none-yet", write=False).run()
+    assert not (tmp_path / "none-yet").exists()
+
+
+def test_a_run_adds_only_its_new_scores(tmp_path: Path, checkpoint: Path, store: Path) -> None:
+    before = contents(store)
+    make_job(tmp_path / "job", checkpoint, A + B, store, shards=2).run()
+    new = {name for name in contents(store) if name not in before}
+    assert before.items() <= contents(store).items()
+    rows = sum(pq.ParquetFile(store / name).metadata.num_rows for name in new)
+    assert rows == len(B)
+    again = make_job(tmp_path / "again", checkpoint, B + A, store)
+    again.run()
+    assert again.run_json["tokens_run"] == 0
+
+
+def test_the_store_is_removed_between_lookup_and_score(
+    tmp_path: Path, checkpoint: Path, store: Path
+) -> None:
+    job = make_job(tmp_path / "job", checkpoint, A + B, store)
+    job.place().look_up()
+    shutil.rmtree(store)
+    table = job.score().merge()
+    require_close(table, make_job(tmp_path / "plain", checkpoint, A + B).run())
+    assert job.run_json["reused"] == len(A)
+    again = make_job(tmp_path / "again", checkpoint, B, store)
+    again.run()
+    assert again.run_json["tokens_run"] == 0, "the new scores, and the model, are in the new store"
+
+
+def fail_in(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, code: int) -> None:
+    """Let a function of ``io/files.py`` fail for the paths in a folder."""
+    function = getattr(files_module, name)
+
+    def fail(path: Path, *arguments: Any) -> Any:
+        if path == folder or folder in path.parents:
+            raise OSError(code, os.strerror(code))
+        return function(path, *arguments)
+
+    monkeypatch.setattr(files_module, name, fail)
+
+
+@pytest.mark.parametrize("what", ["read-only", "full", "full after the model"])
+def test_a_store_that_cannot_be_written_is_one_warning(
+    tmp_path: Path,
+    checkpoint: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    store = tmp_path / "store"
+    job = make_job(tmp_path / "job", checkpoint, A, store)
+    job.place().look_up()
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        if what == "read-only":
+            fail_in(patch, store, "temporary_name", errno.EROFS)
+        if what == "full":
+            fail_in(patch, store, "_sync", errno.ENOSPC)
+        if what == "full after the model":
+            patch.setattr(Store, "_state_signature", lambda *_: None)
+            patch.setattr(store_files, "publish_file", _fill_disk)
+        job.score()
+    warnings = [line for line in caplog.messages if "the new scores are not in the store" in line]
+    assert len(warnings) == 1
+    assert "\n" not in warnings[0]
+    require_close(job.merge(), make_job(tmp_path / "plain", checkpoint, A).run())
+    assert not [path for path in store.rglob("*.parquet") if path.is_file()]
+
+
+def _fill_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_store_that_cannot_be_read_is_one_line(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "store").mkdir()
+    job = make_job(tmp_path / "job", checkpoint, A, tmp_path / "store").place()
+    (tmp_path / "store").rmdir()
+    (tmp_path / "store").write_text("")
+    with pytest.raises(InputError, match="store") as error:
+        job.look_up()
+    assert "\n" not in str(error.value)
+
+
+def test_two_runs_at_once_fill_one_store(tmp_path: Path, checkpoint: Path) -> None:
+    """Both look up before one of them writes, so that both score and write the same alleles."""
+    store = tmp_path / "store"
+    jobs = [make_job(tmp_path / name, checkpoint, A, store) for name in ("one", "two")]
+    for job in jobs:
+        job.place().look_up()
+    tables = [job.score().merge() for job in jobs]
+    require_close(*tables)
+    third = make_job(tmp_path / "three", checkpoint, A, store)
+    require_close(third.run(), tables[0])
+    assert third.run_json["tokens_run"] == 0
+    assert third.reused == [(record, 1) for record in range(len(A))]
+
+
+# --- interruptions, and files of other runs
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+def test_a_killed_job_goes_on_with_its_hits(
+    tmp_path: Path, checkpoint: Path, store: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    run = {"batch_tokens": 200, "part_tokens": 200}
+    whole = make_job(tmp_path / "whole", checkpoint, A + B, store, write=False, run=run)
+    whole.run()
+    job = make_job(tmp_path / "job", checkpoint, A + B, store, run=run)
+    job.place().look_up()
+    (files,) = job.files
+    checks = iter(range(1, 1_000))
+
+    def check(_: Interruption) -> None:
+        if next(checks) == at:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Interruption, "check", check)
+        with pytest.raises(Interrupted):
+            job.score()
+    assert not files.scores.exists()
+    before = contents(store)
+    job.score()
+    stated = json.loads(shard_run_file(files.scores).read_text())
+    assert (stated["parts_kept"] > 0) == (at > 1)
+    assert files.scores.read_bytes() == whole.files[0].scores.read_bytes()
+    new = [name for name in contents(store) if name not in before]
+    assert sum(pq.ParquetFile(store / name).metadata.num_rows for name in new) == len(B)
+
+
+def test_parts_of_other_hits_are_not_mixed_in(
+    tmp_path: Path, checkpoint: Path, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job is killed, the store gets more scores, and the shard is looked up again."""
+    run = {"batch_tokens": 200, "part_tokens": 200}
+    empty = tmp_path / "store"
+    job = make_job(tmp_path / "job", checkpoint, A + B, empty, run=run)
+    job.place().look_up()
+    checks = iter(range(1, 1_000))
+
+    def check(_: Interruption) -> None:
+        if next(checks) == 9:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Interruption, "check", check)
+        with pytest.raises(Interrupted):
+            job.score()
+    assert [*parts_folder(job.files[0].scores).glob("*.parquet")]
+    shutil.copytree(filled, empty, dirs_exist_ok=True)
+    (found,) = job.look_up()
+    assert found.hits == len(A)
+    table = job.score().merge()
+    assert job.run_json["shards"][0]["parts_kept"] == 0
+    require_close(table, make_job(tmp_path / "plain", checkpoint, A + B).run())
+
+
+def test_a_finished_shard_keeps_its_parts_when_a_store_is_added(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    """The parts of a job without a store are those of the same job with an empty store."""
+    make_job(tmp_path / "job", checkpoint, A).place().score()
+    job = make_job(tmp_path / "job", checkpoint, A, tmp_path / "store")
+    job.look_up()
+    job.score()
+    stated = json.loads(shard_run_file(job.files[0].scores).read_text())
+    assert stated["parts_kept"] == stated["parts"] > 0
+    again = make_job(tmp_path / "again", checkpoint, A, tmp_path / "store", write=False)
+    again.run()
+    assert again.run_json["tokens_run"] == 0
+
+
+def change_json(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+SPOILED: dict[str, str] = {
+    "other windows": "was made from another version of",
+    "other settings": "was made with other settings than those of the config: dtype",
+    "no signature": "the metadata contains no signature",
+    "other columns": "has no column 'llr_rev'",
+    "other types": "column llr_fwd has the type string",
+    "cut": "cannot be read",
+    "bytes": "cannot be read",
+    "no JSON": "hits/1-of-1.json",
+    "JSON of another file": "was made from another version of",
+    "JSON of another version": "alleles: is missing",
+    "names of contigs": "contigs in the metadata",
+    "more alleles": "has alleles that its windows do not have",
+    "not a file": "hits/1-of-1.parquet",
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_hits_of_another_run_are_one_line(
+    tmp_path: Path, checkpoint: Path, filled: Path, how: str
+) -> None:
+    job = make_job(tmp_path / "job", checkpoint, A, filled, write=False)
+    job.place().look_up()
+    hits = hits_file(job.files[0].scores)
+    spoil(how, job, checkpoint, hits, filled)
+    with pytest.raises(InputError) as error:
+        job.score()
+    assert SPOILED[how] in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not job.files[0].scores.exists()
+
+
+def spoil(how: str, job: Job, checkpoint: Path, hits: Path, store: Path) -> None:
+    """Put something else in the place of hits."""
+    stated, table = hits_run_file(hits), pq.read_table(hits)
+    if how in ("other windows", "other settings"):
+        model = {"dtype": "bfloat16"} if how == "other settings" else {}
+        lines = A if how == "other settings" else A[1:]
+        other = make_job(
+            job.folder.with_name("other"), checkpoint, lines, store, write=False, model=model
+        )
+        other.place().look_up()
+        for path in (hits, stated):
+            shutil.copy(hits_file(other.files[0].scores).with_name(path.name), path)
+        return
+    if how == "cut":
+        hits.write_bytes(hits.read_bytes()[:-100])
+    elif how == "bytes":
+        data = bytearray(hits.read_bytes())
+        data[40:60] = bytes(20)
+        hits.write_bytes(data)
+        change_json(stated, table_digest=digest_file(hits))
+    elif how == "no JSON":
+        stated.unlink()
+    elif how == "not a file":
+        hits.unlink()
+        hits.mkdir()
+    elif how == "JSON of another file":
+        change_json(stated, table_digest="0" * 64)
+    elif how == "JSON of another version":
+        stated.write_text(json.dumps({"hits": 1}))
+    else:
+        if how == "no signature":
+            table = table.replace_schema_metadata(None)
+        elif how == "other columns":
+            table = table.drop_columns(["llr_rev"])
+        elif how == "other types":
+            text = pa.array(["1"] * table.num_rows)
+            table = table.set_column(table.schema.get_field_index("llr_fwd"), "llr_fwd", text)
+        elif how == "names of contigs":
+            metadata = table.schema.metadata | {b"evo2_tasks.contigs": b'{"chr1": "../x"}'}
+            table = table.replace_schema_metadata(metadata)
+        elif how == "more alleles":
+            more = table.slice(0, 1).set_column(0, table.schema.field(0), pa.array([999]))
+            table = pa.concat_tables([table, more.cast(table.schema)])
+        pq.write_table(table, hits)
+        change_json(stated, table_digest=digest_file(hits))
+
+
+def test_another_model_does_not_use_the_hits(
+    tmp_path: Path, checkpoint: Path, filled: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The checkpoint is replaced after its files were identified."""
+    own, store = tmp_path / "own", tmp_path / "store"
+    shutil.copytree(checkpoint, own)
+    shutil.copytree(filled, store)
+    job = make_job(tmp_path / "job", own, A + B, store)
+    job.place()
+    (found,) = job.look_up()
+    assert found.hits == len(A)
+    model = Evo2ForCausalLM.from_pretrained(own)
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.5)
+    model.save_pretrained(own)
+    with caplog.at_level(logging.WARNING):
+        job.score()
+    assert "are not used: they differ from those of this model in weights" in caplog.text
+    # The files were digested before they changed: nobody may find these weights by those digests.
+    assert "have changed since `identify` has read them" in caplog.text
+    require_close(job.merge(), make_job(tmp_path / "plain", own, A + B).run())
+    assert job.reused == []
+    again = make_job(tmp_path / "again", checkpoint, A, store, write=False)
+    require_close(again.run(), make_job(tmp_path / "plain2", checkpoint, A).run())
+    assert again.run_json["tokens_run"] == 0
+
+
+# --- kinds of devices
+
+
+def test_scores_of_another_kind_of_device_are_used_only_if_allowed(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, strict = tmp_path / "store", {"allow_mixed_devices": False}
+    with monkeypatch.context() as patch:
+        for module in (scoring_jobs, devices, models):
+            patch.setattr(module, "device_class", lambda _: "another device")
+        make_job(tmp_path / "first", checkpoint, A, store, run=strict).run()
+    mixed = make_job(tmp_path / "mixed", checkpoint, A + B, store, write=False)
+    mixed.run()
+    assert mixed.run_json["reused_devices"] == {"another device": len(A)}
+    own = make_job(tmp_path / "own", checkpoint, A + B, store, run=strict)
+    own.run()
+    assert own.run_json["reused"] == 0
+    assert own.reused == []
+    # Now the store has the scores of both kinds, and each job finds its own.
+    again = make_job(tmp_path / "again", checkpoint, A + B, store, run=strict)
+    again.run()
+    assert again.run_json["tokens_run"] == 0
+    [kind] = again.run_json["devices"]
+    assert again.run_json["reused_devices"] == {kind: len(A + B)}
+    with monkeypatch.context() as patch:
+        for module in (scoring_jobs, devices, models):
+            patch.setattr(module, "device_class", lambda _: "another device")
+        other = make_job(tmp_path / "other", checkpoint, A + B, store, run=strict, write=False)
+        other.run()
+        assert other.run_json["reused_devices"] == {"another device": len(A)}
+
+
+def test_merge_refuses_reused_scores_of_another_kind_of_device(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    with monkeypatch.context() as patch:
+        for module in (scoring_jobs, devices, models):
+            patch.setattr(module, "device_class", lambda _: "another device")
+        make_job(tmp_path / "first", checkpoint, A, store).run()
+    job = make_job(tmp_path / "job", checkpoint, A + B, store)
+    job.place().look_up()
+    job.score()
+    strict = make_job(
+        tmp_path / "job", checkpoint, A + B, store, run={"allow_mixed_devices": False}
+    )
+    with pytest.raises(InputError, match=r"another device \(14 scores of the store\)"):
+        strict.merge()
+
+
+# --- merge
+
+
+def test_merge_needs_the_hits_of_reused_scores(
+    tmp_path: Path, checkpoint: Path, filled: Path
+) -> None:
+    job = make_job(tmp_path / "job", checkpoint, A, filled, write=False)
+    job.run()
+    shutil.rmtree(job.folder / "s" / HITS)
+    with pytest.raises(InputError, match="is missing"):
+        job.merge()
+
+
+def test_merge_refuses_other_hits_than_those_of_the_scores(
+    tmp_path: Path, checkpoint: Path, filled: Path
+) -> None:
+    job = make_job(tmp_path / "job", checkpoint, A + B, filled, write=False)
+    job.run()
+    hits = hits_file(job.files[0].scores)
+    table = pq.read_table(hits)
+    pq.write_table(table.slice(1), hits)
+    change_json(hits_run_file(hits), table_digest=digest_file(hits))
+    with pytest.raises(InputError, match="was made from another version of"):
+        job.merge()
+
+
+def test_reused_alleles_are_listed_in_the_order_of_the_table(
+    tmp_path: Path, checkpoint: Path, filled: Path
+) -> None:
+    lines = [*B, *A][::-1]
+    parts: dict[str, Any] = {"variant_set": {"sort_by_position": True}, "shards": 3}
+    job = make_job(tmp_path / "job", checkpoint, lines, filled, write=False, **parts)
+    table = job.run()
+    known = {line[:2] for line in A}
+    keys = zip(table.contig, table.pos, table.record, table.allele, strict=True)
+    assert job.reused == [(record, allele) for contig, pos, record, allele in keys
+                          if (contig, pos) in known]  # fmt: skip
+    reused = pq.read_metadata(job.folder / "s" / REUSED).metadata
+    assert reused[b"evo2_tasks.source"].decode() == digest_file(job.folder / "s/scores.parquet")
+
+
+def test_a_store_that_is_taken_out_of_the_config(
+    tmp_path: Path, checkpoint: Path, filled: Path
+) -> None:
+    """Finished shards keep their reused scores, and merge lists them; a new run lists nothing."""
+    make_job(tmp_path / "job", checkpoint, A, filled, write=False).run()
+    job = make_job(tmp_path / "job", checkpoint, A)
+    job.merge()
+    assert len(job.reused) == len(A)
+    job.score().merge()
+    assert not (job.folder / "s" / REUSED).exists()
+    assert "reused" not in job.run_json
+
+
+# --- identify
+
+
+def test_what_identifies_a_model(tmp_path: Path, checkpoint: Path) -> None:
+    """The digests are those of sha256sum; each setting of the arithmetic gives another key."""
+    job = make_job(tmp_path / "job", checkpoint, A, tmp_path / "store")
+    out = tmp_path / "id.json"
+    keys = set()
+    for model in ({}, {"dtype": "bfloat16"}, {"fp8": "off"}, {"allow_without_fp8": True}):
+        job = make_job(tmp_path / "job", checkpoint, A, tmp_path / "store", model=model)
+        identify_step.identify(resolve_identify(job.project.load(), "m"), out=out)
+        stated = json.loads(out.read_text())
+        assert stated["weights"] is None
+        done = subprocess.run(
+            ["sha256sum", *stated["key"]["files"]], cwd=checkpoint, capture_output=True, text=True
+        )
+        expected = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+        assert stated["key"]["files"] == expected
+        assert {*expected} >= {"config.json", "model.safetensors"}
+        keys.add(ModelKey.parse(stated["key"], "key").digest())
+    assert len(keys) == 4
+
+
+def test_identify_states_what_the_store_knows(
+    tmp_path: Path, checkpoint: Path, filled: Path
+) -> None:
+    job = make_job(tmp_path / "job", checkpoint, A, filled, write=False)
+    job.run()
+    stated = json.loads((job.folder / "m.identity.json").read_text())
+    assert stated["weights"] == job.run_json["signature"]["weights"]
+    assert stated["fp8"] == job.run_json["signature"]["fp8"]
+    assert len(read_models(filled, ModelKey.parse(stated["key"], "key"))) == 1
+
+
+@pytest.mark.parametrize("other", [{"fp8": "emulate"}, {"weights": "1" * 64}])
+def test_a_model_that_the_store_knows_in_two_ways_is_not_found(
+    tmp_path: Path,
+    checkpoint: Path,
+    store: Path,
+    caplog: pytest.LogCaptureFixture,
+    other: dict[str, str],
+) -> None:
+    (path,) = (store / "models").rglob("*.json")
+    record = ModelRecord.read(path).model_copy(update=other)
+    write_model(store, record)
+    job = make_job(tmp_path / "job", checkpoint, A, store, write=False)
+    with caplog.at_level(logging.WARNING):
+        (found,) = job.place().look_up()
+    assert found.hits == 0
+    assert found.needs_model
+    said = "Set models.m.fp8" if "fp8" in other else "several digests of the weights"
+    assert said in caplog.text
+
+
+def test_a_store_that_knows_the_model_later_is_asked_again(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    """In one results folder, the model is identified once."""
+    store = tmp_path / "store"
+    job = make_job(tmp_path / "job", checkpoint, A, store)
+    job.run()
+    (found,) = job.look_up(identify=False)
+    assert found.hits == found.alleles == len(A)
+
+
+def test_an_identity_of_other_settings_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    job = make_job(tmp_path / "job", checkpoint, A, tmp_path / "store")
+    job.place().look_up()
+    other = make_job(
+        tmp_path / "job", checkpoint, A, tmp_path / "store", model={"dtype": "bfloat16"}
+    )
+    with pytest.raises(InputError, match="was made with other settings"):
+        other.look_up(identify=False)
