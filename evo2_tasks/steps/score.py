@@ -248,10 +248,13 @@ def choose_hits(
     if keys:
         logger.warning(
             "%s: the %s scores of the store are not used: they differ from those of this model in "
-            "%s. Delete the file, and its models/*.identity.json, to look them up again.",
+            "%s%s",
             shown_path(found.path),
             f"{found.found.hits:,}",
             ", ".join(keys),
+            # Without a record of the model, `lookup` can only guess.
+            "" if found.found.weights is None else ". The files of the checkpoint have changed "
+            "since `identify` has read them",
         )
         return None
     if allow_mixed or device is None:

@@ -48,8 +48,8 @@ class Hits:
     Attributes:
         path: The file of ``lookup``.
         digest: SHA-256 of the file.
-        provenance: Its provenance. The signature has no ``weights`` if the store does not know the
-            model; the file then has no hits.
+        provenance: Its provenance. If the store does not know the model, the signature is a guess,
+            or has no ``weights``; the file then has no hits.
         contigs: The name in the store of each reference contig of the shard.
         model_key: What the store knows the model by.
         found: What ``lookup`` states about the shard.
