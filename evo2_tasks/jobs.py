@@ -13,7 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -21,6 +21,7 @@ from typing import Protocol, cast
 from evo2_tasks.config.resolve import (
     ModelSettings,
     ScoreSettings,
+    SplitSettings,
     background_set,
     checkpoint_files,
     find_draw,
@@ -51,6 +52,7 @@ from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import known_files, parse_hub_name
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import without_controls
 from evo2_tasks.layout import (
     ANNOTATIONS,
@@ -107,6 +109,8 @@ MEMORY_MARGIN = 1.2
 # AMD EPYC with 10^4 and with 10^6 labelled rows. The allowance is for slower and busy machines.
 FIT_SECONDS_PER_ROW = 0.01
 FIT_ALLOWANCE = 2.0
+MOST_CHECKSUM_BYTES = 1_000_000
+"""Up to this size, Snakemake compares the checksum of an input; of a larger one, its time alone."""
 SCORE_MINUTES = 240  # before `split` has counted the alleles
 LEAST_SCORE_MINUTES = 30  # to load a large model from a slow file system
 # How many times slower than the device of the rate table a device may be: an A100 without FP8
@@ -146,6 +150,14 @@ def warnings(config: RunConfig) -> list[str]:
         for name in config.calibrations
         if name not in used
     ]
+    store = config.run.store
+    if store is not None and not store.exists():
+        made = (
+            "It is made when the first scores are added."
+            if config.run.store_write
+            else "`store_write: false` does not make it, so no score is reused."
+        )
+        lines.append(f"run.store: {store} does not exist. {made}")
     return lines
 
 
@@ -718,6 +730,8 @@ class Jobs:
         self._seconds = {name: _seconds_per_allele(one) for name, one in scorings.items()}
         self._labelled = {name: one.set for name, one in config.calibrations.items()}
         self._alleles: dict[str, float] = {}
+        self._splits = {name: resolve_split(config, name) for name in config.variant_sets}
+        self._changed_sets: dict[str, bool] = {}
 
     def config(self, wildcards: Wildcards, input: object) -> str:  # noqa: A002 - Snakemake's name
         """The config that a command reads on standard input.
@@ -747,6 +761,21 @@ class Jobs:
     def _can_do_without_model(self, wildcards: Wildcards) -> bool:
         return self._audits[wildcards.scoring] is None and self._allow_mixed_devices
 
+    def _will_run_again(self, wildcards: Wildcards, done: ShardRun) -> bool:
+        """Whether a finished scoring job is certain to run again, so that it may get other inputs.
+
+        Its settings have changed, or its variants. If this is not certain, the job keeps its
+        inputs, and is scored without the store if it runs all the same.
+        """
+        settings = self._scorings[wildcards.scoring].triggers()
+        if done.statements is not None and not _is_same(done.statements.settings, settings):
+            return True
+        name = wildcards.variant_set
+        if name not in self._changed_sets:
+            file = self._output / name / SHARDS / SPLIT
+            self._changed_sets[name] = _has_changed(file, self._splits[name])
+        return self._changed_sets[name]
+
     def _list_hits(self, wildcards: Wildcards) -> list[str]:
         """The files of ``lookup`` that a scoring job reads, relative to the results folder.
 
@@ -759,7 +788,9 @@ class Jobs:
         has_hits = self._has_store
         if shard_run_file(scores).exists():
             try:
-                has_hits = ShardRun.read(shard_run_file(scores)).reused is not None
+                done = ShardRun.read(shard_run_file(scores))
+                if not (self._has_store and self._will_run_again(wildcards, done)):
+                    has_hits = done.reused is not None
             except InputError:  # the step that reads the file reports it
                 has_hits = hits_run_file(hits_file(scores)).exists()
         hits = Path(folder) / HITS / scores.name
@@ -825,6 +856,34 @@ class Jobs:
     def runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a job of any other step, minutes."""
         return CPU_STEP_MINUTES * attempt
+
+
+def _is_same(stated: Mapping[str, object], settings: Mapping[str, object]) -> bool:
+    """Whether a file states these settings."""
+    expected: object = json.loads(json.dumps(settings))
+    return dict(stated) == expected
+
+
+def _has_changed(split_file: Path, settings: SplitSettings) -> bool:
+    """Whether Snakemake is certain to run ``split`` again: its settings or its variants differ.
+
+    Args:
+        split_file: What the last ``split`` has written.
+        settings: What a ``split`` would be run with now.
+    """
+    try:
+        split = Split.read(split_file)
+        if split.statements is not None and not _is_same(
+            split.statements.settings, settings.triggers()
+        ):
+            return True
+        if settings.variants.stat().st_mtime_ns <= split_file.stat().st_mtime_ns:
+            return False
+        if settings.variants.stat().st_size > MOST_CHECKSUM_BYTES:
+            return True
+        return digest_file(settings.variants) != split.variants_digest
+    except (InputError, OSError):  # the step that reads the file reports it
+        return False
 
 
 def needs_model(input: Inputs) -> bool:  # noqa: A002

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import pytest
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_score, resolve_split
 from evo2_tasks.config.schema import LabelConfig, RunConfig
+from evo2_tasks.io.digests import digest_file
 from evo2_tasks.jobs import (
     LEAST_SCORE_MINUTES,
     SCORE_MINUTES,
     Jobs,
     any_of,
+    if_gpu,
+    may_need_no_model,
     step_inputs,
     step_settings,
     targets,
@@ -23,6 +28,7 @@ from evo2_tasks.jobs import (
 )
 from evo2_tasks.layout import CURVES, METRICS
 from tests import project
+from tests.project import write_split
 
 OPERATORS = ["hyena_se", "hyena_mr", "hyena_li", "attention"]
 
@@ -394,3 +400,143 @@ def test_a_scoring_job_gets_the_memory_that_it_takes_and_not_much_more(
     assert taken + 300 < asked <= before, "300 MB are Snakemake's"
     assert asked < 1.8 * (taken + 300)
     assert jobs.score_mem_mb(wildcards, {}, 2) == 2 * asked
+
+
+# --- a store
+
+STORED = {"alleles": 4, "hits": 4, "missing": 0, "tokens_missing": 0,
+          "weights": "0" * 64, "table_digest": "0" * 64}  # fmt: skip
+
+
+class Shard:
+    """Files of the only shard of a scoring, and the jobs of a config with other keys of `run`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.wildcards = SimpleNamespace(variant_set="v", scoring="s", scatteritem="1-of-1")
+        (folder / "in.vcf").write_text("first")
+        self.scores = folder / "out/v/s/scores/1-of-1.json"
+        self.hits = folder / "out/v/s/hits/1-of-1.json"
+        for file in (self.scores, self.hits):
+            file.parent.mkdir(parents=True)
+
+    def config(self, *, horizon: int | None = None, audit: float | None = None, **run: Any) -> Any:
+        scoring = {"window_length": 64, "horizon": horizon, "audit": audit}
+        kept = {key: value for key, value in scoring.items() if value is not None}
+        parts = project.make_config(
+            self.folder,
+            model={"gpus": 2},
+            scoring=kept,
+            run=run,
+            output=str(self.folder / "out"),
+        )
+        return load_config(parts, look_for_files=False)
+
+    def jobs(self, **keys: Any) -> Jobs:
+        return Jobs(self.config(**keys))
+
+    def finish(self, *, reused: int | None) -> None:
+        """State that the shard was split and scored with the settings that it has."""
+        config = self.config()
+        statements = {"settings": resolve_score(config, "s").triggers(), "scores": "0" * 64}
+        work = {"windows_run": 1, "tokens_run": 1, "wall_s": 1.0, "statements": statements}
+        self.scores.write_text(json.dumps(work | ({} if reused is None else {"reused": reused})))
+        made = {
+            "settings": resolve_split(config, "v").triggers(),
+            "shards": {}, "blocks": "0" * 64, "assembly_report": None,
+        }  # fmt: skip
+        digest = digest_file(self.folder / "in.vcf")
+        split = self.folder / "out/v/shards/split.json"
+        write_split(split, shards=1, variants_digest=digest, statements=made)
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Shard:
+    return Shard(tmp_path)
+
+
+HITS = ["v/s/hits/1-of-1.parquet", "v/s/hits/1-of-1.json"]
+
+
+def test_a_scoring_job_reads_hits_if_there_is_a_store(shard: Shard) -> None:
+    assert shard.jobs().hits(shard.wildcards) == []
+    assert shard.jobs(store="store").hits(shard.wildcards) == HITS
+
+
+@pytest.mark.parametrize("reused", [None, 0, 4])
+def test_a_finished_job_keeps_its_inputs(shard: Shard, reused: int | None) -> None:
+    shard.finish(reused=reused)
+    for run in ({}, {"store": "store"}, {"store": "other"}):
+        expected = [] if reused is None else HITS
+        assert shard.jobs(**run).hits(shard.wildcards) == expected
+
+
+def test_a_job_that_is_certain_to_run_again_is_looked_up(shard: Shard) -> None:
+    shard.finish(reused=None)
+    assert shard.jobs(store="store", horizon=8).hits(shard.wildcards) == HITS
+    assert shard.jobs(horizon=8).hits(shard.wildcards) == []
+    # A newer time alone does not run a job again, if the file is small.
+    variants = shard.folder / "in.vcf"
+    later = time.time_ns() + 10**9
+    os.utime(variants, ns=(later, later))
+    assert shard.jobs(store="store").hits(shard.wildcards) == []
+    variants.write_text("other")
+    os.utime(variants, ns=(later, later))
+    assert shard.jobs(store="store").hits(shard.wildcards) == HITS
+
+
+def test_a_job_that_opens_its_model_in_any_case_asks_for_its_gpus(shard: Shard) -> None:
+    shard.hits.write_text(json.dumps(STORED))
+    inputs = {"hits": [str(shard.folder / "out" / file) for file in HITS]}
+    jobs = shard.jobs(store="store")
+    assert jobs.gpu(shard.wildcards, inputs) is None
+    assert jobs.score_mem_mb(shard.wildcards, inputs, 1) == jobs.mem_mb(shard.wildcards, 1)
+    assert jobs.score_runtime(shard.wildcards, inputs, 2) == jobs.runtime(shard.wildcards, 2)
+    for keys in ({"allow_mixed_devices": False}, {"horizon": 8, "audit": 0.5}):
+        jobs = shard.jobs(store="store", **keys)
+        assert jobs.hits(shard.wildcards) == []
+        assert jobs.compared_hits(shard.wildcards) == HITS
+        assert jobs.gpu(shard.wildcards, {"hits": []}) == 2
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [None, "", "{}", json.dumps(STORED | {"missing": 1}), json.dumps(STORED | {"weights": None})],
+)
+def test_a_job_asks_for_its_gpus_unless_it_is_known_that_it_needs_none(
+    shard: Shard, stated: str | None
+) -> None:
+    if stated is not None:
+        shard.hits.write_text(stated)
+    inputs = {"hits": [str(shard.folder / "out" / file) for file in HITS]}
+    assert shard.jobs(store="store").gpu(shard.wildcards, inputs) == 2
+    assert if_gpu(inputs, "gpu", "cpu") == "gpu"
+    # Only a job that is not looked up yet may turn out to need none.
+    is_known = stated not in (None, "", "{}")
+    assert may_need_no_model(inputs) != is_known
+    assert not may_need_no_model({"hits": []})
+
+
+def test_time_of_a_job_follows_from_what_is_missing(shard: Shard) -> None:
+    shard.finish(reused=None)
+    split = shard.folder / "out/v/shards/split.json"
+    split.write_text(split.read_text().replace('"alleles": 80', '"alleles": 8000000'))
+    shard.scores.unlink()
+    inputs = {"hits": [str(shard.folder / "out" / file) for file in HITS]}
+    minutes = []
+    for missing in (8_000_000, 4_000_000):
+        shard.hits.write_text(json.dumps(STORED | {"missing": missing}))
+        minutes.append(shard.jobs(store="store").score_runtime(shard.wildcards, inputs, 1))
+    all_, half = (one - LEAST_SCORE_MINUTES for one in minutes)
+    assert half == pytest.approx(all_ / 2, rel=0.01)
+    assert minutes[0] == shard.jobs().score_runtime(shard.wildcards, {}, 1)
+
+
+def test_a_store_that_is_not_there_is_a_warning(shard: Shard) -> None:
+    store = shard.folder / "store"
+    (line,) = warnings(shard.config(store=str(store)))
+    assert line == f"run.store: {store} does not exist. It is made when the first scores are added."
+    (line,) = warnings(shard.config(store=str(store), store_write=False))
+    assert line.endswith("`store_write: false` does not make it, so no score is reused.")
+    store.mkdir()
+    assert warnings(shard.config(store=str(store))) == []

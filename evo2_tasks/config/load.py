@@ -184,6 +184,10 @@ def _one_line(error: Exception) -> str:
 
 def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Values that are valid by themselves but contradict each other."""
+    if config.run.store == config.output:
+        yield "run.store", "is the folder of the results (`output`); name another folder"
+    if "store_write" in config.run.model_fields_set and config.run.store is None:
+        yield "run.store_write", "needs `store`, which `run` does not have"
     for name, model in config.models.items():
         if model.model is not None and model.config is not None:
             yield f"models.{name}.config", "cannot be combined with `model`; keep one of the two"

@@ -146,7 +146,7 @@ class _OpenFile:
         self._devices: set[str] = set()
         self._end = 0
         with ExitStack() as stack, writing(folder):
-            self._hidden = stack.enter_context(new_hidden_file(folder / "scores.parquet"))
+            self._hidden = stack.enter_context(new_hidden_file(folder / "rows.parquet"))
             self._sink = stack.enter_context(pa.OSFile(str(self._hidden), "wb"))
             self._parquet = pq.ParquetWriter(
                 self._sink,

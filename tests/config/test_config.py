@@ -116,6 +116,30 @@ def test_a_config_is_frozen(minimal: dict[str, Any]) -> None:
         config.shards = 3
 
 
+def test_a_store_has_a_folder_of_its_own(minimal: dict[str, Any]) -> None:
+    assert load_config(minimal).run.store is None
+    minimal["run"] = {"store": "shared/store"}
+    config = load_config(minimal)
+    assert (config.run.store, config.run.store_write) == (Path("shared/store"), True)
+    minimal["run"] = {"store": "results"}
+    assert error_of(minimal) == (
+        "config: run.store: is the folder of the results (`output`); name another folder"
+    )
+    minimal["run"] = {"store_write": False}
+    assert error_of(minimal) == "config: run.store_write: needs `store`, which `run` does not have"
+    minimal["run"] = {"store": "a.vcf"}
+    assert error_of(minimal) == (
+        "config: run.store: a.vcf is a file, expected a folder; name another folder"
+    )
+    minimal["models"]["x.identity"] = minimal["models"]["tiny"]
+    load_config({**minimal, "run": {}})
+    minimal["run"] = {"store": "store"}
+    assert error_of(minimal) == (
+        "config: models.x.identity: a name that ends in .identity is reserved in the results "
+        "folder; choose another name"
+    )
+
+
 def test_dumped_config_reads_back_equal(minimal: dict[str, Any]) -> None:
     minimal["references"]["genome"]["contig_aliases"] = {"1": "chr1 'x' \"y\" ü"}
     config = load_config(minimal)
