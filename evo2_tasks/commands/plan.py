@@ -124,7 +124,7 @@ def count_with_store(planned: PlannedScoring, known: KnownModel | None) -> Found
     if known is None:
         return FoundWork(count_work(planned))
     if known.record is None:
-        return FoundWork(count_work(planned), {"reason": known.reason})
+        return FoundWork(count_work(planned), {"reason": known.explain(planned)})
     search = StoreSearch(planned, known.store, known.record)
     work = count_work(planned, visitor=search)
     alleles: dict[str, Any] = {"alleles": search.num_alleles, "hits": search.num_hits}

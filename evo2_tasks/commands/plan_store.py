@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ from evo2_tasks.steps.identify import choose_record, make_model_key
 from evo2_tasks.table.identities import Identity
 from evo2_tasks.table.provenance import as_json, make_signature
 from evo2_tasks.table.schema import STRAND_SUFFIXES
-from evo2_tasks.table.store import Store, make_contig_key
+from evo2_tasks.table.store import Store, find_candidates, make_contig_key
 from evo2_tasks.table.store_models import ModelKey, ModelRecord, read_models
 from evo2_tasks.table.store_rows import keys_schema
 
@@ -32,12 +33,24 @@ class KnownModel:
     Attributes:
         store: The store.
         record: The record of the model; None if there is none.
-        reason: Why there is none; empty if there is one.
+        problem: Why it cannot be found; empty if it can.
     """
 
     store: Store
     record: ModelRecord | None
-    reason: str
+    problem: str = ""
+
+    def explain(self, planned: PlannedScoring) -> str:
+        """Why the alleles of a scoring are not looked up, of a model without a record."""
+        if self.problem:
+            return self.problem
+        signature = _make_signature(planned, "any", "any")
+        if find_candidates(self.store.describe(), signature):
+            return (
+                "unknown: the store does not know this model yet. The first scoring job opens it, "
+                "and finds whether the store has its scores"
+            )
+        return "the store has no scores of this model"
 
 
 def find_model(planned: PlannedScoring, store: Path) -> KnownModel:
@@ -55,9 +68,9 @@ def find_model(planned: PlannedScoring, store: Path) -> KnownModel:
     if not model.checkpoint.exists():
         where = f"{shown_path(model.checkpoint)} does not exist yet"
         return KnownModel(opened, None, f"unknown: the checkpoint {where}")
-    record = choose_record(model, read_models(store, find_key(model, planned.results)))
-    reason = "" if record is not None else "the store has no scores of this model"
-    return KnownModel(opened, record, reason)
+    return KnownModel(
+        opened, choose_record(model, read_models(store, find_key(model, planned.results)))
+    )
 
 
 def find_key(model: ModelSettings, results: Path) -> ModelKey:
@@ -81,6 +94,18 @@ def find_key(model: ModelSettings, results: Path) -> ModelKey:
     return identity.key if is_of_model and is_newest else make_model_key(model)
 
 
+def _make_signature(planned: PlannedScoring, weights: str, fp8: str) -> dict[str, Any]:
+    """The signature of the scores of a model; a store does not need that of the reference."""
+    return make_signature(
+        reference_digest="",
+        scoring=asdict(planned.windows.scoring),
+        weights_digest=weights,
+        dtype=planned.score.model.dtype,
+        fp8=fp8,
+        prepend_bos=planned.score.scoring.prepend_bos,
+    )
+
+
 class StoreSearch:
     """Looks up the alleles of a scoring while they are placed.
 
@@ -102,14 +127,7 @@ class StoreSearch:
         self.num_alleles = self.num_hits = 0
         self._store = store
         self._strands = STRANDS[planned.score.scoring.strands]
-        self._signature = make_signature(
-            reference_digest="",
-            scoring=asdict(planned.windows.scoring),
-            weights_digest=record.weights,
-            dtype=planned.score.model.dtype,
-            fp8=record.fp8,
-            prepend_bos=planned.score.scoring.prepend_bos,
-        )
+        self._signature = _make_signature(planned, record.weights, record.fp8)
         self._pending: dict[str, list[tuple[int, PlacedAllele]]] = {}
         self._num_pending = 0
 

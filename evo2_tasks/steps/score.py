@@ -253,8 +253,9 @@ def choose_hits(
             f"{found.found.hits:,}",
             ", ".join(keys),
             # Without a record of the model, `lookup` can only guess.
-            "" if found.found.weights is None else ". The files of the checkpoint have changed "
-            "since `identify` has read them",
+            ""
+            if found.found.weights is None
+            else ". The files of the checkpoint have changed since `identify` has read them",
         )
         return None
     if allow_mixed or device is None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evo2_tasks.commands import plan as plan_command
+from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_identify, resolve_lookup, resolve_plan, resolve_score
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.layout import SHARDS, SPLIT, hits_file, hits_run_file, identity_file, shard_run_file
@@ -130,3 +131,20 @@ def test_a_run_without_a_store_says_nothing_about_it(tmp_path: Path) -> None:
     bill = plan(project.load())
     assert not {"store", "without_store"} & bill.keys()
     assert not [line for line in plan_command.describe_estimates([bill]) if "store" in line]
+
+
+def test_a_model_that_cannot_be_compared_is_said_to_be_unknown(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    first = write_run(tmp_path / "first", store, num_variants=9).load()
+    run_all(first)
+    for record in store.glob("models/*/*.json"):
+        record.unlink()  # as in a store of tables that were added
+    (reason,) = plan(first)["store"].values()
+    assert reason.startswith("unknown: the store does not know this model yet.")
+    parts = first.model_dump(mode="json", exclude_unset=True)
+    parts["scorings"]["s"]["window_length"] = 128
+    other = load_config(parts)
+    assert plan(other)["store"] == {"reason": "the store has no scores of this model"}
+    parts["models"]["m"] = {"checkpoint": "weights/evo2_7b.pt", "model": "evo2_7b"}
+    (reason,) = plan(load_config(parts, look_for_files=False))["store"].values()
+    assert reason == "unknown: the checkpoint weights/evo2_7b.pt does not exist yet"
