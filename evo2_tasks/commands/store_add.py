@@ -46,7 +46,7 @@ from evo2_tasks.table.store_rows import (
 
 logger = logging.getLogger(__name__)
 
-ROWS_AT_ONCE: Final = 2**19
+ROWS_AT_ONCE: Final = 2**18
 """Placed rows in memory; more are written."""
 
 BYTES_AT_ONCE: Final = 256 * 2**20
