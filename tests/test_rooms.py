@@ -91,8 +91,8 @@ ROOMS = {
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " documents hits identities joined merge pairs parquet parts provenance query"
         " reference_blocks run schema scores segments sequences shards snvs sorting statements"
-        " statistics store store_compaction store_files store_lookup store_models store_rows store_shards"
-        " store_writer",
+        " statistics store store_compaction store_files store_lookup store_models store_rows"
+        " store_shards store_writer",
         "errors",
         "genome",
         "io",
