@@ -37,6 +37,7 @@ from evo2_tasks.table.parts import parts_folder
 from evo2_tasks.table.store import Store
 from evo2_tasks.table.store_models import ModelKey, ModelRecord, read_models, write_model
 from tests.steps.store_runs import (
+    GENOME,
     A,
     B,
     Job,
@@ -348,6 +349,60 @@ def test_another_model_does_not_use_the_hits(
     again = make_job(tmp_path / "again", checkpoint, A, store, write=False)
     require_close(again.run(), make_job(tmp_path / "plain2", checkpoint, A).run())
     assert again.run_json["tokens_run"] == 0
+
+
+LOOKUP_READS = {
+    "shards/sequences.parquet": "was made from another version of",
+    "shards/split.json": "was made from another version of",
+    "s/windows/1-of-1.parquet": "was made from another version of",
+    "s/windows/1-of-1.segments.parquet": "was made from another version of",
+    "m.identity.json": "was made with other settings than those of the config: dtype",
+}
+"""What ``lookup`` reads, and why it refuses the file of another run."""
+
+
+@pytest.mark.parametrize("file", LOOKUP_READS)
+def test_lookup_refuses_a_file_of_another_run(
+    tmp_path: Path, checkpoint: Path, filled: Path, file: str
+) -> None:
+    job = make_job(tmp_path / "job", checkpoint, A, filled, write=False).place()
+    job.look_up()
+    genome = GENOME | {"chr1": GENOME["chr1"][:450] + "A" * 50}
+    other = make_job(
+        *(tmp_path / "other", checkpoint, A[1:5], filled),
+        genome=genome,
+        model={"dtype": "bfloat16"},
+        write=False,
+    )
+    other.place().look_up()
+    hits_file(job.files[0].scores).unlink()
+    shutil.copy(other.folder / file, job.folder / file)
+    with pytest.raises(InputError) as error:
+        job.look_up(identify=False)
+    assert LOOKUP_READS[file] in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not hits_file(job.files[0].scores).exists()
+
+
+def test_shards_without_the_digests_of_the_sequences_are_one_line(
+    tmp_path: Path, checkpoint: Path, filled: Path
+) -> None:
+    """As an earlier version wrote them."""
+    job = make_job(tmp_path / "job", checkpoint, A, filled, write=False).place()
+    (job.folder / "shards/sequences.parquet").unlink()
+    with pytest.raises(InputError, match="evo2-tasks split --config CONFIG --variant-set v --out"):
+        job.look_up()
+
+
+def test_the_documentation_has_what_lookup_compares() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "output.md").read_text()
+    table = page.partition("## Which file belongs to which")[2].partition("\n- ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    read = {name.strip("`") for name, _, by in rows if "`lookup`" in by}
+    names = {"{shard}": "1-of-1", "{variant_set}/": "", "{scoring}": "s", "models/{model}": "m"}
+    for name, value in names.items():
+        read = {one.replace(name, value) for one in read}
+    assert read == {*LOOKUP_READS}
 
 
 # --- kinds of devices
