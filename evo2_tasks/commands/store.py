@@ -29,6 +29,9 @@ CIRCULAR: Final = ".circular"
 SHORT_DIGITS: Final = 12
 """Digits of a signature that are shown; enough to name it."""
 
+MOST_CONTIGS: Final = 100
+"""Contigs of a signature that are listed on a terminal."""
+
 HEX: Final = frozenset("0123456789abcdef")
 
 
@@ -220,12 +223,15 @@ def describe_stat(found: Mapping[str, Any]) -> Iterator[str]:
                 **flatten("", one["settings"] or {}),
             }
         )
-        for contig in one["contigs"]:
+        for contig in one["contigs"][:MOST_CONTIGS]:
             topology = "circular" if contig["circular"] else "linear"
             yield (
                 f"    {contig['refget']}  {topology}  {count(contig['rows'], 'row')} in "
                 f"{count(contig['files'], 'file')}, {format_bytes(contig['bytes'])}"
             )
+        if len(one["contigs"]) > MOST_CONTIGS:
+            more = len(one["contigs"]) - MOST_CONTIGS
+            yield f"    {count(more, 'more contig')}; --json lists all"
 
 
 def _advise(files_to_merge: int) -> str:

@@ -26,7 +26,8 @@ from evo2_tasks.genome.fasta import FastaSequence, digest_sequences
 from evo2_tasks.genome.records import SPANS_ORIGIN, Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
-from evo2_tasks.io.digests import digest_file, require_unchanged
+from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.files import reading
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.layout import ANY_SHARD, REUSED, RUN, TABLE, WINDOWS
@@ -112,7 +113,7 @@ class _Table:
 
     Attributes:
         path: The table.
-        digest: SHA-256 of the table.
+        state: Inode, size and time of the table, from before it was read.
         signature: The signature of its scores.
         settings: How its windows were placed.
         fasta: The FASTA of its reference.
@@ -122,7 +123,7 @@ class _Table:
     """
 
     path: Path
-    digest: str
+    state: tuple[int, ...]
     signature: Mapping[str, Any]
     settings: WindowSettings
     fasta: Path
@@ -190,6 +191,7 @@ def _check_table(path: Path, fasta: Path | None, circular_contigs: Sequence[str]
     """
     with open_table(path) as file:
         schema = file.schema_arrow
+    state = _read_state(path)
     if not is_result(schema):
         raise InputError(
             f"{shown_path(path)}: has other columns than a table of `merge`. Expected a "
@@ -220,7 +222,7 @@ def _check_table(path: Path, fasta: Path | None, circular_contigs: Sequence[str]
         )
     return _Table(
         path=path,
-        digest=digest,
+        state=state,
         signature=signature,
         settings=settings,
         fasta=found,
@@ -228,6 +230,26 @@ def _check_table(path: Path, fasta: Path | None, circular_contigs: Sequence[str]
         device=_name_device(run),
         reused=_find_reused(path, digest),
     )
+
+
+def _read_state(path: Path) -> tuple[int, ...]:
+    """What changes if a file is replaced or written."""
+    with reading(path):
+        stated = path.stat()
+    return stated.st_dev, stated.st_ino, stated.st_size, stated.st_mtime_ns
+
+
+def _require_same_state(table: _Table) -> None:
+    """Make sure that all rows in memory are of the table that was checked.
+
+    Raises:
+        InputError: The table was replaced.
+    """
+    if _read_state(table.path) != table.state:
+        raise InputError(
+            f"{shown_path(table.path)}: changed while it was read. Make sure that no run writes "
+            "it, and run the command again."
+        )
 
 
 def _read_settings(path: Path, signature: Mapping[str, Any]) -> WindowSettings:
@@ -414,7 +436,7 @@ def _add_table(
     contigs = _Contigs(table, sequences, index_folder)
     added = Added(table.path)
     reused = _read_reused(table.reused)
-    pending = _Pending(store, table.signature, added)
+    pending = _Pending(store, table, added)
     with Progress("store add", total=count_rows(table.path), unit="alleles") as progress:
         for batch in read_rows(table.path, [*_KEYS, *_SCORES], batch_rows=BATCH_ROWS):
             rows = _drop_unfinished(pa.Table.from_batches([batch]))
@@ -425,7 +447,6 @@ def _add_table(
                 pending.add(contig, _name_devices(placed, reused, table.device))
             progress.add(batch.num_rows)
         pending.flush()
-    require_unchanged(table.path, table.digest)
     return added
 
 
@@ -544,13 +565,13 @@ class _Pending:
 
     Args:
         store: The store.
-        signature: The signature of the scores.
+        table: The table of the rows.
         added: Counts the rows.
     """
 
-    def __init__(self, store: Store, signature: Mapping[str, Any], added: Added) -> None:
+    def __init__(self, store: Store, table: _Table, added: Added) -> None:
         self._store = store
-        self._signature = signature
+        self._table = table
         self._added = added
         self._rows: dict[str, list[pa.Table]] = {}
         self._num_rows = self._num_bytes = 0
@@ -564,11 +585,18 @@ class _Pending:
             self.flush()
 
     def flush(self) -> None:
-        """Write all rows that the store does not have."""
+        """Write all rows that the store does not have.
+
+        Raises:
+            InputError: The table was replaced, or the store cannot be written.
+        """
+        _require_same_state(self._table)
         for contig_key, batches in self._rows.items():
             rows = pa.concat_tables(batches)
             new = self._find_new(contig_key, rows)
-            stored = self._store.write(self._signature, contig_key, new) if new.num_rows else 0
+            stored = (
+                self._store.write(self._table.signature, contig_key, new) if new.num_rows else 0
+            )
             self._added.added += stored
             self._added.present += rows.num_rows - stored
         self._rows = {}
@@ -581,7 +609,7 @@ class _Pending:
         for device in devices:
             of_device = rows.filter(pc.equal(rows.column(DEVICE).cast(pa.string()), device))
             hits = self._store.lookup(
-                self._signature,
+                self._table.signature,
                 contig_key,
                 of_device.select(KEY_COLUMNS),
                 tuple(STRAND_SUFFIXES),

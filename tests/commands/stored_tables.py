@@ -9,7 +9,7 @@ from typing import Any
 
 from evo2_tasks.config.resolve import ScoringSettings
 from evo2_tasks.genome.fasta import digest_sequences
-from evo2_tasks.genome.records import Variant
+from evo2_tasks.genome.records import SPANS_ORIGIN, Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.digests import digest_file
@@ -116,7 +116,9 @@ def write_drawn_table(
     rows: list[dict[str, Any]] = []
     placed_alleles, scores = [], []
     for record, (contig, pos, ref, alt) in enumerate(alleles):
-        variant = Variant(record, 1, contig, pos, ref, alt, None)
+        spans_origin = contig in circular and pos - 1 + len(ref) > len(genome[contig])
+        status = SPANS_ORIGIN if spans_origin else None
+        variant = Variant(record, 1, contig, pos, ref, alt, status)
         placed = place_allele(variant, reference, WindowSettings(**asdict(settings)))
         # Two spellings of one allele have the same scores.
         rng = random.Random(f"{seed} {placed.pair}")

@@ -2,6 +2,9 @@
 
 import json
 import random
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from evo2_tasks.genome.windows import PlacedAllele
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import REUSED, RUN
 from evo2_tasks.scoring.deltas import SCORE_NAMES
+from evo2_tasks.table.parquet import read_rows
 from evo2_tasks.table.schema import STRAND_SUFFIXES
 from evo2_tasks.table.store import Store, make_contig_key
 from evo2_tasks.table.store_rows import keys_schema
@@ -208,6 +212,15 @@ def test_other_circular_contigs_than_those_of_the_run_are_refused(tmp_path: Path
     assert not (tmp_path / "store").exists()
 
 
+def test_an_allele_across_the_origin_of_a_circle_is_added(tmp_path: Path) -> None:
+    """HGVS can state it, and VCF cannot."""
+    genome = {"ring": "ACGTTGCATC" * 20}
+    alleles = [("ring", 199, "TCAC", "G"), ("ring", 200, "CA", "GT"), ("ring", 1, "A", "C")]
+    drawn = write_drawn_table(tmp_path, genome, alleles, circular=["ring"])
+    assert add(drawn.path, tmp_path / "store").added == 3
+    assert find(drawn, tmp_path / "store", ("ring",)) == expected(drawn)
+
+
 # --- devices
 
 
@@ -266,6 +279,75 @@ def test_a_row_with_other_windows_is_not_added(tmp_path: Path) -> None:
     (tmp_path / RUN).unlink()
     added = add(drawn.path, tmp_path / "store", fasta=drawn.fasta)
     assert (added.added, added.left_out) == (1, {"other_windows": 1})
+
+
+def test_symbolic_alleles_are_counted(tmp_path: Path) -> None:
+    drawn = write_drawn_table(tmp_path, {"c": "ACGTTGCA" * 40}, [("c", 81, "AC", "A")])
+    table = pa.parquet.read_table(drawn.path)
+    index = table.schema.get_field_index("alt")
+    alts = pa.array(["<DEL>"])
+    pa.parquet.write_table(table.set_column(index, table.schema.field(index), alts), drawn.path)
+    (tmp_path / RUN).unlink()
+    added = add(drawn.path, tmp_path / "store", fasta=drawn.fasta)
+    assert (added.added, added.left_out) == (0, {"symbolic": 1})
+    assert "ALT is symbolic" in [*store_add.describe_added(added)][1]
+
+
+def test_a_table_without_rows_adds_nothing(tmp_path: Path) -> None:
+    drawn = write_drawn_table(tmp_path, {"c": "ACGTTGCA" * 40}, [])
+    assert add(drawn.path, tmp_path / "store").as_json() == {
+        "table": str(drawn.path), "rows": 0, "without_score": 0, "added": 0, "present": 0,
+        "left_out": {},
+    }  # fmt: skip
+
+
+def test_a_table_that_is_replaced_while_it_is_read_stores_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows would be stored under the signature of the table that was there before."""
+    genome = {"c": "ACGTTGCA" * 40}
+    drawn = write_drawn_table(tmp_path / "one", genome, [("c", 81, "A", "G")])
+    other = write_drawn_table(tmp_path / "two", genome, [("c", 81, "A", "G")], seed=1)
+
+    def replace_first(*arguments: Any, **options: Any) -> Any:
+        other.path.replace(drawn.path)
+        return read_rows(*arguments, **options)
+
+    monkeypatch.setattr(store_add, "read_rows", replace_first)
+    with pytest.raises(InputError, match="changed while it was read"):
+        add(drawn.path, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_leaves_a_valid_store(tmp_path: Path) -> None:
+    rng = random.Random(6)
+    genome = draw_genome(rng, {"line": 2_000, "ring": 900})
+    drawn = write_drawn_table(tmp_path, genome, draw_alleles(rng, genome, 600), circular=["ring"])
+    store = tmp_path / "store"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom evo2_tasks.commands import store_add\n"
+        "store_add.ROWS_AT_ONCE = store_add.BATCH_ROWS = 10\nprint('ready', flush=True)\n"
+        "list(store_add.add([Path(sys.argv[1])], Path(sys.argv[2])))"
+    )
+    command = [sys.executable, "-c", code, str(drawn.path), str(store)]
+    wanted = expected(drawn)
+    numbers = []
+    for _ in range(5):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.05, 0.6))
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        found = find(drawn, store, ("ring",))
+        assert all(one in (None, right) for one, right in zip(found, wanted, strict=True))
+        numbers.append(len(found) - found.count(None))
+    assert numbers == sorted(numbers)
+    add(drawn.path, store)
+    assert find(drawn, store, ("ring",)) == wanted
+    assert not [path for path in store.rglob(".*") if path.is_file()]
 
 
 def test_a_strand_that_is_not_finite_is_not_stored(tmp_path: Path) -> None:
