@@ -1010,7 +1010,7 @@ def store_lookup(
     if as_json:
         print_json({"alleles": answers})
     else:
-        for line in module.describe_answers(answers, store):
+        for line in load("commands.store_lookup_text").describe_answers(answers, store):
             print_line(line)
     module.require_spelled(answers)
 

@@ -7,11 +7,10 @@ states. A row is added only if this gives the windows that the table states.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,22 +19,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evo2_tasks.config.resolve import ScoringSettings
-from evo2_tasks.errors import InputError
-from evo2_tasks.genome.fasta import FastaSequence, digest_sequences
+from evo2_tasks.commands.store_tables import (
+    UNKNOWN_DEVICE,
+    SourceTable,
+    check_table,
+    require_same_state,
+    require_sequences,
+)
+from evo2_tasks.genome.fasta import FastaSequence
 from evo2_tasks.genome.records import SPANS_ORIGIN, Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
-from evo2_tasks.io.digests import digest_file
-from evo2_tasks.io.files import reading
+from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, place_allele
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown, shown_path
-from evo2_tasks.layout import ANY_SHARD, REUSED, RUN, TABLE, WINDOWS
-from evo2_tasks.table.documents import Run, Signature
-from evo2_tasks.table.parquet import BATCH_ROWS, count_rows, open_table, read_rows, row_bytes
-from evo2_tasks.table.provenance import read_provenance
-from evo2_tasks.table.schema import SCORES_VERSION, STRAND_SUFFIXES, is_result
-from evo2_tasks.table.statements import read_run_of, read_statement, require_table
+from evo2_tasks.io.words import shown_path
+from evo2_tasks.table.parquet import BATCH_ROWS, count_rows, read_rows, row_bytes
+from evo2_tasks.table.schema import STRAND_SUFFIXES
 from evo2_tasks.table.store import Store, make_contig_key
 from evo2_tasks.table.store_rows import (
     DEVICE,
@@ -45,16 +43,11 @@ from evo2_tasks.table.store_rows import (
     strand_columns,
 )
 
-logger = logging.getLogger(__name__)
-
 ROWS_AT_ONCE: Final = 2**18
 """Placed rows in memory; more are written."""
 
 BYTES_AT_ONCE: Final = 256 * 2**20
 """Bytes of alternate alleles of these rows; more are written."""
-
-UNKNOWN_DEVICE: Final = "unknown"
-"""Kind of device of scores of which no file states it. No job runs on such a device."""
 
 LEFT_OUT: Final[Mapping[str, str]] = {
     "iupac_ref": "REF has a base at an IUPAC letter of the reference; such alleles are not stored",
@@ -107,31 +100,6 @@ class Added:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A table that can be added.
-
-    Attributes:
-        path: The table.
-        state: Inode, size and time of the table, from before it was read.
-        signature: The signature of its scores.
-        settings: How its windows were placed.
-        fasta: The FASTA of its reference.
-        circular_contigs: The circular contigs of its reference; None if no file states them.
-        device: The kind of device that computed its scores.
-        reused: The file that lists the rows whose scores came from a store; None if none did.
-    """
-
-    path: Path
-    state: tuple[int, ...]
-    signature: Mapping[str, Any]
-    settings: WindowSettings
-    fasta: Path
-    circular_contigs: frozenset[str] | None
-    device: str
-    reused: Path | None
-
-
 def add(
     tables: Sequence[Path],
     store: Path,
@@ -158,14 +126,14 @@ def add(
         InputError: A table or its FASTA cannot be used, or the store cannot be written.
     """
     open_store = Store(store)
-    known = [_check_table(path, fasta, circular_contigs) for path in tables]
+    known = [check_table(path, fasta, circular_contigs) for path in tables]
     sequences: dict[Path, list[FastaSequence]] = {}
     with tempfile.TemporaryDirectory(prefix="evo2-tasks-") as folder:
         for table in known:
             if table.fasta not in sequences:
                 reference = Reference(table.fasta, index_folder=Path(folder))
                 sequences[table.fasta] = reference.read_sequences()
-            _require_sequences(table, sequences[table.fasta])
+            require_sequences(table, sequences[table.fasta])
         for table in known:
             yield _add_table(table, open_store, sequences[table.fasta], Path(folder))
 
@@ -178,159 +146,6 @@ def describe_added(added: Added) -> Iterator[str]:
     )
     for reason, number in added.left_out.most_common():
         yield f"  {number:,} not added: {LEFT_OUT[reason]}"
-
-
-# --- which tables can be added
-
-
-def _check_table(path: Path, fasta: Path | None, circular_contigs: Sequence[str]) -> _Table:
-    """Read what a table and the files next to it state.
-
-    Raises:
-        InputError: The table cannot be added.
-    """
-    with open_table(path) as file:
-        schema = file.schema_arrow
-    state = _read_state(path)
-    if not is_result(schema):
-        raise InputError(
-            f"{shown_path(path)}: has other columns than a table of `merge`. Expected a "
-            f"{TABLE} of an earlier run."
-        )
-    signature = read_provenance(path).signature
-    settings = _read_settings(path, signature)
-    digest = digest_file(path)
-    run = read_run_of(path, table_digest=digest)
-    stated = None if run is None else run.reference
-    found = fasta or (None if stated is None else Path(stated.fasta))
-    if found is None:
-        why = f"there is no {RUN} next to the table" if run is None else f"its {RUN} is of an "
-        why += "" if run is None else "earlier version and does not state the FASTA"
-        raise InputError(f"{shown_path(path)}: {why}. Name the FASTA of its reference by --fasta.")
-    if fasta is None and not found.exists():
-        raise InputError(
-            f"{shown_path(path)}: the FASTA of its run, {shown_path(found)}, does not exist. If it "
-            "has moved, name it by --fasta."
-        )
-    circular = _find_circular(path, signature, run)
-    if circular_contigs and circular not in (None, frozenset(circular_contigs)):
-        names = ", ".join(sorted(circular or ())) or "none"
-        raise InputError(
-            f"--circular-contigs: names {shown(', '.join(circular_contigs), 200)}, but the run of "
-            f"{shown_path(path)} states other circular contigs: {shown(names, 200)}. Leave the "
-            "option out."
-        )
-    return _Table(
-        path=path,
-        state=state,
-        signature=signature,
-        settings=settings,
-        fasta=found,
-        circular_contigs=frozenset(circular_contigs) if circular_contigs else circular,
-        device=_name_device(run),
-        reused=_find_reused(path, digest),
-    )
-
-
-def _read_state(path: Path) -> tuple[int, ...]:
-    """What changes if a file is replaced or written."""
-    with reading(path):
-        stated = path.stat()
-    return stated.st_dev, stated.st_ino, stated.st_size, stated.st_mtime_ns
-
-
-def _require_same_state(table: _Table) -> None:
-    """Make sure that all rows in memory are of the table that was checked.
-
-    Raises:
-        InputError: The table was replaced.
-    """
-    if _read_state(table.path) != table.state:
-        raise InputError(
-            f"{shown_path(table.path)}: changed while it was read. Make sure that no run writes "
-            "it, and run the command again."
-        )
-
-
-def _read_settings(path: Path, signature: Mapping[str, Any]) -> WindowSettings:
-    """How the windows of a table were placed.
-
-    Raises:
-        InputError: The signature is not complete, or is of another version.
-    """
-    stated = Signature.parse(signature, f"{shown_path(path)}: its signature")
-    needed = {one.name for one in fields(ScoringSettings)}
-    if None in (stated.weights, stated.dtype, stated.fp8, stated.prepend_bos):
-        raise InputError(
-            f"{shown_path(path)}: its signature does not state the model. Expected a {TABLE} that "
-            "`merge` wrote."
-        )
-    if stated.scores_version != SCORES_VERSION or stated.scoring.keys() != needed:
-        raise InputError(
-            f"{shown_path(path)}: its scores were computed by another version of evo2-tasks "
-            f"(scores_version {stated.scores_version}, here {SCORES_VERSION}), so no run would "
-            "find them. Score the variants again."
-        )
-    try:
-        return WindowSettings(**stated.scoring)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{shown_path(path)}: its signature is not valid: {error}.") from error
-
-
-def _find_circular(
-    table: Path, signature: Mapping[str, Any], run: Run | None
-) -> frozenset[str] | None:
-    """The circular contigs of a run, as its files state them; None if none does.
-
-    An earlier version states them in the windows of the shards only.
-    """
-    if run is not None and run.reference is not None:
-        return frozenset(run.reference.circular_contigs)
-    for windows in sorted(table.with_name(WINDOWS).glob(f"{ANY_SHARD}.parquet")):
-        if ".segments" in windows.suffixes:
-            continue
-        made = read_provenance(windows)
-        settings = made.settings or {}
-        is_of_table = all(made.signature[key] == signature.get(key) for key in made.signature)
-        if is_of_table and isinstance(settings.get("circular_contigs"), list):
-            return frozenset(map(str, settings["circular_contigs"]))
-    return None
-
-
-def _name_device(run: Run | None) -> str:
-    """The kind of device of a run; of several kinds, a name that is not that of any device."""
-    kinds = [] if run is None else sorted(run.devices)
-    if not kinds:
-        return UNKNOWN_DEVICE
-    return kinds[0] if len(kinds) == 1 else f"one of: {', '.join(kinds)}"
-
-
-def _find_reused(table: Path, digest: str) -> Path | None:
-    """The file next to a table that lists its rows whose scores came from a store.
-
-    Raises:
-        InputError: The file is of another table.
-    """
-    reused = table.with_name(REUSED)
-    if not reused.exists():
-        return None
-    require_table(table, [read_statement(reused, "merge")], table_digest=digest)
-    return reused
-
-
-def _require_sequences(table: _Table, sequences: Sequence[FastaSequence]) -> None:
-    """Make sure that a FASTA has the sequences of the table's run.
-
-    Raises:
-        InputError: It has others.
-    """
-    digest = digest_sequences(sequences)
-    if digest != table.signature["reference"]:
-        raise InputError(
-            f"{shown_path(table.fasta)}: is not the reference of {shown_path(table.path)}: its "
-            f"GA4GH seqcol digest is {digest}, expected {shown(table.signature['reference'])}. "
-            "Name the FASTA of that run by --fasta."
-        )
 
 
 # --- adding the rows of one table
@@ -349,7 +164,7 @@ class _Contigs:
     """
 
     def __init__(
-        self, table: _Table, sequences: Sequence[FastaSequence], index_folder: Path
+        self, table: SourceTable, sequences: Sequence[FastaSequence], index_folder: Path
     ) -> None:
         self._refget = {one.entry.name: one.digest for one in sequences}
         self._lengths = {one.entry.name: one.entry.length for one in sequences}
@@ -395,7 +210,7 @@ class _Contigs:
 
 
 def _judge_by_windows(
-    table: _Table, lengths: Mapping[str, int]
+    table: SourceTable, lengths: Mapping[str, int]
 ) -> tuple[frozenset[str], frozenset[str]]:
     """The contigs whose windows show that they are circular; those whose windows show nothing."""
     names = ("reference_contig", "window_start", "window_end")
@@ -430,7 +245,7 @@ def _judge_by_windows(
 
 
 def _add_table(
-    table: _Table, store: Store, sequences: Sequence[FastaSequence], index_folder: Path
+    table: SourceTable, store: Store, sequences: Sequence[FastaSequence], index_folder: Path
 ) -> Added:
     """Add the rows of a table."""
     contigs = _Contigs(table, sequences, index_folder)
@@ -569,7 +384,7 @@ class _Pending:
         added: Counts the rows.
     """
 
-    def __init__(self, store: Store, table: _Table, added: Added) -> None:
+    def __init__(self, store: Store, table: SourceTable, added: Added) -> None:
         self._store = store
         self._table = table
         self._added = added
@@ -590,7 +405,7 @@ class _Pending:
         Raises:
             InputError: The table was replaced, or the store cannot be written.
         """
-        _require_same_state(self._table)
+        require_same_state(self._table)
         for contig_key, batches in self._rows.items():
             rows = pa.concat_tables(batches)
             new = self._find_new(contig_key, rows)

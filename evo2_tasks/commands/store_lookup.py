@@ -12,10 +12,8 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 
 from evo2_tasks.commands.store import (
-    count,
     describe_empty,
     find_signature,
-    name_models,
     names_of_models,
     short_digest,
     weights_of,
@@ -30,7 +28,6 @@ from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import read_shape
 from evo2_tasks.cost.tokens import pair_sizes
 from evo2_tasks.errors import InputError
-from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.genome.alleles import split_alleles
 from evo2_tasks.genome.records import Filters, NoAllele, Variant
 from evo2_tasks.genome.reference import Reference
@@ -545,96 +542,3 @@ def _estimate(
         rate = of_model[-1]
         estimate |= {"seconds": tokens / rate.tokens_per_s, "device": rate.device}
     return estimate
-
-
-# --- text for a terminal
-
-_SHOWN: Final = ("llr", "llr_aligned", "llr_allele", "llr_downstream", "llr_end", "delta_score")
-
-
-def describe_answers(answers: Sequence[Mapping[str, Any]], store: Path) -> Iterator[str]:
-    """The answers as text.
-
-    Args:
-        answers: Results of :func:`lookup`.
-        store: Folder of the store, for the advice.
-    """
-    is_missing = False
-    for number, answer in enumerate(answers):
-        if number:
-            yield ""
-        yield escape_text(answer["query"])
-        if "contig" in answer:
-            yield f"  allele     {_spell(answer)}"
-        if answer.get("refget"):
-            topology = "circular" if answer["circular"] else "linear"
-            name = escape_text(answer["reference_contig"])
-            yield f"  contig     {name}, {answer['refget']}, {topology}"
-        if answer["problem"] is not None:
-            yield f"  no score   {answer['problem']}"
-        for result in answer["results"]:
-            yield from _describe_result(result)
-            is_missing |= "to_run" in result
-    if is_missing:
-        yield ""
-        yield (
-            f"To score what is missing: add `run: {{store: {shown_path(store)}}}` to a config with "
-            "this scoring, add the alleles to its variants, and run snakemake."
-        )
-
-
-def _spell(answer: Mapping[str, Any]) -> str:
-    cells = (answer["contig"], answer["pos"], answer["ref"], answer["alt"])
-    return ":".join("." if cell is None else escape_text(shown(cell, 60)) for cell in cells)
-
-
-def _describe_result(result: Mapping[str, Any]) -> Iterator[str]:
-    digest = result["signature"]
-    named = [
-        *([f"scoring {escape_text(result['scoring'])}"] if result["scoring"] else []),
-        *([f"signature {short_digest(digest)}"] if digest else []),
-        f"model {name_models(result['models'])}",
-    ]
-    yield ""
-    yield f"  {', '.join(named)}"
-    horizon = f", horizon {result['horizon']:,}" if result["horizon"] is not None else ""
-    length = result["window_end"] - result["window_start"]
-    yield (
-        f"    window   {length:,} bases from {result['window_start'] + 1:,} to "
-        f"{result['window_end']:,}, {result['window_placement']}{horizon}"
-    )
-    scores = result["scores"]
-    if scores:
-        yield from _format_scores(scores)
-    if result["note"] is not None:
-        yield f"    note     {result['note']}"
-    if "to_run" in result:
-        run = result["to_run"]
-        strands = " and ".join(run["strands"])
-        time = "unknown: no rate is known for this model"
-        if run["seconds"] is not None:
-            time = f"about {_seconds(run['seconds'])} on {run['device']}"
-        yield f"    missing  {strands} strand{'s' if len(run['strands']) > 1 else ''}"
-        yield (
-            f"    to run   {count(run['windows'], 'window')}, {count(run['tokens'], 'token')}; "
-            f"time {time}"
-        )
-
-
-def _format_scores(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """One line for each strand and the mean, below the names of the scores."""
-    lines: list[tuple[str, ...]] = [("", *_SHOWN, "device")]
-    for name, values in scores.items():
-        numbers = ("." if values[one] is None else f"{values[one]:.6g}" for one in _SHOWN)
-        lines.append((name, *numbers, escape_text(values["device"]) if "device" in values else ""))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        yield "    " + "  ".join(map(str.ljust, line, widths)).rstrip()
-
-
-def _seconds(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} hours"
-    if seconds >= 60:
-        return f"{seconds / 60:.1f} minutes"
-    return f"{seconds:.2g} s"
