@@ -39,7 +39,9 @@ from evo2_tasks.table.provenance import (
     read_provenance,
     require_same_signature,
     require_settings,
+    uses_fp8,
 )
+from evo2_tasks.table.run import canary_tolerance, find_differing_canary
 from evo2_tasks.table.schema import scores_schema
 from evo2_tasks.table.scores import ScoreRows, dump_score, load_score
 from evo2_tasks.table.segments import Segments, require_segments
@@ -144,7 +146,14 @@ def find_hits(placed: PlacedWindows, out: Path, path: Path | None) -> Hits | Non
     """
     if path is None:
         path = hits_file(out)
-        if placed.settings.run.store is None or not path.exists():
+        if placed.settings.run.store is None:
+            return None
+        if not path.exists():
+            logger.warning(
+                "%s: does not exist, so the store is not used for this shard, and its new scores "
+                "are not added. Run `lookup` first to use it.",
+                shown_path(path),
+            )
             return None
     hits = open_hits(path, placed.file, placed.source, placed.files)
     require_settings(path, hits.provenance.settings, placed.settings.triggers(), "lookup")
@@ -447,8 +456,14 @@ def state_model(store: Store, settings: ModelSettings, found: Hits, model: "Scor
         InputError: A file cannot be read or has changed, or the store cannot be written.
     """
     loaded = model.loaded
-    known = read_models(store.path, found.model_key)
-    if any((one.weights, one.fp8) == (loaded.weights_digest, loaded.fp8) for one in known):
+    known = [
+        one
+        for one in read_models(store.path, found.model_key)
+        if (one.weights, one.fp8) == (loaded.weights_digest, loaded.fp8)
+    ]
+    for one in known:
+        require_canaries(settings, one, model)
+    if known:
         return
     if make_model_key(settings) != found.model_key:
         raise InputError(
@@ -464,8 +479,36 @@ def state_model(store: Store, settings: ModelSettings, found: Hits, model: "Scor
             fp8=loaded.fp8,
             version=package_version(),
             name=settings.name,
+            canaries=model.canaries,
         ),
     )
+
+
+def require_canaries(settings: ModelSettings, known: ModelRecord, model: "ScoringModel") -> None:
+    """Make sure that this device scores fixed alleles as the first device of the store did.
+
+    `merge` compares the devices of a run, but only after the jobs have written to the store.
+
+    Args:
+        settings: The model.
+        known: The record of the model in the store.
+        model: The model on this device.
+
+    Raises:
+        InputError: The scores differ, so that one of the devices gives wrong scores.
+    """
+    expected = known.canaries
+    if expected is None or len(expected) != len(model.canaries):
+        return
+    tolerance = canary_tolerance(dtype=model.loaded.dtype, fp8=uses_fp8({"fp8": model.loaded.fp8}))
+    number = find_differing_canary(expected, model.canaries, tolerance)
+    if number is not None:
+        raise InputError(
+            f"{settings.where}: canary {number} has the score {model.canaries[number - 1]} nats on "
+            f"{shown(model.device_class)}, and {expected[number - 1]} in the record of the store; "
+            f"allowed difference {tolerance:g}. One of the two devices gives wrong scores. Check "
+            "the device with: evo2-tasks doctor."
+        )
 
 
 def require_windows(settings: ScoreSettings, windows_file: Path) -> Mapping[str, Any]:

@@ -110,7 +110,7 @@ def require_equal_devices(
             "kind and run again."
         )
     with_canaries = [(shard, shard.canaries) for shard in shards if shard.canaries is not None]
-    tolerance = FP8_CANARY_TOLERANCE if fp8 else CANARY_TOLERANCES[dtype]
+    tolerance = canary_tolerance(dtype=dtype, fp8=fp8)
     for shard, canaries in with_canaries[1:]:
         first, expected = with_canaries[0]
         if len(canaries) != len(expected):
@@ -118,17 +118,43 @@ def require_equal_devices(
                 f"merge: shards {first.shard} and {shard.shard} have {len(expected)} and "
                 f"{len(canaries)} canaries. Score both shards again with the same version."
             )
-        for number, (one, other) in enumerate(zip(expected, canaries, strict=True), start=1):
-            if one == other:
-                continue
-            if one is not None and other is not None and abs(one - other) <= tolerance:
-                continue
+        place = find_differing_canary(expected, canaries, tolerance)
+        if place is not None:
+            one, other = expected[place - 1], canaries[place - 1]
             raise InputError(
                 f"merge: shards {first.shard} (on {_place(first)}) and {shard.shard} (on "
-                f"{_place(shard)}) differ in the score of canary {number}: {one} and {other} nats, "
+                f"{_place(shard)}) differ in the score of canary {place}: {one} and {other} nats, "
                 f"allowed difference {tolerance:g}. One of these devices gives wrong scores. "
                 "Delete the scores of its shards, and run them on another device."
             )
+
+
+def canary_tolerance(*, dtype: str, fp8: bool) -> float:
+    """Largest allowed difference between the canaries of two jobs, nats.
+
+    Args:
+        dtype: Data type of the model.
+        fp8: Whether the model's input projections ran in FP8.
+    """
+    return FP8_CANARY_TOLERANCE if fp8 else CANARY_TOLERANCES[dtype]
+
+
+def find_differing_canary(
+    expected: Sequence[float | None], canaries: Sequence[float | None], tolerance: float
+) -> int | None:
+    """The first canary that two jobs score differently, counted from 1; None if there is none.
+
+    Args:
+        expected: ``llr`` of each canary by one job, nats; None if it is not finite.
+        canaries: The same by the other job.
+        tolerance: Largest allowed difference, nats.
+    """
+    for number, (one, other) in enumerate(zip(expected, canaries, strict=True), start=1):
+        if one == other:
+            continue
+        if one is None or other is None or abs(one - other) > tolerance:
+            return number
+    return None
 
 
 def summarize_run(

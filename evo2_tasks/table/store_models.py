@@ -52,6 +52,7 @@ class ModelRecord(Document):
         fp8: FP8 mode in which it ran, as in signatures.
         version: Version of the package that opened it.
         name: Name of the model in the config.
+        canaries: ``llr`` of fixed alleles when it was opened, nats; None if it is not known.
     """
 
     key: ModelKey
@@ -59,6 +60,7 @@ class ModelRecord(Document):
     fp8: str
     version: str
     name: str
+    canaries: tuple[float | None, ...] | None = None
 
     def file_name(self) -> str:
         """Name of its file, which has the digest of the content."""

@@ -437,6 +437,45 @@ def test_scores_of_another_kind_of_device_are_used_only_if_allowed(
         assert other.run_json["reused_devices"] == {"another device": len(A)}
 
 
+def test_a_device_with_wrong_canaries_adds_nothing_to_the_store(
+    tmp_path: Path,
+    checkpoint: Path,
+    store: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before `merge` compares the devices, each job compares itself with the first of the store."""
+    before = contents(store)
+    score_canaries = scoring_jobs.score_canaries
+
+    def shift(model: Evo2ForCausalLM) -> list[float | None]:
+        return [one + 0.01 for one in score_canaries(model) if one is not None]
+
+    job = make_job(tmp_path / "job", checkpoint, A + B, store)
+    job.place().look_up()
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(scoring_jobs, "score_canaries", shift)
+        job.score()
+    assert "canary 1 has the score" in caplog.text
+    assert "One of the two devices gives wrong scores" in caplog.text
+    assert contents(store) == before
+    assert job.score().merge().status.tolist().count("scored") > len(B)
+    assert contents(store) != before
+
+
+def test_a_score_job_without_lookup_says_so(
+    tmp_path: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = make_job(tmp_path / "job", checkpoint, A, tmp_path / "store").place()
+    with caplog.at_level(logging.WARNING):
+        job.score()
+    assert "hits/1-of-1.parquet: does not exist, so the store is not used" in caplog.text
+    assert not (tmp_path / "store").exists()
+    job.merge()
+    assert job.reused == []
+    assert "reused" not in job.run_json
+
+
 def test_merge_refuses_reused_scores_of_another_kind_of_device(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
