@@ -32,7 +32,7 @@ from evo2_tasks.layout import (
 )
 from evo2_tasks.runtime import devices, models, scoring_jobs
 from evo2_tasks.steps import identify as identify_step
-from evo2_tasks.table import store_files
+from evo2_tasks.table import store_writer
 from evo2_tasks.table.parts import parts_folder
 from evo2_tasks.table.store import Store
 from evo2_tasks.table.store_models import ModelKey, ModelRecord, read_models, write_model
@@ -129,7 +129,7 @@ def test_a_store_that_cannot_be_written_is_one_warning(
             fail_in(patch, store, "_sync", errno.ENOSPC)
         if what == "full after the model":
             patch.setattr(Store, "_state_signature", lambda *_: None)
-            patch.setattr(store_files, "publish_file", _fill_disk)
+            patch.setattr(store_writer, "publish_file", _fill_disk)
         job.score()
     warnings = [line for line in caplog.messages if "the new scores are not in the store" in line]
     assert len(warnings) == 1
