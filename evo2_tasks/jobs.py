@@ -14,10 +14,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
+from evo2_tasks.config.objects import UserFiles, find_url, size_of_file, urls_without_copy
 from evo2_tasks.config.resolve import (
     ModelSettings,
     ScoreSettings,
@@ -94,6 +95,9 @@ MOST_SHARDS = 1_000
 
 NO_NAME = "(?!)"
 """A regular expression that matches nothing; an empty one would match any name."""
+
+FASTA_INDICES = (".fai", ".gzi")
+VARIANT_INDICES = (".csi", ".tbi")
 
 _KEPT = "\n\t"
 """Characters that Snakemake's messages need besides the printable ones."""
@@ -402,6 +406,77 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, variant_set in sets.items()
         },
     )
+
+
+def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
+    """The inputs of the rules, with the files of the user as Snakemake reads or copies them.
+
+    Raises:
+        InputError: A file that the config names by URL does not exist or cannot be read.
+    """
+    found = step_inputs(config)
+
+    def place(paths: list[str]) -> list[str]:
+        return [files.place(Path(path)) for path in paths]
+
+    def place_each(by_name: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {name: place(paths) for name, paths in by_name.items()}
+
+    def place_references(by_name: dict[str, list[str]]) -> dict[str, list[str]]:
+        indices = {
+            name: files.place_beside(Path(paths[0]), FASTA_INDICES) if paths else []
+            for name, paths in by_name.items()
+        }
+        return {name: [*place(paths), *indices[name]] for name, paths in by_name.items()}
+
+    variants = place_each(found.variants)
+    for name, variant_set in config.variant_sets.items():
+        if variant_set.variants is not None and variant_set.regions is not None:
+            variants[name] += files.place_beside(variant_set.variants, VARIANT_INDICES)
+    calibrations = found.calibrations
+    placed = replace(
+        found,
+        variants=variants,
+        drawn_regions=place_each(found.drawn_regions),
+        reference=place_references(found.reference),
+        gff=place_each(found.gff),
+        checkpoint=place_each(found.checkpoint),
+        identified=place_each(found.identified),
+        report_files=place_each(found.report_files),
+        calibrations=replace(
+            calibrations,
+            bases=place_references(calibrations.bases),
+            background_file={
+                name: place_each(one) for name, one in calibrations.background_file.items()
+            },
+            used_files={name: place_each(one) for name, one in calibrations.used_files.items()},
+        ),
+    )
+    # A folder of a file system is an input file by file, and the command reads the folder.
+    checkpoints = [resolve_score(config, name).model for name in config.scorings]
+    files.publish(
+        {
+            str(model.checkpoint): str(checkpoint_files(model)[0])
+            for model in checkpoints
+            if model.checkpoint.is_dir() and checkpoint_files(model)
+        }
+    )
+    return placed
+
+
+def require_objects(config: RunConfig, files: UserFiles) -> None:
+    """Make sure, before the first job, that the files that the config names by URL exist.
+
+    Raises:
+        InputError: One does not exist or cannot be read.
+    """
+    for key, url in urls_without_copy(config.model_dump()):
+        try:
+            exists = files.exists(Path(url))
+        except InputError as error:
+            raise InputError(f"{key}: {error}") from error
+        if not exists:
+            raise InputError(f"{key}: {url} does not exist, or there is no such bucket")
 
 
 def _calibration_inputs(config: RunConfig) -> CalibrationInputs:
@@ -714,9 +789,15 @@ class Jobs:
     Args:
         config: The config.
         prefix: What a parent workflow, which imports this one, puts before the results folder.
+        size: Gives the bytes of a file, 0 if it does not exist.
     """
 
-    def __init__(self, config: RunConfig, prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        prefix: str | None = None,
+        size: Callable[[Path], int] = size_of_file,
+    ) -> None:
         self._config = dump_config(config)
         self._output = Path(prefix or "") / config.output
         self._num_shards = config.shards
@@ -725,6 +806,7 @@ class Jobs:
         scorings = {name: resolve_score(config, name) for name in config.scorings}
         self._gpus = {name: settings.model.gpus for name, settings in scorings.items()}
         self._scorings = scorings
+        self._size = size
         self._audits = {name: one.audit for name, one in config.scorings.items()}
         self._score_mb: dict[tuple[str, float | None], int] = {}
         self._seconds = {name: _seconds_per_allele(one) for name, one in scorings.items()}
@@ -809,9 +891,9 @@ class Jobs:
         key = (wildcards.scoring, self._shard_alleles(wildcards.variant_set))
         if key not in self._score_mb:
             settings = self._scorings[wildcards.scoring]
-            self._score_mb[key] = _score_mb(settings, key[1])
+            self._score_mb[key] = _score_mb(settings, key[1], self._size)
             if self._audits[wildcards.scoring] is not None:
-                whole_mb = _score_mb(settings.without_horizon(), key[1])
+                whole_mb = _score_mb(settings.without_horizon(), key[1], self._size)
                 self._score_mb[key] = max(self._score_mb[key], whole_mb)
         return self._score_mb[key] * attempt
 
@@ -990,15 +1072,16 @@ def _as_plain(value: object) -> object:
     return value
 
 
-def _score_mb(settings: ScoreSettings, alleles: float | None) -> int:
+def _score_mb(settings: ScoreSettings, alleles: float | None, size: Callable[[Path], int]) -> int:
     """Host memory of a scoring job at the first attempt, MB.
 
     Args:
         settings: The model, the windows and how the work is done.
         alleles: Alleles of the shard; None if they are not counted yet.
+        size: Gives the bytes of a file, 0 if it does not exist.
     """
     model, scoring, run = settings.model, settings.scoring, settings.run
-    file_mb = _checkpoint_bytes(model) / 10**6
+    file_mb = _checkpoint_bytes(model, size) / 10**6
     if model.gpus:
         # The file's pages count in addition to the tensors until the tensors are on the device.
         return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
@@ -1034,13 +1117,15 @@ def _most_audited(share: float, alleles: float, num_shards: int) -> float:
     return min(alleles, LEAST_AUDITED + 3 * audited / num_shards)
 
 
-def _checkpoint_bytes(model: ModelSettings) -> int:
+def _checkpoint_bytes(model: ModelSettings, size: Callable[[Path], int]) -> int:
     """Bytes of a checkpoint, also of one that has to be fetched, as far as they are known."""
-    files = checkpoint_files(model)
+    # Its local copy does not exist before the job.
+    is_url = find_url(model.written) is not None
+    files = [model.written] if is_url else checkpoint_files(model)
     on_hub = parse_hub_name(model.written)
     if on_hub is not None and not files:
         return sum(file.bytes or 0 for file in known_files(on_hub))
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(size(file) for file in files)
 
 
 def _seconds_per_allele(settings: ScoreSettings) -> float:

@@ -56,7 +56,7 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations files load resolve schema yaml_files",
+        "calibrations files load objects resolve schema yaml_files",
         "errors",
         "hub",
         "layout",
@@ -102,6 +102,7 @@ ROOMS = {
     ),
     "exports": room(
         "bedgraph sites tsv vcf vcf_header vcf_index vcf_info vcf_lines",
+        "config",
         "errors",
         "genome",
         "io",
@@ -282,6 +283,7 @@ def test_the_workflow_imports_the_config_and_the_jobs_only() -> None:
             allowed = {
                 "evo2_tasks.config",
                 "evo2_tasks.config.load",
+                "evo2_tasks.config.objects",
                 "evo2_tasks.jobs",
                 "evo2_tasks.errors",
             }

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from evo2_tasks.config.objects import find_url
 from evo2_tasks.config.resolve import background_set, find_checkpoint, path_of_scoring
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig
 from evo2_tasks.hub import explain_checkpoint, parse_hub_name
@@ -131,7 +132,8 @@ def _find_contigs(fasta: Path) -> list[str]:
 
 def _missing_file(key: str, path: Path) -> Iterator[tuple[str, str]]:
     try:
-        if path.is_file():
+        # Snakemake looks for a file that is named by URL.
+        if find_url(path) is not None or path.is_file():
             return
         what = "is a folder, expected a file" if path.is_dir() else "does not exist"
     except OSError as error:
@@ -142,7 +144,13 @@ def _missing_file(key: str, path: Path) -> Iterator[tuple[str, str]]:
 
 def _missing_checkpoint(key: str, path: Path) -> Iterator[tuple[str, str]]:
     try:
-        if not path.is_dir():
+        if find_url(path) is not None and path.suffix == ".part0":
+            yield (
+                key,
+                f"{find_url(path)} is the first of several files, and the others cannot be listed "
+                "by URL; join them to one file with `cat` and name that",
+            )
+        elif not path.is_dir():
             hint = explain_checkpoint(path)
             for where, what in _missing_file(key, path):
                 yield where, f"{what}. {hint}" if hint else what

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from evo2_tasks.config.calibrations import calibration_problems
 from evo2_tasks.config.files import file_problems
+from evo2_tasks.config.objects import urls_without_copy
 from evo2_tasks.config.resolve import (
     resolve_annotate,
     resolve_max_allele_length,
@@ -71,7 +72,19 @@ def load_config(
     _raise_first(name, _contradictions(config))
     if look_for_files:
         _raise_first(name, file_problems(config))
+    if isinstance(source, Path):
+        _raise_first(name, _unread_urls(config))
     return config
+
+
+def _unread_urls(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """URLs in the config of a command that the workflow has not started."""
+    for key, url in urls_without_copy(config.model_dump()):
+        yield (
+            key,
+            f"{url} is a URL, and only the workflow reads files by URL. Download the file and name "
+            "the copy",
+        )
 
 
 def _parse(data: object, name: str) -> RunConfig:

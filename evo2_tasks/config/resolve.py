@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from evo2_tasks.config.objects import as_written, local_copy
 from evo2_tasks.config.schema import (
     SCORING_MARK,
     AskedTypes,
@@ -123,8 +124,8 @@ class ModelSettings:
         """What runs the steps that depend on the model again if it changes."""
         return {
             "allow_without_fp8": self.allow_without_fp8,
-            "checkpoint": str(self.written),
-            "config": None if self.config is None else str(self.config),
+            "checkpoint": as_written(self.written),
+            "config": None if self.config is None else as_written(self.config),
             "dtype": self.dtype,
             "fp8": self.fp8,
             "model": self.model,
@@ -279,7 +280,7 @@ class AnnotateSettings:
         if self.gff is None:
             return ""
         codes = ", ".join(f"{contig}: {code}" for contig, code in self.genetic_codes.items())
-        return f"{self.gff}; genetic codes: {codes or 'standard'}"
+        return f"{as_written(self.gff)}; genetic codes: {codes or 'standard'}"
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
@@ -705,7 +706,7 @@ def find_draw(config: RunConfig, variant_set: str) -> DrawSettings | None:
         number=drawn.number,
         seed=drawn.seed,
         contigs=drawn.contigs,
-        regions=drawn.regions,
+        regions=None if drawn.regions is None else local_copy(drawn.regions),
     )
 
 
@@ -733,7 +734,7 @@ def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
     settings = _find_variant_set(config, variant_set)
     return SplitSettings(
         variant_set=variant_set,
-        variants=settings.variants or config.output / variant_set / RANDOM_SNVS,
+        variants=local_copy(settings.variants or config.output / variant_set / RANDOM_SNVS),
         drawn=find_draw(config, variant_set),
         reference=_resolve_reference(config, settings.reference),
         columns=settings.columns.named,
@@ -772,7 +773,7 @@ def resolve_annotate(config: RunConfig, variant_set: str) -> AnnotateSettings:
     reference = config.references[settings.reference]
     return AnnotateSettings(
         split=resolve_split(config, variant_set),
-        gff=reference.gff,
+        gff=None if reference.gff is None else local_copy(reference.gff),
         genetic_codes=reference.genetic_codes,
         consequence_from=settings.consequence_from,
         identifiers=settings.identifiers,
@@ -944,7 +945,7 @@ def resolve_fit_calibration(
         name=calibration,
         score=settings.score,
         harmful=settings.harmful,
-        background=None if settings.background is None else str(settings.background),
+        background=None if settings.background is None else as_written(settings.background),
         by=settings.by,
         labelled=settings.set,
         field=settings.label,
@@ -1026,7 +1027,8 @@ def _find_source(config: RunConfig, calibration: str, scoring: str) -> Calibrati
     if file is None:
         fit = resolve_fit_calibration(config, calibration)
         return CalibrationSource(calibration, scoring, fit=fit, file=None)
-    return CalibrationSource(calibration, scoring, fit=None, file=path_of_scoring(file, scoring))
+    found = local_copy(path_of_scoring(file, scoring))
+    return CalibrationSource(calibration, scoring, fit=None, file=found)
 
 
 def path_of_scoring(path: Path, scoring: str) -> Path:
@@ -1081,7 +1083,8 @@ def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
         evaluate=resolve_evaluate(config, variant_set),
         reference=_resolve_reference(config, settings.reference),
         checkpoints={
-            name: str(resolve_score(config, name).model.written) for name in settings.scorings
+            name: as_written(resolve_score(config, name).model.written)
+            for name in settings.scorings
         },
         consequences=resolve_annotate(config, variant_set).source,
         calibrate={
@@ -1196,7 +1199,7 @@ def resolve_model(where: str, name: str, model: ModelConfig) -> ModelSettings:
         written=model.checkpoint,
         checkpoint=find_checkpoint(model.checkpoint),
         model=model.model,
-        config=model.config,
+        config=None if model.config is None else local_copy(model.config),
         dtype=_resolve_dtype(model),
         fp8=model.fp8,
         allow_without_fp8=model.allow_without_fp8,
@@ -1205,11 +1208,11 @@ def resolve_model(where: str, name: str, model: ModelConfig) -> ModelSettings:
 
 
 def find_checkpoint(written: Path) -> Path:
-    """Where a checkpoint is: in the package, where `fetch` puts it, or as written."""
+    """Where a checkpoint is: in the package, where `fetch` or Snakemake puts it, or as written."""
     on_hub = parse_hub_name(written)
     if on_hub is not None:
         return on_hub.folder
-    return BUNDLED_CHECKPOINTS / written if is_bundled(written) else written
+    return BUNDLED_CHECKPOINTS / written if is_bundled(written) else local_copy(written)
 
 
 def is_bundled(written: Path) -> bool:
@@ -1220,7 +1223,8 @@ def is_bundled(written: Path) -> bool:
 def checkpoint_files(model: ModelSettings) -> list[Path]:
     """The files of a checkpoint; none for one that comes with the package or is to be fetched."""
     path = model.checkpoint
-    if path != model.written and (parse_hub_name(model.written) is None or not path.exists()):
+    is_fetched = parse_hub_name(model.written) is None or path.exists()
+    if is_bundled(model.written) or not is_fetched:
         return []
     return list_checkpoint(model)
 
@@ -1288,12 +1292,13 @@ def _find_scoring(config: RunConfig, name: str) -> ScoringConfig:
 
 def _resolve_reference(config: RunConfig, name: str) -> ReferenceSettings:
     reference = config.references[name]
+    report = reference.assembly_report
     return ReferenceSettings(
         name=name,
-        fasta=reference.fasta,
+        fasta=local_copy(reference.fasta),
         circular_contigs=reference.circular_contigs,
         contig_aliases=reference.contig_aliases,
-        assembly_report=reference.assembly_report,
+        assembly_report=None if report is None else local_copy(report),
         index_folder=config.output,
     )
 

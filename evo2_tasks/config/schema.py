@@ -12,11 +12,13 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     Strict,
     Tag,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from evo2_tasks.config.objects import as_written, find_url, is_url
 from evo2_tasks.layout import EXPORTS
 
 MIN_WINDOW_LENGTH = 64
@@ -43,6 +45,31 @@ def _file_name(value: object) -> object:
     return value
 
 
+def _local_name(value: object) -> object:
+    """Refuse URLs where a path has to be in a file system."""
+    if isinstance(value, str) and is_url(value):
+        raise PydanticCustomError(
+            "file_name",
+            "{url} is a URL, expected a path. Results go to object storage with Snakemake's "
+            "options --default-storage-provider and --default-storage-prefix",
+            {"url": json.dumps(value)},
+        )
+    return _file_name(value)
+
+
+def _user_file(value: object) -> object:
+    """Refuse file names that Snakemake cannot handle, and URLs that storage spells otherwise."""
+    if isinstance(value, str) and is_url(value):
+        plain = find_url(Path(value))
+        if value.rstrip("/") != plain or "/../" in f"{value}/":
+            raise PydanticCustomError(
+                "file_name",
+                'a URL may not contain "//", "/./" or "/../" after its scheme: {url}',
+                {"url": json.dumps(value)},
+            )
+    return _file_name(value)
+
+
 def _path_of_scorings(value: object) -> object:
     """Refuse paths that Snakemake cannot handle; the name of the scoring takes a mark's place."""
     if isinstance(value, str):
@@ -50,7 +77,7 @@ def _path_of_scorings(value: object) -> object:
             raise PydanticCustomError(
                 "file_name", 'a path may not contain "{", except in {mark}', {"mark": SCORING_MARK}
             )
-        _file_name(value.replace(SCORING_MARK, "s"))
+        _user_file(value.replace(SCORING_MARK, "s"))
     return value
 
 
@@ -88,9 +115,15 @@ def _export_format(value: str) -> str:
     return value
 
 
-FileName = Annotated[Path, Strict(False), BeforeValidator(_file_name)]
+_UrlAsWritten = PlainSerializer(as_written, return_type=str, when_used="json")
 
-PathOfScorings = Annotated[Path, Strict(False), BeforeValidator(_path_of_scorings)]
+FileName = Annotated[Path, Strict(False), BeforeValidator(_local_name)]
+"""A path that is written to, or that has to be in a file system."""
+
+UserFile = Annotated[Path, Strict(False), BeforeValidator(_user_file), _UrlAsWritten]
+"""A file to read: its path, or its URL if a storage plugin of Snakemake reads it."""
+
+PathOfScorings = Annotated[Path, Strict(False), BeforeValidator(_path_of_scorings), _UrlAsWritten]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -145,15 +178,15 @@ class Section(BaseModel):
 class ReferenceConfig(Section):
     """A genome: its sequences, and other names of its contigs."""
 
-    fasta: FileName
+    fasta: UserFile
     """FASTA file, plain or bgzipped. If it has no index, one is made."""
     circular_contigs: Texts = ()
     """FASTA names of the circular contigs."""
     contig_aliases: Mapping[Text, Text] = {}
     """Contig names in variant files, each with its FASTA name."""
-    assembly_report: FileName | None = None
+    assembly_report: UserFile | None = None
     """NCBI assembly report, which lists other names of the contigs."""
-    gff: FileName | None = None
+    gff: UserFile | None = None
     """Genes of the genome: GFF3, as Ensembl and NCBI write it. The table then has the gene and the
     consequence of each allele."""
     genetic_codes: Mapping[Text, GeneticCode] = {}
@@ -164,13 +197,13 @@ class ReferenceConfig(Section):
 class ModelConfig(Section):
     """A model: its weights, its precision and its devices."""
 
-    checkpoint: FileName
+    checkpoint: UserFile
     """Folder written by `save_pretrained` or `evo2-tasks convert`, a published `.pt` or
     `.pt.part0` file, the name of a checkpoint that comes with the package, or a model on a hub
     (`owner/name@` and the 40 digits of a commit), which is downloaded before the first job."""
     model: Release | None = None
     """Name of the release, for a published `.pt` file."""
-    config: FileName | None = None
+    config: UserFile | None = None
     """The `.yml` config of a `.pt` file that is not a published release."""
     dtype: Literal["bfloat16", "float32"] | None = None
     """Data type of the weights. Default: `bfloat16` on a GPU; `float32` on a CPU, and for a
@@ -280,7 +313,7 @@ class RandomSnvsConfig(Section):
     seed draws the same SNVs and more."""
     contigs: SomeTexts | None = None
     """Contigs to draw from. Default: all contigs of the reference."""
-    regions: FileName | None = None
+    regions: UserFile | None = None
     """BED or interval list of the regions to draw from. Regions may overlap: each base counts
     once."""
 
@@ -330,7 +363,7 @@ class CombinationConfig(Section):
 class VariantSetConfig(Section):
     """A file of variants, its scorings and its results."""
 
-    variants: FileName | None = None
+    variants: UserFile | None = None
     """VCF (text, bgzip, gzip), BCF, a table (TSV, CSV, Parquet) of contig, pos, ref, alt or of
     HGVS, a list (`17-43045712-A-G`, `17:43045712:A:G`, SPDI or HGVS), or with `saturate` a BED or
     an interval list. Required, unless `random_snvs` is set."""

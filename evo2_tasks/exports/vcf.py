@@ -12,6 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from evo2_tasks.config.objects import local_copy
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.vcf_header import add_definitions, make_sites_header, repair_header
 from evo2_tasks.exports.vcf_index import remove_indexes, require_gz, write_index
@@ -88,7 +89,7 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
             if run is not None:
                 problem = f"{shown_path(table.with_name(RUN))}: does not name"
             raise InputError(f"{problem} the file of scored variants. Name it with --variants.")
-        variants = Path(source.variants)
+        variants = local_copy(Path(source.variants))
         if source.format in _VCF_FORMATS and not variants.exists():
             raise InputError(
                 f"{shown_path(table.with_name(RUN))}: the file of scored variants, "

@@ -6,6 +6,7 @@ Only this module imports plotly and jinja2, so that the other steps start withou
 import logging
 from pathlib import Path
 
+from evo2_tasks.config.objects import as_written
 from evo2_tasks.config.resolve import ReportSettings
 from evo2_tasks.layout import CALIBRATIONS
 from evo2_tasks.report.calibrations import NamedCalibration
@@ -37,7 +38,7 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
         ],
         evaluate_settings=settings.evaluate.triggers(),
         evaluate_combined_settings=settings.evaluate.of_combined().triggers(),
-        reference=f"{reference.name} ({reference.fasta})",
+        reference=f"{reference.name} ({as_written(reference.fasta)})",
         checkpoints=settings.checkpoints,
         consequences=settings.consequences,
         calibrations={

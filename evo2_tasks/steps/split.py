@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from evo2_tasks.config.objects import as_written
 from evo2_tasks.config.resolve import SplitSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.assembly import (
@@ -80,7 +81,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
         out / SEQUENCES,
     )
     Split(
-        variants=str(variants),
+        variants=as_written(variants),
         variants_digest=source_digest,
         format=source.format,
         alleles=counts.alleles,

@@ -3,12 +3,12 @@
 # variant sets that ask for one of these columns need it.
 rule annotate:
     input:
-        variants=local(lookup("{variant_set}", within=inputs.variants)),
+        variants=lookup("{variant_set}", within=inputs.variants),
         drawn=collect(
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
         ),
-        reference=local(lookup("{variant_set}", within=inputs.reference)),
-        gff=local(lookup("{variant_set}", within=inputs.gff)),
+        reference=lookup("{variant_set}", within=inputs.reference),
+        gff=lookup("{variant_set}", within=inputs.gff),
     output:
         table="<results>/{variant_set}/annotations.parquet",
     log:

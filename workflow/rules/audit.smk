@@ -7,7 +7,7 @@ rule audit:
             "<results>/{{variant_set}}/{{scoring}}/windows/{scatteritem}.parquet"
         ),
         shards="<results>/{variant_set}/shards",
-        reference=local(lookup("{variant_set}", within=inputs.reference)),
+        reference=lookup("{variant_set}", within=inputs.reference),
     output:
         # A folder, as for `split`.
         windows=directory("<results>/{variant_set}/{scoring}/audit"),

@@ -8,10 +8,10 @@ rule calibrate:
             "<results>/{file}",
             file=lookup("{variant_set}/{scoring}", within=inputs.calibrations.used),
         ),
-        calibration_files=local(
-            lookup("{variant_set}/{scoring}", within=inputs.calibrations.used_files)
+        calibration_files=lookup(
+            "{variant_set}/{scoring}", within=inputs.calibrations.used_files
         ),
-        reference=local(lookup("{variant_set}", within=inputs.reference)),
+        reference=lookup("{variant_set}", within=inputs.reference),
     output:
         table="<results>/{variant_set}/{scoring}/calibrated.parquet",
     log:

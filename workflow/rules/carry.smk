@@ -3,11 +3,11 @@
 # need it.
 rule carry:
     input:
-        variants=local(lookup("{variant_set}", within=inputs.variants)),
+        variants=lookup("{variant_set}", within=inputs.variants),
         drawn=collect(
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
         ),
-        reference=local(lookup("{variant_set}", within=inputs.reference)),
+        reference=lookup("{variant_set}", within=inputs.reference),
     output:
         table="<results>/{variant_set}/carried.parquet",
     log:

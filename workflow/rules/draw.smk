@@ -1,8 +1,8 @@
 # Draws random SNVs of the reference, for variant sets with `random_snvs` in the place of a file.
 rule draw:
     input:
-        reference=local(lookup("{variant_set}", within=inputs.reference)),
-        regions=local(lookup("{variant_set}", within=inputs.drawn_regions)),
+        reference=lookup("{variant_set}", within=inputs.reference),
+        regions=lookup("{variant_set}", within=inputs.drawn_regions),
     output:
         variants="<results>/{variant_set}/random_snvs.vcf.gz",
     log:

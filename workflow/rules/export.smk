@@ -11,7 +11,7 @@ rule export:
                 "{variant_set}/{scoring}", within=inputs.calibrations.calibrated
             ),
         ),
-        variants=local(lookup("{variant_set}", within=inputs.variants)),
+        variants=lookup("{variant_set}", within=inputs.variants),
         drawn=collect(
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
         ),

@@ -9,10 +9,8 @@ rule fit_calibration:
                 "{calibration}/{scoring}", within=inputs.calibrations.background
             ),
         ),
-        background_file=local(
-            lookup(
-                "{calibration}/{scoring}", within=inputs.calibrations.background_file
-            )
+        background_file=lookup(
+            "{calibration}/{scoring}", within=inputs.calibrations.background_file
         ),
         labelled=collect(
             "<results>/{file}",
@@ -20,7 +18,7 @@ rule fit_calibration:
                 "{calibration}/{scoring}", within=inputs.calibrations.labelled
             ),
         ),
-        reference=local(lookup("{calibration}", within=inputs.calibrations.bases)),
+        reference=lookup("{calibration}", within=inputs.calibrations.bases),
     output:
         calibration="<results>/calibrations/{calibration}/{scoring}/calibration.parquet",
         background="<results>/calibrations/{calibration}/{scoring}/background.parquet",

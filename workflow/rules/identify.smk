@@ -2,7 +2,7 @@
 # it.
 rule identify:
     input:
-        checkpoint=local(lookup("{model}", within=inputs.identified)),
+        checkpoint=lookup("{model}", within=inputs.identified),
         fetched=collect(
             "<results>/{file}", file=lookup("{model}", within=inputs.identified_on_hub)
         ),

@@ -4,7 +4,7 @@ rule report:
         files=collect(
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.report)
         ),
-        calibration_files=local(lookup("{variant_set}", within=inputs.report_files)),
+        calibration_files=lookup("{variant_set}", within=inputs.report_files),
     output:
         page=report(
             "<results>/{variant_set}/report.html",

@@ -4,7 +4,7 @@ rule score_readouts:
     input:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
         segments="<results>/{variant_set}/{scoring}/windows/{scatteritem}.segments.parquet",
-        checkpoint=local(lookup("{scoring}", within=inputs.checkpoint)),
+        checkpoint=lookup("{scoring}", within=inputs.checkpoint),
         fetched=collect(
             "<results>/{file}", file=lookup("{scoring}", within=inputs.hub_files)
         ),

@@ -1,11 +1,11 @@
 # Reads the variants, one row per allele, and splits them into shards of consecutive rows.
 rule split:
     input:
-        variants=local(lookup("{variant_set}", within=inputs.variants)),
+        variants=lookup("{variant_set}", within=inputs.variants),
         drawn=collect(
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
         ),
-        reference=local(lookup("{variant_set}", within=inputs.reference)),
+        reference=lookup("{variant_set}", within=inputs.reference),
     output:
         # The folder, not its files: Snakemake compares each output file of a job with all output
         # files of its rule, which is slow for many shards.

@@ -2,7 +2,7 @@
 rule windows:
     input:
         shards="<results>/{variant_set}/shards",
-        reference=local(lookup("{variant_set}", within=inputs.reference)),
+        reference=lookup("{variant_set}", within=inputs.reference),
     output:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
         segments="<results>/{variant_set}/{scoring}/windows/{scatteritem}.segments.parquet",
