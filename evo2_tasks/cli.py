@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO, get_args
 import click
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.objects import is_url
 from evo2_tasks.config.resolve import (
     ModelSettings,
     resolve_annotate,
@@ -72,7 +73,21 @@ EXTRAS: Final = {
 STEPS, TABLES, MODELS, RUNS = "Workflow steps", "Tables", "Models", "Runs"
 GROUPS: Final = (RUNS, TABLES, MODELS, STEPS)
 
-PATH = click.Path(path_type=Path)
+
+class LocalPath(click.Path):
+    """A path; a URL is refused, because only the workflow reads files by URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a path."""
+        if isinstance(value, str) and is_url(value):
+            raise InputError(
+                f"{value} is a URL, and this command reads and writes files of a file system. Copy "
+                "the file or the folder first, and name the copy."
+            )
+        return super().convert(value, param, ctx)
+
+
+PATH = LocalPath(path_type=Path)
 
 logger = logging.getLogger("evo2_tasks")
 

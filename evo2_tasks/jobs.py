@@ -788,18 +788,18 @@ class Jobs:
 
     Args:
         config: The config.
-        prefix: What a parent workflow, which imports this one, puts before the results folder.
+        results: The results folder, if it is not the ``output`` of the config.
         size: Gives the bytes of a file, 0 if it does not exist.
     """
 
     def __init__(
         self,
         config: RunConfig,
-        prefix: str | None = None,
+        results: Path | None = None,
         size: Callable[[Path], int] = size_of_file,
     ) -> None:
         self._config = dump_config(config)
-        self._output = Path(prefix or "") / config.output
+        self._output = results or config.output
         self._num_shards = config.shards
         self._has_store = config.run.store is not None
         self._allow_mixed_devices = config.run.allow_mixed_devices
@@ -1011,10 +1011,12 @@ class Messages(logging.Filter):
     The Snakefile adds it to Snakemake's logger.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, results: str | None = None) -> None:
         super().__init__()
         self._config = shlex.quote(dump_config(config))
-        self._output = config.output
+        self._output = config.output if results is None else Path(results)
+        stored = getattr(results, "flags", {}).get("storage_object")
+        self._stored = None if stored is None else str(stored.print_query)
         self._failed: dict[object, str] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -1024,7 +1026,7 @@ class Messages(logging.Filter):
         Paths and values of the config are part of many messages.
         """
         message = vars(record)
-        failed_log = message["log"][0] if message.get("log") else None
+        failed_log = self._find_log(message["log"][0]) if message.get("log") else None
         if record.levelno >= logging.ERROR:
             for name in ("msg", "shellcmd"):
                 if isinstance(message.get(name), str):
@@ -1037,6 +1039,13 @@ class Messages(logging.Filter):
             case "job_finished":  # also one that failed before, and was tried again
                 self._failed.pop(message["job_id"], None)
         return True
+
+    def _find_log(self, log: str) -> str:
+        """The file of a job's log, which Snakemake names by its place in storage."""
+        if self._stored is None or not log.startswith(self._stored):
+            return log
+        in_results = log.removeprefix(self._stored).removesuffix(" (send to storage)")
+        return f"{self._output}{in_results}"
 
     def print_status(self) -> None:
         """Print what `evo2-tasks status` says about the run, in which no job is running now."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from evo2_tasks.config.objects import as_written
 from evo2_tasks.config.resolve import AuditSettings, MergeSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.differences import compare_scores
@@ -146,7 +147,7 @@ def describe_reference(settings: MergeSettings, split: Split) -> RunReference:
     return RunReference(
         name=reference.name,
         digest=split.reference.digest,
-        fasta=str(reference.fasta),
+        fasta=as_written(reference.fasta),
         circular_contigs=reference.circular_contigs,
     )
 
