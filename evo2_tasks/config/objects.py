@@ -130,8 +130,9 @@ class UserFiles:
         Raises:
             InputError: The plugin cannot tell.
         """
+        placed = self._object(path)
         try:
-            return bool(self._object(path).exists())
+            return bool(placed.exists())
         except Exception as error:  # of the plugin's library: credentials, network, permission
             written = find_url(path) or path
             raise InputError(f"{written}: cannot be read: {_first_line(error)}") from error

@@ -50,9 +50,8 @@ def _local_name(value: object) -> object:
     if isinstance(value, str) and is_url(value):
         raise PydanticCustomError(
             "file_name",
-            "{url} is a URL, expected a path. Results go to object storage with Snakemake's "
-            "options --default-storage-provider and --default-storage-prefix",
-            {"url": json.dumps(value)},
+            "expected a path in a file system (Snakemake's options --default-storage-provider and "
+            "--default-storage-prefix keep results in object storage)",
         )
     return _file_name(value)
 
@@ -64,8 +63,7 @@ def _user_file(value: object) -> object:
         if value.rstrip("/") != plain or "/../" in f"{value}/":
             raise PydanticCustomError(
                 "file_name",
-                'a URL may not contain "//", "/./" or "/../" after its scheme: {url}',
-                {"url": json.dumps(value)},
+                'a URL may not contain "//", "/./" or "/../" after its scheme',
             )
     return _file_name(value)
 
