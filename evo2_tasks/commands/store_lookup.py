@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -28,6 +30,7 @@ from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import read_shape
 from evo2_tasks.cost.tokens import pair_sizes
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome import contigs
 from evo2_tasks.genome.alleles import split_alleles
 from evo2_tasks.genome.records import Filters, NoAllele, Variant
 from evo2_tasks.genome.reference import Reference
@@ -141,7 +144,7 @@ def lookup(
         targets = [_target_of_scoring(one, store, described) for one in settings.scorings]
     reference = None if settings is None else settings.reference
     rates = Rates.read(PUBLISHED_RATES).rates
-    with tempfile.TemporaryDirectory(prefix="evo2-tasks-") as folder:
+    with tempfile.TemporaryDirectory(prefix="evo2-tasks-") as folder, _without_contig_messages():
         on = _open_reference(reference, fasta, circular_contigs, Path(folder))
         for query in _read_queries(queries, on):
             yield _answer(query, targets, on, opened, described, rates)
@@ -319,6 +322,18 @@ def _open_reference(
     return open_reference(replace(reference, index_folder=index_folder))
 
 
+@contextmanager
+def _without_contig_messages() -> Iterator[None]:
+    """Leave out the messages on names of contigs, which each answer states."""
+    log = logging.getLogger(contigs.__name__)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def _read_queries(queries: Sequence[str], reference: Reference) -> Iterator[_Query]:
     """The alleles of the queries, in order."""
     for number, text in enumerate(queries):
@@ -387,6 +402,11 @@ def _explain_status(variant: Variant, placed: PlacedAllele, reference: Reference
     contig = placed.reference_contig
     if placed.status == "contig_not_found":
         names = shown(", ".join(reference.contigs), 200)
+        if placed.reason == "several_contigs":
+            return (
+                f"several sequences of {shown_path(reference.path)} could be "
+                f"'{shown(variant.contig)}'; its sequences are: {names}"
+            )
         return (
             f"{shown_path(reference.path)} has no sequence for the contig "
             f"'{shown(variant.contig)}'; its sequences are: {names}"

@@ -12,10 +12,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evo2_tasks.cli import main
 from evo2_tasks.commands import store_add, store_lookup
 from evo2_tasks.commands.plan import plan
+from evo2_tasks.commands.store_lookup_text import describe_answers
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_model, resolve_plan
 from evo2_tasks.config.schema import ModelConfig
@@ -53,7 +56,7 @@ def ask(*arguments: object) -> Any:
 
 def assert_refused(result: Result, said: str) -> None:
     assert result.exit_code == 2, result.output
-    lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("INFO: made the")]
     assert len(lines) == 1, result.stderr
     assert said in lines[0]
 
@@ -72,7 +75,7 @@ def store_of(drawn: DrawnTable) -> Path:
     return drawn.path.parent / "store"
 
 
-def given(drawn: DrawnTable) -> list[object]:
+def options_of(drawn: DrawnTable) -> list[object]:
     """The options that name the store and the reference."""
     return [
         "--store", store_of(drawn), "--fasta", drawn.fasta, "--circular-contigs", "chrM"
@@ -86,7 +89,7 @@ def scores_in_table(drawn: DrawnTable, row: int, suffix: str) -> dict[str, float
 
 @pytest.mark.parametrize("row", range(len(ALLELES)))
 def test_the_scores_of_both_strands_are_those_of_the_table(drawn: DrawnTable, row: int) -> None:
-    (answer,) = ask(":".join(map(str, ALLELES[row])), *given(drawn))
+    (answer,) = ask(":".join(map(str, ALLELES[row])), *options_of(drawn))
     (result,) = answer["results"]
     forward, reverse = (scores_in_table(drawn, row, suffix) for suffix in ("_fwd", "_rev"))
     assert result["scores"]["forward"] == {**forward, "device": "H100"}
@@ -113,7 +116,7 @@ def test_the_scores_of_both_strands_are_those_of_the_table(drawn: DrawnTable, ro
     ],
 )
 def test_every_spelling_of_an_allele_is_found(drawn: DrawnTable, spelled: str) -> None:
-    (answer,) = ask(spelled, *given(drawn))
+    (answer,) = ask(spelled, *options_of(drawn))
     assert answer["results"][0]["scores"]["forward"]["llr"] == drawn.scores[0]["llr_fwd"]
 
 
@@ -130,9 +133,9 @@ def test_positions_may_have_separators(tmp_path: Path) -> None:
 
 def test_several_alleles_are_answered_in_order(drawn: DrawnTable) -> None:
     texts = [":".join(map(str, one)) for one in ALLELES]
-    answers = ask(*reversed(texts), *given(drawn))
+    answers = ask(*reversed(texts), *options_of(drawn))
     assert [answer["query"] for answer in answers] == texts[::-1]
-    done = run("store", "lookup", *texts, *given(drawn))
+    done = run("store", "lookup", *texts, *options_of(drawn))
     assert done.exit_code == 0
     assert [line for line in done.stdout.splitlines() if line in texts] == texts
     assert f"{drawn.scores[0]['llr_fwd']:.6g}" in done.stdout
@@ -230,15 +233,43 @@ def test_a_scoring_of_a_config_finds_its_own_scores(drawn: DrawnTable, tmp_path:
         ("chr1:201:A", "'chr1:201:A' is not a variant; expected"),
         ("rs80357906", "looks like"),
         ("chr1:201:A:N", "non_acgt_allele"),
+        ("NC_000009.12:200:A:G", "has no sequence for the contig 'NC_000009.12'"),
+        ("chr9:g.201A>G", "has no sequence for the contig 'chr9'"),
         ("NM_000059.4:c.68-7T>A", "'NM_000059.4:c.68-7T>A'"),
     ],
 )
 def test_an_allele_that_is_not_on_the_reference_is_a_mistake(
     drawn: DrawnTable, allele: str, said: str
 ) -> None:
-    done = run("store", "lookup", "chr1:201:A:G", allele, *given(drawn))
+    done = run("store", "lookup", "chr1:201:A:G", allele, *options_of(drawn))
     assert_refused(done, said)
     assert f"{drawn.scores[0]['llr_fwd']:.6g}" in done.stdout  # the other one is answered
+
+
+WORDS = (
+    "chr1 chrM c : - :g. :m. 1 201 9,201 -1 9223372036854775808 A G TA > del dup ins inv _ <DEL> "
+    "* . , N n NC_000001.11 NM_1.1:c. \u00e9 rs1 [3] ="
+)
+PIECES = [*WORDS.split(), " ", "\t", "\0"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), min_size=1, max_size=4))
+def test_any_text_is_answered(drawn: DrawnTable, texts: list[str]) -> None:
+    answers = list(
+        store_lookup.lookup(texts, store_of(drawn), fasta=drawn.fasta, circular_contigs=["chrM"])
+    )
+    assert list(dict.fromkeys(one["query"] for one in answers)) == list(dict.fromkeys(texts))
+    assert [*describe_answers(answers, store_of(drawn))]
+    json.dumps(answers, allow_nan=False)
+
+
+def test_a_name_that_may_be_two_contigs_is_not_guessed(tmp_path: Path) -> None:
+    genome = {"chr1": "ACGT" * 50, "CHR1": "ACGA" * 50}
+    drawn = write_drawn_table(tmp_path, genome, [("chr1", 101, "A", "G")])
+    list(store_add.add([drawn.path], store_of(drawn)))
+    done = run("store", "lookup", "1:101:A:G", "--store", store_of(drawn), "--fasta", drawn.fasta)
+    assert_refused(done, "could be '1'; its sequences are: chr1, CHR1")
 
 
 def test_wrong_options_are_one_line(drawn: DrawnTable, tmp_path: Path) -> None:
@@ -268,18 +299,18 @@ def test_wrong_options_are_one_line(drawn: DrawnTable, tmp_path: Path) -> None:
 def test_a_signature_is_named_by_its_first_digits(drawn: DrawnTable) -> None:
     (known,) = Store(store_of(drawn)).describe().signatures
     for digits in (known.digest, known.digest[:4], known.digest[:6].upper()):
-        (answer,) = ask("chr1:201:A:G", *given(drawn), "--signature", digits)
+        (answer,) = ask("chr1:201:A:G", *options_of(drawn), "--signature", digits)
         assert answer["results"][0]["signature"] == known.digest
     near = ("0" if known.digest[0] != "0" else "1") + known.digest[1:8]
-    asked = ["store", "lookup", "chr1:201:A:G", *given(drawn), "--signature"]
+    asked = ["store", "lookup", "chr1:201:A:G", *options_of(drawn), "--signature"]
     assert_refused(run(*asked, near), f"Did you mean {known.digest[:12]}?")
 
 
 def test_digits_of_several_signatures_are_refused(tmp_path: Path) -> None:
     store = tmp_path / "store"
     for length in range(64, 64 + 17):
-        settings = replace(SETTINGS, window_length=length)
-        drawn = write_drawn_table(tmp_path / str(length), GENOME, ALLELES[:1], settings=settings)
+        scoring = replace(SETTINGS, window_length=length)
+        drawn = write_drawn_table(tmp_path / str(length), GENOME, ALLELES[:1], settings=scoring)
         list(store_add.add([drawn.path], store))
     digests = [one.digest for one in Store(store).describe().signatures]
     assert len(digests) == 17  # so two begin with the same digit
@@ -346,7 +377,7 @@ def test_compaction_keeps_what_is_found_and_stat_counts_it(tmp_path: Path) -> No
 
 
 def test_the_commands_do_not_import_torch(drawn: DrawnTable) -> None:
-    arguments = ["store", "lookup", "chr1:201:A:G", "chr1:202:C:G", *map(str, given(drawn))]
+    arguments = ["store", "lookup", "chr1:201:A:G", "chr1:202:C:G", *map(str, options_of(drawn))]
     code = (
         "import sys\nfrom evo2_tasks.cli import main\n"
         f"try: main({arguments!r})\n"
