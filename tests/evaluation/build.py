@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
 from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.evaluation import curves, scorings
+from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.genome.records import CarryField
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import CALIBRATED, CURVES, METRICS
+from evo2_tasks.steps import evaluate as evaluate_task
 from evo2_tasks.steps import report as report_task
-from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.table.calibration_schema import calibrated_schema, make_calibrated_part
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.provenance import Provenance
@@ -261,12 +265,7 @@ def evaluate_calibrated(
         }
         write_calibrated(table, columns, calibrations, stated=stated)
     keys = LABELS | {"calibrations": [*calibrations]} | keys
-    evaluate(
-        resolve_evaluate(make_config(["one"], **keys), "v"),
-        table=table,
-        out=table.with_name(METRICS),
-        curves_file=table.with_name(CURVES),
-    )
+    write_metrics(make_config(["one"], **keys), table)
     return table
 
 
@@ -307,6 +306,27 @@ def make_config(
     return load_config(parts, look_for_files=False)
 
 
+@contextmanager
+def few_draws() -> Iterator[None]:
+    """Intervals of 50 draws, for tests that are about something else."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (evaluate_task, scorings):
+            patch.setattr(module, "make_resampling", lambda _: Resampling(50))
+        patch.setattr(curves, "MOST_DRAWS", 50)
+        yield
+
+
+def write_metrics(config: RunConfig, table: Path) -> None:
+    """Evaluate a table, into the files next to it."""
+    with few_draws():
+        evaluate_task.evaluate(
+            resolve_evaluate(config, "v"),
+            table=table,
+            out=table.with_name(METRICS),
+            curves_file=table.with_name(CURVES),
+        )
+
+
 def write_page(
     folder: Path,
     scorings: Sequence[str] = ("one",),
@@ -318,14 +338,10 @@ def write_page(
     config = make_config(scorings, made=made, **variant_set)
     if variant_set.get("labels"):
         for scoring in scorings:
-            evaluate(
-                resolve_evaluate(config, "v"),
-                table=folder / scoring / "scores.parquet",
-                out=folder / scoring / METRICS,
-                curves_file=folder / scoring / CURVES,
-            )
+            write_metrics(config, folder / scoring / "scores.parquet")
     page = folder / "report.html"
-    report_task.report(resolve_report(config, "v"), results=folder, out=page)
+    with few_draws():
+        report_task.report(resolve_report(config, "v"), results=folder, out=page)
     return page
 
 

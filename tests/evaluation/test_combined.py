@@ -13,14 +13,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from evo2_tasks.commands.query import query
 from evo2_tasks.commands.show import show
-from evo2_tasks.config.resolve import resolve_evaluate
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.labels import find_score_columns, read_labelled_rows
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.layout import CURVES, EXPORTS, METRICS
-from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.steps.export import export
-from tests.evaluation.build import LABELS, make_columns, make_config, score_again
+from tests.evaluation.build import LABELS, make_columns, make_config, score_again, write_metrics
 from tests.table.test_combined import combine_tables, write_tables
 
 LABEL = LabelSettings("KIND", positive=("bad",), negative=("good",))
@@ -28,9 +26,7 @@ MAIN = ["a.llr", "b.llr", "c.llr", "rank_mean", "z_mean"]
 
 
 def evaluate_table(folder: Path, **variant_set: Any) -> pd.DataFrame:
-    settings = resolve_evaluate(make_config(["a", "b", "c"], **variant_set), "v")
-    table = folder / "combined.parquet"
-    evaluate(settings, table=table, out=folder / METRICS, curves_file=folder / CURVES)
+    write_metrics(make_config(["a", "b", "c"], **variant_set), folder / "combined.parquet")
     return pd.read_parquet(folder / METRICS)
 
 

@@ -9,20 +9,22 @@ from typing import Any
 import numpy as np
 
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import (
-    ReportSettings,
-    resolve_combine,
-    resolve_evaluate,
-    resolve_report,
-)
+from evo2_tasks.config.resolve import ReportSettings, resolve_combine, resolve_report
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.genome.records import CarryField
-from evo2_tasks.layout import COMBINED, COMBINED_FOLDER, CURVES, METRICS
+from evo2_tasks.layout import COMBINED, COMBINED_FOLDER
 from evo2_tasks.steps.combine import combine
-from evo2_tasks.steps.evaluate import evaluate
 from evo2_tasks.steps.report import report
 from tests import project
-from tests.evaluation.build import CARRY, Columns, make_columns, nullable, write_scoring
+from tests.evaluation.build import (
+    CARRY,
+    Columns,
+    few_draws,
+    make_columns,
+    nullable,
+    write_metrics,
+    write_scoring,
+)
 from tests.table.build import SCORING
 
 LENGTHS = {"w512": 512, "w2048": 2048, "w8192": 8192}
@@ -92,14 +94,10 @@ def write_combined_page(
         tables.append(out)
     if variant_set.get("labels"):
         for table in tables:
-            evaluate(
-                resolve_evaluate(config, "v"),
-                table=table,
-                out=table.with_name(METRICS),
-                curves_file=table.with_name(CURVES),
-            )
+            write_metrics(config, table)
     page = folder / "report.html"
-    report(resolve_report(config, "v"), results=folder, out=page)
+    with few_draws():
+        report(resolve_report(config, "v"), results=folder, out=page)
     return page
 
 

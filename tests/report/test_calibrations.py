@@ -402,9 +402,9 @@ def test_the_page_does_not_grow_with_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibrated_scores, "MOST_SINGLE", 20)
-    monkeypatch.setattr(statistics, "MOST_KEPT", 500)
+    monkeypatch.setattr(statistics, "MOST_KEPT", 200)
     plots = []
-    for num_rows in (2_000, 20_000):
+    for num_rows in (800, 8_000):
         made = Made(background={None: normal(num_rows)})
         columns = make_columns(num_rows, num_labelled=num_rows)
         page, _ = write_calibrated_page(tmp_path / str(num_rows), columns, [made])
