@@ -7,14 +7,14 @@ set `v`. A test names the parts that it is about and takes the rest as it is.
 import gzip
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from evo2_tasks.cli import main
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
     resolve_annotate,
@@ -48,6 +48,7 @@ from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, package_version, read_provenance
 from evo2_tasks.table.schema import scores_schema
+from tests import processes
 
 DATA = Path(__file__).parents[1] / "data"
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -343,15 +344,18 @@ class Shard:
         stated: dict[str, object] = json.loads(shard_run_file(out).read_text())
         return stated
 
-    def start(self, out: Path, log: Path, **run: object) -> subprocess.Popen[bytes]:
+    def start(self, out: Path, log: Path, **run: object) -> ForkServerProcess:
         """Score in a process of its own."""
         config = self.folder / f"{out.stem}.config.json"
         config.write_text(self.config(**run).model_dump_json())
-        command = [sys.executable, "-c", "from evo2_tasks.cli import main; main()", "score"]
-        command += ["--config", config, "--scoring", "s", "--threads", "1"]
+        command = ["score", "--config", config, "--scoring", "s", "--threads", "1"]
         command += ["--windows", self.files.windows, "--segments", self.files.segments]
         command += ["--out", out, "--log", log]
-        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        return processes.start(_run_command, [str(word) for word in command])
+
+
+def _run_command(words: list[str]) -> None:
+    main(words)
 
 
 def write_shard(folder: Path, checkpoint: Path, num_alleles: int) -> Shard:

@@ -1,12 +1,11 @@
 """Jobs of one machine take GPUs of their own, and give them back when they end in any way."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,17 @@ import torch
 
 from evo2_tasks.runtime import claims
 from evo2_tasks.runtime.claims import claim_devices, identify
+from tests import processes
 
 GPUS = [torch.device("xpu", index) for index in range(4)]
 
-JOB = """
-import json, sys, torch
-from pathlib import Path
-from evo2_tasks.runtime.claims import claim_devices
-visible = [torch.device("xpu", int(index)) for index in sys.argv[3:]]
-taken = claim_devices("models.m", visible, int(sys.argv[2]), folder=Path(sys.argv[1]))
-print(json.dumps([device.index for device in taken]), flush=True)
-sys.stdin.read()
-"""
+
+def take_and_wait(folder: Path, number: int, visible: tuple[int, ...], pipe: Connection) -> None:
+    """Take GPUs, name them, and run until the pipe ends."""
+    devices = [torch.device("xpu", index) for index in visible]
+    taken = claim_devices("models.m", devices, number, folder=folder)
+    pipe.send([device.index for device in taken])
+    pipe.poll(None)
 
 
 @contextmanager
@@ -40,17 +38,17 @@ def job(folder: Path, number: int = 1, visible: tuple[int, ...] = (0, 1, 2, 3)) 
 
 class Job:
     def __init__(self, folder: Path, number: int, visible: tuple[int, ...]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", JOB, str(folder), str(number), *map(str, visible)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self.process.stdout is not None
-        self.taken = json.loads(self.process.stdout.readline())
+        self.pipe, other = Pipe()
+        self.process = processes.start(take_and_wait, folder, number, visible, other)
+        other.close()
+        self.taken = self.pipe.recv()
 
     def end(self, number: int = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
-        self.process.communicate()
+        if self.process.is_alive():
+            assert self.process.pid is not None
+            os.kill(self.process.pid, number)
+        processes.wait(self.process)
+        self.pipe.close()
 
 
 @pytest.fixture

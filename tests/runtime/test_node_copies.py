@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from evo2_tasks.errors import InputError
 from evo2_tasks.runtime import node_copies
 from evo2_tasks.runtime.node_copies import CHECKSUMS, copied_to_node
+from tests import processes
 from tests.project import write_shard
 
 
@@ -75,11 +75,8 @@ def test_a_copy_that_is_being_read_is_kept(tmp_path: Path, files: list[Path]) ->
 
 def test_two_jobs_read_a_copy_at_the_same_time(tmp_path: Path, files: list[Path]) -> None:
     with copied_to_node(files, tmp_path / "scratch"):
-        context = multiprocessing.get_context("spawn")
-        other = context.Process(target=_copy, args=(files, tmp_path / "scratch"))
-        other.start()
-        other.join(timeout=60)
-        assert other.exitcode == 0
+        other = processes.start(_copy, files, tmp_path / "scratch")
+        assert processes.wait(other) == 0
 
 
 def test_a_copy_that_was_cut_short_is_made_again(tmp_path: Path, files: list[Path]) -> None:
@@ -98,13 +95,8 @@ def _copy(files: list[Path], cache: Path) -> None:
 
 
 def test_jobs_that_start_together_make_one_copy(tmp_path: Path, files: list[Path]) -> None:
-    context = multiprocessing.get_context("spawn")
-    jobs = [context.Process(target=_copy, args=(files, tmp_path / "scratch")) for _ in range(3)]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join()
-    assert [job.exitcode for job in jobs] == [0, 0, 0]
+    jobs = [processes.start(_copy, files, tmp_path / "scratch") for _ in range(3)]
+    assert [processes.wait(job) for job in jobs] == [0, 0, 0]
     assert len(copies_in(tmp_path / "scratch")) == 1
 
 

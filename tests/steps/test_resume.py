@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from evo2_tasks.runtime import scoring_jobs
 from evo2_tasks.steps import score as score_step
 from evo2_tasks.steps import windows as windows_step
 from evo2_tasks.table.parts import parts_folder, read_usage
+from tests import processes
 from tests.project import SHARD_WINDOW_LENGTH, Shard, write_shard
 
 NUM_ALLELES = 60
@@ -477,8 +479,9 @@ def test_a_signal_ends_the_job_soon_with_its_parts_kept(
     out, log = tmp_path / "out.parquet", tmp_path / "log"
     job = shard.start(out, log, batch_tokens=100, part_tokens=500)
     wait_until(lambda: len(read_parts(shard, out)) > 2, job)
-    job.send_signal(number)
-    assert job.wait(timeout=120) == EXIT_INTERRUPTED
+    assert job.pid is not None
+    os.kill(job.pid, number)
+    assert processes.wait(job) == EXIT_INTERRUPTED
     assert "interrupted" in log.read_text()
     assert not out.exists()
     kept = len(read_parts(shard, out))
@@ -514,15 +517,15 @@ def test_a_signal_while_one_batch_takes_long_ends_the_job_too(tmp_path: Path) ->
 def test_two_jobs_on_one_shard_do_not_spoil_it(tmp_path: Path, shard: Shard, whole: Whole) -> None:
     out = tmp_path / "out.parquet"
     jobs = [shard.start(out, tmp_path / f"log-{number}") for number in range(2)]
-    assert [job.wait(timeout=120) for job in jobs] == [0, 0]
+    assert [processes.wait(job) for job in jobs] == [0, 0]
     assert out.read_bytes() == whole.scores
     assert is_whole(parts_folder(out))
 
 
-def wait_until(holds: Callable[[], bool], job: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 120
+def wait_until(holds: Callable[[], bool], job: ForkServerProcess) -> None:
+    end = time.monotonic() + processes.TIME_LIMIT_S
     while not holds():
-        assert job.poll() is None, "the job has ended"
+        assert job.exitcode is None, "the job has ended"
         assert time.monotonic() < end
         time.sleep(0.01)
 
