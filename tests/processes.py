@@ -11,7 +11,7 @@ from multiprocessing.context import ForkServerProcess
 TIME_LIMIT_S = 600
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["evo2_tasks.cli", "evo2_tasks.steps.score"])
+_context.set_forkserver_preload(["evo2_tasks.steps.score", "hypothesis", "pytest", "tests.project"])
 
 
 def start(work: Callable[..., object], *arguments: object) -> ForkServerProcess:

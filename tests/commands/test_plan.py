@@ -24,7 +24,7 @@ def write_run(folder: Path, **variant_set: object) -> Project:
     rng = random.Random(4)
     genome = {name: "".join(rng.choices("ACGT", k=length)) for name, length in GENOME.items()}
     lines = [HEADER]
-    for _ in range(90):
+    for _ in range(40):
         contig = rng.choice(list(genome))
         pos = rng.randrange(1, GENOME[contig] + 1)
         ref = genome[contig][pos - 1 : pos - 1 + rng.randint(1, 3)]

@@ -20,12 +20,11 @@ from tests.project import write_shard, write_split
 from tests.workflow.rules import read_rules
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """Two shards, of which the second has half of its parts."""
+@pytest.fixture(scope="module")
+def half_done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of two shards, of which the second has half of its parts."""
+    tmp_path = tmp_path_factory.mktemp("half done")
     results = tmp_path / "results"
-    logs = results / "logs" / "score" / "v" / "s"
-    logs.mkdir(parents=True)
     for folder in ("windows", "scores"):
         (results / "v" / "s" / folder).mkdir(parents=True)
     write_split(results / "v" / "shards" / "split.json", shards=2, alleles=80)
@@ -45,6 +44,15 @@ def run(tmp_path: Path) -> Path:
         patch.setattr(Interruption, "check", stop_late)
         with pytest.raises(Interrupted):
             shard.score(out)
+    return results
+
+
+@pytest.fixture
+def run(tmp_path: Path, half_done: Path) -> Path:
+    """A folder whose results a test may change; the jobs wrote their logs just now."""
+    shutil.copytree(half_done, tmp_path / "results")
+    logs = tmp_path / "results" / "logs" / "score" / "v" / "s"
+    logs.mkdir(parents=True)
     (logs / "1-of-2.log").write_text("2026-01-01 00:00:00,000 INFO done\n")
     (logs / "2-of-2.log").write_text("2026-01-01 00:00:00,000 INFO score: half of it\n")
     return tmp_path

@@ -306,13 +306,16 @@ def make_config(
     return load_config(parts, look_for_files=False)
 
 
+FEW_DRAWS = Resampling(50)
+
+
 @contextmanager
 def few_draws() -> Iterator[None]:
-    """Intervals of 50 draws, for tests that are about something else."""
+    """Intervals of few draws, which are soon there."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (evaluate_task, scorings):
-            patch.setattr(module, "make_resampling", lambda _: Resampling(50))
-        patch.setattr(curves, "MOST_DRAWS", 50)
+            patch.setattr(module, "make_resampling", lambda _: FEW_DRAWS)
+        patch.setattr(curves, "MOST_DRAWS", FEW_DRAWS.num_resamples)
         yield
 
 

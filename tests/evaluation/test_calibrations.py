@@ -16,7 +16,6 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from evo2_tasks.commands.show import show
 from evo2_tasks.config.resolve import resolve_evaluate
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.measurements import make_resampling
 from evo2_tasks.evaluation.results import read_curves, read_metrics
 from evo2_tasks.evaluation.schema import OF_PROBABILITIES, metrics_schema
 from evo2_tasks.evaluation.selection import LabelSettings
@@ -25,9 +24,11 @@ from evo2_tasks.layout import CALIBRATED, CURVES, METRICS
 from evo2_tasks.report.evidence import read_evidence
 from evo2_tasks.steps.evaluate import evaluate
 from tests.evaluation.build import (
+    FEW_DRAWS,
     LABELS,
     Columns,
     evaluate_calibrated,
+    few_draws,
     make_calibration,
     make_columns,
     make_config,
@@ -160,9 +161,8 @@ def test_the_curve_is_that_of_scikit_learn_with_shares_of_drawn_rows(table: Path
         np.testing.assert_allclose(curve.x, means)
     bins = assign_bins_plainly(probability)
     clusters = rows.groupby([rows["contig"].astype(str), "pos"]).ngroup().to_numpy()
-    resampling = make_resampling(500)
     drawn = []
-    for counts in draw_counts(clusters.max() + 1, resampling.num_resamples):
+    for counts in draw_counts(clusters.max() + 1, FEW_DRAWS.num_resamples):
         weights = counts[clusters]
         drawn.append([
             np.average(is_bad[bins == one], weights=weights[bins == one]) for one in range(10)
@@ -295,7 +295,8 @@ def test_without_calibrations_the_files_state_nothing_about_them(
     write_calibrated(table, columns, {"cal": make_calibration(columns)})
     settings = resolve_evaluate(make_config(["one"], **LABELS), "v")
     files = {"out": table.with_name(METRICS), "curves_file": table.with_name(CURVES)}
-    evaluate(settings, table=table, **files)
+    with few_draws():
+        evaluate(settings, table=table, **files)
     assert before == [path.read_bytes() for path in files.values()]
     schema = pq.read_schema(table.with_name(METRICS))
     assert schema.equals(metrics_schema(), check_metadata=False)

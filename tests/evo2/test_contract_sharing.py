@@ -94,56 +94,55 @@ WITHOUT_THE_PACKAGE = """
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, pipeline
 
-    folder, expected = sys.argv[1], load_file(sys.argv[2])
     trust = {"trust_remote_code": True}
-    input_ids = expected["input_ids"]
 
-    def check(model):
+    def check(model, expected):
+        input_ids = expected["input_ids"]
         settings = {"attention_mask": torch.ones_like(input_ids), "max_new_tokens": 5}
         generated = model.generate(input_ids, do_sample=False, **settings)
         assert torch.equal(generated, expected["generated"])
         with torch.no_grad():
             assert torch.equal(model(input_ids, use_cache=False).logits, expected["logits"])
 
-    try:
-        AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
-    except ValueError as error:
-        assert "trust_remote_code=True" in str(error)
-    else:
-        raise AssertionError("code ran that nobody trusted")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **trust)
-    assert type(model).__module__.startswith("transformers_modules.")
-    check(model)
-    tokenizer = AutoTokenizer.from_pretrained(folder, **trust)
-    assert tokenizer("ACGT|").input_ids == list(b"ACGT|")
-    assert type(AutoModel.from_pretrained(folder, **trust)).__name__ == "Evo2Model"
-    write = pipeline("text-generation", model=folder, **trust)
-    assert write("ACGT", max_new_tokens=3)[0]["generated_text"].startswith("ACGT")
-    narrow = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **trust)
-    assert {p.dtype for n, p in narrow.named_parameters() if "poles" in n} == {torch.float32}
-    new = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, **trust), **trust)
-    assert new.num_parameters() == model.num_parameters()
-    with tempfile.TemporaryDirectory() as again:
-        model.save_pretrained(again)
-        check(AutoModelForCausalLM.from_pretrained(again, **trust))
+    for folder in sys.argv[1:]:
+        expected = load_file(f"{folder}.expected")
+        try:
+            AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
+        except ValueError as error:
+            assert "trust_remote_code=True" in str(error)
+        else:
+            raise AssertionError("code ran that nobody trusted")
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **trust)
+        assert type(model).__module__.startswith("transformers_modules.")
+        check(model, expected)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **trust)
+        assert tokenizer("ACGT|").input_ids == list(b"ACGT|")
+        assert type(AutoModel.from_pretrained(folder, **trust)).__name__ == "Evo2Model"
+        write = pipeline("text-generation", model=folder, **trust)
+        assert write("ACGT", max_new_tokens=3)[0]["generated_text"].startswith("ACGT")
+        narrow = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **trust)
+        assert {p.dtype for n, p in narrow.named_parameters() if "poles" in n} == {torch.float32}
+        new = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, **trust), **trust)
+        assert new.num_parameters() == model.num_parameters()
+        with tempfile.TemporaryDirectory() as again:
+            model.save_pretrained(again)
+            check(AutoModelForCausalLM.from_pretrained(again, **trust), expected)
     assert "evo2_tasks" not in sys.modules
 """
 
 
-def test_it_loads_where_the_package_is_not(shared: Path, tmp_path: Path) -> None:
-    outputs = outputs_of(Evo2ForCausalLM.from_pretrained(shared))
-    save_file({**outputs, "input_ids": INPUT_IDS}, tmp_path / "expected")
-    run_python(WITHOUT_THE_PACKAGE, shared, tmp_path / "expected", folder=tmp_path)
-
-
-def test_so_does_a_converted_checkpoint(golden_folder: Path, tmp_path: Path) -> None:
+def test_it_loads_where_the_package_is_not(
+    shared: Path, golden_folder: Path, tmp_path: Path
+) -> None:
+    """A folder that the model saved, and one that was converted from a published file."""
     published = golden_folder / "tiny_1b_8k"
-    folder = tmp_path / "converted"
-    convert_published(published / "model.pt", folder, config=published / "config.yml")
-    assert {path.name for path in folder.glob("*.py")} == CODE
-    model = Evo2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    save_file({**outputs_of(model), "input_ids": INPUT_IDS}, tmp_path / "expected")
-    run_python(WITHOUT_THE_PACKAGE, folder, tmp_path / "expected", folder=tmp_path)
+    converted = tmp_path / "converted"
+    convert_published(published / "model.pt", converted, config=published / "config.yml")
+    assert {path.name for path in converted.glob("*.py")} == CODE
+    for folder in (shared, converted):
+        outputs = outputs_of(Evo2ForCausalLM.from_pretrained(folder, dtype=torch.float32))
+        save_file({**outputs, "input_ids": INPUT_IDS}, f"{folder}.expected")
+    run_python(WITHOUT_THE_PACKAGE, shared, converted, folder=tmp_path)
 
 
 def test_where_the_package_is_its_own_code_is_taken(shared: Path) -> None:

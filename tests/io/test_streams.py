@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 import unicodedata
@@ -14,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
+from evo2_tasks.cli import main
 from evo2_tasks.config.load import load_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.streams import LineFormatter, LogStream, PlainStream, plain_streams
 from evo2_tasks.io.words import without_controls
 from evo2_tasks.jobs import Messages, stop_run
+from tests import processes
 from tests.project import make_config, write_project
 
 # Harmless where a terminal does act on it: bold, a bell, a mark of direction, the C1 form of bold,
@@ -92,16 +95,12 @@ def test_a_message_of_the_log_is_one_line(capsys: pytest.CaptureFixture[str]) ->
     assert lines[-2] == f"ValueError: {SHOWN}"
 
 
-COMMAND = "from evo2_tasks.cli import main; main(prog_name='evo2-tasks')"
-
-
-def run_command(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND, *arguments], cwd=folder, capture_output=True, check=False
-    )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+def run_command(arguments: list[str], folder: Path, streams: list[Path]) -> None:
+    """The command as a process that writes to these files."""
+    os.chdir(folder)
+    for number, file in zip((1, 2), streams, strict=True):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    main(arguments, prog_name="evo2-tasks")
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +148,17 @@ def hostile_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=ascii,
 )
-def test_no_command_writes_a_control_character(hostile_project: Path, arguments: list[str]) -> None:
-    done = run_command(*arguments, folder=hostile_project)
-    assert find_controls(done.stdout) <= {"\n", "\t"}
-    assert find_controls(done.stderr) <= {"\n", "\t"}
-    assert done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+def test_no_command_writes_a_control_character(
+    hostile_project: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    files = [tmp_path / "stdout", tmp_path / "stderr"]
+    status = processes.wait(processes.start(run_command, arguments, hostile_project, files))
+    stdout, stderr = (file.read_bytes().decode() for file in files)
+    assert status is not None
+    assert find_controls(stdout) <= {"\n", "\t"}
+    assert find_controls(stderr) <= {"\n", "\t"}
+    assert stdout + stderr
+    assert "Traceback" not in stderr
 
 
 def test_messages_of_snakemake_are_plain() -> None:

@@ -470,12 +470,17 @@ def test_a_model_that_computes_no_numbers_stops_the_job(
     assert "scored" not in statuses
 
 
+@pytest.fixture(scope="module")
+def long_whole(tmp_path_factory: pytest.TempPathFactory, long_shard: Shard) -> Whole:
+    out = tmp_path_factory.mktemp("long-whole") / "whole.parquet"
+    return Whole(out, long_shard.score(out, batch_tokens=100, part_tokens=500))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_job_soon_with_its_parts_kept(
-    tmp_path: Path, long_shard: Shard, number: signal.Signals
+    tmp_path: Path, long_shard: Shard, long_whole: Whole, number: signal.Signals
 ) -> None:
     shard = long_shard
-    whole = shard.score(tmp_path / "whole.parquet", batch_tokens=100, part_tokens=500)
     out, log = tmp_path / "out.parquet", tmp_path / "log"
     job = shard.start(out, log, batch_tokens=100, part_tokens=500)
     wait_until(lambda: len(read_parts(shard, out)) > 2, job)
@@ -487,8 +492,8 @@ def test_a_signal_ends_the_job_soon_with_its_parts_kept(
     kept = len(read_parts(shard, out))
     again = shard.score(out, batch_tokens=100, part_tokens=500)
     assert again["parts_kept"] == kept
-    assert again["parts"] == whole["parts"]
-    assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert again["parts"] == long_whole.stated["parts"]
+    assert out.read_bytes() == long_whole.scores
 
 
 def test_a_signal_while_one_batch_takes_long_ends_the_job_too(tmp_path: Path) -> None:
