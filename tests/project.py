@@ -24,7 +24,7 @@ from evo2_tasks.config.resolve import (
     resolve_split,
     resolve_windows,
 )
-from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.schema import RunConfig, dump_config
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import (
     ANNOTATIONS,
@@ -347,7 +347,7 @@ class Shard:
     def start(self, out: Path, log: Path, **run: object) -> ForkServerProcess:
         """Score in a process of its own."""
         config = self.folder / f"{out.stem}.config.json"
-        config.write_text(self.config(**run).model_dump_json())
+        config.write_text(dump_config(self.config(**run)))
         command = ["score", "--config", config, "--scoring", "s", "--threads", "1"]
         command += ["--windows", self.files.windows, "--segments", self.files.segments]
         command += ["--out", out, "--log", log]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
+from evo2_tasks.config.schema import dump_config
 from evo2_tasks.hub import parse_hub_name
 from evo2_tasks.layout import EXPORTS
 from evo2_tasks.steps.evaluate import evaluate
@@ -262,7 +263,7 @@ class Job:
 
     def run(self, **run: object) -> Ended:
         config = self.user.home / "config.json"
-        config.write_text(self.shard.config(**run).model_dump_json())
+        config.write_text(dump_config(self.shard.config(**run)))
         config.chmod(0o644)
         files = self.shard.files
         command = ["evo2-tasks", "score", "--config", config, "--scoring", "s", "--threads", "1"]
