@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from evo2_tasks.config.objects import is_url
 from evo2_tasks.config.resolve import ScoringSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.fasta import FastaSequence, digest_sequences
@@ -74,6 +75,11 @@ def check_table(path: Path, fasta: Path | None, circular_contigs: Sequence[str])
         why = f"there is no {RUN} next to the table" if run is None else f"its {RUN} is of an "
         why += "" if run is None else "earlier version and does not state the FASTA"
         raise InputError(f"{shown_path(path)}: {why}. Name the FASTA of its reference by --fasta.")
+    if fasta is None and stated is not None and is_url(stated.fasta):
+        raise InputError(
+            f"{shown_path(path)}: the FASTA of its run is {shown_path(stated.fasta)}, and only the "
+            "workflow reads files by URL. Download it, and name it by --fasta."
+        )
     if fasta is None and not found.exists():
         raise InputError(
             f"{shown_path(path)}: the FASTA of its run, {shown_path(found)}, does not exist. If it "

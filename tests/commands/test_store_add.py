@@ -413,6 +413,16 @@ def test_a_fasta_that_has_moved_is_named(tmp_path: Path, drawn: DrawnTable) -> N
     )
 
 
+def test_a_fasta_by_url_has_to_be_downloaded(tmp_path: Path, drawn: DrawnTable) -> None:
+    stated = json.loads((tmp_path / RUN).read_text())
+    stated["reference"]["fasta"] = "s3://lab/genome.fa"
+    (tmp_path / RUN).write_text(json.dumps(stated))
+    done = run("store", "add", drawn.path, "--store", tmp_path / "store")
+    assert_refused(done, "the FASTA of its run is s3://lab/genome.fa, and only the workflow reads")
+    done = run("store", "add", drawn.path, "--store", tmp_path / "s", "--fasta", drawn.fasta)
+    assert done.exit_code == 0
+
+
 def test_a_table_of_an_earlier_version_needs_the_fasta(tmp_path: Path) -> None:
     drawn = write_drawn_table(
         tmp_path, {"c": "ACGTTGCA" * 40}, [("c", 81, "A", "G")], states_reference=False
