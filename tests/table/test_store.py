@@ -166,6 +166,59 @@ def test_a_lookup_finds_what_a_dictionary_finds(
         assert sorted(Path(folder).rglob("*")) == before  # nothing is left to do
 
 
+few_numbers = st.sampled_from([-2.0, -1.0, -0.0, 0.0, 1.0])
+few_scores = st.tuples(
+    few_numbers, st.none() | few_numbers, *[st.just(1.0)] * (len(SCORE_NAMES) - 2)
+)
+
+
+@slow_disk
+@given(
+    files=st.lists(
+        st.lists(
+            st.builds(
+                Row,
+                st.sampled_from([Key(), Key(edit_alt="T")]),
+                st.none() | few_scores,
+                st.none() | few_scores,
+                st.sampled_from(["a", "b"]),
+            ),
+            max_size=8,
+        ),
+        min_size=2,
+        max_size=4,
+    ),
+    strands=st.sampled_from([BOTH, ("forward",)]),
+)
+def test_the_choice_among_rows_of_one_key_depends_on_their_values_alone(
+    files: list[list[Row]], strands: Sequence[Strand]
+) -> None:
+    asked = [Key(), Key(edit_alt="T")]
+    every_row = [row for of_file in files for row in of_file]
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        for of_file in files:
+            store.write(signature(), LINEAR, as_table(of_file))
+        expected = [expect(every_row, key, strands, None) for key in asked]
+        assert same(find(store, asked, strands), expected)
+        store.compact()
+        assert same(find(store, asked, strands), expected)
+
+
+def test_a_listing_that_misses_a_file_is_made_again(tmp_path: Path) -> None:
+    row = make_row()
+    store = Store(tmp_path)
+    store.write(signature(), LINEAR, as_table([row]))
+    original = store_files.list_folder
+    listings: list[list[Path]] = [[]]
+
+    def miss_first(folder: Path) -> list[Path]:
+        return listings.pop() if listings else original(folder)
+
+    with patch.object(store_files, "list_folder", miss_first):
+        assert find(store, [row.key]) == [(row.forward, row.reverse)]
+
+
 SCORING = {
     "window_length": 1024,
     "window_placement": "tiled",
