@@ -100,24 +100,32 @@ class Queries:
         Returns:
             Numbers of the rows that are, and for each of them the number of its allele.
         """
-        matrix = self._matrix[within]
+        positions = self.starts[within]
         starts = keys.column("edit_start").to_numpy()
-        nearest = np.searchsorted(matrix[:, 0], starts)
-        nearest[nearest == len(matrix)] = 0
-        rows = np.flatnonzero(matrix[nearest, 0] == starts)
-        keys = keys.take(pa.array(rows))
-        codes, numbers = np.unique(matrix[:, 2], return_inverse=True)
+        first = np.searchsorted(positions, starts, side="left")
+        last = np.searchsorted(positions, starts, side="right")
+        rows = np.flatnonzero(first < last)
+        # Only alleles at the positions of rows, each once: a file may span many others.
+        searched = _join_ranges(first[rows], last[rows]) + within.start
+        matrix = self._matrix[searched]
+        codes, matrix[:, 2] = np.unique(matrix[:, 2], return_inverse=True)
         alts = self._alts.take(pa.array(codes))
+        keys = keys.take(pa.array(rows))
         found = pc.index_in(whole(keys.column("edit_alt")), value_set=alts)
-        known = found.is_valid().to_numpy(zero_copy_only=False)
-        rows = rows[known]
-        keys = keys.filter(pa.array(known))
-        searched = matrix.copy()
-        searched[:, 2] = numbers
+        is_known = found.is_valid().to_numpy(zero_copy_only=False)
+        rows, keys = rows[is_known], keys.filter(pa.array(is_known))
         stored = make_matrix(keys, found.drop_null().to_numpy(zero_copy_only=False))
-        number = _find_rows(searched, stored)
+        number = _find_rows(matrix, stored)
         is_hit = number >= 0
-        return rows[is_hit], number[is_hit] + within.start
+        return rows[is_hit], searched[number[is_hit]]
+
+
+def _join_ranges(first: Ints, last: Ints) -> Ints:
+    """The numbers in sorted ranges, each range once, ``last`` excluded."""
+    first, places = np.unique(first, return_index=True)
+    sizes = last[places] - first
+    before = np.cumsum(sizes) - sizes
+    return np.repeat(first - before, sizes) + np.arange(sizes.sum())
 
 
 def _find_rows(searched: Ints, stored: Ints) -> Ints:
