@@ -54,7 +54,7 @@ from evo2_tasks.table.store import (
     make_contig_key,
     store_signature,
 )
-from evo2_tasks.table.store_models import read_models
+from evo2_tasks.table.store_models import ModelKey, read_models
 from evo2_tasks.table.store_rows import KEY_COLUMNS, device_column, keys_schema, strand_columns
 
 MISTAKES: Final = frozenset(
@@ -247,7 +247,8 @@ def _target_of_scoring(settings: ScoreSettings, store: Path, described: StoreDes
     Raises:
         InputError: The store does not know the model, but has scores that may be its own.
     """
-    record = choose_record(settings.model, read_models(store, make_model_key(settings.model)))
+    key = make_model_key(settings.model)
+    record = choose_record(settings.model, read_models(store, key))
     signature = None
     if record is not None:
         signature = store_signature(
@@ -261,7 +262,7 @@ def _target_of_scoring(settings: ScoreSettings, store: Path, described: StoreDes
             )
         )
     else:
-        _require_no_candidates(settings, store, described)
+        _require_no_candidates(settings, store, described, key)
     return Target(
         name=settings.name,
         digest=None if signature is None else digest_signature(signature),
@@ -273,7 +274,7 @@ def _target_of_scoring(settings: ScoreSettings, store: Path, described: StoreDes
 
 
 def _require_no_candidates(
-    settings: ScoreSettings, store: Path, described: StoreDescription
+    settings: ScoreSettings, store: Path, described: StoreDescription, key: ModelKey
 ) -> None:
     """Make sure that no signature may be that of a model that the store does not know.
 
@@ -288,7 +289,7 @@ def _require_no_candidates(
         fp8="any",
         prepend_bos=settings.scoring.prepend_bos,
     )
-    candidates = [short_digest(one.digest) for one in find_candidates(described, any_weights)]
+    candidates = [short_digest(one.digest) for one in find_candidates(described, any_weights, key)]
     if candidates:
         raise InputError(
             f"{shown_path(store)}: has no record of {settings.model.where}, so it is not known "

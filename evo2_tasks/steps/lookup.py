@@ -37,7 +37,7 @@ from evo2_tasks.table.schema import STRAND_SUFFIXES, hits_schema
 from evo2_tasks.table.segments import read_contigs, require_segments
 from evo2_tasks.table.sequences import read_sequences
 from evo2_tasks.table.store import Store, find_candidates, make_contig_key
-from evo2_tasks.table.store_models import read_models
+from evo2_tasks.table.store_models import ModelKey, read_models
 from evo2_tasks.table.store_rows import device_column, make_keys, strand_columns
 from evo2_tasks.table.store_shards import BYTES_AT_ONCE, ROWS_AT_ONCE, WINDOW_COLUMNS
 
@@ -86,12 +86,11 @@ def lookup(
     model = settings.score.model
     require_settings(identity_file, identity.settings, model.triggers(), "identify")
     # The store may know the model since `identify` has asked it.
-    record = None
-    if store is not None:
-        record = choose_record(model, read_models(store.path, identity.key))
+    known = () if store is None else read_models(store.path, identity.key)
+    record = choose_record(model, known)
     weights, fp8 = (None, None) if record is None else (record.weights, record.fp8)
-    if store is not None and record is None:
-        weights, fp8 = guess_model(store, settings, placed)
+    if store is not None and not known:
+        weights, fp8 = guess_model(store, settings, placed, identity.key)
     signature = dict(placed)
     if weights is not None and fp8 is not None:
         signature = make_model_signature(settings, placed, weights, fp8)
@@ -133,7 +132,7 @@ def lookup(
 
 
 def guess_model(
-    store: Store, settings: LookupSettings, placed: Mapping[str, Any]
+    store: Store, settings: LookupSettings, placed: Mapping[str, Any], key: ModelKey
 ) -> tuple[str | None, str | None]:
     """The weights and the FP8 mode that a model may have which the store does not know.
 
@@ -143,12 +142,16 @@ def guess_model(
         store: The store.
         settings: The model and the windows.
         placed: The signature of the windows.
+        key: By which files the store would know the model.
 
     Returns:
         Those of the likeliest signature of the store; None if the store has no such scores.
     """
     candidates = find_candidates(
-        store.describe(), make_model_signature(settings, placed, "any", "any")
+        store.describe(),
+        make_model_signature(settings, placed, "any", "any"),
+        key,
+        all_models=True,
     )
     for one in candidates:
         stated = one.signature or {}

@@ -45,7 +45,7 @@ from evo2_tasks.table.store_files import (
     warn_once,
 )
 from evo2_tasks.table.store_lookup import Queries, choose_hits, find_rows
-from evo2_tasks.table.store_models import MODELS, ModelRecord, list_models
+from evo2_tasks.table.store_models import MODELS, ModelKey, ModelRecord, list_models
 from evo2_tasks.table.store_rows import DEVICE, merge_rows
 from evo2_tasks.table.store_writer import StoreWriter
 
@@ -150,31 +150,48 @@ class StoreDescription:
 
 
 def find_candidates(
-    described: StoreDescription, signature: Mapping[str, Any]
+    described: StoreDescription,
+    signature: Mapping[str, Any],
+    key: ModelKey | None = None,
+    *,
+    all_models: bool = False,
 ) -> list[StoredSignature]:
     """The signatures of a store that may be those of a model which the store does not know.
 
-    `store add` stores the scores of tables, which do not state the files of their model. Only
-    opening the model shows which of these signatures are its own.
+    `store add` stores the scores of tables, which do not state the files of their model; and the
+    files of a known model may have other names or another format. Only opening the model shows
+    which of these signatures are its own.
 
     Args:
         described: What the store has.
         signature: Signature of scores of the model, with any weights and FP8 mode.
+        key: By which files the model would be known, if that has been computed.
+        all_models: Whether to give the signatures of models that are known by other files too.
 
     Returns:
-        The signatures that have the same settings, and weights of which the store has no model
-        record; those with most rows first.
+        The signatures that have the same settings: first those of a model that is known by the same
+        files under other names, then those of models that are not known, then those of other known
+        models; of these, those with most rows first.
     """
-    known = {record.weights for record in described.models}
     wanted = store_signature(signature)
+    files = set() if key is None else {*key.files.values()}
+    by_weights: dict[str, list[set[str]]] = {}
+    for record in described.models:
+        by_weights.setdefault(record.weights, []).append({*record.key.files.values()})
+
+    def rank(one: StoredSignature) -> tuple[int, int]:
+        known = by_weights.get(str((one.signature or {}).get("weights")), [])
+        kind = 0 if files in known else 2 if known else 1
+        return kind, -sum(contig.rows for contig in one.contigs)
+
     candidates = [
         one
         for one in described.signatures
         if one.signature is not None
-        and one.signature.get("weights") not in known
         and {**one.signature, "weights": wanted["weights"], "fp8": wanted["fp8"]} == wanted
+        and (all_models or rank(one)[0] < 2)
     ]
-    return sorted(candidates, key=lambda one: -sum(contig.rows for contig in one.contigs))
+    return sorted(candidates, key=rank)
 
 
 class Store:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,19 @@ import pytest
 
 from evo2_tasks.commands import store_add
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_identify, resolve_lookup
+from evo2_tasks.config.resolve import BUNDLED_CHECKPOINTS, resolve_identify, resolve_lookup
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.layout import REUSED, RUN, SHARDS, SPLIT, TABLE, hits_file, shard_run_file
 from evo2_tasks.steps import identify as identify_step
 from evo2_tasks.steps import lookup as lookup_step
-from evo2_tasks.table.store import Store
+from evo2_tasks.table.store import (
+    Store,
+    StoredContig,
+    StoreDescription,
+    StoredSignature,
+    find_candidates,
+)
+from evo2_tasks.table.store_models import ModelKey, ModelRecord
 from tests.commands.stored_tables import SETTINGS, write_drawn_table
 from tests.project import (
     files_of_shards,
@@ -126,3 +134,65 @@ def test_scores_of_another_model_are_not_used(
     assert any("they differ from those of this model in weights" in one for one in caplog.messages)
     pd.testing.assert_series_equal(pd.read_parquet(table)["llr"], rows["llr"])
     assert len(Store(store).describe().signatures) == 2
+
+
+def test_a_model_in_other_files_is_recognised_when_it_is_opened(
+    tmp_path: Path, earlier: Path
+) -> None:
+    """The store knows the model by its files, and the checkpoint has one file more."""
+    store = tmp_path / "store"
+    list(store_add.add([earlier], store))
+    run_with_store(with_store(tmp_path / "first", store), tmp_path / "first" / "v")
+    assert len(Store(store).describe().models) == 1
+    copy = tmp_path / "copy"
+    shutil.copytree(BUNDLED_CHECKPOINTS / "evo2-mini", copy)
+    (copy / "notes.json").write_text("{}")
+    (tmp_path / "run").mkdir()
+    file = write_demo(tmp_path / "run", 12, shards=2, run={"store": str(store)})
+    parts = json.loads(file.read_text())
+    parts["models"]["m"] = {"checkpoint": str(copy), "gpus": 0, "dtype": "float32"}
+    config = load_config(parts)
+    run_with_store(config, tmp_path / "run" / "v")
+    runs = read_runs(config, tmp_path / "run" / "v")
+    assert [(one["tokens_run"], one["reused"]) for one in runs] == [(0, 6), (0, 6)]
+    assert len(Store(store).describe().models) == 2
+
+
+def test_the_likeliest_signature_comes_first() -> None:
+    scoring = {"window_length": 64}
+    signature = {"weights": "any", "fp8": "any", "dtype": "float32", "scoring": scoring}
+
+    def stored(weights: str, rows: int, **changes: object) -> StoredSignature:
+        stated = signature | {"weights": weights, "fp8": "off"} | changes
+        contig = StoredContig("SQ." + "A" * 32, files=1, rows=rows, num_bytes=1)
+        return StoredSignature(weights, stated, "1", (contig,))
+
+    def known(weights: str, *files: str) -> ModelRecord:
+        key = ModelKey(
+            files={f"{weights}.{number}": file for number, file in enumerate(files)},
+            model=None, config=None, dtype="float32", fp8=None, allow_without_fp8=False,
+        )  # fmt: skip
+        return ModelRecord(key=key, weights=weights, fp8="off", version="1", name="m")
+
+    one, two, other = "1" * 64, "2" * 64, "3" * 64
+    described = StoreDescription(
+        signatures=(
+            stored("a" * 64, 900),
+            stored("b" * 64, 5),
+            stored("c" * 64, 10),
+            stored("d" * 64, 20),
+            stored("e" * 64, 99, dtype="bfloat16"),
+        ),
+        models=(known("a" * 64, other), known("b" * 64, one, two)),
+    )
+    mine = known("f" * 64, two, one).key
+
+    def order(*arguments: Any, **options: Any) -> str:
+        return "".join(
+            found.digest[0]
+            for found in find_candidates(described, signature, *arguments, **options)
+        )
+
+    assert order() == "dc"
+    assert order(mine) == "bdc"
+    assert order(mine, all_models=True) == "bdca"
