@@ -18,7 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
-from evo2_tasks.config.objects import UserFiles, find_url, size_of_file, urls_without_copy
+from evo2_tasks.config.objects import (
+    UserFiles,
+    find_url,
+    is_stored,
+    size_of_file,
+    urls_without_copy,
+)
 from evo2_tasks.config.resolve import (
     ModelSettings,
     ScoreSettings,
@@ -313,6 +319,10 @@ class StepInputs:
     """Files that the report is made from, relative to the results folder, by variant set."""
     report_files: dict[str, list[str]]
     """Files of earlier runs that the report is made from, by variant set."""
+    stored: dict[str, list[str]]
+    """Files of a storage plugin that ``merge`` reads, by variant set: the genes, and the reference
+    of a table that is sorted by position. Files of a file system are not listed, because their
+    tables of ``annotate`` and ``split`` are inputs."""
 
 
 def step_inputs(config: RunConfig) -> StepInputs:
@@ -397,6 +407,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
             + _combined_files(config, name)
             for name, variant_set in sets.items()
         },
+        stored={name: [] for name in sets},
         report_files={
             name: [
                 file
@@ -434,12 +445,21 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
         if variant_set.variants is not None and variant_set.regions is not None:
             variants[name] += files.place_beside(variant_set.variants, VARIANT_INDICES)
     calibrations = found.calibrations
+    references = place_references(found.reference)
+    genes = place_each(found.gff)
+    stored = {
+        name: [*genes[name], *(references[name] if variant_set.sort_by_position else [])]
+        for name, variant_set in config.variant_sets.items()
+    }
     placed = replace(
         found,
+        stored={
+            name: [path for path in paths if is_stored(path)] for name, paths in stored.items()
+        },
         variants=variants,
         drawn_regions=place_each(found.drawn_regions),
-        reference=place_references(found.reference),
-        gff=place_each(found.gff),
+        reference=references,
+        gff=genes,
         checkpoint=place_each(found.checkpoint),
         identified=place_each(found.identified),
         report_files=place_each(found.report_files),

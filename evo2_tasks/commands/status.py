@@ -128,6 +128,8 @@ def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[
     statuses = _failures_only("", [*logs.not_started(), *logs.failures()])
     for name in sorted(names):
         statuses += _read_set(results / name, logs)
+    if not statuses:  # results in object storage have no files here, but the logs of this run
+        statuses = _failures_only("", [_make_failure(log) for log in sorted(logs.failed or ())])
     if not statuses:
         raise InputError(
             f"{shown_path(results)}: there is no */{SHARDS}/{SPLIT} in this folder. Name the "

@@ -60,6 +60,11 @@ def publish_copies(copies: Mapping[str, str]) -> None:
         os.environ.pop(VARIABLE, None)
 
 
+def is_stored(placed: str) -> bool:
+    """Whether a storage plugin handles a file that :meth:`UserFiles.place` gives."""
+    return "storage_object" in getattr(placed, "flags", {})
+
+
 def size_of_file(path: Path) -> int:
     """Bytes of a file in a file system, 0 if it does not exist."""
     return path.stat().st_size if path.is_file() else 0

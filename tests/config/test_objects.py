@@ -167,6 +167,7 @@ def test_the_rules_take_urls_from_storage_and_the_jobs_read_the_copies(tmp_path:
     assert placed.reference["v"][2].flags["ancient"]  # type: ignore[attr-defined]
     assert placed.variants["v"] == ["disk/s3/lab/in.vcf.gz", "disk/s3/lab/in.vcf.gz.tbi"]
     assert placed.checkpoint["s"] == ["disk/s3/lab/models/large"]
+    assert placed.stored["v"] == ["disk/s3/lab/genes.gff"]
     file = tmp_path / "config.json"
     file.write_text(dump_config(config))
     in_job = load_config(file, look_for_files=False)

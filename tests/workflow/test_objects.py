@@ -52,19 +52,11 @@ def write_files(folder: Path) -> None:
     )
     (folder / "v.vcf").write_text("\n".join([header, *lines, ""]))
     (folder / "r.bed").write_text("c\t300\t320\n")
-    row = [
-        "9",
-        "assembled-molecule",
-        "9",
-        "Chromosome",
-        "c",
-        "=",
-        "NC_9.1",
-        "Primary",
-        "600",
-        "chr9",
-    ]
-    (folder / "report.txt").write_text("\t".join(row) + "\n")
+    names = "Sequence-Name Sequence-Role Assigned-Molecule Assigned-Molecule-Location/Type"
+    names += " GenBank-Accn Relationship RefSeq-Accn Assembly-Unit Sequence-Length UCSC-style-name"
+    row = "9 assembled-molecule 9 Chromosome c = NC_9.1 Primary 600 chr9"
+    rows = [f"# {names}".replace(" ", "\t").replace("#\t", "# "), row.replace(" ", "\t")]
+    (folder / "report.txt").write_text("\n".join([*rows, ""]))
     gene = "c\tx\t{}\t201\t260\t.\t+\t{}\tID={};{}\n"
     (folder / "genes.gff").write_text(
         "##gff-version 3\n"
@@ -100,6 +92,7 @@ def make_config(place: str) -> dict[str, Any]:
                 "scorings": ["s"],
                 "regions": ["chr9:200-215"],
                 "exports": ["vcf"],
+                "sort_by_position": True,
             },
             "r": {
                 "random_snvs": {"number": 5, "regions": f"{place}/r.bed"},
@@ -232,7 +225,7 @@ def make_wrong(change: str, config: dict[str, Any], variables: dict[str, str]) -
         case "bucket":
             config["references"]["g"]["fasta"] = "s3://no-such-bucket/g.fa.gz"
         case "credentials":
-            del variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
+            variables |= {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

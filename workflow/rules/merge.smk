@@ -20,6 +20,8 @@ rule merge:
             "<results>/{file}",
             file=lookup("{variant_set}/{scoring}", within=inputs.audit),
         ),
+        # Files that the command reads besides, if a storage plugin copies them.
+        stored=lookup("{variant_set}", within=inputs.stored),
     output:
         table="<results>/{variant_set}/{scoring}/scores.parquet",
         run=report(
