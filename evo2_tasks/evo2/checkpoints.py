@@ -70,6 +70,9 @@ GEOMETRY = (
     *("hyena_mr_groups", "state_size", "norm_eps", "rope_parameters"),
 )
 
+# Values that a digest of weights does not state; a digest of an earlier version never states them.
+_DEFAULTS = {"norm_eps": 1e-6, "rope_factor": 1.0}
+
 
 def load_model(
     checkpoint: Path,
@@ -319,7 +322,8 @@ def set_fp8(config: Evo2Config, states: Mapping[str, Fp8State]) -> None:
 def weights_digest(model: Evo2ForCausalLM) -> str:
     """SHA-256 over the loaded tensors: names in order, dtypes, shapes and bytes.
 
-    The FP8 scales are included if the model uses them.
+    The FP8 scales are included if the model uses them. So are the values of the config that change
+    the output of the same tensors, unless they are those of a release or the defaults.
 
     Args:
         model: The model, on any device.
@@ -335,7 +339,21 @@ def weights_digest(model: Evo2ForCausalLM) -> str:
         _digest_tensor(digest, name, tensor)
     if model.config.fp8 != "off":
         digest.update(json.dumps(model.config.fp8_scales).encode())
+    digest.update(_state_other_values(model.config).encode())
     return digest.hexdigest()
+
+
+def _state_other_values(config: Evo2Config) -> str:
+    """The values of a config that no tensor shows, as JSON; empty for those of a release.
+
+    All other keys that change the output also change the name, the shape or the bytes of a tensor:
+    `inv_freq` has `rope_theta` and the size of a head.
+    """
+    if recognise(config) is not None:
+        return ""
+    stated = {"norm_eps": config.norm_eps, "rope_factor": config.rope_factor}
+    others = {key: float(value) for key, value in stated.items() if value != _DEFAULTS[key]}
+    return json.dumps(others, sort_keys=True) if others else ""
 
 
 def layer_digests(model: Evo2ForCausalLM) -> list[str]:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from evo2_tasks import Evo2Config, Evo2ForCausalLM, Evo2Tokenizer
 from evo2_tasks.evo2 import checkpoints, folders
 from evo2_tasks.evo2 import config as evo2_config
 from evo2_tasks.evo2.checkpoints import (
+    _state_other_values,
     convert_published,
     export_published,
     layer_digests,
@@ -32,6 +34,7 @@ from evo2_tasks.evo2.checkpoints import (
     set_fp8,
     weights_digest,
 )
+from evo2_tasks.evo2.config import PRESETS
 
 FIXTURES = ["tiny_7b_1m", "tiny_1b_8k", "tiny_40b_1m"]
 Entries = dict[str, Any]
@@ -472,6 +475,38 @@ def test_every_way_to_load_gives_the_same_fp8(publish: Publish, tmp_path: Path) 
     assert weights_digest(plain) == weights_digest(load(file, config=yml))
     with pytest.raises(ValueError, match="'float8' unknown"):
         load(file, config=yml, fp8="float8")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm_eps": 1e-2},
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0}},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
+        {"initializer_range": 0.5, "max_position_embeddings": 64, "use_cache": False},
+        {"fp8_projections": False, "eos_token_id": 4},
+    ],
+    ids=str,
+)
+def test_the_digest_shows_a_config_that_changes_the_output(
+    checkpoint: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Only `config.json` is changed: the tensors of the file stay the same."""
+    folder = tmp_path / "folder"
+    shutil.copytree(checkpoint, folder)
+    stated = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stated | changes))
+    model, changed = load(checkpoint), load(folder)
+    is_same = torch.equal(logits_of(changed), logits_of(model))
+    assert is_same == (weights_digest(changed) == weights_digest(model))
+    assert is_same == ("norm_eps" not in changes and "factor" not in str(changes))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_digest_of_a_release_is_that_of_its_tensors(name: str) -> None:
+    """So that the tables of earlier versions state the same weights."""
+    assert _state_other_values(Evo2Config.from_preset(name)) == ""
+    assert _state_other_values(Evo2Config.from_preset(name, norm_eps=1e-5)) != ""
 
 
 def test_a_release_that_needs_fp8_has_it(

@@ -3,6 +3,7 @@
 The oracle is a run without a store.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -202,14 +203,22 @@ def test_another_score_is_not_found(
         assert found.missing == found.alleles
 
 
-def test_a_model_gets_its_own_scores(tmp_path: Path, checkpoint: Path, filled: Path) -> None:
-    """Other weights under the same path and name, which have scores in the same store."""
+@pytest.mark.parametrize("changed", ["weights", "config.json"])
+def test_a_model_gets_its_own_scores(
+    tmp_path: Path, checkpoint: Path, filled: Path, changed: str
+) -> None:
+    """Another model under the same name, which has scores in the same store."""
     other = tmp_path / "other"
-    torch.manual_seed(6)
-    model = Evo2ForCausalLM.from_pretrained(checkpoint)
-    with torch.no_grad():
-        next(model.parameters()).mul_(1.5)
-    model.save_pretrained(other)
+    if changed == "weights":
+        torch.manual_seed(6)
+        model = Evo2ForCausalLM.from_pretrained(checkpoint)
+        with torch.no_grad():
+            next(model.parameters()).mul_(1.5)
+        model.save_pretrained(other)
+    else:
+        shutil.copytree(checkpoint, other)
+        stated = json.loads((other / changed).read_text())
+        (other / changed).write_text(json.dumps(stated | {"norm_eps": 0.01}))
     store = tmp_path / "store"
     shutil.copytree(filled, store)
     expected = make_job(tmp_path / "plain", other, A).run()
