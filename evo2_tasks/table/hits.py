@@ -30,9 +30,10 @@ from evo2_tasks.table.provenance import (
 from evo2_tasks.table.schema import HITS_COLUMNS, STRAND_SUFFIXES, make_schema
 from evo2_tasks.table.store_files import CONTIG_KEY
 from evo2_tasks.table.store_models import ModelKey
+from evo2_tasks.table.store_rows import device_column
 
 KEYS: Final = ("record", "allele")
-DEVICES: Final = tuple(f"device{suffix}" for suffix in STRAND_SUFFIXES.values())
+DEVICES: Final = tuple(map(device_column, STRAND_SUFFIXES))
 """Columns of the kind of device that each strand's scores were computed on."""
 
 CONTIGS: Final = "contigs"

@@ -19,6 +19,7 @@ from evo2_tasks.scoring.deltas import Score
 from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.table.parquet import TableWriter, read_rows
 from evo2_tasks.table.schema import ADDED_COLUMNS, STRAND_SUFFIXES
+from evo2_tasks.table.store_rows import strand_columns
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.window_pairs import Strand
@@ -45,11 +46,6 @@ def load_score(values: Sequence[float | None]) -> Score | None:
     """The inverse of :func:`dump_score`: each finite score has an ``llr``."""
     score = Score(*values)
     return None if score.llr is None else score
-
-
-def strand_columns(strand: Strand) -> list[str]:
-    """Names of the score columns of a strand."""
-    return [name + STRAND_SUFFIXES[strand] for name in SUMS.columns]
 
 
 @dataclass(frozen=True, slots=True)

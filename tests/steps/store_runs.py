@@ -181,6 +181,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def change_json(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
 def require_close(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     """The same rows, with scores within the tolerance."""
     numbers = [name for name in expected if expected[name].dtype == np.float64]
