@@ -147,7 +147,8 @@ ROOMS = {
         with_torch="comparison device_checks device_fp8 device_report device_times plain_operators",
     ),
     "runtime": room(
-        "canaries claims devices inputs models node_copies processes scoring_jobs speed",
+        "canaries claims devices inputs models node_copies processes score_store scoring_jobs"
+        " speed",
         "config",
         "errors",
         "evo2",

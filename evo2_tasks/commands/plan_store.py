@@ -14,7 +14,7 @@ from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.genome.windows import PlacedAllele
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import identity_file
-from evo2_tasks.steps.identify import choose_record, make_model_key
+from evo2_tasks.runtime.score_store import choose_record, make_model_key
 from evo2_tasks.table.identities import Identity
 from evo2_tasks.table.provenance import as_json, make_signature
 from evo2_tasks.table.schema import STRAND_SUFFIXES

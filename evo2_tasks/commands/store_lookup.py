@@ -41,9 +41,9 @@ from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, pl
 from evo2_tasks.io.vcf_text import Unreadable
 from evo2_tasks.io.words import find_near, shown, shown_path
 from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.score_store import choose_record, make_model_key
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
 from evo2_tasks.scoring.passes import plan_passes
-from evo2_tasks.steps.identify import choose_record, make_model_key
 from evo2_tasks.table.provenance import make_signature
 from evo2_tasks.table.schema import REASON_MEANINGS, STATUS_MEANINGS
 from evo2_tasks.table.store import (

@@ -18,7 +18,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import SEQUENCES, hits_run_file
-from evo2_tasks.steps.identify import choose_record
+from evo2_tasks.runtime.score_store import choose_record
 from evo2_tasks.steps.score import require_windows
 from evo2_tasks.table.documents import Lookup, Split
 from evo2_tasks.table.hits import CONTIGS, KEYS, MODEL_KEY

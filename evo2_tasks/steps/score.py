@@ -7,23 +7,22 @@ only if a score is missing.
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evo2_tasks.config.resolve import ModelSettings, ScoreSettings
-from evo2_tasks.errors import InputError
+from evo2_tasks.config.resolve import ScoreSettings
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import hits_file, shard_run_file
 from evo2_tasks.runtime.processes import describe_process
+from evo2_tasks.runtime.score_store import choose_hits, store_scores
 from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
-from evo2_tasks.steps.identify import make_model_key
 from evo2_tasks.table.documents import PartUsage, ScoreStatements, ShardRun
 from evo2_tasks.table.hits import Hits, open_hits
 from evo2_tasks.table.pairs import count_tokens, digest_pairs, read_pairs, require_unscored
@@ -32,22 +31,16 @@ from evo2_tasks.table.parts import PartStore, parts_folder
 from evo2_tasks.table.provenance import (
     Provenance,
     as_json,
-    differing_keys,
     make_signature,
     make_windows_signature,
     package_version,
     read_provenance,
     require_same_signature,
     require_settings,
-    uses_fp8,
 )
-from evo2_tasks.table.run import canary_tolerance, find_differing_canary
 from evo2_tasks.table.schema import scores_schema
 from evo2_tasks.table.scores import ScoreRows, dump_score, load_score
 from evo2_tasks.table.segments import Segments, require_segments
-from evo2_tasks.table.store import Store
-from evo2_tasks.table.store_models import ModelRecord, read_models, write_model
-from evo2_tasks.table.store_shards import write_new_scores
 
 if TYPE_CHECKING:
     from evo2_tasks.runtime.scoring_jobs import PartScorer, ScoringModel
@@ -237,52 +230,6 @@ def state_source(placed: PlacedWindows, signature: Mapping[str, Any]) -> Provena
     )
 
 
-def choose_hits(
-    found: Hits | None, provenance: Provenance, device: str | None, *, allow_mixed: bool
-) -> Hits | None:
-    """The scores of the store that may be used next to those of a model.
-
-    Args:
-        found: What ``lookup`` found; None without a store.
-        provenance: The provenance of the scores of the model.
-        device: The kind of device that the model runs on; None if no model is open.
-        allow_mixed: Whether scores of other kinds of devices may be used.
-
-    Returns:
-        The hits to use; None if no hit can be used, with a warning where there are hits.
-    """
-    if found is None or not found.found.hits:
-        return None
-    keys = differing_keys(as_json(found.provenance.signature), as_json(provenance.signature))
-    if keys:
-        logger.warning(
-            "%s: the %s scores of the store are not used: they differ from those of this model in "
-            "%s%s",
-            shown_path(found.path),
-            f"{found.found.hits:,}",
-            ", ".join(keys),
-            # Without a record of the model, `lookup` can only guess.
-            ""
-            if found.found.weights is None
-            else ". The files of the checkpoint have changed since `identify` has read them",
-        )
-        return None
-    if allow_mixed or device is None:
-        return found
-    chosen = replace(found, device=device)
-    num_chosen, _ = chosen.count()
-    if num_chosen < found.found.hits:
-        logger.warning(
-            "%s: %s of %s scores of the store are not used, because another kind of device than %s "
-            "computed them, and run.allow_mixed_devices is false",
-            shown_path(found.path),
-            f"{found.found.hits - num_chosen:,}",
-            f"{found.found.hits:,}",
-            shown(device),
-        )
-    return chosen if num_chosen else None
-
-
 def write_scores(
     job: ScoringJob, placed: PlacedWindows, out: Path, *, parts: Path, found: Hits | None = None
 ) -> None:
@@ -322,7 +269,9 @@ def write_scores(
         done.hits = hits
     state_work(job, placed.settings, done, out)
     if found is not None and job.model is not None:
-        store_scores(placed, found, hits, provenance, job.model, out, done.digest)
+        store_scores(
+            placed.settings, placed.file, found, hits, provenance, job.model, out, done.digest
+        )
 
 
 def run_model(
@@ -395,120 +344,6 @@ def state_work(job: ScoringJob, settings: ScoreSettings, done: "ShardWork", out:
         wall_s,
         f"{machine['peak_memory_mb']:,.0f}",
     )
-
-
-def store_scores(
-    placed: PlacedWindows,
-    found: Hits,
-    used: Hits | None,
-    provenance: Provenance,
-    model: "ScoringModel",
-    out: Path,
-    digest: str,
-) -> None:
-    """Add the new scores of a shard to the store, if the config asks for it.
-
-    A store that cannot be written is one warning: the scores of the run are complete.
-
-    Args:
-        placed: The windows.
-        found: What ``lookup`` found.
-        used: The hits whose scores the shard has; None if it has none.
-        provenance: The provenance of the scores.
-        model: The model.
-        out: The scores.
-        digest: SHA-256 of the scores.
-    """
-    run = placed.settings.run
-    if run.store is None or not run.store_write:
-        return
-    try:
-        store = Store(run.store)
-        state_model(store, placed.settings.model, found, model)
-        written = write_new_scores(
-            store,
-            found,
-            used,
-            windows=placed.file,
-            scores=out,
-            digest=digest,
-            provenance=provenance,
-            device=model.device_class,
-        )
-    except InputError as error:
-        logger.warning("the new scores are not in the store: %s", error)
-        return
-    logger.info("%s: %s alleles added", shown_path(store.path), f"{written:,}")
-
-
-def state_model(store: Store, settings: ModelSettings, found: Hits, model: "ScoringModel") -> None:
-    """Write into the store what weights the files of a checkpoint have, unless it knows that.
-
-    The files may have changed since ``identify`` read them. So they are read again first.
-
-    Args:
-        store: The store.
-        settings: The model.
-        found: States the files that ``identify`` read.
-        model: The model.
-
-    Raises:
-        InputError: A file cannot be read or has changed, or the store cannot be written.
-    """
-    loaded = model.loaded
-    known = [
-        one
-        for one in read_models(store.path, found.model_key)
-        if (one.weights, one.fp8) == (loaded.weights_digest, loaded.fp8)
-    ]
-    for one in known:
-        require_canaries(settings, one, model)
-    if known:
-        return
-    if make_model_key(settings) != found.model_key:
-        raise InputError(
-            f"{settings.where}: the files of the checkpoint have changed since `identify` has read "
-            f"them. Delete models/{settings.name}.identity.json in the folder of the results, and "
-            "run again."
-        )
-    write_model(
-        store.path,
-        ModelRecord(
-            key=found.model_key,
-            weights=loaded.weights_digest,
-            fp8=loaded.fp8,
-            version=package_version(),
-            name=settings.name,
-            canaries=model.canaries,
-        ),
-    )
-
-
-def require_canaries(settings: ModelSettings, known: ModelRecord, model: "ScoringModel") -> None:
-    """Make sure that this device scores fixed alleles as the first device of the store did.
-
-    `merge` compares the devices of a run, but only after the jobs have written to the store.
-
-    Args:
-        settings: The model.
-        known: The record of the model in the store.
-        model: The model on this device.
-
-    Raises:
-        InputError: The scores differ, so that one of the devices gives wrong scores.
-    """
-    expected = known.canaries
-    if expected is None or len(expected) != len(model.canaries):
-        return
-    tolerance = canary_tolerance(dtype=model.loaded.dtype, fp8=uses_fp8({"fp8": model.loaded.fp8}))
-    number = find_differing_canary(expected, model.canaries, tolerance)
-    if number is not None:
-        raise InputError(
-            f"{settings.where}: canary {number} has the score {model.canaries[number - 1]} nats on "
-            f"{shown(model.device_class)}, and {expected[number - 1]} in the record of the store; "
-            f"allowed difference {tolerance:g}. One of the two devices gives wrong scores. Check "
-            "the device with: evo2-tasks doctor."
-        )
 
 
 def require_windows(settings: ScoreSettings, windows_file: Path) -> Mapping[str, Any]:

@@ -22,8 +22,8 @@ from evo2_tasks.commands.store_lookup_text import describe_answers
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_model, resolve_plan
 from evo2_tasks.config.schema import ModelConfig
+from evo2_tasks.runtime.score_store import make_model_key
 from evo2_tasks.scoring.deltas import SCORE_NAMES
-from evo2_tasks.steps.identify import make_model_key
 from evo2_tasks.table.store import Store
 from evo2_tasks.table.store_models import ModelRecord, write_model
 from tests.commands.stored_tables import (
