@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,44 @@ if TYPE_CHECKING:
     from evo2_tasks.runtime.scoring_jobs import ScoringModel
 
 logger = logging.getLogger(__name__)
+
+
+def state_files(settings: ModelSettings) -> dict[str, tuple[int, int]]:
+    """Size in bytes and time of the last change in ns of the files of a model, by their paths.
+
+    Files that are missing are left out.
+    """
+    states = {}
+    for path in list_checkpoint(settings):
+        with suppress(OSError):
+            found = path.stat()
+            states[str(path)] = (found.st_size, found.st_mtime_ns)
+    return states
+
+
+def is_unchanged(settings: ModelSettings, found: Hits) -> bool:
+    """Whether the files of a model are those that ``identify`` read; a change is one warning.
+
+    They are read again only if a size or a time differs: a file that replaces another may be older.
+
+    Args:
+        settings: The model.
+        found: What ``lookup`` found, with what ``identify`` read.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    states = state_files(settings)
+    if states == found.found.states or make_model_key(settings) == found.model_key:
+        return True
+    logger.warning(
+        "%s: the files of the checkpoint have changed since `identify` has read them, so the model "
+        "is opened. If this job has no GPU for it, delete models/%s.identity.json in the folder of "
+        "the results, and run again.",
+        settings.where,
+        settings.name,
+    )
+    return False
 
 
 def make_model_key(settings: ModelSettings) -> ModelKey:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from evo2_tasks.config.resolve import IdentifySettings
-from evo2_tasks.runtime.score_store import choose_record, make_model_key
+from evo2_tasks.runtime.score_store import choose_record, make_model_key, state_files
 from evo2_tasks.table.identities import Identity
 from evo2_tasks.table.provenance import as_json
 from evo2_tasks.table.store_models import read_models
@@ -22,6 +22,7 @@ def identify(settings: IdentifySettings, *, out: Path) -> None:
     Raises:
         InputError: A file of the checkpoint or the store cannot be read.
     """
+    states = state_files(settings.model)
     key = make_model_key(settings.model)
     known = None
     if settings.store is not None:
@@ -30,5 +31,6 @@ def identify(settings: IdentifySettings, *, out: Path) -> None:
         key=key,
         weights=None if known is None else known.weights,
         fp8=None if known is None else known.fp8,
+        states=states,
         settings=as_json(settings.triggers()),
     ).write(out)

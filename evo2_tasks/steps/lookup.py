@@ -118,6 +118,7 @@ def lookup(
     Lookup(
         **counts,
         weights=None if record is None else record.weights,
+        states=identity.states,
         table_digest=digest,
     ).write(hits_run_file(out))
     logger.info(

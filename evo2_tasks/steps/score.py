@@ -20,7 +20,7 @@ from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import hits_file, shard_run_file
 from evo2_tasks.runtime.processes import describe_process
-from evo2_tasks.runtime.score_store import choose_hits, store_scores
+from evo2_tasks.runtime.score_store import choose_hits, is_unchanged, store_scores
 from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
 from evo2_tasks.table.documents import PartUsage, ScoreStatements, ShardRun
@@ -193,7 +193,8 @@ def start_job(
     Raises:
         InputError: The model cannot run with these settings.
     """
-    if found is not None and not found.found.needs_model and settings.run.allow_mixed_devices:
+    needs_model = found is None or found.found.needs_model or not settings.run.allow_mixed_devices
+    if found is not None and not needs_model and is_unchanged(settings.model, found):
         return ScoringJob(None, interruption, started, 0.0)
     model: ScoringModel = _scoring_jobs().open_scoring_model(settings, threads)
     return ScoringJob(model, interruption, started, model.loaded.load_s)

@@ -155,6 +155,8 @@ class Lookup(Document):
         missing: How many it does not have.
         tokens_missing: Tokens of the windows of these; a shared window counts once for each allele.
         weights: SHA-256 of the model's tensors; None if the store does not know the model.
+        states: Size in bytes and time of the last change in ns of each file of the model, by its
+            path, as ``identify`` has read it.
         table_digest: SHA-256 of the file of the hits, next to this file.
     """
 
@@ -165,6 +167,7 @@ class Lookup(Document):
     missing: Count
     tokens_missing: Count
     weights: Digest | None
+    states: dict[str, tuple[int, int]] = Field(default_factory=dict)
     table_digest: Digest
 
     @property

@@ -19,6 +19,8 @@ class Identity(Document):
         weights: SHA-256 of its tensors when the file was written; None if the store did not know
             the model.
         fp8: FP8 mode in which it ran; None likewise.
+        states: Size in bytes and time of the last change in ns of each file that was read, by its
+            path.
         settings: Settings of the step; a job runs again if they change.
     """
 
@@ -27,4 +29,5 @@ class Identity(Document):
     key: ModelKey
     weights: Digest | None
     fp8: str | None
+    states: dict[str, tuple[int, int]]
     settings: dict[str, JsonValue]

@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 MOST_FOOTER_BYTES: Final = 64 * 2**20
 """Largest footer that is read; that of a full file has about 1 MB."""
 
+MOST_LISTINGS: Final = 100
+"""How often a folder is listed again because files disappear while it is listed."""
+
 MAGIC: Final = b"PAR1"
 CONTIG_KEY: Final = re.compile(r"SQ\.[A-Za-z0-9_-]{32}(\.circular)?", re.ASCII)
 """Form of the key of a contig."""
@@ -144,11 +147,14 @@ def list_files(folder: Path) -> dict[FileName, Path]:
     A folder that cannot be listed, and a name that is not one of a store, are one warning.
 
     A listing that runs while files are renamed and removed may lack both an old and a new file. So
-    the folder is listed until two listings agree.
+    the folder is listed until a listing has all files of the one before, a limited number of times:
+    other processes may never stop adding and merging files.
     """
     names = set(list_folder(folder))
-    while (again := set(list_folder(folder))) != names:
-        names = again
+    for _ in range(MOST_LISTINGS):
+        before, names = names, set(list_folder(folder))
+        if names >= before:
+            break
     files = {}
     for path in sorted(names):
         parsed = parse_name(path.name)

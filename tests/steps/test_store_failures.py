@@ -341,6 +341,48 @@ def test_another_model_does_not_use_the_hits(
     assert again.run_json["tokens_run"] == 0
 
 
+@pytest.mark.parametrize("is_older", [True, False])
+def test_another_model_is_opened_although_all_scores_are_known(
+    tmp_path: Path,
+    checkpoint: Path,
+    filled: Path,
+    caplog: pytest.LogCaptureFixture,
+    is_older: bool,
+) -> None:
+    """The checkpoint is replaced after its files were identified, also by files that are older."""
+    own = tmp_path / "own"
+    shutil.copytree(checkpoint, own)
+    job = make_job(tmp_path / "job", own, A, filled, write=False)
+    (found,) = job.place().look_up()
+    assert found.missing == 0
+    model = Evo2ForCausalLM.from_pretrained(own)
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.5)
+    model.save_pretrained(own)
+    if is_older:
+        for path in own.iterdir():
+            os.utime(path, (1e9, 1e9))
+    with caplog.at_level(logging.WARNING):
+        job.score()
+    assert "so the model is opened" in caplog.text
+    require_close(job.merge(), make_job(tmp_path / "plain", own, A).run())
+    assert job.reused == []
+
+
+def test_a_checkpoint_that_is_copied_is_not_opened(
+    tmp_path: Path, checkpoint: Path, filled: Path
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(checkpoint, own)
+    job = make_job(tmp_path / "job", own, A, filled, write=False)
+    job.place().look_up()
+    for path in own.iterdir():
+        os.utime(path, (1e9, 1e9))
+    job.score()
+    require_close(job.merge(), make_job(tmp_path / "plain", checkpoint, A).run())
+    assert job.run_json["tokens_run"] == 0
+
+
 LOOKUP_READS = {
     "shards/sequences.parquet": "was made from another version of",
     "shards/split.json": "was made from another version of",

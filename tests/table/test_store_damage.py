@@ -482,6 +482,29 @@ def test_a_file_that_a_compaction_removes_before_it_is_opened(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("removes", [False, True])
+def test_a_folder_to_which_others_never_stop_writing_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removes: bool
+) -> None:
+    """A process that is faster than a listing adds a file, and removes an older one, each time."""
+    file = write_rows(tmp_path)
+    listings: list[Path] = []
+    original = store_files.list_folder
+
+    def add_file(folder: Path) -> list[Path]:
+        assert len(listings) < 1_000
+        shutil.copy(file, file.with_name(f"{len(listings)}-{2**62}-1-{'0' * 16}.parquet"))
+        listings.append(folder)
+        if removes and len(listings) > 1:
+            file.with_name(f"{len(listings) - 2}-{2**62}-1-{'0' * 16}.parquet").unlink()
+        return original(folder)
+
+    monkeypatch.setattr(store_files, "list_folder", add_file)
+    names = store_files.list_files(file.parent)
+    assert file in names.values()
+    assert removes or len(listings) == 2
+
+
 def test_a_listing_that_stays_stale_ends(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
