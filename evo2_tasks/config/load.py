@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -197,7 +198,8 @@ def _one_line(error: Exception) -> str:
 
 def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Values that are valid by themselves but contradict each other."""
-    if config.run.store == config.output:
+    store, output = config.run.store, config.output
+    if store is not None and os.path.abspath(store) == os.path.abspath(output):  # noqa: PTH100
         yield "run.store", "is the folder of the results (`output`); name another folder"
     if "store_write" in config.run.model_fields_set and config.run.store is None:
         yield "run.store_write", "needs `store`, which `run` does not have"

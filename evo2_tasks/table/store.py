@@ -33,6 +33,7 @@ from pydantic import JsonValue
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import Strand
 from evo2_tasks.io.documents import Document
+from evo2_tasks.io.files import writing
 from evo2_tasks.io.words import first_line, shown_path
 from evo2_tasks.table.provenance import canonical_json, package_version
 from evo2_tasks.table.store_compaction import Compaction, compact_place
@@ -385,7 +386,9 @@ class Store:
     def _state_signature(self, signature: Mapping[str, Any], place: Place) -> None:
         """Write the file with the signature, unless it is there."""
         path = self.path / f"signature={place.signature}" / _SIGNATURE_FILE
-        if not path.exists():
+        with writing(path):
+            is_stated = path.exists()
+        if not is_stated:
             stated = SignatureFile(signature=store_signature(signature), version=package_version())
             stated.write(path)
 

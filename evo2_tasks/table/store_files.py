@@ -54,35 +54,49 @@ DIGESTS: Final = PREFIX + "row_groups"
 DEVICES: Final = PREFIX + "devices"
 """Key of the footer: kinds of devices of the rows, as JSON."""
 
+_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 
 REMEDY: Final = "Its scores are not used: remove it, or restore it from a copy."
 """What a damaged file means, and what to do."""
 
-NOT_USED: Final = "It is not used: remove it."
+NOT_READ: Final = "Its scores are not used: allow reading it."
+"""What a file means that this user cannot read, and what to do."""
+
+NOT_USED: Final = "It is not used. If it is nothing else that you need, remove it."
 """What a file that does not belong into a store means."""
 
 _warned: set[Path] = set()
 
 
 class DamagedFileError(Exception):
-    """A file of a store is not what its name states; the message is the reason."""
+    """A file of a store is not what its name states; the message is the reason.
+
+    Attributes:
+        remedy: What it means, and what to do.
+    """
+
+    def __init__(self, why: str, remedy: str = REMEDY) -> None:
+        super().__init__(why)
+        self.remedy = remedy
 
 
 class GoneError(Exception):
     """A file of a store was removed: a compaction has put its rows into another file."""
 
 
-def warn_once(path: Path, why: object, remedy: str = REMEDY) -> None:
+def warn_once(path: Path, why: object, remedy: str | None = None) -> None:
     """Log what is wrong with a file or folder of a store; do nothing a second time in a process.
 
     Args:
         path: The file or folder.
         why: What is wrong.
-        remedy: What it means, and what to do.
+        remedy: What it means, and what to do. Default: that of the error, or that of damage.
     """
     if path not in _warned:
         _warned.add(path)
+        if remedy is None:
+            remedy = why.remedy if isinstance(why, DamagedFileError) else REMEDY
         reason = str(why).removeprefix(f"{shown_path(path)}: ").rstrip(".")
         logger.warning("score store: %s: %s. %s", shown_path(path), reason, remedy)
 
@@ -302,7 +316,8 @@ def open_store_file(path: Path, name: FileName, place: Place) -> Iterator[StoreF
     except OSError as error:
         if error.errno in _GONE:
             raise GoneError from error
-        raise DamagedFileError(f"cannot be opened: {first_line(error)}") from error
+        remedy = NOT_READ if error.errno in _FORBIDDEN else REMEDY
+        raise DamagedFileError(f"cannot be opened: {first_line(error)}", remedy) from error
     try:
         try:
             footer = read_footer(descriptor)

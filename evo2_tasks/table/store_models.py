@@ -11,6 +11,7 @@ from pydantic import Field
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.documents import Document
+from evo2_tasks.io.files import writing
 from evo2_tasks.table.documents import Digest
 from evo2_tasks.table.provenance import canonical_json
 from evo2_tasks.table.store_files import NOT_USED, list_folder, warn_once
@@ -79,7 +80,9 @@ def write_model(store: Path, record: ModelRecord) -> None:
         InputError: It cannot be written.
     """
     target = store / MODELS / record.key.digest() / record.file_name()
-    if not target.is_file():
+    with writing(target):
+        is_known = target.is_file()
+    if not is_known:
         record.write(target)
 
 

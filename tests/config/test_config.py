@@ -121,10 +121,11 @@ def test_a_store_has_a_folder_of_its_own(minimal: dict[str, Any]) -> None:
     minimal["run"] = {"store": "shared/store"}
     config = load_config(minimal)
     assert (config.run.store, config.run.store_write) == (Path("shared/store"), True)
-    minimal["run"] = {"store": "results"}
-    assert error_of(minimal) == (
-        "config: run.store: is the folder of the results (`output`); name another folder"
-    )
+    for results in ("results", "shared/../results", str(Path("results").absolute())):
+        minimal["run"] = {"store": results}
+        assert error_of(minimal) == (
+            "config: run.store: is the folder of the results (`output`); name another folder"
+        )
     minimal["run"] = {"store_write": False}
     assert error_of(minimal) == "config: run.store_write: needs `store`, which `run` does not have"
     minimal["run"] = {"store": "a.vcf"}

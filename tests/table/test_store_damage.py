@@ -332,7 +332,7 @@ def test_what_may_not_be_read(
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(Path, "iterdir", refuse_to_list)
     (line,) = check(tmp_path, caplog)
-    assert "Permission denied" in line
+    assert "Permission denied. Its scores are not used: allow reading it." in line
     for folder in (file.parent, file.parents[1]):
         store_files._warned.clear()
         closed = {folder}
@@ -343,6 +343,20 @@ def test_what_may_not_be_read(
     closed = {tmp_path}
     with pytest.raises(InputError, match="the score store cannot be read: Permission denied"):
         Store(tmp_path)
+
+
+def test_a_folder_that_may_not_be_searched_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(InputError, match="cannot be written: Permission denied"):
+        Store(tmp_path).write(signature(), LINEAR, as_table(ROWS))
+    with pytest.raises(InputError, match="cannot be written: Permission denied"):
+        write_model(tmp_path, MODEL)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"signature": {}, "version": "1"}'])
