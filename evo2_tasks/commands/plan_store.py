@@ -44,6 +44,8 @@ class KnownModel:
         """Why the alleles of a scoring are not looked up, of a model without a record."""
         if self.problem:
             return self.problem
+        if not self.store.path.exists():
+            return f"{shown_path(self.store.path)} does not exist yet, so all alleles are scored"
         signature = _make_signature(planned, "any", "any")
         if find_candidates(self.store.describe(), signature):
             return (

@@ -31,7 +31,7 @@ from evo2_tasks.genome.records import SPANS_ORIGIN, Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, place_allele
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.table.parquet import BATCH_ROWS, count_rows, read_rows, row_bytes
 from evo2_tasks.table.schema import STRAND_SUFFIXES
 from evo2_tasks.table.store import Store, make_contig_key
@@ -79,6 +79,8 @@ class Added:
         added: Rows whose scores are in the store only now.
         present: Rows whose scores were in the store before, or are those of an earlier row.
         left_out: Rows with scores that were not added, by reason; see ``LEFT_OUT``.
+        assumed_linear: Contigs that were taken to be linear, because neither a file nor the windows
+            of the table show what they are.
     """
 
     table: Path
@@ -87,6 +89,7 @@ class Added:
     added: int = 0
     present: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    assumed_linear: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The counts as JSON values."""
@@ -97,6 +100,7 @@ class Added:
             "added": self.added,
             "present": self.present,
             "left_out": dict(self.left_out),
+            "assumed_linear": list(self.assumed_linear),
         }
 
 
@@ -146,6 +150,12 @@ def describe_added(added: Added) -> Iterator[str]:
     )
     for reason, number in added.left_out.most_common():
         yield f"  {number:,} not added: {LEFT_OUT[reason]}"
+    if added.assumed_linear:
+        yield (
+            f"  no file states whether these contigs are circular: "
+            f"{shown(', '.join(added.assumed_linear), 100)}. They were taken to be linear. If one "
+            "is circular, add the table again and name that contig by --circular-contigs"
+        )
 
 
 # --- adding the rows of one table
@@ -173,6 +183,7 @@ class _Contigs:
             circular, unknown = _judge_by_windows(table, self._lengths)
         self._circular = circular
         self._unknown = unknown
+        self.assumed_linear = tuple(name for name in self._lengths if name in unknown)
         self._settings = table.settings
         self._reference = Reference(
             table.fasta, circular_contigs=circular, index_folder=index_folder
@@ -249,7 +260,7 @@ def _add_table(
 ) -> Added:
     """Add the rows of a table."""
     contigs = _Contigs(table, sequences, index_folder)
-    added = Added(table.path)
+    added = Added(table.path, assumed_linear=contigs.assumed_linear)
     reused = _read_reused(table.reused)
     pending = _Pending(store, table, added)
     with Progress("store add", total=count_rows(table.path), unit="alleles") as progress:

@@ -420,7 +420,7 @@ def _explain_status(variant: Variant, placed: PlacedAllele, reference: Reference
             f"{shown(ref, 40)}"
         )
     if placed.status == "position_out_of_range" and contig is not None:
-        return f"{shown(contig)} has {reference.contigs[contig]:,} bases"
+        return f"{shown(contig)} has the positions 1 to {reference.contigs[contig]:,}"
     meaning = STATUS_MEANINGS[placed.status]
     if placed.reason is not None:
         meaning = REASON_MEANINGS[placed.reason].meaning

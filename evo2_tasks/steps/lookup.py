@@ -37,7 +37,7 @@ from evo2_tasks.table.schema import STRAND_SUFFIXES, hits_schema
 from evo2_tasks.table.segments import read_contigs, require_segments
 from evo2_tasks.table.sequences import read_sequences
 from evo2_tasks.table.store import Store, find_candidates, make_contig_key
-from evo2_tasks.table.store_models import ModelKey, read_models
+from evo2_tasks.table.store_models import ModelKey, ModelRecord, read_models
 from evo2_tasks.table.store_rows import device_column, make_keys, strand_columns
 from evo2_tasks.table.store_shards import BYTES_AT_ONCE, ROWS_AT_ONCE, WINDOW_COLUMNS
 
@@ -125,10 +125,23 @@ def lookup(
         "%s of %s alleles are in the store%s",
         f"{counts['hits']:,}",
         f"{counts['alleles']:,}",
-        ""
-        if record is not None
-        else "; the store does not know this model yet, so `score` opens "
-        "it to see whether these scores are its own",
+        "" if record is not None else f"; {_explain_unknown(store, known, weights)}",
+    )
+
+
+def _explain_unknown(store: Store | None, known: Sequence[ModelRecord], weights: str | None) -> str:
+    """Why the hits of a model without a record are few, or not certain."""
+    if store is None:
+        return "the config has no store any more"
+    if not store.path.exists():
+        return f"{shown_path(store.path)} does not exist yet"
+    if known:
+        return "the store has several records of this model; the log of `identify` says what to do"
+    if weights is None:
+        return "the store has no scores of this model"
+    return (
+        "the store does not know this model yet, so `score` opens the model, and uses these "
+        "scores if they are of the same weights"
     )
 
 

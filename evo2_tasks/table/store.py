@@ -34,7 +34,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import Strand
 from evo2_tasks.io.documents import Document
 from evo2_tasks.io.files import writing
-from evo2_tasks.io.words import first_line, shown_path
+from evo2_tasks.io.words import first_line, shown, shown_path
 from evo2_tasks.table.provenance import canonical_json, package_version
 from evo2_tasks.table.store_compaction import Compaction, compact_place
 from evo2_tasks.table.store_files import (
@@ -356,12 +356,13 @@ class Store:
         return self._read_signature(digest)[0]
 
     def _places(self) -> Iterator[Place]:
-        """The folders of rows, sorted. Other names are one warning."""
+        """The folders of rows, sorted. Other names in a folder are one warning."""
+        foreign = []
         for folder in list_folder(self.path):
             found = _SIGNATURE_FOLDER.fullmatch(folder.name)
             if found is None:
                 if folder.name != MODELS:
-                    warn_once(folder, "is not a folder of a score store", NOT_USED)
+                    foreign.append(folder.name)
                 continue
             for inner in list_folder(folder):
                 contig = inner.name.removeprefix("contig=")
@@ -369,6 +370,9 @@ class Store:
                     yield Place(found[1], contig)
                 elif inner.name != _SIGNATURE_FILE:
                     warn_once(inner, "is not a folder of a score store", NOT_USED)
+        if foreign:
+            has = f"has other files or folders than a score store: {shown(', '.join(foreign), 100)}"
+            warn_once(self.path, has, "They are not used. Check that the path is that of a store.")
 
     def _read_signature(self, digest: str) -> tuple[Mapping[str, Any] | None, str | None]:
         """Store signature and package version of a folder; None if they are damaged."""

@@ -63,7 +63,7 @@ REMEDY: Final = "Its scores are not used: remove it, or restore it from a copy."
 NOT_READ: Final = "Its scores are not used: allow reading it."
 """What a file means that this user cannot read, and what to do."""
 
-NOT_USED: Final = "It is not used. If it is nothing else that you need, remove it."
+NOT_USED: Final = "It is not used. If you do not need it, remove it."
 """What a file that does not belong into a store means."""
 
 _warned: set[Path] = set()

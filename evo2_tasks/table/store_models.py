@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ from evo2_tasks.table.store_files import NOT_USED, list_folder, warn_once
 
 MODELS: Final = "models"
 """Folder of the model records in a store."""
+
+_KEY_FOLDER: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class ModelKey(Document):
@@ -105,7 +108,7 @@ def list_models(store: Path) -> tuple[ModelRecord, ...]:
     Args:
         store: Folder of the store, which may be missing.
     """
-    folders = list_folder(store / MODELS)
+    folders = (one for one in list_folder(store / MODELS) if _KEY_FOLDER.fullmatch(one.name))
     return tuple(record for folder in folders for record in _read_folder(folder))
 
 

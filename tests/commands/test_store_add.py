@@ -195,11 +195,13 @@ def test_rows_that_may_be_of_a_circular_contig_are_not_added(tmp_path: Path) -> 
     same = write_drawn_table(tmp_path / "linear", genome, alleles)
     expected_added = sum(one == other for one, other in zip(drawn.placed, same.placed, strict=True))
     assert added.added == expected_added
+    assert added.assumed_linear == ("ring",)
+    assert "linear. If one is circular" in list(store_add.describe_added(added))[-1]
     assert added.left_out == (
         {} if expected_added == 3 else {"circular_or_linear": 3 - expected_added}
     )
     stated = add(drawn.path, tmp_path / "stated", fasta=drawn.fasta, circular_contigs=["ring"])
-    assert (stated.added, stated.left_out) == (3, {})
+    assert (stated.added, stated.left_out, stated.assumed_linear) == (3, {}, ())
     assert [*(tmp_path / "stated").glob("signature=*/contig=*.circular")]
 
 
@@ -297,7 +299,7 @@ def test_a_table_without_rows_adds_nothing(tmp_path: Path) -> None:
     drawn = write_drawn_table(tmp_path, {"c": "ACGTTGCA" * 40}, [])
     assert add(drawn.path, tmp_path / "store").as_json() == {
         "table": str(drawn.path), "rows": 0, "without_score": 0, "added": 0, "present": 0,
-        "left_out": {},
+        "left_out": {}, "assumed_linear": [],
     }  # fmt: skip
 
 

@@ -228,7 +228,7 @@ def test_a_scoring_of_a_config_finds_its_own_scores(drawn: DrawnTable, tmp_path:
     ("allele", "said"),
     [
         ("chr1:201:C:G", "the reference has A at chr1:201, and not C"),
-        ("chr1:9999:A:G", "chr1 has 400 bases"),
+        ("chr1:9999:A:G", "chr1 has the positions 1 to 400"),
         ("chr9:201:A:G", "has no sequence for the contig 'chr9'; its sequences are: chr1, chrM"),
         ("chr1:201:A", "'chr1:201:A' is not a variant; expected"),
         ("rs80357906", "looks like"),

@@ -17,7 +17,7 @@ import pytest
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.table import store_files, store_lookup
-from evo2_tasks.table.store import Store, digest_signature
+from evo2_tasks.table.store import Store, StoreDescription, digest_signature
 from evo2_tasks.table.store_models import ModelKey, ModelRecord, read_models, write_model
 from tests.table.build import signature
 from tests.table.stores import (
@@ -286,6 +286,18 @@ def test_other_files_among_the_folders(tmp_path: Path, caplog: pytest.LogCapture
         (described,) = Store(tmp_path).describe().signatures
         assert [one.contig for one in described.contigs] == [LINEAR]
     assert len(caplog.records) == 2
+
+
+def test_a_folder_of_something_else_is_one_line_that_advises_no_removal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("logs", "panel", "models"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "models" / "mini.identity.json").write_text("{}")
+    assert Store(tmp_path).describe() == StoreDescription((), ())
+    (line,) = caplog.messages
+    assert "than a score store: logs, panel. They are not used. Check that the path" in line
+    assert "remove" not in line
 
 
 @pytest.mark.parametrize("level", [0, 1])
