@@ -212,9 +212,13 @@ class Store:
         except FileNotFoundError:
             return
         except OSError as error:
+            remedy = (
+                "Ask its owner for permission to read it"
+                if isinstance(error, PermissionError)
+                else "Expected a folder; a missing one is made"
+            )
             raise InputError(
-                f"{shown_path(path)}: the score store cannot be read: {first_line(error)}. "
-                "Expected a folder; a missing one is made."
+                f"{shown_path(path)}: the score store cannot be read: {first_line(error)}. {remedy}."
             ) from error
 
     def lookup(
