@@ -213,13 +213,12 @@ class Store:
             return
         except OSError as error:
             remedy = (
-                "Ask its owner for permission to read it"
+                "Ask its owner for permission to read it."
                 if isinstance(error, PermissionError)
-                else "Expected a folder; a missing one is made"
+                else "Expected a folder; a missing one is made."
             )
-            raise InputError(
-                f"{shown_path(path)}: the score store cannot be read: {first_line(error)}. {remedy}."
-            ) from error
+            what = f"{shown_path(path)}: the score store cannot be read: {first_line(error)}"
+            raise InputError(f"{what}. {remedy}") from error
 
     def lookup(
         self,

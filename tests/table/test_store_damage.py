@@ -353,7 +353,7 @@ def test_what_may_not_be_read(
         Store(tmp_path).compact()
         assert len(caplog.records) == 1
     closed = {tmp_path}
-    with pytest.raises(InputError, match="the score store cannot be read: Permission denied"):
+    with pytest.raises(InputError, match=r"cannot be read: Permission denied\. Ask its owner"):
         Store(tmp_path)
 
 
