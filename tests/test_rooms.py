@@ -72,10 +72,11 @@ ROOMS = {
     ),
     "genome": room(
         "alleles assembly bcf bed blocks carried_types carry codons columns consequences"
-        " contigs csq fasta fasta_bases foreign_formats formats genes gff hgvs identifiers"
-        " input_consequences interval_lists known_assemblies letters protein_changes random_snvs"
-        " records reference region_tables regions saturation symbolic table_cells terms"
-        " variant_lists variant_tables variants vcf window_pairs windows",
+        " contigs csq fasta fasta_bases foreign_formats formats genes genotypes gff"
+        " haplotype_windows haplotypes hgvs identifiers input_consequences interval_lists"
+        " known_assemblies letters protein_changes random_snvs records reference region_tables"
+        " regions saturation symbolic table_cells terms variant_lists variant_tables variants"
+        " vcf window_layout window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,

@@ -91,6 +91,11 @@ class BcfReader:
                 else:
                     yield InvalidRecord("tab_in_field", "one of its fields holds a tab")
 
+    def sample_lines(self) -> Iterator[bytes]:
+        """The lines of `records`, with their sample columns."""
+        with open_bcf(self.path, samples=True) as file:
+            yield from self._read_lines(file)
+
     def log_problems(self) -> None:
         """Log which carried values of the last pass did not have the type of their field."""
         self._columns.log_problems()
@@ -155,6 +160,11 @@ class VcfRegionReader:
             for line in self._read_lines(file):
                 if is_data(line):
                     yield make_record(line, self._columns)
+
+    def sample_lines(self) -> Iterator[bytes]:
+        """The lines of `records`, with their sample columns."""
+        with open_indexed_vcf(self.path) as file:
+            yield from filter(is_data, self._read_lines(file))
 
     def log_problems(self) -> None:
         """Log which carried values of the last pass did not have the type of their field."""

@@ -13,6 +13,7 @@ from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
 from evo2_tasks.genome.carried_types import AskedType, CarriedTypes
 from evo2_tasks.genome.columns import NO_COLUMNS
 from evo2_tasks.genome.formats import REGION_FORMATS, WITHOUT_BASES, Format, find_format
+from evo2_tasks.genome.genotypes import Genotypes, read_genotypes
 from evo2_tasks.genome.interval_lists import read_intervals
 from evo2_tasks.genome.records import (
     CarryField,
@@ -27,7 +28,7 @@ from evo2_tasks.genome.saturation import Kind, SaturationReader
 from evo2_tasks.genome.symbolic import describe_symbols
 from evo2_tasks.genome.variant_lists import VariantListReader
 from evo2_tasks.genome.variant_tables import ParquetReader, TextTableReader, has_hgvs
-from evo2_tasks.genome.vcf import VcfReader
+from evo2_tasks.genome.vcf import VcfReader, sample_names
 from evo2_tasks.io.bgzip import find_compression
 from evo2_tasks.io.vcf_text import VcfHeader, read_vcf
 from evo2_tasks.io.words import shown, shown_path
@@ -140,6 +141,29 @@ class VariantSource:
         if self.format in ("vcf", "bcf"):
             return read_vcf(self.path, samples=False)[0]
         return VcfHeader((), None)
+
+    def read_genotypes(self, samples: Sequence[str] | None) -> Genotypes:
+        """Read the genotypes of some samples of a VCF or BCF, in a separate pass.
+
+        Args:
+            samples: Names of the samples; None for all.
+
+        Raises:
+            InputError: The file is not a VCF or BCF, does not have the samples, or cannot be read.
+        """
+        reader = self._reader
+        if not isinstance(reader, (VcfReader, BcfReader, VcfRegionReader)):
+            raise InputError(
+                f"{shown_path(self.path)}: haplotypes need the genotypes of a VCF or BCF, but this "
+                f"is {self.format}. Remove haplotypes, or name a VCF or BCF."
+            )
+        header, _ = read_vcf(self.path)
+        return read_genotypes(
+            reader.sample_lines(),
+            sample_names(header),
+            samples=samples,
+            source=shown_path(self.path),
+        )
 
     def _make_rows(
         self, record: Record | NoAllele | InvalidRecord, index: int, num_before: int

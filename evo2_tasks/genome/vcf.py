@@ -54,6 +54,11 @@ class VcfReader:
         for number, line in lines:
             yield make_record(line, self._columns, number)
 
+    def sample_lines(self) -> Iterator[bytes]:
+        """The lines of `records`, with their sample columns."""
+        for _, line in read_vcf(self.path)[1]:
+            yield line
+
     def log_problems(self) -> None:
         """Log which carried values of the last pass did not have the type of their field."""
         self._columns.log_problems()
@@ -79,8 +84,7 @@ def carried_columns(
         InputError: A field is named twice.
     """
     info = _read_definitions(header, "INFO")
-    names = decode(header.columns or b"").split("\t")[len(COLUMNS) + 1 :]
-    samples = SampleFields(names, _read_definitions(header, "FORMAT"))
+    samples = SampleFields(sample_names(header), _read_definitions(header, "FORMAT"))
     version = header.version()
     percent_encoded = version is not None and version >= (4, 3)
     return CarriedColumns(
@@ -106,6 +110,11 @@ def _read_definitions(header: VcfHeader, kind: str) -> dict[str, InfoField]:
         )
         fields.setdefault(field.id, field)
     return fields
+
+
+def sample_names(header: VcfHeader) -> list[str]:
+    """The names of the samples, in the order of their columns."""
+    return decode(header.columns or b"").split("\t")[len(COLUMNS) + 1 :]
 
 
 def contig_names(header: VcfHeader) -> list[str]:
