@@ -98,6 +98,11 @@ class Genotypes:
     phase_set: NDArray[np.int32]
     everywhere: NDArray[np.bool_]
 
+    def set_name(self, entry: int) -> str | None:
+        """Name of the phase set of an entry; null if it has none."""
+        number = int(self.phase_set[entry])
+        return self.phase_sets[number - 1].name if number > UNNAMED_SET else None
+
 
 class Carried(NamedTuple):
     """An alternate allele of a call.

@@ -7,9 +7,16 @@ that are phased there, and those that are on every haplotype of their call.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
+from evo2_tasks.genome.carried_alleles import NOWHERE, CarriedAlleles
+from evo2_tasks.genome.chromosomes import Chromosome
+from evo2_tasks.genome.compounds import Compound, join_alleles
 from evo2_tasks.genome.genotypes import Genotypes
+from evo2_tasks.genome.haplotype_windows import place_in_haplotype
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_layout import PlacedAllele, WindowSettings
@@ -63,25 +70,6 @@ class AlleleHaplotypes(NamedTuple):
     pairs: tuple[HaplotypePair, ...]
 
 
-class Compound(NamedTuple):
-    """Neighbouring alleles of one haplotype, as one allele.
-
-    Attributes:
-        sample: Index in ``Genotypes.samples``.
-        haplotype: Place in GT, from 1.
-        phase_set: Name of the phase set; null if it has none.
-        members: (record, allele), in the order of the contig.
-        variant: The joint allele, as a record would state it. `place_allele` places it: its
-            background is empty.
-    """
-
-    sample: int
-    haplotype: int
-    phase_set: str | None
-    members: tuple[tuple[int, int], ...]
-    variant: Variant
-
-
 class Haplotypes:
     """The haplotypes of samples.
 
@@ -94,7 +82,18 @@ class Haplotypes:
     def __init__(
         self, variants: Iterable[Variant], genotypes: Genotypes, reference: Reference
     ) -> None:
-        raise NotImplementedError
+        self._alleles = alleles = CarriedAlleles(variants, genotypes, reference)
+        self._genotypes = genotypes
+        self._chromosomes: dict[tuple[int, int], Chromosome] = {}
+        contigs = np.frombuffer(alleles.contig, dtype=np.int32)[alleles.entry]
+        ranks = np.frombuffer(alleles.rank, dtype=np.int32)[alleles.entry]
+        order = np.lexsort((genotypes.haplotype, ranks, contigs, genotypes.sample))
+        order = order[contigs[order] != NOWHERE]
+        samples, contigs = genotypes.sample[order], contigs[order]
+        starts = np.flatnonzero(np.diff(samples, prepend=-1) | np.diff(contigs, prepend=-1))
+        for start, end in pairwise([*starts.tolist(), len(order)]):
+            key = int(samples[start]), int(contigs[start])
+            self._chromosomes[key] = Chromosome(alleles, genotypes, order[start:end], key[1])
 
     def find_pairs(self, settings: WindowSettings) -> Iterator[AlleleHaplotypes]:
         """The carriers and the windows of each carried allele, in the order of the file.
@@ -102,7 +101,14 @@ class Haplotypes:
         Args:
             settings: The window settings of a scoring.
         """
-        raise NotImplementedError
+        genotypes, alleles = self._genotypes, self._alleles
+        for chromosome in self._chromosomes.values():
+            chromosome.forget()
+        order = np.lexsort((genotypes.haplotype, genotypes.sample, alleles.entry))
+        numbers = alleles.entry[order]
+        starts = np.searchsorted(numbers, np.arange(len(alleles.keys) + 1)).tolist()
+        for number, (start, end) in enumerate(pairwise(starts)):
+            yield self._find_pairs(number, order[start:end].tolist(), settings)
 
     def find_compounds(self, distance: int) -> Iterator[Compound]:
         """The maximal groups of neighbouring alleles, by sample, contig, place and haplotype.
@@ -110,4 +116,43 @@ class Haplotypes:
         Args:
             distance: Most unchanged bases between two neighbours of a group.
         """
-        raise NotImplementedError
+        for (sample, _), chromosome in self._chromosomes.items():
+            chromosome.forget()
+            for haplotype, phase_set, members in chromosome.find_groups(distance):
+                yield Compound(
+                    sample,
+                    haplotype,
+                    phase_set,
+                    tuple(self._alleles.keys[number] for number in members),
+                    join_alleles(self._alleles, members),
+                )
+            chromosome.forget()
+
+    def _find_pairs(
+        self, number: int, entries: list[int], settings: WindowSettings
+    ) -> AlleleHaplotypes:
+        alleles, genotypes = self._alleles, self._genotypes
+        contig, is_located = alleles.contig[number], bool(alleles.located[number])
+        aligned = alleles.aligned(number) if is_located else None
+        pairs: list[HaplotypePair] = []
+        known: dict[tuple[object, ...], int] = {}
+        carriers = []
+        for entry in entries:
+            sample = int(genotypes.sample[entry])
+            haplotype = int(genotypes.haplotype[entry]) or None
+            if aligned is None:
+                name = genotypes.set_name(entry)
+                carriers.append(Carrier(sample, haplotype, name, (), None))
+                continue
+            chromosome = self._chromosomes[sample, contig]
+            phase_set, flags, neighbours = chromosome.look_around(number, entry, settings)
+            pair = None
+            if neighbours.alleles:
+                pair = known.setdefault(neighbours.key, len(pairs))
+            if pair == len(pairs):
+                background = neighbours.background(alleles)
+                placed = place_in_haplotype(aligned, background, settings)
+                keys = tuple(alleles.keys[one] for one in neighbours.alleles)
+                pairs.append(HaplotypePair(keys, placed))
+            carriers.append(Carrier(sample, haplotype, phase_set, flags, pair))
+        return AlleleHaplotypes(*alleles.keys[number], tuple(carriers), tuple(pairs))

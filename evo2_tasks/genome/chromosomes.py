@@ -1,0 +1,225 @@
+"""The alleles of one sample on one contig, by haplotype."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import groupby
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo2_tasks.genome.carried_alleles import CarriedAlleles
+from evo2_tasks.genome.genotypes import NO_SET, UNNAMED_SET, UNPHASED, Genotypes
+from evo2_tasks.genome.haplotype_edits import HaplotypeEdits, Neighbours, Spans
+from evo2_tasks.genome.window_layout import WindowSettings
+
+_WINDOWS_AROUND: Final = 4  # alleles that are this many windows away are in no common window
+
+_Key = tuple[int, int]
+"""A haplotype: its phase set, and its place in GT; 0 for a name of PSL, which needs no place.
+
+The phase set of a haplotype that has only the alleles which are on every one is `NO_SET`.
+"""
+
+
+class RowNeighbours(NamedTuple):
+    """The neighbours of an allele on a haplotype of a sample, and the remarks on them.
+
+    Attributes:
+        phase_set: Name of the phase set of the haplotype; null if it has none.
+        flags: The remarks.
+        neighbours: The neighbours.
+    """
+
+    phase_set: str | None
+    flags: tuple[str, ...]
+    neighbours: Neighbours
+
+
+class Group(NamedTuple):
+    """Neighbouring alleles of one haplotype.
+
+    Attributes:
+        haplotype: Place in GT, from 1.
+        phase_set: Name of the phase set; null if it has none.
+        members: Numbers of the alleles, in the order of the contig.
+    """
+
+    haplotype: int
+    phase_set: str | None
+    members: tuple[int, ...]
+
+
+class Chromosome:
+    """The alleles of one sample on one contig.
+
+    Args:
+        alleles: All alleles.
+        genotypes: Who carries them.
+        entries: The entries of the sample on the contig, by rank of the allele.
+        contig: Index of the contig.
+    """
+
+    def __init__(
+        self,
+        alleles: CarriedAlleles,
+        genotypes: Genotypes,
+        entries: NDArray[np.int64],
+        contig: int,
+    ) -> None:
+        self._alleles = alleles
+        self._genotypes = genotypes
+        self._contig = alleles.reference_contig(contig)
+        self._period = self._contig.length if self._contig.circular else 0
+        everywhere: defaultdict[int, array[int]] = defaultdict(_integers)
+        self._phased: defaultdict[_Key, array[int]] = defaultdict(_integers)
+        self._places: dict[_Key, int] = {}
+        hets, self._het_sets = array("i"), array("i")
+        left_out: defaultdict[_Key, array[int]] = defaultdict(_integers)
+        for number, place, phase_set, is_everywhere in zip(
+            alleles.entry[entries].tolist(),
+            genotypes.haplotype[entries].tolist(),
+            genotypes.phase_set[entries].tolist(),
+            genotypes.everywhere[entries].tolist(),
+            strict=True,
+        ):
+            key = (NO_SET, place) if is_everywhere else self._key(phase_set, place)
+            if not alleles.located[number]:
+                left_out[key].append(number)
+            elif is_everywhere:
+                everywhere[place].append(number)
+            else:
+                hets.append(number)
+                self._het_sets.append(phase_set if place != UNPHASED else NO_SET)
+                if place != UNPHASED:
+                    self._phased[key].append(number)
+                    self._places.setdefault(key, place)
+        self._hets = Spans(alleles, hets, self._period)
+        self._everywhere = {
+            place: Spans(alleles, numbers, self._period) for place, numbers in everywhere.items()
+        }
+        self._left_out = {
+            key: Spans(alleles, numbers, self._period) for key, numbers in left_out.items()
+        }
+        self._is_unnamed = all(one in (UNNAMED_SET, NO_SET) for one in self._het_sets)
+        self._edits: dict[_Key, HaplotypeEdits] = {}
+
+    def forget(self) -> None:
+        """Forget the haplotypes of earlier calls, whose windows may have had another length."""
+        self._edits.clear()
+
+    def look_around(self, number: int, entry: int, settings: WindowSettings) -> RowNeighbours:
+        """Find the neighbours of an allele on one of its haplotypes.
+
+        Args:
+            number: The allele, which is located.
+            entry: The entry of the sample and the haplotype.
+            settings: The window settings of a scoring.
+        """
+        reach = _WINDOWS_AROUND * settings.window_length
+        place = int(self._genotypes.haplotype[entry])
+        key, is_unclear = self._choose(number, entry, place, settings, reach)
+        edits = self._find_edits(key, reach)
+        neighbours = edits.look_around(number, settings)
+        window = neighbours.start, neighbours.end
+        flags = []
+        if place == UNPHASED and self._hets.touch(*window, besides=number):
+            flags.append("unphased")
+        if is_unclear:
+            flags.append("several_phase_sets")
+        if neighbours.overlaps or edits.dropped.touch(*window, besides=number):
+            flags.append("overlapping_background")
+        keys = {key, (NO_SET, key[1] or 1)}
+        spans = [self._left_out[one] for one in keys if one in self._left_out]
+        if any(one.touch(*window, besides=number) for one in spans):
+            flags.append("incomplete_background")
+        return RowNeighbours(self._name(key[0]), tuple(flags), neighbours)
+
+    def find_groups(self, distance: int) -> list[Group]:
+        """The maximal groups of neighbouring alleles of each haplotype, in the order of the contig.
+
+        A group of alleles that are on every haplotype is listed once for each place in GT, if it is
+        not part of a group with phased alleles there.
+
+        Args:
+            distance: Most unchanged bases between two neighbours of a group.
+        """
+        groups: list[Group] = []
+        joined: defaultdict[int, list[set[int]]] = defaultdict(list)
+        for key in sorted(self._phased):
+            phased = set(self._phased[key])
+            place = self._places[key]
+            for members in self._find_edits(key, distance, is_chain=True).find_groups(distance):
+                if not phased.isdisjoint(members):
+                    groups.append(Group(place, self._name(key[0]), members))
+                    joined[place].append(set(members))
+        for place in sorted(self._everywhere):
+            edits = self._find_edits((NO_SET, place), distance, is_chain=True)
+            groups += [
+                Group(place, None, members)
+                for members in edits.find_groups(distance)
+                if not any(group.issuperset(members) for group in joined[place])
+            ]
+        ranks = self._alleles.rank
+        groups.sort(key=lambda one: (ranks[one.members[0]], one.haplotype, one.phase_set or ""))
+        return groups
+
+    def _key(self, phase_set: int, place: int) -> _Key:
+        """The haplotype of a place in GT, or of a name of PSL."""
+        if phase_set > UNNAMED_SET and self._genotypes.phase_sets[phase_set - 1].field == "PSL":
+            return phase_set, 0
+        return phase_set, place
+
+    def _name(self, phase_set: int) -> str | None:
+        return self._genotypes.phase_sets[phase_set - 1].name if phase_set > UNNAMED_SET else None
+
+    def _choose(
+        self, number: int, entry: int, place: int, settings: WindowSettings, reach: int
+    ) -> tuple[_Key, bool]:
+        """The haplotype of an entry, and whether it could be of several phase sets."""
+        phase_set = int(self._genotypes.phase_set[entry])
+        if phase_set > UNNAMED_SET:
+            return self._key(phase_set, place), False
+        if place == UNPHASED:
+            return (NO_SET, 1), False
+        if self._is_unnamed or not self._genotypes.everywhere[entry]:
+            return (UNNAMED_SET, place), False
+        # An allele on every haplotype is in each phase set; its window decides which one counts.
+        alone = (NO_SET, place)
+        window = self._find_edits(alone, reach).look_around(number, settings)
+        sets = {self._het_sets[one] for one in self._hets.find(window.start, window.end)}
+        sets.discard(NO_SET)
+        if phase_set in sets:
+            return (phase_set, place), False
+        if not sets:
+            return alone, False
+        [one, *others] = sets
+        key = self._key(one, place)
+        return (alone, True) if others or key[1] != place else (key, False)
+
+    def _find_edits(self, key: _Key, reach: int, *, is_chain: bool = False) -> HaplotypeEdits:
+        """The edits of a haplotype, with those on every haplotype that are near enough."""
+        edits = self._edits.get(key)
+        if edits is None:
+            phased = self._phased.get(key, _integers())
+            spans = self._everywhere.get(key[1] or 1)
+            others: Sequence[int] = _integers() if spans is None else spans.numbers
+            if spans is not None and key[0] > UNNAMED_SET and phased and not self._period:
+                others = spans.find_near(phased, reach, is_chain=is_chain)
+            ranks = self._alleles.rank
+            numbers = _unique(merge(phased, others, key=ranks.__getitem__))
+            edits = self._edits[key] = HaplotypeEdits(self._alleles, numbers, self._contig)
+        return edits
+
+
+def _integers() -> array[int]:
+    return array("i")
+
+
+def _unique(numbers: Iterable[int]) -> Iterator[int]:
+    """Sorted numbers, each once: a name of PSL may stand at two places of a call."""
+    return (number for number, _ in groupby(numbers))
