@@ -27,10 +27,12 @@ from evo2_tasks.config.resolve import (
     resolve_draw,
     resolve_evaluate,
     resolve_fit_calibration,
+    resolve_haplotypes,
     resolve_identify,
     resolve_lookup,
     resolve_merge,
     resolve_merge_audit,
+    resolve_merge_haplotypes,
     resolve_model,
     resolve_plan,
     resolve_readouts,
@@ -685,6 +687,61 @@ def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
     if the config asks for its columns.
     """
     load("steps.merge").merge(resolve_merge(config, variant_set, scoring), **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks haplotypes --config config.yaml --variant-set cohort \\\n"
+    "  --scoring mini-512 --split shards/split.json --windows windows \\\n  --out haplotypes",
+)
+@step
+@variant_set_option
+@scoring_option
+@other_variants_option
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
+@folder_option(
+    "--windows", "windows_folder", required=True, help="Folder with the windows of all shards."
+)
+@folder_option(
+    "--out", required=True, help="Folder to write: who has each allele, and windows to score."
+)
+def haplotypes(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
+    """Find the other alleles of each haplotype, and place the windows with them.
+
+    `score` then scores the files `haplotypes/{shard}.parquet` like any file of windows.
+    """
+    settings = resolve_haplotypes(config, variant_set, scoring)
+    load("steps.haplotypes").haplotypes(settings, **files)
+
+
+@main.command(
+    "merge-haplotypes",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-haplotypes --config config.yaml --variant-set cohort \\\n"
+    "  --scoring mini-512 --table scores.parquet --pairs haplotypes --scores haplotype_scores \\\n"
+    "  --out haplotypes.parquet --compounds compounds.parquet --run-json haplotypes.json",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option(
+    "--table", required=True, help="Table from `merge`, with the scores of the alleles alone."
+)
+@folder_option(
+    "--pairs", "pairs_folder", required=True, help="Folder with the files from `haplotypes`."
+)
+@folder_option(
+    "--scores", "scores_folder", required=True, help="Folder with the scores of these windows."
+)
+@output_option("--out", required=True, help="File to write: the alleles of each sample.")
+@output_option("--compounds", required=True, help="File to write: alleles that act together.")
+@output_option("--run-json", required=True, help="File to write: counts, time, devices.")
+def merge_haplotypes(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
+    """Give each allele of each sample its score beside the others of its haplotype."""
+    settings = resolve_merge_haplotypes(config, variant_set, scoring)
+    load("steps.merge_haplotypes").merge_haplotypes(settings, **files)
 
 
 @main.command(

@@ -41,10 +41,12 @@ from evo2_tasks.config.resolve import (
     resolve_combine,
     resolve_evaluate,
     resolve_fit_calibration,
+    resolve_haplotypes,
     resolve_identify,
     resolve_lookup,
     resolve_merge,
     resolve_merge_audit,
+    resolve_merge_haplotypes,
     resolve_model,
     resolve_readouts,
     resolve_report,
@@ -72,12 +74,17 @@ from evo2_tasks.layout import (
     CARRIED,
     COMBINED,
     COMBINED_FOLDER,
+    COMPOUNDS,
     EXPORTS,
+    HAPLOTYPES,
+    HAPLOTYPES_RUN,
     HITS,
     INDEX_KINDS,
     INDEX_STATEMENT,
     INDEXED,
     MODELS,
+    PAIR_COUNTS,
+    PAIRS,
     RANDOM_SNVS,
     REPORT,
     REUSED,
@@ -93,7 +100,7 @@ from evo2_tasks.layout import (
     shard_run_file,
 )
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
-from evo2_tasks.table.documents import Lookup, ShardRun, Split
+from evo2_tasks.table.documents import Lookup, PairCounts, ShardRun, Split
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
@@ -182,6 +189,7 @@ def targets(config: RunConfig) -> list[str]:
                     folder = config.output / name / scoring
                     exports += _index_files(folder, EXPORTS[export])
             made = [TABLE, *_extra_files(config, name, scoring), *exports]
+            made += _haplotype_files(config, name)
             files += [f"{name}/{scoring}/{file}" for file in made]
         files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
@@ -196,6 +204,13 @@ def _extra_files(config: RunConfig, variant_set: str, scoring: str) -> list[str]
         *([CALIBRATED] if settings.calibrations else []),
         *(_EVALUATION_FILES if settings.labels else []),
     ]
+
+
+def _haplotype_files(config: RunConfig, variant_set: str) -> list[str]:
+    """The files about haplotypes next to each table of a variant set, if it asks for them."""
+    if config.variant_sets[variant_set].haplotypes is None:
+        return []
+    return [HAPLOTYPES, COMPOUNDS, HAPLOTYPES_RUN]
 
 
 def _combined_files(config: RunConfig, variant_set: str) -> list[str]:
@@ -695,6 +710,10 @@ class StepSettings:
     """Of ``score_readouts``, by scoring, of scorings with read-outs."""
     merge_audit: dict[str, dict[str, str]]
     """By variant set and scoring, of scorings with an audit."""
+    haplotypes: dict[str, dict[str, str]]
+    """By variant set and scoring, of sets with ``haplotypes``."""
+    merge_haplotypes: dict[str, dict[str, str]]
+    """In the same way."""
     merge: dict[str, dict[str, str]]
     """By variant set and scoring."""
     fit_calibration: dict[str, str]
@@ -760,6 +779,8 @@ def step_settings(config: RunConfig) -> StepSettings:
             }
             for name, variant_set in sets.items()
         },
+        haplotypes=_of_haplotypes(config, resolve_haplotypes),
+        merge_haplotypes=_of_haplotypes(config, resolve_merge_haplotypes),
         merge={
             name: {
                 scoring: _as_params(resolve_merge(config, name, scoring))
@@ -794,6 +815,19 @@ def step_settings(config: RunConfig) -> StepSettings:
         },
         report={name: _as_params(resolve_report(config, name)) for name in sets},
     )
+
+
+def _of_haplotypes(
+    config: RunConfig, resolve: Callable[[RunConfig, str, str], Slice]
+) -> dict[str, dict[str, str]]:
+    """The settings of a step about haplotypes, by variant set and scoring."""
+    return {
+        name: {
+            scoring: _as_params(resolve(config, name, scoring)) for scoring in variant_set.scorings
+        }
+        for name, variant_set in config.variant_sets.items()
+        if variant_set.haplotypes is not None
+    }
 
 
 def _as_params(settings: Slice) -> str:
@@ -917,6 +951,30 @@ class Jobs:
                 self._score_mb[key] = max(self._score_mb[key], whole_mb)
         return self._score_mb[key] * attempt
 
+    def pairs_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Host memory of a job of ``score_haplotypes``, MB."""
+        settings = self._scorings[wildcards.scoring]
+        return _score_mb(settings, self._shard_pairs(wildcards)) * attempt
+
+    def pairs_runtime(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a job of ``score_haplotypes``, minutes, from its pairs if counted."""
+        pairs = self._shard_pairs(wildcards)
+        if pairs is None:
+            return SCORE_MINUTES * attempt
+        return self._runtime(wildcards.scoring, pairs) * attempt
+
+    def _shard_pairs(self, wildcards: Wildcards) -> float | None:
+        """Pairs of a shard as ``haplotypes`` counted them; None before ``haplotypes`` has run."""
+        folder = self._output / wildcards.variant_set / wildcards.scoring / PAIRS
+        try:
+            return PairCounts.read(folder / PAIR_COUNTS).pairs / self._num_shards
+        except InputError:  # the step that reads the file reports it
+            return None
+
+    def _runtime(self, scoring: str, alleles: float) -> int:
+        seconds = self._seconds[scoring]
+        return LEAST_SCORE_MINUTES + math.ceil(SLOWER * alleles * seconds / 60)
+
     def score_runtime(self, wildcards: Wildcards, input: Inputs, attempt: int) -> int:  # noqa: A002
         """Time limit of a scoring job, minutes, from the alleles of a shard if they are counted."""
         if not needs_model(input):
@@ -930,8 +988,7 @@ class Jobs:
         share = self._audits[wildcards.scoring]
         if share is not None:
             alleles += _most_audited(share, alleles, self._num_shards)
-        seconds = self._seconds[wildcards.scoring]
-        return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * alleles * seconds / 60)) * attempt
+        return self._runtime(wildcards.scoring, alleles) * attempt
 
     def _shard_alleles(self, variant_set: str) -> float | None:
         """Alleles of a shard as ``split`` counted them; None before ``split`` has run."""

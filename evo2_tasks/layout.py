@@ -24,6 +24,10 @@ results/
             scores.parquet, run.json    merge
             reused.parquet              merge: the alleles whose scores are from a store
             audit.parquet, audit.json   merge_audit
+            haplotypes/                 haplotypes: alleles beside others, for each shard
+            haplotype_scores/           score_haplotypes: files of each shard
+            haplotypes.parquet, .json   merge_haplotypes
+            compounds.parquet           merge_haplotypes
             calibrated.parquet          calibrate
             metrics, curves             evaluate
             scores.vcf.gz, ...          export
@@ -67,6 +71,17 @@ AUDITED: Final = "audit"
 READOUTS: Final = "readouts"
 """Folder with a folder for each shard, of ``score_readouts``, in the folder of a scoring."""
 
+PAIRS: Final = "haplotypes"
+"""Folder of the files that ``haplotypes`` writes, in the folder of a scoring."""
+PAIR_SCORES: Final = "haplotype_scores"
+"""Folder of the files that ``score_haplotypes`` writes, in the folder of a scoring."""
+CARRIERS: Final = "carriers.parquet"
+"""Who has each allele, and beside which others, in ``haplotypes``."""
+GROUPS: Final = "groups.parquet"
+"""The alleles that are scored together, and who has them, in ``haplotypes``."""
+PAIR_COUNTS: Final = "pairs.json"
+"""Counts of the genotypes and of the pairs of windows, in ``haplotypes``."""
+
 ANY_SHARD: Final = "*-of-*"
 """Pattern for ``glob`` of the name of any shard, of any number of shards."""
 
@@ -105,6 +120,12 @@ AUDIT: Final = "audit.parquet"
 """Scores of whole windows of some alleles, next to the table; and those of a shard."""
 AUDIT_RUN: Final = "audit.json"
 """The work of an audit, next to its table."""
+HAPLOTYPES: Final = "haplotypes.parquet"
+"""Scores of the alleles of samples beside the others of a haplotype, next to the table."""
+COMPOUNDS: Final = "compounds.parquet"
+"""Scores of alleles of a haplotype together, next to the table."""
+HAPLOTYPES_RUN: Final = "haplotypes.json"
+"""Counts and work of the haplotypes, next to the table."""
 CALIBRATIONS: Final = "calibrations"
 """Folder with a folder for each calibration and scoring, in the results folder."""
 CALIBRATION: Final = "calibration.parquet"
@@ -148,6 +169,8 @@ REPORT: Final = "report.html"
 TABLES: Final[Mapping[str, str]] = {
     TABLE: "merge",
     AUDIT: "merge_audit",
+    HAPLOTYPES: "merge_haplotypes",
+    COMPOUNDS: "merge_haplotypes",
     CALIBRATED: "calibrate",
     METRICS: "evaluate",
     CURVES: "evaluate",
@@ -187,8 +210,8 @@ class Step:
     ``{index}`` (the ending of what ``index`` writes).
 
     Attributes:
-        name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``), and
-            the folder of its logs.
+        name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``,
+            ``score_haplotypes`` that of ``score``), and the folder of its logs.
         job: Pattern of what one job is for: a model, a calibration of a scoring, a variant set, a
             scoring of it, a combination, a shard, an export.
         outputs: Patterns of the files and folders that a job writes, in the results folder.
@@ -261,6 +284,20 @@ STEPS: Final[Mapping[str, Step]] = {
         ),
         Step("merge_audit", _SCORING, (*_tables("merge_audit"), f"{_SCORING}/{AUDIT_RUN}")),
         Step("merge", _SCORING, (*_tables("merge"), f"{_SCORING}/{RUN}")),
+        Step("haplotypes", _SCORING, (f"{_SCORING}/{PAIRS}",)),
+        Step(
+            "score_haplotypes",
+            _SHARD,
+            (
+                f"{_SCORING}/{PAIR_SCORES}/{{shard}}.parquet",
+                f"{_SCORING}/{PAIR_SCORES}/{{shard}}.json",
+            ),
+        ),
+        Step(
+            "merge_haplotypes",
+            _SCORING,
+            (*_tables("merge_haplotypes"), f"{_SCORING}/{HAPLOTYPES_RUN}"),
+        ),
         Step(
             "fit_calibration",
             _CALIBRATION,

@@ -23,8 +23,10 @@ from evo2_tasks.config.schema import (
     LIST_TAG,
     MAPPING_TAG,
     SECTIONS,
+    TEXT_TAG,
     ColumnsConfig,
     FilterConfig,
+    HaplotypesConfig,
     LabelConfig,
     RandomSnvsConfig,
     RunConfig,
@@ -139,7 +141,7 @@ _EXPLANATIONS = {
 
 def _explained(problem: ErrorDetails) -> tuple[str, str]:
     """The key of a problem that pydantic found, and a description of the problem."""
-    places = [part for part in problem["loc"] if part not in (LIST_TAG, MAPPING_TAG)]
+    places = [part for part in problem["loc"] if part not in (LIST_TAG, MAPPING_TAG, TEXT_TAG)]
     *parents, last = loc = places or [""]
     if problem["type"] == "extra_forbidden":
         known = _known_keys(parents)
@@ -175,6 +177,8 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
             section = ColumnsConfig
         case ["variant_sets", _, "random_snvs"]:
             section = RandomSnvsConfig
+        case ["variant_sets", _, "haplotypes"]:
+            section = HaplotypesConfig
         case ["variant_sets", _, "labels", _]:
             section = LabelConfig
         case [str(first), *_]:
@@ -265,6 +269,8 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                 f"{key}.columns",
                 "cannot be combined with `saturate`, which reads a BED; remove the key",
             )
+        if variant_set.haplotypes is not None:
+            yield from _impossible_haplotypes(key, variant_set)
         if variant_set.saturate and variant_set.regions is not None:
             yield (
                 f"{key}.regions",
@@ -291,6 +297,7 @@ _NOT_DRAWN: Final = {
     "filters": "which chooses bases by `random_snvs.contigs` or `random_snvs.regions`",
     "regions": "which chooses bases by `random_snvs.contigs` or `random_snvs.regions`",
     "saturate": "which makes SNVs only",
+    "haplotypes": "whose SNVs no sample has",
 }
 """Keys that cannot be combined with ``random_snvs``, and why."""
 
@@ -315,6 +322,17 @@ def _impossible_source(key: str, variant_set: VariantSetConfig) -> Iterator[tupl
     for option, why in _NOT_DRAWN.items():
         if option in variant_set.model_fields_set and getattr(variant_set, option):
             yield f"{key}.{option}", f"cannot be combined with `random_snvs`, {why}; remove the key"
+
+
+def _impossible_haplotypes(key: str, variant_set: VariantSetConfig) -> Iterator[tuple[str, str]]:
+    """Haplotypes of variants that are surely not from a VCF or BCF."""
+    for option, why in (("saturate", "reads a BED"), ("columns", "names those of a table")):
+        if option in variant_set.model_fields_set and getattr(variant_set, option):
+            yield (
+                f"{key}.haplotypes",
+                f"cannot be combined with `{option}`, which {why}: only a VCF or BCF has "
+                "genotypes; remove one of the two keys",
+            )
 
 
 def _impossible_annotations(config: RunConfig, name: str) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from evo2_tasks.config.objects import as_written, local_copy
 from evo2_tasks.config.schema import (
+    ALL_SAMPLES,
     SCORING_MARK,
     AskedTypes,
     CalibrationConfig,
@@ -430,6 +431,46 @@ class MergeAuditSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HaplotypeSettings:
+    """What ``haplotypes`` needs.
+
+    Attributes:
+        samples: Names of the samples; None for all samples of the file.
+        compound_distance: Most unchanged bases between neighbours of a compound.
+        windows: What ``windows`` must have made its files with.
+    """
+
+    samples: tuple[str, ...] | None
+    compound_distance: int
+    windows: WindowsSettings
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        # In alphabetical order, like the rows.
+        samples = ALL_SAMPLES if self.samples is None else sorted(self.samples)
+        return {"compound_distance": self.compound_distance, "samples": samples}
+
+
+@dataclass(frozen=True, slots=True)
+class MergeHaplotypesSettings:
+    """What ``merge_haplotypes`` needs.
+
+    Attributes:
+        haplotypes: What ``haplotypes`` must have made its files with.
+        score: What ``score_haplotypes`` must have made its files with.
+        allow_mixed_devices: Whether shards of different kinds of devices become one table.
+    """
+
+    haplotypes: HaplotypeSettings
+    score: ScoreSettings
+    allow_mixed_devices: bool
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {**self.haplotypes.triggers(), "model": self.score.model.name}
+
+
+@dataclass(frozen=True, slots=True)
 class MergeSettings:
     """What ``merge`` needs.
 
@@ -667,6 +708,7 @@ class PlannedScoring:
         windows: How ``windows`` places the windows.
         score: The model, the windows, and the store.
         audit: The audit; None without one.
+        haplotypes: The haplotypes; None if the set does not ask for them.
         results: Folder of the results.
     """
 
@@ -674,6 +716,7 @@ class PlannedScoring:
     windows: WindowsSettings
     score: ScoreSettings
     audit: AuditSettings | None
+    haplotypes: HaplotypeSettings | None
     results: Path
 
 
@@ -915,6 +958,52 @@ def resolve_merge_audit(config: RunConfig, variant_set: str, scoring: str) -> Me
     )
 
 
+def find_haplotypes(config: RunConfig, variant_set: str, scoring: str) -> HaplotypeSettings | None:
+    """The settings of ``haplotypes``; None if the variant set does not ask for them.
+
+    Raises:
+        InputError: The config has no such variant set or scoring.
+    """
+    asked = _find_variant_set(config, variant_set).haplotypes
+    if asked is None:
+        return None
+    return HaplotypeSettings(
+        samples=None if isinstance(asked.samples, str) else asked.samples,
+        compound_distance=asked.compound_distance,
+        windows=resolve_windows(config, variant_set, scoring),
+    )
+
+
+def resolve_haplotypes(config: RunConfig, variant_set: str, scoring: str) -> HaplotypeSettings:
+    """The settings of ``haplotypes``.
+
+    Raises:
+        InputError: The config has no such variant set or scoring, or the set no ``haplotypes``.
+    """
+    found = find_haplotypes(config, variant_set, scoring)
+    if found is None:
+        raise InputError(
+            f"config: variant_sets.{variant_set}: has no `haplotypes`. Add the key, for example "
+            "`haplotypes: {samples: all}`."
+        )
+    return found
+
+
+def resolve_merge_haplotypes(
+    config: RunConfig, variant_set: str, scoring: str
+) -> MergeHaplotypesSettings:
+    """The settings of ``merge_haplotypes``.
+
+    Raises:
+        InputError: The config has no such variant set or scoring, or the set no ``haplotypes``.
+    """
+    return MergeHaplotypesSettings(
+        haplotypes=resolve_haplotypes(config, variant_set, scoring),
+        score=resolve_score(config, scoring),
+        allow_mixed_devices=config.run.allow_mixed_devices,
+    )
+
+
 def resolve_fit_calibration(
     config: RunConfig, calibration: str, scoring: str | None = None
 ) -> FitCalibrationSettings:
@@ -1120,6 +1209,7 @@ def resolve_scoring_of(config: RunConfig, variant_set: str, scoring: str) -> Pla
         resolve_windows(config, variant_set, scoring),
         resolve_score(config, scoring),
         find_audit(config, variant_set, scoring),
+        find_haplotypes(config, variant_set, scoring),
         config.output,
     )
 

@@ -29,6 +29,9 @@ SCORING_MARK = "{scoring}"
 TABLE_SUFFIX = ".parquet"
 """The ending by which a path is recognised as a background that is no variant set."""
 
+ALL_SAMPLES = "all"
+"""What stands for all samples of a file."""
+
 REVIEW_STATUS = "CLNREVSTAT"
 
 
@@ -113,6 +116,15 @@ def _export_format(value: str) -> str:
     return value
 
 
+def _all_samples(value: str) -> str:
+    """Refuse a text that is not ``all``; one sample is a list too."""
+    if value != ALL_SAMPLES:
+        raise PydanticCustomError(
+            "samples", "expected `all`, or a list of names of samples, also of a single one"
+        )
+    return value
+
+
 _UrlAsWritten = PlainSerializer(as_written, return_type=str, when_used="json")
 
 FileName = Annotated[Path, Strict(False), BeforeValidator(_local_name)]
@@ -133,8 +145,12 @@ GeneticCode = Annotated[int, Field(ge=1, le=33), AfterValidator(_genetic_code)]
 
 AskedTypes = Mapping[Text, Literal["number", "text"]]
 
-LIST_TAG, MAPPING_TAG = "(list)", "(mapping)"
-"""Parts of the place of a problem that pydantic adds where a value is a list or a mapping."""
+LIST_TAG, MAPPING_TAG, TEXT_TAG = "(list)", "(mapping)", "(text)"
+"""Parts of the place of a problem that pydantic adds where a value is a list, a mapping or text."""
+
+AllSamples = Annotated[
+    str, AfterValidator(_all_samples), Field(json_schema_extra={"const": ALL_SAMPLES})
+]
 
 SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_unique)]
 
@@ -358,6 +374,19 @@ class CombinationConfig(Section):
     scores after each scoring is scaled to mean 0 and standard deviation 1."""
 
 
+class HaplotypesConfig(Section):
+    """Scores of the alleles beside the other alleles of a haplotype, of some samples."""
+
+    samples: Annotated[
+        Annotated[SomeTexts, Tag(LIST_TAG)] | Annotated[AllSamples, Tag(TEXT_TAG)],
+        Discriminator(lambda value: TEXT_TAG if isinstance(value, str) else LIST_TAG),
+    ]
+    """Names of samples of the file, or `all`."""
+    compound_distance: Annotated[int, Field(ge=0, le=1_000_000)] = 2
+    """Alleles of one haplotype are scored together too if at most this many unchanged bases lie
+    between neighbours. With 2, the alleles of a codon are together; with 0, neighbouring bases."""
+
+
 class VariantSetConfig(Section):
     """A file of variants, its scorings and its results."""
 
@@ -398,6 +427,10 @@ class VariantSetConfig(Section):
     (SnpEff) or `BCSQ` (bcftools). Default: from the `gff` of the reference, if it has one."""
     identifiers: Annotated[tuple[IdentifierKind, ...], AfterValidator(_unique)] = ()
     """Identifiers of each allele to add to the table: `vrs` (GA4GH VRS 2), `spdi`."""
+    haplotypes: HaplotypesConfig | None = None
+    """For a VCF or BCF with genotypes: each allele of a sample is scored beside the other alleles
+    of its haplotype too, in `haplotypes.parquet`, and alleles that lie close together are scored
+    together, in `compounds.parquet`. For example `{samples: [S1, S2]}` or `{samples: all}`."""
     filters: FilterConfig = FilterConfig()
     """Which alleles to score. The others have a row with the status `filtered`."""
     regions: SomeTexts | None = None

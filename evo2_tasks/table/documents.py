@@ -339,6 +339,67 @@ class Audit(AuditWork):
     errors: dict[str, AuditError]
 
 
+class PairCounts(Document):
+    """``pairs.json``: the genotypes of a set and the pairs of windows that they need.
+
+    Attributes:
+        shards: Number of shards.
+        samples: Samples that were read.
+        rows: Alleles of samples and haplotypes.
+        alone: How many of these have no neighbours.
+        compounds: Groups of alleles of samples and haplotypes that are scored together.
+        pairs: Distinct pairs of windows, of all shards.
+        genotypes: Counts of the genotypes by their kind.
+        left_out: Alleles that no background has, by the reason.
+        files: SHA-256 of each file in the folder, by its name.
+        alleles: Digest of the alleles of the set, by which the table is recognised.
+        settings: The settings of ``haplotypes`` that run it again if they change.
+        inputs: SHA-256 of the files that it read: the variants, and the windows of all shards.
+    """
+
+    remedy: ClassVar[str] = "Run `haplotypes` again."
+
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
+    samples: Count
+    rows: Count
+    alone: Count
+    compounds: Count
+    pairs: Count
+    genotypes: dict[str, Count]
+    left_out: dict[str, Count]
+    files: dict[str, Digest]
+    alleles: Digest
+    settings: dict[str, JsonValue]
+    inputs: dict[str, Digest]
+
+
+class HaplotypesRun(Document):
+    """``haplotypes.json``: counts and work of the haplotypes of a scoring.
+
+    ``HAPLOTYPES_MEANINGS`` explains the keys.
+    """
+
+    remedy: ClassVar[str] = "Run `merge_haplotypes` again."
+
+    haplotypes_digest: Digest
+    compounds_digest: Digest
+    samples: Count
+    rows: Count
+    alone: Count
+    by_status: dict[str, Count]
+    by_flag: dict[str, Count]
+    compounds: Count
+    compounds_by_status: dict[str, Count]
+    compounds_by_flag: dict[str, Count]
+    pairs: Count
+    genotypes: dict[str, Count]
+    left_out: dict[str, Count]
+    windows_run: Total
+    tokens_run: Total
+    wall_s: Annotated[float, Field(ge=0, le=1e18)]
+    devices: dict[str, Count] = Field(default_factory=dict)
+
+
 class Calibration(Document):
     """The key ``calibration`` in the metadata of the files of ``fit_calibration``.
 

@@ -70,6 +70,19 @@ FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Remarks on a scored row."""
 
+HAPLOTYPE_FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "unphased": "the genotype is heterozygous and not phased, and the sample has other "
+        "heterozygous alleles in the window; `background` has the homozygous ones only",
+        "overlapping_background": "alleles of this haplotype in the window overlap; only those "
+        "that come first are in `background`",
+        "left_out_of_background": "other alleles of this haplotype in the window are not in "
+        "`background`, because they have no known bases: `*` and symbolic alleles, alleles that "
+        "`filters` leave out, REF that is not in the reference",
+    }
+)
+"""Remarks on a scored row of haplotypes or compounds, from the genotypes."""
+
 
 class Reason(NamedTuple):
     """The status that a reason belongs to, and the meaning of the reason."""
@@ -620,6 +633,165 @@ AUDIT_COLUMNS: Final = (
 )
 """Columns of the table of the audit, which ``merge_audit`` writes: some alleles of the result."""
 
+ALLELE_LIST: Final = list_type(
+    pa.struct(
+        [
+            pa.field("record", pa.int64(), nullable=False),
+            pa.field("allele", pa.int32(), nullable=False),
+        ]
+    ),
+    nullable_items=False,
+)
+"""Type of a list of alleles, each by the keys of its row in the result."""
+
+SAMPLE: Final = Column("sample", CONTIG_TYPE, "Name of the sample", nullable=False)
+HAPLOTYPE: Final = Column(
+    "haplotype",
+    pa.int32(),
+    "Haplotype of the sample, as in GT; null if the genotype is not phased",
+    "haplotype, 1-based",
+)
+PHASE_SET: Final = Column(
+    "phase_set",
+    CONTIG_TYPE,
+    "Phase set (PS) or name of the phase set (PSL) of the genotype; null if it has none. Alleles "
+    "of different phase sets are never in one background or compound",
+)
+NEIGHBOURS: Final = Column(
+    "background",
+    ALLELE_LIST,
+    "The other alleles of this haplotype in the window, which both windows have, in the order of "
+    "their positions",
+    nullable=False,
+)
+
+
+def _llr_columns(suffix: str, description: str, of_strand: str) -> tuple[Column, ...]:
+    return (
+        Column(f"llr_{suffix}", pa.float64(), description, "nats"),
+        *(
+            Column(
+                f"llr_{suffix}{STRAND_SUFFIXES[strand]}",
+                pa.float64(),
+                of_strand.format(name=f"llr_{suffix}", strand=strand),
+                "nats",
+            )
+            for strand in STRAND_SUFFIXES
+        ),
+    )
+
+
+_OF_STRAND: Final = "`{name}` of the {strand} strand alone"
+
+_PAIR: Final = Column(
+    "pair",
+    pa.int64(),
+    "Number of the pair of windows that the row needs, of all shards; null if there are no "
+    "neighbours, so that the scores are those of the allele alone",
+    "pair, 0-based",
+)
+
+CARRIER_COLUMNS: Final = (
+    RECORD,
+    ALLELE,
+    SAMPLE,
+    HAPLOTYPE,
+    PHASE_SET,
+    NEIGHBOURS,
+    _PAIR,
+    replace(FLAG_LIST, description="Flags that the genotypes give"),
+)
+"""Columns of the file of ``haplotypes`` about the alleles of samples."""
+
+_MEMBERS: Final = Column(
+    "members", ALLELE_LIST, "The alleles, in the order of their positions", nullable=False
+)
+
+_JOINT: Final = (
+    replace(REFERENCE_CONTIG, name="contig", description="Contig as the reference spells it"),
+    replace(POS, description="Position of the first base of `ref`"),
+    replace(REF, description="The bases of the reference from the first to the last changed one"),
+    replace(ALT, description="The bases that all members together put in their place"),
+)
+
+GROUP_COLUMNS: Final = (
+    SAMPLE,
+    HAPLOTYPE,
+    PHASE_SET,
+    _MEMBERS,
+    *_JOINT,
+    replace(_PAIR, description="Number of the pair of windows, of all shards", nullable=False),
+    replace(FLAG_LIST, description="Flags that the genotypes give"),
+)
+"""Columns of the file of ``haplotypes`` about alleles that are scored together."""
+
+HAPLOTYPE_COLUMNS: Final = (
+    RECORD,
+    ALLELE,
+    SAMPLE,
+    HAPLOTYPE,
+    *_llr_columns(
+        "alone", "`llr` of the allele in the reference, as in `scores.parquet`", _OF_STRAND
+    ),
+    *_llr_columns(
+        "background",
+        "`llr` of the allele where both windows have the alleles of `background`; `llr_alone` if "
+        "there are none",
+        _OF_STRAND,
+    ),
+    Column(
+        "num_background", pa.int32(), "Number of alleles in `background`", "alleles", nullable=False
+    ),
+    NEIGHBOURS,
+    PHASE_SET,
+    replace(
+        STATUS,
+        description="`scored` if the row has an `llr_background`, or the first reason of the "
+        "closed list why it has none",
+    ),
+    REASON,
+    replace(
+        FLAG_LIST,
+        description="What to know about a scored row: flags of the windows as in "
+        "`scores.parquet`, and flags of the genotypes; empty unless `scored`",
+    ),
+)
+"""Columns of the table of ``merge_haplotypes`` with the alleles of samples."""
+
+COMPOUND_COLUMNS: Final = (
+    SAMPLE,
+    HAPLOTYPE,
+    PHASE_SET,
+    _MEMBERS,
+    *_JOINT,
+    *_llr_columns(
+        "joint", "`llr` of all members together, without other alleles in the windows", _OF_STRAND
+    ),
+    *_llr_columns("sum", "Sum of the `llr` of the members alone", _OF_STRAND),
+    Column("interaction", pa.float64(), "`llr_joint - llr_sum`", "nats"),
+    *(
+        Column(
+            f"interaction{STRAND_SUFFIXES[strand]}",
+            pa.float64(),
+            f"`interaction` of the {strand} strand alone",
+            "nats",
+        )
+        for strand in STRAND_SUFFIXES
+    ),
+    replace(
+        STATUS,
+        description="`scored` if the row has an `llr_joint`, or the first reason of the closed "
+        "list why it has none",
+    ),
+    REASON,
+    replace(
+        FLAG_LIST,
+        description="What to know about a scored row: flags of the windows as in "
+        "`scores.parquet`, and flags of the genotypes; empty unless `scored`",
+    ),
+)
+"""Columns of the table of ``merge_haplotypes`` with alleles that are scored together."""
+
 OWN_NAMES: Final = frozenset(column.name for column in FINAL_COLUMNS)
 """Names that a carried column must not have."""
 
@@ -709,6 +881,26 @@ def reused_schema() -> pa.Schema:
 def audit_schema() -> pa.Schema:
     """Schema of the table of the audit."""
     return make_schema(AUDIT_COLUMNS)
+
+
+def carriers_schema() -> pa.Schema:
+    """Schema of the file of ``haplotypes`` about the alleles of samples."""
+    return make_schema(CARRIER_COLUMNS)
+
+
+def groups_schema() -> pa.Schema:
+    """Schema of the file of ``haplotypes`` about alleles that are scored together."""
+    return make_schema(GROUP_COLUMNS)
+
+
+def haplotypes_schema() -> pa.Schema:
+    """Schema of the table of the alleles of samples."""
+    return make_schema(HAPLOTYPE_COLUMNS)
+
+
+def compounds_schema() -> pa.Schema:
+    """Schema of the table of alleles that are scored together."""
+    return make_schema(COMPOUND_COLUMNS)
 
 
 def final_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:

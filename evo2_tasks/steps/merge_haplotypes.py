@@ -1,0 +1,202 @@
+"""The step ``merge_haplotypes``: alleles of samples beside their neighbours, and compounds."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+from evo2_tasks.config.resolve import MergeHaplotypesSettings
+from evo2_tasks.errors import InputError
+from evo2_tasks.io.digests import SourceFiles
+from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import CARRIERS, GROUPS, PAIR_COUNTS, shard_file, shard_run_file
+from evo2_tasks.table.documents import HaplotypesRun, PairCounts, ShardRun
+from evo2_tasks.table.haplotypes import (
+    CarrierRows,
+    GroupRows,
+    digest_alleles,
+    read_alleles,
+    read_pair_scores,
+)
+from evo2_tasks.table.parquet import read_rows, write_table
+from evo2_tasks.table.parts import remove_parts
+from evo2_tasks.table.provenance import (
+    Provenance,
+    read_provenance,
+    require_same_signature,
+    require_settings,
+    require_source,
+    uses_fp8,
+)
+from evo2_tasks.table.run import count_devices, read_shards, require_equal_devices
+from evo2_tasks.table.schema import compounds_schema, haplotypes_schema
+from evo2_tasks.table.statements import read_run_of
+
+logger = logging.getLogger(__name__)
+
+
+def merge_haplotypes(
+    settings: MergeHaplotypesSettings,
+    *,
+    table: Path,
+    pairs_folder: Path,
+    scores_folder: Path,
+    out: Path,
+    compounds: Path,
+    run_json: Path,
+) -> None:
+    """Give each allele of each sample its score alone and beside the others of its haplotype.
+
+    Args:
+        settings: What the files must have been made with, and which devices may be mixed.
+        table: The table of ``merge``, with the scores of the alleles alone.
+        pairs_folder: Folder of the files that ``haplotypes`` wrote.
+        scores_folder: Folder of the scores of its pairs of windows.
+        out: The table of the alleles of samples.
+        compounds: The table of the alleles that are scored together.
+        run_json: Counts, and the work of the scoring jobs.
+
+    Raises:
+        InputError: A file is missing, or the files do not fit together or were made with other
+            settings.
+    """
+    files = SourceFiles()
+    table_digest = files.add(table)
+    run = read_run_of(table, table_digest=table_digest)
+    counts = read_counts(settings, table, pairs_folder, files)
+    names = [shard_file(shard, counts.shards) for shard in range(1, counts.shards + 1)]
+    chains = [(pairs_folder / name, scores_folder / name) for name in names]
+    shards = [require_scored(settings, *chain, files) for chain in chains]
+    of_table = read_provenance(table)
+    for _, scores in chains:
+        found = read_provenance(scores).signature
+        require_same_signature(table, of_table.signature, scores, found)
+    require_equal_devices(
+        [*(() if run is None else run.shards), *shards],
+        dtype=settings.score.model.dtype,
+        fp8=uses_fp8(of_table.signature),
+        allow_mixed=settings.allow_mixed_devices,
+    )
+    provenance = Provenance(
+        of_table.signature,
+        of_table.version,
+        model=of_table.model,
+        source=table_digest,
+        settings=settings.triggers(),
+        inputs={"haplotypes": files.digest(pairs_folder / PAIR_COUNTS)},
+    )
+    metadata = provenance.metadata()
+    alleles = read_alleles(table)
+    pairs = read_pair_scores([one for one, _ in chains], [scores for _, scores in chains])
+    carriers, groups = pairs_folder / CARRIERS, pairs_folder / GROUPS
+    with (
+        write_table(out, haplotypes_schema(), metadata=metadata) as writer,
+        write_table(compounds, compounds_schema(), metadata=metadata) as group_writer,
+        Progress("merge_haplotypes", total=counts.rows + counts.compounds, unit="rows") as progress,
+    ):
+        rows = CarrierRows(alleles, pairs, writer)
+        write_rows(carriers, rows, progress)
+        group_rows = GroupRows(alleles, pairs, group_writer)
+        write_rows(groups, group_rows, progress)
+        files.require_unchanged()
+        haplotypes_digest, compounds_digest = writer.digest(), group_writer.digest()
+    HaplotypesRun(
+        haplotypes_digest=haplotypes_digest,
+        compounds_digest=compounds_digest,
+        samples=counts.samples,
+        rows=writer.num_rows,
+        alone=counts.alone,
+        by_status=sort_counts(rows.by_status),
+        by_flag=sort_counts(rows.by_flag),
+        compounds=group_writer.num_rows,
+        compounds_by_status=sort_counts(group_rows.by_status),
+        compounds_by_flag=sort_counts(group_rows.by_flag),
+        pairs=counts.pairs,
+        genotypes=counts.genotypes,
+        left_out=counts.left_out,
+        windows_run=sum(shard.windows_run for shard in shards),
+        tokens_run=sum(shard.tokens_run for shard in shards),
+        wall_s=round(sum(shard.wall_s for shard in shards), 3),
+        devices=count_devices(shards),
+    ).write(run_json)
+    logger.info(
+        "%s: %s alleles of %s samples, %s of them with neighbours; %s compounds",
+        out, f"{writer.num_rows:,}", f"{counts.samples:,}",
+        f"{writer.num_rows - counts.alone:,}", f"{group_writer.num_rows:,}",
+    )  # fmt: skip
+    remove_parts(scores_folder)
+
+
+def read_counts(
+    settings: MergeHaplotypesSettings, table: Path, folder: Path, files: SourceFiles
+) -> PairCounts:
+    """Read what ``haplotypes`` states, and compare its files and the table with it.
+
+    Args:
+        settings: The settings that the files must have been made with.
+        table: The table of ``merge``.
+        folder: Folder of the files that ``haplotypes`` wrote.
+        files: Gets these files.
+
+    Raises:
+        InputError: A file is missing, or is of another run or of other settings.
+    """
+    path = folder / PAIR_COUNTS
+    files.add(path)
+    counts = PairCounts.read(path)
+    require_settings(path, counts.settings, settings.haplotypes.triggers(), "haplotypes")
+    names = [shard_file(shard, counts.shards) for shard in range(1, counts.shards + 1)]
+    for name in (CARRIERS, GROUPS, *names):
+        require_source(path, counts.files.get(name), folder / name, files.add(folder / name))
+    require_source(path, counts.alleles, table, digest_alleles([table]))
+    return counts
+
+
+def require_scored(
+    settings: MergeHaplotypesSettings, pairs: Path, scores: Path, files: SourceFiles
+) -> ShardRun:
+    """Make sure that the scores of a shard were made from its pairs, and with these settings.
+
+    Args:
+        settings: The settings that the scores must have been made with.
+        pairs: The pairs of windows.
+        scores: Their scores.
+        files: Has the pairs, and gets the other files.
+
+    Returns:
+        What the job states about the scores.
+
+    Raises:
+        InputError: A file is missing, or was made from other pairs or with other settings.
+    """
+    digest = files.add(scores)
+    require_source(scores, read_provenance(scores).source, pairs, files.digest(pairs))
+    run_file = shard_run_file(scores)
+    files.add(run_file)
+    [run] = read_shards([run_file])
+    made = run.statements
+    require_source(run_file, made and made.scores, scores, digest)
+    require_settings(run_file, made and made.settings, settings.score.triggers(), "score")
+    return run.model_copy(update={"shard": f"{pairs.stem} (haplotypes)"})
+
+
+def write_rows(source: Path, rows: CarrierRows | GroupRows, progress: Progress) -> None:
+    """Write the rows of a file of ``haplotypes`` with their scores.
+
+    Raises:
+        InputError: The file cannot be read, or the table of scores lacks an allele.
+    """
+    for batch in read_rows(source):
+        try:
+            rows.write(batch)
+        except KeyError as error:
+            raise InputError(
+                f"{shown_path(source)}: has an allele that the table of scores does not have. "
+                "Delete the folder of this file, and run again."
+            ) from error
+        progress.add(batch.num_rows)
+
+
+def sort_counts(counts: Counter[str]) -> dict[str, int]:
+    """Counts, the largest first; equal ones by name."""
+    return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
