@@ -19,14 +19,20 @@ from evo2_tasks.table.calibration_schema import (
     STRENGTH_COLUMNS,
 )
 from evo2_tasks.table.combined import ALLELE_COLUMNS, ENSEMBLES, combined_columns
+from evo2_tasks.table.haplotypes import HAPLOTYPES_MEANINGS
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
     ANNOTATION_COLUMNS,
     AUDIT_COLUMNS,
     CARRIED_COLUMNS,
+    CARRIER_COLUMNS,
+    COMPOUND_COLUMNS,
     FINAL_COLUMNS,
     FLAG_MEANINGS,
+    GROUP_COLUMNS,
+    HAPLOTYPE_COLUMNS,
+    HAPLOTYPE_FLAG_MEANINGS,
     REASON_MEANINGS,
     REFERENCE_COLUMNS,
     SCORES_COLUMNS,
@@ -156,6 +162,28 @@ _AUDIT_INTRO: Final = """
 With `audit`, `audit.parquet` next to the table has one row for each allele that was scored with
 whole windows too. Join it to the table by (`record`, `allele`).
 [How the alleles are chosen](scores.md#the-error-of-your-horizon).
+"""
+
+_HAPLOTYPES_INTRO: Final = """
+## Haplotypes
+
+With `haplotypes` of a variant set, `haplotypes.parquet` next to the table has one row for each
+allele, sample and haplotype that carries it, sorted by `record`, `allele`, `sample` and
+`haplotype`. Join it to the table by (`record`, `allele`).
+[How the rows are made](haplotypes.md).
+"""
+
+_COMPOUNDS_INTRO: Final = """
+`compounds.parquet` has one row for each group of alleles that lie close together on a haplotype,
+sorted by the first member, `sample` and `haplotype`:
+"""
+
+_HAPLOTYPE_FLAGS_INTRO: Final = """
+Both tables have the statuses, reasons and flags of `scores.parquet`, and these flags:
+"""
+
+_HAPLOTYPES_RUN_INTRO: Final = """
+`haplotypes.json`, next to them, has their counts and the work of the scoring jobs:
 """
 
 _CALIBRATED_INTRO: Final = """
@@ -338,6 +366,14 @@ def columns_page() -> str:
         _IDENTIFIER_RULES,
         _AUDIT_INTRO,
         *column_table(AUDIT_COLUMNS),
+        _HAPLOTYPES_INTRO,
+        *column_table(HAPLOTYPE_COLUMNS),
+        _COMPOUNDS_INTRO,
+        *column_table(COMPOUND_COLUMNS),
+        _HAPLOTYPE_FLAGS_INTRO,
+        *meaning_table("flag", HAPLOTYPE_FLAG_MEANINGS),
+        _HAPLOTYPES_RUN_INTRO,
+        *meaning_table("key", HAPLOTYPES_MEANINGS),
         _CALIBRATED_INTRO,
         *column_table(CALIBRATED_COLUMNS),
         _LR_REASON_INTRO,
@@ -372,6 +408,12 @@ def columns_page() -> str:
         *_step("windows", "windows/{i}-of-{n}.parquet", WINDOWS_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.segments.parquet", SEGMENTS_COLUMNS),
         *_step("score", "scores/{i}-of-{n}.parquet", SCORES_COLUMNS),
+        *_step("haplotypes", "haplotypes/carriers.parquet", CARRIER_COLUMNS),
+        *_step("haplotypes", "haplotypes/groups.parquet", GROUP_COLUMNS),
+        "`haplotypes/{i}-of-{n}.parquet` of `haplotypes` has the columns of a file of `windows`;",
+        "`record` is the number of the pair, and `background` has the edits of the other alleles.",
+        "`haplotype_scores/{i}-of-{n}.parquet` has the columns of a file of `score`.",
+        "",
         "`audit/{i}-of-{n}.parquet` of `audit` has the columns of a file of `windows`, and",
         "`readouts/{i}-of-{n}/audit.parquet` of `score_readouts` those of a file of `score`.",
     ]
@@ -384,6 +426,8 @@ def type_name(kind: pa.DataType) -> str:
         return "category"
     if pa.types.is_list(kind):
         return f"list of {type_name(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        return f"({', '.join(field.name for field in kind)})"
     if pa.types.is_map(kind):
         return f"map from {type_name(kind.key_type)} to {type_name(kind.item_type)}"
     return {"double": "float64"}.get(str(kind), str(kind))

@@ -90,7 +90,7 @@ ROOMS = {
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
-        " documents hits identities joined merge pairs parquet parts provenance query"
+        " documents haplotypes hits identities joined merge pairs parquet parts provenance query"
         " reference_blocks run schema scores segments sequences shards snvs sorting statements"
         " statistics store store_compaction store_files store_lookup store_models store_rows"
         " store_shards store_writer",
@@ -179,8 +179,9 @@ ROOMS = {
         "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
     ),
     "steps": room(
-        "annotate audit calibrate carry combine draw evaluate export fetch fit_calibration identify"
-        " index lookup merge merge_audit report score score_readouts split windows",
+        "annotate audit calibrate carry combine draw evaluate export fetch fit_calibration"
+        " haplotypes identify index lookup merge merge_audit merge_haplotypes report score"
+        " score_readouts split windows",
         "config",
         "errors",
         "evaluation",

@@ -16,19 +16,20 @@ import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import shown_path
+from evo2_tasks.layout import COMPOUNDS, HAPLOTYPES, TABLE
 from evo2_tasks.table.parquet import TableWriter, read_rows
 from evo2_tasks.table.schema import STRAND_SUFFIXES
 
 HAPLOTYPES_MEANINGS: Final[Mapping[str, str]] = {
-    "haplotypes_digest": "SHA-256 of `haplotypes.parquet`",
-    "compounds_digest": "SHA-256 of `compounds.parquet`",
+    "haplotypes_digest": f"SHA-256 of `{HAPLOTYPES}`",
+    "compounds_digest": f"SHA-256 of `{COMPOUNDS}`",
     "samples": "number of samples",
-    "rows": "number of rows of `haplotypes.parquet`",
+    "rows": f"number of rows of `{HAPLOTYPES}`",
     "alone": "how many of these have an empty `background`, so that their scores are copied from "
-    "`scores.parquet`",
+    f"`{TABLE}`",
     "by_status": "number of these rows with each status that occurs",
     "by_flag": "number of these rows with each flag that occurs",
-    "compounds": "number of rows of `compounds.parquet`",
+    "compounds": f"number of rows of `{COMPOUNDS}`",
     "compounds_by_status": "number of these rows with each status that occurs",
     "compounds_by_flag": "number of these rows with each flag that occurs",
     "pairs": "number of distinct pairs of windows that all these rows need; each is run once",
@@ -265,9 +266,7 @@ def _finish(
 
 def _join_flags(lists: Sequence[Any], is_scored: Any) -> Any:
     """The flags of several columns, each once; none where a row is not scored."""
-    texts = pc.binary_join_element_wise(
-        *(pc.binary_join(_one_chunk(flags), _SEPARATOR) for flags in lists), _SEPARATOR
-    )
+    texts = pc.binary_join_element_wise(*map(_as_text, lists), _SEPARATOR)
     coded = pc.if_else(_one_chunk(is_scored), texts, _NO_FLAGS).dictionary_encode()
     distinct = [
         [*dict.fromkeys(flag for flag in text.split(_SEPARATOR) if flag)]
@@ -277,9 +276,15 @@ def _join_flags(lists: Sequence[Any], is_scored: Any) -> Any:
     return flags.take(coded.indices)
 
 
+def _as_text(flags: Any) -> Any:
+    """Lists of flags, each as one text."""
+    # Arrow joins lists whose items may be null, and has no function for other lists.
+    return pc.binary_join(_one_chunk(flags).cast(pa.list_(pa.string())), _SEPARATOR)
+
+
 def _only(flags: Any, kept: Sequence[str]) -> Any:
     """Lists of flags, without all but some of the flags."""
-    coded = pc.binary_join(_one_chunk(flags), _SEPARATOR).dictionary_encode()
+    coded = _as_text(flags).dictionary_encode()
     distinct = [
         [flag for flag in text.split(_SEPARATOR) if flag in kept]
         for text in coded.dictionary.to_pylist()

@@ -17,6 +17,7 @@ import pyarrow as pa
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.records import CarryField, FieldType
 from evo2_tasks.genome.window_pairs import Strand
+from evo2_tasks.layout import TABLE
 
 SCORES_VERSION: Final = 1
 """Raised when a score gets another definition, or changes by more than the documented tolerance."""
@@ -730,9 +731,7 @@ HAPLOTYPE_COLUMNS: Final = (
     ALLELE,
     SAMPLE,
     HAPLOTYPE,
-    *_llr_columns(
-        "alone", "`llr` of the allele in the reference, as in `scores.parquet`", _OF_STRAND
-    ),
+    *_llr_columns("alone", f"`llr` of the allele in the reference, as in `{TABLE}`", _OF_STRAND),
     *_llr_columns(
         "background",
         "`llr` of the allele where both windows have the alleles of `background`; `llr_alone` if "
@@ -753,7 +752,7 @@ HAPLOTYPE_COLUMNS: Final = (
     replace(
         FLAG_LIST,
         description="What to know about a scored row: flags of the windows as in "
-        "`scores.parquet`, and flags of the genotypes; empty unless `scored`",
+        f"`{TABLE}`, and flags of the genotypes; empty unless `scored`",
     ),
 )
 """Columns of the table of ``merge_haplotypes`` with the alleles of samples."""
@@ -787,7 +786,7 @@ COMPOUND_COLUMNS: Final = (
     replace(
         FLAG_LIST,
         description="What to know about a scored row: flags of the windows as in "
-        "`scores.parquet`, and flags of the genotypes; empty unless `scored`",
+        f"`{TABLE}`, and flags of the genotypes; empty unless `scored`",
     ),
 )
 """Columns of the table of ``merge_haplotypes`` with alleles that are scored together."""

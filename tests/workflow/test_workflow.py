@@ -60,6 +60,10 @@ files = {{
         *(out, pathlib.Path(flags.get("--run-json", ""))),
         *([out.parent / "reused.parquet"] if "store" in (config or {{}}).get("run", {{}}) else []),
     ],
+    "haplotypes": [out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards],
+    "merge-haplotypes": [
+        out, *(pathlib.Path(flags.get(flag, "")) for flag in ("--compounds", "--run-json"))
+    ],
     "fit-calibration": [
         out / f"{{name}}.parquet" for name in ("calibration", "background", "ratios", "folds")
     ],
@@ -889,6 +893,38 @@ def recorded_triggers(folder: Path) -> dict[str, dict[str, Any]]:
     return triggers
 
 
+def haplotypes(name: str, scoring: str) -> list[str]:
+    """The jobs about the haplotypes of a scoring."""
+    scored = [f"Scoring haplotypes: {name}, {scoring}, {i}-of-2" for i in (1, 2)]
+    merged = f"Merging haplotypes: {name}, {scoring}"
+    return [f"Finding haplotypes: {name}, {scoring}", *scored, merged]
+
+
+def test_haplotypes_are_added_to_a_finished_run_and_leave_its_tables(project: Project) -> None:
+    project.run()
+    project.config["variant_sets"]["b"]["haplotypes"] = {"samples": ["S2", "S1"]}
+    assert project.planned() == sorted(haplotypes("b", "short"))
+    project.calls_file.unlink()
+    project.run()
+    (merged,) = [call["argv"] for call in project.calls() if call["step"] == "merge-haplotypes"]
+    folder = "results/b/short"
+    files = ["--table", f"{folder}/scores.parquet", "--pairs", f"{folder}/haplotypes"]
+    assert merged[8:] == [
+        *files, "--scores", f"{folder}/haplotype_scores", "--out", f"{folder}/haplotypes.parquet",
+        "--compounds", f"{folder}/compounds.parquet", "--run-json", f"{folder}/haplotypes.json",
+    ]  # fmt: skip
+    for keys in (
+        {"samples": ["S1", "S2"]},  # the order of the samples is not that of the rows
+        {"samples": ["S1", "S2"], "compound_distance": 2},
+        None,
+    ):
+        project.config["variant_sets"]["b"]["haplotypes"] = keys
+        assert project.planned() == [], keys
+    for keys in ({"samples": ["S1"]}, {"samples": "all"}):
+        project.config["variant_sets"]["b"]["haplotypes"] = keys
+        assert project.planned() == sorted(haplotypes("b", "short")), keys
+
+
 def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project) -> None:
     """If a change of the code changes the pinned file, users compute again: the changelog says so.
 
@@ -906,6 +942,7 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["calibrations"] = copy.deepcopy(CALIBRATIONS)
     project.config["variant_sets"]["r"]["calibrations"] = ["kind"]
     project.config["combine"] = {"two": {"variant_set": "b", "scorings": ["spare", "short"]}}
+    project.config["variant_sets"]["b"]["haplotypes"] = {"samples": ["S2", "S1"]}
     project.run()
     triggers = recorded_triggers(project.folder)
     # The steps of a store, which leave the triggers of all other steps as they were.
