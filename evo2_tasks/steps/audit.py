@@ -12,9 +12,9 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import merge_intervals
 from evo2_tasks.genome.windows import PlacedAllele, lift_horizon
 from evo2_tasks.io.digests import SourceFiles
-from evo2_tasks.layout import REFERENCE, segments_file, shard_file
+from evo2_tasks.layout import REFERENCE, segments_file
 from evo2_tasks.runtime.inputs import open_reference
-from evo2_tasks.steps.windows import NeededBases, require_placed, require_stated
+from evo2_tasks.steps.windows import NeededBases, require_placed_shards
 from evo2_tasks.table.audit import choose_audited, digest_windows, take_rows
 from evo2_tasks.table.documents import Split
 from evo2_tasks.table.pairs import PLACEMENT_COLUMNS, as_placed
@@ -23,7 +23,6 @@ from evo2_tasks.table.provenance import (
     Provenance,
     make_windows_signature,
     package_version,
-    require_source,
 )
 from evo2_tasks.table.reference_blocks import read_blocks
 from evo2_tasks.table.schema import windows_schema
@@ -50,15 +49,8 @@ def audit(settings: AuditSettings, *, split_file: Path, windows_folder: Path, ou
     files = SourceFiles()
     files.add(split_file)
     split = Split.read(split_file)
-    stated = require_stated(settings.windows.split, split, split_file)
+    placed = require_placed_shards(settings.windows, split, split_file, windows_folder, files)
     blocks_file = split_file.with_name(REFERENCE)
-    require_source(split_file, stated.blocks, blocks_file, files.add(blocks_file))
-    names = [shard_file(shard, split.shards) for shard in range(1, split.shards + 1)]
-    placed = [windows_folder / name for name in names]
-    for path in placed:
-        files.add(path)
-        shard = split_file.with_name(path.name)
-        require_placed(settings.windows, split, path, shard, stated.shards.get(path.name))
     contigs = digest_contigs(read_blocks(blocks_file))
     chosen = choose_audited(placed, contigs, settings.share)
     reference = open_reference(settings.windows.reference)

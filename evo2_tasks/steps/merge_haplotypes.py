@@ -113,7 +113,6 @@ def merge_haplotypes(
         compounds_by_flag=sort_counts(group_rows.by_flag),
         pairs=counts.pairs,
         genotypes=counts.genotypes,
-        left_out=counts.left_out,
         windows_run=sum(shard.windows_run for shard in shards),
         tokens_run=sum(shard.tokens_run for shard in shards),
         wall_s=round(sum(shard.wall_s for shard in shards), 3),

@@ -1,6 +1,7 @@
 """The step ``windows``: status and windows of each allele, and the reference bases they need."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -16,7 +17,7 @@ from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import REFERENCE
+from evo2_tasks.layout import REFERENCE, shard_file
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.documents import Split, SplitStatements
 from evo2_tasks.table.parquet import (
@@ -93,14 +94,11 @@ def windows(
         Progress("windows", total=count_rows(shard), unit="alleles") as progress,
     ):
         rows = RowBuffer(writer, [*KEYS, *PlacedAllele._fields], progress)
-        for batch in read_rows(shard, COLUMNS, added=ADDED_COLUMNS):
-            columns = [batch.column(name).to_pylist() for name in COLUMNS]
-            for values in zip(*columns, strict=True):
-                variant = Variant(**dict(zip(COLUMNS, values, strict=True)))
-                placed = place_allele(variant, reference, window_settings)
-                rows.add(*read_keys(variant), *placed)
-                statuses[placed.status] += 1
-                needed.add(placed)
+        for variant in read_shard(shard):
+            placed = place_allele(variant, reference, window_settings)
+            rows.add(*read_keys(variant), *placed)
+            statuses[placed.status] += 1
+            needed.add(placed)
         rows.flush()
         with write_segments(
             reference,
@@ -112,6 +110,18 @@ def windows(
             reference.require_same(read_blocks(blocks_file))
             files.require_unchanged()
     warn_without_score(shard, statuses)
+
+
+def read_shard(shard: Path) -> Iterator[Variant]:
+    """The alleles of a shard.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    for batch in read_rows(shard, COLUMNS, added=ADDED_COLUMNS):
+        columns = [batch.column(name).to_pylist() for name in COLUMNS]
+        for values in zip(*columns, strict=True):
+            yield Variant(**dict(zip(COLUMNS, values, strict=True)))
 
 
 def require_split(
@@ -203,6 +213,40 @@ def require_placed(
     asked = {key: value for key, value in asdict(settings.scoring).items() if key in known}
     require_settings(windows_file, known, known | asked, "windows")
     return placed
+
+
+def require_placed_shards(
+    settings: WindowsSettings,
+    split: Split,
+    split_file: Path,
+    windows_folder: Path,
+    files: SourceFiles,
+) -> list[Path]:
+    """Make sure that the windows of all shards were made from the shards and with these settings.
+
+    Args:
+        settings: The settings that the files must have been made with.
+        split: Content of ``split.json``.
+        split_file: The ``split.json``.
+        windows_folder: Folder of the files that ``windows`` wrote.
+        files: Gets the windows, and the digests of the reference's blocks.
+
+    Returns:
+        The windows of each shard.
+
+    Raises:
+        InputError: A file is missing, or was made from another source or with other settings.
+    """
+    stated = require_stated(settings.split, split, split_file)
+    blocks_file = split_file.with_name(REFERENCE)
+    require_source(split_file, stated.blocks, blocks_file, files.add(blocks_file))
+    names = [shard_file(shard, split.shards) for shard in range(1, split.shards + 1)]
+    paths = [windows_folder / name for name in names]
+    for path in paths:
+        files.add(path)
+        shard = split_file.with_name(path.name)
+        require_placed(settings, split, path, shard, stated.shards.get(path.name))
+    return paths
 
 
 class NeededBases:

@@ -350,7 +350,6 @@ class PairCounts(Document):
         compounds: Groups of alleles of samples and haplotypes that are scored together.
         pairs: Distinct pairs of windows, of all shards.
         genotypes: Counts of the genotypes by their kind.
-        left_out: Alleles that no background has, by the reason.
         files: SHA-256 of each file in the folder, by its name.
         alleles: Digest of the alleles of the set, by which the table is recognised.
         settings: The settings of ``haplotypes`` that run it again if they change.
@@ -366,7 +365,6 @@ class PairCounts(Document):
     compounds: Count
     pairs: Count
     genotypes: dict[str, Count]
-    left_out: dict[str, Count]
     files: dict[str, Digest]
     alleles: Digest
     settings: dict[str, JsonValue]
@@ -393,7 +391,6 @@ class HaplotypesRun(Document):
     compounds_by_flag: dict[str, Count]
     pairs: Count
     genotypes: dict[str, Count]
-    left_out: dict[str, Count]
     windows_run: Total
     tokens_run: Total
     wall_s: Annotated[float, Field(ge=0, le=1e18)]

@@ -33,8 +33,8 @@ HAPLOTYPES_MEANINGS: Final[Mapping[str, str]] = {
     "compounds_by_status": "number of these rows with each status that occurs",
     "compounds_by_flag": "number of these rows with each flag that occurs",
     "pairs": "number of distinct pairs of windows that all these rows need; each is run once",
-    "genotypes": "number of genotypes of each kind",
-    "left_out": "number of alleles of samples that are in no background, by the reason",
+    "genotypes": "number of genotypes (`calls`: samples times records), and of those that are "
+    "`missing`, `partly_missing` (`1|.`), `unreadable` or `unphased`",
     "windows_run": "number of windows that went through the model",
     "tokens_run": "number of tokens that went through the model",
     "wall_s": "sum of the run times of all jobs of `score_haplotypes`, in seconds",
@@ -127,22 +127,26 @@ def read_pair_scores(pairs_files: Sequence[Path], scores_files: Sequence[Path]) 
         InputError: A file cannot be read, or the rows are not those of the pairs.
     """
     tables = [_empty_values()]
-    num_pairs = 0
+    numbers = [np.empty(0, np.int64)]
     for pairs_file, scores_file in zip(pairs_files, scores_files, strict=True):
         of_pairs = _read_whole(pairs_file, ["record", "flags"])
         of_scores = _read_whole(scores_file, ["record", *_VALUES[:-1]])
-        numbers = np.arange(num_pairs, num_pairs + of_pairs.num_rows)
-        num_pairs += of_pairs.num_rows
-        for path, rows in ((pairs_file, of_pairs), (scores_file, of_scores)):
-            if not np.array_equal(rows.column("record").to_numpy(), numbers):
-                raise InputError(
-                    f"{shown_path(path)}: does not have the pairs that the files of the other "
-                    "shards leave to it. Delete it, and run again."
-                )
+        numbers.append(of_pairs.column("record").to_numpy())
+        if not of_scores.column("record").equals(of_pairs.column("record")):
+            raise InputError(
+                f"{shown_path(scores_file)}: has other pairs than {shown_path(pairs_file)}. Delete "
+                "the first file, and run again."
+            )
         tables.append(
             of_scores.drop_columns("record").append_column("flags", of_pairs.column("flags"))
         )
-    return pa.concat_tables(tables).combine_chunks()
+    order = np.argsort(np.concatenate(numbers), kind="stable")
+    if not np.array_equal(np.concatenate(numbers)[order], np.arange(len(order))):
+        raise InputError(
+            f"{shown_path(pairs_files[0].parent)}: the files of the shards do not have each pair "
+            "once. Delete the folder, and run again."
+        )
+    return pa.concat_tables(tables).combine_chunks().take(pa.array(order))
 
 
 class CarrierRows:

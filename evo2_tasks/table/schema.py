@@ -74,12 +74,15 @@ FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
 HAPLOTYPE_FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "unphased": "the genotype is heterozygous and not phased, and the sample has other "
-        "heterozygous alleles in the window; `background` has the homozygous ones only",
-        "overlapping_background": "alleles of this haplotype in the window overlap; only those "
-        "that come first are in `background`",
-        "left_out_of_background": "other alleles of this haplotype in the window are not in "
-        "`background`, because they have no known bases: `*` and symbolic alleles, alleles that "
-        "`filters` leave out, REF that is not in the reference",
+        "heterozygous alleles in the window; `background` has only the alleles that are on every "
+        "haplotype",
+        "several_phase_sets": "the sample has phased alleles of other phase sets in the window; "
+        "they are not in `background`",
+        "overlapping_background": "alleles of this haplotype in the window overlap; of these, "
+        "`background` has only the first",
+        "incomplete_background": "other alleles of this haplotype in the window are not in "
+        "`background`: `*` and symbolic alleles, alleles that `filters` leave out, alleles whose "
+        "REF is not in the reference",
     }
 )
 """Remarks on a scored row of haplotypes or compounds, from the genotypes."""

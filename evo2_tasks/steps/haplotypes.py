@@ -1,0 +1,304 @@
+"""The step ``haplotypes``: who has each allele beside which others, and the windows to score."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+import pyarrow as pa
+
+from evo2_tasks.config.resolve import HaplotypeSettings
+from evo2_tasks.genome.genotypes import Genotypes
+from evo2_tasks.genome.haplotypes import Haplotypes
+from evo2_tasks.genome.records import Variant
+from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.windows import WindowSettings, place_allele
+from evo2_tasks.io.digests import SourceFiles
+from evo2_tasks.io.files import local_file
+from evo2_tasks.io.progress import Progress
+from evo2_tasks.layout import (
+    CARRIERS,
+    GROUPS,
+    PAIR_COUNTS,
+    REFERENCE,
+    segments_file,
+    shard_file,
+)
+from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
+from evo2_tasks.steps.windows import NeededBases, read_shard, require_placed_shards
+from evo2_tasks.table.audit import digest_windows
+from evo2_tasks.table.distinct_pairs import (
+    PairBuffer,
+    PairNumbers,
+    Spelled,
+    cut_shards,
+    sort_pairs,
+)
+from evo2_tasks.table.documents import PairCounts, Split
+from evo2_tasks.table.haplotypes import digest_alleles
+from evo2_tasks.table.pairs import PLACEMENT_COLUMNS, as_placed
+from evo2_tasks.table.parquet import RowBuffer, TableWriter, write_table
+from evo2_tasks.table.provenance import (
+    Provenance,
+    as_json,
+    make_windows_signature,
+    package_version,
+    require_source,
+)
+from evo2_tasks.table.reference_blocks import read_blocks
+from evo2_tasks.table.schema import carriers_schema, groups_schema, windows_schema
+from evo2_tasks.table.segments import write_segments
+
+logger = logging.getLogger(__name__)
+
+
+def haplotypes(
+    settings: HaplotypeSettings,
+    *,
+    variants: Path | None,
+    split_file: Path,
+    windows_folder: Path,
+    out: Path,
+) -> None:
+    """Find the other alleles of each haplotype, and place the windows of each distinct pair.
+
+    Args:
+        settings: The samples, the distance of compounds, and the settings that the windows must
+            have been made with.
+        variants: File to read instead of the configured one; ``-`` is standard input.
+        split_file: The ``split.json``, which states the number of shards.
+        windows_folder: Folder of the files that ``windows`` wrote.
+        out: Folder to write: who has each allele, the groups of alleles that are scored together,
+            and for each shard a file of windows and their reference bases.
+
+    Raises:
+        InputError: A file cannot be read, or has no genotypes of the samples; or the files or the
+            reference are not those of ``split`` and of these settings.
+    """
+    files = SourceFiles()
+    files.add(split_file)
+    split = Split.read(split_file)
+    placed = require_placed_shards(settings.windows, split, split_file, windows_folder, files)
+    shards = [split_file.with_name(path.name) for path in placed]
+    for shard in shards:
+        files.add(shard)
+    of_set = settings.windows.split
+    if variants is None:
+        variants = find_variants(of_set, split_file.parent.parent)
+    with local_file(variants) as path:
+        require_source(split_file, split.variants_digest, variants, files.add(path))
+        genotypes = open_variant_set(of_set, path).read_genotypes(settings.samples)
+        files.require_unchanged()
+    reference = open_reference(settings.windows.reference)
+    windows_digest = digest_windows(map(files.digest, placed))
+    provenance = Provenance(
+        make_windows_signature(
+            reference_digest=split.reference.digest, scoring=asdict(settings.windows.scoring)
+        ),
+        package_version(),
+        source=split.variants_digest,
+        settings=settings.triggers(),
+        inputs={"windows": windows_digest},
+    )
+    alleles = (variant for shard in shards for variant in read_shard(shard))
+    finder = Finder(settings, Haplotypes(alleles, genotypes, reference), genotypes, reference)
+    out.mkdir(parents=True, exist_ok=True)
+    written = write_files(finder, out, split.shards, provenance)
+    reference.require_same(read_blocks(split_file.with_name(REFERENCE)))
+    PairCounts(
+        shards=split.shards,
+        samples=len(genotypes.samples),
+        rows=finder.num_rows,
+        alone=finder.num_alone,
+        compounds=finder.num_groups,
+        pairs=len(finder.numbers),
+        genotypes=asdict(genotypes.counts),
+        files=written,
+        alleles=digest_alleles(placed),
+        settings=as_json(settings.triggers()),
+        inputs={"variants": split.variants_digest, "windows": windows_digest},
+    ).write(out / PAIR_COUNTS)
+    logger.info(
+        "%s: %s samples, %s alleles on their haplotypes, %s compounds: %s pairs of windows",
+        out, f"{len(genotypes.samples):,}", f"{finder.num_rows:,}", f"{finder.num_groups:,}",
+        f"{len(finder.numbers):,}",
+    )  # fmt: skip
+
+
+class Finder:
+    """Finds the rows of haplotypes and compounds, and the distinct pairs that they need.
+
+    Args:
+        settings: The distance of compounds, and the windows.
+        found: The haplotypes.
+        genotypes: The genotypes that they were made from.
+        reference: The reference.
+
+    Attributes:
+        numbers: The distinct pairs.
+        num_rows: Alleles of samples and haplotypes.
+        num_alone: How many of these have no neighbours.
+        num_groups: Groups of alleles that are scored together.
+    """
+
+    def __init__(
+        self,
+        settings: HaplotypeSettings,
+        found: Haplotypes,
+        genotypes: Genotypes,
+        reference: Reference,
+    ) -> None:
+        self.numbers = PairNumbers({name: n for n, name in enumerate(reference.contigs)})
+        self.num_rows = self.num_alone = self.num_groups = 0
+        self.reference = reference
+        self._distance = settings.compound_distance
+        self._windows = WindowSettings(**asdict(settings.windows.scoring))
+        self._found = found
+        self._samples = genotypes.samples
+        self._buffer = PairBuffer()
+
+    def write_carriers(self, rows: RowBuffer) -> Iterator[pa.Table]:
+        """Write who has each allele, beside which others; gives new pairs."""
+        for one in self._found.find_pairs(self._windows):
+            numbers = []
+            for pair in one.pairs:
+                number, key = self.numbers.find(pair.placed)
+                numbers.append(number)
+                if key is not None:
+                    spelled = Spelled(pair.placed.reference_contig, None, None, None)
+                    yield from self._buffer.add(number, key, spelled, pair.placed)
+            backgrounds = [[as_key(*key) for key in pair.background] for pair in one.pairs]
+            for carrier in one.carriers:
+                self.num_rows += 1
+                self.num_alone += carrier.pair is None
+                rows.add(
+                    one.record,
+                    one.allele,
+                    self._samples[carrier.sample],
+                    carrier.haplotype,
+                    carrier.phase_set,
+                    [] if carrier.pair is None else backgrounds[carrier.pair],
+                    None if carrier.pair is None else numbers[carrier.pair],
+                    carrier.flags,
+                )
+
+    def write_groups(self, rows: RowBuffer) -> Iterator[pa.Table]:
+        """Write the alleles that are scored together; gives new pairs."""
+        numbers: dict[Spelled, int] = {}
+        for group in self._found.find_compounds(self._distance):
+            joint = group.variant
+            spelled = Spelled(joint.contig, joint.pos, joint.ref, joint.alt)
+            number = numbers.get(spelled)
+            if number is None:
+                placed = place_allele(joint, self.reference, self._windows)
+                number, key = self.numbers.find(placed)
+                numbers[spelled] = number
+                if key is not None:
+                    yield from self._buffer.add(number, key, spelled, placed)
+            self.num_groups += 1
+            rows.add(
+                self._samples[group.sample],
+                group.haplotype,
+                group.phase_set,
+                [as_key(*key) for key in group.members],
+                *spelled,
+                number,
+                (),
+            )
+        yield self._buffer.take()
+
+
+def as_key(record: int, allele: int) -> dict[str, int]:
+    """An allele as an item of a list of alleles."""
+    return {"record": record, "allele": allele}
+
+
+def write_files(
+    finder: Finder, out: Path, num_shards: int, provenance: Provenance
+) -> dict[str, str]:
+    """Write the files of a folder of haplotypes.
+
+    Args:
+        finder: Finds what they have.
+        out: The folder.
+        num_shards: Number of shards.
+        provenance: The provenance of the files.
+
+    Returns:
+        SHA-256 of each file by its name, without the reference bases.
+    """
+    metadata = provenance.metadata()
+    digests: dict[str, str] = {}
+    with (
+        write_table(out / CARRIERS, carriers_schema(), metadata=metadata) as carriers,
+        write_table(out / GROUPS, groups_schema(), metadata=metadata) as groups,
+        Progress("haplotypes", total=None, unit="alleles") as progress,
+    ):
+        carrier_rows = RowBuffer(carriers, carriers_schema().names, progress)
+        group_rows = RowBuffer(groups, groups_schema().names)
+
+        def new_pairs() -> Iterator[pa.Table]:
+            yield from finder.write_carriers(carrier_rows)
+            yield from finder.write_groups(group_rows)
+            carrier_rows.flush()
+            group_rows.flush()
+
+        digests |= write_shards(finder, sort_pairs(new_pairs(), out), out, num_shards, provenance)
+        digests |= {CARRIERS: carriers.digest(), GROUPS: groups.digest()}
+    return digests
+
+
+def write_shards(
+    finder: Finder,
+    pairs: Iterator[pa.Table],
+    out: Path,
+    num_shards: int,
+    provenance: Provenance,
+) -> dict[str, str]:
+    """Write the pairs of each shard and their reference bases.
+
+    Returns:
+        SHA-256 of each file of pairs by its name.
+    """
+    first = next(pairs, None)  # only then all pairs are counted
+    tables = () if first is None else (table for some in ([first], pairs) for table in some)
+    in_shards = cut_shards(tables, len(finder.numbers), num_shards)
+    by_shard = groupby(in_shards, itemgetter(0))
+    digests = {}
+    following = next(by_shard, None)
+    for shard in range(1, num_shards + 1):
+        path = out / shard_file(shard, num_shards)
+        is_here = following is not None and following[0] == shard
+        rows = (table for _, table in following[1]) if following and is_here else iter(())
+        digests[path.name] = write_pairs(rows, path, finder.reference, provenance)
+        if is_here:
+            following = next(by_shard, None)
+    return digests
+
+
+def write_pairs(
+    tables: Iterator[pa.Table], out: Path, reference: Reference, provenance: Provenance
+) -> str:
+    """Write the pairs of a shard and their reference bases.
+
+    Returns:
+        SHA-256 of the file of pairs.
+    """
+    needed = NeededBases(reference)
+    with write_table(out, windows_schema(), metadata=provenance.metadata()) as writer:
+        for table in tables:
+            writer.write(table)
+            for row in table.select(PLACEMENT_COLUMNS).to_pylist():
+                needed.add(as_placed(row))
+        digest = writer.digest()
+        with write_segments(
+            reference,
+            needed.intervals,
+            segments_file(out),
+            source=digest,
+            reference_digest=str(provenance.signature["reference"]),
+        ):
+            pass
+    return digest
