@@ -1,7 +1,7 @@
 """The step ``haplotypes``: who has each allele beside which others, and the windows to score."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
 from operator import itemgetter
@@ -12,7 +12,6 @@ import pyarrow as pa
 from evo2_tasks.config.resolve import HaplotypeSettings
 from evo2_tasks.genome.genotypes import Genotypes
 from evo2_tasks.genome.haplotypes import Haplotypes
-from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.windows import WindowSettings, place_allele
 from evo2_tasks.io.digests import SourceFiles
@@ -27,7 +26,12 @@ from evo2_tasks.layout import (
     shard_file,
 )
 from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
-from evo2_tasks.steps.windows import NeededBases, read_shard, require_placed_shards
+from evo2_tasks.steps.windows import (
+    NeededBases,
+    read_shard,
+    require_placed_shards,
+    require_split,
+)
 from evo2_tasks.table.audit import digest_windows
 from evo2_tasks.table.distinct_pairs import (
     PairBuffer,
@@ -39,7 +43,7 @@ from evo2_tasks.table.distinct_pairs import (
 from evo2_tasks.table.documents import PairCounts, Split
 from evo2_tasks.table.haplotypes import digest_alleles
 from evo2_tasks.table.pairs import PLACEMENT_COLUMNS, as_placed
-from evo2_tasks.table.parquet import RowBuffer, TableWriter, write_table
+from evo2_tasks.table.parquet import RowBuffer, write_table
 from evo2_tasks.table.provenance import (
     Provenance,
     as_json,
@@ -84,6 +88,7 @@ def haplotypes(
     shards = [split_file.with_name(path.name) for path in placed]
     for shard in shards:
         files.add(shard)
+        require_split(settings.windows, split, split_file, shard, files)
     of_set = settings.windows.split
     if variants is None:
         variants = find_variants(of_set, split_file.parent.parent)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evo2_tasks.config.resolve import SplitSettings, WindowsSettings
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.haplotype_windows import haplotype_intervals
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
     Variant,
@@ -265,12 +266,12 @@ class NeededBases:
         pair = placed.pair
         if pair is None:
             return
+        contig = self._reference.contigs[pair.contig], self._reference.is_circular(pair.contig)
         intervals = self.intervals.setdefault(pair.contig, [])
-        intervals += needed_intervals(
-            pair,
-            {strand: size.length for strand, size in placed.sizes.items()},
-            self._reference.contigs[pair.contig],
-            self._reference.is_circular(pair.contig),
-        )
+        if placed.background:
+            intervals += haplotype_intervals(placed, *contig)
+        else:
+            lengths = {strand: size.length for strand, size in placed.sizes.items()}
+            intervals += needed_intervals(pair, lengths, *contig)
         if len(intervals) >= INTERVALS_AT_ONCE:
             self.intervals[pair.contig] = merge_intervals(intervals)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.haplotype_windows import haplotype_sequences
 from evo2_tasks.genome.window_pairs import Edit, Strand, strand_sequences
 from evo2_tasks.genome.windows import PlacedAllele
 from evo2_tasks.io.words import shown_path
@@ -51,9 +52,13 @@ def read_pairs(
             for strand in strands:
                 if strand in sizes:
                     length, prefix = sizes[strand]
-                    sequences = strand_sequences(
-                        segments.fetch, pair, strand, length, *segments.contigs[pair.contig]
-                    )
+                    contig = segments.contigs[pair.contig]
+                    if placed.background:
+                        sequences = haplotype_sequences(
+                            segments.fetch, placed, strand, length, *contig
+                        )
+                    else:
+                        sequences = strand_sequences(segments.fetch, pair, strand, length, *contig)
                     yield WindowPair(row, strand, *sequences, prefix, edit.num_ref, len(edit.alt))
 
 
