@@ -220,6 +220,7 @@ def estimate_work(planned: PlannedScoring, shape: ModelShape, work: Work) -> dic
         "alleles": work.by_status.total(),
         "by_status": dict(work.by_status.most_common()),
         **({} if planned.audit is None else {"audited": work.audited}),
+        **({} if planned.haplotypes is None else {"haplotype_pairs": work.pairs}),
         "windows": work.windows,
         "tokens": work.tokens,
         "flops": work.tokens * shape.flops_per_token(scoring.window_length),
@@ -263,6 +264,11 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"  audited                 {estimate['audited']:,}, with whole windows too"
         if "store" in estimate:
             yield f"  store                   {describe_store(estimate)}"
+        if "haplotype_pairs" in estimate:
+            yield (
+                f"  haplotypes              {estimate['haplotype_pairs']:,} distinct pairs of "
+                "windows, of alleles beside others and of compounds"
+            )
         yield f"  windows                 {estimate['windows']:,}, distinct within a part"
         yield f"  tokens                  {estimate['tokens']:,}"
         yield f"  operations              {estimate['flops']:.3g} FLOP"

@@ -15,7 +15,11 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import LONG, shown, shown_path
 from evo2_tasks.layout import (
     AUDIT,
+    HAPLOTYPES_RUN,
     LOGS,
+    PAIR_COUNTS,
+    PAIR_SCORES,
+    PAIRS,
     READOUTS,
     RUN,
     SCORES,
@@ -31,7 +35,7 @@ from evo2_tasks.layout import (
     shard_readout,
     shard_run_file,
 )
-from evo2_tasks.table.documents import Lookup, PartUsage, ShardRun, Split
+from evo2_tasks.table.documents import Lookup, PairCounts, PartUsage, ShardRun, Split
 from evo2_tasks.table.pairs import count_tokens
 from evo2_tasks.table.parquet import count_rows
 from evo2_tasks.table.parts import parts_folder, read_usage
@@ -42,7 +46,9 @@ ERROR = " ERROR "  # the level in a line of a log
 TAIL_BYTES = 4096
 MOST_FAILURES = 20
 SCORING_STEPS = ("score", "score_readouts")
-"""The steps that run the model on a shard: one of them for each scoring."""
+"""The steps that run the model on the alleles of a shard: one of them for each scoring."""
+MODEL_STEPS = (*SCORING_STEPS, "score_haplotypes")
+"""All steps that run the model on a shard."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,9 @@ class ScoringStatus:
     seconds: float = 0.0
     """Time of all jobs together."""
     is_merged: bool = False
+    of_haplotypes: bool = False
+    """Whether the entry is about the pairs of windows of haplotypes and compounds; ``alleles`` then
+    counts these."""
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -167,7 +176,7 @@ class _Logs:
             owner = {name for name in ("variant_set", "scoring") if f"{{{name}}}" in step.job}
             if "variant_set" not in owner:  # a model, a calibration
                 owner = set()
-            if owner == set(names) and step.name not in SCORING_STEPS:
+            if owner == set(names) and step.name not in MODEL_STEPS:
                 yield from sorted(self.folder.glob(fill(step.log, **names)))
 
     def of_shard(self, scoring: Path, shard: str) -> tuple[Path, bool]:
@@ -226,6 +235,8 @@ def _read_set(folder: Path, logs: _Logs) -> Iterator[ScoringStatus]:
         yield ScoringStatus(folder.name, scoring="", shards=0)
     for scoring in sorted(scorings):
         yield _read_scoring(scoring, Split.read(split), logs)
+        if (scoring / PAIRS / PAIR_COUNTS).exists():
+            yield _read_haplotypes(scoring, PairCounts.read(scoring / PAIRS / PAIR_COUNTS), logs)
 
 
 def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
@@ -233,30 +244,88 @@ def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
     status = ScoringStatus(
         folder.parent.name, folder.name, shards=split.shards, alleles=split.alleles
     )
-    num_placed, newest = 0, 0.0
+    shards = []
     for shard in range(1, status.shards + 1):
         file = shard_file(shard, status.shards)
+        log, is_audited = logs.of_shard(folder, shard_name(shard, status.shards))
         windows, scores = folder / WINDOWS / file, folder / SCORES / file
+        shards.append(_Shard(windows, scores, log, is_audited, hits_file(scores)))
+    _add_shards(status, shards, folder / RUN, logs)
+    status.failures += logs.failures(**names)
+    return status
+
+
+def _read_haplotypes(folder: Path, counts: PairCounts, logs: _Logs) -> ScoringStatus:
+    """The progress of the pairs of windows of haplotypes and compounds."""
+    status = ScoringStatus(
+        folder.parent.name,
+        folder.name,
+        shards=counts.shards,
+        alleles=counts.pairs,
+        of_haplotypes=True,
+    )
+    shards = []
+    for shard in range(1, status.shards + 1):
+        file = shard_file(shard, status.shards)
+        log = logs.folder / STEPS["score_haplotypes"].log.format(
+            variant_set=status.variant_set,
+            scoring=status.scoring,
+            shard=shard_name(shard, status.shards),
+        )
+        shards.append(_Shard(folder / PAIRS / file, folder / PAIR_SCORES / file, log, True))
+    _add_shards(status, shards, folder / HAPLOTYPES_RUN, logs)
+    return status
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A shard of windows to score.
+
+    Attributes:
+        windows: The windows.
+        scores: Their scores.
+        log: The log of the latest job that scored them.
+        has_readouts: Whether no read-out of it is missing.
+        hits: What ``lookup`` found of them, if a store was asked; None if none is.
+    """
+
+    windows: Path
+    scores: Path
+    log: Path
+    has_readouts: bool
+    hits: Path | None = None
+
+
+def _add_shards(status: ScoringStatus, shards: Sequence[_Shard], run: Path, logs: _Logs) -> None:
+    """Add the progress of all shards.
+
+    Args:
+        status: Gets their progress.
+        shards: The shards.
+        run: The file that is written when they are merged.
+        logs: The logs.
+    """
+    num_placed, newest = 0, 0.0
+    for shard in shards:
         source = None
-        if windows.exists():
+        if shard.windows.exists():
             num_placed += 1
             with suppress(InputError):  # it is being written again
-                status.tokens += _count_tokens_to_run(windows, scores)
-                source = digest_file(windows)
+                status.tokens += _count_tokens_to_run(shard.windows, shard.hits)
+                source = digest_file(shard.windows)
         parts: Sequence[ShardRun | PartUsage] = []
-        log, is_audited = logs.of_shard(folder, shard_name(shard, status.shards))
-        if _is_done(scores, source) and is_audited:
+        if _is_done(shard.scores, source) and shard.has_readouts:
             status.shards_done += 1
-            status.alleles_done += count_rows(scores)
-            parts = [ShardRun.read(shard_run_file(scores))]
-            newest = max(newest, scores.stat().st_mtime)
+            status.alleles_done += count_rows(shard.scores)
+            parts = [ShardRun.read(shard_run_file(shard.scores))]
+            newest = max(newest, shard.scores.stat().st_mtime)
         else:
-            if _is_done(scores, source):  # what is left are its read-outs
-                parts = [ShardRun.read(shard_run_file(scores))]
+            if _is_done(shard.scores, source):  # what is left are its read-outs
+                parts = [ShardRun.read(shard_run_file(shard.scores))]
             elif source is not None:
-                parts = read_usage(parts_folder(scores), source)
+                parts = read_usage(parts_folder(shard.scores), source)
             status.alleles_done += sum(part.alleles_tried for part in parts)
-            _add_job(status, log, logs)
+            _add_job(status, shard.log, logs)
         for part in parts:
             status.alleles_tried += part.alleles_tried
             status.tokens_done += part.tokens
@@ -266,21 +335,18 @@ def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
         status.tokens = round(status.tokens * status.shards / num_placed)
     else:
         status.tokens = status.tokens_done
-    run = folder / RUN
     is_whole = status.shards_done == status.shards
     status.is_merged = is_whole and run.exists() and run.stat().st_mtime >= newest
-    status.failures += logs.failures(**names)
-    return status
 
 
-def _count_tokens_to_run(windows: Path, scores: Path) -> int:
+def _count_tokens_to_run(windows: Path, hits: Path | None) -> int:
     """Tokens of the windows of a shard, without those of alleles that a store has.
 
     Raises:
         InputError: The windows cannot be read.
     """
-    found = hits_run_file(hits_file(scores))
-    if found.exists():
+    found = None if hits is None else hits_run_file(hits)
+    if found is not None and found.exists():
         with suppress(InputError):  # it is being written again
             return Lookup.read(found).tokens_missing
     return count_tokens(windows)
@@ -350,7 +416,8 @@ def _make_row(status: ScoringStatus) -> list[str]:
             "" if status.alleles_per_s is None else f"{status.alleles_per_s:,.1f}",
             tqdm.format_interval(left) if left else _describe_end(status),
         ]
-    names = map(shown_path, (status.variant_set, status.scoring))
+    names = [*map(shown_path, (status.variant_set, status.scoring))]
+    names[1] += ", haplotypes" if status.of_haplotypes else ""
     return [*names, *progress, f"{len(status.failures):,}"]
 
 

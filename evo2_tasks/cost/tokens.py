@@ -13,6 +13,7 @@ from evo2_tasks.genome.assembly import (
     describe_contradictions,
     find_mismatch_problem,
 )
+from evo2_tasks.genome.haplotypes import Haplotypes
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import STRANDS
@@ -28,6 +29,7 @@ from evo2_tasks.runtime.inputs import open_reference, open_variant_set, variants
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.windows import slice_parts
 from evo2_tasks.table.audit_choice import SmallestHashes, hash_allele
+from evo2_tasks.table.distinct_pairs import PairNumbers, find_shard
 from evo2_tasks.table.shards import assign_shards
 
 
@@ -76,12 +78,14 @@ class Work:
         tokens: Tokens to run.
         warnings: Why the variants may be from another assembly than the reference.
         audited: Alleles that an audit scores with whole windows too; windows and tokens count them.
+        pairs: Distinct pairs of windows of haplotypes and compounds; windows and tokens count them.
     """
 
     by_status: Counter[str]
     windows: int = 0
     tokens: int = 0
     audited: int = 0
+    pairs: int = 0
     warnings: list[str] = field(default_factory=list)
 
 
@@ -155,6 +159,16 @@ def count_work(
             audited = sorted(smallest.choose(planned.audit.share), key=itemgetter(0, 1))
             work.audited = len(audited)
             count(whole_pairs(audited, reference, scoring))
+        if planned.haplotypes is not None:
+            genotypes = source.read_genotypes(planned.haplotypes.samples)
+            found = Haplotypes(iter(source), genotypes, reference)
+            distinct = find_distinct_pairs(found, planned, reference)
+            work.pairs = len(distinct)
+            count(
+                (find_shard(row, len(distinct), settings.shards), pair)
+                for row, placed in enumerate(distinct)
+                for pair in pair_sizes(row, placed, scoring)
+            )
         header = check_header(source.read_header(), reference, used_contigs)
     matches = RefMatches.count(work.by_status)
     # Without the MD5 checksums, for which the whole reference would have to be read.
@@ -189,6 +203,36 @@ def whole_pairs(
         whole = lift_horizon(placed, reference.contigs[contig], reference.is_circular(contig))
         for pair in pair_sizes(row, whole, scoring):
             yield shard, pair
+
+
+def find_distinct_pairs(
+    found: Haplotypes, planned: PlannedScoring, reference: Reference
+) -> list[PlacedAllele]:
+    """The distinct pairs of windows of haplotypes and compounds, in the order of the run.
+
+    Args:
+        found: The haplotypes.
+        planned: The windows, and the distance of compounds.
+        reference: The reference.
+    """
+    if planned.haplotypes is None:
+        return []
+    windows = WindowSettings(**asdict(planned.windows.scoring))
+    numbers = PairNumbers({name: number for number, name in enumerate(reference.contigs)})
+    rows: list[tuple[tuple[int, ...], PlacedAllele]] = []
+
+    def add(placed: PlacedAllele) -> None:
+        _, key = numbers.find(placed)
+        if key is not None:
+            rows.append((key, placed))
+
+    for one in found.find_pairs(windows):
+        for pair in one.pairs:
+            add(pair.placed)
+    joint = (group.variant for group in found.find_compounds(planned.haplotypes.compound_distance))
+    for variant in {(one.contig, one.pos, one.ref, one.alt): one for one in joint}.values():
+        add(place_allele(variant, reference, windows))
+    return [placed for _, placed in sorted(rows, key=itemgetter(0))]
 
 
 def pair_sizes(row: int, placed: PlacedAllele, scoring: ScoringSettings) -> Iterator[PairSize]:

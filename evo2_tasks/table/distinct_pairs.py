@@ -133,10 +133,21 @@ def sort_pairs(tables: Iterable[pa.Table], folder: Path) -> Iterator[pa.Table]:
         yield table.drop_columns(list(_KEYS))
 
 
+def find_shard(row: int, num_pairs: int, num_shards: int) -> int:
+    """The shard of a pair, from 1; shards have nearly equal sizes.
+
+    Args:
+        row: Place of the pair among the sorted pairs, from 0.
+        num_pairs: Number of pairs.
+        num_shards: Number of shards.
+    """
+    return (row * num_shards + num_shards - 1) // num_pairs + 1
+
+
 def cut_shards(
     tables: Iterable[pa.Table], num_pairs: int, num_shards: int
 ) -> Iterator[tuple[int, pa.Table]]:
-    """Divide sorted pairs into shards of nearly equal size.
+    """Divide sorted pairs into shards.
 
     Args:
         tables: The pairs, in pieces.
@@ -146,12 +157,11 @@ def cut_shards(
     Yields:
         The number of the shard, from 1, and rows of it; nothing for a shard without pairs.
     """
-    shard, first = 1, 0
+    first = 0
     for table in tables:
         start = 0
         while start < table.num_rows:
-            while first >= shard * num_pairs // num_shards:
-                shard += 1
+            shard = find_shard(first, num_pairs, num_shards)
             end = min(table.num_rows, start + shard * num_pairs // num_shards - first)
             yield shard, table.slice(start, end - start)
             first += end - start
