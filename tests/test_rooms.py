@@ -90,10 +90,10 @@ ROOMS = {
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
-        " documents haplotypes hits identities joined merge pairs parquet parts provenance query"
-        " reference_blocks run schema scores segments sequences shards snvs sorting statements"
-        " statistics store store_compaction store_files store_lookup store_models store_rows"
-        " store_shards store_writer",
+        " distinct_pairs documents haplotypes hits identities joined merge pairs parquet parts"
+        " provenance query reference_blocks run schema scores segments sequences shards snvs"
+        " sorting statements statistics store store_compaction store_files store_lookup"
+        " store_models store_rows store_shards store_writer",
         "errors",
         "genome",
         "io",
@@ -200,7 +200,7 @@ ROOMS = {
     ),
     "commands": room(
         "aligned_text convert doctor horizon measure plan plan_store query show show_calibrations"
-        " show_files status store store_add store_lookup store_lookup_text store_tables verify",
+        " show_files show_haplotypes status store store_add store_lookup store_lookup_text store_tables verify",
         "config",
         "cost",
         "errors",

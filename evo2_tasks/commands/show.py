@@ -21,6 +21,7 @@ from evo2_tasks.commands.show_calibrations import (
     show_calibration,
 )
 from evo2_tasks.commands.show_files import show_audit, show_columns
+from evo2_tasks.commands.show_haplotypes import show_compounds, show_haplotypes
 from evo2_tasks.evaluation.labels import ONE_SCORING, find_score_columns
 from evo2_tasks.evaluation.results import is_metrics_file, read_metrics
 from evo2_tasks.evaluation.text import describe_metrics
@@ -43,6 +44,8 @@ from evo2_tasks.table.schema import (
     annotation_columns,
     audit_schema,
     carried_names,
+    compounds_schema,
+    haplotypes_schema,
     is_result,
 )
 from evo2_tasks.table.statements import read_statement, require_calibrated, require_table
@@ -98,6 +101,10 @@ def show(file: Path) -> Iterator[str]:
         yield from show_calibration(file)
     elif schema.names == audit_schema().names:
         yield from show_audit(file)
+    elif schema.names == haplotypes_schema().names:
+        yield from show_haplotypes(file)
+    elif schema.names == compounds_schema().names:
+        yield from show_compounds(file)
     else:
         yield from show_columns(file)
 

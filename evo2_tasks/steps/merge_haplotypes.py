@@ -1,7 +1,6 @@
 """The step ``merge_haplotypes``: alleles of samples beside their neighbours, and compounds."""
 
 import logging
-from collections import Counter
 from pathlib import Path
 
 from evo2_tasks.config.resolve import MergeHaplotypesSettings
@@ -106,11 +105,11 @@ def merge_haplotypes(
         samples=counts.samples,
         rows=writer.num_rows,
         alone=counts.alone,
-        by_status=sort_counts(rows.by_status),
-        by_flag=sort_counts(rows.by_flag),
+        by_status=rows.counts.by_status,
+        by_flag=rows.counts.by_flag,
         compounds=group_writer.num_rows,
-        compounds_by_status=sort_counts(group_rows.by_status),
-        compounds_by_flag=sort_counts(group_rows.by_flag),
+        compounds_by_status=group_rows.counts.by_status,
+        compounds_by_flag=group_rows.counts.by_flag,
         pairs=counts.pairs,
         genotypes=counts.genotypes,
         windows_run=sum(shard.windows_run for shard in shards),
@@ -194,8 +193,3 @@ def write_rows(source: Path, rows: CarrierRows | GroupRows, progress: Progress) 
                 "Delete the folder of this file, and run again."
             ) from error
         progress.add(batch.num_rows)
-
-
-def sort_counts(counts: Counter[str]) -> dict[str, int]:
-    """Counts, the largest first; equal ones by name."""
-    return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))

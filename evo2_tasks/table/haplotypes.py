@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,6 +18,7 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import COMPOUNDS, HAPLOTYPES, TABLE
 from evo2_tasks.table.parquet import TableWriter, read_rows
 from evo2_tasks.table.schema import STRAND_SUFFIXES
+from evo2_tasks.table.statistics import Counts
 
 HAPLOTYPES_MEANINGS: Final[Mapping[str, str]] = {
     "haplotypes_digest": f"SHA-256 of `{HAPLOTYPES}`",
@@ -149,7 +149,26 @@ def read_pair_scores(pairs_files: Sequence[Path], scores_files: Sequence[Path]) 
     return pa.concat_tables(tables).combine_chunks().take(pa.array(order))
 
 
-class CarrierRows:
+class _Rows:
+    """Writes rows with scores, and counts them."""
+
+    def __init__(self, alleles: Alleles, pairs: pa.Table, writer: TableWriter) -> None:
+        self.counts = Counts()
+        self._alleles = alleles
+        self._pairs = pairs
+        self._writer = writer
+
+    def _write(self, columns: dict[str, Any], values: pa.Table, flags: Sequence[Any]) -> None:
+        """Write columns, with status and reason of some scores and all flags."""
+        columns["status"] = values.column("status")
+        columns["reason"] = values.column("reason")
+        columns["flags"] = _join_flags(flags, pc.equal(values.column("status"), "scored"))
+        rows = pa.table(columns)
+        self.counts.add(rows)
+        self._writer.write(rows)
+
+
+class CarrierRows(_Rows):
     """Writes ``haplotypes.parquet``: scores alone and beside the neighbours.
 
     Args:
@@ -158,17 +177,13 @@ class CarrierRows:
         writer: The table.
 
     Attributes:
-        by_status: Rows by their status.
-        by_flag: Rows by their flags.
+        counts: The rows by status and flag.
     """
 
     def __init__(self, alleles: Alleles, pairs: pa.Table, writer: TableWriter) -> None:
-        self.by_status: Counter[str] = Counter()
-        self.by_flag: Counter[str] = Counter()
-        self._alleles = alleles
+        super().__init__(alleles, pairs, writer)
         self._num_alone = alleles.values.num_rows
         self._values = pa.concat_tables([alleles.values, pairs]).combine_chunks()
-        self._writer = writer
 
     def write(self, rows: pa.RecordBatch) -> None:
         """Write some rows of the file of ``haplotypes``.
@@ -182,7 +197,6 @@ class CarrierRows:
         found = np.where(has_pair, self._num_alone + _as_numpy(pc.fill_null(pairs, 0)), alone)
         values = self._values.take(pa.array(found))
         of_alleles = self._values.select([*_LLR, "flags"]).take(pa.array(alone))
-        is_scored = pc.equal(values.column("status"), "scored")
         spelled = _only(of_alleles.column("flags"), OF_SPELLING)
         flags = [values.column("flags"), spelled, rows.column("flags")]
         columns = {
@@ -193,11 +207,10 @@ class CarrierRows:
             columns[f"llr_alone{suffix}"] = of_alleles.column(f"llr{suffix}")
             columns[f"llr_background{suffix}"] = values.column(f"llr{suffix}")
         columns["num_background"] = pc.list_value_length(rows.column("background"))
-        _finish(columns, values, flags, is_scored, self.by_status, self.by_flag)
-        self._writer.write(pa.table(columns))
+        self._write(columns, values, flags)
 
 
-class GroupRows:
+class GroupRows(_Rows):
     """Writes ``compounds.parquet``: scores of the members together, and the sum of those alone.
 
     Args:
@@ -206,16 +219,8 @@ class GroupRows:
         writer: The table.
 
     Attributes:
-        by_status: Rows by their status.
-        by_flag: Rows by their flags.
+        counts: The rows by status and flag.
     """
-
-    def __init__(self, alleles: Alleles, pairs: pa.Table, writer: TableWriter) -> None:
-        self.by_status: Counter[str] = Counter()
-        self.by_flag: Counter[str] = Counter()
-        self._alleles = alleles
-        self._pairs = pairs
-        self._writer = writer
 
     def write(self, rows: pa.RecordBatch) -> None:
         """Write some rows of the file of ``haplotypes``.
@@ -228,7 +233,6 @@ class GroupRows:
         items = members.flatten()
         places = self._alleles.find(items.field("record"), items.field("allele"))
         row_of = _as_numpy(pc.list_parent_indices(members))
-        is_scored = pc.equal(values.column("status"), "scored")
         columns = {
             name: rows.column(name)
             for name in ("sample", "haplotype", "phase_set", "members", *_SPELLED)
@@ -244,28 +248,7 @@ class GroupRows:
             columns[f"llr_sum{suffix}"] = total
             columns[f"interaction{suffix}"] = pc.subtract(joint, total)
         flags = [values.column("flags"), rows.column("flags")]
-        _finish(columns, values, flags, is_scored, self.by_status, self.by_flag)
-        self._writer.write(pa.table(columns))
-
-
-def _finish(
-    columns: dict[str, Any],
-    values: pa.Table,
-    flags: Sequence[Any],
-    is_scored: Any,
-    by_status: Counter[str],
-    by_flag: Counter[str],
-) -> None:
-    """Add status, reason and flags to the columns of some rows, and count them."""
-    columns["status"] = values.column("status")
-    columns["reason"] = values.column("reason")
-    columns["flags"] = _join_flags(flags, is_scored)
-    for counter, column in (
-        (by_status, columns["status"]),
-        (by_flag, columns["flags"].flatten()),
-    ):
-        for one in pc.value_counts(column).to_pylist():
-            counter[one["values"]] += one["counts"]
+        self._write(columns, values, flags)
 
 
 def _join_flags(lists: Sequence[Any], is_scored: Any) -> Any:

@@ -136,8 +136,8 @@ def merge(files: Files, folder: Path) -> tuple[list[dict[str, Any]], list[dict[s
         for batch in read_rows(files.groups, batch_rows=7):
             groups.write(batch)
     found = pq.read_table(out).to_pylist()
-    assert rows.by_status.total() == len(found)
-    for flag, number in rows.by_flag.items():
+    assert rows.counts.alleles == len(found)
+    for flag, number in rows.counts.by_flag.items():
         assert number == sum(flag in row["flags"] for row in found)
     return found, pq.read_table(compounds).to_pylist()
 
@@ -197,12 +197,11 @@ def test_an_allele_that_the_table_lacks_is_noticed(files: Files, tmp_path: Path)
 
 def test_the_pairs_of_another_shard_are_noticed(files: Files) -> None:
     files.pair_files[0], files.pair_files[1] = files.pair_files[1], files.pair_files[0]
-    with pytest.raises(InputError, match=r"pairs1\.parquet: does not have the pairs"):
+    with pytest.raises(InputError, match=r"scores0\.parquet: has other pairs than .*pairs1"):
         read_pair_scores(files.pair_files, files.score_files)
-    files.pair_files[0], files.pair_files[1] = files.pair_files[1], files.pair_files[0]
-    files.score_files[0] = files.score_files[1]
-    with pytest.raises(InputError, match=r"scores1\.parquet: does not have the pairs"):
-        read_pair_scores(files.pair_files, files.score_files)
+    files.pair_files[1], files.score_files[1] = files.pair_files[0], files.score_files[1]
+    with pytest.raises(InputError, match="do not have each pair once"):
+        read_pair_scores(files.pair_files, [files.score_files[1]] * 2 + files.score_files[2:])
 
 
 def test_the_digest_of_the_alleles_knows_each_of_them_in_any_order(tmp_path: Path) -> None:
