@@ -174,7 +174,10 @@ def test_the_file_tree_in_the_readme_is_the_repository() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/calibration.md", "docs/configuration.md", "docs/evaluation.md"],
+    [
+        "README.md", "docs/calibration.md", "docs/configuration.md", "docs/evaluation.md",
+        "docs/haplotypes.md",
+    ],
 )
 def test_configs_in_the_pages_are_valid(page: str) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
