@@ -19,7 +19,9 @@ from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
     resolve_annotate,
     resolve_carry,
+    resolve_haplotypes,
     resolve_merge,
+    resolve_merge_haplotypes,
     resolve_score,
     resolve_split,
     resolve_windows,
@@ -29,6 +31,11 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import (
     ANNOTATIONS,
     CARRIED,
+    COMPOUNDS,
+    HAPLOTYPES,
+    HAPLOTYPES_RUN,
+    PAIR_SCORES,
+    PAIRS,
     RUN,
     SCORES,
     SHARDS,
@@ -41,7 +48,9 @@ from evo2_tasks.layout import (
 )
 from evo2_tasks.steps import annotate as annotate_step
 from evo2_tasks.steps import carry as carry_step
+from evo2_tasks.steps import haplotypes as haplotypes_step
 from evo2_tasks.steps import merge as merge_step
+from evo2_tasks.steps import merge_haplotypes as merge_haplotypes_step
 from evo2_tasks.steps import score as score_step
 from evo2_tasks.steps import split as split_step
 from evo2_tasks.steps import windows as windows_step
@@ -261,6 +270,46 @@ def run_steps(config: RunConfig, folder: Path, scoring: str = "s", *, stub: bool
         else:
             run_score(config, files, scoring)
     return run_merge(config, folder, scoring)
+
+
+def pairs_of_shards(config: RunConfig, folder: Path, scoring: str = "s") -> list[ShardFiles]:
+    """The files about the haplotypes of each shard, in the folder of a variant set."""
+    work = folder / scoring
+    return [
+        replace(files, windows=work / PAIRS / files.windows.name, scores=work / PAIR_SCORES / name)
+        for files in files_of_shards(config, folder, scoring)
+        for name in [files.scores.name]
+    ]
+
+
+def run_haplotypes(
+    config: RunConfig, folder: Path, scoring: str = "s", *, stub: bool = True
+) -> tuple[Path, Path]:
+    """Find, score and merge the haplotypes after ``run_steps``; gives the two tables."""
+    work = folder / scoring
+    haplotypes_step.haplotypes(
+        resolve_haplotypes(config, "v", scoring),
+        variants=None,
+        split_file=folder / SHARDS / SPLIT,
+        windows_folder=work / WINDOWS,
+        out=work / PAIRS,
+    )
+    for files in pairs_of_shards(config, folder, scoring):
+        if stub:
+            settings = resolve_score(config, scoring).triggers()
+            write_stub_scores(files.windows, files.scores, settings)
+        else:
+            run_score(config, files, scoring)
+    merge_haplotypes_step.merge_haplotypes(
+        resolve_merge_haplotypes(config, "v", scoring),
+        table=work / TABLE,
+        pairs_folder=work / PAIRS,
+        scores_folder=work / PAIR_SCORES,
+        out=work / HAPLOTYPES,
+        compounds=work / COMPOUNDS,
+        run_json=work / HAPLOTYPES_RUN,
+    )
+    return work / HAPLOTYPES, work / COMPOUNDS
 
 
 def write_stub_scores(windows: Path, out: Path, settings: Parts) -> None:

@@ -175,7 +175,10 @@ def test_the_file_tree_in_the_readme_is_the_repository() -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        "README.md", "docs/calibration.md", "docs/configuration.md", "docs/evaluation.md",
+        "README.md",
+        "docs/calibration.md",
+        "docs/configuration.md",
+        "docs/evaluation.md",
         "docs/haplotypes.md",
     ],
 )
