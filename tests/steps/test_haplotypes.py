@@ -480,7 +480,7 @@ def start_haplotypes(project: Project) -> str:
             {},
             "the file has no samples",
         ),
-        (None, {"samples": ["S1", "S3"]}, "no sample 'S3'. Did you mean S"),
+        (None, {"samples": ["S1", "S3"]}, "no sample 'S3'"),
         (None, {"samples": ["all"]}, "no sample 'all'"),
     ],
     ids=["table", "list", "no samples", "another sample", "a sample named all"],
