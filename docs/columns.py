@@ -333,6 +333,7 @@ other VCFs ([recipes](annotators.md)). It is a VCF without samples:
 `evo2-tasks export scores.parquet --to tsv` writes one line per row below a line of column names.
 The columns of the `calibrated.parquet` next to the table are the last ones.
 Null is an empty cell, the values of a list are joined by `;`, and numbers have all their digits.
+`record` and `allele` of an allele in a list are joined by `:`.
 Rules for text:
 
 - Control characters and line separators are written as `\\t`, `\\n`, `\\r`, `\\x1f`, `\\u2028`, a

@@ -8,8 +8,9 @@ A header line, then one line per row. Rules for a cell with text:
   (it begins with ``=``, ``+``, ``-``, ``@``, their full-width forms, ``"`` or ``'``), and before an
   empty text. A reader removes one ``'`` at the start of a cell.
 
-Null is an empty cell. The values of a list are joined by ``;``. Numbers have as many digits as are
-needed to read the same number again.
+Null is an empty cell. The values of a list are joined by ``;``, and the parts of such a value
+(``record`` and ``allele`` of an allele in a background) by ``:``. Numbers have as many digits as
+are needed to read the same number again.
 """
 
 from __future__ import annotations
@@ -71,18 +72,22 @@ def _spell(column: Any) -> Any:
     """The cells of a column."""
     kind = column.type
     if pa.types.is_list(kind):
-        items = column.flatten()
-        texts = (
-            _escape_texts(items, in_list=True)
-            if pa.types.is_string(kind.value_type)
-            else items.cast(pa.string())
-        )
+        texts = _spell_items(column.flatten())
         lists = pa.ListArray.from_arrays(_offsets(column), pc.fill_null(texts, ""))
         return pc.binary_join(lists, ";")
     texts = column.cast(pa.string())
     if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
         texts = _escape_texts(texts)
     return pc.fill_null(texts, "")
+
+
+def _spell_items(items: Any) -> Any:
+    """The items of lists; the parts of an item, such as `record` and `allele`, with colons."""
+    if pa.types.is_struct(items.type):
+        return pc.binary_join_element_wise(*map(_spell_items, items.flatten()), ":")
+    if pa.types.is_string(items.type):
+        return _escape_texts(items, in_list=True)
+    return items.cast(pa.string())
 
 
 def _offsets(lists: Any) -> Any:

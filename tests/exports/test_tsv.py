@@ -104,6 +104,12 @@ def test_numbers_keep_all_digits(number: float):
     assert math.copysign(1, again) == math.copysign(1, number) or math.isnan(number)
 
 
+def test_a_list_of_alleles_has_their_keys():
+    kind = pa.list_(pa.struct([("record", pa.int64()), ("alt", pa.string())]))
+    lists = pa.array([[{"record": 7, "alt": "A;C"}, {"record": 8, "alt": "T"}], [], None], kind)
+    assert format_rows(pa.record_batch({"list": lists})) == ["7:A\\x3bC;8:T", "", ""]
+
+
 def test_nulls_flags_and_numbers_are_plain(tmp_path: Path):
     rows = [
         make_row(0, llr=-0.25, flags=["clipped", "moved"], ref="A", alt="C"),
