@@ -235,8 +235,10 @@ def _read_set(folder: Path, logs: _Logs) -> Iterator[ScoringStatus]:
         yield ScoringStatus(folder.name, scoring="", shards=0)
     for scoring in sorted(scorings):
         yield _read_scoring(scoring, Split.read(split), logs)
-        if (scoring / PAIRS / PAIR_COUNTS).exists():
-            yield _read_haplotypes(scoring, PairCounts.read(scoring / PAIRS / PAIR_COUNTS), logs)
+        names = {"variant_set": folder.name, "scoring": scoring.name}
+        of_pairs = logs.folder.glob(fill(STEPS["score_haplotypes"].log, **names))
+        if (scoring / PAIRS / PAIR_COUNTS).exists() or any(of_pairs):
+            yield _read_haplotypes(scoring, Split.read(split), logs)
 
 
 def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
@@ -255,15 +257,12 @@ def _read_scoring(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
     return status
 
 
-def _read_haplotypes(folder: Path, counts: PairCounts, logs: _Logs) -> ScoringStatus:
+def _read_haplotypes(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
     """The progress of the pairs of windows of haplotypes and compounds."""
-    status = ScoringStatus(
-        folder.parent.name,
-        folder.name,
-        shards=counts.shards,
-        alleles=counts.pairs,
-        of_haplotypes=True,
-    )
+    status = ScoringStatus(folder.parent.name, folder.name, shards=split.shards, of_haplotypes=True)
+    if (folder / PAIRS / PAIR_COUNTS).exists():
+        counts = PairCounts.read(folder / PAIRS / PAIR_COUNTS)
+        status.shards, status.alleles = counts.shards, counts.pairs
     shards = []
     for shard in range(1, status.shards + 1):
         file = shard_file(shard, status.shards)

@@ -96,6 +96,8 @@ class PlacedWindows:
         signature: The signature of the windows.
         segments_file: The reference bases of the windows.
         files: The windows, the segments, and what else the scores are made from.
+        is_chosen: Whether they were made from the windows of all shards, by ``haplotypes`` or
+            ``audit``; ``lookup`` does not read these.
     """
 
     settings: ScoreSettings
@@ -104,6 +106,7 @@ class PlacedWindows:
     signature: Mapping[str, Any]
     segments_file: Path
     files: SourceFiles
+    is_chosen: bool
 
 
 def open_windows(settings: ScoreSettings, windows_file: Path, segments_file: Path) -> PlacedWindows:
@@ -123,7 +126,8 @@ def open_windows(settings: ScoreSettings, windows_file: Path, segments_file: Pat
     files.add(segments_file)
     signature = require_windows(settings, windows_file)
     require_segments(segments_file, windows_file, source, signature["reference"])
-    return PlacedWindows(settings, windows_file, source, signature, segments_file, files)
+    is_chosen = "windows" in (read_provenance(windows_file).inputs or {})
+    return PlacedWindows(settings, windows_file, source, signature, segments_file, files, is_chosen)
 
 
 def find_hits(placed: PlacedWindows, out: Path, path: Path | None) -> Hits | None:
@@ -139,7 +143,7 @@ def find_hits(placed: PlacedWindows, out: Path, path: Path | None) -> Hits | Non
     """
     if path is None:
         path = hits_file(out)
-        if placed.settings.run.store is None:
+        if placed.settings.run.store is None or placed.is_chosen:
             return None
         if not path.exists():
             logger.warning(

@@ -34,11 +34,11 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `audit`, `lookup`, `score` or `score_readouts`, "
     "the file of variants in a file of `carry`, `annotate` or `haplotypes`, the table in "
-    "`reused.parquet` and in a file of `evaluate`, `calibrate` or `merge_haplotypes`; absent in the "
-    "tables of `merge`, `merge_audit`, `fit_calibration` and `combine`",
+    "`reused.parquet` and in a file of `evaluate`, `calibrate` or `merge_haplotypes`; absent in "
+    "the tables of `merge`, `merge_audit`, `fit_calibration` and `combine`",
     "settings": "in a file of `windows`, `lookup`, `carry`, `annotate`, `audit`, `merge_audit`, "
-    "`evaluate`, `fit_calibration`, `calibrate`, `haplotypes`, `merge_haplotypes` or `combine`: the "
-    "settings of the step, as JSON; a job runs again if they change",
+    "`evaluate`, `fit_calibration`, `calibrate`, `haplotypes`, `merge_haplotypes` or `combine`: "
+    "the settings of the step, as JSON; a job runs again if they change",
     "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `fit_calibration`, "
     "`calibrate`, `evaluate`, `haplotypes` or `merge_haplotypes`: SHA-256 of other files that "
     "shape its rows, as JSON: `variants` (`windows`), `gff` (`annotate`), `assembly_report` if the "

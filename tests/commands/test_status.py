@@ -15,8 +15,17 @@ from evo2_tasks.commands.status import describe_status, read_status
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.interruption import Interrupted, Interruption
+from evo2_tasks.layout import shard_run_file
 from evo2_tasks.table.parts import parts_folder, read_usage
-from tests.project import write_shard, write_split
+from tests.project import (
+    HEADER,
+    pairs_of_shards,
+    run_haplotypes,
+    run_steps,
+    write_project,
+    write_shard,
+    write_split,
+)
 from tests.workflow.rules import read_rules
 
 
@@ -246,6 +255,32 @@ def test_a_killed_job_is_recognised_by_a_silent_log(run: Path) -> None:
     (status,) = read_status(run / "results")
     (failure,) = status.failures
     assert failure.last_line.endswith("half of it")
+
+
+def test_haplotypes_have_an_entry_of_their_own(tmp_path: Path) -> None:
+    line = "c\t{pos}\t.\tA\tC\t.\t.\t.\tGT\t1|1\n"
+    header = HEADER.replace("INFO\n", "INFO\tFORMAT\tS1\n")
+    project = write_project(
+        tmp_path,
+        genome={"c": "A" * 30 + "CG" * 60 + "A" * 30},
+        variants=header + "".join(line.format(pos=pos) for pos in (10, 12, 160)),
+        variant_set={"haplotypes": {"samples": "all"}},
+        output=str(tmp_path / "results"),
+        shards=2,
+    )
+    config = project.load()
+    run_steps(config, config.output / "v")
+    (alone,) = read_status(config.output)
+    run_haplotypes(config, config.output / "v")
+    first, second = read_status(config.output)
+    assert (first, first.of_haplotypes) == (alone, False)
+    assert (second.scoring, second.of_haplotypes, second.is_merged) == ("s", True, True)
+    # Two alleles beside each other, and both together.
+    assert (second.alleles, second.alleles_done, second.shards_done) == (3, 3, 2)
+    lines = CliRunner().invoke(main, ["status", str(config.output)]).stdout.splitlines()
+    assert lines[-1].split()[:3] == ["v", "s,", "haplotypes"]
+    shard_run_file(pairs_of_shards(config, config.output / "v")[0].scores).unlink()
+    assert not read_status(config.output)[1].is_merged
 
 
 def test_the_command_prints_a_table_and_json(run: Path) -> None:

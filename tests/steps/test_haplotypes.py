@@ -37,6 +37,7 @@ from evo2_tasks.layout import (
     SPLIT,
     TABLE,
     WINDOWS,
+    hits_file,
     shard_file,
     shard_run_file,
 )
@@ -562,6 +563,25 @@ def test_a_killed_job_goes_on_and_gives_the_same_bytes(
     assert broken.scores.read_bytes() == expected
     stated = json.loads(shard_run_file(broken.scores).read_text())
     assert 0 < stated["parts_kept"] < stated["parts"]
+
+
+def test_the_hits_of_a_store_are_not_for_the_pairs_of_haplotypes(
+    finished: Project, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished.config_file.parent, folder)
+    text = finished.config_file.read_text().replace(str(finished.config_file.parent), str(folder))
+    config = json.loads(text) | {"run": {"store": str(tmp_path / "store")}}
+    (folder / "config.json").write_text(json.dumps(config))
+    loaded = load_config(folder / "config.json")
+    pairs = pairs_of_shards(loaded, loaded.output / "v")[0]
+    expected = pairs.scores.read_bytes()
+    # What `lookup` wrote about the alleles of the shard has the same name.
+    hits_file(pairs.scores).parent.mkdir(exist_ok=True)
+    hits_file(pairs.scores).write_bytes(b"of other windows")
+    run_score(loaded, pairs)
+    assert pairs.scores.read_bytes() == expected
+    assert not (tmp_path / "store").exists()
 
 
 # --- files of another run
