@@ -77,6 +77,7 @@ class Chromosome:
         self._period = self._contig.length if self._contig.circular else 0
         everywhere: defaultdict[int, array[int]] = defaultdict(_integers)
         self._phased: defaultdict[_Key, array[int]] = defaultdict(_integers)
+        self._in_set: defaultdict[_Key, array[int]] = defaultdict(_integers)
         self._places: dict[_Key, int] = {}
         hets, self._het_sets = array("i"), array("i")
         left_out: defaultdict[_Key, array[int]] = defaultdict(_integers)
@@ -90,7 +91,10 @@ class Chromosome:
             key = (NO_SET, place) if is_everywhere else self._key(phase_set, place)
             if not alleles.located[number]:
                 left_out[key].append(number)
-            elif is_everywhere:
+                continue
+            if phase_set > UNNAMED_SET:
+                self._in_set[self._key(phase_set, place)].append(number)
+            if is_everywhere:
                 everywhere[place].append(number)
             else:
                 hets.append(number)
@@ -208,8 +212,9 @@ class Chromosome:
             phased = self._phased.get(key, _integers())
             spans = self._everywhere.get(key[1] or 1)
             others: Sequence[int] = _integers() if spans is None else spans.numbers
-            if spans is not None and key[0] > UNNAMED_SET and phased and not self._period:
-                others = spans.find_near(phased, reach, is_chain=is_chain)
+            in_set = self._in_set.get(key)
+            if spans is not None and in_set and not self._period:
+                others = spans.find_near(in_set, reach, is_chain=is_chain)
             ranks = self._alleles.rank
             numbers = _unique(merge(phased, others, key=ranks.__getitem__))
             edits = self._edits[key] = HaplotypeEdits(self._alleles, numbers, self._contig)

@@ -163,22 +163,29 @@ class HaplotypeEdits:
         shift, differs = self._align(number, left, right, place)
         window = min(settings.window_length, length) if contig.circular else settings.window_length
         aligned = place - shift
-        start = aligned - window // 2
+        start, offset, low = aligned - window // 2, None, first
         if settings.window_placement == "tiled":
-            start = self._find_tile(alleles.start[number], settings, left)
+            tile = self._find_tile(alleles.start[number], settings)
+            # A neighbour that deletes the first base of the window moves its start.
+            low = left.start + bisect_right(left, tile, key=self._contig_end)
+            start = self._find_kept(tile, left)
+            offset = aligned - start
         end = start + window
         # The alternate window of a deletion reads as many bases more on either side.
         extra = max(0, -alleles.change[number])
         if contig.circular and window + 2 * extra >= length:
             chosen = [*right]
         else:
-            low = bisect_left(left, start - extra + 1, key=self._end)
-            high = bisect_left(right, end + extra + lost, key=self._start)
-            low, high = left.start + low, right.start + high
+            low = min(low, left.start + bisect_left(left, start - extra + 1, key=self._end))
+            high = right.start + bisect_left(right, end + extra + lost, key=self._start)
             chosen = [*range(low, first), *range(last, high)]
-        background = sorted((self._number(one) for one in chosen), key=alleles.rank.__getitem__)
-        bounds = self._find_bounds(start, end + lost, left, right)
-        offset = aligned - start if settings.window_placement == "tiled" else None
+        # Around a circle, one allele may be at both ends of the window.
+        numbers = {self._number(one) for one in chosen}
+        background = sorted(numbers, key=alleles.rank.__getitem__)
+        bounds = (
+            self._find_base(start, place, lost, left, right, is_end=False),
+            self._find_base(end, place, lost, left, right, is_end=True),
+        )
         overlaps = any(self._number(one) != number for one in range(first, last))
         return Neighbours(tuple(background), shift, differs, offset, *bounds, overlaps)
 
@@ -269,39 +276,57 @@ class HaplotypeEdits:
                 return shift, differs
             first = max(left.start, first - (left.stop - first))
 
-    def _find_tile(self, position: int, settings: WindowSettings, left: range) -> int:
-        """Start of the tiled window of an allele, on the haplotype.
-
-        Args:
-            position: The allele, 0-based on the contig.
-            settings: The window settings.
-            left: The places of the kept alleles before it.
-        """
+    def _find_tile(self, position: int, settings: WindowSettings) -> int:
+        """Start of the tiled window of an allele, 0-based on the contig; at most ``position``."""
         contig = self._contig
         limits = find_limits(settings, contig)
         tile = find_tile(position - limits.window_length // 2, contig, limits.window_step)
-        if contig.circular:
-            tile = position - (position - tile) % contig.length
+        return position - (position - tile) % contig.length if contig.circular else tile
+
+    def _find_kept(self, base: int, left: range) -> int:
+        """Place on the haplotype of a base of the contig, or of the next one that is not deleted.
+
+        A base that is replaced by as many bases as before is not deleted.
+
+        Args:
+            base: The base, 0-based on the contig.
+            left: The places of the kept alleles that may come before it.
+        """
         while True:
-            after = left.start + bisect_right(left, tile, key=self._contig_start)
-            if after == left.start or self._contig_end(after - 1) <= tile:
-                return tile + self._shift(after)
+            after = left.start + bisect_right(left, base, key=self._contig_start)
+            if after == left.start or self._contig_end(after - 1) <= base:
+                return base + self._shift(after)
             inside = after - 1
             if self._alleles.change[self._number(inside)] == 0:
-                return self._start(inside) + tile - self._contig_start(inside)
-            tile = self._contig_end(inside)  # the next base that is not deleted
+                return self._start(inside) + base - self._contig_start(inside)
+            base = self._contig_end(inside)
 
-    def _find_bounds(self, start: int, end: int, left: range, right: range) -> tuple[int, int]:
-        """The bases of the contig between two places of the haplotype with all kept alleles."""
-        low = left.start + bisect_left(left, start + 1, key=self._end)
-        if low < left.stop and self._start(low) < start:
-            first = self._contig_start(low)
+    def _find_base(
+        self, bound: int, place: int, lost: int, left: range, right: range, *, is_end: bool
+    ) -> int:
+        """The base of the contig at a bound of a window, 0-based; beside it, if the bound is new.
+
+        Args:
+            bound: Start or end of the window, 0-based on the haplotype.
+            place: Where the allele is on the haplotype.
+            lost: By how many bases the kept alleles that overlap it would move what is after them.
+            left: The places of the kept alleles before it.
+            right: Those after it.
+            is_end: Whether the bound is the end of the window.
+        """
+        if bound > place:
+            left, bound = right, bound + lost
+        if is_end:
+            inside = left.start + bisect_left(left, bound, key=self._start) - 1
+            cuts = inside >= left.start and self._end(inside) > bound
         else:
-            first = start - self._shift(low)
-        high = right.start + bisect_left(right, end, key=self._start)
-        if high > right.start and self._end(high - 1) > end:
-            return first, self._contig_end(high - 1)
-        return first, end - self._shift(high)
+            inside = left.start + bisect_right(left, bound, key=self._end)
+            cuts = inside < left.stop and self._start(inside) < bound
+        if not cuts:
+            return bound - self._shift(inside + is_end)
+        if self._alleles.change[self._number(inside)] == 0:
+            return self._contig_start(inside) + bound - self._start(inside)
+        return self._contig_end(inside) if is_end else self._contig_start(inside)
 
     def _number(self, place: int) -> int:
         """The allele at a place."""
