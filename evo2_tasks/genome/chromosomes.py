@@ -77,7 +77,7 @@ class Chromosome:
         self._period = self._contig.length if self._contig.circular else 0
         everywhere: defaultdict[int, array[int]] = defaultdict(_integers)
         self._phased: defaultdict[_Key, array[int]] = defaultdict(_integers)
-        self._in_set: defaultdict[_Key, array[int]] = defaultdict(_integers)
+        self._in_set: defaultdict[int, array[int]] = defaultdict(_integers)
         self._places: dict[_Key, int] = {}
         hets, self._het_sets = array("i"), array("i")
         left_out: defaultdict[_Key, array[int]] = defaultdict(_integers)
@@ -93,7 +93,7 @@ class Chromosome:
                 left_out[key].append(number)
                 continue
             if phase_set > UNNAMED_SET:
-                self._in_set[self._key(phase_set, place)].append(number)
+                self._in_set[phase_set].append(number)
             if is_everywhere:
                 everywhere[place].append(number)
             else:
@@ -212,7 +212,7 @@ class Chromosome:
             phased = self._phased.get(key, _integers())
             spans = self._everywhere.get(key[1] or 1)
             others: Sequence[int] = _integers() if spans is None else spans.numbers
-            in_set = self._in_set.get(key)
+            in_set = self._in_set.get(key[0])
             if spans is not None and in_set and not self._period:
                 others = spans.find_near(in_set, reach, is_chain=is_chain)
             ranks = self._alleles.rank

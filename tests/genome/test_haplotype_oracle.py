@@ -6,13 +6,17 @@ oracle is in ``plain_haplotypes``; ``bcftools consensus`` makes the same haploty
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from pysam import tabix_index
 
 from evo2_tasks.genome.haplotype_windows import haplotype_intervals, haplotype_sequences
 from evo2_tasks.genome.haplotypes import AlleleHaplotypes, Haplotypes
@@ -298,3 +302,113 @@ def test_windows_agree_with_haplotypes_made_base_by_base(tmp_path: Path, seed: i
                 num_backgrounds += carrier.pair is not None
     assert {"to_score", "no_context"} <= statuses
     assert num_backgrounds > num_rows / 4
+
+
+CONSENSUS = """
+import json, sys
+from pysam import bcftools
+fasta, vcf, *samples = sys.argv[1:]
+found = {}
+for sample in samples:
+    text = bcftools.consensus("-f", fasta, "-s", sample, "-H", "1", vcf)
+    found[sample] = "".join(text.splitlines()[1:])
+print(json.dumps(found))
+"""
+
+
+def find_cut(plain: PlainContig, edits: set[PlainEdit]) -> int | None:
+    """A place where the circle can be cut open: no edit is across it."""
+    if not plain.circular:
+        return 0
+    across = {base for edit in edits for base in plain.replaced(edit)[1:]}
+    across |= {edit.start for edit in edits if not edit.num_ref}
+    return next((base for base in range(len(plain.bases)) if base not in across), None)
+
+
+def spell_records(bases: str, edits: list[PlainEdit]) -> list[tuple[int, str, str]]:
+    """Edits as records: those that touch are one record; no two records share a base."""
+    merged: list[list[PlainEdit]] = []
+    for edit in sorted(edits):
+        if merged and merged[-1][-1].start + merged[-1][-1].num_ref == edit.start:
+            merged[-1].append(edit)
+        else:
+            merged.append([edit])
+    records = []
+    for group in merged:
+        start, end = group[0].start, group[-1].start + group[-1].num_ref
+        ref, alt = bases[start:end], "".join(edit.alt for edit in group)
+        if not ref or not alt:
+            before, after = (bases[start - 1], "") if start else ("", bases[end])
+            start, ref, alt = start - len(before), before + ref + after, before + alt + after
+        records.append((start + 1, ref, alt))
+    return records
+
+
+def run_consensus(
+    folder: Path, plain: PlainContig, sets: list[list[PlainEdit]]
+) -> list[str] | None:
+    """The haplotype of each set of edits by bcftools consensus; None if the circle has no cut."""
+    size = len(plain.bases)
+    cut = find_cut(plain, {edit for edits in sets for edit in edits})
+    if cut is None:
+        return None
+    bases = plain.bases[cut:] + plain.bases[:cut]
+    carriers: dict[tuple[int, str, str], set[int]] = defaultdict(set)
+    for number, edits in enumerate(sets):
+        turned = [edit._replace(start=(edit.start - cut) % size) for edit in edits]
+        for record in spell_records(bases, turned):
+            carriers[record].add(number)
+    names = [f"H{number}" for number in range(len(sets))]
+    rows = [
+        f"c\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.\tGT\t"
+        + "\t".join("1|0" if number in found else "0|0" for number in range(len(sets)))
+        for (pos, ref, alt), found in sorted(carriers.items())
+    ]
+    header = '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
+    header = HEADER.replace("#CHROM", f"##contig=<ID=c,length={size}>\n{header}#CHROM")
+    vcf, fasta = folder / "consensus.vcf", folder / "consensus.fa"
+    vcf.write_text(header + "\t".join(names) + "\n" + "".join(row + "\n" for row in rows))
+    fasta.write_text(f">c\n{bases}\n")
+    for old in folder.glob("consensus.*.*"):
+        old.unlink()
+    indexed = tabix_index(str(vcf), preset="vcf", force=True)
+    call = [sys.executable, "-c", CONSENSUS, str(fasta), indexed, *names]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, timeout=120)
+    found = json.loads(done.stdout)
+    turned_back = []
+    for number, edits in enumerate(sets):
+        made = found[names[number]]
+        # The first base of the contig, or what replaces it, comes first again.
+        before = sum(e.num_alt - e.num_ref for e in edits if e.start < cut)
+        beyond = sum(max(0, e.start + e.num_ref - size) for e in edits)
+        place = (len(made) - cut - before + beyond) % len(made) if plain.circular else 0
+        turned_back.append(made[place:] + made[:place])
+    return turned_back
+
+
+@pytest.mark.parametrize("seed", range(1000, 1010))
+def test_windows_agree_with_bcftools_consensus(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    num_compared = 0
+    for _ in range(3):
+        case = make_case(tmp_path, rng)
+        haplotypes = open_haplotypes(case)
+        variants = {(one.record, one.allele): one for one in open_variants(case.source)}
+        settings = make_settings(rng)
+        found = {(one.record, one.allele): one for one in haplotypes.find_pairs(settings)}
+        rows = list(list_expected(case, settings))
+        for contig, bases in case.genome.items():
+            plain = PlainContig(bases, contig == "circle")
+            here = [row for row in rows if case.lines[row[0].key[0]].contig == contig]
+            made = run_consensus(tmp_path, plain, [row[3] for row in here]) if here else None
+            for row, by_consensus in zip(here, made or (), strict=False):
+                own, sample, _, others, haplotype, expected, _ = row
+                assert by_consensus == "".join(haplotype.bases), (own, others)
+                one = found[own.key]
+                [carrier] = [
+                    c for c in one.carriers if (c.sample, c.haplotype) == (sample, own.place)
+                ]
+                alone = place_allele(variants[own.key], case.reference, settings)
+                check_row(case, one, carrier, expected, own, others, alone)
+                num_compared += 1
+    assert num_compared > 50
