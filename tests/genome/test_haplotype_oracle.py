@@ -355,8 +355,9 @@ def run_consensus(
     bases = plain.bases[cut:] + plain.bases[:cut]
     carriers: dict[tuple[int, str, str], set[int]] = defaultdict(set)
     for number, edits in enumerate(sets):
-        turned = [edit._replace(start=(edit.start - cut) % size) for edit in edits]
-        for record in spell_records(bases, turned):
+        if plain.circular:
+            edits = [edit._replace(start=(edit.start - cut) % size) for edit in edits]
+        for record in spell_records(bases, edits):
             carriers[record].add(number)
     names = [f"H{number}" for number in range(len(sets))]
     rows = [
