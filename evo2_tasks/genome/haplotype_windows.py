@@ -12,8 +12,9 @@ are 0-based on the haplotype with these edits. `read_haplotype` makes that haplo
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from evo2_tasks.genome.alleles import TrimmedAllele
@@ -45,11 +46,12 @@ FetchBases = Callable[[int, int], str]
 
 
 class _Piece(NamedTuple):
-    """A piece of a haplotype: bases of the contig from ``start`` on, or new bases."""
+    """A piece of a haplotype: the bases of the contig from ``start`` to ``end``, or new bases."""
 
     first: int
     size: int
     start: int
+    end: int
     alt: str | None
 
 
@@ -89,16 +91,15 @@ class Haplotype:
         self._contig_length = contig_length
         self._fetch = fetch
         self._count = count
-        self._edits = sorted(edits, key=_order)
-        last_end = max((edit.end for edit in self._edits), default=0)
-        self._origin = max(0, last_end - contig_length)
+        self._edits = sorted(edits)
+        self._origin = max(0, self._edits[-1].end - contig_length) if self._edits else 0
         self._check()
         self.letters = tuple(
             letter
             for letter in sorted(set(letters))
             if not any(self._replaces(edit, letter.start) for edit in self._edits)
         )
-        self.background = tuple(sorted([*self._edits, *self.letters], key=_order))
+        self.background = tuple(sorted([*self._edits, *self.letters]))
         self._pieces: list[_Piece] = []
         self.length = self._cut_pieces()
         self._firsts = [piece.first for piece in self._pieces]
@@ -114,6 +115,8 @@ class Haplotype:
         """Number of bases other than A, C, G and T in a range, before letters are replaced."""
         if self._count is None:
             raise ValueError("the haplotype was made without a function that counts")
+        if 0 <= start < end <= self.length and not self._count(*self._find_cover(start, end)):
+            return 0
         return sum(
             self._count(piece.start + first, piece.start + last)
             for piece, first, last in self._parts(start, end)
@@ -131,8 +134,8 @@ class Haplotype:
             start: The first of them, 0-based on the contig.
             end: The base after the last one; ``start`` for the place of an insertion.
         """
-        before = (edit for edit in self._edits if _order(edit) < (start, end))
-        shift = sum(len(edit.alt) - edit.num_ref for edit in before)
+        before = self._edits[: bisect_left(self._edits, Edit(start, end - start, ""))]
+        shift = sum(len(alt) - num_ref for _, num_ref, alt in before)
         return self.wrap(start - self._origin + shift)
 
     def contig_intervals(self, intervals: Iterable[Interval]) -> list[Interval]:
@@ -153,16 +156,16 @@ class Haplotype:
         )
 
     def _check(self) -> None:
-        place = 0
-        previous: Edit | None = None
-        for edit in self._edits:
-            if edit.start < 0 or edit.end > self._contig_length * (2 if self.circular else 1):
-                raise ValueError(f"{edit} is not within {self.name}")
-            if edit.start < place or (previous is not None and _order(edit) == _order(previous)):
-                raise ValueError(f"{previous} and {edit} change the same bases")
-            place, previous = edit.end, edit
-        if self._edits and self._edits[0].start < self._origin:
-            raise ValueError(f"{self._edits[-1]} and {self._edits[0]} change the same bases")
+        if not self._edits:
+            return
+        first, last = self._edits[0], self._edits[-1]
+        if first.start < 0 or last.end > self._contig_length * (2 if self.circular else 1):
+            raise ValueError(f"the edits {first} to {last} are not within {self.name}")
+        for one, other in pairwise(self._edits):
+            if other.start < one.start + one.num_ref or other[:2] == one[:2]:
+                raise ValueError(f"{one} and {other} change the same bases")
+        if first.start < self._origin:
+            raise ValueError(f"{last} and {first} change the same bases")
 
     def _replaces(self, edit: Edit, position: int) -> bool:
         return edit.start <= position < edit.end or (
@@ -171,20 +174,28 @@ class Haplotype:
 
     def _cut_pieces(self) -> int:
         """Cut the haplotype into pieces, and return its length."""
-        first, place = 0, self._origin
-        for edit in self._edits:
-            if edit.start > place:
-                self._pieces.append(_Piece(first, edit.start - place, place, None))
-                first += edit.start - place
-            if edit.alt:
-                self._pieces.append(_Piece(first, len(edit.alt), edit.start, edit.alt))
-                first += len(edit.alt)
-            place = edit.end
+        pieces, first, place = self._pieces, 0, self._origin
+        for start, num_ref, alt in self._edits:
+            if start > place:
+                pieces.append(_Piece(first, start - place, place, start, None))
+                first += start - place
+            place = start + num_ref
+            if alt:
+                pieces.append(_Piece(first, len(alt), start, place, alt))
+                first += len(alt)
         end = self._contig_length + self._origin
         if end > place:
-            self._pieces.append(_Piece(first, end - place, place, None))
+            pieces.append(_Piece(first, end - place, place, end, None))
             first += end - place
         return first
+
+    def _find_cover(self, start: int, end: int) -> Interval:
+        """The shortest interval of the contig with all its bases that are in a range."""
+        one = self._pieces[bisect_right(self._firsts, start) - 1]
+        other = self._pieces[bisect_right(self._firsts, end - 1) - 1]
+        first = one.start if one.alt is not None else one.start + start - one.first
+        last = other.end if other.alt is not None else other.start + end - other.first
+        return first, last
 
     def _parts(self, start: int, end: int) -> Iterable[tuple[_Piece, int, int]]:
         """The pieces of a range, each with its first and last base within the piece."""
@@ -395,7 +406,3 @@ def _pair_of(placed: PlacedAllele) -> PlacedPair:
 
 def _fetch_nothing(contig: str, start: int, end: int) -> str:
     raise ValueError(f"{contig}:{start}-{end} is not to be read")
-
-
-def _order(edit: Edit) -> tuple[int, int]:
-    return edit.start, edit.end
