@@ -1,7 +1,7 @@
 """Speed and memory of reading genotypes and of finding neighbours and compounds, with JSON last.
 
 The program writes a random genome and a phased VCF: most alleles are rare, most genotypes are
-``0|0``. It reads the genotypes, finds the windows of every allele among its neighbours, and the
+``0|0``, and the haplotypes are mosaics of a few founders, as those of people are. It reads the genotypes, finds the windows of every allele among its neighbours, and the
 compounds. Run it in the checkout: `python benchmarks/haplotypes.py`.
 """
 
@@ -21,27 +21,39 @@ from evo2_tasks.genome.variants import open_variants
 from evo2_tasks.genome.windows import WindowSettings
 
 
+FOUNDERS = 12
+BLOCK_RECORDS = 500  # records from one recombination to the next
+RARE_SHARE = 0.6  # of the records: one or two copies, on any haplotypes
+
+
 def write_inputs(folder: Path, *, records: int, samples: int, spacing: int) -> None:
-    """A genome, and a VCF whose alleles have the frequencies of a population of constant size."""
+    """A genome, and a VCF whose common alleles have the frequencies of a constant population."""
     rng = random.Random(1)
     bases = "".join(rng.choices("ACGT", k=records * spacing + 20_000))
     (folder / "genome.fa").write_text(f">c\n{bases}\n")
-    counts = range(1, 2 * samples)
+    counts = range(1, FOUNDERS)
     weights = [1 / count for count in counts]
     names = "\t".join(f"S{i}" for i in range(samples))
+    founders: list[int] = []
     with (folder / "variants.vcf").open("w") as vcf:
         vcf.write("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t")
         vcf.write(f"{names}\n")
-        for start in sorted(rng.sample(range(10_000, len(bases) - 10_000), records)):
+        starts = sorted(rng.sample(range(10_000, len(bases) - 10_000), records))
+        for number, start in enumerate(starts):
+            if number % BLOCK_RECORDS == 0:
+                founders = rng.choices(range(FOUNDERS), k=2 * samples)
             ref, kind = bases[start], rng.random()
             alt = rng.choice([base for base in "ACGT" if base != ref])
             if kind < 0.07:
                 alt = ref + "".join(rng.choices("ACGT", k=rng.randint(1, 6)))
             elif kind < 0.14:
                 ref, alt = bases[start : start + rng.randint(2, 7)], ref
-            calls = ["0"] * (2 * samples)
-            for place in rng.sample(range(2 * samples), rng.choices(counts, weights)[0]):
-                calls[place] = "1"
+            if rng.random() < RARE_SHARE:
+                carriers = set(rng.sample(range(2 * samples), rng.choice([1, 1, 2])))
+            else:
+                chosen = set(rng.sample(range(FOUNDERS), rng.choices(counts, weights)[0]))
+                carriers = {i for i, founder in enumerate(founders) if founder in chosen}
+            calls = ["1" if i in carriers else "0" for i in range(2 * samples)]
             texts = "\t".join(f"{calls[i]}|{calls[i + 1]}" for i in range(0, 2 * samples, 2))
             vcf.write(f"c\t{start + 1}\t.\t{ref}\t{alt}\t.\tPASS\t.\tGT\t{texts}\n")
 
