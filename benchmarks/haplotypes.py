@@ -1,8 +1,9 @@
 """Speed and memory of reading genotypes and of finding neighbours and compounds, with JSON last.
 
 The program writes a random genome and a phased VCF: most alleles are rare, most genotypes are
-``0|0``, and the haplotypes are mosaics of a few founders, as those of people are. It reads the genotypes, finds the windows of every allele among its neighbours, and the
-compounds. Run it in the checkout: `python benchmarks/haplotypes.py`.
+``0|0``, and the haplotypes are mosaics of a few founders, as those of people are. It reads the
+genotypes, finds the windows of every allele among its neighbours, and the compounds. Run it in the
+checkout: `python benchmarks/haplotypes.py`.
 """
 
 import argparse
@@ -20,10 +21,9 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import open_variants
 from evo2_tasks.genome.windows import WindowSettings
 
-
 FOUNDERS = 12
 BLOCK_RECORDS = 500  # records from one recombination to the next
-RARE_SHARE = 0.6  # of the records: one or two copies, on any haplotypes
+RARE_SHARE = 0.75  # of the records: one or two copies, on any haplotypes
 
 
 def write_inputs(folder: Path, *, records: int, samples: int, spacing: int) -> None:
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--samples", type=int, default=100)
-    parser.add_argument("--spacing", type=int, default=100, help="bases for each record")
+    parser.add_argument("--spacing", type=int, default=200, help="bases for each record")
     parser.add_argument("--window", type=int, default=8_192)
     parser.add_argument("--distance", type=int, default=2)
     args = parser.parse_args()
