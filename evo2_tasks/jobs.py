@@ -954,7 +954,7 @@ class Jobs:
     def pairs_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Host memory of a job of ``score_haplotypes``, MB."""
         settings = self._scorings[wildcards.scoring]
-        return _score_mb(settings, self._shard_pairs(wildcards)) * attempt
+        return _score_mb(settings, self._shard_pairs(wildcards), self._size) * attempt
 
     def pairs_runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a job of ``score_haplotypes``, minutes, from its pairs if counted."""

@@ -7,8 +7,8 @@ rule haplotypes:
             "<results>/{{variant_set}}/{{scoring}}/windows/{scatteritem}.parquet"
         ),
         shards="<results>/{variant_set}/shards",
-        variants=local(lookup("{variant_set}", within=inputs.variants)),
-        reference=local(lookup("{variant_set}", within=inputs.reference)),
+        variants=lookup("{variant_set}", within=inputs.variants),
+        reference=lookup("{variant_set}", within=inputs.reference),
     output:
         # A folder, as for `split`.
         pairs=directory("<results>/{variant_set}/{scoring}/haplotypes"),

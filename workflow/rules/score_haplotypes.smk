@@ -3,7 +3,7 @@
 rule score_haplotypes:
     input:
         pairs="<results>/{variant_set}/{scoring}/haplotypes",
-        checkpoint=local(lookup("{scoring}", within=inputs.checkpoint)),
+        checkpoint=lookup("{scoring}", within=inputs.checkpoint),
         fetched=collect(
             "<results>/{file}", file=lookup("{scoring}", within=inputs.hub_files)
         ),
