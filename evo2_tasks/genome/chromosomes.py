@@ -146,31 +146,45 @@ class Chromosome:
     def find_groups(self, distance: int) -> list[Group]:
         """The maximal groups of neighbouring alleles of each haplotype, in the order of the contig.
 
-        A group of alleles that are on every haplotype is listed once for each place in GT, if it is
-        not part of a group with phased alleles there.
+        A group of alleles that are on every haplotype is listed once for each place in GT, if none
+        of them is in a group with phased alleles there.
 
         Args:
             distance: Most unchanged bases between two neighbours of a group.
         """
         groups: list[Group] = []
-        joined: defaultdict[int, list[set[int]]] = defaultdict(list)
-        for key in sorted(self._phased):
-            phased = set(self._phased[key])
-            place = self._places[key]
-            for members in self._find_edits(key, distance, is_chain=True).find_groups(distance):
-                if not phased.isdisjoint(members):
-                    groups.append(Group(place, self._name(key[0]), members))
-                    joined[place].append(set(members))
-        for place in sorted(self._everywhere):
-            edits = self._find_edits((NO_SET, place), distance, is_chain=True)
-            groups += [
-                Group(place, None, members)
-                for members in edits.find_groups(distance)
-                if not any(group.issuperset(members) for group in joined[place])
-            ]
+        if self._is_unnamed:
+            for place in sorted({*self._everywhere, *self._places.values()}):
+                found = self._join((UNNAMED_SET, place), distance)
+                groups += [Group(place, None, members) for members in found]
+        else:
+            groups = self._find_groups_of_sets(distance)
         ranks = self._alleles.rank
         groups.sort(key=lambda one: (ranks[one.members[0]], one.haplotype, one.phase_set or ""))
         return groups
+
+    def _find_groups_of_sets(self, distance: int) -> list[Group]:
+        """The groups of a sample with several phase sets, in no order."""
+        groups: list[Group] = []
+        joined: defaultdict[int, set[int]] = defaultdict(set)
+        for key in sorted(self._phased):
+            phased = set(self._phased[key])
+            place = self._places[key]
+            for members in self._join(key, distance):
+                if not phased.isdisjoint(members):
+                    groups.append(Group(place, self._name(key[0]), members))
+                    joined[place].update(members)
+        for place in sorted(self._everywhere):
+            found = self._join((NO_SET, place), distance)
+            groups += [
+                Group(place, None, members)
+                for members in found
+                if joined[place].isdisjoint(members)
+            ]
+        return groups
+
+    def _join(self, key: _Key, distance: int) -> list[tuple[int, ...]]:
+        return self._find_edits(key, distance, is_chain=True).find_groups(distance)
 
     def _key(self, phase_set: int, place: int) -> _Key:
         """The haplotype of a place in GT, or of a name of PSL."""

@@ -67,7 +67,13 @@ def expect_compounds(case: Case, distance: int) -> set[tuple[int, str, int, str 
                     key = entry.phase_set, 0 if is_list else entry.place
                     sets[key].add(entry.edit)
                     places.setdefault(key, []).append((entry.edit, entry.place))
-            joined = defaultdict(list)
+            if all(phase_set == ("", "") for phase_set, _ in sets):
+                for place in {*homs, *(place for _, place in sets)}:
+                    kept = kept_edits(plain, sets[("", ""), place] | homs[place])
+                    for members in join_groups(plain, kept, distance):
+                        expected.add((sample, contig, place, None, members))
+                continue
+            joined = defaultdict(set)
             for (phase_set, place), phased in sets.items():
                 first = min(places[phase_set, place])[1]
                 kept = kept_edits(plain, phased | homs[place or 1])
@@ -75,10 +81,10 @@ def expect_compounds(case: Case, distance: int) -> set[tuple[int, str, int, str 
                 for members in join_groups(plain, kept, distance):
                     if members & keys:
                         expected.add((sample, contig, first, phase_set[1] or None, members))
-                        joined[first].append(members)
+                        joined[first] |= members
             for place, edits in homs.items():
                 for members in join_groups(plain, kept_edits(plain, edits), distance):
-                    if not any(members <= other for other in joined[place]):
+                    if not members & joined[place]:
                         expected.add((sample, contig, place, None, members))
     return expected
 

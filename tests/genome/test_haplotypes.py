@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evo2_tasks.genome.haplotype_windows import Background, place_in_haplotype
+from evo2_tasks.genome.haplotype_windows import Background, haplotype_sequences, place_in_haplotype
 from evo2_tasks.genome.haplotypes import Carrier, Haplotypes
 from evo2_tasks.genome.records import Filters
 from evo2_tasks.genome.reference import Reference
@@ -345,3 +345,49 @@ def split_call(cell: str, number: int) -> str:
     call, colon, rest = cell.partition(":")
     digits = ["1" if c == str(number) else "0" if c.isdigit() else c for c in call]
     return "".join(digits) + colon + rest
+
+
+def test_letters_of_the_reference(tmp_path: Path) -> None:
+    """An allele or a neighbour whose REF stands for an IUPAC letter (R: A or G, REF is A)."""
+    bases = "ACGTTGCATRCATCGATTRCGACCGATCATCG"
+    rows: list[Row] = [
+        (10, "A", "T", "GT", ["1|0"]),
+        (19, "A", "C", "GT", ["1|0"]),
+        (24, bases[23], "A", "GT", ["1|0"]),
+    ]
+    haplotypes = make(tmp_path, rows, bases=bases)
+    found = {one.record: one.pairs[0].placed for one in haplotypes.find_pairs(SETTINGS)}
+    flags = [set(found[i].flags) & {"iupac_ref", "n_in_window"} for i in range(3)]
+    assert flags == [{"iupac_ref", "n_in_window"}, {"iupac_ref", "n_in_window"}, set()]
+
+    def fetch(_name: str, start: int, end: int) -> str:
+        return bases[start:end]
+
+    def read(record: int) -> tuple[bytes, bytes]:
+        placed = found[record]
+        length = placed.length_fwd or 0
+        return haplotype_sequences(fetch, placed, "forward", length, len(bases), False)
+
+    both = "ACGTTGCATTCATCGATTCCGACAGATCATCG"
+    assert read(0) == ((both[:9] + "A" + both[10:]).encode(), both.encode())
+    assert read(1) == ((both[:18] + "A" + both[19:]).encode(), both.encode())
+    assert read(2) == ((both[:23] + bases[23] + both[24:]).encode(), both.encode())
+
+
+@pytest.mark.parametrize("calls", [["0|0"], ["./."], ["x"]])
+def test_without_carried_alleles_there_are_no_rows(tmp_path: Path, calls: list[str]) -> None:
+    haplotypes = make(tmp_path, [snv(5, *calls)])
+    assert list(haplotypes.find_pairs(SETTINGS)) == []
+    assert list(haplotypes.find_compounds(2)) == []
+
+
+def test_an_allele_without_a_place_has_its_rows(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        (5, BASES[4], "<CNV>", "GT:PS", ["1|0:7"]),
+        (9999, "A", "C", "GT", ["1/1"]),
+        snv(7, "0/1"),
+    ]
+    found = {one.record: one.carriers for one in make(tmp_path, rows).find_pairs(SETTINGS)}
+    assert found[0] == (Carrier(0, 1, "7", (), None),)
+    assert found[1] == (Carrier(0, 1, None, (), None), Carrier(0, 2, None, (), None))
+    assert found[2] == (Carrier(0, None, None, (), None),)
