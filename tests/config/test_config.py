@@ -420,6 +420,48 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             "config: variant_sets.calls.consequence_from: \"vep\" is not allowed; expected 'CSQ',",
         ),
         (
+            lambda c: c["variant_sets"]["calls"].update(haplotypes={}),
+            "config: variant_sets.calls.haplotypes.samples: is missing, and there is no default",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(haplotypes={"samples": "S1"}),
+            "config: variant_sets.calls.haplotypes.samples: expected `all`, or a list of names of "
+            'samples, also of a single one, got "S1"',
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(haplotypes={"samples": []}),
+            "config: variant_sets.calls.haplotypes.samples: expected at least one entry, got none",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(haplotypes={"samples": ["S1", "S1"]}),
+            'config: variant_sets.calls.haplotypes.samples: "S1" is named twice',
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                haplotypes={"samples": "all", "compound_distance": -1}
+            ),
+            "config: variant_sets.calls.haplotypes.compound_distance: -1 is too small; the "
+            "smallest allowed value is 0",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(haplotypes={"sample": "all"}),
+            "config: variant_sets.calls.haplotypes.sample: unknown key; did you mean samples? "
+            "allowed here: samples, compound_distance",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                haplotypes={"samples": "all"}, saturate=["snv"]
+            ),
+            "config: variant_sets.calls.haplotypes: cannot be combined with `saturate`, which "
+            "reads a BED: only a VCF or BCF has genotypes; remove one of the two keys",
+        ),
+        (
+            lambda c: c["variant_sets"]["calls"].update(
+                haplotypes={"samples": "all"}, columns={"pos": "p"}
+            ),
+            "config: variant_sets.calls.haplotypes: cannot be combined with `columns`",
+        ),
+        (
             lambda c: c["variant_sets"]["calls"].update(identifiers=["hgvs"]),
             "config: variant_sets.calls.identifiers[0]: \"hgvs\" is not allowed; expected 'vrs' or",
         ),
