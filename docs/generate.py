@@ -43,6 +43,7 @@ SECTIONS = {
     "variant_sets": "VariantSetConfig",
     "columns": "ColumnsConfig",
     "random_snvs": "RandomSnvsConfig",
+    "haplotypes": "HaplotypesConfig",
     "filters": "FilterConfig",
     "labels": "LabelConfig",
     "calibrations": "CalibrationConfig",
@@ -72,6 +73,8 @@ def describe_type(schema: Schema) -> str:
             return "list of text"
         case {"type": "boolean"}:
             return "`true`, `false`"
+        case {"const": value}:
+            return f"`{value}`"
         case {"type": "integer", "minimum": least, "maximum": most}:
             return f"whole number from {least} to {most}"
         case {"type": "integer", "minimum": least}:
