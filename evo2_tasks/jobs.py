@@ -295,6 +295,9 @@ class StepInputs:
     """Files of the reference, by variant set."""
     gff: dict[str, list[str]]
     """Genes of the reference, by variant set; empty if it has none."""
+    codons: dict[str, list[str]]
+    """Genes of the reference, by variant set; empty unless codons decide which alleles of its
+    haplotypes are scored together."""
     checkpoint: dict[str, list[str]]
     """Files of the checkpoint, by scoring; empty for a model on a hub."""
     identified: dict[str, list[str]]
@@ -394,6 +397,12 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, variant_set in sets.items()
             for gff in [config.references[variant_set.reference].gff]
         },
+        codons={
+            name: [str(gff)] if gff is not None and by == "codon" else []
+            for name, variant_set in sets.items()
+            for gff in [config.references[variant_set.reference].gff]
+            for by in [variant_set.haplotypes and variant_set.haplotypes.by]
+        },
         joined={name: _joined_files(config, name) for name in sets},
         with_readouts=[name for name, one in config.scorings.items() if list_readouts(one)],
         without_readouts=[name for name, one in config.scorings.items() if not list_readouts(one)],
@@ -475,6 +484,7 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
         drawn_regions=place_each(found.drawn_regions),
         reference=references,
         gff=genes,
+        codons=place_each(found.codons),
         checkpoint=place_each(found.checkpoint),
         identified=place_each(found.identified),
         report_files=place_each(found.report_files),

@@ -72,9 +72,9 @@ ROOMS = {
     ),
     "genome": room(
         "alleles assembly bcf bed blocks carried_alleles carried_types carry chromosomes"
-        " codons columns compounds consequences contigs csq fasta fasta_bases foreign_formats"
-        " formats genes genotypes gff haplotype_edits haplotype_windows haplotypes hgvs"
-        " identifiers input_consequences interval_lists known_assemblies letters"
+        " codon_spans codons columns compounds consequences contigs csq fasta fasta_bases"
+        " foreign_formats formats genes genotypes gff haplotype_edits haplotype_windows haplotypes"
+        " hgvs identifiers input_consequences interval_lists known_assemblies letters"
         " protein_changes random_snvs records reference region_tables regions saturation"
         " symbolic table_cells terms variant_lists variant_tables variants vcf window_layout"
         " window_pairs windows",

@@ -271,6 +271,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
             )
         if variant_set.haplotypes is not None:
             yield from _impossible_haplotypes(key, variant_set)
+            yield from _impossible_codons(config, name, variant_set.haplotypes)
         if variant_set.saturate and variant_set.regions is not None:
             yield (
                 f"{key}.regions",
@@ -333,6 +334,26 @@ def _impossible_haplotypes(key: str, variant_set: VariantSetConfig) -> Iterator[
                 f"cannot be combined with `{option}`, which {why}: only a VCF or BCF has "
                 "genotypes; remove one of the two keys",
             )
+
+
+def _impossible_codons(
+    config: RunConfig, name: str, haplotypes: HaplotypesConfig
+) -> Iterator[tuple[str, str]]:
+    """Codons without genes, or with a distance that has no meaning."""
+    if haplotypes.by != "codon":
+        return
+    key, reference = f"variant_sets.{name}.haplotypes", config.variant_sets[name].reference
+    if reference in config.references and config.references[reference].gff is None:
+        yield (
+            f"{key}.by",
+            f"`codon` needs a `gff` of the reference {reference!r}, which has none; name a GFF3 "
+            "file there, or remove the key",
+        )
+    if "compound_distance" in haplotypes.model_fields_set:
+        yield (
+            f"{key}.compound_distance",
+            "cannot be combined with `by: codon`; remove one of the two keys",
+        )
 
 
 def _impossible_annotations(config: RunConfig, name: str) -> Iterator[tuple[str, str]]:

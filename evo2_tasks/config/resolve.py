@@ -437,18 +437,25 @@ class HaplotypeSettings:
     Attributes:
         samples: Names of the samples; None for all samples of the file.
         compound_distance: Most unchanged bases between neighbours of a compound.
+        codons: The genes of the reference, if alleles of one codon are a compound instead.
         windows: What ``windows`` must have made its files with.
     """
 
     samples: tuple[str, ...] | None
     compound_distance: int
+    codons: Path | None
     windows: WindowsSettings
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
         # In alphabetical order, like the rows.
         samples = ALL_SAMPLES if self.samples is None else sorted(self.samples)
-        return {"compound_distance": self.compound_distance, "samples": samples}
+        near = (
+            {"compound_distance": self.compound_distance}
+            if self.codons is None
+            else {"by": "codon"}
+        )
+        return {**near, "samples": samples}
 
 
 @dataclass(frozen=True, slots=True)
@@ -964,12 +971,15 @@ def find_haplotypes(config: RunConfig, variant_set: str, scoring: str) -> Haplot
     Raises:
         InputError: The config has no such variant set or scoring.
     """
-    asked = _find_variant_set(config, variant_set).haplotypes
+    settings = _find_variant_set(config, variant_set)
+    asked = settings.haplotypes
     if asked is None:
         return None
+    gff = config.references[settings.reference].gff
     return HaplotypeSettings(
         samples=None if isinstance(asked.samples, str) else asked.samples,
         compound_distance=asked.compound_distance,
+        codons=gff if asked.by == "codon" else None,
         windows=resolve_windows(config, variant_set, scoring),
     )
 

@@ -384,7 +384,11 @@ class HaplotypesConfig(Section):
     """Names of samples of the file, or `all`."""
     compound_distance: Annotated[int, Field(ge=0, le=1_000_000)] = 2
     """Alleles of one haplotype are scored together too if at most this many unchanged bases lie
-    between neighbours. With 2, the alleles of a codon are together; with 0, neighbouring bases."""
+    between neighbours. With 2, the SNVs of a codon are together; with 0, neighbouring bases."""
+    by: Literal["distance", "codon"] = "distance"
+    """Which alleles are scored together: with `distance`, those that `compound_distance` joins;
+    with `codon`, those that touch one codon of a transcript, also on both sides of an intron.
+    `codon` needs a `gff` of the reference."""
 
 
 class VariantSetConfig(Section):

@@ -25,7 +25,12 @@ from evo2_tasks.genome.windows import (
     place_allele,
 )
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.runtime.inputs import open_reference, open_variant_set, variants_to_plan
+from evo2_tasks.runtime.inputs import (
+    open_neighbourhood,
+    open_reference,
+    open_variant_set,
+    variants_to_plan,
+)
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.windows import slice_parts
 from evo2_tasks.table.audit_choice import SmallestHashes, hash_allele
@@ -212,7 +217,7 @@ def find_distinct_pairs(
 
     Args:
         found: The haplotypes.
-        planned: The windows, and the distance of compounds.
+        planned: The windows, and which alleles are a compound.
         reference: The reference.
     """
     if planned.haplotypes is None:
@@ -229,7 +234,8 @@ def find_distinct_pairs(
     for one in found.find_pairs(windows):
         for pair in one.pairs:
             add(pair.placed)
-    joint = (group.variant for group in found.find_compounds(planned.haplotypes.compound_distance))
+    near = open_neighbourhood(planned.haplotypes, reference)
+    joint = (group.variant for group in found.find_compounds(near))
     for variant in {(one.contig, one.pos, one.ref, one.alt): one for one in joint}.values():
         add(place_allele(variant, reference, windows))
     return [placed for _, placed in sorted(rows, key=itemgetter(0))]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo2_tasks.genome.carried_alleles import CarriedAlleles
+from evo2_tasks.genome.codon_spans import CodonFinder
 from evo2_tasks.genome.genotypes import NO_SET, UNNAMED_SET, UNPHASED, Genotypes
 from evo2_tasks.genome.haplotype_edits import HaplotypeEdits, Neighbours, Spans
 from evo2_tasks.genome.window_layout import WindowSettings
@@ -111,10 +112,12 @@ class Chromosome:
         }
         self._is_unnamed = all(one in (UNNAMED_SET, NO_SET) for one in self._het_sets)
         self._edits: dict[_Key, HaplotypeEdits] = {}
+        self._coding: dict[int, array[int]] = {}
 
     def forget(self) -> None:
-        """Forget the haplotypes of earlier calls, whose windows may have had another length."""
+        """Forget the haplotypes of earlier calls, which may have had other windows or genes."""
         self._edits.clear()
+        self._coding.clear()
 
     def look_around(self, number: int, entry: int, settings: WindowSettings) -> RowNeighbours:
         """Find the neighbours of an allele on one of its haplotypes.
@@ -143,39 +146,40 @@ class Chromosome:
             flags.append("incomplete_background")
         return RowNeighbours(self._name(key[0]), tuple(flags), neighbours)
 
-    def find_groups(self, distance: int) -> list[Group]:
+    def find_groups(self, near: int | CodonFinder) -> list[Group]:
         """The maximal groups of neighbouring alleles of each haplotype, in the order of the contig.
 
         A group of alleles that are on every haplotype is listed once for each place in GT, if none
         of them is in a group with phased alleles there.
 
         Args:
-            distance: Most unchanged bases between two neighbours of a group.
+            near: Most unchanged bases between two neighbours of a group; or what finds the codons
+                that link its members.
         """
         groups: list[Group] = []
         if self._is_unnamed:
             for place in sorted({*self._everywhere, *self._places.values()}):
-                found = self._join((UNNAMED_SET, place), distance)
+                found = self._join((UNNAMED_SET, place), near)
                 groups += [Group(place, None, members) for members in found]
         else:
-            groups = self._find_groups_of_sets(distance)
+            groups = self._find_groups_of_sets(near)
         ranks = self._alleles.rank
         groups.sort(key=lambda one: (ranks[one.members[0]], one.haplotype, one.phase_set or ""))
         return groups
 
-    def _find_groups_of_sets(self, distance: int) -> list[Group]:
+    def _find_groups_of_sets(self, near: int | CodonFinder) -> list[Group]:
         """The groups of a sample with several phase sets, in no order."""
         groups: list[Group] = []
         joined: defaultdict[int, set[int]] = defaultdict(set)
         for key in sorted(self._phased):
             phased = set(self._phased[key])
             place = self._places[key]
-            for members in self._join(key, distance):
+            for members in self._join(key, near):
                 if not phased.isdisjoint(members):
                     groups.append(Group(place, self._name(key[0]), members))
                     joined[place].update(members)
         for place in sorted(self._everywhere):
-            found = self._join((NO_SET, place), distance)
+            found = self._join((NO_SET, place), near)
             groups += [
                 Group(place, None, members)
                 for members in found
@@ -183,8 +187,27 @@ class Chromosome:
             ]
         return groups
 
-    def _join(self, key: _Key, distance: int) -> list[tuple[int, ...]]:
-        return self._find_edits(key, distance, is_chain=True).find_groups(distance)
+    def _join(self, key: _Key, near: int | CodonFinder) -> Sequence[tuple[int, ...]]:
+        """The groups of neighbouring alleles of a haplotype."""
+        if not isinstance(near, CodonFinder):
+            return self._find_edits(key, near, is_chain=True).find_groups(near)
+        phased = self._phased.get(key, _integers())
+        if phased and not self._is_unnamed and not any(map(near.find, phased)):
+            return ()
+        place = key[1] or 1
+        spans = self._everywhere.get(place)
+        others: Iterable[int] = ()
+        if spans is not None and self._period:
+            others = spans.numbers
+        elif spans is not None:
+            if place not in self._coding:
+                self._coding[place] = array("i", spans.find_clusters(near.find))
+            others = self._coding[place]
+            if phased:  # those that overlap a phased one decide which of them is kept
+                touching = spans.find_near(phased, 0, is_chain=True)
+                others = merge(others, touching, key=self._alleles.rank.__getitem__)
+        numbers = _unique(merge(phased, others, key=self._alleles.rank.__getitem__))
+        return HaplotypeEdits(self._alleles, numbers, self._contig).find_codon_groups(near)
 
     def _key(self, phase_set: int, place: int) -> _Key:
         """The haplotype of a place in GT, or of a name of PSL."""

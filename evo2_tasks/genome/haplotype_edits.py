@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from evo2_tasks.genome.carried_alleles import CarriedAlleles
+from evo2_tasks.genome.codon_spans import CodonFinder
 from evo2_tasks.genome.haplotype_windows import (
     Background,
     align_in_haplotype,
@@ -116,6 +118,22 @@ class Spans:
             high += 1
         return numbers[low:high]
 
+    def find_clusters(self, is_wanted: Callable[[int], object]) -> Iterator[int]:
+        """The wanted alleles, and those that overlap or touch them, directly or through others.
+
+        Args:
+            is_wanted: Whether an allele is wanted.
+        """
+        firsts = [
+            place
+            for place in range(1, len(self.numbers))
+            if self._alleles.start[self.numbers[place]] > self._reach[place - 1]
+        ]
+        for first, after in pairwise([0, *firsts, len(self.numbers)]):
+            cluster = self.numbers[first:after]
+            if any(map(is_wanted, cluster)):
+                yield from cluster
+
     def touch(self, start: int, end: int, besides: int) -> bool:
         """Whether any allele but one shares a base with a range, or inserts within it."""
         return any(self.numbers[place] != besides for place in self.find(start, end))
@@ -215,6 +233,42 @@ class HaplotypeEdits:
             for first, after in pairwise(firsts)
             if after - first > 1
         ]
+
+    def find_codon_groups(self, codons: CodonFinder) -> list[tuple[int, ...]]:
+        """The maximal groups of two or more kept alleles that touch one codon, or are linked so.
+
+        The members are in the order of the contig. Where a circular contig has fewer bases from the
+        first to the last one across position 0, a group goes on there.
+
+        Args:
+            codons: Finds the codons of an allele.
+        """
+        groups = {number: [number] for number in self.kept}
+        spans = sorted((*span, number) for number in self.kept for span in codons.find(number))
+        for _, of_transcript in groupby(spans, itemgetter(0)):
+            before = last = -2  # before the first codon
+            for _, first, end, number in of_transcript:
+                if first <= last and groups[number] is not groups[before]:
+                    added = groups[number]
+                    groups[before] += added
+                    groups.update(dict.fromkeys(added, groups[before]))
+                if first > last or end > last:
+                    last, before = end, number
+        distinct = {id(group): group for group in groups.values() if len(group) > 1}
+        found = [sorted(group, key=self._alleles.rank.__getitem__) for group in distinct.values()]
+        if self._contig.circular:
+            found = [self._turn(group) for group in found]
+        return [tuple(group) for group in found]
+
+    def _turn(self, members: list[int]) -> list[int]:
+        """Alleles of a circular contig, after the widest gap between two of them."""
+        starts = [self._alleles.start[one] for one in members]
+        starts.append(starts[0] + self._contig.length)
+        gaps = [
+            start - self._alleles.end[one] for one, start in zip(members, starts[1:], strict=True)
+        ]
+        first = (gaps.index(max(gaps)) + 1) % len(members)
+        return [*members[first:], *members[:first]]
 
     def _overlaps_kept(self, number: int) -> bool:
         """Whether an allele overlaps a kept one; the alleles come in order."""

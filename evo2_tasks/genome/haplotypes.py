@@ -14,7 +14,9 @@ import numpy as np
 
 from evo2_tasks.genome.carried_alleles import NOWHERE, CarriedAlleles
 from evo2_tasks.genome.chromosomes import Chromosome
+from evo2_tasks.genome.codon_spans import CodonFinder
 from evo2_tasks.genome.compounds import Compound, join_alleles
+from evo2_tasks.genome.genes import Genes
 from evo2_tasks.genome.genotypes import Genotypes
 from evo2_tasks.genome.haplotype_windows import place_in_haplotype
 from evo2_tasks.genome.records import Variant
@@ -110,15 +112,17 @@ class Haplotypes:
         for number, (start, end) in enumerate(pairwise(starts)):
             yield self._find_pairs(number, order[start:end].tolist(), settings)
 
-    def find_compounds(self, distance: int) -> Iterator[Compound]:
+    def find_compounds(self, near: int | Genes) -> Iterator[Compound]:
         """The maximal groups of neighbouring alleles, by sample, contig, place and haplotype.
 
         Args:
-            distance: Most unchanged bases between two neighbours of a group.
+            near: Most unchanged bases between two neighbours of a group; or the genes of the
+                reference: alleles that touch one codon of a transcript are then neighbours.
         """
+        rule = CodonFinder(near, self._alleles) if isinstance(near, Genes) else near
         for (sample, _), chromosome in self._chromosomes.items():
             chromosome.forget()
-            for haplotype, phase_set, members in chromosome.find_groups(distance):
+            for haplotype, phase_set, members in chromosome.find_groups(rule):
                 yield Compound(
                     sample,
                     haplotype,

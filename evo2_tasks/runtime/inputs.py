@@ -9,10 +9,12 @@ from pathlib import Path
 from evo2_tasks.config.resolve import (
     CarrySettings,
     DrawSettings,
+    HaplotypeSettings,
     ReferenceSettings,
     SplitSettings,
 )
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.genes import Genes, read_genes
 from evo2_tasks.genome.random_snvs import write_random_snvs
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.variants import (
@@ -170,3 +172,18 @@ def open_reference(settings: ReferenceSettings) -> Reference:
         assembly_report=settings.assembly_report,
         index_folder=settings.index_folder,
     )
+
+
+def open_neighbourhood(settings: HaplotypeSettings, reference: Reference) -> int | Genes:
+    """Which alleles of a haplotype are scored together: a number of bases, or the genes.
+
+    Args:
+        settings: Names one of the two.
+        reference: The genome of the genes.
+
+    Raises:
+        InputError: The genes cannot be read.
+    """
+    if settings.codons is None:
+        return settings.compound_distance
+    return read_genes(settings.codons, reference)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from evo2_tasks.config.resolve import HaplotypeSettings
+from evo2_tasks.genome.genes import Genes
 from evo2_tasks.genome.genotypes import Genotypes
 from evo2_tasks.genome.haplotypes import Haplotypes
 from evo2_tasks.genome.reference import Reference
@@ -25,7 +26,12 @@ from evo2_tasks.layout import (
     segments_file,
     shard_file,
 )
-from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
+from evo2_tasks.runtime.inputs import (
+    find_variants,
+    open_neighbourhood,
+    open_reference,
+    open_variant_set,
+)
 from evo2_tasks.steps.windows import (
     NeededBases,
     read_shard,
@@ -92,11 +98,13 @@ def haplotypes(
     of_set = settings.windows.split
     if variants is None:
         variants = find_variants(of_set, split_file.parent.parent)
+    reference = open_reference(settings.windows.reference)
+    genes = {} if settings.codons is None else {"gff": files.add(settings.codons)}
+    near = open_neighbourhood(settings, reference)
     with local_file(variants) as path:
         require_source(split_file, split.variants_digest, variants, files.add(path))
         genotypes = open_variant_set(of_set, path).read_genotypes(settings.samples)
         files.require_unchanged()
-    reference = open_reference(settings.windows.reference)
     windows_digest = digest_windows(map(files.digest, placed))
     provenance = Provenance(
         make_windows_signature(
@@ -105,10 +113,11 @@ def haplotypes(
         package_version(),
         source=split.variants_digest,
         settings=settings.triggers(),
-        inputs={"windows": windows_digest},
+        inputs={"windows": windows_digest, **genes},
     )
     alleles = (variant for shard in shards for variant in read_shard(shard))
-    finder = Finder(settings, Haplotypes(alleles, genotypes, reference), genotypes, reference)
+    found = Haplotypes(alleles, genotypes, reference)
+    finder = Finder(settings, found, genotypes, reference, near)
     out.mkdir(parents=True, exist_ok=True)
     written = write_files(finder, out, split.shards, provenance)
     reference.require_same(read_blocks(split_file.with_name(REFERENCE)))
@@ -123,7 +132,7 @@ def haplotypes(
         files=written,
         alleles=digest_alleles(placed),
         settings=as_json(settings.triggers()),
-        inputs={"variants": split.variants_digest, "windows": windows_digest},
+        inputs={"variants": split.variants_digest, "windows": windows_digest, **genes},
     ).write(out / PAIR_COUNTS)
     logger.info(
         "%s: %s samples, %s alleles on their haplotypes, %s compounds: %s pairs of windows",
@@ -136,10 +145,11 @@ class Finder:
     """Finds the rows of haplotypes and compounds, and the distinct pairs that they need.
 
     Args:
-        settings: The distance of compounds, and the windows.
+        settings: The windows.
         found: The haplotypes.
         genotypes: The genotypes that they were made from.
         reference: The reference.
+        near: Which alleles are a compound; see `Haplotypes.find_compounds`.
 
     Attributes:
         numbers: The distinct pairs.
@@ -154,11 +164,12 @@ class Finder:
         found: Haplotypes,
         genotypes: Genotypes,
         reference: Reference,
+        near: int | Genes,
     ) -> None:
         self.numbers = PairNumbers({name: n for n, name in enumerate(reference.contigs)})
         self.num_rows = self.num_alone = self.num_groups = 0
         self.reference = reference
-        self._distance = settings.compound_distance
+        self._near = near
         self._windows = WindowSettings(**asdict(settings.windows.scoring))
         self._found = found
         self._samples = genotypes.samples
@@ -192,7 +203,7 @@ class Finder:
     def write_groups(self, rows: RowBuffer) -> Iterator[pa.Table]:
         """Write the alleles that are scored together; gives new pairs."""
         numbers: dict[Spelled, int] = {}
-        for group in self._found.find_compounds(self._distance):
+        for group in self._found.find_compounds(self._near):
             joint = group.variant
             spelled = Spelled(joint.contig, joint.pos, joint.ref, joint.alt)
             number = numbers.get(spelled)

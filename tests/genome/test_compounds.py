@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from evo2_tasks.genome.compounds import Compound
+from evo2_tasks.genome.genes import read_genes
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.windows import WindowSettings, place_allele
@@ -49,7 +52,15 @@ def join_groups(plain: PlainContig, kept: list[PlainEdit], distance: int) -> set
     return {members for members in found if len(members) > 1}
 
 
-def expect_compounds(case: Case, distance: int) -> set[tuple[int, str, int, str | None, frozenset]]:
+Join = Callable[[str, PlainContig, list[PlainEdit]], set[frozenset]]
+"""The groups of some edits of a contig."""
+
+
+def join_by_distance(distance: int) -> Join:
+    return lambda _, plain, kept: join_groups(plain, kept, distance)
+
+
+def expect_compounds(case: Case, join: Join) -> set[tuple[int, str, int, str | None, frozenset]]:
     """Sample, contig, place, phase set and members of each compound."""
     expected = set()
     for sample in range(len(case.lines[0].calls)):
@@ -78,12 +89,12 @@ def expect_compounds(case: Case, distance: int) -> set[tuple[int, str, int, str 
                 first = min(places[phase_set, place])[1]
                 kept = kept_edits(plain, phased | homs[place or 1])
                 keys = {edit.key for edit in phased}
-                for members in join_groups(plain, kept, distance):
+                for members in join(contig, plain, kept):
                     if members & keys:
                         expected.add((sample, contig, first, phase_set[1] or None, members))
                         joined[first] |= members
             for place, edits in homs.items():
-                for members in join_groups(plain, kept_edits(plain, edits), distance):
+                for members in join(contig, plain, kept_edits(plain, edits)):
                     if not members & joined[place]:
                         expected.add((sample, contig, place, None, members))
     return expected
@@ -98,17 +109,20 @@ def test_groups_and_joint_alleles(tmp_path: Path, seed: int) -> None:
         haplotypes = open_haplotypes(case)
         for distance in (0, 2, rng.randint(3, 9)):
             found = list(haplotypes.find_compounds(distance))
-            keys = [
-                (one.sample, one.variant.contig, one.haplotype, one.phase_set,
-                 frozenset(one.members))
-                for one in found
-            ]  # fmt: skip
-            assert len(set(keys)) == len(keys)
-            assert set(keys) == expect_compounds(case, distance)
+            require_expected(found, expect_compounds(case, join_by_distance(distance)))
             for one in found:
                 settings = make_settings(rng)
                 statuses.add(check_joint(case, one, settings))
     assert {"to_score", "too_long"} <= statuses
+
+
+def require_expected(found: list[Compound], expected: set[tuple]) -> None:
+    keys = [
+        (one.sample, one.variant.contig, one.haplotype, one.phase_set, frozenset(one.members))
+        for one in found
+    ]
+    assert len(set(keys)) == len(keys)
+    assert set(keys) == expected
 
 
 def check_joint(case: Case, one: Compound, settings: WindowSettings) -> str:
@@ -200,3 +214,152 @@ def test_a_chain_of_homozygous_alleles_reaches_a_phase_set(tmp_path: Path) -> No
     found = list_compounds(list(make(tmp_path, rows).find_compounds(1)))
     every = list(range(18))
     assert found == [(1, "9", [*every, 18]), (2, None, every)]
+
+
+# --- the alleles of a codon
+
+
+class Coding(NamedTuple):
+    """A coding transcript of a test: its parts in the order of the contig, 0-based."""
+
+    contig: str
+    strand: str
+    phase: int
+    parts: list[tuple[int, int]]
+
+
+def make_coding(rng: random.Random, genome: dict[str, str]) -> list[Coding]:
+    """Transcripts with short parts and introns; some go on across position 0 of the circle."""
+    made = []
+    for contig, bases in genome.items():
+        for _ in range(4):
+            place = rng.randrange(len(bases) // 2)
+            if contig == "circle" and rng.random() < 0.5:
+                place += len(bases) // 2
+            parts = []
+            most = len(bases) - 1 if contig == "line" else place + len(bases) // 2
+            while len(parts) < 5:
+                end = place + rng.randint(1, 7)
+                if end > most:
+                    break
+                parts.append((place, end))
+                place = end + rng.randint(1, 6)
+            if parts:
+                made.append(Coding(contig, rng.choice("+-"), rng.randrange(3), parts))
+    return made
+
+
+def write_coding(path: Path, coding: Sequence[Coding]) -> Path:
+    lines = ["##gff-version 3"]
+    for number, one in enumerate(coding):
+        span = one.parts[0][0] + 1, one.parts[-1][1]
+        first = 0 if one.strand == "+" else len(one.parts) - 1
+
+        def line(kind: str, start: int, end: int, phase: object, names: str, one: Coding = one):
+            cells = (one.contig, ".", kind, start, end, ".", one.strand, phase, names)
+            return "\t".join(map(str, cells))
+
+        lines.append(line("mRNA", *span, ".", f"ID=t{number};biotype=protein_coding"))
+        for place, (start, end) in enumerate(one.parts):
+            phase = one.phase if place == first else 0
+            lines.append(line("exon", start + 1, end, ".", f"Parent=t{number}"))
+            lines.append(line("CDS", start + 1, end, phase, f"Parent=t{number}"))
+    path.write_text("".join(f"{one}\n" for one in lines))
+    return path
+
+
+def touched_codons(coding: Coding, edit: PlainEdit, length: int) -> set[int]:
+    """Codons that an edit touches, found base by base."""
+    places = [place for start, end in coding.parts for place in range(start, end)]
+    order = places if coding.strand == "+" else places[::-1]
+    codon = {place % length: (n - coding.phase) // 3 for n, place in enumerate(order)}
+    if edit.num_ref:
+        bases = {place % length for place in range(edit.start, edit.start + edit.num_ref)}
+        return {codon[base] for base in bases if base in codon}
+    before, after = (edit.start - 1) % length, edit.start % length
+    return {codon.get(before)} & {codon.get(after)} - {None}
+
+
+def join_by_codon(coding: Sequence[Coding]) -> Join:
+    def join(contig: str, plain: PlainContig, kept: list[PlainEdit]) -> set[frozenset]:
+        of_contig = [one for one in coding if one.contig == contig]
+        touched = {
+            edit: {(n, codon) for n, one in enumerate(of_contig)
+                   for codon in touched_codons(one, edit, len(plain.bases))}
+            for edit in kept
+        }  # fmt: skip
+        groups = [{edit} for edit in kept]
+        for edit in kept:
+            for other in kept:
+                if touched[edit] & touched[other]:
+                    both = [one for one in groups if edit in one or other in one]
+                    groups = [one for one in groups if one not in both] + [set().union(*both)]
+        return {frozenset(edit.key for edit in one) for one in groups if len(one) > 1}
+
+    return join
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_alleles_of_a_codon_are_a_compound(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    found_any = across = 0
+    for _ in range(8):
+        case = make_case(tmp_path, rng)
+        coding = make_coding(rng, case.genome)
+        genes = read_genes(write_coding(tmp_path / "genes.gff3", coding), case.reference)
+        assert len(genes) == len(coding)
+        found = list(open_haplotypes(case).find_compounds(genes))
+        require_expected(found, expect_compounds(case, join_by_codon(coding)))
+        settings = make_settings(rng)
+        for one in found:
+            check_joint(case, one, settings)
+            across += len(one.variant.ref or "") > 8
+        found_any += len(found)
+    assert found_any > 20
+    assert across
+
+
+def test_an_allele_between_two_of_a_codon_is_not_a_member(tmp_path: Path) -> None:
+    """The codon has one base before the intron, where another allele is, and two after it."""
+    coding = [Coding("c", "+", 0, [(3, 10), (20, 32)])]
+    haplotypes = make(tmp_path, [snv(10, "1|0"), snv(15, "1|0"), snv(21, "1|0"), snv(23, "1|0")])
+    genes = read_genes(write_coding(tmp_path / "genes.gff3", coding), Reference(tmp_path / "g.fa"))
+    [compound] = haplotypes.find_compounds(genes)
+    assert [record for record, _ in compound.members] == [0, 2]
+    ref, alt = compound.variant.ref, compound.variant.alt
+    assert (compound.variant.pos, ref) == (10, BASES[9:21])
+    assert alt is not None
+    assert [n for n, (one, other) in enumerate(zip(ref, alt, strict=True)) if one != other] == [
+        0,
+        11,
+    ]
+
+
+def test_an_insertion_between_two_codons_touches_none(tmp_path: Path) -> None:
+    coding = [Coding("c", "-", 0, [(3, 33)])]
+    base = BASES[8]
+    other = "C" if BASES[9] != "C" and base != "C" else "G" if "G" not in BASES[8:10] else "T"
+    between = (9, base, base + other, "GT", ["1|0"])
+    inside = (13, BASES[12], BASES[12] + "AA", "GT", ["1|0"])
+    rows = [snv(8, "1|0"), between, snv(11, "1|0"), inside]
+    haplotypes = make(tmp_path, rows)
+    genes = read_genes(write_coding(tmp_path / "genes.gff3", coding), Reference(tmp_path / "g.fa"))
+    assert list_compounds(list(haplotypes.find_compounds(genes))) == []
+    assert list_compounds(list(haplotypes.find_compounds(3))) == [(1, None, [0, 1, 2, 3])]
+
+
+def test_phase_sets_and_the_alleles_of_a_codon(tmp_path: Path) -> None:
+    coding = [Coding("c", "+", 0, [(3, 45)])]
+    rows = [
+        snv(10, "1|0:1", keys="GT:PS"),
+        snv(11, "1|1:.", keys="GT:PS"),
+        snv(12, "0|1:2", keys="GT:PS"),
+        snv(13, "1/1"),
+        snv(40, "1/1"),
+        snv(42, "1/1"),
+    ]
+    genes_file = write_coding(tmp_path / "genes.gff3", coding)
+    haplotypes = make(tmp_path, rows)
+    genes = read_genes(genes_file, Reference(tmp_path / "g.fa"))
+    found = list_compounds(list(haplotypes.find_compounds(genes)))
+    assert found == [(1, "1", [0, 1]), (2, "2", [1, 2]), (1, None, [4, 5]), (2, None, [4, 5])]

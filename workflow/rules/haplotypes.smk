@@ -9,6 +9,7 @@ rule haplotypes:
         shards="<results>/{variant_set}/shards",
         variants=lookup("{variant_set}", within=inputs.variants),
         reference=lookup("{variant_set}", within=inputs.reference),
+        codons=lookup("{variant_set}", within=inputs.codons),
     output:
         # A folder, as for `split`.
         pairs=directory("<results>/{variant_set}/{scoring}/haplotypes"),
