@@ -390,6 +390,23 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
             "config: variant_sets.calls.regions: cannot be combined with `saturate`",
         ),
         (
+            lambda c: c["variant_sets"]["calls"].update(
+                haplotypes={"samples": "all", "by": "codon"}
+            ),
+            "config: variant_sets.calls.haplotypes.by: `codon` needs a `gff` of the reference "
+            "'genome', which has none; name a GFF3 file there",
+        ),
+        (
+            lambda c: (
+                c["references"]["genome"].update(gff="genes.gff3"),
+                c["variant_sets"]["calls"].update(
+                    haplotypes={"samples": "all", "by": "codon", "compound_distance": 2}
+                ),
+            ),
+            "config: variant_sets.calls.haplotypes.compound_distance: cannot be combined with "
+            "`by: codon`; remove one of the two keys",
+        ),
+        (
             lambda c: c["references"]["genome"].update(genetic_codes={"MT": 2}),
             "config: references.genome.genetic_codes: needs `gff`, which the reference does not",
         ),

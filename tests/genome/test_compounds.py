@@ -81,7 +81,7 @@ def expect_compounds(case: Case, join: Join) -> set[tuple[int, str, int, str | N
             if all(phase_set == ("", "") for phase_set, _ in sets):
                 for place in {*homs, *(place for _, place in sets)}:
                     kept = kept_edits(plain, sets[("", ""), place] | homs[place])
-                    for members in join_groups(plain, kept, distance):
+                    for members in join(contig, plain, kept):
                         expected.add((sample, contig, place, None, members))
                 continue
             joined = defaultdict(set)
