@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pysam
+import pysam.bcftools
 import pytest
 from click.testing import CliRunner
 
@@ -335,6 +336,45 @@ def test_the_order_of_the_input_and_the_shards_change_nothing(
     )
     for key in ("rows", "alone", "pairs", "compounds", "by_flag", "by_status", "genotypes"):
         assert counts[key] == expected[key], key
+
+
+@pytest.mark.parametrize("kind", ["vcf", "bcf"])
+def test_regions_give_the_rows_of_a_file_with_their_records(
+    genome: dict[str, str], tmp_path: Path, kind: str
+) -> None:
+    lines = make_lines(genome, seed=4)
+    tables = []
+    for name in ("regions", "records"):
+        some = [
+            line
+            for line in lines
+            if line[0] == "line" and line[1] <= 400 and line[1] + len(line[2]) > 200
+        ]
+        project = make_project(
+            tmp_path / name,
+            None,
+            some if name == "records" else lines,
+            genome=genome,
+            variant_set={} if name == "records" else {"regions": ["line:200-400"]},
+        )
+        if name == "regions":
+            with pysam.VariantFile(str(project.variants)) as file:
+                records = [*file]
+                mode = {"vcf": "wz", "bcf": "wb"}[kind]
+                with pysam.VariantFile(f"{project.variants}.new", mode, header=file.header) as new:
+                    for record in records:
+                        new.write(record)
+            project.variants.with_name("in.vcf.new").replace(project.variants)
+            if kind == "bcf":
+                pysam.bcftools.index(str(project.variants))
+            else:
+                pysam.tabix_index(str(project.variants), preset="vcf", keep_original=True)
+        carriers, groups = run_all(project)
+        numbers = [one for one in carriers if one.startswith("llr")]
+        spelled = ["members", "sample", "haplotype", "contig", "pos", "ref", "alt"]
+        tables.append(key_rows(carriers.drop(columns=numbers), groups[spelled]))
+        assert len(carriers) > 20
+    require_equal(*tables)
 
 
 def test_a_record_with_several_alleles_gives_the_rows_of_several_records(
