@@ -298,6 +298,9 @@ class StepInputs:
     codons: dict[str, list[str]]
     """Genes of the reference, by variant set; empty unless codons decide which alleles of its
     haplotypes are scored together."""
+    joint: dict[str, list[str]]
+    """Genes and files of the reference, by variant set, for the joint consequences of alleles of a
+    haplotype; empty unless the set has ``haplotypes`` and its reference genes."""
     checkpoint: dict[str, list[str]]
     """Files of the checkpoint, by scoring; empty for a model on a hub."""
     identified: dict[str, list[str]]
@@ -403,6 +406,13 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for gff in [config.references[variant_set.reference].gff]
             for by in [variant_set.haplotypes and variant_set.haplotypes.by]
         },
+        joint={
+            name: [str(reference.gff), *_reference_files(reference)]
+            if variant_set.haplotypes is not None and reference.gff is not None
+            else []
+            for name, variant_set in sets.items()
+            for reference in [config.references[variant_set.reference]]
+        },
         joined={name: _joined_files(config, name) for name in sets},
         with_readouts=[name for name, one in config.scorings.items() if list_readouts(one)],
         without_readouts=[name for name, one in config.scorings.items() if not list_readouts(one)],
@@ -485,6 +495,10 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
         reference=references,
         gff=genes,
         codons=place_each(found.codons),
+        joint={
+            name: [*genes[name], *references[name]] if paths else []
+            for name, paths in found.joint.items()
+        },
         checkpoint=place_each(found.checkpoint),
         identified=place_each(found.identified),
         report_files=place_each(found.report_files),

@@ -465,16 +465,19 @@ class MergeHaplotypesSettings:
     Attributes:
         haplotypes: What ``haplotypes`` must have made its files with.
         score: What ``score_haplotypes`` must have made its files with.
+        annotate: The genes for the joint consequences.
         allow_mixed_devices: Whether shards of different kinds of devices become one table.
     """
 
     haplotypes: HaplotypeSettings
     score: ScoreSettings
+    annotate: AnnotateSettings
     allow_mixed_devices: bool
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
-        return {**self.haplotypes.triggers(), "model": self.score.model.name}
+        codes = {} if self.annotate.gff is None else {"genetic_codes": self.annotate.genetic_codes}
+        return {**self.haplotypes.triggers(), **codes, "model": self.score.model.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -975,7 +978,7 @@ def find_haplotypes(config: RunConfig, variant_set: str, scoring: str) -> Haplot
     asked = settings.haplotypes
     if asked is None:
         return None
-    gff = config.references[settings.reference].gff
+    gff = resolve_annotate(config, variant_set).gff
     return HaplotypeSettings(
         samples=None if isinstance(asked.samples, str) else asked.samples,
         compound_distance=asked.compound_distance,
@@ -1010,6 +1013,7 @@ def resolve_merge_haplotypes(
     return MergeHaplotypesSettings(
         haplotypes=resolve_haplotypes(config, variant_set, scoring),
         score=resolve_score(config, scoring),
+        annotate=resolve_annotate(config, variant_set),
         allow_mixed_devices=config.run.allow_mixed_devices,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -73,25 +73,27 @@ class Codons:
     incomplete: tuple[Interval, ...]
     unreadable: frozenset[int]
 
-    def replace_first(self, start: int, ref: str, alt: str, strand: str | None) -> str | None:
-        """The first codon after a substitution; null if the allele changes other bases too.
+    def replace_first(
+        self, substitutions: Iterable[tuple[int, str, str]], strand: str | None
+    ) -> str | None:
+        """The first codon after substitutions; null if they change other bases too.
 
         Args:
-            start: First changed base, 0-based.
-            ref: The replaced bases.
-            alt: The bases that replace them, as many.
+            substitutions: First changed base, 0-based, the replaced bases, and the bases that
+                replace them, as many.
             strand: Strand of the transcript.
         """
-        if not self.first or len(ref) != len(alt):
-            return None
         codon = list(self.first_bases)
-        for place, base in enumerate(alt, start):
-            if place in self.first:
-                codon[self.first.index(place)] = (
-                    base if strand == "+" else base.translate(_COMPLEMENT)
-                )
-            elif base != ref[place - start]:
+        for start, ref, alt in substitutions:
+            if not self.first or len(ref) != len(alt):
                 return None
+            for place, base in enumerate(alt, start):
+                if place in self.first:
+                    codon[self.first.index(place)] = (
+                        base if strand == "+" else base.translate(_COMPLEMENT)
+                    )
+                elif base != ref[place - start]:
+                    return None
         changed = "".join(codon)
         return None if changed == self.first_bases else changed
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from evo2_tasks.genome.carried_alleles import CarriedAlleles
 from evo2_tasks.genome.records import SPANS_ORIGIN, Variant
+from evo2_tasks.genome.window_pairs import Edit
 
 
 class Compound(NamedTuple):
@@ -17,6 +18,7 @@ class Compound(NamedTuple):
         haplotype: Place in GT, from 1.
         phase_set: Name of the phase set; null if it has none.
         members: (record, allele), in the order of the contig.
+        edits: Their edits, in the same order, 0-based on the reference contig.
         variant: The joint allele, as a record would state it. `place_allele` places it: its
             background is empty.
     """
@@ -25,6 +27,7 @@ class Compound(NamedTuple):
     haplotype: int
     phase_set: str | None
     members: tuple[tuple[int, int], ...]
+    edits: tuple[Edit, ...]
     variant: Variant
 
 

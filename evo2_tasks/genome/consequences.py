@@ -31,11 +31,12 @@ from evo2_tasks.genome.csq import (
     RegionAllele,
     TranscriptEffect,
     call_csq,
+    call_joint_csq,
     find_utrs,
     read_effects,
 )
 from evo2_tasks.genome.genes import Genes, Transcript
-from evo2_tasks.genome.protein_changes import ProteinChange, spell_change
+from evo2_tasks.genome.protein_changes import ProteinChange, shorten, spell_change
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.terms import (
@@ -44,7 +45,7 @@ from evo2_tasks.genome.terms import (
     find_most_severe,
     transcript_preference,
 )
-from evo2_tasks.genome.window_pairs import Interval
+from evo2_tasks.genome.window_pairs import Edit, Interval
 from evo2_tasks.genome.windows import align_allele
 from evo2_tasks.io.files import temporary_folder
 from evo2_tasks.io.words import shown, shown_path
@@ -62,6 +63,9 @@ PART_TRANSCRIPTS: Final = 20_000
 
 PART_PAIRS: Final = 2_000_000
 """Pairs of an allele and a transcript over it that are in memory at once, likewise."""
+
+CHUNK_COMPOUNDS: Final = 1_000
+"""Different compounds of one call of csq: each is a sample there."""
 
 MAX_CSQ_BASES: Final = 5_000
 """Longest REF or ALT that csq gets: it writes all their bases for each transcript."""
@@ -112,16 +116,33 @@ class _Allele(NamedTuple):
     alt: str
 
 
-_Overlaps = list[tuple[int, list[Transcript]]]
-"""An allele's first base, counted as the positions of transcripts near it are, and these."""
+_Together = tuple[_Allele, ...]
+"""Alleles whose effect is a joint one, on one contig; most often one allele."""
+
+_Places = list[tuple[int, _Allele]]
+"""Alleles, each with its first base, counted as the positions of a transcript are."""
+
+_Overlaps = list[tuple[int, _Allele, list[Transcript]]]
+"""An allele and its first base, counted as the positions of transcripts near it are, and these."""
 
 
 class _Effect(NamedTuple):
-    """The terms of one transcript, and the change of its protein."""
+    """The effects of alleles on one transcript: each has terms, and a change of the protein."""
 
     transcript: Transcript
-    terms: frozenset[str]
-    change: ProteinChange | None
+    stated: tuple[TranscriptEffect, ...]
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """The terms of all of them."""
+        return frozenset().union(*(one.terms for one in self.stated))
+
+    def spell_changes(self) -> str | None:
+        """The changes of the protein, with semicolons between them; null if there are none."""
+        changes = [
+            spell_change(one.change, one.terms) for one in self.stated if one.change is not None
+        ]
+        return shorten(";".join(dict.fromkeys(changes))) if changes else None
 
 
 def annotate_consequences(
@@ -163,6 +184,71 @@ def annotate_consequences(
             INTERGENIC,
             shown(", ".join(annotator.without_genes), 200),
         )
+
+
+def annotate_compounds(
+    compounds: Iterable[tuple[str, Sequence[Edit]]],
+    genes: Genes,
+    reference: Reference,
+    *,
+    genetic_codes: Mapping[str, int],
+    folder: Path,
+) -> Iterator[Consequence]:
+    """Find the gene and the joint consequence of alleles of one haplotype.
+
+    Equal compounds are annotated once.
+
+    Args:
+        compounds: The reference contig and the edits of each, left-aligned and 0-based. No two
+            edits of a compound overlap.
+        genes: The transcripts of the reference.
+        reference: The genome.
+        genetic_codes: Contigs of the reference, each with the number of NCBI's translation table.
+        folder: Folder for temporary files, which are removed.
+
+    Yields:
+        One consequence for each compound, in the order of ``compounds``. If several places of a
+        protein change, ``amino_acids`` has all of them, with semicolons between them.
+
+    Raises:
+        InputError: A genetic code is not known, its contig is not in the reference, or the folder
+            cannot be written to.
+    """
+    codes = _resolve_codes(genetic_codes, genes, reference)
+    with temporary_folder(folder, _PREFIX) as temporary:
+        annotator = _Annotator(genes, reference, codes, temporary, is_joint=True)
+        made: dict[_Together, Consequence] = {}
+        waiting: list[_Together] = []
+        new: set[_Together] = set()
+        for contig, edits in compounds:
+            together = _join_touching(contig, edits, reference)
+            waiting.append(together)
+            if together not in made:
+                new.add(together)
+            if len(new) >= CHUNK_COMPOUNDS or len(waiting) >= CHUNK_ALLELES:
+                made |= annotator.find(new)
+                yield from map(made.__getitem__, waiting)
+                waiting, new = [], set()
+        made |= annotator.find(new)
+        yield from map(made.__getitem__, waiting)
+
+
+def _join_touching(contig: str, edits: Sequence[Edit], reference: Reference) -> _Together:
+    """The alleles of some edits. An insertion or deletion and what touches it are one allele.
+
+    As records of a VCF they would overlap, by the base before an insertion or deletion.
+    """
+    joined: list[_Allele] = []
+    for start, num_ref, alt in edits:
+        one = _Allele(contig, start, reference.fetch(contig, start, start + num_ref), alt)
+        if joined:
+            before = joined[-1]
+            is_padded = not (one.ref and one.alt and before.ref and before.alt)
+            if is_padded and before.start + len(before.ref) == start:
+                one = _Allele(contig, before.start, before.ref + one.ref, before.alt + one.alt)
+                joined.pop()
+        joined.append(one)
+    return tuple(joined)
 
 
 def _resolve_codes(
@@ -227,8 +313,15 @@ class _Annotator:
     """
 
     def __init__(
-        self, genes: Genes, reference: Reference, codes: Mapping[str, int], folder: Path
+        self,
+        genes: Genes,
+        reference: Reference,
+        codes: Mapping[str, int],
+        folder: Path,
+        *,
+        is_joint: bool = False,
     ) -> None:
+        self._is_joint = is_joint
         self._genes = genes
         self._reference = reference
         self._codes = codes
@@ -241,13 +334,18 @@ class _Annotator:
     def annotate(self, variants: Sequence[Variant]) -> Iterator[Consequence]:
         """The consequences of a chunk, in its order."""
         placed = self._place(variants)
-        made: dict[_Allele, Consequence] = {}
-        for alleles, overlaps in self._divide({one for one in placed if one is not None}):
-            effects = self._call(alleles, overlaps)
-            for number, (allele, found) in enumerate(zip(alleles, overlaps, strict=True)):
-                made[allele] = self._combine(allele, found, effects.get(number))
+        made = self.find({(one,) for one in placed if one is not None})
         for one in placed:
-            yield Consequence() if one is None else made[one]
+            yield Consequence() if one is None else made[one,]
+
+    def find(self, groups: Iterable[_Together]) -> dict[_Together, Consequence]:
+        """The consequence of each allele, or of alleles together."""
+        made: dict[_Together, Consequence] = {}
+        for part, overlaps in self._divide(groups):
+            effects = self._call(overlaps)
+            for number, (together, found) in enumerate(zip(part, overlaps, strict=True)):
+                made[together] = self._combine(found, effects.get(number))
+        return made
 
     def _place(self, variants: Sequence[Variant]) -> list[_Allele | None]:
         """The allele of each variant, null if its REF is not in the reference.
@@ -264,18 +362,18 @@ class _Annotator:
         return placed
 
     def _divide(
-        self, alleles: Iterable[_Allele]
-    ) -> Iterator[tuple[list[_Allele], list[_Overlaps]]]:
+        self, groups: Iterable[_Together]
+    ) -> Iterator[tuple[list[_Together], list[_Overlaps]]]:
         """Parts of some alleles, by position, each with a bounded number of transcripts."""
-        part: list[_Allele] = []
+        part: list[_Together] = []
         overlaps: list[_Overlaps] = []
         numbers: set[int] = set()
         num_pairs = 0
-        for allele in sorted(alleles):
-            found = self._find_overlaps(allele)
-            part.append(allele)
+        for together in sorted(groups):
+            found = [one for allele in together for one in self._find_overlaps(allele)]
+            part.append(together)
             overlaps.append(found)
-            for _, transcripts in found:
+            for *_, transcripts in found:
                 numbers.update(one.number for one in transcripts)
                 num_pairs += len(transcripts)
             if len(numbers) >= PART_TRANSCRIPTS or num_pairs >= PART_PAIRS:
@@ -301,24 +399,26 @@ class _Annotator:
             if allele.start + num_ref >= length:
                 places.append(allele.start - length)
         return [
-            (start, self._genes.find(contig, start - 1, start + num_ref + 1)) for start in places
+            (start, allele, self._genes.find(contig, start - 1, start + num_ref + 1))
+            for start in places
         ]
 
-    def _call(self, alleles: Sequence[_Allele], overlaps: Sequence[_Overlaps]) -> dict[int, str]:
-        """What csq states about each allele, by the allele's number."""
-        near: dict[str, list[tuple[int, int, int, list[Transcript]]]] = defaultdict(list)
-        for number, (allele, found) in enumerate(zip(alleles, overlaps, strict=True)):
-            num_ref = len(allele.ref)
-            if max(num_ref, len(allele.alt)) > MAX_CSQ_BASES:
+    def _call(self, overlaps: Sequence[_Overlaps]) -> dict[int, str]:
+        """What csq states about alleles or alleles together, by their number."""
+        near: dict[str, list[tuple[RegionAllele, list[Transcript]]]] = defaultdict(list)
+        for number, found in enumerate(overlaps):
+            if any(max(len(one.ref), len(one.alt)) > MAX_CSQ_BASES for _, one, _ in found):
                 continue
-            for start, transcripts in found:
+            for start, allele, transcripts in found:
+                num_ref = len(allele.ref)
                 coding = [one for one in transcripts if _is_near_exon(one, start, start + num_ref)]
                 if coding:
-                    near[allele.contig].append((start, num_ref, number, coding))
+                    placed = RegionAllele(number, start, num_ref, allele.alt)
+                    near[allele.contig].append((placed, coding))
         regions: dict[int, list[Region]] = defaultdict(list)
         for contig, places in near.items():
             code = self._codes.get(contig, STANDARD_CODE)
-            regions[code].extend(self._make_regions(contig, places, alleles))
+            regions[code].extend(self._make_regions(contig, places))
         effects: dict[int, str] = {}
         for code, of_code in regions.items():
             effects |= self._call_code(of_code, code)
@@ -327,19 +427,15 @@ class _Annotator:
     def _make_regions(
         self,
         contig: str,
-        places: list[tuple[int, int, int, list[Transcript]]],
-        alleles: Sequence[_Allele],
+        places: list[tuple[RegionAllele, list[Transcript]]],
     ) -> Iterator[Region]:
         """Group alleles and transcripts that overlap; each group becomes a region."""
-        transcripts = {one.number: one for *_, of_place in places for one in of_place}
+        transcripts = {one.number: one for _, of_place in places for one in of_place}
         spans: list[tuple[int, int, Transcript | RegionAllele]] = [
             (min(one.start, one.exons[0][0]), max(one.end, one.exons[-1][1]), one)
             for one in transcripts.values()
         ]
-        spans += [
-            (start - 1, start + num_ref + 1, RegionAllele(n, start, num_ref, alleles[n].alt))
-            for start, num_ref, n, _ in places
-        ]
+        spans += [(one.start - 1, one.start + one.num_ref + 1, one) for one, _ in places]
         spans.sort(key=lambda span: span[:2])
         group: list[Transcript | RegionAllele] = []
         first, last = spans[0][:2]
@@ -363,13 +459,15 @@ class _Annotator:
 
     def _call_code(self, regions: Sequence[Region], code: int) -> dict[int, str]:
         """Run csq; if it fails, without the alleles that make it fail."""
+        call = call_joint_csq if self._is_joint else call_csq
         try:
-            return call_csq(regions, self._reference.fetch, code, self._folder)
+            return call(regions, self._reference.fetch, code, self._folder)
         except CsqError as failure:
             problem = failure
         self._require_csq(regions, code)
         alleles = [(region, allele) for region in regions for allele in region.alleles]
-        if len(alleles) == 1:
+        numbers = sorted({allele.number for _, allele in alleles})
+        if len(numbers) == 1:
             self._num_failed += 1
             if self._num_failed > _MOST_FAILED:
                 raise InputError(
@@ -383,11 +481,12 @@ class _Annotator:
                 problem,
             )
             return {}
-        half = len(alleles) // 2
-        parts = (_regroup(part) for part in (alleles[:half], alleles[half:]))
-        first, last = (self._call_code(part, code) for part in parts)
-        both = first.keys() & last.keys()
-        return first | last | {number: f"{first[number]},{last[number]}" for number in both}
+        half = numbers[len(numbers) // 2]
+        first: list[tuple[Region, RegionAllele]] = []
+        last: list[tuple[Region, RegionAllele]] = []
+        for region, allele in alleles:
+            (first if allele.number < half else last).append((region, allele))
+        return self._call_code(_regroup(first), code) | self._call_code(_regroup(last), code)
 
     def _require_csq(self, regions: Sequence[Region], code: int) -> None:
         """After the first failure, make sure that csq can run at all."""
@@ -404,19 +503,20 @@ class _Annotator:
 
     def _combine(
         self,
-        allele: _Allele,
         overlaps: _Overlaps,
         text: str | None,
     ) -> Consequence:
-        """The consequence of an allele, from its effects on all transcripts."""
+        """The consequence of alleles, from their effects on all transcripts."""
         stated = {} if text is None else read_effects(text)
-        effects = []
-        for start, transcripts in overlaps:
+        near: dict[int, tuple[Transcript, _Places]] = {}
+        for start, allele, transcripts in overlaps:
             for transcript in transcripts:
-                found = stated.get(transcript.number)
-                effect = self._find_effect(allele, transcript, start, found)
-                if effect is not None:
-                    effects.append(effect)
+                near.setdefault(transcript.number, (transcript, []))[1].append((start, allele))
+        found = (
+            self._find_effect(transcript, places, stated.get(number, ()))
+            for number, (transcript, places) in near.items()
+        )
+        effects = [effect for effect in found if effect is not None]
         if not effects:
             return Consequence(INTERGENIC, (INTERGENIC,))
         terms = frozenset().union(*(effect.terms for effect in effects))
@@ -431,41 +531,59 @@ class _Annotator:
             transcript.gene_id,
             transcript.transcript,
             transcript.strand,
-            None if chosen.change is None else spell_change(chosen.change, chosen.terms),
+            chosen.spell_changes(),
         )
 
     def _find_effect(
-        self,
-        allele: _Allele,
-        transcript: Transcript,
-        start: int,
-        stated: TranscriptEffect | None,
+        self, transcript: Transcript, places: _Places, stated: Sequence[TranscriptEffect]
     ) -> _Effect | None:
-        """The effect of an allele on a transcript; null if the allele does not touch it."""
-        end = start + len(allele.ref)
-        if not _touches((transcript.start, transcript.end), start, end):
+        """The effect of alleles on a transcript; null if none of them touches it."""
+        span = transcript.start, transcript.end
+        places = [one for one in places if _touches(span, one[0], one[0] + len(one[1].ref))]
+        if not places:
             return None
-        if not allele.alt and start <= transcript.start and transcript.end <= end:
-            return _Effect(transcript, _ABLATION, None)
-        if stated is None:
-            return _Effect(transcript, _terms_by_position(transcript, start, end), None)
+        spans = [(start, start + len(allele.ref)) for start, allele in places]
+        for (_, allele), (start, end) in zip(places, spans, strict=True):
+            if not allele.alt and start <= transcript.start and transcript.end <= end:
+                return _Effect(transcript, (TranscriptEffect(_ABLATION, None),))
+        by_position = [_terms_by_position(transcript, *one) for one in spans]
+        only_position = TranscriptEffect(frozenset().union(*by_position), None)
+        if not stated:
+            return _Effect(transcript, (only_position,))
+        codons = self._codons.get(transcript.number) or self._read_codons(transcript)
+        effects = [self._mend(one, transcript, spans, codons) for one in stated]
+        first = next((n for n, one in enumerate(effects) if _is_first(one.change)), None)
+        if first is None and len(effects) == 1:
+            first = 0
+        if first is not None:
+            effects[first] = _mend_start(effects[first], codons, places, transcript)
+        if not any(one.terms for one in effects):
+            return _Effect(transcript, (only_position,))
+        return _Effect(transcript, tuple(effects))
+
+    def _mend(
+        self,
+        stated: TranscriptEffect,
+        transcript: Transcript,
+        spans: Sequence[Interval],
+        codons: Codons,
+    ) -> TranscriptEffect:
+        """An effect that csq states, with what csq does not know about the transcript."""
         terms = _mend_length(stated)
         change = stated.change
-        if not terms.isdisjoint(_SPLICE) and not _is_near_intron(transcript, start, end):
+        if not terms.isdisjoint(_SPLICE) and not any(
+            _is_near_intron(transcript, *one) for one in spans
+        ):
             terms -= _SPLICE  # between two coding parts of one exon, where the ribosome slips
         if change is not None and "*" not in change.ref:
             terms -= {"stop_retained_variant"}  # csq states it for a new stop in the last codon
-        codons = self._codons.get(transcript.number) or self._read_codons(transcript)
-        if codons.incomplete and any(_touches(one, start, end) for one in codons.incomplete):
+        if any(_touches(part, *one) for part in codons.incomplete for one in spans):
             terms |= {"coding_sequence_variant"}
         if codons.unreadable and change is not None:
             read = range(change.position, change.position + max(1, len(change.ref)))
             if not codons.unreadable.isdisjoint(read):
                 terms, change = terms - _OF_CODONS | {"coding_sequence_variant"}, None
-        terms, change = _mend_start(terms, change, codons, allele, transcript, start)
-        if not terms:
-            terms = _terms_by_position(transcript, start, end)
-        return _Effect(transcript, terms, change)
+        return TranscriptEffect(terms, change)
 
     def _read_codons(self, transcript: Transcript) -> Codons:
         if len(self._codons) >= PART_TRANSCRIPTS:
@@ -552,26 +670,34 @@ def _mend_length(stated: TranscriptEffect) -> frozenset[str]:
     return terms
 
 
+def _is_first(change: ProteinChange | None) -> bool:
+    return change is not None and change.position == 1
+
+
 def _mend_start(
-    terms: frozenset[str],
-    change: ProteinChange | None,
-    codons: Codons,
-    allele: _Allele,
-    transcript: Transcript,
-    start: int,
-) -> tuple[frozenset[str], ProteinChange | None]:
-    """Terms and amino acids of a substitution in the first codon, by the genetic code."""
-    if len(allele.ref) != len(allele.alt):
-        return terms, change
-    codon = codons.replace_first(start, allele.ref, allele.alt, transcript.strand)
-    if codon is None:
+    effect: TranscriptEffect, codons: Codons, places: _Places, transcript: Transcript
+) -> TranscriptEffect:
+    """Terms and amino acids of substitutions in the first codon, by the genetic code."""
+    terms, change = effect
+    if codons.first:
+        places = [
+            (start, allele)
+            for start, allele in places
+            if any(start <= base < start + len(allele.ref) for base in codons.first)
+        ]
+    if any(len(allele.ref) != len(allele.alt) for _, allele in places):
+        return effect
+    codon = codons.replace_first(
+        [(start, allele.ref, allele.alt) for start, allele in places], transcript.strand
+    )
+    if codon is None or (len(places) > 1 and change is not None and len(change.ref) > 1):
         if "start_lost" in terms and not codons.first and change is not None:
             other = "synonymous_variant" if change.ref == change.alt else "missense_variant"
             terms = terms - {"start_lost"} | {other}
-        return terms, change
+        return TranscriptEffect(terms, change)
     change = ProteinChange(1, "M", change.alt if change else "?")
     terms -= {"missense_variant", "synonymous_variant", "start_lost", "start_retained_variant"}
     if codon in codons.starts:
         terms -= {"stop_gained", "stop_lost", "stop_retained_variant"}
-        return terms | {"start_retained_variant"}, ProteinChange(1, "M", "M")
-    return terms | {"start_lost"}, change
+        return TranscriptEffect(terms | {"start_retained_variant"}, ProteinChange(1, "M", "M"))
+    return TranscriptEffect(terms | {"start_lost"}, change)

@@ -117,7 +117,7 @@ def call_csq(
         _write_sequences(regions, fetch, folder / "regions.fa")
         _write_transcripts(regions, folder / "regions.gff3")
         _write_alleles(regions, fetch, folder / "alleles.vcf")
-    _run(folder, genetic_code)
+    _run(folder, genetic_code, ("--local-csq", "--output", "effects.vcf"))
     effects: dict[int, str] = {}
     with reading(folder), (folder / "effects.vcf").open(encoding="ascii") as file:
         for line in file:
@@ -130,6 +130,43 @@ def call_csq(
                 before = f"{effects[number]}," if number in effects else ""
                 effects[number] = before + _without_dna(info.removeprefix("BCSQ="))
     return effects
+
+
+def call_joint_csq(
+    regions: Sequence[Region], fetch: Fetch, genetic_code: int, folder: Path
+) -> dict[int, str]:
+    """Run csq on alleles that act together: those with one number.
+
+    Each number is a sample of its region that has these alleles and no others, on one haplotype.
+    csq takes genotypes as they are written, and knows no phase sets.
+
+    Args:
+        regions: The regions; no two alleles with one number overlap as records of a VCF.
+        fetch: Returns bases of the reference, as `Reference.fetch`.
+        genetic_code: Number of a genetic code of csq.
+        folder: Folder for its files, which are replaced.
+
+    Returns:
+        What csq states about the alleles of each number, as `call_csq`.
+
+    Raises:
+        InputError: The folder cannot be written to.
+        CsqError: csq ended with an error.
+    """
+    numbers = [list(dict.fromkeys(one.number for one in region.alleles)) for region in regions]
+    with writing(folder):
+        _write_sequences(regions, fetch, folder / "regions.fa")
+        _write_transcripts(regions, folder / "regions.gff3")
+        _write_alleles(regions, fetch, folder / "alleles.vcf", numbers)
+    _run(folder, genetic_code, ("--phase", "a", "--output-type", "t", "--output", "effects.txt"))
+    effects: dict[int, list[str]] = {}
+    with reading(folder), (folder / "effects.txt").open(encoding="ascii") as file:
+        for line in file:
+            cells = line.rstrip("\n").split("\t")
+            if cells[0] == "CSQ":
+                _, sample, _, region, _, text = cells
+                effects.setdefault(numbers[int(region)][int(sample)], []).append(text)
+    return {number: _without_dna(",".join(texts)) for number, texts in effects.items()}
 
 
 def _without_dna(text: str) -> str:
@@ -217,19 +254,34 @@ def find_coding_parts(transcript: Transcript) -> list[tuple[Interval, int]]:
     return sorted(with_phases)
 
 
-def _write_alleles(regions: Sequence[Region], fetch: Fetch, path: Path) -> None:
+def _write_alleles(
+    regions: Sequence[Region],
+    fetch: Fetch,
+    path: Path,
+    samples: Sequence[Sequence[int]] | None = None,
+) -> None:
+    """Write the alleles; with the numbers of the samples of each region, their genotypes too."""
+    size = max(map(len, samples or ()), default=0)
+    names = "".join(f"\t{sample}" for sample in range(size))
     with path.open("w", encoding="ascii") as file:
         file.write("##fileformat=VCFv4.2\n")
         for number, region in enumerate(regions):
             file.write(f"##contig=<ID={number},length={region.end - region.start}>\n")
-        file.write("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+        if size:
+            file.write('##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n')
+        columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+        file.write(f"{columns}\tFORMAT{names}\n" if size else f"{columns}\n")
         for number, region in enumerate(regions):
             lines = []
             for allele in region.alleles:
                 start, ref, alt = _spell(allele, region, fetch)
-                lines.append((start, f"{number}\t{start + 1}\t{allele.number}\t{ref}\t{alt}"))
+                line = f"{number}\t{start + 1}\t{allele.number}\t{ref}\t{alt}\t.\t.\t."
+                if samples is not None:
+                    place = samples[number].index(allele.number)
+                    line += "\tGT" + "\t0" * place + "\t1" + "\t0" * (size - place - 1)
+                lines.append((start, line))
             lines.sort()
-            file.writelines(f"{line}\t.\t.\t.\n" for _, line in lines)
+            file.writelines(f"{line}\n" for _, line in lines)
 
 
 def _spell(allele: RegionAllele, region: Region, fetch: Fetch) -> tuple[int, str, str]:
@@ -247,11 +299,11 @@ def _spell(allele: RegionAllele, region: Region, fetch: Fetch) -> tuple[int, str
     return first - region.start, ref, alt
 
 
-def _run(folder: Path, genetic_code: int) -> None:
+def _run(folder: Path, genetic_code: int, mode: Sequence[str]) -> None:
     """Run csq in a process of its own, in the folder of its files."""
-    options = ["--local-csq", "--no-version", "--trim-protein-seq", str(_MOST_AMINO_ACIDS)]
+    options = [*mode, "--no-version", "--trim-protein-seq", str(_MOST_AMINO_ACIDS)]
     options += ["--genetic-code", str(genetic_code), "--fasta-ref", "regions.fa"]
-    options += ["--gff-annot", "regions.gff3", "--output", "effects.vcf", "alleles.vcf"]
+    options += ["--gff-annot", "regions.gff3", "alleles.vcf"]
     done = subprocess.run(
         [sys.executable, "-P", "-c", _CALL, *options],
         cwd=folder,
@@ -268,14 +320,17 @@ def _run(folder: Path, genetic_code: int) -> None:
         raise CsqError(f"bcftools csq ended with {done.returncode}: {shown(last, 200)}")
 
 
-def read_effects(text: str) -> dict[int, TranscriptEffect]:
-    """The effects of an allele by the number of the transcript.
+def read_effects(text: str) -> dict[int, list[TranscriptEffect]]:
+    """The effects of an allele, or of alleles together, by the number of the transcript.
+
+    A transcript has one effect for each change of its protein, and at least one. Terms that are
+    stated without a change are those of the first effect.
 
     Args:
         text: Effects that csq states, separated by commas. Introns are left out: csq names no
             transcript for them.
     """
-    effects: dict[int, TranscriptEffect] = {}
+    effects: dict[int, list[TranscriptEffect]] = {}
     for one in text.split(","):
         cells = one.split("|", 6)
         if not cells[2]:
@@ -283,10 +338,12 @@ def read_effects(text: str) -> dict[int, TranscriptEffect]:
         number = int(cells[2])
         terms = read_terms(cells[0])
         change = parse_change(cells[5]) if len(cells) > 5 else None
-        if number in effects:
-            before = effects[number]
-            terms, change = before.terms | terms, before.change or change
-        effects[number] = TranscriptEffect(terms, change)
+        of_transcript = effects.setdefault(number, [])
+        if of_transcript and (change is None or of_transcript[0].change is None):
+            before = of_transcript[0]
+            of_transcript[0] = TranscriptEffect(before.terms | terms, before.change or change)
+        else:
+            of_transcript.append(TranscriptEffect(terms, change))
     return effects
 
 

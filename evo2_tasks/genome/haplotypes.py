@@ -128,6 +128,7 @@ class Haplotypes:
                     haplotype,
                     phase_set,
                     tuple(self._alleles.keys[number] for number in members),
+                    tuple(map(self._alleles.edit, members)),
                     join_alleles(self._alleles, members),
                 )
             chromosome.forget()

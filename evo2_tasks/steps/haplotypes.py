@@ -219,6 +219,7 @@ class Finder:
                 group.haplotype,
                 group.phase_set,
                 [as_key(*key) for key in group.members],
+                [edit._asdict() for edit in group.edits],
                 *spelled,
                 number,
                 (),

@@ -1,14 +1,21 @@
 """The step ``merge_haplotypes``: alleles of samples beside their neighbours, and compounds."""
 
 import logging
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
-from evo2_tasks.config.resolve import MergeHaplotypesSettings
+from evo2_tasks.config.resolve import AnnotateSettings, MergeHaplotypesSettings
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.consequences import annotate_compounds
+from evo2_tasks.genome.genes import read_genes
+from evo2_tasks.genome.terms import Consequence
+from evo2_tasks.genome.window_pairs import Edit
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import CARRIERS, GROUPS, PAIR_COUNTS, shard_file, shard_run_file
+from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.documents import HaplotypesRun, PairCounts, ShardRun
 from evo2_tasks.table.haplotypes import (
     CarrierRows,
@@ -76,13 +83,17 @@ def merge_haplotypes(
         fp8=uses_fp8(of_table.signature),
         allow_mixed=settings.allow_mixed_devices,
     )
+    genes = {} if settings.annotate.gff is None else {"gff": files.add(settings.annotate.gff)}
+    if settings.haplotypes.codons is not None:
+        stated = counts.inputs.get("gff")
+        require_source(pairs_folder / PAIR_COUNTS, stated, settings.haplotypes.codons, genes["gff"])
     provenance = Provenance(
         of_table.signature,
         of_table.version,
         model=of_table.model,
         source=table_digest,
         settings=settings.triggers(),
-        inputs={"haplotypes": files.digest(pairs_folder / PAIR_COUNTS)},
+        inputs={"haplotypes": files.digest(pairs_folder / PAIR_COUNTS), **genes},
     )
     metadata = provenance.metadata()
     alleles = read_alleles(table)
@@ -95,7 +106,8 @@ def merge_haplotypes(
     ):
         rows = CarrierRows(alleles, pairs, writer)
         write_rows(carriers, rows, progress)
-        group_rows = GroupRows(alleles, pairs, group_writer)
+        joint = find_joint_consequences(settings.annotate, groups, compounds.parent)
+        group_rows = GroupRows(alleles, pairs, group_writer, joint)
         write_rows(groups, group_rows, progress)
         files.require_unchanged()
         haplotypes_digest, compounds_digest = writer.digest(), group_writer.digest()
@@ -123,6 +135,37 @@ def merge_haplotypes(
         f"{writer.num_rows - counts.alone:,}", f"{group_writer.num_rows:,}",
     )  # fmt: skip
     remove_parts(scores_folder)
+
+
+def find_joint_consequences(
+    settings: AnnotateSettings, groups: Path, folder: Path
+) -> Iterator[Consequence]:
+    """The joint consequence of each compound, in the order of the file; unknown without genes.
+
+    Args:
+        settings: The genes and genetic codes.
+        groups: The alleles that are scored together, from ``haplotypes``.
+        folder: Folder for temporary files.
+
+    Raises:
+        InputError: The genes or the reference cannot be read.
+    """
+    if settings.gff is None:
+        yield from repeat(Consequence())
+        return
+    reference = open_reference(settings.split.reference)
+    compounds = (
+        (str(contig), [Edit(**edit) for edit in edits])
+        for rows in read_rows(groups, ["contig", "edits"])
+        for contig, edits in zip(*(rows.column(n).to_pylist() for n in (0, 1)), strict=True)
+    )
+    yield from annotate_compounds(
+        compounds,
+        read_genes(settings.gff, reference),
+        reference,
+        genetic_codes=settings.genetic_codes,
+        folder=folder,
+    )
 
 
 def read_counts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.terms import Consequence
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import COMPOUNDS, HAPLOTYPES, TABLE
+from evo2_tasks.layout import COMPOUNDS, CONSEQUENCE_COLUMNS, HAPLOTYPES, TABLE
 from evo2_tasks.table.parquet import TableWriter, read_rows
 from evo2_tasks.table.schema import STRAND_SUFFIXES
 from evo2_tasks.table.statistics import Counts
@@ -217,10 +219,21 @@ class GroupRows(_Rows):
         alleles: The scores of the alleles alone.
         pairs: The scores of the pairs of windows.
         writer: The table.
+        joint: The joint consequence of each row.
 
     Attributes:
         counts: The rows by status and flag.
     """
+
+    def __init__(
+        self,
+        alleles: Alleles,
+        pairs: pa.Table,
+        writer: TableWriter,
+        joint: Iterable[Consequence],
+    ) -> None:
+        super().__init__(alleles, pairs, writer)
+        self._joint = iter(joint)
 
     def write(self, rows: pa.RecordBatch) -> None:
         """Write some rows of the file of ``haplotypes``.
@@ -247,6 +260,10 @@ class GroupRows(_Rows):
             columns[f"llr_joint{suffix}"] = joint
             columns[f"llr_sum{suffix}"] = total
             columns[f"interaction{suffix}"] = pc.subtract(joint, total)
+        joint = [*islice(self._joint, rows.num_rows)]
+        for name in CONSEQUENCE_COLUMNS:
+            kind = self._writer.schema.field(name).type
+            columns[name] = pa.array([getattr(one, name) for one in joint], kind)
         flags = [values.column("flags"), rows.column("flags")]
         self._write(columns, values, flags)
 

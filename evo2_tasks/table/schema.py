@@ -224,6 +224,13 @@ def list_type(item: pa.DataType, *, nullable_items: bool = True) -> pa.DataType:
     return pa.list_(pa.field("element", item, nullable=nullable_items))
 
 
+EDIT_LIST: Final = list_type(
+    pa.struct([("start", pa.int64()), ("num_ref", pa.int32()), ("alt", pa.string())]),
+    nullable_items=False,
+)
+"""Arrow type of a list of edits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a table.
@@ -460,10 +467,7 @@ WINDOWS_COLUMNS: Final = (
     Column("edit_alt", pa.string(), "Trimmed, left-aligned alt allele"),
     Column(
         "background",
-        list_type(
-            pa.struct([("start", pa.int64()), ("num_ref", pa.int32()), ("alt", pa.string())]),
-            nullable_items=False,
-        ),
+        EDIT_LIST,
         "Edits of both windows (`num_ref` bases from the 0-based `start` are replaced by `alt`): "
         "bases of REF at IUPAC letters of the reference",
         nullable=False,
@@ -723,6 +727,13 @@ GROUP_COLUMNS: Final = (
     HAPLOTYPE,
     PHASE_SET,
     _MEMBERS,
+    Column(
+        "edits",
+        EDIT_LIST,
+        "What each member changes: `num_ref` bases of the contig from the 0-based `start` are "
+        "replaced by `alt`",
+        nullable=False,
+    ),
     *_JOINT,
     replace(_PAIR, description="Number of the pair of windows, of all shards", nullable=False),
     replace(FLAG_LIST, description="Flags that the genotypes give"),
@@ -760,6 +771,18 @@ HAPLOTYPE_COLUMNS: Final = (
 )
 """Columns of the table of ``merge_haplotypes`` with the alleles of samples."""
 
+JOINT_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "consequence": "Most severe Sequence Ontology term of the effects that all members together "
+    "have on the transcripts at these positions, or `intergenic_variant`. This column and those "
+    "that follow are null if the reference has no `gff`",
+    "consequences": "Sequence Ontology terms of the joint effects on all transcripts, each once, "
+    "in alphabetical order",
+    "amino_acids": "Joint change of the protein of `transcript`: amino acids before, position, "
+    "amino acids after (`W24R`; `*` is a stop codon). If several places change, all of them, with "
+    "semicolons between them; at most 40 characters",
+}
+"""Descriptions of the columns of compounds whose meaning differs from that for one allele."""
+
 COMPOUND_COLUMNS: Final = (
     SAMPLE,
     HAPLOTYPE,
@@ -790,6 +813,10 @@ COMPOUND_COLUMNS: Final = (
         FLAG_LIST,
         description="What to know about a scored row: flags of the windows as in "
         f"`{TABLE}`, and flags of the genotypes; empty unless `scored`",
+    ),
+    *(
+        replace(column, description=JOINT_DESCRIPTIONS.get(column.name, column.description))
+        for column in CONSEQUENCE_COLUMNS
     ),
 )
 """Columns of the table of ``merge_haplotypes`` with alleles that are scored together."""

@@ -768,7 +768,7 @@ def test_long_alleles_are_not_given_to_csq(tmp_path: Path, monkeypatch: pytest.M
 
 def test_effects_of_one_transcript_are_joined() -> None:
     effects = read_effects("splice_region|N|7|protein_coding,missense|N|7|protein_coding|+|2W>2R|x")
-    (found,) = effects.values()
+    ((found,),) = effects.values()
     assert found.terms == {"splice_region_variant", "missense_variant"}
     assert found.change == ProteinChange(2, "W", "R")
     assert read_effects("intron|N||protein_coding") == {}

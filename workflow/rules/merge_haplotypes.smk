@@ -11,6 +11,8 @@ rule merge_haplotypes:
         runs=gather.shard(
             "<results>/{{variant_set}}/{{scoring}}/haplotype_scores/{scatteritem}.json"
         ),
+        # For the joint consequences, if the reference has genes.
+        joint=lookup("{variant_set}", within=inputs.joint),
     output:
         haplotypes="<results>/{variant_set}/{scoring}/haplotypes.parquet",
         compounds="<results>/{variant_set}/{scoring}/compounds.parquet",
