@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.alleles import trim
 from evo2_tasks.genome.codons import (
     STANDARD_CODE,
     START_CODONS,
@@ -36,7 +37,7 @@ from evo2_tasks.genome.csq import (
     read_effects,
 )
 from evo2_tasks.genome.genes import Genes, Transcript
-from evo2_tasks.genome.protein_changes import ProteinChange, shorten, spell_change
+from evo2_tasks.genome.protein_changes import ProteinChange, shorten, spell_change, trim_change
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.terms import (
@@ -45,8 +46,9 @@ from evo2_tasks.genome.terms import (
     find_most_severe,
     transcript_preference,
 )
+from evo2_tasks.genome.window_layout import left_align
 from evo2_tasks.genome.window_pairs import Edit, Interval
-from evo2_tasks.genome.windows import align_allele
+from evo2_tasks.genome.windows import Contig, align_allele
 from evo2_tasks.io.files import temporary_folder
 from evo2_tasks.io.words import shown, shown_path
 
@@ -75,6 +77,7 @@ _PREFIX: Final = ".evo2-tasks-csq-"
 _PADDING: Final = 32
 _NEAR_EXON: Final = 10
 _MOST_FAILED: Final = 100
+_MOST_JOINED: Final = 300
 
 _OF_CODONS: Final = frozenset(
     {
@@ -139,10 +142,13 @@ class _Effect(NamedTuple):
 
     def spell_changes(self) -> str | None:
         """The changes of the protein, with semicolons between them; null if there are none."""
-        changes = [
-            spell_change(one.change, one.terms) for one in self.stated if one.change is not None
-        ]
-        return shorten(";".join(dict.fromkeys(changes))) if changes else None
+        changes = sorted(
+            (one.change.position, spell_change(one.change, one.terms))
+            for one in self.stated
+            if one.change is not None
+        )
+        spelled = dict.fromkeys(text for _, text in changes)
+        return shorten(";".join(spelled)) if spelled else None
 
 
 def annotate_consequences(
@@ -217,11 +223,11 @@ def annotate_compounds(
     codes = _resolve_codes(genetic_codes, genes, reference)
     with temporary_folder(folder, _PREFIX) as temporary:
         annotator = _Annotator(genes, reference, codes, temporary, is_joint=True)
-        made: dict[_Together, Consequence] = {}
+        made: dict[_Together, Consequence] = {(): Consequence()}  # the members undo each other
         waiting: list[_Together] = []
         new: set[_Together] = set()
         for contig, edits in compounds:
-            together = _join_touching(contig, edits, reference)
+            together = annotator.join(contig, edits)
             waiting.append(together)
             if together not in made:
                 new.add(together)
@@ -231,24 +237,6 @@ def annotate_compounds(
                 waiting, new = [], set()
         made |= annotator.find(new)
         yield from map(made.__getitem__, waiting)
-
-
-def _join_touching(contig: str, edits: Sequence[Edit], reference: Reference) -> _Together:
-    """The alleles of some edits. An insertion or deletion and what touches it are one allele.
-
-    As records of a VCF they would overlap, by the base before an insertion or deletion.
-    """
-    joined: list[_Allele] = []
-    for start, num_ref, alt in edits:
-        one = _Allele(contig, start, reference.fetch(contig, start, start + num_ref), alt)
-        if joined:
-            before = joined[-1]
-            is_padded = not (one.ref and one.alt and before.ref and before.alt)
-            if is_padded and before.start + len(before.ref) == start:
-                one = _Allele(contig, before.start, before.ref + one.ref, before.alt + one.alt)
-                joined.pop()
-        joined.append(one)
-    return tuple(joined)
 
 
 def _resolve_codes(
@@ -346,6 +334,50 @@ class _Annotator:
             for number, (together, found) in enumerate(zip(part, overlaps, strict=True)):
                 made[together] = self._combine(found, effects.get(number))
         return made
+
+    def join(self, contig: str, edits: Sequence[Edit]) -> _Together:
+        """The alleles of the edits of a compound, for csq.
+
+        If one of them is no SNV, those that no end of an exon divides are one allele: as records of
+        a VCF some would overlap, by the base before an insertion or deletion, and csq joins only
+        SNVs of a codon reliably.
+        """
+        fetch = self._reference.fetch
+        has_others = any(not edit.num_ref == len(edit.alt) == 1 for edit in edits)
+        joined: list[_Allele] = []
+        for start, num_ref, alt in edits:
+            one = _Allele(contig, start, fetch(contig, start, start + num_ref), alt)
+            if joined and has_others and self._is_undivided(joined[-1], start + num_ref):
+                before = joined.pop()
+                between = fetch(contig, before.start + len(before.ref), start)
+                ref, alt = before.ref + between + one.ref, before.alt + between + alt
+                one = _Allele(contig, before.start, ref, alt)
+            joined.append(one)
+        length, circular = self._reference.contigs[contig], self._reference.is_circular(contig)
+        sequence = Contig(self._reference, contig, length, circular)
+        trimmed = (trim(one.start, one.ref, one.alt) for one in joined)
+        return tuple(
+            _Allele(contig, *left_align(one, sequence).allele)
+            for one in trimmed
+            if one.ref or one.alt
+        )
+
+    def _is_undivided(self, before: _Allele, end: int) -> bool:
+        """Whether no exon or coding part begins or ends between two alleles that are near."""
+        start = before.start
+        if not start <= end <= start + _MOST_JOINED:
+            return False
+        places = [(start, end)]
+        if self._reference.is_circular(before.contig):
+            length = self._reference.contigs[before.contig]
+            places += [(start + length, end + length), (start - length, end - length)]
+        return not any(
+            first < edge < last
+            for first, last in places
+            for transcript in self._genes.find(before.contig, first - 1, last + 1)
+            for part in (*transcript.exons, *transcript.cds)
+            for edge in part
+        )
 
     def _place(self, variants: Sequence[Variant]) -> list[_Allele | None]:
         """The allele of each variant, null if its REF is not in the reference.
@@ -559,6 +591,11 @@ class _Annotator:
             effects[first] = _mend_start(effects[first], codons, places, transcript)
         if not any(one.terms for one in effects):
             return _Effect(transcript, (only_position,))
+        if self._is_joint:
+            effects = [
+                TranscriptEffect(terms, trim_change(change) if change is not None else None)
+                for terms, change in effects
+            ]
         return _Effect(transcript, tuple(effects))
 
     def _mend(

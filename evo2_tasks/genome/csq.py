@@ -285,9 +285,12 @@ def _write_alleles(
 
 
 def _spell(allele: RegionAllele, region: Region, fetch: Fetch) -> tuple[int, str, str]:
-    """Position in the region, REF and ALT; an insertion or deletion has the base before it too."""
+    """Position in the region, REF and ALT; those of two lengths have the base before them too.
+
+    csq takes the first base of a REF that is longer or shorter than ALT as unchanged.
+    """
     first, last = allele.start, allele.start + allele.num_ref
-    if allele.num_ref and allele.alt:
+    if allele.num_ref == len(allele.alt):
         ref, alt = first_bases(fetch(region.contig, first, last)), allele.alt
     elif first > region.start:
         first -= 1

@@ -57,6 +57,18 @@ def spell_change(change: ProteinChange, terms: frozenset[str]) -> str:
     return shorten(f"{shorten(ref, _MOST_SIDE)}{position}{shorten(alt, _MOST_SIDE)}")
 
 
+def trim_change(change: ProteinChange) -> ProteinChange:
+    """A change without the equal amino acids at its ends; one is left on each side."""
+    position, ref, alt = change
+    if ref == alt:
+        return change
+    while min(len(ref), len(alt)) > 1 and ref[-1] == alt[-1]:
+        ref, alt = ref[:-1], alt[:-1]
+    while min(len(ref), len(alt)) > 1 and ref[0] == alt[0]:
+        position, ref, alt = position + 1, ref[1:], alt[1:]
+    return ProteinChange(position, ref, alt)
+
+
 def shorten(text: str, most: int = MAX_CHARACTERS) -> str:
     """Cut a long text; three dots then take the place of its end.
 

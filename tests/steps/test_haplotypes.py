@@ -733,3 +733,67 @@ def test_windows_and_variants_of_another_run_are_refused(
         (own / name).write_bytes(kept)
     assert not (tmp_path / "out").exists()
     find(folder / "in.vcf")
+
+
+# --- genes
+
+
+GENES = "".join(
+    f"line\t.\t{kind}\t101\t{end}\t.\t+\t{phase}\t{names}\n"
+    for kind, end, phase, names in (
+        ("mRNA", 190, ".", "ID=T;biotype=protein_coding"),
+        ("exon", 130, ".", "Parent=T"),
+        ("CDS", 130, 0, "Parent=T"),
+    )
+)
+
+
+@pytest.mark.parametrize("by", ["codon", "distance"])
+def test_compounds_have_a_joint_consequence(tmp_path: Path, by: str) -> None:
+    """The codons are ATG GCT AAA CGT; three SNVs follow one another in AAA and CGT."""
+    bases = make_genome()["line"]
+    bases = bases[:100] + "ATGGCTAAACGTGGTTCTTACCATTGGTAA" + bases[130:]
+    lines: list[Line] = [
+        ("line", 108, "A", "C", ["1|0", "1|1"]),
+        ("line", 109, "A", "T", ["1|0", "0|1"]),
+        ("line", 110, "C", "A", ["0|0", "0|1"]),
+        ("line", 112, "T", "A", ["0|0", "0|1"]),
+    ]
+    (tmp_path / "genes.gff3").write_text(f"##gff-version 3\n{GENES}")
+    project = write_project(
+        tmp_path,
+        genome={"line": bases},
+        variants=write_vcf(lines, ("S1", "S2")),
+        reference={"gff": str(tmp_path / "genes.gff3")},
+        scoring={"window_length": WINDOW},
+        variant_set={"haplotypes": {"samples": "all", "by": by}},
+        output=str(tmp_path / "results"),
+    )
+    _, groups = run_all(project)
+    found = {
+        (row["sample"], row["haplotype"], tuple(one[1] for one in row["members"])): (
+            row["consequence"], row["amino_acids"], row["gene"], row["transcript"],
+        )
+        for row in groups.to_dict("records")
+    }  # fmt: skip
+    two_snvs = ("missense_variant", "K3T", "T", "T")
+    expected = {("S1", 1, (108, 109)): two_snvs}
+    if by == "codon":
+        expected[("S2", 2, (108, 109))] = two_snvs
+        expected[("S2", 2, (110, 112))] = ("synonymous_variant", "R4R", "T", "T")
+    else:
+        expected[("S2", 2, (108, 109, 110, 112))] = ("missense_variant", "K3T;R4R", "T", "T")
+    assert {key: value[:2] for key, value in found.items()} == {
+        key: value[:2] for key, value in expected.items()
+    }
+    assert {value[3] for value in found.values()} == {"T"}
+    planned = CliRunner().invoke(main, ["plan", "--config", str(project.config_file), "--json"])
+    assert planned.exit_code == 0, planned.stderr
+    counts = json.loads((results_of(project) / HAPLOTYPES_RUN).read_text())
+    assert json.loads(planned.stdout)["plan"][0]["haplotype_pairs"] == counts["pairs"]
+
+
+def test_compounds_without_genes_have_no_consequence(finished: Project) -> None:
+    _, groups = read_tables(results_of(finished))
+    for name in ("consequence", "consequences", "gene", "transcript", "amino_acids"):
+        assert groups[name].isna().all()

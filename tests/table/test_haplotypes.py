@@ -1,6 +1,7 @@
 """Scores of pairs of windows given to who has them, compared with a plain join row by row."""
 
 import random
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.terms import Consequence
 from evo2_tasks.table.haplotypes import (
     OF_SPELLING,
     SUFFIXES,
@@ -132,7 +134,7 @@ def merge(files: Files, folder: Path) -> tuple[list[dict[str, Any]], list[dict[s
         for batch in read_rows(files.carriers, batch_rows=7):
             rows.write(batch)
     with write_table(compounds, compounds_schema()) as writer:
-        groups = GroupRows(alleles, pairs, writer)
+        groups = GroupRows(alleles, pairs, writer, repeat(Consequence()))
         for batch in read_rows(files.groups, batch_rows=7):
             groups.write(batch)
     found = pq.read_table(out).to_pylist()
