@@ -224,10 +224,14 @@ def annotate_compounds(
     with temporary_folder(folder, _PREFIX) as temporary:
         annotator = _Annotator(genes, reference, codes, temporary, is_joint=True)
         made: dict[_Together, Consequence] = {(): Consequence()}  # the members undo each other
+        joined: dict[tuple[str, tuple[Edit, ...]], _Together] = {}
         waiting: list[_Together] = []
         new: set[_Together] = set()
         for contig, edits in compounds:
-            together = annotator.join(contig, edits)
+            key = contig, tuple(edits)
+            together = joined.get(key)
+            if together is None:
+                together = joined[key] = annotator.join(contig, edits)
             waiting.append(together)
             if together not in made:
                 new.add(together)

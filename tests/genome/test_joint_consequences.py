@@ -299,3 +299,18 @@ def test_random_changes_against_their_translation(tmp_path: Path, strand: str) -
                 assert made.startswith(before, start)
                 made = made[:start] + after + made[start + len(before) :]
         assert made == protein, (changes, describe(one))
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_the_first_base_of_a_replacement_of_another_length(tmp_path: Path, strand: str) -> None:
+    """AAA CGT to CA CGT: His, not the Asn of AA CGT. A record alone has the same as a compound."""
+    gene = Gene(tmp_path, strand)
+    start, num_ref, alt = gene.edit((6, 2, "C"))
+    ref = gene.reference.fetch(gene.contig, start, start + num_ref)
+    record = Variant(0, 1, gene.contig, start + 1, ref, alt, None)
+    alone = annotate_consequences(
+        [record], gene.genes, gene.reference, genetic_codes={}, folder=tmp_path
+    )
+    [found] = alone
+    assert describe(found) == ("frameshift_variant", "K3Hfs")
+    assert gene.annotate([[(6, 2, "C")]]) == [found]
