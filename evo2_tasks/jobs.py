@@ -213,6 +213,14 @@ def _haplotype_files(config: RunConfig, variant_set: str) -> list[str]:
     return [HAPLOTYPES, COMPOUNDS, HAPLOTYPES_RUN]
 
 
+def _drawn_bases(config: RunConfig, variant_set: str) -> list[str]:
+    """Files of the reference whose bases the report draws."""
+    settings = config.variant_sets[variant_set]
+    if settings.haplotypes is None:
+        return []
+    return _reference_files(config.references[settings.reference])
+
+
 def _combined_files(config: RunConfig, variant_set: str) -> list[str]:
     """The tables with several scorings of a variant set, and their evaluation."""
     files = [COMBINED, *(_EVALUATION_FILES if config.variant_sets[variant_set].labels else [])]
@@ -340,6 +348,9 @@ class StepInputs:
     """Files that the report is made from, relative to the results folder, by variant set."""
     report_files: dict[str, list[str]]
     """Files of earlier runs that the report is made from, by variant set."""
+    drawn_bases: dict[str, list[str]]
+    """Files of the reference whose bases the report draws, by variant set; empty without
+    haplotypes."""
     stored: dict[str, list[str]]
     """Files of a storage plugin that ``merge`` reads, by variant set: the genes, and the reference
     of a table that is sorted by position. Files of a file system are not listed, because their
@@ -431,7 +442,12 @@ def step_inputs(config: RunConfig) -> StepInputs:
             name: [
                 f"{name}/{scoring}/{file}"
                 for scoring in variant_set.scorings
-                for file in [TABLE, RUN, *_extra_files(config, name, scoring)]
+                for file in [
+                    TABLE,
+                    RUN,
+                    *_extra_files(config, name, scoring),
+                    *_haplotype_files(config, name),
+                ]
             ]
             + [
                 file
@@ -450,6 +466,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
             ]
             for name, variant_set in sets.items()
         },
+        drawn_bases={name: _drawn_bases(config, name) for name in sets},
     )
 
 
@@ -502,6 +519,7 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
         checkpoint=place_each(found.checkpoint),
         identified=place_each(found.identified),
         report_files=place_each(found.report_files),
+        drawn_bases=place_references(found.drawn_bases),
         calibrations=replace(
             calibrations,
             bases=place_references(calibrations.bases),

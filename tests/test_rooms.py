@@ -126,7 +126,8 @@ ROOMS = {
     "report": room(
         "audits bins blocks calibrated_scores calibration_plots calibration_sections"
         " calibrations changes combination_plots combination_sections combinations comparison"
-        " consequence_plots consequences contigs evidence horizons label_plots label_sections"
+        " consequence_plots consequences contigs drawings evidence haplotype_plots"
+        " haplotype_sections haplotypes horizons label_plots label_sections"
         " label_tables metric_words page plots rows run_tables saturation saturation_plots"
         " scorings sections style summary tables words",
         "errors",

@@ -693,6 +693,7 @@ class ReportSettings:
         consequences: Where genes and consequences come from; empty if the set has none.
         calibrate: The calibrations of each scoring; empty if the set has none.
         combine: The tables with several scorings of the set.
+        haplotypes: The haplotypes of each scoring; empty if the set has none.
     """
 
     variant_set: str
@@ -703,6 +704,7 @@ class ReportSettings:
     consequences: str
     calibrate: Mapping[str, CalibrateSettings]
     combine: tuple[CombineSettings, ...]
+    haplotypes: Mapping[str, MergeHaplotypesSettings]
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes; changes of the rest change its input files."""
@@ -1200,6 +1202,11 @@ def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
             for name, one in config.combine.items()
             if one.variant_set == variant_set
         ),
+        haplotypes={
+            name: resolve_merge_haplotypes(config, variant_set, name)
+            for name in settings.scorings
+            if settings.haplotypes is not None
+        },
     )
 
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evo2_tasks.evaluation.selection import LabelSettings
+from evo2_tasks.genome.reference import Reference
 from evo2_tasks.io.digests import require_unchanged
 from evo2_tasks.io.files import replace_atomically, writing
 from evo2_tasks.layout import COMBINED_FOLDER, TABLE
@@ -21,6 +22,7 @@ from evo2_tasks.report.blocks import Grid
 from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.combinations import CombinedEvidence, read_combined_evidence
 from evo2_tasks.report.evidence import Evidence, read_evidence
+from evo2_tasks.report.haplotypes import HaplotypeEvidence, read_haplotype_evidence
 from evo2_tasks.report.scorings import Comparison, compare_tables
 from evo2_tasks.report.words import script_json
 from evo2_tasks.table.provenance import package_version
@@ -53,6 +55,8 @@ class Subject:
         consequences: Where genes and consequences come from; empty if the set has none.
         calibrations: The calibrations of the set, by scoring and name.
         combinations: What each combined table of the set must have been made with, by name.
+        haplotypes: What the haplotypes of the set must have been made with, by scoring.
+        bases: The bases of the reference; needed for haplotypes only.
     """
 
     variant_set: str
@@ -65,6 +69,8 @@ class Subject:
     consequences: str = ""
     calibrations: Mapping[str, Mapping[str, NamedCalibration]] = field(default_factory=dict)
     combinations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    haplotypes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    bases: Reference | None = None
 
 
 def write_report(results: Path, out: Path, subject: Subject) -> None:
@@ -101,9 +107,19 @@ def write_report(results: Path, out: Path, subject: Subject) -> None:
         )
         for name, settings in subject.combinations.items()
     ]
+    haplotypes = [
+        read_haplotype_evidence(
+            results / one.scoring,
+            table_digest=one.table_digest,
+            settings=subject.haplotypes[one.scoring],
+            reference=subject.bases,
+        )
+        for one in evidence
+        if one.scoring in subject.haplotypes and subject.bases is not None
+    ]
     for one in evidence:
         require_unchanged(tables[one.scoring], one.table_digest)
-    text = render_page(subject, evidence, comparison, combinations)
+    text = render_page(subject, evidence, comparison, combinations, haplotypes)
     with replace_atomically(out) as temporary, writing(out):
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -113,6 +129,7 @@ def render_page(
     evidence: Sequence[Evidence],
     comparison: Comparison,
     combinations: Sequence[CombinedEvidence],
+    haplotypes: Sequence[HaplotypeEvidence],
 ) -> str:
     """Render the report as HTML."""
     environment = Environment(
@@ -131,7 +148,7 @@ def render_page(
         }
         for one in evidence
     ]
-    page_sections = sections.make_sections(evidence, comparison, combinations, files)
+    page_sections = sections.make_sections(evidence, comparison, combinations, haplotypes, files)
     plots = [
         plot.content()
         for section in page_sections

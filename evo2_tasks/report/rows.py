@@ -64,13 +64,22 @@ def _row_group_rows(file: pq.ParquetFile, number: int) -> int:
 
 def name_alleles(table: Path, keys: Collection[AlleleKey]) -> dict[AlleleKey, str]:
     """Name some alleles, as text of plots, by their ``record`` and ``allele``."""
-    names: dict[AlleleKey, str] = {}
+    return {key: plot_variant(row) for key, row in fetch_alleles(table, keys).items()}
+
+
+def fetch_alleles(table: Path, keys: Collection[AlleleKey]) -> dict[AlleleKey, Row]:
+    """Read how some alleles are spelled, by their ``record`` and ``allele``.
+
+    Raises:
+        InputError: The file is missing, broken or lacks a column.
+    """
+    rows: dict[AlleleKey, Row] = {}
     if not keys:
-        return names
+        return rows
     records = pa.array(sorted({record for record, _ in keys}), pa.int64())
     for batch in read_rows(table, [*_NAME_COLUMNS, "allele"]):
         for row in batch.filter(pc.is_in(batch.column("record"), value_set=records)).to_pylist():
             key = (row["record"], row["allele"])
             if key in keys:
-                names[key] = plot_variant(row)
-    return names
+                rows[key] = row
+    return rows

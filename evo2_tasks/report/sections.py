@@ -15,6 +15,8 @@ from evo2_tasks.report.combinations import CombinedEvidence
 from evo2_tasks.report.comparison import is_headline
 from evo2_tasks.report.consequence_plots import show_consequences
 from evo2_tasks.report.evidence import Evidence
+from evo2_tasks.report.haplotype_sections import show_haplotypes
+from evo2_tasks.report.haplotypes import HaplotypeEvidence
 from evo2_tasks.report.label_sections import show_labels
 from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
 from evo2_tasks.report.plots import contig_span, plot_contig, plot_histogram, plot_pairs, plot_types
@@ -134,6 +136,7 @@ def make_sections(
     evidence: Sequence[Evidence],
     comparison: Comparison,
     combinations: Sequence[CombinedEvidence],
+    haplotypes: Sequence[HaplotypeEvidence],
     files: Sequence[Mapping[str, str]],
 ) -> list[Section]:
     """Make all sections that have content.
@@ -142,6 +145,7 @@ def make_sections(
         evidence: The scorings.
         comparison: The scorings compared with each other.
         combinations: The combined tables.
+        haplotypes: The haplotypes of the scorings.
         files: ``reference`` and ``checkpoint`` of each scoring.
     """
     ids = FigureIds()
@@ -152,6 +156,7 @@ def make_sections(
         Section("scorings", "Comparison of the scorings", [*show_scorings(comparison, ids)]),
         Section("combined", "Combined scorings", [*show_combinations(combinations, ids)]),
         Section("scores", "Distribution of the scores", [*_show_scores(evidence, ids)]),
+        Section("haplotypes", "Haplotypes", [*show_haplotypes(haplotypes, ids)]),
         Section("consequences", "Scores by consequence", [*show_consequences(evidence, ids)]),
         Section("contigs", "Scores along the contigs", [*_show_contigs(evidence, ids)]),
         Section("saturation", "Saturated regions", [*_show_saturation(evidence, ids)]),

@@ -11,6 +11,7 @@ from evo2_tasks.config.resolve import ReportSettings
 from evo2_tasks.layout import CALIBRATIONS
 from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.page import Subject, write_report
+from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.steps.evaluate import make_label_settings
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
         settings: The variant set, its scorings, labels and files.
         results: Folder of the variant set, with a folder for each scoring. It contains the table
             and ``run.json``, the files of ``evaluate`` if the variant set has labels, and that of
-            ``calibrate`` if it has calibrations. Those of ``fit_calibration`` are next to it.
+            ``calibrate`` if it has calibrations, and those of ``merge_haplotypes`` if it has
+            haplotypes. Those of ``fit_calibration`` are next to it.
         out: The HTML file.
 
     Raises:
@@ -52,6 +54,8 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
             for scoring, calibrate in settings.calibrate.items()
         },
         combinations={one.name: one.triggers() for one in settings.combine},
+        haplotypes={name: one.triggers() for name, one in settings.haplotypes.items()},
+        bases=open_reference(reference) if settings.haplotypes else None,
     )
     write_report(results, out, subject)
     logger.info("%s: %.1f MB", out, out.stat().st_size / 1e6)

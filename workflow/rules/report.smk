@@ -5,6 +5,7 @@ rule report:
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.report)
         ),
         calibration_files=lookup("{variant_set}", within=inputs.report_files),
+        reference=lookup("{variant_set}", within=inputs.drawn_bases),
     output:
         page=report(
             "<results>/{variant_set}/report.html",
