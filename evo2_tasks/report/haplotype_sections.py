@@ -25,7 +25,7 @@ from evo2_tasks.report.haplotype_plots import plot_by_neighbours
 from evo2_tasks.report.haplotypes import AMOUNTS, CHOSEN, HaplotypeEvidence
 from evo2_tasks.report.plots import plot_pairs
 from evo2_tasks.report.words import code_marks, count, counted, decimal, fixed, printable, share
-from evo2_tasks.table.schema import FLAG_MEANINGS, STATUS_MEANINGS
+from evo2_tasks.table.schema import FLAG_MEANINGS, HAPLOTYPE_FLAG_MEANINGS, STATUS_MEANINGS
 
 MOST_SAMPLES: Final = 50
 """Most samples in the table of samples: those with the most changed alleles."""
@@ -62,12 +62,13 @@ def _show(one: HaplotypeEvidence, ids: FigureIds) -> Iterator[Block]:
     if missing:
         yield Note(f"Genotypes that give no row: {' and '.join(missing)}.")
     if changes.num_scored:
+        changed, alleles = int(changes.rows[_CHOSEN]), int(changes.alleles[_CHOSEN])
+        of_alleles = f" They have {counted(alleles, 'different allele')}." if alleles else ""
         yield Note(
-            f"{count(int(changes.rows[_CHOSEN]))} of {counted(changes.num_scored, 'row')} with "
-            f"neighbours and both scores ({share(int(changes.rows[_CHOSEN]), changes.num_scored)}) "
-            f"change by more than {CHOSEN} nats, up or down. They are of "
-            f"{counted(int(changes.alleles[_CHOSEN]), 'different allele')}. A change of {CHOSEN} "
-            "nats is a factor of 1.6 in the likelihood ratio. The table lists other amounts."
+            f"{count(changed)} of {counted(changes.num_scored, 'row')} with neighbours and both "
+            f"scores ({share(changed, changes.num_scored)}) "
+            f"{'changes' if changed == 1 else 'change'} by more than {CHOSEN} nats, up or down.{of_alleles} A change of {CHOSEN} nats is a "
+            "factor of 1.6 in the likelihood ratio. The table lists other amounts."
         )
     elif one.rows.alleles:
         yield Note("No row has neighbours and both scores.")
@@ -106,7 +107,8 @@ def _show(one: HaplotypeEvidence, ids: FigureIds) -> Iterator[Block]:
             (one.compounds.by_status, one.compounds.alleles),
         )  # fmt: skip
         flags = _tabulate_counts(
-            f"Scored rows by flag, {printable(one.scoring)}", "flag", FLAG_MEANINGS,
+            f"Scored rows by flag, {printable(one.scoring)}", "flag",
+            FLAG_MEANINGS | HAPLOTYPE_FLAG_MEANINGS,
             (one.rows.by_flag, one.rows.by_status.get("scored", 0)),
             (one.compounds.by_flag, one.compounds.by_status.get("scored", 0)),
         )  # fmt: skip
