@@ -290,6 +290,19 @@ def test_a_report_is_made_from_all_files_of_its_scorings() -> None:
     assert sorted(step_inputs(config).report["v"]) == sorted([*plain, *evaluated])
 
 
+def test_a_report_of_haplotypes_is_made_from_their_files_and_the_reference() -> None:
+    config = make_config(m={"checkpoint": "m"})
+    before = step_inputs(config)
+    assert before.drawn_bases == {"v": []}
+    asked = HaplotypesConfig(samples="all")
+    variant_set = config.variant_sets["v"].model_copy(update={"haplotypes": asked})
+    config = config.model_copy(update={"variant_sets": {"v": variant_set}})
+    inputs = step_inputs(config)
+    files = [HAPLOTYPES, COMPOUNDS, HAPLOTYPES_RUN]
+    assert inputs.report["v"] == [*before.report["v"], *(f"v/with-m/{one}" for one in files)]
+    assert inputs.drawn_bases == inputs.reference != {"v": []}
+
+
 def test_a_scoring_job_asks_for_the_gpus_of_its_model_or_for_nothing() -> None:
     jobs = Jobs(make_config(cpu={"checkpoint": "c", "gpus": 0}, two={"checkpoint": "t", "gpus": 2}))
     assert jobs.gpu(SimpleNamespace(scoring="with-two"), {}) == 2

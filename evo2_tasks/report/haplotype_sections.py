@@ -67,8 +67,9 @@ def _show(one: HaplotypeEvidence, ids: FigureIds) -> Iterator[Block]:
         yield Note(
             f"{count(changed)} of {counted(changes.num_scored, 'row')} with neighbours and both "
             f"scores ({share(changed, changes.num_scored)}) "
-            f"{'changes' if changed == 1 else 'change'} by more than {CHOSEN} nats, up or down.{of_alleles} A change of {CHOSEN} nats is a "
-            "factor of 1.6 in the likelihood ratio. The table lists other amounts."
+            f"{'changes' if changed == 1 else 'change'} by more than {CHOSEN} nats, up or "
+            f"down.{of_alleles} A change of {CHOSEN} nats is a factor of 1.6 "
+            "in the likelihood ratio. The table lists other amounts."
         )
     elif one.rows.alleles:
         yield Note("No row has neighbours and both scores.")

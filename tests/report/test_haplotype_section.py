@@ -174,13 +174,15 @@ def test_the_largest_interactions_are_drawn(page: Path, compounds: pd.DataFrame)
         ]  # fmt: skip
         lines = [line.split(None, 1) for line in drawing.split("\n")]
         assert [name for name, _ in lines] == ["reference", "haplotype"]
-        whole = genome[one["contig"]]
-        before = whole[max(0, one["pos"] - 1 - FLANK) : one["pos"] - 1]
-        end = one["pos"] - 1 + len(one["ref"])
-        for (_, marked), allele in zip(lines, (one["ref"], one["alt"]), strict=True):
+        whole, start = genome[one["contig"]], one["pos"] - 1
+        if one["contig"] == "ring":
+            whole, start = 3 * whole, start + len(whole)
+        end = start + len(one["ref"])
+        for (_, marked), bases in zip(lines, (one["ref"], one["alt"]), strict=True):
             plain = re.sub(r"</?mark>|-", "", marked)
-            if "…" not in plain and one["contig"] == "line":
-                assert plain == before + allele + whole[end : end + FLANK]
+            if "…" not in plain:
+                flanks = whole[max(0, start - FLANK) : start], whole[end : end + FLANK]
+                assert plain == bases.join(flanks)
             assert marked.count("<mark>") == len(one["members"])
         same = [re.sub(r"<mark>.*?</mark>", "", marked) for _, marked in lines]
         assert same[0] == same[1]

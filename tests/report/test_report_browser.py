@@ -35,6 +35,7 @@ from tests.report.build_combined import (
     signatures_of_lengths,
     write_combined_page,
 )
+from tests.report.build_haplotypes import write_haplotype_page, write_haplotypes
 from tests.report.test_consequences import ANNOTATIONS, SHARES, annotate
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -57,6 +58,7 @@ ARGUMENTS = [
 SETS = (
     "labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile",
     "saturated", "consequences", "calibrated", "uncalibrated", "combined",
+    "haplotypes",
 )  # fmt: skip
 PHONE_WIDTH = 390
 
@@ -106,6 +108,8 @@ def write_set(folder: Path, name: str) -> Path:
             return write_combined_page(
                 folder, longer_windows(600), signatures_of_lengths(), combinations, **settings
             )
+        case "haplotypes":
+            return write_haplotype_page(write_haplotypes(folder))
         case "hostile":
             columns, carry = hostile_columns()
             write_scoring(folder / "one", columns, carry=carry)

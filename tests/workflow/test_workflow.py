@@ -903,7 +903,8 @@ def haplotypes(name: str, scoring: str) -> list[str]:
 def test_haplotypes_are_added_to_a_finished_run_and_leave_its_tables(project: Project) -> None:
     project.run()
     project.config["variant_sets"]["b"]["haplotypes"] = {"samples": ["S2", "S1"]}
-    assert project.planned() == sorted(haplotypes("b", "short"))
+    page = "Writing the report of b"
+    assert project.planned() == sorted([*haplotypes("b", "short"), page])
     project.calls_file.unlink()
     project.run()
     (merged,) = [call["argv"] for call in project.calls() if call["step"] == "merge-haplotypes"]
@@ -916,13 +917,14 @@ def test_haplotypes_are_added_to_a_finished_run_and_leave_its_tables(project: Pr
     for keys in (
         {"samples": ["S1", "S2"]},  # the order of the samples is not that of the rows
         {"samples": ["S1", "S2"], "compound_distance": 2},
-        None,
     ):
         project.config["variant_sets"]["b"]["haplotypes"] = keys
         assert project.planned() == [], keys
+    project.config["variant_sets"]["b"]["haplotypes"] = None
+    assert project.planned() == [page]
     for keys in ({"samples": ["S1"]}, {"samples": "all"}):
         project.config["variant_sets"]["b"]["haplotypes"] = keys
-        assert project.planned() == sorted(haplotypes("b", "short")), keys
+        assert project.planned() == sorted([*haplotypes("b", "short"), page]), keys
 
 
 def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project) -> None:
