@@ -12,7 +12,7 @@ import pytest
 
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_score, resolve_split
-from evo2_tasks.config.schema import LabelConfig, RunConfig
+from evo2_tasks.config.schema import HaplotypesConfig, LabelConfig, RunConfig
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.jobs import (
     LEAST_SCORE_MINUTES,
@@ -26,7 +26,7 @@ from evo2_tasks.jobs import (
     targets,
     warnings,
 )
-from evo2_tasks.layout import CURVES, METRICS
+from evo2_tasks.layout import COMPOUNDS, CURVES, HAPLOTYPES, HAPLOTYPES_RUN, METRICS
 from tests import project
 from tests.project import write_split
 
