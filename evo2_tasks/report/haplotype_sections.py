@@ -109,7 +109,7 @@ def _show(one: HaplotypeEvidence, ids: FigureIds) -> Iterator[Block]:
         )  # fmt: skip
         flags = _tabulate_counts(
             f"Scored rows by flag, {printable(one.scoring)}", "flag",
-            FLAG_MEANINGS | HAPLOTYPE_FLAG_MEANINGS,
+            {**FLAG_MEANINGS, **HAPLOTYPE_FLAG_MEANINGS},
             (one.rows.by_flag, one.rows.by_status.get("scored", 0)),
             (one.compounds.by_flag, one.compounds.by_status.get("scored", 0)),
         )  # fmt: skip
