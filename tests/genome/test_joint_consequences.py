@@ -314,3 +314,39 @@ def test_the_first_base_of_a_replacement_of_another_length(tmp_path: Path, stran
     [found] = alone
     assert describe(found) == ("frameshift_variant", "K3Hfs")
     assert gene.annotate([[(6, 2, "C")]]) == [found]
+
+
+@pytest.mark.parametrize("turn", [43, 46, 48, 60])
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_a_gene_across_the_origin_of_a_circle(tmp_path: Path, strand: str, turn: int) -> None:
+    gene = Gene(tmp_path, strand)
+    size, bases = gene.length, gene.reference.fetch(gene.contig, 0, gene.length)
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    (folder / "g.fa").write_text(f">c\n{bases[turn:]}{bases[:turn]}\n")
+    start = (len(FLANK) - turn) % size + 1  # both flanks have as many bases
+    end = start + len(CODING) - 1
+    assert start <= size < end or turn == 60
+    lines = [("mRNA", ".", "ID=T;biotype=protein_coding"), ("CDS", 0, "Parent=T")]
+    text = "".join(
+        f"c\t.\t{kind}\t{start}\t{end}\t.\t{strand}\t{phase}\t{names}\n"
+        for kind, phase, names in lines
+    )
+    (folder / "g.gff3").write_text(f"##gff-version 3\n{text}")
+    reference = Reference(folder / "g.fa", circular_contigs=["c"])
+    compounds = []
+    for changes, *_ in JOINT.values():
+        edits = [
+            edit._replace(start=(edit.start - turn) % size)
+            for edit in sorted(map(gene.edit, changes))
+        ]
+        compounds.append(("c", edits))
+    found = annotate_compounds(
+        compounds,
+        read_genes(folder / "g.gff3", reference),
+        reference,
+        genetic_codes={},
+        folder=folder,
+    )
+    expected = {name: (term, change) for name, (_, term, change) in JOINT.items()}
+    assert dict(zip(JOINT, map(describe, found), strict=True)) == expected
