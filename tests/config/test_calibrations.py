@@ -260,8 +260,8 @@ WRONG: dict[str, tuple[Callable[[Config], None], str, str]] = {
     "null": (one_calibration(background=None), "calibrations.x", "expected `background`, or `set`"),
     "settings alone": (one_calibration(prior=0.2), "calibrations.x", "expected `background`"),
     "unknown key": (
-        one_calibration(backgroud="background"),
-        "calibrations.x.backgroud",
+        one_calibration(bckground="background"),
+        "calibrations.x.bckground",
         "unknown key; did you mean background?",
     ),
     "unknown key of combine": (
@@ -305,9 +305,9 @@ WRONG: dict[str, tuple[Callable[[Config], None], str, str]] = {
         "old/{scoring}/thresholds.parquet is not a path that ends in calibration.parquet",
     ),
     "unknown background": (
-        one_calibration(background="backgruond"),
+        one_calibration(background="bckground"),
         "calibrations.x.background",
-        "`variant_sets` has no 'backgruond'; did you mean background? it has: calls, labelled, "
+        "`variant_sets` has no 'bckground'; did you mean background? it has: calls, labelled, "
         "background. A table of an earlier run is a path that ends in .parquet",
     ),
     "background of another format": (

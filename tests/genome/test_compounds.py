@@ -67,33 +67,33 @@ def expect_compounds(case: Case, join: Join) -> set[tuple[int, str, int, str | N
         for contig, bases in case.genome.items():
             plain = PlainContig(bases, contig == "circle")
             entries = read_entries(case, sample, contig)
-            homs = defaultdict(set)
+            homozygous = defaultdict(set)
             sets = defaultdict(set)
             places = {}
             for entry in entries:
                 if entry.everywhere:
-                    homs[entry.place].add(entry.edit)
+                    homozygous[entry.place].add(entry.edit)
                 elif entry.phase_set is not None:
                     is_list = entry.phase_set[0] == "PSL"
                     key = entry.phase_set, 0 if is_list else entry.place
                     sets[key].add(entry.edit)
                     places.setdefault(key, []).append((entry.edit, entry.place))
             if all(phase_set == ("", "") for phase_set, _ in sets):
-                for place in {*homs, *(place for _, place in sets)}:
-                    kept = kept_edits(plain, sets[("", ""), place] | homs[place])
+                for place in {*homozygous, *(place for _, place in sets)}:
+                    kept = kept_edits(plain, sets[("", ""), place] | homozygous[place])
                     for members in join(contig, plain, kept):
                         expected.add((sample, contig, place, None, members))
                 continue
             joined = defaultdict(set)
             for (phase_set, place), phased in sets.items():
                 first = min(places[phase_set, place])[1]
-                kept = kept_edits(plain, phased | homs[place or 1])
+                kept = kept_edits(plain, phased | homozygous[place or 1])
                 keys = {edit.key for edit in phased}
                 for members in join(contig, plain, kept):
                     if members & keys:
                         expected.add((sample, contig, first, phase_set[1] or None, members))
                         joined[first] |= members
-            for place, edits in homs.items():
+            for place, edits in homozygous.items():
                 for members in join(contig, plain, kept_edits(plain, edits)):
                     if not members & joined[place]:
                         expected.add((sample, contig, place, None, members))
