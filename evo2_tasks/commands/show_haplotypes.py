@@ -95,10 +95,14 @@ def show_compounds(file: Path) -> Iterator[str]:
     Raises:
         InputError: The file is missing or broken, or the JSON file next to it is of another table.
     """
-    names = ["sample", "haplotype", "contig", "pos", "ref", "alt", "llr_joint", "llr_sum"]
+    genes = ["consequence", "amino_acids"]
+    names = ["sample", "haplotype", "contig", "pos", "ref", "alt", *genes, "llr_joint", "llr_sum"]
     summary = _Summary(names)
     for rows in read_rows(file):
         summary.add(rows, rows.column("interaction"))
+    largest = summary.largest
+    if largest is not None and largest.column("consequence").null_count == largest.num_rows:
+        summary.names = [name for name in names if name not in genes]
     yield from _describe(
         file,
         summary,

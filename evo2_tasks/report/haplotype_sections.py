@@ -22,9 +22,18 @@ from evo2_tasks.report.blocks import (
     whole_cell,
 )
 from evo2_tasks.report.haplotype_plots import plot_by_neighbours
-from evo2_tasks.report.haplotypes import AMOUNTS, CHOSEN, HaplotypeEvidence
+from evo2_tasks.report.haplotypes import AMOUNTS, CHOSEN, HaplotypeEvidence, Interaction
 from evo2_tasks.report.plots import plot_pairs
-from evo2_tasks.report.words import code_marks, count, counted, decimal, fixed, printable, share
+from evo2_tasks.report.words import (
+    NOTHING,
+    code_marks,
+    count,
+    counted,
+    decimal,
+    fixed,
+    printable,
+    share,
+)
 from evo2_tasks.table.schema import FLAG_MEANINGS, HAPLOTYPE_FLAG_MEANINGS, STATUS_MEANINGS
 
 MOST_SAMPLES: Final = 50
@@ -144,6 +153,7 @@ def _tabulate_amounts(one: HaplotypeEvidence) -> Table:
 
 
 def _tabulate_interactions(one: HaplotypeEvidence) -> Table:
+    has_genes = any(found.consequence is not None for found in one.largest_interactions)
     rows = []
     for rank, found in enumerate(one.largest_interactions, start=1):
         difference = found.llr_joint - found.llr_sum
@@ -157,17 +167,25 @@ def _tabulate_interactions(one: HaplotypeEvidence) -> Table:
                 whole_cell(found.carriers),
                 Cell(printable(found.sample)),
                 Cell(_name_some(found.members, len(found.members), MOST_MEMBERS)),
+                *([_describe_consequence(found)] if has_genes else []),
             ]
         )
     columns = [
         ("rank", NUMBER), ("sequence", CODE), ("interaction", NUMBER), ("llr_joint", NUMBER),
         ("llr_sum", NUMBER), ("haplotypes", NUMBER), ("first sample", NAME), ("members", LONG),
+        *([("joint consequence", LONG)] if has_genes else []),
     ]  # fmt: skip
     return Table(
         f"Largest interactions, {printable(one.scoring)}", columns, rows,
         note="Each compound once. The changed bases are marked; a dash is a base that only the "
         "other line has. The bases around them are those of the reference.",
     )  # fmt: skip
+
+
+def _describe_consequence(found: Interaction) -> Cell:
+    """The effect of all members together, and the change of the protein if there is one."""
+    stated = [text for text in (found.consequence, found.amino_acids) if text is not None]
+    return Cell(", ".join(map(printable, stated)) or NOTHING)
 
 
 def _tabulate_changes(one: HaplotypeEvidence) -> Table:

@@ -125,6 +125,8 @@ class Interaction:
         pos: Position of the first base, 1-based.
         members: Names of its members.
         drawing: Its sequence.
+        consequence: The most severe effect of all members together; None without genes.
+        amino_acids: Their joint change of the protein; None if there is none.
         llr_joint: Score of all members together, nats.
         llr_sum: Sum of the scores of the members alone, nats.
         carriers: Rows of this compound.
@@ -135,6 +137,8 @@ class Interaction:
     pos: int
     members: Sequence[str]
     drawing: Drawing
+    consequence: str | None
+    amino_acids: str | None
     llr_joint: float
     llr_sum: float
     carriers: int
@@ -405,7 +409,8 @@ def _describe_changes(folder: Path, top: Sequence[Row]) -> list[LargeChange]:
 def _describe_interactions(
     folder: Path, top: Sequence[Row], reference: Reference
 ) -> list[Interaction]:
-    rows = fetch_rows(folder / COMPOUNDS, [row[_FIRST] for row in top], ["sample", "members"])
+    names = ["sample", "members", "consequence", "amino_acids"]
+    rows = fetch_rows(folder / COMPOUNDS, [row[_FIRST] for row in top], names)
     members = [[_key(one) for one in rows[row[_FIRST]]["members"]] for row in top]
     alleles = fetch_alleles(folder / TABLE, set().union(*members))
     return [
@@ -414,6 +419,8 @@ def _describe_interactions(
             pos=row["pos"],
             members=[variant(alleles[key]) for key in keys],
             drawing=draw_compound(row, [alleles[key] for key in keys], reference),
+            consequence=rows[row[_FIRST]]["consequence"],
+            amino_acids=rows[row[_FIRST]]["amino_acids"],
             llr_joint=row["llr_joint"],
             llr_sum=row["llr_sum"],
             carriers=row[_CARRIERS],

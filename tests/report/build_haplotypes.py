@@ -97,6 +97,8 @@ def _score_compound(row: dict[str, Any]) -> None:
     for strand in STRANDS:
         row[f"llr_sum{strand}"], row[f"llr_joint{strand}"] = total, total + 2 * change
         row[f"interaction{strand}"] = row[f"llr_joint{strand}"] - total
+    row["consequence"] = "missense_variant" if change > 0 else "intergenic_variant"
+    row["amino_acids"] = f"K{row['pos']}T" if change > 0 else None
     if is_lost:
         _lose(row, "llr_joint", "interaction")
 

@@ -172,6 +172,8 @@ def test_the_largest_interactions_are_drawn(page: Path, compounds: pd.DataFrame)
             fixed(one["interaction"], sign=True), fixed(one["llr_joint"]), fixed(one["llr_sum"]),
             count(one["carriers"]), one["sample"],
         ]  # fmt: skip
+        stated = [one["consequence"], one["amino_acids"]]
+        assert row[8] == ", ".join(text for text in stated if isinstance(text, str))
         lines = [line.split(None, 1) for line in drawing.split("\n")]
         assert [name for name, _ in lines] == ["reference", "haplotype"]
         whole, start = genome[one["contig"]], one["pos"] - 1

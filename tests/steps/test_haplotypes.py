@@ -787,6 +787,9 @@ def test_compounds_have_a_joint_consequence(tmp_path: Path, by: str) -> None:
         key: value[:2] for key, value in expected.items()
     }
     assert {value[3] for value in found.values()} == {"T"}
+    shown = CliRunner().invoke(main, ["show", str(results_of(project) / COMPOUNDS)]).stdout
+    assert "missense_variant" in shown
+    assert "K3T" in shown
     planned = CliRunner().invoke(main, ["plan", "--config", str(project.config_file), "--json"])
     assert planned.exit_code == 0, planned.stderr
     counts = json.loads((results_of(project) / HAPLOTYPES_RUN).read_text())
@@ -797,3 +800,6 @@ def test_compounds_without_genes_have_no_consequence(finished: Project) -> None:
     _, groups = read_tables(results_of(finished))
     for name in ("consequence", "consequences", "gene", "transcript", "amino_acids"):
         assert groups[name].isna().all()
+    shown = CliRunner().invoke(main, ["show", str(results_of(finished) / COMPOUNDS)]).stdout
+    assert "llr_joint" in shown
+    assert "consequence" not in shown
