@@ -175,7 +175,8 @@ allele, sample and haplotype that carries it, sorted by `record`, `allele`, `sam
 
 _COMPOUNDS_INTRO: Final = """
 `compounds.parquet` has one row for each group of alleles that lie close together on a haplotype.
-The rows are sorted by `sample`, `contig`, `pos` and `haplotype`, where contigs have their order in the reference:
+The rows are sorted by `sample`, contig, position and `haplotype`. Contigs have the order in which
+they first occur in the variants:
 """
 
 _HAPLOTYPE_FLAGS_INTRO: Final = """

@@ -1040,7 +1040,7 @@ def store_stat(store: Path, as_json: bool) -> None:
     "  --circular-contigs MT",
 )
 @click.argument("alleles", nargs=-1, required=True, metavar="ALLELE...")
-@store_option
+@folder_option("--store", help="Folder of the score store. Default: `run.store` of the config.")
 @click.option(
     "--signature", metavar="DIGITS", help="First digits of a signature, as `store stat` prints it."
 )
@@ -1063,7 +1063,7 @@ def store_stat(store: Path, as_json: bool) -> None:
 @json_option
 def store_lookup(
     alleles: tuple[str, ...],
-    store: Path,
+    store: Path | None,
     config: RunConfig | None,
     scorings: tuple[str, ...],
     as_json: bool,
@@ -1078,11 +1078,12 @@ def store_lookup(
     """
     module = load("commands.store_lookup")
     settings = resolve_stored(config, scorings, options["model"], options["fasta"])
-    answers = list(module.lookup(alleles, store, settings, **options))
+    folder = module.choose_store(store, settings)
+    answers = list(module.lookup(alleles, folder, settings, **options))
     if as_json:
         print_json({"alleles": answers})
     else:
-        for line in load("commands.store_lookup_text").describe_answers(answers, store):
+        for line in load("commands.store_lookup_text").describe_answers(answers, folder, settings):
             print_line(line)
     module.require_spelled(answers)
 

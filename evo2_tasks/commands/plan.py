@@ -20,6 +20,7 @@ from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import ModelShape, read_shape
 from evo2_tasks.cost.tokens import Work, count_work
 from evo2_tasks.genome.windows import TO_SCORE
+from evo2_tasks.io.words import counted, duration
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +291,7 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
             )
             continue
         device = "GPU" if estimate["gpus"] else "CPU"
-        yield f"  time                    {_hours(estimate['hours'])} of one {device}"
+        yield f"  time                    {duration(3600 * estimate['hours'])} of one {device}"
         yield (
             f"    by                    {rate['tokens_per_s']:,.0f} tokens/s of {rate['model']} on "
             f"{rate['device']}, windows of {rate['window_length']:,}"
@@ -307,7 +308,7 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"  tokens                  {total['tokens']:,}"
         yield f"  operations              {total['flops']:.3g} FLOP"
         times = [
-            f"{_hours(total[key])} of one {device}"
+            f"{duration(3600 * total[key])} of one {device}"
             for key, device in (("gpu_hours", "GPU"), ("cpu_hours", "CPU"))
             if total.get(key)
         ]
@@ -322,10 +323,12 @@ def describe_store(estimate: Mapping[str, Any]) -> str:
     store, device = estimate["store"], "GPU" if estimate["gpus"] else "CPU"
     if "hits" not in store:
         return str(store["reason"])
-    text = f"{store['hits']:,} of {store['alleles']:,} alleles are in the store"
+    verb = "is" if 1 in (store["hits"], store["alleles"]) else "are"
+    text = f"{store['hits']:,} of {counted(store['alleles'], 'allele')} {verb} in the store"
     whole = estimate.get("without_store", {})
     if "hours" in whole:
-        text += f": {_hours(estimate['hours'])} of one {device} instead of {_hours(whole['hours'])}"
+        less, more = (duration(3600 * one["hours"]) for one in (estimate, whole))
+        text += f": {less} of one {device} instead of {more}"
     elif whole:
         text += f": {estimate['tokens']:,} tokens instead of {whole['tokens']:,}"
     return text
@@ -333,9 +336,3 @@ def describe_store(estimate: Mapping[str, Any]) -> str:
 
 def _mb(megabytes: float) -> str:
     return f"{megabytes / 1000:,.1f} GB" if megabytes >= 10_000 else f"{megabytes:,.0f} MB"
-
-
-def _hours(hours: float) -> str:
-    if hours >= 1:
-        return f"{hours:,.1f} hours"
-    return f"{hours * 60:.1f} minutes" if hours * 60 >= 1 else f"{hours * 3600:.0f} seconds"

@@ -20,7 +20,7 @@ from evo2_tasks.commands.aligned_text import (
 )
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.digests import digest_file
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import COMPOUNDS, HAPLOTYPES, HAPLOTYPES_RUN, TABLES
 from evo2_tasks.table.documents import HaplotypesRun
 from evo2_tasks.table.parquet import read_rows
@@ -78,7 +78,8 @@ def show_haplotypes(file: Path) -> Iterator[str]:
     yield from _describe(
         file,
         summary,
-        f"{summary.counts.alleles:,} alleles of samples, {num_beside:,} of them beside others",
+        f"{counted(summary.counts.alleles, 'allele')} of samples, {num_beside:,} of them beside "
+        "others",
         "llr_background - llr_alone of the alleles beside others, nats",
     )
 
@@ -106,7 +107,7 @@ def show_compounds(file: Path) -> Iterator[str]:
     yield from _describe(
         file,
         summary,
-        f"{summary.counts.alleles:,} compounds",
+        counted(summary.counts.alleles, "compound"),
         "interaction (llr_joint - llr_sum), nats",
     )
 

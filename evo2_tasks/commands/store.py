@@ -10,7 +10,7 @@ from evo2_tasks.commands.aligned_text import flatten, format_pairs
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.tsv import escape_text
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import find_near, shown, shown_path
+from evo2_tasks.io.words import counted, find_near, shown, shown_path
 from evo2_tasks.table.store import Store, StoreDescription, StoredSignature
 from evo2_tasks.table.store_compaction import Compaction, choose_groups, compact_place
 from evo2_tasks.table.store_files import (
@@ -56,11 +56,6 @@ def weights_of(signature: StoredSignature) -> str:
 def name_models(names: Sequence[str]) -> str:
     """The names of a model as text."""
     return ", ".join(map(escape_text, names)) or "of unknown name"
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun in the singular or the plural."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def describe_empty(store: Path) -> str:
@@ -205,8 +200,8 @@ def _read_devices(place: Place, files: Mapping[FileName, Path], progress: Progre
 def describe_stat(found: Mapping[str, Any]) -> Iterator[str]:
     """The result of :func:`stat` as text."""
     yield (
-        f"{shown_path(found['store'])}: {count(found['rows'], 'row')} in "
-        f"{count(found['files'], 'file')}, {format_bytes(found['bytes'])}"
+        f"{shown_path(found['store'])}: {counted(found['rows'], 'row')} in "
+        f"{counted(found['files'], 'file')}, {format_bytes(found['bytes'])}"
     )
     for one in found["signatures"]:
         yield ""
@@ -226,18 +221,18 @@ def describe_stat(found: Mapping[str, Any]) -> Iterator[str]:
         for contig in one["contigs"][:MOST_CONTIGS]:
             topology = "circular" if contig["circular"] else "linear"
             yield (
-                f"    {contig['refget']}  {topology}  {count(contig['rows'], 'row')} in "
-                f"{count(contig['files'], 'file')}, {format_bytes(contig['bytes'])}"
+                f"    {contig['refget']}  {topology}  {counted(contig['rows'], 'row')} in "
+                f"{counted(contig['files'], 'file')}, {format_bytes(contig['bytes'])}"
             )
         if len(one["contigs"]) > MOST_CONTIGS:
             more = len(one["contigs"]) - MOST_CONTIGS
-            yield f"    {count(more, 'more contig')}; --json lists all"
+            yield f"    {counted(more, 'more contig')}; --json lists all"
 
 
 def _advise(files_to_merge: int) -> str:
     if not files_to_merge:
         return "not needed"
-    return f"useful: {files_to_merge:,} files can be merged"
+    return f"useful: {counted(files_to_merge, 'file')} can be merged"
 
 
 def format_bytes(num_bytes: int) -> str:
@@ -292,7 +287,7 @@ def compact(store: Path, *, signature: str | None = None) -> Compaction:
 def describe_compaction(store: Path, done: Compaction) -> str:
     """The result of :func:`compact` as text."""
     return (
-        f"{shown_path(store)}: {count(done.files_before, 'file')} with "
-        f"{count(done.rows_before, 'row')} before, {count(done.files_after, 'file')} with "
-        f"{count(done.rows_after, 'row')} now"
+        f"{shown_path(store)}: {counted(done.files_before, 'file')} with "
+        f"{counted(done.rows_before, 'row')} before, {counted(done.files_after, 'file')} with "
+        f"{counted(done.rows_after, 'row')} now"
     )

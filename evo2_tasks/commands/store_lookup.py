@@ -102,6 +102,25 @@ class _Query(NamedTuple):
     problem: str | None
 
 
+def choose_store(store: Path | None, settings: StoredSettings | None) -> Path:
+    """The folder of the store that is asked.
+
+    Args:
+        store: The folder that the command names, if any.
+        settings: What the config states, if there is one.
+
+    Raises:
+        InputError: Neither names one.
+    """
+    chosen = store or (None if settings is None else settings.store)
+    if chosen is None:
+        raise InputError(
+            "store lookup: name the score store by --store, or by `run.store` of a config that "
+            "--config names."
+        )
+    return chosen
+
+
 def lookup(
     queries: Sequence[str],
     store: Path,

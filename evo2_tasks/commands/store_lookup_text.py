@@ -6,19 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from evo2_tasks.commands.store import count, name_models, short_digest
+from evo2_tasks.commands.store import name_models, short_digest
+from evo2_tasks.config.resolve import StoredSettings
 from evo2_tasks.exports.tsv import escape_text
-from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.io.words import counted, duration, shown, shown_path
 
 _SHOWN: Final = ("llr", "llr_aligned", "llr_allele", "llr_downstream", "llr_end", "delta_score")
 
 
-def describe_answers(answers: Sequence[Mapping[str, Any]], store: Path) -> Iterator[str]:
+def describe_answers(
+    answers: Sequence[Mapping[str, Any]], store: Path, settings: StoredSettings | None
+) -> Iterator[str]:
     """The answers as text.
 
     Args:
         answers: Results of ``lookup``.
         store: Folder of the store, for the advice.
+        settings: What the config states, if there is one.
     """
     is_missing = False
     for number, answer in enumerate(answers):
@@ -38,10 +42,14 @@ def describe_answers(answers: Sequence[Mapping[str, Any]], store: Path) -> Itera
             is_missing |= "to_run" in result
     if is_missing:
         yield ""
-        yield (
-            f"To score what is missing: add `run: {{store: {shown_path(store)}}}` to a config with "
-            "this scoring, add the alleles to its variants, and run snakemake."
-        )
+        if settings is not None and settings.store == store:
+            what = "add the alleles to the variants of this config"
+        else:
+            what = (
+                f"add `run: {{store: {shown_path(store)}}}` to a config with this scoring, add the "
+                "alleles to its variants"
+            )
+        yield f"To score what is missing: {what}, and run snakemake."
 
 
 def _spell(answer: Mapping[str, Any]) -> str:
@@ -74,10 +82,10 @@ def _describe_result(result: Mapping[str, Any]) -> Iterator[str]:
         strands = " and ".join(run["strands"])
         time = "unknown: no rate is known for this model"
         if run["seconds"] is not None:
-            time = f"about {_seconds(run['seconds'])} on {run['device']}"
+            time = f"about {duration(run['seconds'])} on {run['device']}"
         yield f"    missing  {strands} strand{'s' if len(run['strands']) > 1 else ''}"
         yield (
-            f"    to run   {count(run['windows'], 'window')}, {count(run['tokens'], 'token')}; "
+            f"    to run   {counted(run['windows'], 'window')}, {counted(run['tokens'], 'token')}; "
             f"time {time}"
         )
 
@@ -91,11 +99,3 @@ def _format_scores(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         yield "    " + "  ".join(map(str.ljust, line, widths)).rstrip()
-
-
-def _seconds(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} hours"
-    if seconds >= 60:
-        return f"{seconds / 60:.1f} minutes"
-    return f"{seconds:.2g} s"

@@ -739,10 +739,12 @@ class StoredSettings:
     Attributes:
         scorings: The scorings whose scores are looked up.
         reference: The reference that the alleles refer to.
+        store: Folder of the score store of the config; None if it has none.
     """
 
     scorings: tuple[ScoreSettings, ...]
     reference: ReferenceSettings
+    store: Path | None
 
 
 def find_draw(config: RunConfig, variant_set: str) -> DrawSettings | None:
@@ -1269,6 +1271,7 @@ def resolve_stored(
     return StoredSettings(
         scorings=tuple(resolve_score(config, name) for name in chosen),
         reference=_find_reference(config, chosen, fasta),
+        store=config.run.store,
     )
 
 

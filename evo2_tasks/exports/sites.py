@@ -32,7 +32,7 @@ from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.io.vcf_text import is_vcf_contig
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.table.calibrated import Calibrated, open_calibrated, read_calibrated_rows
 from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import distinct_values
@@ -99,7 +99,7 @@ def write(table: Path, out: Path) -> int:
         logger.info("%s: %s rows repeat an allele of another row", out, f"{num_repeated:,}")
     if not tally.records:
         logger.warning("%s: no allele has a score", shown_path(table))
-    logger.info("%s: %s alleles", out, f"{tally.records:,}")
+    logger.info("%s: %s", out, counted(tally.records, "allele"))
     write_index(out, tally, meta)
     return tally.records
 

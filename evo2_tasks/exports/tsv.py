@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
+from evo2_tasks.io.words import counted
 from evo2_tasks.layout import CALIBRATED
 from evo2_tasks.table.calibrated import open_calibrated, read_calibrated_rows
 from evo2_tasks.table.parquet import open_table
@@ -148,5 +149,5 @@ def write(table: Path, out: Path) -> int:
         for batch in read_calibrated_rows(table, calibrated):
             file.write("".join(f"{line}\n" for line in format_rows(batch)).encode())
             num_rows += batch.num_rows
-    logger.info("%s: %s rows", out, f"{num_rows:,}")
+    logger.info("%s: %s", out, counted(num_rows, "row"))
     return num_rows

@@ -22,7 +22,7 @@ from evo2_tasks.io.bgzip import BgzfWriter
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.io.vcf_text import is_vcf_contig, read_vcf
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import RUN
 from evo2_tasks.table.calibrated import Calibrated, open_calibrated, read_calibrated_rows
 from evo2_tasks.table.parquet import distinct_values
@@ -103,7 +103,7 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
         is_part=source is not None and source.regions is not None,
         table_digest=digest,
     )
-    logger.info("%s: %s records, %s with rows", out, f"{done.records:,}", f"{done.annotated:,}")
+    logger.info("%s: %s, %s with rows", out, counted(done.records, "record"), f"{done.annotated:,}")
     return done.records
 
 

@@ -41,6 +41,21 @@ def without_controls(text: str, *, keep: str = "") -> str:
     return "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: 1 allele, 2 alleles."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """A time in hours, minutes or seconds."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} hours"
+    if seconds >= 60:
+        return f"{seconds / 60:.1f} minutes"
+    number = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
+    return f"{number} second{'' if number == '1' else 's'}"
+
+
 def shown(text: object, limit: int = 80) -> str:
     """A value as one short line of a message, without control characters."""
     spelled = str(text)

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from evo2_tasks.evaluation.results import Curve, MetricRow
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.bins import FloatArray
 from evo2_tasks.report.calibrated_scores import QUANTILE_BINS, CalibratedScores, ScoreBins
 from evo2_tasks.report.calibrations import Ratios, Threshold
@@ -24,7 +25,7 @@ from evo2_tasks.report.style import (
     make_layout,
     rounded,
 )
-from evo2_tasks.report.words import count, counted, decimal, interval, listed, share
+from evo2_tasks.report.words import count, decimal, interval, listed, share
 
 PLOT_HEIGHT: Final = 320
 PANEL_HEIGHT: Final = 200

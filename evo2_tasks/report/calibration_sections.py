@@ -10,6 +10,7 @@ from evo2_tasks.evaluation.backgrounds import MIN_ALLELES
 from evo2_tasks.evaluation.labelled_windows import describe_windows
 from evo2_tasks.evaluation.schema import CALIBRATION_CURVE, OF_PROBABILITIES
 from evo2_tasks.evaluation.selection import NEGATIVE, POSITIVE
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.blocks import (
     CODE,
     LONG,
@@ -40,7 +41,6 @@ from evo2_tasks.report.words import (
     NOTHING,
     code_marks,
     count,
-    counted,
     decimal,
     listed,
     printable,

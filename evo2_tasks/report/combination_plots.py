@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from evo2_tasks.evaluation.results import MetricRow
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.bins import FloatArray
 from evo2_tasks.report.combinations import QUANTILES, Spread, WindowLength
 from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
@@ -24,7 +25,6 @@ from evo2_tasks.report.style import (
 )
 from evo2_tasks.report.words import (
     count,
-    counted,
     decimal,
     fixed,
     interval,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import ALL, BY_TYPE
+from evo2_tasks.io.words import counted
 from evo2_tasks.layout import COMBINED
 from evo2_tasks.report.blocks import (
     NAME,
@@ -34,7 +35,7 @@ from evo2_tasks.report.label_tables import tabulate_metrics
 from evo2_tasks.report.metric_words import METRIC_NAMES
 from evo2_tasks.report.run_tables import SIGNATURE_NAMES
 from evo2_tasks.report.style import SERIES
-from evo2_tasks.report.words import count, counted, decimal, fixed, listed, printable, value_text
+from evo2_tasks.report.words import count, decimal, fixed, listed, printable, value_text
 from evo2_tasks.table.combined import RANK_MEAN
 from evo2_tasks.table.provenance import differing_keys
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import plotly.graph_objects as go
 
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.blocks import (
     NAME,
     NUMBER,
@@ -28,7 +29,6 @@ from evo2_tasks.report.words import (
     NOTHING,
     breakable,
     count,
-    counted,
     decimal,
     fixed,
     listed,

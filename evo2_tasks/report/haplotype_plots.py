@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 import plotly.graph_objects as go
 
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.haplotypes import neighbour_range
 from evo2_tasks.report.style import BLUE, MUTED, Plot, make_layout, rounded
-from evo2_tasks.report.words import counted, decimal
+from evo2_tasks.report.words import decimal
 from evo2_tasks.table.statistics import Distribution
 
 HEIGHT: Final = 360

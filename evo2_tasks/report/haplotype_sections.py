@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from evo2_tasks.io.words import counted
 from evo2_tasks.layout import COMPOUNDS, HAPLOTYPES
 from evo2_tasks.report.blocks import (
     CODE,
@@ -28,7 +29,6 @@ from evo2_tasks.report.words import (
     NOTHING,
     code_marks,
     count,
-    counted,
     decimal,
     fixed,
     printable,

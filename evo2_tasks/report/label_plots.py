@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from evo2_tasks.evaluation.results import Curve, MetricRow
 from evo2_tasks.evaluation.schema import ALL, BY_GROUP, BY_TYPE, FEWEST_ROWS, WITH, WITHIN
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.bins import FloatArray
 from evo2_tasks.report.comparison import NamedCurve, NamedMetric
 from evo2_tasks.report.metric_words import (
@@ -22,7 +23,6 @@ from evo2_tasks.report.metric_words import (
 from evo2_tasks.report.rows import AlleleKey
 from evo2_tasks.report.style import AXIS, MUTED, SERIES, Plot, Series, make_layout, rounded
 from evo2_tasks.report.words import (
-    counted,
     decimal,
     fixed,
     interval,

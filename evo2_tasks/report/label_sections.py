@@ -17,6 +17,7 @@ from evo2_tasks.evaluation.schema import (
     WITHIN,
     explain_fine_groups,
 )
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note, Table
 from evo2_tasks.report.comparison import (
     MAIN_METRICS,
@@ -43,7 +44,7 @@ from evo2_tasks.report.label_tables import tabulate_metrics
 from evo2_tasks.report.metric_words import METRIC_NAMES, PRECISION, describe_rows
 from evo2_tasks.report.rows import AlleleKey
 from evo2_tasks.report.style import Plot
-from evo2_tasks.report.words import count, counted, listed, plot_text, printable
+from evo2_tasks.report.words import count, listed, plot_text, printable
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 
 

@@ -17,8 +17,9 @@ from evo2_tasks.evaluation.schema import (
     WITH,
     WITHIN,
 )
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.comparison import NamedMetric
-from evo2_tasks.report.words import count, counted, interval, listed, printable
+from evo2_tasks.report.words import count, interval, listed, printable
 
 PRECISION: Final = "average_precision"
 SENSITIVITY: Final = "sensitivity_at_0.95_specificity"

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import plotly.graph_objects as go
 
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.bins import Density, Histogram, IntArray, PairSummary
 from evo2_tasks.report.contigs import ContigBins
 from evo2_tasks.report.style import (
@@ -28,7 +29,6 @@ from evo2_tasks.report.style import (
 from evo2_tasks.report.summary import MOST_SINGLE, TYPES, TableSummary
 from evo2_tasks.report.words import (
     count,
-    counted,
     decimal,
     fixed,
     listed,

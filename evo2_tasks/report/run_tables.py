@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from evo2_tasks.io.words import counted
 from evo2_tasks.layout import REUSED, RUN
 from evo2_tasks.report.blocks import LONG, NAME, NUMBER, TEXT, Cell, Table, number_cell
 from evo2_tasks.report.evidence import Evidence
-from evo2_tasks.report.words import NOTHING, count, counted, decimal, printable, value_text
+from evo2_tasks.report.words import NOTHING, count, decimal, printable, value_text
 
 SIGNATURE_NAMES: Final = {
     "weights": "digest of the weights (SHA-256)",

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.bins import FloatArray, IntArray
 from evo2_tasks.report.changes import BASES, CODONS
 from evo2_tasks.report.saturation import Codons, Stretch
 from evo2_tasks.report.style import BLUE, CLEAR, DIVERGING, INK, MUTED, Plot, make_layout, rounded
-from evo2_tasks.report.words import count, counted, decimal, plot_text, printable
+from evo2_tasks.report.words import count, decimal, plot_text, printable
 
 MOST_NAMES: Final = 3
 """Most names of regions in a title."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from evo2_tasks.evaluation.scorings import ScoringDifference, compare_scorings, pair_scorings
 from evo2_tasks.evaluation.selection import LabelSettings
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.bins import FloatArray, PairSample, PairSummary
 from evo2_tasks.report.blocks import (
     LONG,
@@ -29,7 +30,7 @@ from evo2_tasks.report.blocks import (
 from evo2_tasks.report.metric_words import METRIC_NAMES
 from evo2_tasks.report.plots import plot_pairs
 from evo2_tasks.report.rows import name_rows
-from evo2_tasks.report.words import counted, fixed, printable
+from evo2_tasks.report.words import fixed, printable
 from evo2_tasks.table.combined import read_together
 
 MOST_PAIRS: Final = 6

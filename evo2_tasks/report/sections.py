@@ -7,6 +7,7 @@ from typing import Final
 
 from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import BY_TYPE
+from evo2_tasks.io.words import counted
 from evo2_tasks.report.audits import show_audits
 from evo2_tasks.report.blocks import Block, FigureIds, Grid, Heading, Note, Section, Tile
 from evo2_tasks.report.calibration_sections import show_calibrations
@@ -38,7 +39,7 @@ from evo2_tasks.report.tables import (
     tabulate_reasons,
     tabulate_status,
 )
-from evo2_tasks.report.words import count, counted, decimal, fixed, listed, printable, share
+from evo2_tasks.report.words import count, decimal, fixed, listed, printable, share
 
 MOST_PANELS: Final = 48
 """Most contigs that are drawn, of all scorings together."""
@@ -356,7 +357,8 @@ def _show_cost(evidence: Sequence[Evidence]) -> Iterator[Block]:
 
 def _duration(seconds: float) -> str:
     if seconds < 120:
-        return f"{decimal(seconds)} seconds"
+        number = decimal(seconds)
+        return f"{number} second{'' if number == '1' else 's'}"
     if seconds < 7200:
         return f"{decimal(seconds / 60)} minutes"
     return f"{decimal(seconds / 3600)} hours"

@@ -24,11 +24,6 @@ def count(number: int) -> str:
     return f"{number:,}".replace("-", MINUS)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: 1 allele, 2 alleles."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
-
-
 def decimal(value: float | None, digits: int = 3, *, zeros: bool = False) -> str:
     """A number with some significant digits and a true minus sign; ``zeros`` keeps final zeros."""
     if value is None:

@@ -1,5 +1,6 @@
 """The store in a run: by what it knows a model, which scores are reused, and which are added."""
 
+import errno
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ from evo2_tasks.config.resolve import ModelSettings, ScoreSettings, list_checkpo
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.io.words import counted, shown, shown_path
 from evo2_tasks.table.hits import Hits
 from evo2_tasks.table.provenance import (
     Provenance,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from evo2_tasks.runtime.scoring_jobs import ScoringModel
 
 logger = logging.getLogger(__name__)
+
+_NO_PERMISSION = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def state_files(settings: ModelSettings) -> dict[str, tuple[int, int]]:
@@ -210,9 +213,12 @@ def store_scores(
             device=model.device_class,
         )
     except InputError as error:
-        logger.warning("the new scores are not in the store: %s", error)
+        cause = error.__cause__
+        is_read_only = isinstance(cause, OSError) and cause.errno in _NO_PERMISSION
+        advice = "; to only read the store, set run.store_write: false" if is_read_only else ""
+        logger.warning("the new scores are not in the store: %s%s", error, advice)
         return
-    logger.info("%s: %s alleles added", shown_path(store.path), f"{written:,}")
+    logger.info("%s: %s added", shown_path(store.path), counted(written, "allele"))
 
 
 def state_model(store: Store, settings: ModelSettings, found: Hits, model: "ScoringModel") -> None:

@@ -24,7 +24,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.vcf_text import read_vcf
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS
 from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
 from evo2_tasks.table.annotations import describe_blocks, make_annotations_metadata
@@ -73,7 +73,9 @@ def annotate(settings: AnnotateSettings, *, variants: Path | None, out: Path) ->
             writer.add_metadata(describe_blocks(reference.blocks_read()))
             files.require_unchanged()
     first = next(iter(settings.columns), "nothing")
-    logger.info("%s: %s alleles, %s with %s", out, f"{writer.num_rows:,}", f"{num_found:,}", first)
+    logger.info(
+        "%s: %s, %s with %s", out, counted(writer.num_rows, "allele"), f"{num_found:,}", first
+    )
     if writer.num_rows and not num_found:
         logger.warning("%s: no allele has a %s", out, first)
 

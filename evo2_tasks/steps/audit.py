@@ -12,6 +12,7 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import merge_intervals
 from evo2_tasks.genome.windows import PlacedAllele, lift_horizon
 from evo2_tasks.io.digests import SourceFiles
+from evo2_tasks.io.words import counted
 from evo2_tasks.layout import REFERENCE, segments_file
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.steps.windows import NeededBases, require_placed_shards
@@ -74,7 +75,7 @@ def audit(settings: AuditSettings, *, split_file: Path, windows_folder: Path, ou
             inputs={"windows": digest_windows(map(files.digest, placed))},
         )
         write_windows(of_shard, out / path.name, reference, provenance)
-    logger.info("%s: %s alleles to audit", out, f"{sum(map(len, chosen)):,}")
+    logger.info("%s: %s to audit", out, counted(sum(map(len, chosen)), "allele"))
 
 
 class WholeRow(NamedTuple):

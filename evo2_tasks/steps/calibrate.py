@@ -18,6 +18,7 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.io.allocation import return_large_arrays
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import counted
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.calibration_schema import (
     LR_REASON_MEANINGS,
@@ -188,7 +189,7 @@ def calibrate(
             writer.write(pa.table(made))
             progress.add(batch.num_rows)
         files.require_unchanged()
-    logger.info("%s: %s alleles, %s", out, f"{writer.num_rows:,}", ", ".join(opened))
+    logger.info("%s: %s, %s", out, counted(writer.num_rows, "allele"), ", ".join(opened))
 
 
 def require_fitted(

@@ -9,6 +9,7 @@ from evo2_tasks.genome.variants import VariantSource
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import counted
 from evo2_tasks.runtime.inputs import find_variants, open_variant_set
 from evo2_tasks.table.carried import make_carried_metadata
 from evo2_tasks.table.parquet import RowBuffer, write_table
@@ -39,7 +40,7 @@ def carry(settings: CarrySettings, *, variants: Path | None, out: Path) -> None:
         source = open_variant_set(settings.split, path, carry=settings)
         num_rows = write_carried(source, out, metadata, files)
     names = ", ".join(field.name for field in source.carry_fields)
-    logger.info("%s: %s alleles: %s", out, f"{num_rows:,}", names or "nothing is carried")
+    logger.info("%s: %s: %s", out, counted(num_rows, "allele"), names or "nothing is carried")
 
 
 def write_carried(

@@ -10,7 +10,7 @@ import pyarrow as pa
 from evo2_tasks.config.resolve import CombineSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import SourceFiles
-from evo2_tasks.io.words import LONG, shown, shown_path
+from evo2_tasks.io.words import LONG, counted, shown, shown_path
 from evo2_tasks.table.combined import (
     combined_schema,
     find_copied_fields,
@@ -64,7 +64,7 @@ def combine(settings: CombineSettings, *, tables: Mapping[str, Path], out: Path)
         files.require_unchanged()
         writer.finish()
     logger.info(
-        "%s: %s rows, %s of them scored in all scorings", out, f"{writer.num_rows:,}",
+        "%s: %s, %s of them scored in all scorings", out, counted(writer.num_rows, "row"),
         f"{num_scored:,}",
     )  # fmt: skip
     for name, reason in ensembles.reasons.items():

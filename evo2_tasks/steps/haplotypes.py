@@ -18,6 +18,7 @@ from evo2_tasks.genome.windows import WindowSettings, place_allele
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import counted
 from evo2_tasks.layout import (
     CARRIERS,
     GROUPS,
@@ -135,9 +136,9 @@ def haplotypes(
         inputs={"variants": split.variants_digest, "windows": windows_digest, **genes},
     ).write(out / PAIR_COUNTS)
     logger.info(
-        "%s: %s samples, %s alleles on their haplotypes, %s compounds: %s pairs of windows",
-        out, f"{len(genotypes.samples):,}", f"{finder.num_rows:,}", f"{finder.num_groups:,}",
-        f"{len(finder.numbers):,}",
+        "%s: %s, %s on their haplotypes, %s: %s of windows",
+        out, counted(len(genotypes.samples), "sample"), counted(finder.num_rows, "allele"),
+        counted(finder.num_groups, "compound"), counted(len(finder.numbers), "pair"),
     )  # fmt: skip
 
 

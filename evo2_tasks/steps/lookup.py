@@ -16,7 +16,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import STRANDS, Strand
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import SEQUENCES, hits_run_file
 from evo2_tasks.runtime.score_store import choose_record
 from evo2_tasks.steps.score import require_windows
@@ -122,9 +122,9 @@ def lookup(
         table_digest=digest,
     ).write(hits_run_file(out))
     logger.info(
-        "%s of %s alleles are in the store%s",
+        "in the store: %s of %s%s",
         f"{counts['hits']:,}",
-        f"{counts['alleles']:,}",
+        counted(counts["alleles"], "allele"),
         "" if record is not None else f"; {_explain_unknown(store, known, weights)}",
     )
 

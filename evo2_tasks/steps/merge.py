@@ -15,7 +15,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.differences import compare_scores
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import writing
-from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.io.words import counted, shown, shown_path
 from evo2_tasks.layout import (
     AUDIT,
     AUDIT_RUN,
@@ -136,7 +136,7 @@ def merge(
         audit=audited,
     ).write(run_json)
     by_status = ", ".join(f"{status} {number:,}" for status, number in counts.by_status.items())
-    logger.info("%s: %s rows: %s", out, f"{counts.alleles:,}", by_status or "none")
+    logger.info("%s: %s: %s", out, counted(counts.alleles, "row"), by_status or "none")
     warn_without_score(out, counts.by_status)
     remove_parts(scores_folder)
 

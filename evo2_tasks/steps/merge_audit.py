@@ -10,7 +10,7 @@ import pyarrow as pa
 from evo2_tasks.config.resolve import MergeAuditSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import SourceFiles
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import AUDIT, shard_file, shard_readout, shard_run_file
 from evo2_tasks.table.audit import (
     AUDITED_SCORES,
@@ -124,7 +124,7 @@ def merge_audit(
         wall_s=round(sum(one.wall_s for one in audits), 3),
         devices=count_devices(audits),
     ).write(run_json)
-    logger.info("%s: %s alleles audited", out, f"{writer.num_rows:,}")
+    logger.info("%s: %s audited", out, counted(writer.num_rows, "allele"))
 
 
 def require_audited(

@@ -13,7 +13,7 @@ from evo2_tasks.genome.terms import Consequence
 from evo2_tasks.genome.window_pairs import Edit
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import CARRIERS, GROUPS, PAIR_COUNTS, shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.documents import HaplotypesRun, PairCounts, ShardRun
@@ -130,9 +130,9 @@ def merge_haplotypes(
         devices=count_devices(shards),
     ).write(run_json)
     logger.info(
-        "%s: %s alleles of %s samples, %s of them with neighbours; %s compounds",
-        out, f"{writer.num_rows:,}", f"{counts.samples:,}",
-        f"{writer.num_rows - counts.alone:,}", f"{group_writer.num_rows:,}",
+        "%s: %s of %s, %s of them with neighbours; %s",
+        out, counted(writer.num_rows, "allele"), counted(counts.samples, "sample"),
+        f"{writer.num_rows - counts.alone:,}", counted(group_writer.num_rows, "compound"),
     )  # fmt: skip
     remove_parts(scores_folder)
 

@@ -17,7 +17,7 @@ from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import hits_file, shard_run_file
 from evo2_tasks.runtime.processes import describe_process
 from evo2_tasks.runtime.score_store import choose_hits, is_unchanged, store_scores
@@ -342,10 +342,10 @@ def state_work(job: ScoringJob, settings: ScoreSettings, done: "ShardWork", out:
     ).write(shard_run_file(out))
     job.since, job.load_s = job.since + wall_s, 0.0
     logger.info(
-        "%d parts, %d of them from an earlier job; %s%.1f s, at most %s MB of memory",
-        len(done.parts),
+        "%s, %d of them from an earlier job; %s%.1f s, at most %s MB of memory",
+        counted(len(done.parts), "part"),
         done.num_kept,
-        "" if done.reused is None else f"{done.reused:,} alleles from the store; ",
+        "" if done.reused is None else f"{counted(done.reused, 'allele')} from the store; ",
         wall_s,
         f"{machine['peak_memory_mb']:,.0f}",
     )

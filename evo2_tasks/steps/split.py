@@ -24,6 +24,7 @@ from evo2_tasks.genome.windows import compare_ref
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
+from evo2_tasks.io.words import counted
 from evo2_tasks.layout import REFERENCE, SEQUENCES, SPLIT, shard_file
 from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
 from evo2_tasks.table.documents import ReferenceStatement, Split, SplitStatements
@@ -105,7 +106,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
             assembly_report=report_digest,
         ),
     ).write(out / SPLIT)
-    logger.info("%s alleles of %s records", f"{counts.alleles:,}", f"{counts.records:,}")
+    logger.info("%s of %s", counted(counts.alleles, "allele"), counted(counts.records, "record"))
 
 
 def check_assembly(

@@ -36,6 +36,8 @@ BUFFER_BYTES: Final = 16 * 2**20
 BATCH_ROWS: Final = 20_000
 """Rows that a reader holds in memory at once."""
 
+_MAGIC: Final = b"PAR1"
+
 NO_COLUMNS: Final[Mapping[str, pa.DataType]] = MappingProxyType({})
 
 _ITEM_BYTES: Final = 8
@@ -356,6 +358,13 @@ def open_table(source: Path, columns: Sequence[str] = ()) -> Iterator[pq.Parquet
         hint = f", for example {shown_path(tables[0])}" if tables else ""
         raise InputError(f"{shown_path(source)}: is a folder. Name a table{hint}.")
     with reading_table(source):
+        with source.open("rb") as start:
+            is_parquet = start.read(len(_MAGIC)) == _MAGIC
+        if not is_parquet:
+            raise InputError(
+                f"{shown_path(source)}: cannot be read: it is not a Parquet file. Expected a table "
+                f"that a step of evo2-tasks wrote, for example {TABLE}."
+            )
         # With pre_buffer, the whole file would stay in memory.
         file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
     with file:

@@ -197,6 +197,22 @@ def test_the_work_of_a_missing_allele_is_that_of_plan(
     assert "To score what is missing: add `run: {store: " in text.stdout
 
 
+def test_the_store_of_a_config_is_asked(drawn: DrawnTable, tmp_path: Path) -> None:
+    config = write_config(drawn, "", run={"store": str(tmp_path / "none")})
+    asked = run("store", "lookup", "chr1:221:A:C", "--config", config)
+    assert asked.exit_code == 0, asked.output
+    advice = asked.stdout.splitlines()[-1]
+    assert advice == (
+        "To score what is missing: add the alleles to the variants of this config, and run "
+        "snakemake."
+    )
+    other = tmp_path / "other"
+    asked = run("store", "lookup", "chr1:221:A:C", "--config", config, "--store", other)
+    assert f"add `run: {{store: {other}}}` to a config" in asked.stdout
+    without = write_config(drawn, "")
+    assert_refused(run("store", "lookup", "chr1:221:A:C", "--config", without), "by --store, or by")
+
+
 def test_a_scoring_of_a_config_finds_its_own_scores(drawn: DrawnTable, tmp_path: Path) -> None:
     config = write_config(drawn, "chr1\t201\t.\tA\tG\t.\t.\t.\n")
     done = run("store", "lookup", "chr1:201:A:G", "--store", store_of(drawn), "--config", config)
@@ -260,7 +276,7 @@ def test_any_text_is_answered(drawn: DrawnTable, texts: list[str]) -> None:
         store_lookup.lookup(texts, store_of(drawn), fasta=drawn.fasta, circular_contigs=["chrM"])
     )
     assert list(dict.fromkeys(one["query"] for one in answers)) == list(dict.fromkeys(texts))
-    assert [*describe_answers(answers, store_of(drawn))]
+    assert [*describe_answers(answers, store_of(drawn), None)]
     json.dumps(answers, allow_nan=False)
 
 

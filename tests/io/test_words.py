@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo2_tasks.io.words import first_line, shown, shown_path
+from evo2_tasks.io.words import counted, duration, first_line, shown, shown_path
 
 
 @given(st.text())
@@ -41,3 +41,22 @@ def test_control_characters_are_escaped() -> None:
 )
 def test_an_error_is_its_first_line(error: Exception, line: str) -> None:
     assert first_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1_013, "1,013 rows")]
+)
+def test_a_number_of_things_has_its_plural(number: int, text: str) -> None:
+    assert counted(number, "row") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 seconds"), (0.224, "0.22 seconds"), (1, "1 second"), (1.04, "1 second"),
+        (1.5, "1.5 seconds"), (59.7, "60 seconds"), (60, "1.0 minutes"), (3600, "1.0 hours"),
+        (7_200_000, "2,000.0 hours"),
+    ],
+)  # fmt: skip
+def test_a_time_has_a_unit_that_fits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -74,7 +74,7 @@ def test_an_empty_store_changes_no_byte(
     stored = make_job(tmp_path / "stored", checkpoint, A, tmp_path / "store", shards=2)
     stored.run()
     (first, *_) = (one for one in caplog.messages if "are in the store" in one)
-    assert first.endswith(f"alleles are in the store; {tmp_path / 'store'} does not exist yet")
+    assert first.endswith(f" alleles; {tmp_path / 'store'} does not exist yet")
     for name in ("s/scores.parquet", "s/scores/1-of-2.parquet", "s/scores/2-of-2.parquet"):
         assert (stored.folder / name).read_bytes() == (plain.folder / name).read_bytes(), name
     assert stored.reused == []

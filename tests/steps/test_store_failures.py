@@ -128,6 +128,7 @@ def test_a_store_that_cannot_be_written_is_one_warning(
     warnings = [line for line in caplog.messages if "the new scores are not in the store" in line]
     assert len(warnings) == 1
     assert "\n" not in warnings[0]
+    assert ("set run.store_write: false" in warnings[0]) == (what == "read-only")
     require_close(job.merge(), make_job(tmp_path / "plain", checkpoint, A).run())
     assert not [path for path in store.rglob("*.parquet") if path.is_file()]
 
