@@ -739,7 +739,7 @@ def haplotypes(config: RunConfig, variant_set: str, scoring: str, **files: Any) 
 @output_option("--compounds", required=True, help="File to write: alleles that act together.")
 @output_option("--run-json", required=True, help="File to write: counts, time, devices.")
 def merge_haplotypes(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
-    """Give each allele of each sample its score beside the others of its haplotype."""
+    """Give each allele of each sample its score with the other alleles of its haplotype."""
     settings = resolve_merge_haplotypes(config, variant_set, scoring)
     load("steps.merge_haplotypes").merge_haplotypes(settings, **files)
 

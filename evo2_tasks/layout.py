@@ -24,7 +24,7 @@ results/
             scores.parquet, run.json    merge
             reused.parquet              merge: the alleles whose scores are from a store
             audit.parquet, audit.json   merge_audit
-            haplotypes/                 haplotypes: alleles beside others, for each shard
+            haplotypes/                 haplotypes: alleles with neighbours, for each shard
             haplotype_scores/           score_haplotypes: files of each shard
             haplotypes.parquet, .json   merge_haplotypes
             compounds.parquet           merge_haplotypes

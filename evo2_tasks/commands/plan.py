@@ -268,7 +268,7 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         if "haplotype_pairs" in estimate:
             yield (
                 f"  haplotypes              {estimate['haplotype_pairs']:,} distinct pairs of "
-                "windows, of alleles beside others and of compounds"
+                "windows, of alleles with neighbours and of compounds"
             )
         yield f"  windows                 {estimate['windows']:,}, distinct within a part"
         yield f"  tokens                  {estimate['tokens']:,}"

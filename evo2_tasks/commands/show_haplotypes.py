@@ -78,9 +78,9 @@ def show_haplotypes(file: Path) -> Iterator[str]:
     yield from _describe(
         file,
         summary,
-        f"{counted(summary.counts.alleles, 'allele')} of samples, {num_beside:,} of them beside "
-        "others",
-        "llr_background - llr_alone of the alleles beside others, nats",
+        f"{counted(summary.counts.alleles, 'allele')} of samples, {num_beside:,} of them with "
+        "neighbours",
+        "llr_background - llr_alone of the alleles with neighbours, nats",
     )
 
 

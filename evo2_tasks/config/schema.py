@@ -375,7 +375,7 @@ class CombinationConfig(Section):
 
 
 class HaplotypesConfig(Section):
-    """Scores of the alleles beside the other alleles of a haplotype, of some samples."""
+    """Scores of the alleles of some samples, with the other alleles of each haplotype."""
 
     samples: Annotated[
         Annotated[SomeTexts, Tag(LIST_TAG)] | Annotated[AllSamples, Tag(TEXT_TAG)],
