@@ -203,7 +203,7 @@ ROOMS = {
     "commands": room(
         "aligned_text convert doctor horizon measure plan plan_store query show show_calibrations"
         " show_files show_haplotypes status store store_add store_lookup store_lookup_text"
-        " store_tables verify",
+        " store_tables store_targets verify",
         "config",
         "cost",
         "errors",

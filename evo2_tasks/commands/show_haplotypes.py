@@ -23,7 +23,7 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import COMPOUNDS, HAPLOTYPES, HAPLOTYPES_RUN, TABLES
 from evo2_tasks.table.documents import HaplotypesRun
-from evo2_tasks.table.parquet import read_rows
+from evo2_tasks.table.parquet import decode_texts, read_rows
 from evo2_tasks.table.provenance import read_provenance
 from evo2_tasks.table.statements import Statement, require_table
 from evo2_tasks.table.statistics import Counts, Distribution
@@ -44,7 +44,7 @@ class _Summary:
     def add(self, rows: pa.RecordBatch, changes: pa.Array) -> None:
         """Add rows with their changes, null where there is none."""
         self.counts.add(rows)
-        table = pa.table({name: _plain(rows.column(name)) for name in self.names})
+        table = pa.table({name: decode_texts(rows.column(name)) for name in self.names})
         table = table.append_column(_CHANGE, changes).append_column(_SIZE, pc.abs(changes))
         table = table.filter(pc.is_valid(changes))
         self.changes.add(table.column(_CHANGE).to_numpy())
@@ -158,7 +158,3 @@ def _read_run_of(file: Path) -> HaplotypesRun | None:
     statement = Statement(path, stated, TABLES[file.name])
     require_table(file, [statement], table_digest=digest_file(file))
     return run
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

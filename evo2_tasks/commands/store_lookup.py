@@ -7,23 +7,15 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from evo2_tasks.commands.store import (
-    describe_empty,
-    find_signature,
-    names_of_models,
-    short_digest,
-    weights_of,
-)
+from evo2_tasks.commands.store_targets import Target, target_of_scoring, targets_of_store
 from evo2_tasks.config.resolve import (
     ReferenceSettings,
-    ScoreSettings,
-    ScoringSettings,
     StoredSettings,
 )
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
@@ -39,22 +31,16 @@ from evo2_tasks.genome.variant_lists import parse_entry
 from evo2_tasks.genome.window_pairs import STRANDS, Strand
 from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.vcf_text import Unreadable
-from evo2_tasks.io.words import find_near, shown, shown_path
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.runtime.inputs import open_reference
-from evo2_tasks.runtime.score_store import choose_record, make_model_key
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
 from evo2_tasks.scoring.passes import plan_passes
-from evo2_tasks.table.provenance import make_signature
 from evo2_tasks.table.schema import REASON_MEANINGS, STATUS_MEANINGS
 from evo2_tasks.table.store import (
     Store,
     StoreDescription,
-    digest_signature,
-    find_candidates,
     make_contig_key,
-    store_signature,
 )
-from evo2_tasks.table.store_models import ModelKey, read_models
 from evo2_tasks.table.store_rows import KEY_COLUMNS, device_column, keys_schema, strand_columns
 
 MISTAKES: Final = frozenset(
@@ -71,27 +57,6 @@ MISTAKES: Final = frozenset(
 
 # Of a position, as people and browsers write it: chr17:43,044,295:A:G.
 _GROUPED = re.compile(r"([-:])(\d{1,3}(?:,\d{3})+)([-:])")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A way of scoring whose scores are looked up.
-
-    Attributes:
-        name: Name of the scoring in the config; empty for a signature of the store.
-        digest: SHA-256 of the store signature; None if the store does not know the model.
-        signature: The store signature; None likewise.
-        models: Names of the model.
-        scoring: How windows are placed.
-        score: The settings of the config; None for a signature of the store.
-    """
-
-    name: str
-    digest: str | None
-    signature: Mapping[str, Any] | None
-    models: tuple[str, ...]
-    scoring: ScoringSettings
-    score: ScoreSettings | None
 
 
 class _Query(NamedTuple):
@@ -158,9 +123,9 @@ def lookup(
     opened = Store(store)
     described = opened.describe()
     if settings is None:
-        targets = _targets_of_store(store, described, signature, model)
+        targets = targets_of_store(store, described, signature, model)
     else:
-        targets = [_target_of_scoring(one, store, described) for one in settings.scorings]
+        targets = [target_of_scoring(one, store, described) for one in settings.scorings]
     reference = None if settings is None else settings.reference
     rates = Rates.read(PUBLISHED_RATES).rates
     with tempfile.TemporaryDirectory(prefix="evo2-tasks-") as folder, _without_contig_messages():
@@ -182,138 +147,6 @@ def require_spelled(answers: Sequence[Mapping[str, Any]]) -> None:
             first = f"{len(wrong)} of {len(answers)} alleles cannot be found; the first is {first}"
         raise InputError(
             f"{first}. Correct the allele, or name the FASTA that it refers to by --fasta."
-        )
-
-
-# --- which scores to look up
-
-
-def _targets_of_store(
-    store: Path, described: StoreDescription, signature: str | None, model: str | None
-) -> list[Target]:
-    """The signatures of a store that are asked for.
-
-    Raises:
-        InputError: There is none.
-    """
-    known = [one for one in described.signatures if one.signature is not None]
-    if signature is not None:
-        known = [find_signature(store, described, signature)]
-    names = names_of_models(described)
-    if model is not None:
-        known = [one for one in known if model in names.get(weights_of(one), ())]
-    if not known:
-        raise InputError(_explain_none(store, described, model))
-    return [
-        Target(
-            name="",
-            digest=one.digest,
-            signature=one.signature,
-            models=names.get(weights_of(one), ()),
-            scoring=_widest_settings(one.signature or {}, store),
-            score=None,
-        )
-        for one in known
-    ]
-
-
-def _explain_none(store: Path, described: StoreDescription, model: str | None) -> str:
-    if not described.signatures:
-        return describe_empty(store)
-    known = sorted({name for one in names_of_models(described).values() for name in one})
-    if model is None or not known:
-        return (
-            f"{shown_path(store)}: no signature is of a model named '{shown(model)}', because the "
-            "store does not know the name of any model. Name a signature by --signature; "
-            "`evo2-tasks store stat` lists them."
-        )
-    near = find_near(model, known)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return (
-        f"{shown_path(store)}: no signature is of a model named '{shown(model)}'.{hint} The store "
-        f"has scores of: {shown(', '.join(known), 400)}."
-    )
-
-
-def _widest_settings(signature: Mapping[str, Any], store: Path) -> ScoringSettings:
-    """The settings of a store signature, with limits that leave out no allele.
-
-    Raises:
-        InputError: The signature lacks a setting, or has one that this version does not know.
-    """
-    stated = dict(signature["scoring"])
-    try:
-        length = int(stated["window_length"])
-        off_center = stated["window_step"] // 2 if stated["window_placement"] == "tiled" else 0
-        return ScoringSettings(
-            **stated,
-            strands="both",
-            max_allele_length=max(1, length - length // 2 - off_center),
-            max_n_share=1.0,
-            min_context=None,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{shown_path(store)}: signature {short_digest(digest_signature(signature))} is of "
-            "another version of evo2-tasks, whose windows this version cannot place. Name another "
-            "signature by --signature."
-        ) from error
-
-
-def _target_of_scoring(settings: ScoreSettings, store: Path, described: StoreDescription) -> Target:
-    """A scoring of a config, and its signature if the store knows the model.
-
-    Raises:
-        InputError: The store does not know the model, but has scores that may be its own.
-    """
-    key = make_model_key(settings.model)
-    record = choose_record(settings.model, read_models(store, key))
-    signature = None
-    if record is not None:
-        signature = store_signature(
-            make_signature(
-                reference_digest="",
-                scoring=asdict(settings.scoring),
-                weights_digest=record.weights,
-                dtype=settings.model.dtype,
-                fp8=record.fp8,
-                prepend_bos=settings.scoring.prepend_bos,
-            )
-        )
-    else:
-        _require_no_candidates(settings, store, described, key)
-    return Target(
-        name=settings.name,
-        digest=None if signature is None else digest_signature(signature),
-        signature=signature,
-        models=(settings.model.name,),
-        scoring=settings.scoring,
-        score=settings,
-    )
-
-
-def _require_no_candidates(
-    settings: ScoreSettings, store: Path, described: StoreDescription, key: ModelKey
-) -> None:
-    """Make sure that no signature may be that of a model that the store does not know.
-
-    Raises:
-        InputError: Some may be.
-    """
-    any_weights = make_signature(
-        reference_digest="",
-        scoring=asdict(settings.scoring),
-        weights_digest="any",
-        dtype=settings.model.dtype,
-        fp8="any",
-        prepend_bos=settings.scoring.prepend_bos,
-    )
-    candidates = [short_digest(one.digest) for one in find_candidates(described, any_weights, key)]
-    if candidates:
-        raise InputError(
-            f"{shown_path(store)}: has no record of {settings.model.where}, so it is not known "
-            f"whether its scores are those of {', '.join(candidates)}. Name a signature by "
-            "--signature in the place of --config; a run with this store writes the record."
         )
 
 

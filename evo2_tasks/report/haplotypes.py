@@ -28,7 +28,7 @@ from evo2_tasks.report.drawings import Drawing, draw_compound
 from evo2_tasks.report.rows import Row, fetch_alleles, fetch_rows
 from evo2_tasks.report.words import plot_text, plot_variant, variant
 from evo2_tasks.table.documents import HaplotypesRun
-from evo2_tasks.table.parquet import read_rows
+from evo2_tasks.table.parquet import decode_texts, read_rows
 from evo2_tasks.table.provenance import read_provenance, require_settings, require_source
 from evo2_tasks.table.statements import Statement, require_table
 from evo2_tasks.table.statistics import Counts, Distribution
@@ -260,7 +260,7 @@ class _Largest:
         """
         is_large = np.abs(changes) >= self._least  # False for NaN
         found = rows.select(self._keys).filter(pa.array(is_large))
-        columns = {name: _plain(found.column(name)) for name in self._keys}
+        columns = {name: decode_texts(found.column(name)) for name in self._keys}
         columns |= {_CHANGE: pa.array(changes[is_large]), _ROW: pa.array(numbers[is_large])}
         grouped = pa.table(columns).group_by([*self._keys, _CHANGE], use_threads=False)
         new = grouped.aggregate([(_ROW, "min"), (_ROW, "count")])
@@ -444,7 +444,3 @@ def _numbers(batch: pa.RecordBatch, name: str) -> FloatArray:
     """A column of numbers; NaN for a missing value."""
     values: FloatArray = batch.column(name).to_numpy(zero_copy_only=False)
     return values.astype(np.float64, copy=False)
-
-
-def _plain(column: Any) -> Any:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -18,7 +18,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.terms import Consequence
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import COMPOUNDS, CONSEQUENCE_COLUMNS, HAPLOTYPES, TABLE
-from evo2_tasks.table.parquet import TableWriter, read_rows
+from evo2_tasks.table.parquet import TableWriter, decode_texts, read_rows
 from evo2_tasks.table.schema import STRAND_SUFFIXES
 from evo2_tasks.table.statistics import Counts
 
@@ -102,7 +102,7 @@ def read_alleles(table: Path) -> Alleles:
         InputError: The table cannot be read.
     """
     batches = [
-        pa.table({name: _plain(batch.column(name)) for name in (*_KEYS, *_VALUES)})
+        pa.table({name: decode_texts(batch.column(name)) for name in (*_KEYS, *_VALUES)})
         for batch in read_rows(table, [*_KEYS, *_VALUES])
     ]
     if not batches:
@@ -348,7 +348,7 @@ def digest_alleles(tables: Iterable[Path]) -> str:
 def _read_whole(path: Path, names: Sequence[str]) -> pa.Table:
     """Some columns of a table, with texts that are not encoded."""
     batches = [
-        pa.table({name: _plain(batch.column(name)) for name in names})
+        pa.table({name: decode_texts(batch.column(name)) for name in names})
         for batch in read_rows(path, names)
     ]
     if batches:
@@ -365,11 +365,6 @@ def _empty_values() -> pa.Table:
         "flags": pa.list_(pa.field("element", pa.string(), nullable=False)),
     }
     return pa.table({name: pa.array([], kind) for name, kind in kinds.items()})
-
-
-def _plain(column: Any) -> Any:
-    """A column with its texts as they are, not encoded by a dictionary."""
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _one_chunk(column: Any) -> Any:

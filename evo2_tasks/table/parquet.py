@@ -461,3 +461,8 @@ def distinct_values(source: Path, column: str) -> list[str]:
     for batch in read_rows(source, [column]):
         values |= dict.fromkeys(batch.column(column).drop_null().unique().to_pylist())
     return list(values)
+
+
+def decode_texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """A column with its texts as they are, not encoded by a dictionary."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -45,7 +45,7 @@ from evo2_tasks.table.store_files import (
     list_folder,
     warn_once,
 )
-from evo2_tasks.table.store_lookup import Queries, choose_hits, find_rows
+from evo2_tasks.table.store_lookup import Queries, choose_rows, find_rows
 from evo2_tasks.table.store_models import MODELS, ModelKey, ModelRecord, list_models
 from evo2_tasks.table.store_rows import DEVICE, merge_rows
 from evo2_tasks.table.store_writer import StoreWriter
@@ -247,7 +247,7 @@ class Store:
 
         Returns:
             For each row of ``alleles``, in order, the columns of
-            :func:`~evo2_tasks.table.store_rows.hits_schema`. The columns of a strand are null if
+            :func:`~evo2_tasks.table.store_rows.found_schema`. The columns of a strand are null if
             the store does not have it; ``llr`` of a strand is null then, and only then.
 
         Raises:
@@ -256,7 +256,7 @@ class Store:
         place = _find_place(signature, contig_key)
         queries = Queries(alleles)
         found = find_rows(self.path, place, queries, strands)
-        return choose_hits(queries, found, strands, device)
+        return choose_rows(queries, found, strands, device)
 
     def lookup_by_device(
         self,
@@ -282,7 +282,7 @@ class Store:
         queries = Queries(alleles)
         found = find_rows(self.path, _find_place(signature, contig_key), queries, strands)
         kinds = pc.unique(found.rows.column(DEVICE)).to_pylist()
-        return {kind: choose_hits(queries, found, strands, kind) for kind in sorted(kinds)}
+        return {kind: choose_rows(queries, found, strands, kind) for kind in sorted(kinds)}
 
     def write(self, signature: Mapping[str, Any], contig_key: str, rows: pa.Table) -> int:
         """Store scores of alleles of a contig.

@@ -31,7 +31,7 @@ from evo2_tasks.table.store_rows import (
     KEY_COLUMNS,
     Ints,
     choose_smallest,
-    hits_schema,
+    found_schema,
     keys_schema,
     make_matrix,
     rank_text,
@@ -219,7 +219,7 @@ def _read_file(
                     yield found.take(pa.array(rows)), numbers
 
 
-def choose_hits(
+def choose_rows(
     queries: Queries, found: Found, strands: Sequence[Strand], device: str | None
 ) -> pa.Table:
     """Choose the scores of each allele.
@@ -231,7 +231,7 @@ def choose_hits(
         device: Kind of device that must have computed the scores; None for any.
 
     Returns:
-        The columns of `hits_schema`, a row for each row of the alleles.
+        The columns of `found_schema`, a row for each row of the alleles.
     """
     scores = {strand: read_scores(found.rows, strand) for strand in strands}
     ranks, names = rank_text(found.rows.column(DEVICE))
@@ -259,4 +259,4 @@ def choose_hits(
         codes[is_hit] = ranks[row[is_hit]]
         indices = pa.array(codes, pa.int32(), mask=~is_hit)
         columns.append(pa.DictionaryArray.from_arrays(indices, names))
-    return pa.table(columns, schema=hits_schema(strands))
+    return pa.table(columns, schema=found_schema(strands))

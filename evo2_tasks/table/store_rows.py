@@ -81,7 +81,7 @@ def store_schema() -> pa.Schema:
     return pa.schema([*(column.field() for column in KEY), *scores, (DEVICE, CONTIG_TYPE)])
 
 
-def hits_schema(strands: Sequence[Strand]) -> pa.Schema:
+def found_schema(strands: Sequence[Strand]) -> pa.Schema:
     """Schema of what a lookup finds: the scores of each asked strand, and their kind of device."""
     fields = []
     for strand in strands:
