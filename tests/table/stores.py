@@ -14,7 +14,7 @@ from evo2_tasks.table import store_compaction, store_writer
 from evo2_tasks.table.store import Store, make_contig_key
 from evo2_tasks.table.store_rows import (
     KEY_COLUMNS,
-    hits_schema,
+    found_schema,
     keys_schema,
     store_schema,
     strand_columns,
@@ -93,7 +93,7 @@ def find(
 ) -> list[tuple[Scores | None, ...]]:
     """What a lookup finds of each key: the scores of each strand, or None."""
     hits = store.lookup(of or signature(), contig, as_keys(keys), strands, device)
-    assert hits.schema.equals(hits_schema(strands))
+    assert hits.schema.equals(found_schema(strands))
     found = []
     for row in hits.to_pylist():
         of_row: list[Scores | None] = []
