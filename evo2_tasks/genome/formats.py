@@ -52,8 +52,19 @@ logger = logging.getLogger(__name__)
 
 Format = Literal["vcf", "bcf", "table", "parquet", "list", "bed", "intervals"]
 
-REGION_FORMATS: Mapping[Format, str] = {"bed": "BED", "intervals": "an interval list"}
-"""Formats that list regions, in words."""
+FORMAT_WORDS: Mapping[Format, str] = {
+    "vcf": "a VCF",
+    "bcf": "a BCF",
+    "table": "a table",
+    "parquet": "a Parquet file",
+    "list": "a list of variants",
+    "bed": "a BED file",
+    "intervals": "an interval list",
+}
+"""Formats, in the words of messages."""
+
+REGION_FORMATS = frozenset[Format]({"bed", "intervals"})
+"""Formats that list regions."""
 
 WITHOUT_BASES = frozenset[Format]({"list", *REGION_FORMATS})
 """Formats that can only be read with the reference, because they do not state all bases. So can a

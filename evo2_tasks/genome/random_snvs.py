@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.bed import Feature, Interval, read_features
-from evo2_tasks.genome.formats import REGION_FORMATS, find_format
+from evo2_tasks.genome.formats import FORMAT_WORDS, REGION_FORMATS, find_format
 from evo2_tasks.genome.interval_lists import read_intervals
 from evo2_tasks.genome.records import InvalidRecord
 from evo2_tasks.io.bgzip import BgzfWriter
@@ -323,7 +323,7 @@ def _read_regions(path: Path, reference: Reference) -> Iterator[tuple[str, Inter
     if file_format not in REGION_FORMATS:
         raise InputError(
             f"{shown_path(path)}: random_snvs needs the regions of a BED file or an interval list, "
-            f"but this is {file_format}. Name a BED file."
+            f"but this is {FORMAT_WORDS[file_format]}. Name a BED file."
         )
     read = read_intervals if file_format == "intervals" else read_features
     for feature in read(path):

@@ -12,7 +12,13 @@ from evo2_tasks.genome.alleles import find_why_left_out, split_alleles
 from evo2_tasks.genome.bcf import BcfReader, VcfRegionReader
 from evo2_tasks.genome.carried_types import AskedType, CarriedTypes
 from evo2_tasks.genome.columns import NO_COLUMNS
-from evo2_tasks.genome.formats import REGION_FORMATS, WITHOUT_BASES, Format, find_format
+from evo2_tasks.genome.formats import (
+    FORMAT_WORDS,
+    REGION_FORMATS,
+    WITHOUT_BASES,
+    Format,
+    find_format,
+)
 from evo2_tasks.genome.genotypes import Genotypes, read_genotypes
 from evo2_tasks.genome.interval_lists import read_intervals
 from evo2_tasks.genome.records import (
@@ -155,7 +161,7 @@ class VariantSource:
         if not isinstance(reader, (VcfReader, BcfReader, VcfRegionReader)):
             raise InputError(
                 f"{shown_path(self.path)}: haplotypes need the genotypes of a VCF or BCF, but this "
-                f"is {self.format}. Remove haplotypes, or name a VCF or BCF."
+                f"is {FORMAT_WORDS[self.format]}. Remove haplotypes, or name a VCF or BCF."
             )
         header, _ = read_vcf(self.path)
         return read_genotypes(
@@ -320,13 +326,13 @@ def _check_saturate(path: Path, file_format: Format, saturate: Collection[Kind])
     """Make sure that ``saturate`` is set for a file of regions, and for no other format."""
     if file_format in REGION_FORMATS and not saturate:
         raise InputError(
-            f"{shown_path(path)}: this is {REGION_FORMATS[file_format]}, which lists regions, not "
+            f"{shown_path(path)}: this is {FORMAT_WORDS[file_format]}, which lists regions, not "
             f"variants. Name the kinds of alleles to make in them, for example: saturate: [snv]"
         )
     if file_format not in REGION_FORMATS and saturate:
         raise InputError(
             f"{shown_path(path)}: saturate needs the regions of a BED file, but this is "
-            f"{file_format}. Remove saturate, or name a BED file."
+            f"{FORMAT_WORDS[file_format]}. Remove saturate, or name a BED file."
         )
 
 
@@ -335,7 +341,7 @@ def _check_columns(path: Path, file_format: Format, columns: Mapping[str, str]) 
     if columns and file_format not in ("table", "parquet"):
         raise InputError(
             f"{shown_path(path)}: columns names the columns of a table (TSV, CSV, Parquet), but "
-            f"this is {file_format}. Remove columns."
+            f"this is {FORMAT_WORDS[file_format]}. Remove columns."
         )
 
 

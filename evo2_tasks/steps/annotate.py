@@ -12,13 +12,13 @@ from evo2_tasks.config.resolve import AnnotateSettings
 from evo2_tasks.config.schema import FilterConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.consequences import annotate_consequences
+from evo2_tasks.genome.formats import FORMAT_WORDS, find_format
 from evo2_tasks.genome.genes import read_genes
 from evo2_tasks.genome.identifiers import identify
 from evo2_tasks.genome.input_consequences import FieldFormat, InputConsequences, read_format
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.terms import Consequence
-from evo2_tasks.genome.variants import find_format
 from evo2_tasks.genome.windows import resolve_allele
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
@@ -138,8 +138,8 @@ def read_input_format(settings: AnnotateSettings, path: Path, field: str) -> Fie
     file_format = find_format(path, has_regions=bool(split.saturate), columns=split.columns)
     if file_format not in ("vcf", "bcf"):
         raise InputError(
-            f"{where}: {field} is an INFO field of a VCF or BCF, but {shown_path(path)} is of "
-            f"another format ({file_format}). Remove the key, or name the annotated VCF."
+            f"{where}: {field} is an INFO field of a VCF or BCF, but {shown_path(path)} is "
+            f"{FORMAT_WORDS[file_format]}. Remove the key, or name the annotated VCF."
         )
     return read_format(read_vcf(path, samples=False)[0], field, path, where)
 

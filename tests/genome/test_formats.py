@@ -232,7 +232,7 @@ def test_columns_of_a_parquet_file(tmp_path: Path) -> None:
             {"hgvs": "h"},
             "columns names 'h', but this",
         ),
-        ("##fileformat=VCFv4.2\n", {"pos": "p"}, "but this is vcf. Remove columns"),
+        ("##fileformat=VCFv4.2\n", {"pos": "p"}, "but this is a VCF. Remove columns"),
         ("a;chr;ref;alt\n1;2;A;C\n", {"pos": "a"}, "the columns are separated by ';'"),
     ],
 )

@@ -294,7 +294,7 @@ def test_of_two_samples_with_one_name_others_can_be_chosen() -> None:
 
 def test_other_formats_have_no_genotypes(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("contig\tpos\tref\talt\nc\t1\tA\tC\n")
-    with pytest.raises(InputError, match="genotypes of a VCF or BCF, but this is table"):
+    with pytest.raises(InputError, match="VCF or BCF, but this is a table"):
         open_variants(tmp_path / "a.tsv").read_genotypes(None)
 
 

@@ -389,7 +389,7 @@ def test_contigs_are_filtered(tmp_path: Path, reference: Reference) -> None:
 @pytest.mark.parametrize(
     ("text", "kinds", "more", "message"),
     [
-        ("chr1\t0\t5\n", [], {}, r"this is BED, .* for example: saturate: \[snv\]"),
+        ("chr1\t0\t5\n", [], {}, r"this is a BED file, .* for example: saturate: \[snv\]"),
         (
             "##fileformat=VCFv4.2\n",
             ["snv"],

@@ -247,7 +247,7 @@ def test_every_line_is_a_row(
     [
         ({"carry": ["gene"]}, "the list has no header that names columns. Add one, for"),
         ({"filters": Filters(pass_only=True)}, "pass_only needs a column named filter"),
-        ({"saturate": ["snv"]}, "saturate needs the regions of a BED file, but this is list"),
+        ({"saturate": ["snv"]}, "saturate needs the regions of a BED file, but this is a list of"),
         ({"regions": ["chr1"]}, "regions need a VCF"),
     ],
 )

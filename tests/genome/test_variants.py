@@ -155,7 +155,7 @@ def test_formats_are_recognised_by_content(
         (b"PK\3\4rest", "a zip archive"),
         (HEADER.encode("utf-16"), "text in UTF-16"),
         (b"##gff-version 3\nc\tx\tgene\t1\t2\t.\t+\t.\tID=1\n", "looks like GFF"),
-        (b"chr1\t100\t200\tname\t0\t+\n", "this is BED"),
+        (b"chr1\t100\t200\tname\t0\t+\n", "this is a BED file"),
         (b"hello\nworld\n", "expected VCF"),
         (bytes(range(256)) * 50, "expected VCF"),
         (b"\x1f\x8b\x08\x00rest", r"offset \d+"),

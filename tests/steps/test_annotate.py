@@ -260,7 +260,7 @@ FROM_CSQ = {"consequence_from": "CSQ"}
     [
         (HEADER, r"variant_sets\.v\.consequence_from: the header of .*in\.vcf defines no INFO fie"),
         ("contig\tpos\tref\talt\nc\t5\tA\tC\n", r"consequence_from: CSQ is an INFO field of a VCF"),
-        (f"c-120-{SEQUENCE[119]}-A\n", "of another format"),
+        (f"c-120-{SEQUENCE[119]}-A\n", "is a list of variants. Remove"),
     ],
 )
 def test_a_file_without_the_field_is_one_line_before_any_row(
