@@ -73,7 +73,7 @@ def test_an_empty_store_changes_no_byte(
     plain.run()
     stored = make_job(tmp_path / "stored", checkpoint, A, tmp_path / "store", shards=2)
     stored.run()
-    (first, *_) = (one for one in caplog.messages if "are in the store" in one)
+    (first, *_) = (one for one in caplog.messages if one.startswith("in the store: "))
     assert first.endswith(f" alleles; {tmp_path / 'store'} does not exist yet")
     for name in ("s/scores.parquet", "s/scores/1-of-2.parquet", "s/scores/2-of-2.parquet"):
         assert (stored.folder / name).read_bytes() == (plain.folder / name).read_bytes(), name
