@@ -471,3 +471,15 @@ def test_a_table_of_another_version_is_refused(
 def test_a_store_that_is_a_file_is_refused(tmp_path: Path, drawn: DrawnTable) -> None:
     done = run("store", "add", drawn.path, "--store", drawn.fasta)
     assert_refused(done, "genome.fa: the score store cannot be read")
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "in.vcf"
+    file.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+    done = run("store", "add", file, "--store", tmp_path / "store")
+    assert_refused(
+        done,
+        "in.vcf: cannot be read: it is not a Parquet file. Expected a table that a step of "
+        "evo2-tasks wrote, for example scores.parquet.",
+    )
+    assert not (tmp_path / "store").exists()
