@@ -2,7 +2,7 @@
 
 A ``Column`` has a name, an Arrow type, a unit and a meaning, and may be nullable. The Arrow schemas
 of all steps, the page ``docs/columns.md`` and the INFO definitions of the VCF export are made from
-these columns.
+these columns. The file is long because it is this list, and nothing else.
 """
 
 from __future__ import annotations

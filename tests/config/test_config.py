@@ -1,4 +1,7 @@
-"""A config is read as it is meant, or refused in one line that names the key."""
+"""A config is read as it is meant, or refused in one line that names the key.
+
+Most of the file is a table of wrong configs, each with its line.
+"""
 
 import copy
 import json

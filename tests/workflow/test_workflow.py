@@ -1,7 +1,8 @@
 """The workflow as Snakemake runs it: what it plans, what it runs again, what reaches the jobs.
 
 Most of these tests put a stand-in for the `evo2-tasks` command on the path, which writes empty
-files and notes what it was called with: Snakemake's part is what they are about.
+files and notes what it was called with: Snakemake's part is what they are about. The file is long
+because they share this stand-in and finished runs, which are copied for each test.
 """
 
 import ast
