@@ -34,15 +34,6 @@ from tests.steps.store_runs import (
     require_close,
 )
 
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
-    """A store with the scores of A, to which a test does not write."""
-    folder = tmp_path_factory.mktemp("filled")
-    make_job(folder / "run", checkpoint, A, folder / "store").run()
-    return folder / "store"
-
-
 # --- what is found
 
 
