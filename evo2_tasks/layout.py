@@ -320,8 +320,11 @@ STEPS: Final[Mapping[str, Step]] = {
 
 _PARTS: Final = [output.split("/") for step in STEPS.values() for output in step.outputs]
 
-RESERVED_SETS: Final = frozenset({LOGS, *(parts[0] for parts in _PARTS)} - {_SET})
-"""Names in the results folder that no variant set may have."""
+GENERATIONS: Final = "generations"
+"""A folder in the results folder that no step writes yet."""
+
+RESERVED_SETS: Final = frozenset({LOGS, GENERATIONS, *(parts[0] for parts in _PARTS)} - {_SET})
+"""Names in the results folder that no set may have."""
 
 RESERVED_SCORINGS: Final = frozenset(
     {parts[1] for parts in _PARTS if parts[0] == _SET} - {"{scoring}"}

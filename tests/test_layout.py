@@ -61,7 +61,7 @@ def test_an_export_is_a_file_with_a_function_that_writes(export: str) -> None:
 
 
 def test_names_that_the_results_need_are_reserved() -> None:
-    assert sorted(layout.RESERVED_SETS) == ["calibrations", "logs", "models"]
+    assert sorted(layout.RESERVED_SETS) == ["calibrations", "generations", "logs", "models"]
     assert sorted(layout.RESERVED_SCORINGS) == [
         "annotations.parquet",
         "carried.parquet",

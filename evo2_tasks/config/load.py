@@ -35,10 +35,11 @@ from evo2_tasks.config.schema import (
     Section,
     VariantSetConfig,
 )
+from evo2_tasks.config.sets import set_problems
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
-from evo2_tasks.layout import IDENTITY_ENDING, RESERVED_SCORINGS, RESERVED_SETS
+from evo2_tasks.layout import IDENTITY_ENDING, RESERVED_SCORINGS
 
 
 def load_config(
@@ -243,10 +244,9 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                 f"references.{name}.genetic_codes",
                 "needs `gff`, which the reference does not have",
             )
+    yield from set_problems(config)
     for name, variant_set in config.variant_sets.items():
         key = f"variant_sets.{name}"
-        if name in RESERVED_SETS:
-            yield key, "this name is reserved in the results folder; choose another name"
         yield from unknown_name(
             f"{key}.reference", variant_set.reference, "references", config.references
         )

@@ -341,7 +341,7 @@ def test_standard_input(minimal: dict[str, Any]) -> None:
                 lambda c, name=name: c["variant_sets"].update({name: c["variant_sets"]["calls"]}),
                 f"config: variant_sets.{name}: this name is reserved in the results folder",
             )
-            for name in ("models", "logs")
+            for name in ("models", "logs", "calibrations", "generations")
         ),
         (
             lambda c: c["scorings"].update({"shards": c["scorings"]["short"]}),

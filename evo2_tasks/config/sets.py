@@ -1,0 +1,32 @@
+"""The names of the sets of a config: each is a folder of the results, so no name is used twice."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from evo2_tasks.config.schema import RunConfig, Section
+from evo2_tasks.layout import RESERVED_SETS
+
+SET_SECTIONS: Final = ("variant_sets",)
+"""The sections of the config whose names are folders of the results."""
+
+
+def list_sets(config: RunConfig) -> dict[str, Mapping[str, Section]]:
+    """The sets of a config by the section that they are in."""
+    return {section: getattr(config, section) for section in SET_SECTIONS}
+
+
+def set_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Names of sets that the results have another use for: the key, and what is wrong."""
+    taken: dict[str, str] = {}
+    for section, sets in list_sets(config).items():
+        for name in sets:
+            key = f"{section}.{name}"
+            if name in RESERVED_SETS:
+                yield key, "this name is reserved in the results folder; choose another name"
+            elif name in taken:
+                yield (
+                    key,
+                    f"{taken[name]} has this name too, and both are folders in the results; choose "
+                    "another name",
+                )
+            taken.setdefault(name, key)
