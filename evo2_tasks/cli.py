@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO, get_args
 
 import click
 
+from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.objects import is_url
 from evo2_tasks.config.resolve import (
@@ -25,7 +26,6 @@ from evo2_tasks.config.resolve import (
     resolve_carry,
     resolve_combine,
     resolve_draw,
-    resolve_evaluate,
     resolve_fit_calibration,
     resolve_haplotypes,
     resolve_identify,
@@ -36,7 +36,6 @@ from evo2_tasks.config.resolve import (
     resolve_model,
     resolve_plan,
     resolve_readouts,
-    resolve_report,
     resolve_score,
     resolve_scoring_of,
     resolve_split,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
+from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.config.objects import (
     UserFiles,
     find_url,
@@ -39,7 +40,6 @@ from evo2_tasks.config.resolve import (
     resolve_calibrate,
     resolve_carry,
     resolve_combine,
-    resolve_evaluate,
     resolve_fit_calibration,
     resolve_haplotypes,
     resolve_identify,
@@ -49,7 +49,6 @@ from evo2_tasks.config.resolve import (
     resolve_merge_haplotypes,
     resolve_model,
     resolve_readouts,
-    resolve_report,
     resolve_score,
     resolve_split,
     resolve_windows,

@@ -56,7 +56,7 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations files load objects resolve schema sets yaml_files",
+        "calibrations evaluation files load objects resolve schema sets yaml_files",
         "errors",
         "hub",
         "layout",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
+from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.config.schema import dump_config
 from evo2_tasks.hub import parse_hub_name
 from evo2_tasks.layout import EXPORTS

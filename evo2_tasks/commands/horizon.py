@@ -18,10 +18,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from evo2_tasks.config.evaluation import EvaluateSettings
 from evo2_tasks.config.resolve import (
     AnnotateSettings,
     CarrySettings,
-    EvaluateSettings,
     PlannedScoring,
     ScoringSettings,
 )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from evo2_tasks.config.resolve import EvaluateSettings
+from evo2_tasks.config.evaluation import EvaluateSettings
 from evo2_tasks.config.schema import REVIEW_STATUS, LabelConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.calibrations import (

@@ -6,8 +6,8 @@ Only this module imports plotly and jinja2, so that the other steps start withou
 import logging
 from pathlib import Path
 
+from evo2_tasks.config.evaluation import ReportSettings
 from evo2_tasks.config.objects import as_written
-from evo2_tasks.config.resolve import ReportSettings
 from evo2_tasks.layout import CALIBRATIONS
 from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.page import Subject, write_report

@@ -11,15 +11,14 @@ import pyarrow as pa
 import pytest
 
 from evo2_tasks.config.calibrations import TEXT_COLUMNS
+from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
     ALLELE_TYPE,
     TRINUCLEOTIDE,
     resolve_calibrate,
     resolve_combine,
-    resolve_evaluate,
     resolve_fit_calibration,
-    resolve_report,
     sets_of_calibration,
 )
 from evo2_tasks.config.schema import dump_config

@@ -16,13 +16,9 @@ import pytest
 import yaml
 
 from evo2_tasks.config import resolve, schema
+from evo2_tasks.config.evaluation import resolve_report
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import (
-    find_checkpoint,
-    resolve_report,
-    resolve_score,
-    resolve_scoring,
-)
+from evo2_tasks.config.resolve import find_checkpoint, resolve_score, resolve_scoring
 from evo2_tasks.config.schema import RunConfig, config_schema, dump_config
 from evo2_tasks.errors import InputError
 from evo2_tasks.evo2.config import FP8_MODES

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.evaluation import curves, scorings
 from evo2_tasks.evaluation.draws import Resampling

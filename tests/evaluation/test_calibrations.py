@@ -14,7 +14,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from evo2_tasks.commands.show import show
-from evo2_tasks.config.resolve import resolve_evaluate
+from evo2_tasks.config.evaluation import resolve_evaluate
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.results import read_curves, read_metrics
 from evo2_tasks.evaluation.schema import OF_PROBABILITIES, metrics_schema

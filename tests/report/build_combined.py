@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from evo2_tasks.config.evaluation import ReportSettings, resolve_report
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import ReportSettings, resolve_combine, resolve_report
+from evo2_tasks.config.resolve import resolve_combine
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.genome.records import CarryField
 from evo2_tasks.layout import COMBINED, COMBINED_FOLDER

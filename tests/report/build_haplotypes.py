@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evo2_tasks.config.resolve import resolve_report
+from evo2_tasks.config.evaluation import resolve_report
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.layout import COMPOUNDS, HAPLOTYPES, HAPLOTYPES_RUN
 from evo2_tasks.steps.report import report

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from evo2_tasks.config.resolve import resolve_report
+from evo2_tasks.config.evaluation import resolve_report
 from evo2_tasks.errors import InputError
 from evo2_tasks.layout import CURVES, METRICS
 from evo2_tasks.report.page import FOLDER, PLOTLY, PLOTLY_SHA256

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from evo2_tasks.commands.plan import plan
+from evo2_tasks.config.evaluation import resolve_report
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import (
     resolve_audit,
     resolve_merge_audit,
     resolve_plan,
     resolve_readouts,
-    resolve_report,
 )
 from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.errors import InputError

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from evo2_tasks.config.resolve import resolve_evaluate
+from evo2_tasks.config.evaluation import resolve_evaluate
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation import drawn_metrics, estimates
 from evo2_tasks.evaluation.schema import curves_schema, metrics_schema

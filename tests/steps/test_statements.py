@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evo2_tasks.commands.show import show
-from evo2_tasks.config.resolve import resolve_evaluate, resolve_report
+from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.config.schema import LabelConfig, RunConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.results import read_curves, read_metrics

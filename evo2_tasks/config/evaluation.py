@@ -1,0 +1,140 @@
+"""The settings of ``evaluate`` and ``report``, which read the files of most other steps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from evo2_tasks.config.objects import as_written
+from evo2_tasks.config.resolve import (
+    CalibrateSettings,
+    CombineSettings,
+    MergeHaplotypesSettings,
+    ReferenceSettings,
+    resolve_annotate,
+    resolve_calibrate,
+    resolve_combine,
+    resolve_merge_haplotypes,
+    resolve_score,
+    resolve_split,
+)
+from evo2_tasks.config.schema import LabelConfig, RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSettings:
+    """What ``evaluate`` needs.
+
+    Attributes:
+        variant_set: Name of the variant set, for messages.
+        labels: The labels by their fields.
+        groups: Fields whose values are evaluated one by one.
+        baselines: Fields of numbers to compare with, and their harmful end.
+        calibrations: Names of the calibrations whose columns are in ``calibrated.parquet``, next
+            to the table of a scoring; there is no such file if there are none.
+    """
+
+    variant_set: str
+    labels: Mapping[str, LabelConfig]
+    groups: tuple[str, ...]
+    baselines: Mapping[str, Literal["low", "high"]]
+    calibrations: tuple[str, ...] = ()
+
+    def of_combined(self) -> "EvaluateSettings":
+        """The settings for a combined table, which has no calibrated columns."""
+        return replace(self, calibrations=())
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        labels = {name: label.model_dump(mode="json") for name, label in self.labels.items()}
+        return {
+            "baselines": self.baselines,
+            # Only if it is set: a config without the key has the triggers that it had before.
+            **({"calibrations": self.calibrations} if self.calibrations else {}),
+            "groups": self.groups,
+            "labels": labels,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What ``report`` needs.
+
+    Attributes:
+        variant_set: Name of the variant set.
+        scorings: Names of its scorings.
+        evaluate: What ``evaluate`` must have measured with; if it has labels, the set has been
+            evaluated.
+        reference: The reference of the set.
+        checkpoints: Checkpoint of each scoring, as the user wrote it.
+        consequences: Where genes and consequences come from; empty if the set has none.
+        calibrate: The calibrations of each scoring; empty if the set has none.
+        combine: The tables with several scorings of the set.
+        haplotypes: The haplotypes of each scoring; empty if the set has none.
+    """
+
+    variant_set: str
+    scorings: tuple[str, ...]
+    evaluate: EvaluateSettings
+    reference: ReferenceSettings
+    checkpoints: Mapping[str, str]
+    consequences: str
+    calibrate: Mapping[str, CalibrateSettings]
+    combine: tuple[CombineSettings, ...]
+    haplotypes: Mapping[str, MergeHaplotypesSettings]
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes; changes of the rest change its input files."""
+        return {"scorings": self.scorings}
+
+
+def resolve_evaluate(config: RunConfig, variant_set: str) -> EvaluateSettings:
+    """The settings of ``evaluate``.
+
+    Raises:
+        InputError: The config has no such variant set.
+    """
+    resolve_split(config, variant_set)  # refuses an unknown name
+    settings = config.variant_sets[variant_set]
+    return EvaluateSettings(
+        variant_set,
+        settings.labels,
+        settings.groups,
+        settings.baselines,
+        settings.calibrations,
+    )
+
+
+def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
+    """The settings of ``report``.
+
+    Raises:
+        InputError: The config has no such variant set.
+    """
+    split = resolve_split(config, variant_set)
+    settings = config.variant_sets[variant_set]
+    return ReportSettings(
+        variant_set=variant_set,
+        scorings=settings.scorings,
+        evaluate=resolve_evaluate(config, variant_set),
+        reference=split.reference,
+        checkpoints={
+            name: as_written(resolve_score(config, name).model.written)
+            for name in settings.scorings
+        },
+        consequences=resolve_annotate(config, variant_set).source,
+        calibrate={
+            name: resolve_calibrate(config, variant_set, name)
+            for name in settings.scorings
+            if settings.calibrations
+        },
+        combine=tuple(
+            resolve_combine(config, name)
+            for name, one in config.combine.items()
+            if one.variant_set == variant_set
+        ),
+        haplotypes={
+            name: resolve_merge_haplotypes(config, variant_set, name)
+            for name in settings.scorings
+            if settings.haplotypes is not None
+        },
+    )
