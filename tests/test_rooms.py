@@ -91,7 +91,7 @@ ROOMS = {
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
-        " distinct_pairs documents haplotypes hits identities joined merge pairs parquet parts"
+        " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet parts"
         " provenance query reference_blocks run schema scores segments sequences shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
         " store_models store_rows store_shards store_writer",

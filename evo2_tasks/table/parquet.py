@@ -63,6 +63,8 @@ def row_bytes(rows: pa.Table) -> npt.NDArray[np.int64]:
             lengths = pc.fill_null(pc.binary_length(items.flatten()), 0).to_numpy()
             parents = pc.list_parent_indices(items).to_numpy()
             total += np.bincount(parents, weights=lengths, minlength=len(total)).astype(np.int64)
+        elif pa.types.is_fixed_size_list(kind):
+            total += kind.value_type.bit_width // 8 * kind.list_size
         elif pa.types.is_list(kind):
             lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
             total += _ITEM_BYTES * lengths.astype(np.int64)
