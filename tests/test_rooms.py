@@ -15,9 +15,10 @@ from evo2_tasks.cli import main
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "evo2_tasks"
 
-TORCH = {"accelerate", "huggingface_hub", "safetensors", "tokenizers", "torch", "transformers"}
+# Not safetensors, whose part for numpy needs no torch; its other part imports torch.
+TORCH = {"accelerate", "huggingface_hub", "tokenizers", "torch", "transformers"}
 FRONT = {"click", "snakemake"}  # how the package is called
-HEAVY = {"numpy", "pandas", "pyarrow", "pysam", *TORCH}
+HEAVY = {"numpy", "pandas", "pyarrow", "pysam", "safetensors", *TORCH}
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ ROOMS = {
     "evaluation": room(
         "applied_evidence arrays backgrounds calibrations curves differences drawn_metrics draws"
         " estimates evidence folds labelled_windows labels local_windows measurements metrics"
-        " probabilities results schema scorings selection sequence_free strata strengths text"
+        " probabilities probe_files probe_folds probe_models probes results schema scorings"
+        " selection sequence_free strata strengths text"
         " values",
         "errors",
         "genome",

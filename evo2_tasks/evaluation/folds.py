@@ -76,7 +76,7 @@ def make_folds(
     require_one_length(target, contigs, positions)
     num_rows = len(target)
     if genes is not None and any(genes):
-        kind, groups = BY_GENE, number_groups(np.where(genes == "", contigs, ""), genes)
+        kind, groups = BY_GENE, number_genes(contigs, genes)
     else:
         kind, groups = BY_CONTIG, number_groups(contigs)
         if groups.max(initial=-1) + 1 < FEWEST_FOLDS:
@@ -95,10 +95,20 @@ def make_folds(
     is_outside = fold != np.arange(num_folds)[:, None]
     if kind == BY_BLOCK:
         for number in range(num_folds):
-            is_outside[number] &= ~_find_close(
-                fold == number, contigs, positions, window_length, circles or {}
-            )
+            is_outside[number] &= ~count_overlaps(
+                fold == number, contigs, positions, positions + window_length, circles or {}
+            ).astype(bool)
     return Folds(kind, num_folds, fold, is_outside, "")
+
+
+def number_genes(contigs: Text, genes: Text) -> IntArray:
+    """Number the genes; the rows of a contig without a gene have one number.
+
+    Args:
+        contigs: Contig of each row. (N,)
+        genes: Gene of each row, empty where a row has none. (N,)
+    """
+    return number_groups(np.where(genes == "", contigs, ""), genes)
 
 
 def _cut_blocks(contigs: Text, positions: IntArray) -> IntArray:
@@ -110,23 +120,39 @@ def _cut_blocks(contigs: Text, positions: IntArray) -> IntArray:
     return block
 
 
-def _find_close(
+def count_overlaps(
     is_inside: BoolArray,
     contigs: Text,
-    positions: IntArray,
-    window_length: int,
+    starts: IntArray,
+    ends: IntArray,
     circles: Mapping[str, int],
-) -> BoolArray:
-    """Rows less than a window away from a block; the rows of the block are among them."""
-    is_close = np.zeros(len(contigs), dtype=bool)
-    for contig in sorted(set(contigs[is_inside])):
-        is_here = contigs == contig
-        low, high = (int(end(positions[is_inside & is_here])) for end in (np.min, np.max))
-        turns = (0,) if contig not in circles else (-circles[contig], 0, circles[contig])
-        for turn in turns:
-            distance = np.maximum(low - (positions + turn), positions + turn - high)
-            is_close |= is_here & (distance < window_length)
-    return is_close
+) -> IntArray:
+    """Count, for each window, the windows of some rows that share a base with it.
+
+    Args:
+        is_inside: Those rows. (N,)
+        contigs: Contig of each row. (N,)
+        starts: Start of each window, 0-based; below 0 if a window crosses the origin of a circular
+            contig. (N,)
+        ends: End of each window, exclusive; above the length of a circular contig if a window
+            crosses its origin. (N,)
+        circles: Lengths of the circular contigs, in bases.
+
+    Returns:
+        Numbers of windows; the window of a row inside is counted too. (N,)
+    """
+    counts = np.zeros(len(contigs), dtype=np.int64)
+    numbers = number_groups(contigs)
+    for number in np.unique(numbers[is_inside]):
+        here = np.flatnonzero(numbers == number)
+        inside = here[is_inside[here]]
+        first, last = np.sort(starts[inside]), np.sort(ends[inside])
+        circle = circles.get(contigs[here[0]])
+        for turn in (0,) if circle is None else (-circle, 0, circle):
+            # A window overlaps all that begin before its end, except those that end before it.
+            begun = np.searchsorted(first, ends[here] + turn, side="left")
+            counts[here] += begun - np.searchsorted(last, starts[here] + turn, side="right")
+    return counts
 
 
 def stratify(target: BoolArray, clusters: IntArray, num_folds: int) -> IntArray:
