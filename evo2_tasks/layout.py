@@ -153,6 +153,10 @@ CALIBRATED_COLUMNS: Final = (
 )
 """Columns that ``calibrate`` makes, besides the keys; with several calibrations, each has the
 prefix ``{calibration}.``."""
+PROBE: Final = "probe.json"
+"""What a probe was trained on, and how well it predicts, in its folder."""
+PROBE_WEIGHTS: Final = "probe.safetensors"
+"""The numbers of a probe, next to its JSON file."""
 COMBINED_FOLDER: Final = "combined"
 """Folder with a folder for each combination, in the folder of a variant set."""
 COMBINED: Final = "combined.parquet"

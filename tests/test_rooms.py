@@ -92,8 +92,8 @@ ROOMS = {
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
-        " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet parts"
-        " provenance query reference_blocks run schema scores segments sequences shards snvs"
+        " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet"
+        " parts provenance query reference_blocks run schema scores segments sequences shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
         " store_models store_rows store_shards store_writer",
         "errors",
@@ -116,14 +116,15 @@ ROOMS = {
     "evaluation": room(
         "applied_evidence arrays backgrounds calibrations curves differences drawn_metrics draws"
         " estimates evidence folds labelled_windows labels local_windows measurements metrics"
-        " probabilities probe_files probe_folds probe_models probes results schema scorings"
-        " selection sequence_free strata strengths text"
-        " values",
+        " probabilities probe_files probe_folds probe_models probe_statements probes results schema"
+        " scorings selection sequence_free strata strengths text values",
         "errors",
         "genome",
         "io",
+        "layout",
         "table",
         never=TORCH | FRONT,
+        with_torch="probe_files",  # safetensors alone, which needs no torch
     ),
     "report": room(
         "audits bins blocks calibrated_scores calibration_plots calibration_sections"

@@ -10,145 +10,35 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Final
 
 import numpy as np
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.arrays import FloatArray
 from evo2_tasks.evaluation.estimates import Estimate
-from evo2_tasks.evaluation.probe_folds import FoldsBy
-from evo2_tasks.evaluation.probe_models import FittedProbe, Kind
+from evo2_tasks.evaluation.probe_models import FittedProbe
+from evo2_tasks.evaluation.probe_statements import (
+    ControlStatement,
+    MetricStatement,
+    ProbeOrigin,
+    ProbeStatement,
+    ShuffledStatement,
+    read_statement,
+)
 from evo2_tasks.evaluation.probes import ProbeMetrics, ProbeResult, ShuffledMetric
-from evo2_tasks.io.documents import Count, Document
 from evo2_tasks.io.files import open_file, reading, replace_atomically, writing
 from evo2_tasks.io.words import first_line, shown_path
-from evo2_tasks.table.documents import Digest, Signature
+from evo2_tasks.layout import PROBE, PROBE_WEIGHTS
 from evo2_tasks.table.provenance import package_version
-
-WEIGHTS_FILE: Final = "probe.safetensors"
-STATEMENT_FILE: Final = "probe.json"
-
-MOST_FEATURES: Final = 1 << 20
-"""Most features of a probe: sixty times as many as those of the largest release."""
 
 _HEADER_BYTES: Final = 1 << 16
 _WEIGHTS: Final = "weights"
 _INTERCEPT: Final = "intercept"
 
-Feature = Literal["ref", "delta", "llr"]
-
 _PACKAGES: Final = ("numpy", "scikit-learn")
-
-Text = Annotated[str, Field(min_length=1, max_length=10_000)]
-
-
-class ProbeOrigin(Document):
-    """What a probe is made from. A step may add keys of its own.
-
-    Attributes:
-        name: Name of the probe in the config.
-        variant_set: Variant set whose labels it learnt.
-        scoring: Scoring whose features it uses.
-        signature: Signature of the scores and embeddings; a probe is for this signature only.
-        features: Its features, in the order of the weights: ``ref`` and ``delta`` have ``width``
-            weights each, ``llr`` has one.
-        layer: Layer of the embeddings; None if ``llr`` is the only feature, like the next two.
-        tokens: Tokens of an embedding.
-        width: Numbers of an embedding.
-        label: Field of the label.
-        definition: Which rows are labelled, in the words of the config.
-    """
-
-    name: Text
-    variant_set: Text
-    scoring: Text
-    signature: Signature
-    features: Annotated[tuple[Feature, ...], Field(min_length=1, max_length=3)]
-    layer: Text | None = None
-    tokens: Annotated[Count, Field(ge=1)] | None = None
-    width: Annotated[Count, Field(ge=1, le=MOST_FEATURES)] | None = None
-    label: Text
-    definition: str
-
-    @property
-    def num_features(self) -> int:
-        """Number of weights."""
-        return sum(1 if name == "llr" else self.width or 0 for name in self.features)
-
-
-class MetricStatement(Document):
-    """A cross-validated metric with its interval; see ``Estimate``."""
-
-    metric: Text
-    value: float | None
-    low: float | None
-    high: float | None
-    num_rows: Count
-    reason: str = ""
-
-
-class ShuffledStatement(Document):
-    """A metric of the shuffled targets; see ``ShuffledMetric``."""
-
-    values: tuple[float, ...]
-    mean: float | None
-    low: float | None
-    high: float | None
-    reason: str = ""
-
-
-class ControlStatement(Document):
-    """What shuffled targets gave; see ``Control``."""
-
-    metric: Literal["auroc", "spearman"]
-    num_shuffles: Count
-    num_shuffled: Count
-    within: ShuffledStatement
-    overall: ShuffledStatement
-
-
-class ProbeStatement(ProbeOrigin):
-    """The content of ``probe.json``; most of it is explained at ``ProbeResult``.
-
-    Attributes:
-        probe_version: Version of the two files.
-        weights: SHA-256 of ``probe.safetensors``.
-        num_weights: Number of weights, without the intercept.
-        metrics: Metrics of the out-of-fold scores of all rows.
-        metrics_within: The main metric within the groups of the folds.
-        statements: What a reader has to know about the fit; each item is a sentence.
-        versions: Versions of the packages that made the probe.
-    """
-
-    remedy: ClassVar[str] = "Fit the probe again, or name the folder of another one."
-
-    probe_version: Literal[1]
-    kind: Kind
-    weights: Digest
-    num_weights: Annotated[Count, Field(ge=1, le=MOST_FEATURES)]
-    folds_by: FoldsBy
-    num_folds: Count
-    num_groups: Count
-    num_rows: Count
-    num_positive: Count | None
-    num_without_features: Count
-    num_constant: Count
-    num_overlapping: Count
-    num_left_out: tuple[Count, ...]
-    penalties: tuple[Annotated[float, Field(gt=0)], ...]
-    final_penalty: Annotated[float, Field(gt=0)]
-    num_fits: Count
-    num_not_converged: Count
-    seed: Count
-    metrics: tuple[MetricStatement, ...]
-    metrics_within: tuple[MetricStatement, ...]
-    control: ControlStatement
-    statements: tuple[str, ...]
-    versions: dict[str, str]
 
 
 def save_probe(
@@ -217,9 +107,9 @@ def save_probe(
         statements=tuple(result.state()),
         versions={"evo2-tasks": package_version()} | {name: version(name) for name in _PACKAGES},
     )
-    with replace_atomically(folder / WEIGHTS_FILE) as temporary, writing(folder / WEIGHTS_FILE):
+    with replace_atomically(folder / PROBE_WEIGHTS) as temporary, writing(folder / PROBE_WEIGHTS):
         temporary.write_bytes(data)
-    statement.write(folder / STATEMENT_FILE)
+    statement.write(folder / PROBE)
     return statement
 
 
@@ -233,36 +123,11 @@ def load_probe(folder: Path) -> tuple[FittedProbe, ProbeStatement]:
         InputError: A file is missing, damaged or of another probe, or holds another value than is
             allowed.
     """
-    if folder.name in (WEIGHTS_FILE, STATEMENT_FILE) and not folder.is_dir():
+    if folder.name in (PROBE_WEIGHTS, PROBE) and not folder.is_dir():
         folder = folder.parent
-    statement = read_statement(folder / STATEMENT_FILE)
-    weights, intercept = _read_weights(folder / WEIGHTS_FILE, statement)
+    statement = read_statement(folder / PROBE)
+    weights, intercept = _read_weights(folder / PROBE_WEIGHTS, statement)
     return FittedProbe(statement.kind, weights, intercept), statement
-
-
-def read_statement(path: Path) -> ProbeStatement:
-    """Read a ``probe.json``.
-
-    Raises:
-        InputError: It is missing, damaged, or contradicts itself.
-    """
-    statement = ProbeStatement.read(path)
-    has_embeddings = {*statement.features} - {"llr"}
-    problem = ""
-    if len({*statement.features}) != len(statement.features):
-        problem = "features: a feature is named twice"
-    elif has_embeddings and None in (statement.layer, statement.tokens, statement.width):
-        problem = "layer, tokens and width: expected values, because the features are embeddings"
-    elif statement.num_features != statement.num_weights:
-        problem = (
-            f"num_weights: expected {statement.num_features:,} by `features` and `width`, got "
-            f"{statement.num_weights:,}"
-        )
-    elif len(statement.penalties) != statement.num_folds:
-        problem = f"penalties: expected {statement.num_folds} numbers, one for each fold"
-    if problem:
-        raise InputError(f"{shown_path(path)}: {problem}. {ProbeStatement.remedy}")
-    return statement
 
 
 def _read_weights(path: Path, statement: ProbeStatement) -> tuple[FloatArray, float]:
@@ -278,7 +143,7 @@ def _read_weights(path: Path, statement: ProbeStatement) -> tuple[FloatArray, fl
     if len(data) > most:
         problem = f"is larger than {most:,} bytes, the most for {statement.num_weights:,} weights"
     elif hashlib.sha256(data).hexdigest() != statement.weights:
-        problem = f"is another file than {STATEMENT_FILE} states: its SHA-256 differs"
+        problem = f"is another file than {PROBE} states: its SHA-256 differs"
     if problem:
         raise InputError(f"{shown_path(path)}: {problem}. {ProbeStatement.remedy}")
     try:
