@@ -84,11 +84,12 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "scoring": room(
-        "branches deltas finite horizons likelihood passes readouts reference score windows",
+        "branches deltas embeddings finite horizons layer_sums layers likelihood passes profiles"
+        " readouts reference score windows",
         "evo2",
         "genome",
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},
-        with_torch="branches finite likelihood reference score",
+        with_torch="branches finite layer_sums likelihood reference score",
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
@@ -169,7 +170,7 @@ ROOMS = {
         with_torch="canaries claims devices models scoring_jobs speed",
     ),
     "cost": room(
-        "memory rates shapes tokens",
+        "layers memory rates shapes tokens",
         "config",
         "errors",
         "genome",

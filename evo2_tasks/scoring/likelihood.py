@@ -13,6 +13,7 @@ from transformers.cache_utils import Cache
 
 from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
+from evo2_tasks.scoring.layer_sums import LayerWatch
 
 BOS = bytes([0])
 PAD = bytes([1])
@@ -109,6 +110,7 @@ def log_probs_from(
     cache: Cache | None,
     *,
     segment_length: int,
+    watch: LayerWatch | None = None,
 ) -> Tensor:
     """Run tokens, from the start or continuing from a cache, and take what they predict.
 
@@ -119,6 +121,7 @@ def log_probs_from(
         cache: The state after the tokens before, which is updated. None if there are no tokens
             before, and at most one segment to run.
         segment_length: Number of tokens that go through the model in one call.
+        watch: Sums the outputs of layers; it is told which tokens are run.
 
     Returns:
         Log-probability of each target, nats, float32. (B, L)
@@ -126,6 +129,8 @@ def log_probs_from(
     log_probs = torch.empty(targets.shape, dtype=torch.float32, device=targets.device)
     for start in range(0, inputs.shape[1], segment_length):
         here = slice(start, start + segment_length)
+        if watch is not None:
+            watch.expect(start, min(start + segment_length, inputs.shape[1]))
         outputs = model.model(input_ids=inputs[:, here], cache=cache, use_cache=cache is not None)
         log_probs[:, here] = target_log_probs(model, outputs.last_hidden_state, targets[:, here])
     return log_probs

@@ -1,28 +1,31 @@
 """Read-outs: the results that one pass of the model gives for each pair of windows.
 
-A read-out makes one record from a pair of windows and from the outputs of the model for both. Today
-there is one: the sums of log-probabilities, which are the scores of an allele.
+A read-out makes one record from a pair of windows and from the outputs of the model for both. There
+are three: the sums of log-probabilities, which are the scores of an allele, its embeddings
+(`embeddings.py`) and its profile (`profiles.py`).
 
 To add a read-out:
 
 1. Write a frozen dataclass for its record, which holds the values of one pair. A value that does
    not exist is None.
-2. Write a class with the members of `ReadOut`, and a constant with one instance of it.
-3. Add that constant to `READOUTS`.
-4. If it needs an output that `WindowOutput` does not have, for example the hidden states of a
-   layer, add a field there and its name to `OUTPUTS`. `branches.run_pass` computes the output, and
-   `score.score_part` puts it into the field.
+2. Write a class with the members of `ReadOut`.
+3. Add that class to `READOUTS`.
+4. If it needs an output that `WindowOutput` does not have, add a field there and its name to
+   `OUTPUTS`. `branches.run_pass` computes the output, and `score.score_part` puts it into the
+   field.
 5. Describe its columns in `table/schema.py`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, score_strand
+from evo2_tasks.scoring.embeddings import Embeddings, Range
+from evo2_tasks.scoring.profiles import Profile
 from evo2_tasks.scoring.windows import WindowPair
 
 Record = TypeVar("Record")
@@ -36,12 +39,15 @@ class WindowOutput:
     Attributes:
         log_probs: Log-probability of each predicted token, nats: all n tokens but the first, or all
             after a beginning-of-sequence token. (n - 1,) or (n,)
+        layer_sums: For each range of tokens that a read-out asks for, the sum of the output of
+            each layer over them, by the layer's published name. (D,)
     """
 
     log_probs: NDArray[np.float32]
+    layer_sums: Mapping[Range, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)
 
 
-OUTPUTS: Final = frozenset({"log_probs"})
+OUTPUTS: Final = frozenset({"log_probs", "layer_sums"})
 """Names of the outputs that a pass of the model gives: the fields of `WindowOutput`."""
 
 
@@ -76,6 +82,18 @@ class ReadOut(Protocol[Record_co]):
         """
 
 
+@runtime_checkable
+class LayerReadOut(ReadOut[Record_co], Protocol[Record_co]):
+    """A read-out that needs ``layer_sums``."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Published names of the layers whose output is summed."""
+
+    def find_ranges(self, pair: WindowPair) -> tuple[list[Range], list[Range]]:
+        """The tokens over which they are summed, of the reference and the alternate window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sums:
     """The sums of log-probabilities; see `score_strand`."""
@@ -93,7 +111,11 @@ class Sums:
 
 SUMS: Final = Sums()
 
-READOUTS: Final[Mapping[str, ReadOut[Any]]] = {readout.name: readout for readout in (SUMS,)}
+READOUTS: Final[Mapping[str, type[ReadOut[Any]]]] = {
+    "sums": Sums,
+    "embeddings": Embeddings,
+    "profile": Profile,
+}
 """All read-outs, by name."""
 
 

@@ -2,15 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
-from evo2_tasks.scoring.branches import LogProbs, ignore, run_pass
+from evo2_tasks.scoring.branches import Outputs, ignore, run_pass
+from evo2_tasks.scoring.embeddings import Range
+from evo2_tasks.scoring.layer_sums import LayerWatch
 from evo2_tasks.scoring.likelihood import SEGMENT_LENGTH
 from evo2_tasks.scoring.passes import Pass, plan_passes
-from evo2_tasks.scoring.readouts import OUTPUTS, ReadOut, Records, WindowOutput
+from evo2_tasks.scoring.readouts import OUTPUTS, LayerReadOut, ReadOut, Records, WindowOutput
 from evo2_tasks.scoring.windows import WindowPair
 
 SHORTEST_SEGMENT = 64
@@ -61,7 +64,8 @@ def score_part(
         The records of each pair, in order.
 
     Raises:
-        ValueError: A read-out needs an output that a pass does not give.
+        ValueError: A read-out needs an output that a pass does not give, or a layer that the model
+            does not have.
         torch.OutOfMemoryError: Not even a short segment of one window fits.
     """
     for readout in readouts:
@@ -69,23 +73,68 @@ def score_part(
             missing = ", ".join(sorted(readout.needs - OUTPUTS))
             raise ValueError(f"{readout.name} needs {missing}, which a pass does not give")
     shared = share_pairs(pairs, prepend_bos=prepend_bos)
-    log_probs = _run_windows(
-        model,
-        shared,
-        batch_tokens=batch_tokens,
-        segment_length=segment_length,
-        offload=offload,
-        prepend_bos=prepend_bos,
-        on_call=on_call,
-        on_halving=on_halving,
-    )
+    watch = _watch_layers(model, pairs, shared, readouts)
+    with nullcontext() if watch is None else watch.watching():
+        outputs = _run_windows(
+            model,
+            shared,
+            watch,
+            batch_tokens=batch_tokens,
+            segment_length=segment_length,
+            offload=offload,
+            prepend_bos=prepend_bos,
+            on_call=on_call,
+            on_halving=on_halving,
+        )
     records: dict[str, list[Any]] = {readout.name: [] for readout in readouts}
     for pair, windows in zip(pairs, shared, strict=True):
-        ref = WindowOutput(log_probs.of(windows.ref)[: windows.alt_length - 1])
-        alt = WindowOutput(log_probs.of(windows.alt))
+        ref_ranges, alt_ranges = _find_ranges(pair, readouts)
+        ref = WindowOutput(
+            outputs.log_probs(windows.ref)[: windows.alt_length - 1],
+            outputs.layer_sums.of(windows.ref, ref_ranges),
+        )
+        alt = WindowOutput(
+            outputs.log_probs(windows.alt), outputs.layer_sums.of(windows.alt, alt_ranges)
+        )
         for readout in readouts:
             records[readout.name].append(readout.read(pair, ref, alt, horizon=horizon))
     return Records(records)
+
+
+def _watch_layers(
+    model: Evo2ForCausalLM,
+    pairs: Sequence[WindowPair],
+    shared: Sequence[SharedPair],
+    readouts: Sequence[ReadOut[Any]],
+) -> LayerWatch | None:
+    """What sums the outputs of layers that the read-outs need; None if they need none.
+
+    Raises:
+        ValueError: The model does not have such a layer.
+    """
+    layers = [one for some in readouts if isinstance(some, LayerReadOut) for one in some.layers]
+    if not layers:
+        return None
+    wanted: dict[bytes, dict[Range, None]] = {}
+    for pair, windows in zip(pairs, shared, strict=True):
+        ref_ranges, alt_ranges = _find_ranges(pair, readouts)
+        wanted.setdefault(windows.ref, {}).update(dict.fromkeys(ref_ranges))
+        wanted.setdefault(windows.alt, {}).update(dict.fromkeys(alt_ranges))
+    return LayerWatch(model, layers, {window: [*ranges] for window, ranges in wanted.items()})
+
+
+def _find_ranges(
+    pair: WindowPair, readouts: Sequence[ReadOut[Any]]
+) -> tuple[list[Range], list[Range]]:
+    """The tokens of both windows of a pair over which the read-outs need sums."""
+    ref_ranges: list[Range] = []
+    alt_ranges: list[Range] = []
+    for readout in readouts:
+        if isinstance(readout, LayerReadOut):
+            of_ref, of_alt = readout.find_ranges(pair)
+            ref_ranges += of_ref
+            alt_ranges += of_alt
+    return ref_ranges, alt_ranges
 
 
 def share_pairs(pairs: Iterable[WindowPair], *, prepend_bos: bool) -> list[SharedPair]:
@@ -117,6 +166,7 @@ def share_pairs(pairs: Iterable[WindowPair], *, prepend_bos: bool) -> list[Share
 def _run_windows(
     model: Evo2ForCausalLM,
     shared: Sequence[SharedPair],
+    watch: LayerWatch | None,
     *,
     batch_tokens: int,
     segment_length: int,
@@ -124,15 +174,16 @@ def _run_windows(
     prepend_bos: bool,
     on_call: Callable[[int, int], None],
     on_halving: Callable[[int], None],
-) -> LogProbs:
+) -> Outputs:
     """Run all windows of some pairs, in smaller batches or segments if memory is short."""
-    done = LogProbs()
+    done = Outputs()
     passes = deque(plan_passes(shared, batch_tokens))
     while passes:
         planned = passes.popleft()
         found = _try_pass(
             model,
             planned,
+            watch,
             prepend_bos=prepend_bos,
             segment_length=segment_length,
             offload=offload,
@@ -159,12 +210,13 @@ def _run_windows(
 def _try_pass(
     model: Evo2ForCausalLM,
     planned: Pass[bytes],
+    watch: LayerWatch | None,
     *,
     prepend_bos: bool,
     segment_length: int,
     offload: bool,
     on_call: Callable[[int, int], None],
-) -> LogProbs | None:
+) -> Outputs | None:
     """Run a pass; None if the device has too little memory for it, but can run smaller ones.
 
     Raises:
@@ -178,6 +230,7 @@ def _try_pass(
             segment_length=segment_length,
             offload=offload,
             on_call=on_call,
+            watch=watch,
         )
     except torch.OutOfMemoryError:
         is_short = min(segment_length, planned.longest_row) <= SHORTEST_SEGMENT

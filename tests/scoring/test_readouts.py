@@ -7,7 +7,9 @@ import pytest
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.runtime.canaries import canary_pairs
 from evo2_tasks.scoring.deltas import Score
+from evo2_tasks.scoring.embeddings import Embeddings
 from evo2_tasks.scoring.likelihood import window_log_probs
+from evo2_tasks.scoring.profiles import Profile
 from evo2_tasks.scoring.readouts import OUTPUTS, READOUTS, SUMS, ReadOut, Records, WindowOutput
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
@@ -38,10 +40,9 @@ def score(model: Evo2ForCausalLM, readouts: list[ReadOut]) -> Records:
 
 
 def test_every_readout_fills_fields_of_its_record_from_outputs_of_a_pass() -> None:
-    assert {name: readout.name for name, readout in READOUTS.items()} == {
-        name: name for name in READOUTS
-    }
-    for readout in READOUTS.values():
+    made = [SUMS, Embeddings(("norm",), 3), Profile(3)]
+    assert {readout.name: type(readout) for readout in made} == READOUTS
+    for readout in made:
         assert readout.needs <= OUTPUTS
     assert {field.name for field in fields(WindowOutput)} == OUTPUTS
     assert SUMS.columns == tuple(field.name for field in fields(Score)) == SCORE_COLUMNS
