@@ -192,7 +192,6 @@ def test_windows_that_are_windows_of_other_pairs_too(
         WindowPair(2, "forward", early, both, 40, 1, 1),  # of another reference, at another place
         WindowPair(3, "forward", ref[:30], early[:30], 10, 1, 1),  # a horizon of 20
         WindowPair(4, "forward", ref, early, 10, 1, 1),
-        WindowPair(5, "forward", both, late, 10, 1, 1),
         WindowPair(6, "forward", change(ref, 58), change(change(ref, 58), 5), 5, 1, 1),
         WindowPair(7, "forward", ref, change(change(ref, 58), 5), 5, 1, 1),
         WindowPair(8, "forward", early, change(early, 55), 55, 1, 1),
