@@ -35,7 +35,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo 'Installing into .venv; this takes some minutes.'
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[torch,evaluation,workflow,dev]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[torch,evaluation,tracks,workflow,dev]'
 	touch $@
 
 run: setup
@@ -61,7 +61,7 @@ newest-test:
 	$(PYTHON) -m venv build/newest
 	@echo 'Installing into build/newest; this takes some minutes.'
 	build/newest/bin/python -m pip install -qq $$(grep ^torch== constraints.txt) \
-		--editable '.[torch,evaluation,workflow,dev]'
+		--editable '.[torch,evaluation,tracks,workflow,dev]'
 	@echo 'Other versions than in constraints.txt:'
 	@build/newest/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' \
 		| grep --invert-match --line-regexp --fixed-strings --file constraints.txt || true
@@ -107,7 +107,7 @@ fix: setup
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,workflow,dev]'
+	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,dev]'
 	echo '# The versions that are tested. Written by: make lock' > constraints.txt
 	build/lock/bin/python -m pip freeze --exclude-editable \
 		| sed -E '/^(cuda|nvidia|triton)/d; s/\+cpu$$//' >> constraints.txt

@@ -64,6 +64,7 @@ EXTRAS: Final = {
     "transformers": "torch",
     "safetensors": "torch",
     "huggingface_hub": "torch",
+    "pybigtools": "tracks",
     "sklearn": "evaluation",
     "scipy": "evaluation",
     "plotly": "evaluation",
@@ -827,15 +828,15 @@ def combine(config: RunConfig, combination: str, results: Path, **files: Any) ->
 @file_option("--variants", help="For vcf: the scored file, if it has moved.")
 @output_option(
     "--out",
-    help="File to write; - writes text to standard output. Default: next to the table.",
+    help="File to write; - writes to standard output, uncompressed. Default: next to the table.",
 )
 @log_option
 def export(table: Path, to: str, **files: Any) -> None:
-    """Write a table as VCF, sites, TSV or bedGraph.
+    """Write a table as VCF, sites, TSV, bedGraph or bigWig.
 
     The VCF is the scored file with INFO fields added. The sites are the scored alleles as a sorted
-    VCF without samples, with which other programs annotate VCFs. The bedGraph has the mean llr of
-    the SNVs of each position.
+    VCF without samples, with which other programs annotate VCFs. The bedGraph and the bigWig have
+    the mean llr of the SNVs of each position.
     """
     load("steps.export").export(table, to=to, **files)
 

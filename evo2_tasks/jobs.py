@@ -82,6 +82,7 @@ from evo2_tasks.layout import (
     INDEX_STATEMENT,
     INDEXED,
     MODELS,
+    OWN_RULES,
     PAIR_COUNTS,
     PAIRS,
     RANDOM_SNVS,
@@ -255,7 +256,7 @@ def any_of(names: Iterable[str]) -> str:
 
 def export_formats() -> dict[str, str]:
     """The format of each file that the rule ``export`` writes, by file name."""
-    return {file: name for name, file in EXPORTS.items()}
+    return {file: name for name, file in EXPORTS.items() if name not in OWN_RULES}
 
 
 @dataclass(frozen=True)

@@ -186,11 +186,15 @@ EXPORTS: Final[Mapping[str, str]] = {
     "sites": "scores.sites.vcf.gz",
     "tsv": "scores.tsv",
     "bedgraph": "scores.bedgraph.gz",
+    "bigwig": "scores.bw",
 }
 """The formats of ``export``, and the file of each, next to the table.
 
 The module ``evo2_tasks/exports/{format}.py`` writes it.
 """
+
+OWN_RULES: Final = ("bigwig",)
+"""The formats that a rule of their own writes, because its environment has one package more."""
 
 INDEXED: Final = ("vcf", "sites")
 """The formats whose files have an index next to them, which the step ``index`` makes."""
@@ -215,7 +219,8 @@ class Step:
 
     Attributes:
         name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``,
-            ``score_haplotypes`` that of ``score``), and the folder of its logs.
+            ``score_haplotypes`` that of ``score``, ``export_bigwig`` that of ``export``), and the
+            folder of its logs.
         job: Pattern of what one job is for: a model, a calibration of a scoring, a variant set, a
             scoring of it, a combination, a shard, an export.
         outputs: Patterns of the files and folders that a job writes, in the results folder.
@@ -309,6 +314,7 @@ STEPS: Final[Mapping[str, Step]] = {
         ),
         Step("calibrate", _SCORING, _tables("calibrate")),
         Step("export", f"{_SCORING}/{{export}}", (f"{_SCORING}/{{export}}",)),
+        Step("export_bigwig", _SCORING, (f"{_SCORING}/{EXPORTS['bigwig']}",)),
         Step("index", f"{_SCORING}/{{export}}.{{index}}", (f"{_SCORING}/{{export}}.{{index}}",)),
         Step("evaluate", _SCORING, _tables("evaluate")),
         Step("combine", f"{_SET}/{{combination}}", (f"{_COMBINATION}/{COMBINED}",)),

@@ -14,7 +14,7 @@ import yaml
 
 from evo2_tasks.cli import main
 from evo2_tasks.config.load import load_config
-from evo2_tasks.layout import EXPORTS, INDEX_STATEMENT, INDEXED, STEPS, Step
+from evo2_tasks.layout import EXPORTS, INDEX_STATEMENT, INDEXED, OWN_RULES, STEPS, Step
 from evo2_tasks.table.schema import FLAGS, SCORES_VERSION, STATUSES, final_schema
 
 ROOT = Path(__file__).parent.parent
@@ -77,7 +77,7 @@ def test_the_files_to_touch_exist() -> None:
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_each_file_of_a_results_folder_is_described(step: Step) -> None:
     rows = [row for row in page_text("output.md").splitlines() if row.startswith("| `")]
-    formats = INDEXED if step.name == "index" else EXPORTS
+    formats = INDEXED if step.name == "index" else {*EXPORTS}.difference(OWN_RULES)
     files = [
         output.format_map(Wildcards(export=export, index=INDEX_STATEMENT))
         for output in step.outputs
@@ -211,13 +211,13 @@ def test_the_demo_with_calibrations_scores_the_variants_of_the_demo_again() -> N
 def test_environments_hold_the_versions_that_are_tested() -> None:
     lines = (ROOT / "constraints.txt").read_text().lower().replace("_", "-").splitlines()
     tested = dict(line.split("==") for line in lines if not line.startswith("#"))
-    for name in ["cpu", "gpu"]:
+    for name in ["cpu", "gpu", "tracks"]:
         environment = yaml.safe_load((ROOT / "envs" / f"{name}.yaml").read_text())
         pinned = dict(line.split(" =") for line in environment["dependencies"])
         for package, version in pinned.items():
             if package not in NOT_FROM_PYPI:
                 assert version == tested[CONDA_NAMES.get(package, package)], package
-        missing = required(extra="torch" if name == "gpu" else None) - {
+        missing = required(extra={"cpu": None, "gpu": "torch"}.get(name, name)) - {
             CONDA_NAMES.get(package, package) for package in pinned
         }
         assert not missing

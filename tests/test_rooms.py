@@ -51,7 +51,7 @@ ROOMS = {
     "layout": room("layout", never=HEAVY | FRONT),
     "hub": room("hub", "errors", never=HEAVY | FRONT),
     "io": room(
-        "allocation bgzip digests documents files htslib interruption lines private_folders"
+        "allocation bgzip bigwig digests documents files htslib interruption lines private_folders"
         " progress streams vcf_text words",
         "errors",
         never=TORCH | FRONT | {"pandas", "pyarrow"},
@@ -105,7 +105,7 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "exports": room(
-        "bedgraph sites tsv vcf vcf_header vcf_index vcf_info vcf_lines",
+        "bedgraph bigwig sites tsv vcf vcf_header vcf_index vcf_info vcf_lines",
         "config",
         "errors",
         "genome",

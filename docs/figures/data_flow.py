@@ -56,7 +56,7 @@ BOXES = {  # column, row, kind, title, lines
         "export, index",
         ["other formats of the table;", "index of a VCF"],
     ),
-    "files": (1, 3, "result", "VCF, sites, TSV,", ["bedGraph"]),
+    "files": (1, 3, "result", "VCF, sites, TSV,", ["bedGraph, bigWig"]),
 }
 ARROWS = [
     ("variants", "split"),

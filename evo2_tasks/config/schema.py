@@ -457,8 +457,8 @@ class VariantSetConfig(Section):
     """Whether to sort the table by contig and position. Default: input order."""
     exports: Annotated[tuple[ExportFormat, ...], AfterValidator(_unique)] = ()
     """Other formats to write: `vcf` (the input file with the scores as INFO fields), `sites` (a
-    sorted VCF of the scored alleles, to annotate other VCFs), `tsv`, `bedgraph` (the mean `llr` of
-    the SNVs of each position)."""
+    sorted VCF of the scored alleles, to annotate other VCFs), `tsv`, `bedgraph` and `bigwig` (the
+    mean `llr` of the SNVs of each position)."""
 
     @property
     def evaluated(self) -> dict[str, str]:

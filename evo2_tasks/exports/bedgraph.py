@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _ROW: Final = "row"
 _KEYS: Final = ("contig", "pos", "alt", _ROW)
+_NO_END: Final = 2**62
+"""In place of a length that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,13 @@ class Effects:
     means: npt.NDArray[np.float64]
 
 
-def read_effects(table: Path, *, folder: Path) -> Iterator[Effects]:
+def read_effects(table: Path, lengths: Mapping[str, int], *, folder: Path) -> Iterator[Effects]:
     """Read the mean effect at each position with a scored substitution of one base.
 
     Args:
         table: The table that ``merge`` wrote.
+        lengths: Length of each contig in bases, as far as it is known. On a circular contig, an
+            allele of several bases may go on at the first base.
         folder: Folder for the temporary files of the sort.
 
     Yields:
@@ -57,7 +61,9 @@ def read_effects(table: Path, *, folder: Path) -> Iterator[Effects]:
         InputError: The file cannot be read, or is not such a table.
     """
     contigs = sorted(distinct_values(table, "reference_contig"))
-    sorted_rows = sort_rows(_numbered(read_snvs(table, contigs)), _KEYS, folder=folder)
+    ends = np.array([lengths.get(name, _NO_END) for name in contigs], dtype=np.int64)
+    snvs = (_inside(rows, ends) for rows in read_snvs(table, contigs))
+    sorted_rows = sort_rows(_numbered(snvs), _KEYS, folder=folder)
     for rows in group_rows(sorted_rows, _KEYS[:2]):
         numbers, pos, alt = (rows[name].to_numpy() for name in _KEYS[:3])
         is_new_place = np.append(True, (np.diff(numbers) != 0) | (np.diff(pos) != 0))
@@ -70,6 +76,13 @@ def read_effects(table: Path, *, folder: Path) -> Iterator[Effects]:
         for of_contig in np.split(np.arange(len(places)), cuts):
             first = places[of_contig]
             yield Effects(contigs[numbers[first[0]]], pos[first] - 1, means[of_contig])
+
+
+def _inside(rows: pa.Table, ends: npt.NDArray[np.int64]) -> pa.Table:
+    """Rows whose positions are on the contig, counted from its first base again after its end."""
+    numbers, pos = rows["contig"].to_numpy(), rows["pos"].to_numpy()
+    pos = np.where(pos > ends[numbers], pos - ends[numbers], pos)
+    return rows.set_column(rows.schema.get_field_index("pos"), "pos", pa.array(pos))
 
 
 def _numbered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -95,7 +108,8 @@ def write(table: Path, out: Path) -> int:
         InputError: A file cannot be read or written, or ``run.json`` is about another table.
     """
     require_other_file(out, table)
-    read_run_of(table)
+    run = read_run_of(table)
+    lengths = {} if run is None or run.contigs is None else run.contigs
     num_positions = 0
     with (
         replace_atomically(out) as temporary,
@@ -103,7 +117,7 @@ def write(table: Path, out: Path) -> int:
         temporary.open("wb") as plain,
         BgzfWriter(plain) if out.suffix == ".gz" else nullcontext(plain) as file,
     ):
-        for effects in read_effects(table, folder=out.parent):
+        for effects in read_effects(table, lengths, folder=out.parent):
             lines = (
                 f"{effects.contig}\t{start}\t{start + 1}\t{mean}\n"
                 for start, mean in zip(effects.starts.tolist(), effects.means.tolist(), strict=True)

@@ -17,7 +17,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.exports.bedgraph import write
 from evo2_tasks.table import sorting
 from evo2_tasks.table.snvs import find_change
-from tests.table.build import Row, make_row, slow_disk, write_result
+from tests.table.build import Row, make_row, slow_disk, write_result, write_run
 
 Lines = list[tuple[str, int, int, float]]
 
@@ -118,6 +118,21 @@ def test_nothing_to_write_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert write(table, tmp_path / "scores.bedgraph") == 0
     assert (tmp_path / "scores.bedgraph").read_bytes() == b""
     assert "no substitution of a single base has a score" in caplog.text
+
+
+def test_positions_after_the_origin_of_a_circular_contig_count_from_its_first_base(
+    tmp_path: Path,
+) -> None:
+    # A codon of the bases 9, 10 and 1 of a contig of 10 bases, and an SNV of base 1.
+    rows = [
+        make_row(0, reference_contig="c", pos=9, ref="ACG", alt="ACT", llr=-1.0),
+        make_row(1, reference_contig="c", pos=1, ref="G", alt="A", llr=-4.0),
+        make_row(2, reference_contig="c", pos=1, ref="G", alt="T", llr=-1.0),
+    ]
+    table = write_result(tmp_path / "scores.parquet", rows)
+    write_run(table, {"c": 10})
+    write(table, tmp_path / "scores.bedgraph")
+    assert read(tmp_path / "scores.bedgraph") == [("c", 0, 1, -2.5)]
 
 
 def test_the_table_is_not_overwritten(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +18,10 @@ from hypothesis import strategies as st
 from evo2_tasks.errors import InputError
 from evo2_tasks.exports.sites import write
 from evo2_tasks.genome.alleles import trim_to_vcf
-from evo2_tasks.io.digests import digest_file
 from evo2_tasks.steps.index import index
 from evo2_tasks.table import sorting
 from evo2_tasks.table.provenance import canonical_json
-from tests.table.build import Row, make_row, signature, slow_disk, write_result
+from tests.table.build import Row, make_row, signature, slow_disk, write_result, write_run
 
 ANNOTATIONS = (
     "consequence", "consequences", "gene", "gene_id", "transcript", "transcript_strand",
@@ -39,9 +37,7 @@ def annotated(row: Row, **values: Any) -> Row:
 
 def write_sites(folder: Path, rows: Sequence[Row], *, lengths: Any = LENGTHS, **more: Any) -> Path:
     table = write_result(folder / "scores.parquet", rows, **more)
-    run = {"alleles": len(rows), "shards": [], "table_digest": digest_file(table)}
-    run |= {} if lengths is None else {"contigs": lengths}
-    table.with_name("run.json").write_text(json.dumps(run))
+    write_run(table, lengths)
     target = folder / "scores.sites.vcf.gz"
     write(table, target)
     return target

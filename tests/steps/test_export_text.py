@@ -36,7 +36,7 @@ def test_the_text_is_that_of_the_file(table: Path, tmp_path: Path, to: str) -> N
     done = export(table, "--to", to)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (gzip.decompress(text) if file.suffix == ".gz" else text)
-    assert len(done.stdout.splitlines()) > 9
+    assert len(text) > 100
     assert not list(table.parent.glob("-*"))
 
 

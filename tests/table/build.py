@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import settings
 
 from evo2_tasks.genome.records import CarryField
 from evo2_tasks.io.digests import digest_file
-from evo2_tasks.layout import CALIBRATED
+from evo2_tasks.layout import CALIBRATED, RUN
 from evo2_tasks.table.calibration_schema import (
     BACKGROUND_COLUMNS,
     EVIDENCE_COLUMNS,
@@ -157,6 +158,13 @@ def write_result(
     ) as writer:
         writer.write_columns(columns(rows, names))
     return path
+
+
+def write_run(table: Path, lengths: Mapping[str, int] | None) -> None:
+    """The least ``run.json`` of a table, with the lengths of its contigs."""
+    run = {"alleles": pq.read_metadata(table).num_rows, "shards": []}
+    run |= {"table_digest": digest_file(table)} | ({} if lengths is None else {"contigs": lengths})
+    table.with_name(RUN).write_text(json.dumps(run))
 
 
 def calibrate_row(row: Row) -> Row:

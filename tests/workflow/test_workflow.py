@@ -641,10 +641,12 @@ def test_the_report_of_a_set_can_be_asked_for(project: Project) -> None:
 
 
 def test_exports_are_added_to_a_finished_run(done: Project) -> None:
-    done.config["variant_sets"]["a"]["exports"] = ["vcf", "bedgraph", "tsv"]
+    done.config["variant_sets"]["a"]["exports"] = ["vcf", "bedgraph", "bigwig", "tsv"]
     assert done.planned() == [
         "Exporting as bedgraph: a, long",
         "Exporting as bedgraph: a, short",
+        "Exporting as bigwig: a, long",
+        "Exporting as bigwig: a, short",
         "Exporting as tsv: a, long",
         "Exporting as tsv: a, short",
         "Exporting as vcf: a, long",
@@ -698,13 +700,14 @@ def test_a_newer_file_runs_what_reads_it_again(
 
 def test_exports_of_a_run(project: Project) -> None:
     project.config["variant_sets"]["a"]["exports"] = ["vcf"]
-    project.config["variant_sets"]["b"]["exports"] = ["tsv", "bedgraph"]
+    project.config["variant_sets"]["b"]["exports"] = ["tsv", "bedgraph", "bigwig"]
     project.run()
     files = {path.name for path in (project.folder / "results" / "a" / "short").iterdir()}
     assert "scores.vcf.gz" in files
     assert not (project.folder / "results" / "a" / "short" / "scores.tsv").exists()
     assert (project.folder / "results" / "b" / "short" / "scores.tsv").exists()
     assert (project.folder / "results" / "b" / "short" / "scores.bedgraph.gz").exists()
+    assert (project.folder / "results" / "b" / "short" / "scores.bw").exists()
 
 
 # --- a store
@@ -934,7 +937,7 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     The failing test names a file with the values that it found; copied over the pinned file they
     become the pinned ones.
     """
-    project.config["variant_sets"]["b"]["exports"] = ["vcf", "tsv", "bedgraph"]
+    project.config["variant_sets"]["b"]["exports"] = ["vcf", "tsv", "bedgraph", "bigwig"]
     project.config["variant_sets"]["a"]["saturate"] = ["snv"]
     project.config["models"]["large"] = {"checkpoint": HUB_NAME, "gpus": 2}
     project.config["references"]["two"] |= {"gff": "genes.gff3", "genetic_codes": {"c": 2}}
