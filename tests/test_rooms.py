@@ -117,8 +117,8 @@ ROOMS = {
     "evaluation": room(
         "applied_evidence arrays backgrounds calibrations curves differences drawn_metrics draws"
         " estimates evidence folds labelled_windows labels local_windows measurements metrics"
-        " probabilities probe_files probe_folds probe_models probe_statements probes results schema"
-        " scorings selection sequence_free strata strengths text values",
+        " probabilities probe_files probe_folds probe_models probe_statements probe_words probes"
+        " results schema scorings selection sequence_free strata strengths text values",
         "errors",
         "genome",
         "io",

@@ -52,13 +52,13 @@ from evo2_tasks.evaluation.probe_models import (
     LABEL,
     MOST_ITERATIONS,
     NUMBER,
-    PENALTIES,
     Features,
     FitCounts,
     FittedProbe,
     Kind,
     find_complete,
     find_constant,
+    list_penalties,
     predict_together,
     train,
 )
@@ -74,6 +74,9 @@ FEWEST_TRAINING: Final = 20
 """Rows that a training set needs."""
 
 NUM_SHUFFLES: Final = 10
+FEW_SHUFFLES: Final = 3
+MANY_ROWS: Final = 10_000
+"""Rows from which ``FEW_SHUFFLES`` give a narrow interval."""
 
 CONFIDENCE: Final = 0.95
 
@@ -187,7 +190,7 @@ def fit_probe(
     *,
     folds_by: FoldsBy,
     seed: int = 0,
-    num_shuffles: int = NUM_SHUFFLES,
+    num_shuffles: int | None = None,
     add_work: AddWork = lambda number: None,
 ) -> tuple[FittedProbe, ProbeResult]:
     """Fit a probe to labelled rows, and compute the out-of-fold score of each row.
@@ -202,7 +205,8 @@ def fit_probe(
         rows: Where the rows are.
         folds_by: What folds keep together.
         seed: Seed of the shuffles of the control.
-        num_shuffles: Shuffles of the control.
+        num_shuffles: Shuffles of the control. Default: ``NUM_SHUFFLES``, or ``FEW_SHUFFLES`` from
+            ``MANY_ROWS`` rows on.
         add_work: Called when training sets are finished; ``count_training_sets`` is the most.
 
     Raises:
@@ -226,6 +230,8 @@ def fit_probe(
             f"all {len(is_constant):,} features have the same value in each of the "
             f"{len(known):,} labelled rows, so a probe has nothing to learn from."
         )
+    if num_shuffles is None:
+        num_shuffles = NUM_SHUFFLES if len(known) < MANY_ROWS else FEW_SHUFFLES
     folds = make_probe_folds(folds_by, target[known], rows.take(has_features))
     targets = [target[known], *_shuffle(target[known], folds.groups, num_shuffles, seed)]
     data = _Data(kind, features, known, targets, folds)
@@ -259,8 +265,8 @@ def fit_probe(
         groups=spread(folds.groups, -1),
         scores=spread(outer.scores[0], np.nan),
         naive_scores=spread(outer.by_penalty[final], np.nan),
-        penalties=tuple(PENALTIES[number] for number in inner[:, 0].argmin(axis=1)),
-        final_penalty=PENALTIES[final],
+        penalties=tuple(data.penalties[number] for number in inner[:, 0].argmin(axis=1)),
+        final_penalty=data.penalties[final],
         num_fits=data.counts.num_fits,
         num_not_converged=data.counts.num_not_converged,
         control=_make_control(data, outer.scores),
@@ -395,6 +401,11 @@ class _Data:
     folds: ProbeFolds
     counts: FitCounts = field(default_factory=FitCounts)
 
+    @property
+    def penalties(self) -> list[float]:
+        """The penalties to choose from."""
+        return list_penalties(self.features.shape[1])
+
     def can_train(self, is_training: BoolArray, number: int) -> bool:
         """Whether rows can train a probe: there are enough, and of a label both classes."""
         target = self.targets[number][is_training]
@@ -448,10 +459,12 @@ class _Data:
             self.features,
             self.known[is_training],
             {name: self.targets[name][is_training] for name in names},
-            {PENALTIES[penalty]: names for penalty, names in wanted.items()},
+            {self.penalties[penalty]: names for penalty, names in wanted.items()},
             self.counts,
         )
-        return {(name, PENALTIES.index(penalty)): one for (name, penalty), one in fitted.items()}
+        return {
+            (name, self.penalties.index(penalty)): one for (name, penalty), one in fitted.items()
+        }
 
     def find_base(self, target: int, inside: BoolArray) -> float:
         """Score of some rows without features: their log-odds, or their mean.
@@ -486,7 +499,7 @@ def _find_inner_losses(data: _Data, add_work: AddWork) -> FloatArray:
         NaN is never in it; infinite where a shuffled target has no inner folds. (F, T, G)
     """
     folds, outside = data.folds.num_folds, data.folds.is_outside
-    sums = np.zeros((folds, len(data.targets), len(PENALTIES)))
+    sums = np.zeros((folds, len(data.targets), len(data.penalties)))
     num_rows = np.zeros((folds, len(data.targets), 1))
     for one in range(folds):
         for other in range(one):
@@ -494,7 +507,7 @@ def _find_inner_losses(data: _Data, add_work: AddWork) -> FloatArray:
             usable = [
                 number for number in range(len(data.targets)) if data.can_train(is_training, number)
             ]
-            fitted = data.train(is_training, dict.fromkeys(range(len(PENALTIES)), usable))
+            fitted = data.train(is_training, dict.fromkeys(range(len(data.penalties)), usable))
             for held_out, inner in ((one, other), (other, one)):
                 is_tested = (data.folds.fold == inner) & outside[held_out]
                 if not fitted or not is_tested.any():
@@ -532,10 +545,10 @@ def _fit_folds(data: _Data, chosen: IntArray, add_work: AddWork) -> _Outer:
         chosen: Number of the penalty of each fold and target. (F, T)
         add_work: Called when a training set is finished.
     """
-    num_rows, penalties = len(data.known), range(len(PENALTIES))
+    num_rows, penalties = len(data.known), range(len(data.penalties))
     scores = np.full((len(data.targets), num_rows), np.nan)
-    by_penalty = np.empty((len(PENALTIES), num_rows))
-    losses = np.zeros(len(PENALTIES))
+    by_penalty = np.empty((len(data.penalties), num_rows))
+    losses = np.zeros(len(data.penalties))
     everything = np.ones(num_rows, dtype=bool)
     for number in range(data.folds.num_folds):
         is_training = data.folds.is_outside[number]
@@ -631,9 +644,10 @@ def _summarise(measured: Sequence[float | str]) -> ShuffledMetric:
 def _state(result: ProbeResult) -> list[str]:
     """Sentences about a fit; an empty one is left out."""
     left_out = sum(result.num_left_out)
+    penalties = list_penalties(result.num_features)
     ends = [
-        (PENALTIES[0], "strongest", "the features help little there"),
-        (PENALTIES[-1], "weakest", "a weaker penalty could be better there"),
+        (penalties[0], "strongest", "the features help little there"),
+        (penalties[-1], "weakest", "a weaker penalty could be better there"),
     ]
     return [
         f"{counted(result.num_without_features, 'labelled row')} without features left out."
