@@ -42,7 +42,20 @@ from evo2_tasks.config.resolve import (
     resolve_stored,
     resolve_windows,
 )
-from evo2_tasks.config.schema import Fp8Mode, ModelConfig, Release, RunConfig
+from evo2_tasks.config.schema import (
+    MAX_SEQUENCE_LENGTH,
+    Fp8Mode,
+    ModelConfig,
+    Release,
+    RunConfig,
+    RunSettings,
+)
+from evo2_tasks.config.sequences import (
+    MIN_CONTEXT,
+    resolve_merge_sequences,
+    resolve_score_sequences,
+    resolve_split_sequences,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import require_writable
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
@@ -296,6 +309,9 @@ other_variants_option = file_option(
 )
 variant_set_option = click.option(
     "--variant-set", required=True, metavar="NAME", help="Name of the variant set in the config."
+)
+sequence_set_option = click.option(
+    "--sequence-set", required=True, metavar="NAME", help="Name of the sequence set in the config."
 )
 scoring_option = click.option(
     "--scoring", required=True, metavar="NAME", help="Name of the scoring in the config."
@@ -891,6 +907,67 @@ def report(config: RunConfig, variant_set: str, **files: Any) -> None:
 
 
 @main.command(
+    "split-sequences",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks split-sequences --config config.yaml --sequence-set genes \\\n"
+    "  --out sequences",
+)
+@step
+@sequence_set_option
+@file_option(
+    "--sequences", help="FASTA to read instead of that in the config; - is standard input."
+)
+@folder_option("--out", required=True, help="Folder to write: the shards.")
+def split_sequences(config: RunConfig, sequence_set: str, **files: Any) -> None:
+    """Read a FASTA, one row per sequence, and split it into shards."""
+    settings = resolve_split_sequences(config, sequence_set)
+    load("steps.split_sequences").split_sequences(settings, **files)
+
+
+@main.command(
+    "score-sequence-set",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks score-sequence-set --config config.yaml --sequence-set genes \\\n"
+    "  --scoring mini-512 --shard sequences/1-of-4.parquet --out sequence_scores/1-of-4.parquet",
+)
+@step
+@sequence_set_option
+@scoring_option
+@file_option("--shard", required=True, help="Shard from `split-sequences`.")
+@output_option("--out", required=True, help="File to write: the log-likelihoods of the shard.")
+@threads_option
+def score_sequence_set(config: RunConfig, sequence_set: str, scoring: str, **options: Any) -> None:
+    """Compute the log-likelihoods of the sequences of a shard."""
+    settings = resolve_score_sequences(config, sequence_set, scoring)
+    load("steps.score_sequence_set").score_sequence_set(settings, **options)
+
+
+@main.command(
+    "merge-sequences",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-sequences --config config.yaml --sequence-set genes \\\n"
+    "  --scoring mini-512 --split sequences/split.json --scores sequence_scores \\\n"
+    "  --out sequences.parquet --run-json sequences.json",
+)
+@step
+@sequence_set_option
+@scoring_option
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split-sequences`.")
+@folder_option(
+    "--scores", "scores_folder", required=True, help="Folder with the tables of all shards."
+)
+@output_option("--out", required=True, help="File to write: the table.")
+@output_option("--run-json", required=True, help="File to write: counts, times, devices, versions.")
+def merge_sequences(config: RunConfig, sequence_set: str, scoring: str, **files: Any) -> None:
+    """Combine the log-likelihoods of all shards into one table."""
+    settings = resolve_merge_sequences(config, sequence_set, scoring)
+    load("steps.merge_sequences").merge_sequences(settings, **files)
+
+
+@main.command(
     cls=Command,
     group=STEPS,
     example="evo2-tasks fetch arcinstitute/evo2_7b@bda0089f92582d5baabf0f22d9fc85f3588f6b58",
@@ -1112,14 +1189,22 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command on one checkpoint the options that a model has in a config."""
     options = [
         click.argument("checkpoint", type=PATH),
-        click.option(
-            "--model",
-            type=click.Choice(get_args(Release)),
-            help="Name of the release, for a published .pt file.",
-        ),
-        file_option(
-            "--config", help="The .yml config of a .pt file that is not a published release."
-        ),
+        click.option("--model", type=click.Choice(get_args(Release)), help=RELEASE_HELP),
+        file_option("--config", help=MODEL_CONFIG_HELP),
+    ]
+    function = device_options(function)
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+RELEASE_HELP: Final = "Name of the release, for a published .pt file."
+MODEL_CONFIG_HELP: Final = "The .yml config of a .pt file that is not a published release."
+
+
+def device_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of how a model runs."""
+    options = [
         click.option(
             "--dtype",
             type=click.Choice(["bfloat16", "float32"]),
@@ -1150,6 +1235,115 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
 def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
     """The model of a command's options."""
     return resolve_model(command, command, ModelConfig(**options))
+
+
+@main.command(
+    "score-sequences",
+    cls=Command,
+    group=RUNS,
+    example="evo2-tasks score-sequences genes.fa --model evo2-mini --out genes.parquet\n"
+    "evo2-tasks score-sequences plasmids.fa.gz --model /models/evo2_7b --circular --per-base \\\n"
+    "  --out plasmids.parquet",
+)
+@click.argument("sequences", type=PATH, metavar="FASTA")
+@click.option(
+    "--model",
+    "checkpoint",
+    type=PATH,
+    required=True,
+    metavar="CHECKPOINT",
+    help="The model, as `checkpoint` names it in a config: a folder, a published .pt file, or "
+    "evo2-mini.",
+)
+@click.option("--release", type=click.Choice(get_args(Release)), help=RELEASE_HELP)
+@file_option("--model-config", help=MODEL_CONFIG_HELP)
+@output_option("--out", required=True, help="File to write: one row for each sequence, .parquet.")
+@click.option(
+    "--strands",
+    type=click.Choice(["both", "forward", "reverse"]),
+    default="both",
+    show_default=True,
+    help="Strands that the model reads. The values are their mean.",
+)
+@click.option(
+    "--circular",
+    is_flag=True,
+    help="The sequences are circular: predict the first bases from the last ones.",
+)
+@click.option(
+    "--min-context",
+    type=click.IntRange(min=0),
+    default=MIN_CONTEXT,
+    show_default=True,
+    help="With --circular: bases before the first one that the model reads.",
+)
+@click.option("--per-base", is_flag=True, help="Write the log-probability of each base too.")
+@click.option(
+    "--prepend-bos",
+    is_flag=True,
+    help="Begin with a beginning-of-sequence token, so that the first base is predicted.",
+)
+@click.option(
+    "--max-length",
+    type=click.IntRange(1, 2**31 - 1),
+    default=MAX_SEQUENCE_LENGTH,
+    show_default=True,
+    help="Longest sequence that is scored, in bases.",
+)
+@click.option(
+    "--max-n-share",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Largest share of letters other than A, C, G, T in a sequence that is scored.",
+)
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    default=RunSettings().batch_tokens,
+    show_default=True,
+    help="Number of tokens that go through the model at once.",
+)
+@click.option(
+    "--kv-cache",
+    type=click.Choice(["device", "offload"]),
+    default="device",
+    show_default=True,
+    help="Where the keys and values of attention of a long sequence are kept.",
+)
+@device_options
+@log_option
+def score_sequences(
+    sequences: Path,
+    release: Release | None,
+    model_config: Path | None,
+    out: Path,
+    batch_tokens: int,
+    kv_cache: Any,
+    threads: int | None,
+    **options: Any,
+) -> None:
+    """Compute the log-likelihood of each sequence of a FASTA.
+
+    FASTA may be plain, gzipped or bgzipped; - reads it from standard input. The table has a row for
+    each record. Sequences are read whole, from the first base to the last one. A run that was
+    stopped continues if the same command is run again.
+    """
+    module = load("commands.score_sequences")
+    names = ("checkpoint", "dtype", "fp8", "allow_without_fp8", "gpus")
+    model = {name: options.pop(name) for name in names}
+    module.score_sequences(
+        sequences,
+        resolve_model(
+            "--model",
+            str(model["checkpoint"]),
+            ModelConfig(model=release, config=model_config, **model),
+        ),
+        module.SequenceOptions(**options),
+        RunSettings(batch_tokens=batch_tokens, kv_cache=kv_cache),
+        out=out,
+        threads=threads,
+    )
 
 
 @main.command(

@@ -55,6 +55,14 @@ from evo2_tasks.config.resolve import (
     sets_of_calibration,
 )
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig, dump_config
+from evo2_tasks.config.sequences import (
+    ScoreSequencesSettings,
+    SequenceParams,
+    resolve_score_sequences,
+    sequence_files,
+    sequence_params,
+    sequence_targets,
+)
 from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, limit_batch
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
@@ -90,6 +98,7 @@ from evo2_tasks.layout import (
     REUSED,
     RUN,
     SCORES,
+    SEQUENCE_SHARDS,
     SHARDS,
     SPLIT,
     TABLE,
@@ -101,6 +110,7 @@ from evo2_tasks.layout import (
 )
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
 from evo2_tasks.table.documents import Lookup, PairCounts, ShardRun, Split
+from evo2_tasks.table.sequence_documents import SequenceSplit
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
@@ -139,6 +149,7 @@ class Wildcards(Protocol):
     """The wildcards of a job, as Snakemake passes them to a resource function."""
 
     variant_set: str
+    sequence_set: str
     scoring: str
     scatteritem: str
     calibration: str
@@ -193,7 +204,7 @@ def targets(config: RunConfig) -> list[str]:
             files += [f"{name}/{scoring}/{file}" for file in made]
         files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
-    return files
+    return files + sequence_targets(config)
 
 
 def _extra_files(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
@@ -355,6 +366,8 @@ class StepInputs:
     """Files of a storage plugin that ``merge`` reads, by variant set: the genes, and the reference
     of a table that is sorted by position. Files of a file system are not listed, because their
     tables of ``annotate`` and ``split`` are inputs."""
+    sequences: dict[str, list[str]]
+    """FASTA, by sequence set."""
 
 
 def step_inputs(config: RunConfig) -> StepInputs:
@@ -467,6 +480,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for name, variant_set in sets.items()
         },
         drawn_bases={name: _drawn_bases(config, name) for name in sets},
+        sequences=sequence_files(config),
     )
 
 
@@ -520,6 +534,7 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
         identified=place_each(found.identified),
         report_files=place_each(found.report_files),
         drawn_bases=place_references(found.drawn_bases),
+        sequences=place_each(found.sequences),
         calibrations=replace(
             calibrations,
             bases=place_references(calibrations.bases),
@@ -770,6 +785,8 @@ class StepSettings:
     """By variant set."""
     report: dict[str, str]
     """By variant set."""
+    sequences: SequenceParams
+    """Of the steps of sequence sets."""
 
 
 def step_settings(config: RunConfig) -> StepSettings:
@@ -856,6 +873,7 @@ def step_settings(config: RunConfig) -> StepSettings:
             name: _as_params(resolve_evaluate(config, name).of_combined()) for name in sets
         },
         report={name: _as_params(resolve_report(config, name)) for name in sets},
+        sequences=sequence_params(config),
     )
 
 
@@ -910,6 +928,11 @@ class Jobs:
         self._alleles: dict[str, float] = {}
         self._splits = {name: resolve_split(config, name) for name in config.variant_sets}
         self._changed_sets: dict[str, bool] = {}
+        self._sequences = {
+            (name, scoring): resolve_score_sequences(config, name, scoring)
+            for name, one in config.sequence_sets.items()
+            for scoring in one.scorings
+        }
 
     def config(self, wildcards: Wildcards, input: object) -> str:  # noqa: A002 - Snakemake's name
         """The config that a command reads on standard input.
@@ -1013,6 +1036,42 @@ class Jobs:
         except InputError:  # the step that reads the file reports it
             return None
 
+    def sequences_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Host memory of a job of ``score_sequence_set``, MB, for the longest sequence."""
+        settings, split = self._split_of(wildcards)
+        scoring, run = self._scorings[wildcards.scoring], settings.run
+        longest = scoring.scoring.window_length if split is None else max(1, split.longest)
+        batch_tokens = run.batch_tokens
+        if split is not None:
+            tokens = count_sequence_tokens(settings, split)
+            batch_tokens = max(1, min(batch_tokens, tokens))
+        as_window = replace(
+            scoring,
+            scoring=replace(scoring.scoring, window_length=longest, horizon=None),
+            run=run.model_copy(update={"batch_tokens": batch_tokens}),
+        )
+        return _score_mb(as_window, None, self._size) * attempt
+
+    def sequences_runtime(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a job of ``score_sequence_set``, minutes, from its tokens if counted."""
+        settings, split = self._split_of(wildcards)
+        if split is None:
+            return SCORE_MINUTES * attempt
+        seconds = _seconds_per_token(settings.model, max(1, split.longest))
+        tokens = count_sequence_tokens(settings, split)
+        return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * tokens * seconds / 60)) * attempt
+
+    def _split_of(
+        self, wildcards: Wildcards
+    ) -> tuple[ScoreSequencesSettings, SequenceSplit | None]:
+        """The settings of a job, and what ``split_sequences`` counted; None before it has run."""
+        settings = self._sequences[wildcards.sequence_set, wildcards.scoring]
+        try:
+            path = self._output / wildcards.sequence_set / SEQUENCE_SHARDS / SPLIT
+            return settings, SequenceSplit.read(path)
+        except InputError:  # the step that reads the file reports it
+            return settings, None
+
     def _runtime(self, scoring: str, alleles: float) -> int:
         seconds = self._seconds[scoring]
         return LEAST_SCORE_MINUTES + math.ceil(SLOWER * alleles * seconds / 60)
@@ -1057,6 +1116,19 @@ class Jobs:
     def runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a job of any other step, minutes."""
         return CPU_STEP_MINUTES * attempt
+
+
+def count_sequence_tokens(settings: ScoreSequencesSettings, split: SequenceSplit) -> int:
+    """Tokens of the largest shard of a sequence set, about: shards have equal numbers of bases.
+
+    Args:
+        settings: How the sequences are read.
+        split: What ``split_sequences`` counted.
+    """
+    context = 2 * settings.min_context * split.to_score if settings.circular else 0
+    total = split.bases_to_score + min(context, split.bases_to_score)
+    strands = 2 if settings.strands == "both" else 1
+    return strands * (math.ceil(total / split.shards) + split.longest)
 
 
 def _is_same(stated: Mapping[str, object], settings: Mapping[str, object]) -> bool:
@@ -1259,11 +1331,16 @@ def _checkpoint_bytes(model: ModelSettings, size: Callable[[Path], int]) -> int:
 def _seconds_per_allele(settings: ScoreSettings) -> float:
     """Seconds for one allele on the device of the rate table, with no window shared."""
     model, scoring = settings.model, settings.scoring
+    windows = 3.0 if scoring.strands == "both" else 1.5  # per strand: the prefix once, and two ends
+    seconds = _seconds_per_token(model, scoring.window_length)
+    return windows * scoring.window_length * seconds
+
+
+def _seconds_per_token(model: ModelSettings, window_length: int) -> float:
+    """Seconds for one token on the device of the rate table."""
     rates = Rates.read(PUBLISHED_RATES).rates  # of GPUs and of a CPU, so any model has a rate
     rate = cast(Rate, choose_rate(rates, model.name, None, gpus=model.gpus))
-    windows = 3.0 if scoring.strands == "both" else 1.5  # per strand: the prefix once, and two ends
-    flops = _shape(model).flops_per_token(scoring.window_length)
-    return windows * scoring.window_length * flops / rate.flops_per_s
+    return _shape(model).flops_per_token(window_length) / rate.flops_per_s
 
 
 def _shape(model: ModelSettings) -> ModelShape:

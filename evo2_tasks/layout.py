@@ -10,6 +10,11 @@ results/
         calibration.parquet             fit_calibration: thresholds of the evidence strengths
         background.parquet              fit_calibration: scores of the background
         ratios.parquet, folds.parquet   fit_calibration: likelihood ratios, folds of labelled rows
+    {sequence_set}/
+        sequences/                      split_sequences
+        {scoring}/
+            sequence_scores/            score_sequence_set: files of each shard
+            sequences.parquet, .json    merge_sequences
     {variant_set}/
         random_snvs.vcf.gz              draw
         shards/                         split
@@ -126,6 +131,14 @@ COMPOUNDS: Final = "compounds.parquet"
 """Scores of alleles of a haplotype together, next to the table."""
 HAPLOTYPES_RUN: Final = "haplotypes.json"
 """Counts and work of the haplotypes, next to the table."""
+SEQUENCE_SHARDS: Final = "sequences"
+"""Folder of the files that ``split_sequences`` writes, in the folder of a sequence set."""
+SEQUENCE_SCORES: Final = "sequence_scores"
+"""Folder of the files that ``score_sequence_set`` writes, in the folder of a scoring."""
+SEQUENCE_TABLE: Final = "sequences.parquet"
+"""The log-likelihoods of the sequences of a set, in the folder of a scoring."""
+SEQUENCE_RUN: Final = "sequences.json"
+"""Counts, times, devices and versions of these, next to their table."""
 CALIBRATIONS: Final = "calibrations"
 """Folder with a folder for each calibration and scoring, in the results folder."""
 CALIBRATION: Final = "calibration.parquet"
@@ -214,7 +227,7 @@ class Step:
     """A step of the workflow: one rule and one command.
 
     The patterns have the wildcards ``{model}``, ``{calibration}``, ``{variant_set}``,
-    ``{scoring}``, ``{combination}``, ``{shard}``, ``{export}`` (the file name of an export) and
+    ``{sequence_set}``, ``{scoring}``, ``{combination}``, ``{shard}``, ``{export}`` (the file name of an export) and
     ``{index}`` (the ending of what ``index`` writes).
 
     Attributes:
@@ -244,6 +257,8 @@ class Step:
 
 
 _SET: Final = "{variant_set}"
+_SEQUENCES: Final = "{sequence_set}"
+_OF_SEQUENCES: Final = f"{_SEQUENCES}/{{scoring}}"
 _SCORING: Final = f"{_SET}/{{scoring}}"
 _SHARD: Final = f"{_SCORING}/{{shard}}"
 _CALIBRATION: Final = "{calibration}/{scoring}"
@@ -324,6 +339,20 @@ STEPS: Final[Mapping[str, Step]] = {
             (f"{_COMBINATION}/{METRICS}", f"{_COMBINATION}/{CURVES}"),
         ),
         Step("report", _SET, (f"{_SET}/{REPORT}",)),
+        Step("split_sequences", _SEQUENCES, (f"{_SEQUENCES}/{SEQUENCE_SHARDS}",)),
+        Step(
+            "score_sequence_set",
+            f"{_OF_SEQUENCES}/{{shard}}",
+            (
+                f"{_OF_SEQUENCES}/{SEQUENCE_SCORES}/{{shard}}.parquet",
+                f"{_OF_SEQUENCES}/{SEQUENCE_SCORES}/{{shard}}.json",
+            ),
+        ),
+        Step(
+            "merge_sequences",
+            _OF_SEQUENCES,
+            (f"{_OF_SEQUENCES}/{SEQUENCE_TABLE}", f"{_OF_SEQUENCES}/{SEQUENCE_RUN}"),
+        ),
     )
 }
 """The steps by name, in the order in which they run."""
@@ -333,7 +362,9 @@ _PARTS: Final = [output.split("/") for step in STEPS.values() for output in step
 GENERATIONS: Final = "generations"
 """A folder in the results folder that no step writes yet."""
 
-RESERVED_SETS: Final = frozenset({LOGS, GENERATIONS, *(parts[0] for parts in _PARTS)} - {_SET})
+RESERVED_SETS: Final = frozenset(
+    {LOGS, GENERATIONS, *(parts[0] for parts in _PARTS)} - {_SET, _SEQUENCES}
+)
 """Names in the results folder that no set may have."""
 
 RESERVED_SCORINGS: Final = frozenset(
@@ -349,8 +380,8 @@ def fill(pattern: str, **names: str) -> str:
         pattern: An entry of a :class:`Step`.
         names: Values of wildcards.
     """
-    named = ("model", "calibration", "variant_set", "scoring", "combination", "shard", "export")
-    wildcards = dict.fromkeys((*named, "index"), "*")
+    named = ("model", "calibration", "variant_set", "sequence_set", "scoring", "combination")
+    wildcards = dict.fromkeys((*named, "shard", "export", "index"), "*")
     return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
 
 

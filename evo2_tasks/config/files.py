@@ -40,6 +40,8 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield from _missing_file(f"{key}.variants", variant_set.variants)
         if drawn is not None and drawn.regions is not None:
             yield from _missing_file(f"{key}.random_snvs.regions", drawn.regions)
+    for name, sequence_set in config.sequence_sets.items():
+        yield from _missing_file(f"sequence_sets.{name}.sequences", sequence_set.sequences)
     for name in config.calibrations:
         yield from _missing_tables(config, name)
     if config.run.store is not None:

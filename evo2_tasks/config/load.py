@@ -35,6 +35,7 @@ from evo2_tasks.config.schema import (
     Section,
     VariantSetConfig,
 )
+from evo2_tasks.config.sequences import sequence_problems
 from evo2_tasks.config.sets import set_problems
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
@@ -245,6 +246,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                 "needs `gff`, which the reference does not have",
             )
     yield from set_problems(config)
+    yield from sequence_problems(config)
     for name, variant_set in config.variant_sets.items():
         key = f"variant_sets.{name}"
         yield from unknown_name(

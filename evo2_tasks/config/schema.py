@@ -23,6 +23,9 @@ from evo2_tasks.layout import EXPORTS
 
 MIN_WINDOW_LENGTH = 64
 
+MAX_SEQUENCE_LENGTH = 1_048_576
+"""Default of the longest sequence that is scored: the longest context of a published model."""
+
 SCORING_MARK = "{scoring}"
 """What stands for the name of a scoring in a path of a calibration."""
 
@@ -490,6 +493,24 @@ class VariantSetConfig(Section):
         return frozenset([*labels, *self.baselines])
 
 
+class SequenceSetConfig(Section):
+    """A FASTA whose sequences are scored one by one, each from its first base to its last one."""
+
+    sequences: UserFile
+    """FASTA file: plain, gzip or bgzip. Each record is a row of the table. Names may occur twice."""
+    scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
+    """Names under `scorings`. Each scoring has its own table. Of a scoring, `model`, `strands`,
+    `prepend_bos` and `max_n_share` are used, and `min_context` of circular sequences. Sequences are
+    read whole, so there are no windows."""
+    circular: bool = False
+    """Whether the sequences are circular. The first bases are then predicted from the last ones:
+    from `min_context` of them (default 512), and at most from half of the sequence."""
+    max_length: Annotated[int, Field(ge=1, le=2**31 - 1)] = MAX_SEQUENCE_LENGTH
+    """Longest sequence that is scored, in bases."""
+    per_base: bool = False
+    """Whether the table also has the log-probability of each base."""
+
+
 class RunSettings(Section):
     """Settings of the jobs, which change no score by more than its last bits."""
 
@@ -525,14 +546,16 @@ class RunSettings(Section):
 class RunConfig(Section):
     """A run: variants, ways of scoring, and the folder of the results."""
 
-    references: Annotated[Mapping[Name, ReferenceConfig], Field(min_length=1)]
-    """Genomes by name."""
+    references: Mapping[Name, ReferenceConfig] = {}
+    """Genomes by name. A variant set needs one."""
     models: Annotated[Mapping[Name, ModelConfig], Field(min_length=1)]
     """Models by name."""
     scorings: Annotated[Mapping[Name, ScoringConfig], Field(min_length=1)]
     """Ways of scoring by name."""
-    variant_sets: Annotated[Mapping[Name, VariantSetConfig], Field(min_length=1)]
-    """Variant files by name."""
+    variant_sets: Mapping[Name, VariantSetConfig] = {}
+    """Variant files by name. A run needs at least one set of any kind."""
+    sequence_sets: Mapping[Name, SequenceSetConfig] = {}
+    """FASTA files by name, whose sequences are scored one by one."""
     calibrations: Mapping[Name, CalibrationConfig] = {}
     """Ways of reading a score by name. A variant set names those that it uses."""
     combine: Mapping[Name, CombinationConfig] = {}
@@ -551,6 +574,7 @@ SECTIONS: dict[str, type[Section]] = {
     "models": ModelConfig,
     "scorings": ScoringConfig,
     "variant_sets": VariantSetConfig,
+    "sequence_sets": SequenceSetConfig,
     "calibrations": CalibrationConfig,
     "combine": CombinationConfig,
 }

@@ -6,7 +6,7 @@ from typing import Final
 from evo2_tasks.config.schema import RunConfig, Section
 from evo2_tasks.layout import RESERVED_SETS
 
-SET_SECTIONS: Final = ("variant_sets",)
+SET_SECTIONS: Final = ("variant_sets", "sequence_sets")
 """The sections of the config whose names are folders of the results."""
 
 
@@ -16,7 +16,13 @@ def list_sets(config: RunConfig) -> dict[str, Mapping[str, Section]]:
 
 
 def set_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """Names of sets that the results have another use for: the key, and what is wrong."""
+    """No set at all, or names that the results have another use for: the key, and what is wrong."""
+    if not any(list_sets(config).values()):
+        yield (
+            "variant_sets",
+            "there is no set to score; add one here or under "
+            f"{' or '.join(f'`{section}`' for section in SET_SECTIONS[1:])}",
+        )
     taken: dict[str, str] = {}
     for section, sets in list_sets(config).items():
         for name in sets:

@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from evo2_tasks.config.resolve import ScoreSettings
+from evo2_tasks.config.resolve import ModelSettings, ScoreSettings
+from evo2_tasks.config.schema import RunSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.io.progress import Progress
@@ -28,6 +29,18 @@ ARITHMETIC = 2
 """Part of the key of a part. It is raised when the same settings give scores with other last bits.
 So a shard that an earlier version has begun gets all its scores from one version.
 """
+
+
+class ModelJob(Protocol):
+    """The settings of a step that runs a model."""
+
+    @property
+    def model(self) -> ModelSettings:
+        """The model."""
+
+    @property
+    def run(self) -> RunSettings:
+        """How the work is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,7 @@ class ScoringModel:
         return describe_machine(self.loaded.devices)
 
 
-def open_scoring_model(settings: ScoreSettings, threads: int | None) -> ScoringModel:
+def open_scoring_model(settings: ModelJob, threads: int | None) -> ScoringModel:
     """Open a model and check it.
 
     Args:
@@ -75,7 +88,7 @@ def open_scoring_model(settings: ScoreSettings, threads: int | None) -> ScoringM
 
 
 def part_key(
-    settings: ScoreSettings, signature: Mapping[str, Any], devices: Sequence[torch.device]
+    settings: ModelJob, signature: Mapping[str, Any], devices: Sequence[torch.device]
 ) -> dict[str, Any]:
     """Everything that determines the values of a part, to the last bit."""
     return {

@@ -17,7 +17,13 @@ from evo2_tasks.io.files import writing
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import ANY_SHARD
 from evo2_tasks.table.documents import PartUsage
-from evo2_tasks.table.parquet import open_table, read_rows, reading_table, write_table
+from evo2_tasks.table.parquet import (
+    NO_COLUMNS,
+    open_table,
+    read_rows,
+    reading_table,
+    write_table,
+)
 from evo2_tasks.table.provenance import canonical_json
 
 logger = logging.getLogger(__name__)
@@ -87,11 +93,18 @@ class PartStore:
         source: SHA-256 of the windows file.
         key: All settings that change the numbers: signature, batches, threads, versions, kind of
             device.
-        names: Names of the columns of numbers.
+        names: Names of the columns.
+        types: Arrow type of a value in those of the columns that do not hold numbers of float64.
     """
 
     def __init__(
-        self, folder: Path, source: str, key: Mapping[str, Any], names: Sequence[str]
+        self,
+        folder: Path,
+        source: str,
+        key: Mapping[str, Any],
+        names: Sequence[str],
+        *,
+        types: Mapping[str, pa.DataType] = NO_COLUMNS,
     ) -> None:
         self._folder = folder
         self._source = source
@@ -104,7 +117,7 @@ class PartStore:
                 (SOURCE, pa.string()),
                 (DIGEST, pa.string()),
                 (USAGE, pa.string()),
-                *((name, pa.list_(pa.float64())) for name in names),
+                *((name, pa.list_(types.get(name, pa.float64()))) for name in names),
             ]
         )
 
@@ -121,7 +134,7 @@ class PartStore:
 
     def read(
         self, number: int, digest: str, num_pairs: int
-    ) -> tuple[list[tuple[float | None, ...]], PartUsage] | None:
+    ) -> tuple[list[tuple[Any, ...]], PartUsage] | None:
         """Read the rows and the usage of a part; None if the part is not finished.
 
         Args:
@@ -148,7 +161,7 @@ class PartStore:
         self,
         number: int,
         digest: str,
-        rows: Sequence[tuple[float | None, ...]],
+        rows: Sequence[tuple[Any, ...]],
         usage: PartUsage,
     ) -> None:
         """Write a finished part.
@@ -156,7 +169,7 @@ class PartStore:
         Args:
             number: Number of the part in its shard.
             digest: Digest of the windows of the part.
-            rows: A row of numbers for each pair of windows.
+            rows: A row of values for each pair of windows.
             usage: Windows, tokens and seconds of the part.
 
         Raises:

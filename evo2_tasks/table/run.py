@@ -218,13 +218,13 @@ def summarize_run(
         windows_run=sum(shard.windows_run for shard in shards),
         tokens_run=sum(shard.tokens_run for shard in shards),
         wall_s=round(sum(shard.wall_s for shard in shards), 3),
-        verification=_verification(shards),
+        verification=find_verification(shards),
         devices=count_devices(shards),
-        shards=tuple(_without_statements(shard) for shard in shards),
+        shards=tuple(without_statements(shard) for shard in shards),
     )
 
 
-def _without_statements(shard: ShardRun) -> ShardRun:
+def without_statements(shard: ShardRun) -> ShardRun:
     """The entry of a shard in ``run.json``, where nothing compares its statements any more."""
     return ShardRun.model_validate(shard.model_dump(exclude={"statements"}, exclude_unset=True))
 
@@ -242,7 +242,7 @@ def count_reused_devices(shards: Sequence[ShardRun]) -> dict[str, int]:
     return dict(counts)
 
 
-def _verification(shards: Sequence[ShardRun]) -> dict[str, JsonValue] | None:
+def find_verification(shards: Sequence[ShardRun]) -> dict[str, JsonValue] | None:
     """The verification that the shards report; by kind of device if there are several."""
     by_device: dict[str, dict[str, JsonValue]] = {
         shard.device_class or "an unknown device": shard.verification

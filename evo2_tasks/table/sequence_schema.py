@@ -97,7 +97,10 @@ SEQUENCE_SHARD_COLUMNS: Final = (
     Column("status", CONTIG_TYPE, "Status so far; `to_score` if none applies yet", nullable=False),
     REASON,
     Column(
-        "num_other", pa.int64(), "Number of letters other than A, C, G and T", "bases",
+        "num_other",
+        pa.int64(),
+        "Number of letters other than A, C, G and T",
+        "bases",
         nullable=False,
     ),
     Column("bases", pa.string(), "The bases in upper case; null unless `to_score`"),
