@@ -1281,7 +1281,7 @@ def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
 @click.option(
     "--prepend-bos",
     is_flag=True,
-    help="Begin with a beginning-of-sequence token, so that the first base is predicted.",
+    help="Begin with a BOS token, so that the first base is predicted.",
 )
 @click.option(
     "--max-length",
@@ -1335,7 +1335,7 @@ def score_sequences(
     module.score_sequences(
         sequences,
         resolve_model(
-            "--model",
+            "score-sequences",
             str(model["checkpoint"]),
             ModelConfig(model=release, config=model_config, **model),
         ),

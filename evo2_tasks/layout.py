@@ -227,8 +227,8 @@ class Step:
     """A step of the workflow: one rule and one command.
 
     The patterns have the wildcards ``{model}``, ``{calibration}``, ``{variant_set}``,
-    ``{sequence_set}``, ``{scoring}``, ``{combination}``, ``{shard}``, ``{export}`` (the file name of an export) and
-    ``{index}`` (the ending of what ``index`` writes).
+    ``{sequence_set}``, ``{scoring}``, ``{combination}``, ``{shard}``, ``{export}`` (the file name
+    of an export) and ``{index}`` (the ending of what ``index`` writes).
 
     Attributes:
         name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``,

@@ -57,7 +57,7 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations evaluation files load objects resolve schema sets yaml_files",
+        "calibrations evaluation files load objects resolve schema sequences sets yaml_files",
         "errors",
         "hub",
         "layout",
@@ -77,6 +77,7 @@ ROOMS = {
         " foreign_formats formats genes genotypes gff haplotype_edits haplotype_windows haplotypes"
         " hgvs identifiers input_consequences interval_lists known_assemblies letters"
         " protein_changes random_snvs records reference region_tables regions saturation"
+        " sequences"
         " symbolic table_cells terms variant_lists variant_tables variants vcf window_layout"
         " window_pairs windows",
         "errors",
@@ -85,16 +86,17 @@ ROOMS = {
     ),
     "scoring": room(
         "branches deltas embeddings finite horizons layer_sums layers likelihood passes profiles"
-        " readouts reference score windows",
+        " readouts reference score sequence_batches sequences windows",
         "evo2",
         "genome",
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},
-        with_torch="branches finite layer_sums likelihood reference score",
+        with_torch="branches finite layer_sums likelihood reference score sequence_batches",
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet"
-        " parts provenance query reference_blocks run schema scores segments sequences shards snvs"
+        " parts provenance query reference_blocks run schema scores segments sequence_documents"
+        " sequence_rows sequence_schema sequences shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
         " store_models store_rows store_shards store_writer",
         "errors",
@@ -155,7 +157,7 @@ ROOMS = {
     ),
     "runtime": room(
         "canaries claims devices inputs models node_copies processes score_store scoring_jobs"
-        " speed",
+        " sequence_jobs speed",
         "config",
         "errors",
         "evo2",
@@ -167,7 +169,7 @@ ROOMS = {
         "table",
         "verification",
         never=FRONT,
-        with_torch="canaries claims devices models scoring_jobs speed",
+        with_torch="canaries claims devices models scoring_jobs sequence_jobs speed",
     ),
     "cost": room(
         "layers memory rates shapes tokens",
@@ -187,7 +189,7 @@ ROOMS = {
     "steps": room(
         "annotate audit calibrate carry combine draw evaluate export fetch fit_calibration"
         " haplotypes identify index lookup merge merge_audit merge_haplotypes report score"
-        " score_readouts split windows",
+        " merge_sequences score_readouts score_sequence_set split split_sequences windows",
         "config",
         "errors",
         "evaluation",
@@ -205,9 +207,9 @@ ROOMS = {
         with_torch="fetch",
     ),
     "commands": room(
-        "aligned_text convert doctor horizon measure plan plan_store query show show_calibrations"
-        " show_files show_haplotypes status store store_add store_lookup store_lookup_text"
-        " store_tables store_targets verify",
+        "aligned_text convert doctor horizon measure plan plan_store query score_sequences"
+        " show show_calibrations show_files show_haplotypes status store store_add store_lookup"
+        " store_lookup_text store_tables store_targets verify",
         "config",
         "cost",
         "errors",

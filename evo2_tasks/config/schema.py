@@ -497,7 +497,7 @@ class SequenceSetConfig(Section):
     """A FASTA whose sequences are scored one by one, each from its first base to its last one."""
 
     sequences: UserFile
-    """FASTA file: plain, gzip or bgzip. Each record is a row of the table. Names may occur twice."""
+    """FASTA file, plain, gzipped or bgzipped. Each record is a row. Names may occur twice."""
     scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
     """Names under `scorings`. Each scoring has its own table. Of a scoring, `model`, `strands`,
     `prepend_bos` and `max_n_share` are used, and `min_context` of circular sequences. Sequences are

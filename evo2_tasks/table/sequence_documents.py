@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field, JsonValue
 
 from evo2_tasks.io.documents import Count, Document
+from evo2_tasks.layout import RUN
 from evo2_tasks.table.documents import MOST_SHARDS, Digest, ShardRun, Total
 
 
@@ -61,7 +62,7 @@ SEQUENCE_RUN_MEANINGS: Final[Mapping[str, str]] = {
     "once",
     "tokens_run": "number of tokens that went through the model",
     "wall_s": "sum of the run times of all scoring jobs, in seconds",
-    "verification": "whether the model gives its published values, as in `run.json`",
+    "verification": f"whether the model gives its published values, as in `{RUN}`",
     "devices": "kinds of devices that the shards ran on, with the number of shards of each",
     "shards": "one entry for each scoring job: device, versions, time, peak memory, number of "
     "parts. `alleles_tried` is the number of sequences that the model has read",
