@@ -44,6 +44,15 @@ from evo2_tasks.table.schema import (
     Column,
     Reason,
 )
+from evo2_tasks.table.sequence_documents import SEQUENCE_RUN_MEANINGS
+from evo2_tasks.table.sequence_schema import (
+    LOG_PROBS_COLUMNS,
+    SEQUENCE_COLUMNS,
+    SEQUENCE_FLAG_MEANINGS,
+    SEQUENCE_REASON_MEANINGS,
+    SEQUENCE_SHARD_COLUMNS,
+    SEQUENCE_STATUS_MEANINGS,
+)
 
 _INTRO: Final = """\
 # Columns
@@ -185,6 +194,26 @@ Both tables have the statuses, reasons and flags of `scores.parquet`, and these 
 
 _HAPLOTYPES_RUN_INTRO: Final = """
 `haplotypes.json`, next to them, has their counts and the work of the scoring jobs:
+"""
+
+_SEQUENCES_INTRO: Final = """
+## Sequences
+
+With `sequence_sets`, `{sequence_set}/{scoring}/sequences.parquet` has one row for each record of
+the FASTA, in its order. `record` is the key. [What the values mean](sequences.md).
+"""
+
+_PER_BASE_INTRO: Final = """
+With `per_base`, two columns follow:
+"""
+
+_SEQUENCE_STATUS_INTRO: Final = """
+If several statuses apply, a row has the first of them in this list:
+"""
+
+_SEQUENCE_RUN_INTRO: Final = """
+`sequences.json`, next to the table, has these keys. So has the JSON file that
+`evo2-tasks score-sequences` writes:
 """
 
 _CALIBRATED_INTRO: Final = """
@@ -376,6 +405,18 @@ def columns_page() -> str:
         *meaning_table("flag", HAPLOTYPE_FLAG_MEANINGS),
         _HAPLOTYPES_RUN_INTRO,
         *meaning_table("key", HAPLOTYPES_MEANINGS),
+        _SEQUENCES_INTRO,
+        *column_table(SEQUENCE_COLUMNS),
+        _PER_BASE_INTRO,
+        *column_table(LOG_PROBS_COLUMNS.values()),
+        _SEQUENCE_STATUS_INTRO,
+        *meaning_table("status", SEQUENCE_STATUS_MEANINGS),
+        "",
+        *reason_table(SEQUENCE_REASON_MEANINGS),
+        "",
+        *meaning_table("flag", SEQUENCE_FLAG_MEANINGS),
+        _SEQUENCE_RUN_INTRO,
+        *meaning_table("key", SEQUENCE_RUN_MEANINGS),
         _CALIBRATED_INTRO,
         *column_table(CALIBRATED_COLUMNS),
         _LR_REASON_INTRO,
@@ -410,6 +451,7 @@ def columns_page() -> str:
         *_step("windows", "windows/{i}-of-{n}.parquet", WINDOWS_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.segments.parquet", SEGMENTS_COLUMNS),
         *_step("score", "scores/{i}-of-{n}.parquet", SCORES_COLUMNS),
+        *_step("split_sequences", "sequences/{i}-of-{n}.parquet", SEQUENCE_SHARD_COLUMNS),
         *_step("haplotypes", "haplotypes/carriers.parquet", CARRIER_COLUMNS),
         *_step("haplotypes", "haplotypes/groups.parquet", GROUP_COLUMNS),
         "`haplotypes/{i}-of-{n}.parquet` of `haplotypes` has the columns of a file of `windows`;",

@@ -44,6 +44,7 @@ SECTIONS = {
     "columns": "ColumnsConfig",
     "random_snvs": "RandomSnvsConfig",
     "haplotypes": "HaplotypesConfig",
+    "sequence_sets": "SequenceSetConfig",
     "filters": "FilterConfig",
     "labels": "LabelConfig",
     "calibrations": "CalibrationConfig",

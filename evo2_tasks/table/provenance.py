@@ -27,14 +27,16 @@ PREFIX: Final = "evo2_tasks."
 METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "signature": "the settings that determine a score, as JSON with sorted keys: "
     "`scores_version`, `reference` (GA4GH seqcol digest), `scoring` (settings), `weights` "
-    "(SHA-256), `dtype`, `fp8`, `prepend_bos`",
+    "(SHA-256), `dtype`, `fp8`, `prepend_bos`; in the tables of a sequence set `sequences_version` "
+    "in the place of the first two",
     "version": "version of the package that computed the scores; if there are several, all of "
     "them, joined by commas",
     "model": "name of the model in the config",
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `audit`, `lookup`, `score` or `score_readouts`, "
     "the file of variants in a file of `carry`, `annotate` or `haplotypes`, the table in "
-    "`reused.parquet` and in a file of `evaluate`, `calibrate` or `merge_haplotypes`; absent in "
+    "`reused.parquet` and in a file of `evaluate`, `calibrate` or `merge_haplotypes`, the shard in "
+    "a file of `score_sequence_set`, the FASTA in a file of `merge_sequences`; absent in "
     "the tables of `merge`, `merge_audit`, `fit_calibration` and `combine`",
     "settings": "in a file of `windows`, `lookup`, `carry`, `annotate`, `audit`, `merge_audit`, "
     "`evaluate`, `fit_calibration`, `calibrate`, `haplotypes`, `merge_haplotypes` or `combine`: "

@@ -74,6 +74,11 @@ files = {{
     "index": [out],
     "evaluate": [out, pathlib.Path(flags.get("--curves", ""))],
     "report": [out],
+    "split-sequences": [
+        out / "split.json", *(out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards)
+    ],
+    "score-sequence-set": [out, out.with_suffix(".json")],
+    "merge-sequences": [out, pathlib.Path(flags.get("--run-json", ""))],
 }}[step]
 for file in [*files, pathlib.Path(flags["--log"])]:
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -949,6 +954,7 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["variant_sets"]["r"]["calibrations"] = ["kind"]
     project.config["combine"] = {"two": {"variant_set": "b", "scorings": ["spare", "short"]}}
     project.config["variant_sets"]["b"]["haplotypes"] = {"samples": ["S2", "S1"]}
+    project.config["sequence_sets"] = {"q": {"sequences": "one.fa", "scorings": ["short"]}}
     project.run()
     triggers = recorded_triggers(project.folder)
     # The steps of a store, which leave the triggers of all other steps as they were.
