@@ -272,4 +272,4 @@ def add_groups(sums: Tensor, output: Tensor, groups: Sequence[Group]) -> None:
                 offsets = torch.arange(begin, begin + length, device=output.device)
                 tokens = output[rows[:, None], starts[:, None] + offsets]  # (n, length, D)
                 total += tokens.to(torch.float32).sum(dim=1)
-            sums[numbers] = total
+            sums.index_copy_(0, numbers, total)

@@ -16,6 +16,7 @@ from torch.nn.attention.bias import CausalBias
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
+from transformers import PreTrainedModel
 
 DEVICE = torch.device("mps", 0)
 CPU = torch.device("cpu")
@@ -177,7 +178,7 @@ class Event:
 
 
 def put_on_device(model: nn.Module) -> None:
-    """Put a model on the device, tensor by tensor: `nn.Module.to` cannot."""
+    """Put a model, or a part of it, on the device tensor by tensor: `nn.Module.to` cannot."""
     for module in model.modules():
         module.train(module.training)  # what it keeps of its weights is on the CPU
         for name, parameter in list(module._parameters.items()):
@@ -187,7 +188,8 @@ def put_on_device(model: nn.Module) -> None:
         for name, buffer in list(module._buffers.items()):
             if buffer is not None:
                 module._buffers[name] = OnDevice(buffer)
-    model.tie_weights()
+    if isinstance(model, PreTrainedModel):
+        model.tie_weights()
 
 
 @contextmanager

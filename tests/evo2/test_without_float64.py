@@ -15,7 +15,9 @@ import torch
 
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.evo2.fp8 import PRODUCTS
+from evo2_tasks.evo2.placement import bring_inputs, place_modules
 from evo2_tasks.scoring import reference
+from evo2_tasks.scoring.embeddings import EmbeddingRecord, Embeddings
 from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.likelihood import window_log_probs
 from evo2_tasks.scoring.readouts import SUMS
@@ -105,10 +107,47 @@ def test_sharing(here: Evo2ForCausalLM, there: Evo2ForCausalLM, segment_length: 
         for row, at in enumerate((70, 71, 140))
     ]
     settings = {"batch_tokens": 600, "segment_length": segment_length, "offload": True}
-    expected = score_part(here, pairs, [SUMS], **settings, horizon=False, prepend_bos=False)
-    found = score_part(there, pairs, [SUMS], **settings, horizon=False, prepend_bos=False)
+    settings |= {"horizon": False, "prepend_bos": False}
+    embeddings = Embeddings(("embedding_layer", "blocks.0.filter", "blocks.5", "norm"), 32)
+    readouts = [SUMS, embeddings]
+    expected, found = (score_part(model, pairs, readouts, **settings) for model in (here, there))
     for one, other in zip(found.of(SUMS), expected.of(SUMS), strict=True):
         assert one.llr == pytest.approx(other.llr, abs=80 * TOLERANCE[here.dtype])
+    require_close(found.of(embeddings), expected.of(embeddings), here.dtype)
+
+
+def require_close(
+    found: list[EmbeddingRecord], expected: list[EmbeddingRecord], dtype: torch.dtype
+) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.ref.keys() == other.ref.keys()
+        for layer, values in other.ref.items():
+            atol = TOLERANCE[dtype] / 10 * np.abs(values).max()
+            np.testing.assert_allclose(one.ref[layer], values, rtol=0, atol=atol)
+            np.testing.assert_allclose(one.delta[layer], other.delta[layer], rtol=0, atol=2 * atol)
+
+
+@pytest.mark.usefixtures("there")
+def test_embeddings_of_a_model_on_two_devices(here: Evo2ForCausalLM) -> None:
+    """The outputs of a layer are summed where they are."""
+    parts = copy.deepcopy(here)
+    for layer in parts.model.layers[3:]:
+        put_on_device(layer)
+    places = place_modules(here.config, [torch.device("cpu"), DEVICE])
+    bring_inputs(parts, places)
+    seen = []
+    for number, layer in enumerate(parts.model.layers):
+        layer.register_forward_hook(lambda _module, _args, output: seen.append(output.device))
+        assert next(layer.parameters()).device == places[f"model.layers.{number}"]
+    ref = WINDOWS[0]
+    pairs = [WindowPair(0, "forward", ref, ref[:70] + b"N" + ref[71:], 70, 1, 1)]
+    settings = {"batch_tokens": 600, "horizon": False, "prepend_bos": False}
+    embeddings = Embeddings(("blocks.0", "blocks.2.mlp.l3", "blocks.3", "blocks.5", "norm"), 32)
+    expected, found = (
+        score_part(model, pairs, [embeddings], **settings).of(embeddings) for model in (here, parts)
+    )
+    assert set(seen) == {torch.device("cpu"), DEVICE}
+    require_close(found, expected, here.dtype)
 
 
 def test_generation(here: Evo2ForCausalLM, there: Evo2ForCausalLM) -> None:
