@@ -155,8 +155,11 @@ def summing(
         yield
         return
     watch.begin(spans)
-    yield
-    sums.add(spans, watch.finish())
+    try:
+        yield
+        sums.add(spans, watch.finish())
+    finally:
+        watch.begin(())
 
 
 def _run_trunks(

@@ -187,9 +187,7 @@ class LayerWatch:
 
     def finish(self) -> dict[str, NDArray[np.float32]]:
         """The sums of the call by layer, in the order of the spans. (number of spans, D)."""
-        sums = {layer: values.cpu().numpy() for layer, values in self._sums.items()}
-        self.begin(())
-        return sums
+        return {layer: values.cpu().numpy() for layer, values in self._sums.items()}
 
     def _look(self, layer: str, _module: nn.Module, _args: object, output: object) -> None:
         """Add the output of a layer to its sums."""

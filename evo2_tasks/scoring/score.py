@@ -73,7 +73,8 @@ def score_part(
             missing = ", ".join(sorted(readout.needs - OUTPUTS))
             raise ValueError(f"{readout.name} needs {missing}, which a pass does not give")
     shared = share_pairs(pairs, prepend_bos=prepend_bos)
-    watch = _watch_layers(model, pairs, shared, readouts)
+    of_layers = [readout for readout in readouts if isinstance(readout, LayerReadOut)]
+    watch = _watch_layers(model, pairs, shared, of_layers) if of_layers else None
     with nullcontext() if watch is None else watch.watching():
         outputs = _run_windows(
             model,
@@ -88,7 +89,7 @@ def score_part(
         )
     records: dict[str, list[Any]] = {readout.name: [] for readout in readouts}
     for pair, windows in zip(pairs, shared, strict=True):
-        ref_ranges, alt_ranges = _find_ranges(pair, readouts)
+        ref_ranges, alt_ranges = _find_ranges(pair, of_layers)
         ref = WindowOutput(
             outputs.log_probs(windows.ref)[: windows.alt_length - 1],
             outputs.layer_sums.of(windows.ref, ref_ranges),
@@ -105,16 +106,14 @@ def _watch_layers(
     model: Evo2ForCausalLM,
     pairs: Sequence[WindowPair],
     shared: Sequence[SharedPair],
-    readouts: Sequence[ReadOut[Any]],
-) -> LayerWatch | None:
-    """What sums the outputs of layers that the read-outs need; None if they need none.
+    readouts: Sequence[LayerReadOut[Any]],
+) -> LayerWatch:
+    """What sums the outputs of the layers that some read-outs need.
 
     Raises:
         ValueError: The model does not have such a layer.
     """
-    layers = [one for some in readouts if isinstance(some, LayerReadOut) for one in some.layers]
-    if not layers:
-        return None
+    layers = [layer for readout in readouts for layer in readout.layers]
     wanted: dict[bytes, dict[Range, None]] = {}
     for pair, windows in zip(pairs, shared, strict=True):
         ref_ranges, alt_ranges = _find_ranges(pair, readouts)
@@ -124,16 +123,15 @@ def _watch_layers(
 
 
 def _find_ranges(
-    pair: WindowPair, readouts: Sequence[ReadOut[Any]]
+    pair: WindowPair, readouts: Sequence[LayerReadOut[Any]]
 ) -> tuple[list[Range], list[Range]]:
     """The tokens of both windows of a pair over which the read-outs need sums."""
     ref_ranges: list[Range] = []
     alt_ranges: list[Range] = []
     for readout in readouts:
-        if isinstance(readout, LayerReadOut):
-            of_ref, of_alt = readout.find_ranges(pair)
-            ref_ranges += of_ref
-            alt_ranges += of_alt
+        of_ref, of_alt = readout.find_ranges(pair)
+        ref_ranges += of_ref
+        alt_ranges += of_alt
     return ref_ranges, alt_ranges
 
 
