@@ -40,6 +40,9 @@ from evo2_tasks.table.schema import (
     SEGMENTS_COLUMNS,
     SHARD_COLUMNS,
     STATUS_MEANINGS,
+    TILES_COLUMNS,
+    TRACK_COLUMNS,
+    TRACK_REGION_COLUMNS,
     WINDOWS_COLUMNS,
     Column,
     Reason,
@@ -53,6 +56,7 @@ from evo2_tasks.table.sequence_schema import (
     SEQUENCE_SHARD_COLUMNS,
     SEQUENCE_STATUS_MEANINGS,
 )
+from evo2_tasks.table.tracks import TRACKS_MEANINGS
 
 _INTRO: Final = """\
 # Columns
@@ -214,6 +218,17 @@ If several statuses apply, a row has the first of them in this list:
 _SEQUENCE_RUN_INTRO: Final = """
 `sequences.json`, next to the table, has these keys. So has the JSON file that
 `evo2-tasks score-sequences` writes:
+"""
+
+_TRACKS_INTRO: Final = """
+## Tracks
+
+For each track set, `tracks.parquet` has one row for each base of the regions, in the order of the
+reference. [How the values are made](tracks.md).
+"""
+
+_TRACKS_RUN_INTRO: Final = """
+`tracks.json`, next to it, has its counts and the work of the scoring jobs:
 """
 
 _CALIBRATED_INTRO: Final = """
@@ -417,6 +432,12 @@ def columns_page() -> str:
         *meaning_table("flag", SEQUENCE_FLAG_MEANINGS),
         _SEQUENCE_RUN_INTRO,
         *meaning_table("key", SEQUENCE_RUN_MEANINGS),
+        _TRACKS_INTRO,
+        *column_table(TRACK_COLUMNS),
+        _TRACKS_RUN_INTRO,
+        *meaning_table("key", TRACKS_MEANINGS),
+        "\n`tiles/regions.parquet` has one row for each line of the file of regions:\n",
+        *column_table(TRACK_REGION_COLUMNS),
         _CALIBRATED_INTRO,
         *column_table(CALIBRATED_COLUMNS),
         _LR_REASON_INTRO,
@@ -457,6 +478,9 @@ def columns_page() -> str:
         "`haplotypes/{i}-of-{n}.parquet` of `haplotypes` has the columns of a file of `windows`;",
         "`record` is the number of the pair, and `background` has the edits of the other alleles.",
         "`haplotype_scores/{i}-of-{n}.parquet` has the columns of a file of `score`.",
+        "",
+        *_step("tile", "tiles/{i}-of-{n}.parquet", TILES_COLUMNS),
+        "`track_scores/{i}-of-{n}.parquet` of `score_tracks` has the columns of `tracks.parquet`.",
         "",
         "`audit/{i}-of-{n}.parquet` of `audit` has the columns of a file of `windows`, and",
         "`readouts/{i}-of-{n}/audit.parquet` of `score_readouts` those of a file of `score`.",

@@ -47,6 +47,7 @@ SECTIONS = {
     "sequence_sets": "SequenceSetConfig",
     "filters": "FilterConfig",
     "labels": "LabelConfig",
+    "track_sets": "TrackSetConfig",
     "calibrations": "CalibrationConfig",
     "combine": "CombinationConfig",
     "run": "RunSettings",

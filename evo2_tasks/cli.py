@@ -56,6 +56,7 @@ from evo2_tasks.config.sequences import (
     resolve_score_sequences,
     resolve_split_sequences,
 )
+from evo2_tasks.config.tracks import resolve_merge_tracks, resolve_score_tracks, resolve_tile
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import require_writable
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
@@ -312,6 +313,9 @@ variant_set_option = click.option(
 )
 sequence_set_option = click.option(
     "--sequence-set", required=True, metavar="NAME", help="Name of the sequence set in the config."
+)
+track_set_option = click.option(
+    "--track-set", required=True, metavar="NAME", help="Name of the track set in the config."
 )
 scoring_option = click.option(
     "--scoring", required=True, metavar="NAME", help="Name of the scoring in the config."
@@ -758,6 +762,68 @@ def merge_haplotypes(config: RunConfig, variant_set: str, scoring: str, **files:
     """Give each allele of each sample its score with the other alleles of its haplotype."""
     settings = resolve_merge_haplotypes(config, variant_set, scoring)
     load("steps.merge_haplotypes").merge_haplotypes(settings, **files)
+
+
+@main.command(
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks tile --config config.yaml --track-set genes --scoring mini-512 \\\n"
+    "  --out tiles",
+)
+@step
+@track_set_option
+@scoring_option
+@file_option(
+    "--regions", help="Regions to read instead of those in the config; - is standard input."
+)
+@folder_option("--out", required=True, help="Folder to write: regions, and windows of each shard.")
+def tile(config: RunConfig, track_set: str, scoring: str, **files: Any) -> None:
+    """Find the windows from which the bases of a track set are read.
+
+    A region that cannot be read has a row with a status in `regions.parquet`.
+    """
+    load("steps.tile").tile(resolve_tile(config, track_set, scoring), **files)
+
+
+@main.command(
+    "score-tracks",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks score-tracks --config config.yaml --scoring mini-512 \\\n"
+    "  --tiles tiles/1-of-1.parquet --segments tiles/1-of-1.segments.parquet \\\n"
+    "  --out track_scores/1-of-1.parquet",
+)
+@step
+@scoring_option
+@file_option("--tiles", "tiles_file", required=True, help="The windows of a shard, from `tile`.")
+@file_option("--segments", "segments_file", required=True, help="Their bases, from `tile`.")
+@output_option("--out", required=True, help="File to write: one row for each base.")
+@threads_option
+def score_tracks(config: RunConfig, scoring: str, **files: Any) -> None:
+    """Run the model on the windows of a shard of a track set."""
+    load("steps.score_tracks").score_tracks(resolve_score_tracks(config, scoring), **files)
+
+
+@main.command(
+    "merge-tracks",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-tracks --config config.yaml --track-set genes --scoring mini-512 \\\n"
+    "  --tiles tiles --scores track_scores --out tracks.parquet --run-json tracks.json",
+)
+@step
+@track_set_option
+@scoring_option
+@folder_option("--tiles", "tiles_folder", required=True, help="Folder with the files from `tile`.")
+@folder_option(
+    "--scores", "scores_folder", required=True, help="Folder with the files from `score-tracks`."
+)
+@output_option("--out", required=True, help="File to write: the tracks of all shards.")
+@output_option("--run-json", required=True, help="File to write: counts, time, devices.")
+def merge_tracks(config: RunConfig, track_set: str, scoring: str, **files: Any) -> None:
+    """Combine the tracks of all shards into one table with a row for each base of the regions."""
+    settings = resolve_merge_tracks(config, track_set, scoring)
+    load("steps.merge_tracks").merge_tracks(settings, **files)
 
 
 @main.command(

@@ -63,6 +63,13 @@ from evo2_tasks.config.sequences import (
     sequence_params,
     sequence_targets,
 )
+from evo2_tasks.config.tracks import (
+    TrackInputs,
+    TrackParams,
+    track_inputs,
+    track_params,
+    track_targets,
+)
 from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, limit_batch
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
@@ -103,13 +110,15 @@ from evo2_tasks.layout import (
     SPLIT,
     TABLE,
     TABLES,
+    TILE_COUNTS,
+    TILES,
     hits_file,
     hits_run_file,
     identity_file,
     shard_run_file,
 )
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
-from evo2_tasks.table.documents import Lookup, PairCounts, ShardRun, Split
+from evo2_tasks.table.documents import Lookup, PairCounts, ShardRun, Split, TileCounts
 from evo2_tasks.table.sequence_documents import SequenceSplit
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
@@ -150,6 +159,7 @@ class Wildcards(Protocol):
 
     variant_set: str
     sequence_set: str
+    track_set: str
     scoring: str
     scatteritem: str
     calibration: str
@@ -204,7 +214,7 @@ def targets(config: RunConfig) -> list[str]:
             files += [f"{name}/{scoring}/{file}" for file in made]
         files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
-    return files + sequence_targets(config)
+    return files + sequence_targets(config) + track_targets(config)
 
 
 def _extra_files(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
@@ -362,6 +372,8 @@ class StepInputs:
     drawn_bases: dict[str, list[str]]
     """Files of the reference whose bases the report draws, by variant set; empty without
     haplotypes."""
+    tracks: TrackInputs
+    """Inputs of the rules about track sets."""
     stored: dict[str, list[str]]
     """Files of a storage plugin that ``merge`` reads, by variant set: the genes, and the reference
     of a table that is sorted by position. Files of a file system are not listed, because their
@@ -470,6 +482,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
             + _combined_files(config, name)
             for name, variant_set in sets.items()
         },
+        tracks=track_inputs(config, lambda name: _reference_files(config.references[name])),
         stored={name: [] for name in sets},
         report_files={
             name: [
@@ -535,6 +548,10 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
         report_files=place_each(found.report_files),
         drawn_bases=place_references(found.drawn_bases),
         sequences=place_each(found.sequences),
+        tracks=TrackInputs(
+            regions=place_each(found.tracks.regions),
+            reference=place_references(found.tracks.reference),
+        ),
         calibrations=replace(
             calibrations,
             bases=place_references(calibrations.bases),
@@ -787,6 +804,8 @@ class StepSettings:
     """By variant set."""
     sequences: SequenceParams
     """Of the steps of sequence sets."""
+    tracks: TrackParams
+    """Of the steps of track sets."""
 
 
 def step_settings(config: RunConfig) -> StepSettings:
@@ -874,6 +893,7 @@ def step_settings(config: RunConfig) -> StepSettings:
         },
         report={name: _as_params(resolve_report(config, name)) for name in sets},
         sequences=sequence_params(config),
+        tracks=track_params(config),
     )
 
 
@@ -1027,6 +1047,33 @@ class Jobs:
         if pairs is None:
             return SCORE_MINUTES * attempt
         return self._runtime(wildcards.scoring, pairs) * attempt
+
+    def tracks_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Host memory of a job of ``score_tracks``, MB."""
+        counts = self._tile_counts(wildcards)
+        windows = None if counts is None else counts.windows / counts.shards
+        settings = self._scorings[wildcards.scoring]
+        # A window of an allele is run on each asked strand; `tile` counts the strands one by one.
+        whole = replace(settings, scoring=replace(settings.scoring, horizon=None))
+        return _score_mb(whole, windows, self._size) * attempt
+
+    def tracks_runtime(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a job of ``score_tracks``, minutes, from its tokens if counted."""
+        counts = self._tile_counts(wildcards)
+        if counts is None:
+            return SCORE_MINUTES * attempt
+        settings = self._scorings[wildcards.scoring]
+        seconds = _seconds_per_token(settings.model, settings.scoring.window_length)
+        tokens = counts.tokens / counts.shards
+        return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * tokens * seconds / 60)) * attempt
+
+    def _tile_counts(self, wildcards: Wildcards) -> TileCounts | None:
+        """What ``tile`` counted; None before ``tile`` has run."""
+        folder = self._output / wildcards.track_set / wildcards.scoring / TILES
+        try:
+            return TileCounts.read(folder / TILE_COUNTS)
+        except InputError:  # the step that reads the file reports it
+            return None
 
     def _shard_pairs(self, wildcards: Wildcards) -> float | None:
         """Pairs of a shard as ``haplotypes`` counted them; None before ``haplotypes`` has run."""

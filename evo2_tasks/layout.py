@@ -15,6 +15,11 @@ results/
         {scoring}/
             sequence_scores/            score_sequence_set: files of each shard
             sequences.parquet, .json    merge_sequences
+    {track_set}/
+        {scoring}/
+            tiles/                      tile: regions, and windows of each shard
+            track_scores/               score_tracks: files of each shard
+            tracks.parquet, .json       merge_tracks
     {variant_set}/
         random_snvs.vcf.gz              draw
         shards/                         split
@@ -139,6 +144,18 @@ SEQUENCE_TABLE: Final = "sequences.parquet"
 """The log-likelihoods of the sequences of a set, in the folder of a scoring."""
 SEQUENCE_RUN: Final = "sequences.json"
 """Counts, times, devices and versions of these, next to their table."""
+TILES: Final = "tiles"
+"""Folder of the files that ``tile`` writes, in the folder of a scoring."""
+TRACK_REGIONS: Final = "regions.parquet"
+"""The regions of a track set, each with its status, in ``tiles``."""
+TILE_COUNTS: Final = "tiles.json"
+"""Counts of the regions and of their bases, in ``tiles``."""
+TRACK_SCORES: Final = "track_scores"
+"""Folder of the files that ``score_tracks`` writes, in the folder of a scoring."""
+TRACK_TABLE: Final = "tracks.parquet"
+"""The log-probabilities of each base of a track set, in the folder of a scoring."""
+TRACKS_RUN: Final = "tracks.json"
+"""Counts, times, devices and versions of the tracks, next to their table."""
 CALIBRATIONS: Final = "calibrations"
 """Folder with a folder for each calibration and scoring, in the results folder."""
 CALIBRATION: Final = "calibration.parquet"
@@ -227,8 +244,8 @@ class Step:
     """A step of the workflow: one rule and one command.
 
     The patterns have the wildcards ``{model}``, ``{calibration}``, ``{variant_set}``,
-    ``{sequence_set}``, ``{scoring}``, ``{combination}``, ``{shard}``, ``{export}`` (the file name
-    of an export) and ``{index}`` (the ending of what ``index`` writes).
+    ``{sequence_set}``, ``{track_set}``, ``{scoring}``, ``{combination}``, ``{shard}``, ``{export}``
+    (the file name of an export) and ``{index}`` (the ending of what ``index`` writes).
 
     Attributes:
         name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``,
@@ -259,6 +276,8 @@ class Step:
 _SET: Final = "{variant_set}"
 _SEQUENCES: Final = "{sequence_set}"
 _OF_SEQUENCES: Final = f"{_SEQUENCES}/{{scoring}}"
+_TRACKS: Final = "{track_set}"
+_OF_TRACKS: Final = f"{_TRACKS}/{{scoring}}"
 _SCORING: Final = f"{_SET}/{{scoring}}"
 _SHARD: Final = f"{_SCORING}/{{shard}}"
 _CALIBRATION: Final = "{calibration}/{scoring}"
@@ -353,6 +372,20 @@ STEPS: Final[Mapping[str, Step]] = {
             _OF_SEQUENCES,
             (f"{_OF_SEQUENCES}/{SEQUENCE_TABLE}", f"{_OF_SEQUENCES}/{SEQUENCE_RUN}"),
         ),
+        Step("tile", _OF_TRACKS, (f"{_OF_TRACKS}/{TILES}",)),
+        Step(
+            "score_tracks",
+            f"{_OF_TRACKS}/{{shard}}",
+            (
+                f"{_OF_TRACKS}/{TRACK_SCORES}/{{shard}}.parquet",
+                f"{_OF_TRACKS}/{TRACK_SCORES}/{{shard}}.json",
+            ),
+        ),
+        Step(
+            "merge_tracks",
+            _OF_TRACKS,
+            (f"{_OF_TRACKS}/{TRACK_TABLE}", f"{_OF_TRACKS}/{TRACKS_RUN}"),
+        ),
     )
 }
 """The steps by name, in the order in which they run."""
@@ -363,7 +396,7 @@ GENERATIONS: Final = "generations"
 """A folder in the results folder that no step writes yet."""
 
 RESERVED_SETS: Final = frozenset(
-    {LOGS, GENERATIONS, *(parts[0] for parts in _PARTS)} - {_SET, _SEQUENCES}
+    {LOGS, GENERATIONS, *(parts[0] for parts in _PARTS)} - {_SET, _SEQUENCES, _TRACKS}
 )
 """Names in the results folder that no set may have."""
 
@@ -380,7 +413,8 @@ def fill(pattern: str, **names: str) -> str:
         pattern: An entry of a :class:`Step`.
         names: Values of wildcards.
     """
-    named = ("model", "calibration", "variant_set", "sequence_set", "scoring", "combination")
+    sets = ("variant_set", "sequence_set", "track_set")
+    named = ("model", "calibration", *sets, "scoring", "combination")
     wildcards = dict.fromkeys((*named, "shard", "export", "index"), "*")
     return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
 

@@ -57,7 +57,8 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations evaluation files load objects resolve schema sequences sets yaml_files",
+        "calibrations evaluation files load objects resolve schema sequences sets tracks"
+        " yaml_files",
         "errors",
         "hub",
         "layout",
@@ -77,20 +78,19 @@ ROOMS = {
         " foreign_formats formats genes genotypes gff haplotype_edits haplotype_windows haplotypes"
         " hgvs identifiers input_consequences interval_lists known_assemblies letters"
         " protein_changes random_snvs records reference region_tables regions saturation"
-        " sequences"
-        " symbolic table_cells terms variant_lists variant_tables variants vcf window_layout"
-        " window_pairs windows",
+        " sequences symbolic table_cells terms tiles track_regions variant_lists variant_tables"
+        " variants vcf window_layout window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,
     ),
     "scoring": room(
         "branches deltas embeddings finite horizons layer_sums layers likelihood passes profiles"
-        " readouts reference score sequence_batches sequences windows",
+        " readouts reference score sequence_batches sequences track_values tracks windows",
         "evo2",
         "genome",
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},
-        with_torch="branches finite layer_sums likelihood reference score sequence_batches",
+        with_torch="branches finite layer_sums likelihood reference score sequence_batches tracks",
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
@@ -98,7 +98,7 @@ ROOMS = {
         " parts provenance query reference_blocks run schema scores segments sequence_documents"
         " sequence_rows sequence_schema sequences shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
-        " store_models store_rows store_shards store_writer",
+        " store_models store_rows store_shards store_writer tracks",
         "errors",
         "genome",
         "io",
@@ -157,7 +157,7 @@ ROOMS = {
     ),
     "runtime": room(
         "canaries claims devices inputs models node_copies processes score_store scoring_jobs"
-        " sequence_jobs speed",
+        " sequence_jobs speed track_jobs",
         "config",
         "errors",
         "evo2",
@@ -169,7 +169,7 @@ ROOMS = {
         "table",
         "verification",
         never=FRONT,
-        with_torch="canaries claims devices models scoring_jobs sequence_jobs speed",
+        with_torch="canaries claims devices models scoring_jobs sequence_jobs speed track_jobs",
     ),
     "cost": room(
         "layers memory rates shapes tokens",
@@ -188,8 +188,9 @@ ROOMS = {
     ),
     "steps": room(
         "annotate audit calibrate carry combine draw evaluate export fetch fit_calibration"
-        " haplotypes identify index lookup merge merge_audit merge_haplotypes report score"
-        " merge_sequences score_readouts score_sequence_set split split_sequences windows",
+        " haplotypes identify index lookup merge merge_audit merge_haplotypes merge_sequences"
+        " merge_tracks report score score_readouts score_sequence_set score_tracks split"
+        " split_sequences tile windows",
         "config",
         "errors",
         "evaluation",

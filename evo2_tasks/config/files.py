@@ -42,6 +42,8 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield from _missing_file(f"{key}.random_snvs.regions", drawn.regions)
     for name, sequence_set in config.sequence_sets.items():
         yield from _missing_file(f"sequence_sets.{name}.sequences", sequence_set.sequences)
+    for name, track_set in config.track_sets.items():
+        yield from _missing_file(f"track_sets.{name}.regions", track_set.regions)
     for name in config.calibrations:
         yield from _missing_tables(config, name)
     if config.run.store is not None:

@@ -37,6 +37,7 @@ from evo2_tasks.config.schema import (
 )
 from evo2_tasks.config.sequences import sequence_problems
 from evo2_tasks.config.sets import set_problems
+from evo2_tasks.config.tracks import track_problems
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
@@ -247,6 +248,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
             )
     yield from set_problems(config)
     yield from sequence_problems(config)
+    yield from track_problems(config)
     for name, variant_set in config.variant_sets.items():
         key = f"variant_sets.{name}"
         yield from unknown_name(

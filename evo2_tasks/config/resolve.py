@@ -692,7 +692,7 @@ def find_draw(config: RunConfig, variant_set: str) -> DrawSettings | None:
         return None
     return DrawSettings(
         variant_set=variant_set,
-        reference=_resolve_reference(config, settings.reference),
+        reference=resolve_reference(config, settings.reference),
         number=drawn.number,
         seed=drawn.seed,
         contigs=drawn.contigs,
@@ -726,7 +726,7 @@ def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
         variant_set=variant_set,
         variants=local_copy(settings.variants or config.output / variant_set / RANDOM_SNVS),
         drawn=find_draw(config, variant_set),
-        reference=_resolve_reference(config, settings.reference),
+        reference=resolve_reference(config, settings.reference),
         columns=settings.columns.named,
         filters=settings.filters,
         regions=settings.regions,
@@ -778,7 +778,7 @@ def resolve_windows(config: RunConfig, variant_set: str, scoring: str) -> Window
     """
     settings = _find_variant_set(config, variant_set)
     return WindowsSettings(
-        reference=_resolve_reference(config, settings.reference),
+        reference=resolve_reference(config, settings.reference),
         scoring=resolve_scoring(_find_scoring(config, scoring)),
         split=resolve_split(config, variant_set),
     )
@@ -833,7 +833,7 @@ def resolve_merge(config: RunConfig, variant_set: str, scoring: str) -> MergeSet
         InputError: The config has no such variant set or scoring.
     """
     settings = _find_variant_set(config, variant_set)
-    order = _resolve_reference(config, settings.reference) if settings.sort_by_position else None
+    order = resolve_reference(config, settings.reference) if settings.sort_by_position else None
     return MergeSettings(
         sort_by_position=order,
         allow_mixed_devices=config.run.allow_mixed_devices,
@@ -980,7 +980,7 @@ def resolve_fit_calibration(
         )
     reference = None
     if TRINUCLEOTIDE in settings.by or _has_labels_on_circles(config, calibration):
-        reference = _resolve_reference(config, _reference_of(config, calibration))
+        reference = resolve_reference(config, _reference_of(config, calibration))
     return FitCalibrationSettings(
         name=calibration,
         score=settings.score,
@@ -1058,7 +1058,7 @@ def resolve_calibrate(config: RunConfig, variant_set: str, scoring: str) -> Cali
         variant_set=variant_set,
         scoring=scoring,
         calibrations=tuple(_find_source(config, name, scoring) for name in settings.calibrations),
-        reference=_resolve_reference(config, settings.reference),
+        reference=resolve_reference(config, settings.reference),
     )
 
 
@@ -1164,7 +1164,7 @@ def _find_reference(
     if fasta is not None:
         for name, reference in config.references.items():
             if reference.fasta == fasta:
-                return _resolve_reference(config, name)
+                return resolve_reference(config, name)
         return ReferenceSettings("--fasta", fasta, (), {}, None, config.output)
     used = [
         one.reference
@@ -1178,7 +1178,7 @@ def _find_reference(
             f"config: has several references, {', '.join(names)}. Name by --fasta the one that the "
             f"alleles refer to: {files}."
         )
-    return _resolve_reference(config, names[0])
+    return resolve_reference(config, names[0])
 
 
 def resolve_model(where: str, name: str, model: ModelConfig) -> ModelSettings:
@@ -1286,7 +1286,8 @@ def _find_scoring(config: RunConfig, name: str) -> ScoringConfig:
     return config.scorings[name]
 
 
-def _resolve_reference(config: RunConfig, name: str) -> ReferenceSettings:
+def resolve_reference(config: RunConfig, name: str) -> ReferenceSettings:
+    """The settings of a reference that the config has."""
     reference = config.references[name]
     report = reference.assembly_report
     return ReferenceSettings(

@@ -511,6 +511,21 @@ class SequenceSetConfig(Section):
     """Whether the table also has the log-probability of each base."""
 
 
+class TrackSetConfig(Section):
+    """Regions of a genome, with the log-probability of each of their bases."""
+
+    regions: UserFile
+    """BED or interval list of the regions. Regions may overlap and come in any order: each base is
+    in the tracks once. Of a line with blocks (BED12), the blocks count."""
+    reference: Name
+    """A name under `references`."""
+    scorings: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
+    """Names under `scorings`. Each scoring has its own tracks. Of a scoring, `model`,
+    `window_length`, `min_context`, `strands` and `prepend_bos` are used: a base has at least
+    `min_context` bases before it on each strand, except near the ends of linear contigs. The other
+    keys are about alleles."""
+
+
 class RunSettings(Section):
     """Settings of the jobs, which change no score by more than its last bits."""
 
@@ -554,6 +569,8 @@ class RunConfig(Section):
     """Ways of scoring by name."""
     variant_sets: Mapping[Name, VariantSetConfig] = {}
     """Variant files by name. A run needs at least one set of any kind."""
+    track_sets: Mapping[Name, TrackSetConfig] = {}
+    """Regions of a genome by name. Each of their bases gets its log-probability."""
     sequence_sets: Mapping[Name, SequenceSetConfig] = {}
     """FASTA files by name, whose sequences are scored one by one."""
     calibrations: Mapping[Name, CalibrationConfig] = {}
@@ -574,6 +591,7 @@ SECTIONS: dict[str, type[Section]] = {
     "models": ModelConfig,
     "scorings": ScoringConfig,
     "variant_sets": VariantSetConfig,
+    "track_sets": TrackSetConfig,
     "sequence_sets": SequenceSetConfig,
     "calibrations": CalibrationConfig,
     "combine": CombinationConfig,

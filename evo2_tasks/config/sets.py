@@ -6,7 +6,7 @@ from typing import Final
 from evo2_tasks.config.schema import RunConfig, Section
 from evo2_tasks.layout import RESERVED_SETS
 
-SET_SECTIONS: Final = ("variant_sets", "sequence_sets")
+SET_SECTIONS: Final = ("variant_sets", "track_sets", "sequence_sets")
 """The sections of the config whose names are folders of the results."""
 
 

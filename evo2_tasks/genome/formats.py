@@ -83,7 +83,7 @@ _EXPECTED = (
 )
 _EXPECTED_REGIONS = (
     "expected the regions of a BED (contig, start from 0 and end, separated by tabs) or of an "
-    "interval list, because saturate is set"
+    "interval list, which `saturate`, `random_snvs` and track sets read"
 )
 _BLANKS = (
     "the columns are separated by blanks; expected {expected}. Write the file again, for example: "

@@ -247,6 +247,7 @@ class ShardRun(Document):
         reused: Alleles whose scores are from the store; None if nothing was looked up.
         reused_devices: How many of these each kind of device has computed; an allele whose strands
             are of two kinds counts for both.
+        non_finite: Bases whose values are not finite; in a shard of tracks only.
         statements: What ``merge`` compares; None in a file of an earlier version and in
             ``run.json``.
     """
@@ -281,6 +282,7 @@ class ShardRun(Document):
     peak_device_memory_mb: Megabytes | None = None
     reused: Count | None = None
     reused_devices: dict[str, Count] | None = None
+    non_finite: Count | None = None
     statements: ScoreStatements | None = None
 
 
@@ -395,6 +397,69 @@ class HaplotypesRun(Document):
     tokens_run: Total
     wall_s: Annotated[float, Field(ge=0, le=1e18)]
     devices: dict[str, Count] = Field(default_factory=dict)
+
+
+class TileCounts(Document):
+    """``tiles.json``: the regions of a track set and the windows that they need.
+
+    Attributes:
+        shards: Number of shards.
+        regions: The file of regions.
+        records: Lines with data of this file.
+        by_status: Number of the lines with each status that occurs.
+        bases: Bases in the tracks.
+        windows: Windows to read, of both strands and all shards.
+        tokens: Tokens of these, up to the last one whose values are taken.
+        reference: The reference.
+        fasta: The FASTA file of the reference.
+        contigs: Length of each contig that has bases in the tracks.
+        files: SHA-256 of each file in the folder, by its name.
+        settings: The settings of ``tile`` that run it again if they change.
+        inputs: SHA-256 of the regions, and of the assembly report if the reference has one.
+    """
+
+    remedy: ClassVar[str] = "Run `tile` again."
+
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)]
+    regions: str
+    records: Count
+    by_status: dict[str, Count]
+    bases: Count
+    windows: Count
+    tokens: Count
+    reference: ReferenceStatement
+    fasta: str
+    contigs: dict[str, Count]
+    files: dict[str, Digest]
+    settings: dict[str, JsonValue]
+    inputs: dict[str, Digest]
+
+
+class TracksRun(Document):
+    """``tracks.json``: counts and work of the tracks of a scoring.
+
+    ``TRACKS_MEANINGS`` explains the keys.
+    """
+
+    remedy: ClassVar[str] = "Run `merge_tracks` again."
+
+    table_digest: Digest
+    date: str
+    model: str
+    signature: dict[str, JsonValue]
+    regions: str
+    records: Count
+    by_status: dict[str, Count]
+    bases: Count
+    non_finite: Count
+    reference: ReferenceStatement
+    fasta: str
+    contigs: dict[str, Count]
+    windows_run: Total
+    tokens_run: Total
+    wall_s: Seconds
+    devices: dict[str, Count]
+    shards: tuple[ShardRun, ...]
 
 
 class Calibration(Document):

@@ -142,20 +142,35 @@ class PartStore:
             digest: Digest of the windows of the part.
             num_pairs: Number of pairs of windows in the part.
         """
+        found = self.read_columns(number, digest, num_pairs)
+        if found is None:
+            return None
+        columns, usage = found
+        return list(zip(*(column.to_pylist() for column in columns), strict=True)), usage
+
+    def read_columns(
+        self, number: int, digest: str, num_rows: int
+    ) -> tuple[list[pa.Array], PartUsage] | None:
+        """Read the columns of numbers and the usage of a part; None if it is not finished.
+
+        Args:
+            number: Number of the part in its shard.
+            digest: Digest of the windows of the part.
+            num_rows: Number of rows in the part.
+        """
         part = self._find(number, digest)
         if part is None:
             return None
-        (values,) = part.to_pylist()
         where = f"{shown_path(self._folder)}: part {number}"
         try:
-            usage = PartUsage.parse_text(values[USAGE] or "", where)
-            columns = [values[name] for name in self._names]
-            if any(column is None or len(column) != num_pairs for column in columns):
-                raise InputError(f"{where}: does not have {num_pairs:,} scores.")
+            usage = PartUsage.parse_text(part.column(USAGE)[0].as_py() or "", where)
+            columns = [part.column(name)[0].values for name in self._names]
+            if any(column is None or len(column) != num_rows for column in columns):
+                raise InputError(f"{where}: does not have {num_rows:,} scores.")
         except InputError as error:
             logger.warning("a part is computed again: %s", error)
             return None
-        return list(zip(*columns, strict=True)), usage
+        return columns, usage
 
     def write(
         self,
@@ -175,9 +190,25 @@ class PartStore:
         Raises:
             InputError: The part cannot be written.
         """
-        columns = dict(zip(self._names, zip(*rows, strict=True), strict=True))
+        self.write_columns(number, digest, list(zip(*rows, strict=True)), usage)
+
+    def write_columns(
+        self, number: int, digest: str, columns: Sequence[Any], usage: PartUsage
+    ) -> None:
+        """Write a finished part whose numbers are in columns.
+
+        Args:
+            number: Number of the part in its shard.
+            digest: Digest of the windows of the part.
+            columns: The numbers of each column.
+            usage: Windows, tokens and seconds of the part.
+
+        Raises:
+            InputError: The part cannot be written.
+        """
+        numbers = dict(zip(self._names, columns, strict=True))
         labels = {KEY: self._key, SOURCE: self._source, DIGEST: digest}
-        values = labels | {USAGE: canonical_json(usage.as_json())} | columns
+        values = labels | {USAGE: canonical_json(usage.as_json())} | numbers
         with write_table(self._path(f"{number:06d}"), self._schema) as writer:
             writer.write_columns({name: [value] for name, value in values.items()})
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import parse_json
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import CALIBRATION, PAIR_COUNTS
+from evo2_tasks.layout import CALIBRATION, PAIR_COUNTS, TILE_COUNTS
 from evo2_tasks.table.documents import Signature
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.schema import SCORES_VERSION
@@ -34,18 +34,22 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "model": "name of the model in the config",
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
     "windows file in its segments and in a file of `audit`, `lookup`, `score` or `score_readouts`, "
-    "the file of variants in a file of `carry`, `annotate` or `haplotypes`, the table in "
-    "`reused.parquet` and in a file of `evaluate`, `calibrate` or `merge_haplotypes`, the shard in "
-    "a file of `score_sequence_set`, the FASTA in a file of `merge_sequences`; absent in "
-    "the tables of `merge`, `merge_audit`, `fit_calibration` and `combine`",
+    "the file of variants in a file of `carry`, `annotate` or `haplotypes`, the file of regions in "
+    "a file of `tile`, the file of `tile` in its segments and in a file of `score_tracks`, the "
+    "table in `reused.parquet` and in a file of `evaluate`, `calibrate` or `merge_haplotypes`, the "
+    "shard in a file of `score_sequence_set`, the FASTA in a file of `merge_sequences`; absent in "
+    "the tables of `merge`, `merge_audit`, `merge_tracks`, `fit_calibration` and `combine`",
     "settings": "in a file of `windows`, `lookup`, `carry`, `annotate`, `audit`, `merge_audit`, "
-    "`evaluate`, `fit_calibration`, `calibrate`, `haplotypes`, `merge_haplotypes` or `combine`: "
+    "`evaluate`, `fit_calibration`, `calibrate`, `haplotypes`, `merge_haplotypes`, `tile`, "
+    "`merge_tracks` or `combine`: "
     "the settings of the step, as JSON; a job runs again if they change",
     "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `fit_calibration`, "
-    "`calibrate`, `evaluate`, `haplotypes` or `merge_haplotypes`: SHA-256 of other files that "
+    "`calibrate`, `evaluate`, `haplotypes`, `merge_haplotypes`, `tile` or `merge_tracks`: SHA-256 "
+    "of other files that "
     "shape its rows, as JSON: `variants` (`windows`), `gff` (`annotate`), `assembly_report` if the "
     "reference has one, `windows` of all shards together (`audit`, `merge_audit`, `haplotypes`), "
-    f"the `{PAIR_COUNTS}` of `haplotypes` (`merge_haplotypes`), "
+    f"the `{PAIR_COUNTS}` of `haplotypes` (`merge_haplotypes`), `regions` (`tile`), `tiles`, the "
+    f"`{TILE_COUNTS}` (`merge_tracks`), "
     "`background` and `labelled`, the tables of a "
     f"calibration, and in its `{CALIBRATION}` the three other files (`fit_calibration`), the "
     f"`{CALIBRATION}` of each calibration by its name (`calibrate`), and `calibrated` "

@@ -821,6 +821,109 @@ COMPOUND_COLUMNS: Final = (
 )
 """Columns of the table of ``merge_haplotypes`` with alleles that are scored together."""
 
+TRACK_REGION_COLUMNS: Final = (
+    replace(RECORD, description="Data line of the file of regions, counted from 0"),
+    replace(CONTIG, description="Contig as the file spells it; null if the line cannot be read"),
+    Column("start", pa.int64(), "Start of the region", "base, 0-based"),
+    Column("end", pa.int64(), "End of the region", "base, 0-based, exclusive"),
+    Column("name", pa.string(), "Name of the region"),
+    REFERENCE_CONTIG,
+    replace(
+        STATUS,
+        description="`scored` if all bases of the region are in the tracks, else "
+        "`invalid_record`, `contig_not_found` or `position_out_of_range` (the bases within the "
+        "contig are in the tracks)",
+    ),
+    REASON,
+    Column(
+        "num_bases",
+        pa.int64(),
+        "Number of bases of the region, or of its blocks, in the tracks",
+        "bases",
+        nullable=False,
+    ),
+)
+"""Columns of the regions of a track set, in the folder of ``tile``."""
+
+TILES_COLUMNS: Final = (
+    replace(REFERENCE_CONTIG, description="Contig as the reference spells it", nullable=False),
+    Column("strand", CONTIG_TYPE, "Strand that reads: `forward` or `reverse`", nullable=False),
+    Column("start", pa.int64(), "Start of the window", "base, 0-based", nullable=False),
+    Column(
+        "end",
+        pa.int64(),
+        "End of the window; past the contig's length where it wraps around a circular contig",
+        "base, 0-based, exclusive",
+        nullable=False,
+    ),
+    Column(
+        "piece_starts",
+        list_type(pa.int64(), nullable_items=False),
+        "Starts of the intervals whose bases are taken from the window",
+        "base, 0-based",
+        nullable=False,
+    ),
+    Column(
+        "piece_ends",
+        list_type(pa.int64(), nullable_items=False),
+        "Ends of these intervals",
+        "base, 0-based, exclusive",
+        nullable=False,
+    ),
+)
+"""Columns of the file of ``tile``: the windows of a shard, and the bases to take from each."""
+
+
+def _track_columns(strand: Strand) -> tuple[Column, ...]:
+    suffix = STRAND_SUFFIXES[strand]
+    complement = "" if strand == "forward" else ", complemented to the forward strand"
+    return tuple(
+        Column(
+            f"logp_{base}{suffix}",
+            pa.float32(),
+            f"Log-probability of {base} among the four bases on the {strand} strand{complement}; "
+            "null for the first token that the strand reads",
+            "nats",
+        )
+        for base in "ACGT"
+    )
+
+
+TRACK_COLUMNS: Final = (
+    replace(CONTIG, description="Contig as the reference spells it", nullable=False),
+    replace(POS, description="Position of the base, as in VCF", nullable=False),
+    Column(
+        "ref", CONTIG_TYPE, "Base of the reference, upper case, or its IUPAC letter", nullable=False
+    ),
+    *_track_columns("forward"),
+    *_track_columns("reverse"),
+    Column(
+        "logp_ref",
+        pa.float32(),
+        "Log-probability of the reference's token among the whole vocabulary: mean of the strands "
+        "that have one; null if none has",
+        "nats",
+    ),
+    Column(
+        "entropy",
+        pa.float32(),
+        "Entropy of the softmax of the mean of the four logits of the strands that have them, "
+        "from 0 to 2; null if none has",
+        "bits",
+    ),
+    *(
+        Column(
+            f"context{suffix}",
+            pa.int32(),
+            f"Number of bases that the {strand} strand reads before this one; null if the strand "
+            "is not asked for",
+            "bases",
+        )
+        for strand, suffix in STRAND_SUFFIXES.items()
+    ),
+)
+"""Columns of the tracks: one row for each base of the regions."""
+
 OWN_NAMES: Final = frozenset(column.name for column in FINAL_COLUMNS)
 """Names that a carried column must not have."""
 
@@ -930,6 +1033,21 @@ def haplotypes_schema() -> pa.Schema:
 def compounds_schema() -> pa.Schema:
     """Schema of the table of alleles that are scored together."""
     return make_schema(COMPOUND_COLUMNS)
+
+
+def track_regions_schema() -> pa.Schema:
+    """Schema of the regions of a track set with their status."""
+    return make_schema(TRACK_REGION_COLUMNS)
+
+
+def tiles_schema() -> pa.Schema:
+    """Schema of the file of ``tile``."""
+    return make_schema(TILES_COLUMNS)
+
+
+def tracks_schema() -> pa.Schema:
+    """Schema of the tracks, of a shard and of all shards."""
+    return make_schema(TRACK_COLUMNS)
 
 
 def final_schema(carry_fields: Sequence[CarryField] = ()) -> pa.Schema:

@@ -68,6 +68,9 @@ files = {{
     "fit-calibration": [
         out / f"{{name}}.parquet" for name in ("calibration", "background", "ratios", "folds")
     ],
+    "tile": [out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards],
+    "score-tracks": [out],
+    "merge-tracks": [out, pathlib.Path(flags.get("--run-json", ""))],
     "calibrate": [out],
     "combine": [out],
     "export": [out],
@@ -955,6 +958,10 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["combine"] = {"two": {"variant_set": "b", "scorings": ["spare", "short"]}}
     project.config["variant_sets"]["b"]["haplotypes"] = {"samples": ["S2", "S1"]}
     project.config["sequence_sets"] = {"q": {"sequences": "one.fa", "scorings": ["short"]}}
+    project.config["track_sets"] = {
+        "t": {"regions": "t.bed", "reference": "two", "scorings": ["short"]}
+    }
+    (project.folder / "t.bed").write_text("c\t0\t4\n")
     project.run()
     triggers = recorded_triggers(project.folder)
     # The steps of a store, which leave the triggers of all other steps as they were.
