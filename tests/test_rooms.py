@@ -145,7 +145,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "verification": room(
-        "comparison device_checks device_fp8 device_report device_times expected plain_operators",
+        "comparison device_checks device_embeddings device_fp8 device_report device_times expected"
+        " plain_operators",
         "errors",
         "evo2",
         "hub",
@@ -153,7 +154,8 @@ ROOMS = {
         "scoring",
         "table",
         never=FRONT,
-        with_torch="comparison device_checks device_fp8 device_report device_times plain_operators",
+        with_torch="comparison device_checks device_embeddings device_fp8 device_report"
+        " device_times plain_operators",
     ),
     "runtime": room(
         "canaries claims devices inputs models node_copies processes score_store scoring_jobs"

@@ -33,6 +33,7 @@ from evo2_tasks.scoring.likelihood import next_token_log_probs, pad
 from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
+from evo2_tasks.verification.device_embeddings import shared_embeddings, whole_embeddings
 from evo2_tasks.verification.device_fp8 import INNER_SIZES, NO_FP8, draw_e4m3, scaled_product
 from evo2_tasks.verification.plain_operators import PLAIN_INNER, plain_attention, plain_hyena
 
@@ -320,14 +321,20 @@ def compare_branches(bench: Bench) -> Iterator[Comparison]:
             )
 
 
-def compare_sharing(bench: Bench) -> Iterator[Comparison]:
-    """Scores of alleles that share a window against two whole windows each."""
+def draw_pairs(bench: Bench) -> list[WindowPair]:
+    """Alleles that share a window."""
     ref, length = bench.windows[0], bench.sizes.window
     pairs = []
     for row, site in enumerate([length // 3, length // 2, length // 2 + 1, length - 20]):
         other = b"CGTA"[b"ACGT".index(ref[site])]
         alt = ref[:site] + bytes([other]) + ref[site + 1 :]
         pairs.append(WindowPair(row, "forward", ref, alt, site, 1, 1))
+    return pairs
+
+
+def compare_sharing(bench: Bench) -> Iterator[Comparison]:
+    """Scores of alleles that share a window against two whole windows each."""
+    ref, length, pairs = bench.windows[0], bench.sizes.window, draw_pairs(bench)
 
     def shared(dtype: str) -> Tensor:
         records = score_part(
@@ -357,6 +364,23 @@ def compare_sharing(bench: Bench) -> Iterator[Comparison]:
         lambda: root_mean_square(shared("bfloat16"), whole("float32")),
         lambda: 3 * root_mean_square(whole("bfloat16"), whole("float32")),
         "nats, root mean square, from float32; three times that of two whole windows in bfloat16",
+    )
+
+
+def compare_embeddings(bench: Bench) -> Iterator[Comparison]:
+    """Embeddings of alleles that share a window against two whole windows each."""
+    pairs = draw_pairs(bench)
+    whole = functools.cache(lambda dtype: whole_embeddings(bench.model(dtype), pairs))
+    yield Comparison(
+        "embeddings with sharing, two whole windows, float32",
+        lambda: relative(shared_embeddings(bench.wide, pairs), whole("float32")),
+        *FLOAT32,
+    )
+    yield Comparison(
+        "embeddings with sharing, two whole windows, bfloat16",
+        lambda: root_mean_square(shared_embeddings(bench.narrow, pairs), whole("float32")),
+        lambda: 3 * root_mean_square(whole("bfloat16"), whole("float32")),
+        "root mean square, from float32; three times that of two whole windows in bfloat16",
     )
 
 
@@ -431,6 +455,7 @@ COMPARISONS: dict[str, Callable[[Bench], Iterator[Comparison]]] = {
     "continuation": compare_continuation,
     "branches": compare_branches,
     "sharing": compare_sharing,
+    "embeddings": compare_embeddings,
     "generation": compare_generation,
     "checkpoint": compare_checkpoint,
     "fp8": compare_fp8,
