@@ -54,6 +54,7 @@ from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.embeddings import Narrowing
 
 ROOT = Path(__file__).parent.parent
+TABLES = ["cost", "error"]
 MINI = "evo2-mini"
 LAYERS = {
     MINI: ("blocks.5", "blocks.3.mlp.l3", "norm"),
@@ -229,6 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--models", nargs="+", choices=LAYERS, default=list(LAYERS))
     parser.add_argument("--ways", nargs="+", choices=list(ways(8)), default=["shared", "horizon"])
     parser.add_argument("--window", type=int, default=2048)
@@ -246,11 +248,11 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(args.threads)
     machine = describe_machine()
-    tables = {"cost": measure_cost(args), "error": measure_error(args)}
-    done = {}
-    for name, rows in tables.items():
+    tables = {"cost": measure_cost, "error": measure_error}
+    done: dict[str, list[dict[str, Any]]] = {}
+    for name in args.tables:
         done[name] = []
-        for row in rows:
+        for row in tables[name](args):
             done[name].append(row)
             print(row, file=sys.stderr)
     for rows in done.values():
