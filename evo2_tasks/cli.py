@@ -918,7 +918,8 @@ def export(table: Path, to: str, **files: Any) -> None:
 
     The VCF is the scored file with INFO fields added. The sites are the scored alleles as a sorted
     VCF without samples, with which other programs annotate VCFs. The bedGraph and the bigWig have
-    the mean llr of the SNVs of each position.
+    the mean llr of the SNVs of each position. Next to a bigWig are a session of IGV and the stanza
+    of a UCSC track hub.
     """
     load("steps.export").export(table, to=to, **files)
 

@@ -223,6 +223,11 @@ EXPORTS: Final[Mapping[str, str]] = {
 The module ``evo2_tasks/exports/{format}.py`` writes it.
 """
 
+HUB_STANZA: Final = "scores.trackDb.txt"
+"""The stanza of a track hub, next to the bigWig of the scores."""
+IGV_SESSION: Final = "scores.igv.xml"
+"""The session of IGV, next to the bigWig of the scores."""
+
 OWN_RULES: Final = ("bigwig",)
 """The formats that a rule of their own writes, because its environment has one package more."""
 
@@ -348,7 +353,11 @@ STEPS: Final[Mapping[str, Step]] = {
         ),
         Step("calibrate", _SCORING, _tables("calibrate")),
         Step("export", f"{_SCORING}/{{export}}", (f"{_SCORING}/{{export}}",)),
-        Step("export_bigwig", _SCORING, (f"{_SCORING}/{EXPORTS['bigwig']}",)),
+        Step(
+            "export_bigwig",
+            _SCORING,
+            tuple(f"{_SCORING}/{file}" for file in (EXPORTS["bigwig"], HUB_STANZA, IGV_SESSION)),
+        ),
         Step("index", f"{_SCORING}/{{export}}.{{index}}", (f"{_SCORING}/{{export}}.{{index}}",)),
         Step("evaluate", _SCORING, _tables("evaluate")),
         Step("combine", f"{_SET}/{{combination}}", (f"{_COMBINATION}/{COMBINED}",)),

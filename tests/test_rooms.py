@@ -107,7 +107,7 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "exports": room(
-        "bedgraph bigwig sites tsv vcf vcf_header vcf_index vcf_info vcf_lines",
+        "bedgraph bigwig browsers sites tsv vcf vcf_header vcf_index vcf_info vcf_lines",
         "config",
         "errors",
         "genome",

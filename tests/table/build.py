@@ -160,10 +160,11 @@ def write_result(
     return path
 
 
-def write_run(table: Path, lengths: Mapping[str, int] | None) -> None:
+def write_run(table: Path, lengths: Mapping[str, int] | None, **more: Any) -> None:
     """The least ``run.json`` of a table, with the lengths of its contigs."""
     run = {"alleles": pq.read_metadata(table).num_rows, "shards": []}
-    run |= {"table_digest": digest_file(table)} | ({} if lengths is None else {"contigs": lengths})
+    run |= {"table_digest": digest_file(table), **more}
+    run |= {} if lengths is None else {"contigs": lengths}
     table.with_name(RUN).write_text(json.dumps(run))
 
 

@@ -73,7 +73,10 @@ files = {{
     "merge-tracks": [out, pathlib.Path(flags.get("--run-json", ""))],
     "calibrate": [out],
     "combine": [out],
-    "export": [out],
+    "export": [
+        out,
+        *(out.with_suffix(one) for one in (".trackDb.txt", ".igv.xml") if out.suffix == ".bw"),
+    ],
     "index": [out],
     "evaluate": [out, pathlib.Path(flags.get("--curves", ""))],
     "report": [out],

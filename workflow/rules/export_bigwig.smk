@@ -7,6 +7,9 @@ rule export_bigwig:
         run="<results>/{variant_set}/{scoring}/run.json",
     output:
         bigwig="<results>/{variant_set}/{scoring}/scores.bw",
+        # The command writes them next to the bigWig.
+        hub="<results>/{variant_set}/{scoring}/scores.trackDb.txt",
+        session="<results>/{variant_set}/{scoring}/scores.igv.xml",
     log:
         "<logs>/export_bigwig/{variant_set}/{scoring}.log",
     benchmark:
