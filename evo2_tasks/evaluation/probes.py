@@ -78,7 +78,7 @@ FEW_SHUFFLES: Final = 3
 MANY_ROWS: Final = 10_000
 """Rows from which ``FEW_SHUFFLES`` give a narrow interval."""
 
-CONFIDENCE: Final = 0.95
+CONFIDENCE: Final = 0.99
 
 WITHOUT_DRAWS: Final = Resampling(0)
 
@@ -93,7 +93,7 @@ class ShuffledMetric:
     Attributes:
         values: Its value for each shuffle for which it is defined.
         mean: Mean of the values; None if there is none.
-        low: Lower end of the 95 % confidence interval of the mean; None with fewer than two values.
+        low: Lower end of the 99 % confidence interval of the mean; None with fewer than two values.
         high: Upper end of this interval.
         reason: Why there is no mean; empty if there is one.
     """
