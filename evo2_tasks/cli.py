@@ -827,6 +827,24 @@ def merge_tracks(config: RunConfig, track_set: str, scoring: str, **files: Any) 
 
 
 @main.command(
+    "export-tracks",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks export-tracks --out results/genes/mini-512 \\\n"
+    "  results/genes/mini-512/tracks.parquet",
+)
+@log_option
+@folder_option("--out", required=True, help="Folder of the files.")
+@click.argument("table", type=PATH, metavar="TABLE")
+def export_tracks(**files: Any) -> None:
+    """Write tracks as bigWig, for genome browsers.
+
+    TABLE is the file from `merge-tracks`. The JSON file next to it has the lengths of the contigs.
+    """
+    load("steps.export_tracks").export_tracks(**files)
+
+
+@main.command(
     "fit-calibration",
     cls=Command,
     group=STEPS,

@@ -20,6 +20,7 @@ results/
             tiles/                      tile: regions, and windows of each shard
             track_scores/               score_tracks: files of each shard
             tracks.parquet, .json       merge_tracks
+            tracks.logp_ref.bw, ...     export_tracks
     {variant_set}/
         random_snvs.vcf.gz              draw
         shards/                         split
@@ -154,6 +155,11 @@ TRACK_SCORES: Final = "track_scores"
 """Folder of the files that ``score_tracks`` writes, in the folder of a scoring."""
 TRACK_TABLE: Final = "tracks.parquet"
 """The log-probabilities of each base of a track set, in the folder of a scoring."""
+TRACK_BIGWIGS: Final[Mapping[str, str]] = {
+    "logp_ref": "tracks.logp_ref.bw",
+    "entropy": "tracks.entropy.bw",
+}
+"""The bigWig files of the tracks, next to their table, by the column that they have."""
 TRACKS_RUN: Final = "tracks.json"
 """Counts, times, devices and versions of the tracks, next to their table."""
 CALIBRATIONS: Final = "calibrations"
@@ -394,6 +400,11 @@ STEPS: Final[Mapping[str, Step]] = {
             "merge_tracks",
             _OF_TRACKS,
             (f"{_OF_TRACKS}/{TRACK_TABLE}", f"{_OF_TRACKS}/{TRACKS_RUN}"),
+        ),
+        Step(
+            "export_tracks",
+            _OF_TRACKS,
+            tuple(f"{_OF_TRACKS}/{file}" for file in TRACK_BIGWIGS.values()),
         ),
     )
 }

@@ -107,7 +107,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "exports": room(
-        "bedgraph bigwig browsers sites tsv vcf vcf_header vcf_index vcf_info vcf_lines",
+        "bedgraph bigwig browsers sites track_bigwigs tsv vcf vcf_header vcf_index vcf_info"
+        " vcf_lines",
         "config",
         "errors",
         "genome",
@@ -189,10 +190,10 @@ ROOMS = {
         "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
     ),
     "steps": room(
-        "annotate audit calibrate carry combine draw evaluate export fetch fit_calibration"
-        " haplotypes identify index lookup merge merge_audit merge_haplotypes merge_sequences"
-        " merge_tracks report score score_readouts score_sequence_set score_tracks split"
-        " split_sequences tile windows",
+        "annotate audit calibrate carry combine draw evaluate export export_tracks fetch"
+        " fit_calibration haplotypes identify index lookup merge merge_audit merge_haplotypes"
+        " merge_sequences merge_tracks report score score_readouts score_sequence_set score_tracks"
+        " split split_sequences tile windows",
         "config",
         "errors",
         "evaluation",

@@ -524,6 +524,8 @@ class TrackSetConfig(Section):
     `window_length`, `min_context`, `strands` and `prepend_bos` are used: a base has at least
     `min_context` bases before it on each strand, except near the ends of linear contigs. The other
     keys are about alleles."""
+    outputs: Annotated[tuple[Literal["bigwig"], ...], AfterValidator(_unique)] = ()
+    """Other formats to write: `bigwig` (`logp_ref` and `entropy`, for genome browsers)."""
 
 
 class RunSettings(Section):

@@ -16,7 +16,7 @@ from evo2_tasks.config.resolve import (
 )
 from evo2_tasks.config.schema import RunConfig, ScoringConfig, TrackSetConfig
 from evo2_tasks.errors import InputError
-from evo2_tasks.layout import TRACK_TABLE, TRACKS_RUN
+from evo2_tasks.layout import TRACK_BIGWIGS, TRACK_TABLE, TRACKS_RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,11 @@ def track_targets(config: RunConfig) -> list[str]:
     return [
         f"{name}/{scoring}/{file}"
         for name, scoring in list_track_scorings(config)
-        for file in (TRACK_TABLE, TRACKS_RUN)
+        for file in (
+            TRACK_TABLE,
+            TRACKS_RUN,
+            *(TRACK_BIGWIGS.values() if config.track_sets[name].outputs else ()),
+        )
     ]
 
 

@@ -78,7 +78,7 @@ def merge_tracks(
         ", ".join(sorted({one.version for one in found})) or package_version(),
         model=score.model.name,
         settings=settings.triggers(),
-        inputs={"tiles": files.digest(tiles_folder / TILE_COUNTS)},
+        inputs=counts.inputs,
     )
     with (
         write_table(out, tracks_schema(), metadata=provenance.metadata()) as writer,

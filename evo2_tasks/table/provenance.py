@@ -17,7 +17,7 @@ from typing import Any, Final
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import parse_json
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import CALIBRATION, PAIR_COUNTS, TILE_COUNTS
+from evo2_tasks.layout import CALIBRATION, PAIR_COUNTS
 from evo2_tasks.table.documents import Signature
 from evo2_tasks.table.parquet import read_metadata
 from evo2_tasks.table.schema import SCORES_VERSION
@@ -48,8 +48,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "of other files that "
     "shape its rows, as JSON: `variants` (`windows`), `gff` (`annotate`), `assembly_report` if the "
     "reference has one, `windows` of all shards together (`audit`, `merge_audit`, `haplotypes`), "
-    f"the `{PAIR_COUNTS}` of `haplotypes` (`merge_haplotypes`), `regions` (`tile`), `tiles`, the "
-    f"`{TILE_COUNTS}` (`merge_tracks`), "
+    f"the `{PAIR_COUNTS}` of `haplotypes` (`merge_haplotypes`), `regions` (`tile`, "
+    "`merge_tracks`), "
     "`background` and `labelled`, the tables of a "
     f"calibration, and in its `{CALIBRATION}` the three other files (`fit_calibration`), the "
     f"`{CALIBRATION}` of each calibration by its name (`calibrate`), and `calibrated` "

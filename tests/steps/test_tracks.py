@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+import pyBigWig
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.layout import (
     TILE_COUNTS,
     TILES,
+    TRACK_BIGWIGS,
     TRACK_REGIONS,
     TRACK_SCORES,
     TRACK_TABLE,
@@ -28,6 +30,8 @@ from evo2_tasks.layout import (
     segments_file,
     shard_file,
 )
+from evo2_tasks.runtime.track_jobs import TrackScorer
+from evo2_tasks.steps.export_tracks import export_tracks
 from evo2_tasks.steps.merge_tracks import merge_tracks
 from evo2_tasks.steps.score_tracks import score_tracks
 from evo2_tasks.steps.tile import tile
@@ -382,3 +386,121 @@ def test_regions_without_bases_end_the_step(
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tracks.results / TILES / TILE_COUNTS).exists()
+
+
+def test_a_killed_job_continues_and_gives_the_same_bytes(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {"run": {"part_tokens": 200, "batch_tokens": 150}}
+    undisturbed = make_tracks(tmp_path / "one", checkpoint, **parts)
+    undisturbed.run()
+    killed = make_tracks(tmp_path / "two", checkpoint, **parts)
+    killed.tile()
+    run, calls = TrackScorer.score, []
+
+    def score(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run(*args)
+
+    monkeypatch.setattr(TrackScorer, "score", score)
+    with pytest.raises(KeyboardInterrupt):
+        killed.score(1)
+    scores = killed.results / TRACK_SCORES / "1-of-1.parquet"
+    assert not scores.exists()
+    killed.score(1)
+    stated = json.loads(scores.with_suffix(".json").read_text())
+    assert stated["parts_kept"] == 3
+    assert stated["parts"] == len(calls) - 1 > 5
+    # All parts are kept until the shard is merged.
+    scores.unlink()
+    killed.score(1)
+    assert len(calls) == stated["parts"] + 1
+    killed.merge()
+    for name in (TRACK_TABLE, f"{TRACK_SCORES}/1-of-1.parquet"):
+        assert (killed.results / name).read_bytes() == (undisturbed.results / name).read_bytes()
+    assert not list(killed.results.glob("**/*.parts"))
+
+
+def test_a_table_of_other_windows_or_settings_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    tracks = make_tracks(tmp_path, checkpoint, regions="line\t0\t50\n")
+    tracks.run()
+    (tmp_path / "x.bed").write_text("line\t0\t60\n")
+    tracks.tile()
+    with pytest.raises(InputError, match="was made from another version of"):
+        tracks.merge()
+    tracks.data["scorings"]["s"]["min_context"] = 30
+    with pytest.raises(InputError, match="min_context"):
+        tracks.score(1)
+    with pytest.raises(InputError, match="made with other settings than those of the config"):
+        tracks.merge()
+    tracks.data["scorings"]["s"] |= {"min_context": CONTEXT, "horizon": 10}
+    tracks.score(1)  # a horizon is about alleles
+    tracks.merge()
+    assert len(tracks.read()) == 60
+
+
+def test_a_model_without_valid_numbers_ends_the_job(
+    tmp_path: Path, small_model: Evo2ForCausalLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Evo2ForCausalLM(small_model.config)
+    broken.load_state_dict(small_model.state_dict())
+    with torch.no_grad():
+        broken.model.layers[1].mlp.l3.weight[0, 0] = torch.inf
+    broken.eval().save_pretrained(tmp_path / "model")
+    tracks = make_tracks(tmp_path, tmp_path / "model", regions="line\t0\t120\n")
+    tracks.tile()
+    with pytest.raises(InputError, match=r"values that are not finite, more than run\.max_non"):
+        tracks.score(1)
+    assert "the first such module is" in caplog.text
+    tracks.data["run"] = {"max_non_finite_share": 1.0}
+    tracks.score(1)
+    tracks.merge()
+    table = tracks.read()
+    assert table["logp_ref"].null_count() == table["entropy"].null_count() == 120
+    run = json.loads((tracks.results / TRACKS_RUN).read_text())
+    assert run["non_finite"] == 2 * 120 - 1
+
+
+def test_bigwig_files_have_the_values_of_the_table(made: Tracks, tmp_path: Path) -> None:
+    export_tracks(table=made.results / TRACK_TABLE, out=tmp_path)
+    table = made.read()
+    assert table["logp_ref"].null_count() == 1
+    for column, file in TRACK_BIGWIGS.items():
+        with pyBigWig.open(str(tmp_path / file)) as reader:
+            assert reader.chroms() == {name: size for name, size in LENGTHS.items() if size > 1}
+            for contig, length in reader.chroms().items():
+                expected = np.full(length, np.nan)
+                for row in table.filter(pl.col("contig") == contig).iter_rows(named=True):
+                    value = row[column]
+                    expected[row["pos"] - 1] = np.nan if value is None else value
+                np.testing.assert_array_equal(
+                    np.array(reader.values(contig, 0, length), dtype=np.float32),
+                    expected.astype(np.float32),
+                )
+    (tmp_path / TRACKS_RUN).write_text((made.results / TRACKS_RUN).read_text())
+    table.head(3).write_parquet(tmp_path / TRACK_TABLE)
+    with pytest.raises(InputError, match="is about another table"):
+        export_tracks(table=tmp_path / TRACK_TABLE, out=tmp_path)
+
+
+def test_a_whole_circle_is_read_across_its_origin(
+    tmp_path: Path, checkpoint: Path, small_model: Evo2ForCausalLM
+) -> None:
+    """A circle is the same from wherever its sequence begins, if the windows are as long as it."""
+    bases = GENOME["ring"]
+    table = make_tracks(
+        tmp_path, checkpoint, regions="ring\t0\t230\n", genome={"ring": bases},
+        scoring={"window_length": 300},
+    ).run()  # fmt: skip
+    assert table.null_count().sum_horizontal().item() == 0
+    assert table["context_fwd"].min() >= CONTEXT
+    assert table["context_fwd"].max() == 229
+    assert sorted(set(table["context_rev"])) == [*range(CONTEXT, 230)]
+    for row in (table.row(0, named=True), table.row(229, named=True)):
+        text = spell_window("ring", row["pos"] - 1, row["context_fwd"], "forward")
+        logits = plain_logits(small_model, text, bos=False)
+        assert logits is not None
+        four = [row[f"logp_{letter}_fwd"] for letter in "ACGT"]
+        np.testing.assert_allclose(four, log_softmax(logits[list(b"ACGT")]), atol=TOLERANCE)

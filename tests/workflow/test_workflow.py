@@ -71,6 +71,7 @@ files = {{
     "tile": [out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards],
     "score-tracks": [out],
     "merge-tracks": [out, pathlib.Path(flags.get("--run-json", ""))],
+    "export-tracks": [out / f"tracks.{{name}}.bw" for name in ("logp_ref", "entropy")],
     "calibrate": [out],
     "combine": [out],
     "export": [
@@ -962,7 +963,7 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.config["variant_sets"]["b"]["haplotypes"] = {"samples": ["S2", "S1"]}
     project.config["sequence_sets"] = {"q": {"sequences": "one.fa", "scorings": ["short"]}}
     project.config["track_sets"] = {
-        "t": {"regions": "t.bed", "reference": "two", "scorings": ["short"]}
+        "t": {"regions": "t.bed", "reference": "two", "scorings": ["short"], "outputs": ["bigwig"]}
     }
     (project.folder / "t.bed").write_text("c\t0\t4\n")
     project.run()
