@@ -71,6 +71,19 @@ class ProbeRows:
     def __len__(self) -> int:
         return len(self.contigs)
 
+    def find_reach(self) -> tuple[IntArray, IntArray]:
+        """Where the bases begin and end that the model reads for each row.
+
+        Next to a deletion, the window of the alternate allele has as many bases more as it lost, on
+        the side that a strand reads last.
+
+        Returns:
+            Starts, 0-based, and ends, exclusive. Each (N,)
+        """
+        lost = [max(len(ref) - len(alt), 0) for ref, alt in zip(self.refs, self.alts, strict=True)]
+        more = np.array(lost, dtype=np.int64)
+        return self.starts - more, self.ends + more
+
     def take(self, is_row: BoolArray) -> ProbeRows:
         """Some of the rows."""
         return ProbeRows(
@@ -153,9 +166,10 @@ def make_probe_folds(by: FoldsBy, target: npt.NDArray[Any], rows: ProbeRows) -> 
     num_folds = int(fold.max(initial=-1)) + 1
     if num_folds < FEWEST_FOLDS:
         raise InputError(_explain_few(by, num_folds))
+    starts, ends = rows.find_reach()
     overlaps = np.array(
         [
-            count_overlaps(fold == number, rows.contigs, rows.starts, rows.ends, rows.circles)
+            count_overlaps(fold == number, rows.contigs, starts, ends, rows.circles)
             for number in range(num_folds)
         ]
     )
@@ -251,7 +265,8 @@ def _cut_long_blocks(rows: ProbeRows) -> IntArray:
     """
     if not len(rows):
         return np.empty(0, dtype=np.int64)
-    length = int((rows.ends - rows.starts).max())
+    first, last = rows.find_reach()
+    length = int((last - first).max())
     places = number_groups(rows.contigs, rows.positions)
     _, first_rows, sizes = np.unique(places, return_index=True, return_counts=True)
     contigs, positions = rows.contigs[first_rows].tolist(), rows.positions[first_rows].tolist()

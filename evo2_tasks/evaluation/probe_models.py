@@ -249,14 +249,16 @@ def _standardise(
     for begin in range(0, len(rows), at_once):
         scaled[begin : begin + at_once] = features[rows[begin : begin + at_once]]
     mean, scale = np.empty((2, num_features))
-    # In blocks of columns, because StandardScaler makes temporary copies in float64.
+    # In blocks of columns, and in float64: the embeddings of a layer can be large numbers that
+    # differ little.
     at_once = max(1, NUMBERS_AT_ONCE // len(rows))
     for begin in range(0, num_features, at_once):
         some = slice(begin, begin + at_once)
-        scaler = StandardScaler()
-        block = scaler.fit_transform(scaled[:, some])
-        # The mean of a constant is rounded; the rest must not become a feature.
-        block[:, np.ptp(scaled[:, some], axis=0) == 0] = 0
+        block = scaled[:, some].astype(np.float64)
+        is_constant = np.ptp(block, axis=0) == 0
+        scaler = StandardScaler(copy=False)
+        block = scaler.fit_transform(block)
+        block[:, is_constant] = 0  # without the rounding error of the mean
         scaled[:, some] = block
         mean[some], scale[some] = scaler.mean_, scaler.scale_
     return scaled, mean, scale

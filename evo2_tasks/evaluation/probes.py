@@ -73,6 +73,9 @@ FEWEST_OF_CLASS: Final = 10
 FEWEST_TRAINING: Final = 20
 """Rows that a training set needs."""
 
+LARGEST_NUMBER: Final = 1e100
+"""Largest target number, with or without a sign."""
+
 NUM_SHUFFLES: Final = 10
 FEW_SHUFFLES: Final = 3
 MANY_ROWS: Final = 10_000
@@ -354,6 +357,10 @@ def _require_rows(kind: Kind, target: npt.NDArray[Any], num_missing: int) -> Non
     if len(target) < FEWEST_ROWS:
         raise InputError(f"{have}; a probe needs at least {FEWEST_ROWS}.")
     if kind == NUMBER:
+        if np.abs(target).max() > LARGEST_NUMBER:
+            raise InputError(
+                f"{have}: a number is above {LARGEST_NUMBER:g}, and a probe cannot square it."
+            )
         if (target == target[0]).all():
             raise InputError(f"{have}: all have the same number, so a probe has nothing to learn.")
         return

@@ -27,6 +27,7 @@ def make_rows(
     positions: list[int],
     *,
     genes: list[str] | None = None,
+    refs: list[str] | None = None,
     alts: list[str] | None = None,
     window_length: int = 100,
     circles: Mapping[str, int] | None = None,
@@ -35,7 +36,7 @@ def make_rows(
     return ProbeRows(
         contigs=to_array(contigs),
         positions=np.array(positions, dtype=np.int64),
-        refs=to_array(["A"] * len(contigs)),
+        refs=to_array(refs or ["A"] * len(contigs)),
         alts=to_array(alts or ["C"] * len(contigs)),
         starts=starts,
         ends=starts + window_length,
@@ -55,7 +56,8 @@ def share_a_base(rows: ProbeRows, one: int, other: int) -> bool:
     length = rows.circles.get(rows.contigs[one])
     bases = []
     for row in (one, other):
-        window = range(int(rows.starts[row]), int(rows.ends[row]))
+        lost = max(len(rows.refs[row]) - 1, 0)  # of a deletion: so many more bases are read
+        window = range(int(rows.starts[row]) - lost, int(rows.ends[row]) + lost)
         bases.append({base if length is None else base % length for base in window})
     return not bases[0].isdisjoint(bases[1])
 
@@ -72,8 +74,14 @@ def test_no_row_trains_for_a_fold_whose_windows_it_has_seen(data: st.DataObject)
         st.lists(st.sampled_from(["a", "b", "c", "d", ""]), min_size=size, max_size=size)
     )
     window_length = data.draw(st.integers(1, 30))
+    refs = data.draw(st.lists(st.sampled_from(["A", "AC", "ACGTA"]), min_size=size, max_size=size))
     rows = make_rows(
-        contigs, positions, genes=genes, window_length=window_length, circles={"MT": 90}
+        contigs,
+        positions,
+        genes=genes,
+        refs=refs,
+        window_length=window_length,
+        circles={"MT": 90},
     )
     try:
         folds = fold_rows(by, rows)

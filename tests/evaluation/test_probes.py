@@ -399,6 +399,11 @@ def test_a_score_does_not_depend_on_other_rows() -> None:
             "learn.",
         ),
         (
+            "large number",
+            "200 labelled rows with features: a number is above 1e+100, and a probe cannot square "
+            "it.",
+        ),
+        (
             "one gene has all positives",
             "fold 3 of 5 by gene: 160 training rows; a probe needs at least 20 with different "
             "labels. Use a shorter window, more labelled rows, or another `folds_by`.",
@@ -419,6 +424,8 @@ def test_what_cannot_be_fitted_is_one_line(change: str, message: str) -> None:
         features[:] = 3
     elif change == "equal numbers":
         target = np.full(200, 2.5)
+    elif change == "large number":
+        target = np.where(np.arange(200) == 3, -1e101, 1.0)
     elif change == "one gene has all positives":
         target = genes == 3
     with pytest.raises(InputError) as caught:
