@@ -19,6 +19,7 @@ from evo2_tasks.table.calibration_schema import (
     STRENGTH_COLUMNS,
 )
 from evo2_tasks.table.combined import ALLELE_COLUMNS, ENSEMBLES, combined_columns
+from evo2_tasks.table.embeddings import describe_embeddings
 from evo2_tasks.table.haplotypes import HAPLOTYPES_MEANINGS
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
@@ -56,6 +57,7 @@ from evo2_tasks.table.sequence_schema import (
     SEQUENCE_SHARD_COLUMNS,
     SEQUENCE_STATUS_MEANINGS,
 )
+from evo2_tasks.table.shard_readouts import READOUT_MEANINGS, describe_profiles
 from evo2_tasks.table.tracks import TRACKS_MEANINGS
 
 _INTRO: Final = """\
@@ -175,6 +177,23 @@ _AUDIT_INTRO: Final = """
 With `audit`, `audit.parquet` next to the table has one row for each allele that was scored with
 whole windows too. Join it to the table by (`record`, `allele`).
 [How the alleles are chosen](scores.md#the-error-of-your-horizon).
+"""
+
+_EMBEDDINGS_INTRO: Final = """
+## Embeddings and profiles
+
+With `embeddings` of a scoring, `embeddings/{layer}.parquet` next to the table has one row for each
+row of the table, in the order of the input. D is the number of channels of the layer. The columns
+of a strand are there with `keep_strands`. Join it to the table by (`record`, `allele`).
+[What the numbers mean](embeddings.md).
+"""
+
+_PROFILES_INTRO: Final = """
+With `profile`, `profiles.parquet` has the same rows:
+"""
+
+_READOUT_RUN_INTRO: Final = """
+The JSON file next to each of these tables:
 """
 
 _HAPLOTYPES_INTRO: Final = """
@@ -412,6 +431,12 @@ def columns_page() -> str:
         _IDENTIFIER_RULES,
         _AUDIT_INTRO,
         *column_table(AUDIT_COLUMNS),
+        _EMBEDDINGS_INTRO,
+        *column_table(describe_embeddings(1, "float32", strands=True)),
+        _PROFILES_INTRO,
+        *column_table(describe_profiles(pa.float16())),
+        _READOUT_RUN_INTRO,
+        *meaning_table("key", READOUT_MEANINGS),
         _HAPLOTYPES_INTRO,
         *column_table(HAPLOTYPE_COLUMNS),
         _COMPOUNDS_INTRO,
@@ -492,13 +517,15 @@ def type_name(kind: pa.DataType) -> str:
     """A type as people call it; a dictionary-encoded text is a category."""
     if pa.types.is_dictionary(kind):
         return "category"
+    if pa.types.is_fixed_size_list(kind):  # the tables of embeddings; as wide as the layer
+        return "D values"
     if pa.types.is_list(kind):
         return f"list of {type_name(kind.value_type)}"
     if pa.types.is_struct(kind):
         return f"({', '.join(field.name for field in kind)})"
     if pa.types.is_map(kind):
         return f"map from {type_name(kind.key_type)} to {type_name(kind.item_type)}"
-    return {"double": "float64"}.get(str(kind), str(kind))
+    return {"double": "float64", "halffloat": "float16"}.get(str(kind), str(kind))
 
 
 def column_table(columns: Iterable[Column]) -> list[str]:

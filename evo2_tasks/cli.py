@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO, get_args
 
 import click
 
+from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
 from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.objects import is_url
@@ -635,16 +636,87 @@ def audit(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
 @file_option("--segments", "segments_file", required=True, help="Reference bases, from `windows`.")
 @output_option(
     "--out",
-    required=True,
     help="File to write: the scores of the shard. Finished scores of these windows are kept.",
+)
+@file_option(
+    "--scores",
+    help="Instead of --out: finished scores of the shard. Only the read-outs are made.",
 )
 @folder_option("--readouts", required=True, help="Folder to write: the read-outs of the shard.")
 @hits_option
 @threads_option
 @click.argument("audited", type=PATH, required=False)
 def score_readouts(config: RunConfig, scoring: str, **options: Any) -> None:
-    """Score a shard like `score`, and make the read-outs of the scoring (`audit`)."""
+    """Score a shard like `score`, and make the read-outs (`audit`, `embeddings`, `profile`)."""
     load("steps.score_readouts").score_readouts(resolve_readouts(config, scoring), **options)
+
+
+@main.command(
+    "merge-embeddings",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-embeddings --config config.yaml --variant-set mitomap \\\n"
+    "  --scoring mini-512 --layer blocks.10 --split shards/split.json --windows windows \\\n"
+    "  --scores scores --readouts readouts --out embeddings/blocks.10.parquet \\\n"
+    "  --run-json embeddings/blocks.10.json",
+)
+@step
+@variant_set_option
+@scoring_option
+@click.option(
+    "--layer", required=True, metavar="NAME", help="Published name of a layer of the scoring."
+)
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
+@folder_option(
+    "--windows", "windows_folder", required=True, help="Folder with the windows of all shards."
+)
+@folder_option(
+    "--scores", "scores_folder", required=True, help="Folder with the scores of all shards."
+)
+@folder_option(
+    "--readouts", "readouts_folder", required=True, help="Folder with the read-outs of all shards."
+)
+@output_option("--out", required=True, help="File to write: the embeddings of the layer.")
+@output_option(
+    "--run-json", required=True, help="File to write: counts, error of the data type, work."
+)
+def merge_embeddings(
+    config: RunConfig, variant_set: str, scoring: str, layer: str, **files: Any
+) -> None:
+    """Combine the embeddings of a layer of all shards into one table."""
+    settings = resolve_merge_embeddings(config, variant_set, scoring, layer)
+    load("steps.merge_embeddings").merge_embeddings(settings, **files)
+
+
+@main.command(
+    "merge-profiles",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-profiles --config config.yaml --variant-set mitomap \\\n"
+    "  --scoring mini-512 --split shards/split.json --windows windows --scores scores \\\n"
+    "  --readouts readouts --out profiles.parquet --run-json profiles.json",
+)
+@step
+@variant_set_option
+@scoring_option
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split`.")
+@folder_option(
+    "--windows", "windows_folder", required=True, help="Folder with the windows of all shards."
+)
+@folder_option(
+    "--scores", "scores_folder", required=True, help="Folder with the scores of all shards."
+)
+@folder_option(
+    "--readouts", "readouts_folder", required=True, help="Folder with the read-outs of all shards."
+)
+@output_option("--out", required=True, help="File to write: the profiles.")
+@output_option(
+    "--run-json", required=True, help="File to write: counts, error of the data type, work."
+)
+def merge_profiles(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
+    """Combine the token by token differences of all shards into one table."""
+    settings = resolve_merge_profiles(config, variant_set, scoring)
+    load("steps.merge_profiles").merge_profiles(settings, **files)
 
 
 @main.command(

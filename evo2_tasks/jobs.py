@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
+from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
 from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.config.objects import (
     UserFiles,
@@ -33,7 +34,6 @@ from evo2_tasks.config.resolve import (
     background_set,
     checkpoint_files,
     find_draw,
-    list_readouts,
     path_of_scoring,
     resolve_annotate,
     resolve_audit,
@@ -69,6 +69,11 @@ from evo2_tasks.config.tracks import (
     track_inputs,
     track_params,
     track_targets,
+)
+from evo2_tasks.cost.embeddings import (
+    embeddings_memory,
+    list_layers_of,
+    name_layers,
 )
 from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, limit_batch
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
@@ -117,6 +122,12 @@ from evo2_tasks.layout import (
     identity_file,
     shard_run_file,
 )
+from evo2_tasks.readout_jobs import (
+    NO_NAME,
+    choose_rules,
+    keep_made_settings,
+    readout_targets,
+)
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
 from evo2_tasks.table.documents import Lookup, PairCounts, ShardRun, Split, TileCounts
 from evo2_tasks.table.sequence_documents import SequenceSplit
@@ -124,9 +135,6 @@ from evo2_tasks.table.sequence_documents import SequenceSplit
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
 
 MOST_SHARDS = 1_000
-
-NO_NAME = "(?!)"
-"""A regular expression that matches nothing; an empty one would match any name."""
 
 FASTA_INDICES = (".fai", ".gzi")
 VARIANT_INDICES = (".csi", ".tbi")
@@ -210,7 +218,7 @@ def targets(config: RunConfig) -> list[str]:
                     folder = config.output / name / scoring
                     exports += _index_files(folder, EXPORTS[export])
             made = [TABLE, *_extra_files(config, name, scoring), *exports]
-            made += _haplotype_files(config, name)
+            made += [*_haplotype_files(config, name), *readout_targets(config, scoring)]
             files += [f"{name}/{scoring}/{file}" for file in made]
         files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
@@ -351,10 +359,8 @@ class StepInputs:
     joined: dict[str, list[str]]
     """Files that ``annotate`` and ``carry`` write and ``merge`` joins, relative to the results
     folder, by variant set. Each is there only if it has columns; else there is no such job."""
-    with_readouts: list[str]
-    """Scorings that make read-outs besides their scores, for the rule ``score_readouts``."""
-    without_readouts: list[str]
-    """The other scorings, for the rule ``score``."""
+    layers: list[str]
+    """Published names of the layers of all embeddings."""
     audited: dict[str, dict[str, list[str]]]
     """Folder that ``audit`` writes, relative to the results folder, by variant set and scoring;
     empty without an audit."""
@@ -450,8 +456,11 @@ def step_inputs(config: RunConfig) -> StepInputs:
             for reference in [config.references[variant_set.reference]]
         },
         joined={name: _joined_files(config, name) for name in sets},
-        with_readouts=[name for name, one in config.scorings.items() if list_readouts(one)],
-        without_readouts=[name for name, one in config.scorings.items() if not list_readouts(one)],
+        layers=[
+            *dict.fromkeys(
+                layer for name in config.scorings for layer in list_layers_of(config, name)
+            )
+        ],
         audited=_of_audits(config, AUDITED),
         audit=_of_audits(config, AUDIT, AUDIT_RUN),
         calibrations=_calibration_inputs(config),
@@ -780,10 +789,12 @@ class StepSettings:
     """By scoring."""
     audit: dict[str, dict[str, str]]
     """By variant set and scoring, of scorings with an audit."""
-    readouts: dict[str, str]
-    """Of ``score_readouts``, by scoring, of scorings with read-outs."""
     merge_audit: dict[str, dict[str, str]]
     """By variant set and scoring, of scorings with an audit."""
+    merge_embeddings: dict[str, dict[str, str]]
+    """By scoring and layer, of scorings with embeddings."""
+    merge_profiles: dict[str, str]
+    """By scoring, of scorings with profiles."""
     haplotypes: dict[str, dict[str, str]]
     """By variant set and scoring, of sets with ``haplotypes``."""
     merge_haplotypes: dict[str, dict[str, str]]
@@ -811,6 +822,7 @@ class StepSettings:
 def step_settings(config: RunConfig) -> StepSettings:
     """The settings of each step that run it again if they change."""
     sets = config.variant_sets
+    set_of = {scoring: name for name, one in sets.items() for scoring in one.scorings}
     return StepSettings(
         identify={name: _as_params(resolve_identify(config, name)) for name in config.models},
         draw={
@@ -844,11 +856,6 @@ def step_settings(config: RunConfig) -> StepSettings:
             }
             for name, variant_set in sets.items()
         },
-        readouts={
-            name: _as_params(resolve_readouts(config, name))
-            for name, scoring in config.scorings.items()
-            if list_readouts(scoring)
-        },
         merge_audit={
             name: {
                 scoring: _as_params(resolve_merge_audit(config, name, scoring))
@@ -856,6 +863,18 @@ def step_settings(config: RunConfig) -> StepSettings:
                 if _audit_files(config, scoring)
             }
             for name, variant_set in sets.items()
+        },
+        merge_embeddings={
+            name: {
+                layer: _as_params(resolve_merge_embeddings(config, set_of[name], name, layer))
+                for layer in list_layers_of(config, name)
+            }
+            for name in set_of
+        },
+        merge_profiles={
+            name: _as_params(resolve_merge_profiles(config, set_of[name], name))
+            for name in set_of
+            if config.scorings[name].profile is not None
         },
         haplotypes=_of_haplotypes(config, resolve_haplotypes),
         merge_haplotypes=_of_haplotypes(config, resolve_merge_haplotypes),
@@ -924,6 +943,9 @@ class Jobs:
         config: The config.
         results: The results folder, if it is not the ``output`` of the config.
         size: Gives the bytes of a file, 0 if it does not exist.
+
+    Attributes:
+        made_by: The variant sets, with scorings and shards, of the rules that score alleles.
     """
 
     def __init__(
@@ -942,6 +964,11 @@ class Jobs:
         self._scorings = scorings
         self._size = size
         self._audits = {name: one.audit for name, one in config.scorings.items()}
+        self._run_config = config
+        self.made_by = choose_rules(config, self._output)
+        self._readouts = {
+            name: name_layers(resolve_readouts(config, name)) for name in config.scorings
+        }
         self._score_mb: dict[tuple[str, float | None], int] = {}
         self._seconds = {name: _seconds_per_allele(one) for name, one in scorings.items()}
         self._labelled = {name: one.set for name, one in config.calibrations.items()}
@@ -963,6 +990,16 @@ class Jobs:
         """
         return self._config
 
+    def readouts(self, wildcards: Wildcards) -> str:
+        """The settings of a job that makes read-outs, which run it again if they change."""
+        return keep_made_settings(
+            self._run_config,
+            self._output,
+            wildcards.variant_set,
+            wildcards.scoring,
+            wildcards.scatteritem,
+        )
+
     def hits(self, wildcards: Wildcards) -> list[str]:
         """The files of ``lookup`` by which a scoring job may do without its model.
 
@@ -973,14 +1010,15 @@ class Jobs:
     def compared_hits(self, wildcards: Wildcards) -> list[str]:
         """The files of ``lookup`` of a scoring job that opens its model in any case.
 
-        The model scores whole windows for an audit, or its device has to be compared with that of
-        the hits. Snakemake compares the files of all inputs together, so a file may change from one
-        of these two inputs to the other.
+        The model makes read-outs, or its device has to be compared with that of the hits. Snakemake
+        compares the files of all inputs together, so a file may change from one of these two inputs
+        to the other.
         """
         return [] if self._can_do_without_model(wildcards) else self._list_hits(wildcards)
 
     def _can_do_without_model(self, wildcards: Wildcards) -> bool:
-        return self._audits[wildcards.scoring] is None and self._allow_mixed_devices
+        has_readouts = bool(self._readouts[wildcards.scoring].readouts)
+        return not has_readouts and self._allow_mixed_devices
 
     def _will_run_again(self, wildcards: Wildcards, done: ShardRun) -> bool:
         """Whether a finished scoring job is certain to run again, so that it may get other inputs.
@@ -1034,6 +1072,9 @@ class Jobs:
             if self._audits[wildcards.scoring] is not None:
                 whole_mb = _score_mb(settings.without_horizon(), key[1], self._size)
                 self._score_mb[key] = max(self._score_mb[key], whole_mb)
+            self._score_mb[key] += math.ceil(
+                embeddings_memory(self._readouts[wildcards.scoring], key[1]) / 10**6
+            )
         return self._score_mb[key] * attempt
 
     def pairs_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
@@ -1131,12 +1172,17 @@ class Jobs:
         if alleles is None:
             return SCORE_MINUTES * attempt
         found = _find_lookup(input)
-        if found is not None:
+        if found is not None and not self._reads_hits_too(wildcards.scoring):
             alleles = found.missing
         share = self._audits[wildcards.scoring]
         if share is not None:
             alleles += _most_audited(share, alleles, self._num_shards)
         return self._runtime(wildcards.scoring, alleles) * attempt
+
+    def _reads_hits_too(self, scoring: str) -> bool:
+        """Whether the alleles whose scores are in the store go through the model too."""
+        readouts = self._readouts[scoring]
+        return readouts.embeddings is not None or readouts.profile is not None
 
     def _shard_alleles(self, variant_set: str) -> float | None:
         """Alleles of a shard as ``split`` counted them; None before ``split`` has run."""

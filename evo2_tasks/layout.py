@@ -31,10 +31,12 @@ results/
             windows/, scores/           windows, score: files of each shard
             hits/                       lookup: scores of the store, for each shard
             audit/                      audit: whole windows of some alleles, for each shard
-            readouts/                   score_readouts: files of each shard
+            readouts/                   score_readouts, add_readouts: files of each shard
             scores.parquet, run.json    merge
             reused.parquet              merge: the alleles whose scores are from a store
             audit.parquet, audit.json   merge_audit
+            embeddings/{layer}.parquet  merge_embeddings, with a JSON file for each layer
+            profiles.parquet, .json     merge_profiles
             haplotypes/                 haplotypes: alleles with neighbours, for each shard
             haplotype_scores/           score_haplotypes: files of each shard
             haplotypes.parquet, .json   merge_haplotypes
@@ -80,7 +82,17 @@ HITS: Final = "hits"
 AUDITED: Final = "audit"
 """Folder of the files that ``audit`` writes, in the folder of a scoring."""
 READOUTS: Final = "readouts"
-"""Folder with a folder for each shard, of ``score_readouts``, in the folder of a scoring."""
+"""Folder with a folder for each shard, of ``score_readouts`` or ``add_readouts``, in the folder of
+a scoring."""
+READOUTS_RUN: Final = "readouts.json"
+"""What was read out of the model for a shard, in its folder of read-outs; not for an audit."""
+EMBEDDINGS: Final = "embeddings"
+"""Folder with a table for each layer, in the folder of a scoring and in the read-outs of a
+shard."""
+PROFILES: Final = "profiles.parquet"
+"""Token by token differences of each allele, next to the table; and those of a shard."""
+PROFILES_RUN: Final = "profiles.json"
+"""Counts and the error of the data type, next to the profiles."""
 
 PAIRS: Final = "haplotypes"
 """Folder of the files that ``haplotypes`` writes, in the folder of a scoring."""
@@ -211,6 +223,7 @@ TABLES: Final[Mapping[str, str]] = {
     AUDIT: "merge_audit",
     HAPLOTYPES: "merge_haplotypes",
     COMPOUNDS: "merge_haplotypes",
+    PROFILES: "merge_profiles",
     CALIBRATED: "calibrate",
     METRICS: "evaluate",
     CURVES: "evaluate",
@@ -255,15 +268,16 @@ class Step:
     """A step of the workflow: one rule and one command.
 
     The patterns have the wildcards ``{model}``, ``{calibration}``, ``{variant_set}``,
-    ``{sequence_set}``, ``{track_set}``, ``{scoring}``, ``{combination}``, ``{shard}``, ``{export}``
+    ``{sequence_set}``, ``{track_set}``, ``{scoring}``, ``{combination}``, ``{shard}``,
+    ``{layer}``, ``{export}``
     (the file name of an export) and ``{index}`` (the ending of what ``index`` writes).
 
     Attributes:
         name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``,
-            ``score_haplotypes`` that of ``score``, ``export_bigwig`` that of ``export``), and the
-            folder of its logs.
+            ``score_haplotypes`` that of ``score``, ``add_readouts`` that of ``score_readouts``,
+            ``export_bigwig`` that of ``export``), and the folder of its logs.
         job: Pattern of what one job is for: a model, a calibration of a scoring, a variant set, a
-            scoring of it, a combination, a shard, an export.
+            scoring of it, a combination, a shard, a layer, an export.
         outputs: Patterns of the files and folders that a job writes, in the results folder.
         has_benchmark: Whether Snakemake measures its jobs.
     """
@@ -335,6 +349,18 @@ STEPS: Final[Mapping[str, Step]] = {
                 f"{_SCORING}/{SCORES}/{{shard}}.json",
                 f"{_SCORING}/{READOUTS}/{{shard}}",
             ),
+        ),
+        Step("add_readouts", _SHARD, (f"{_SCORING}/{READOUTS}/{{shard}}",)),
+        Step(
+            "merge_embeddings",
+            f"{_SCORING}/{{layer}}",
+            (
+                f"{_SCORING}/{EMBEDDINGS}/{{layer}}.parquet",
+                f"{_SCORING}/{EMBEDDINGS}/{{layer}}.json",
+            ),
+        ),
+        Step(
+            "merge_profiles", _SCORING, (*_tables("merge_profiles"), f"{_SCORING}/{PROFILES_RUN}")
         ),
         Step("merge_audit", _SCORING, (*_tables("merge_audit"), f"{_SCORING}/{AUDIT_RUN}")),
         Step("merge", _SCORING, (*_tables("merge"), f"{_SCORING}/{RUN}")),
@@ -435,7 +461,7 @@ def fill(pattern: str, **names: str) -> str:
     """
     sets = ("variant_set", "sequence_set", "track_set")
     named = ("model", "calibration", *sets, "scoring", "combination")
-    wildcards = dict.fromkeys((*named, "shard", "export", "index"), "*")
+    wildcards = dict.fromkeys((*named, "shard", "layer", "export", "index"), "*")
     return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
 
 
@@ -483,6 +509,31 @@ def shard_readout(readouts: Path, scores: Path, file: str) -> Path:
         file: Name of the file of the read-out, ``AUDIT`` for example.
     """
     return readouts / scores.stem / file
+
+
+def readout_parts(readouts: Path) -> Path:
+    """The folder of the parts of a shard's read-outs, and of those that are finished.
+
+    It is not an output of a rule, because Snakemake deletes the outputs of a job before it runs.
+
+    Args:
+        readouts: Folder of the read-outs of the shard.
+    """
+    return readouts.with_name(f"{readouts.name}.parts")
+
+
+def layer_file(layer: str) -> str:
+    """The table of a layer, in the folder of a scoring and in the read-outs of a shard.
+
+    Args:
+        layer: Published name of the layer.
+    """
+    return f"{EMBEDDINGS}/{layer}.parquet"
+
+
+def embeddings_run_file(table: Path) -> Path:
+    """The JSON file next to the embeddings of a layer."""
+    return table.with_name(f"{table.name.removesuffix('.parquet')}.json")
 
 
 def as_field_name(name: str) -> str:

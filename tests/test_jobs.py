@@ -27,6 +27,7 @@ from evo2_tasks.jobs import (
     warnings,
 )
 from evo2_tasks.layout import COMPOUNDS, CURVES, HAPLOTYPES, HAPLOTYPES_RUN, METRICS
+from evo2_tasks.readout_jobs import choose_rules, keep_made_settings
 from tests import project
 from tests.project import write_split
 
@@ -84,14 +85,88 @@ def test_a_constraint_matches_the_names_and_nothing_else() -> None:
     assert not re.match(any_of([]), "a")
 
 
-def test_one_of_two_rules_scores_a_scoring() -> None:
+def test_one_of_two_rules_scores_a_scoring(tmp_path: Path) -> None:
     config = make_config(m={"checkpoint": "m"}, n={"checkpoint": "n"})
     inputs = step_inputs(with_audit(config, "with-n", 0.01))
-    assert (inputs.without_readouts, inputs.with_readouts) == (["with-m"], ["with-n"])
+    rules = choose_rules(with_audit(config, "with-n", 0.01), tmp_path)
+    assert re.match(rules.score, "v/with-m/scores/1-of-2.parquet")
+    assert not re.match(rules.score, "v/with-n/scores/1-of-2.parquet")
+    assert re.match(rules.score_readouts, "v/with-n/scores/1-of-2.parquet")
+    assert not re.match(rules.score_readouts, "v/with-m/scores/1-of-2.parquet")
     assert inputs.audited["v"] == {"with-m": [], "with-n": ["v/with-n/audit"]}
     files = ["v/with-n/audit.parquet", "v/with-n/audit.json"]
     assert inputs.audit["v"] == {"with-m": [], "with-n": files}
     assert [file for file in inputs.report["v"] if "audit" in file] == files
+
+
+def test_the_rule_that_has_made_a_shard_remains_its_rule(tmp_path: Path) -> None:
+    """Of twelve shards: 1 and 12 by ``score``, 2 with its read-outs, 3 with other settings."""
+    keys = {"model": "m", "window_length": 64}
+    plain, embedded = (
+        load_config(
+            project.make_config(scorings={"s": keys | more}, shards=12), look_for_files=False
+        )
+        for more in ({}, {"embeddings": {"layer": "norm", "tokens": 8}})
+    )
+    settings = resolve_score(plain, "s").triggers()
+    for shard, stated in {
+        1: {"settings": settings},
+        12: {"settings": settings},
+        2: {"settings": settings, "step": "score_readouts"},
+        3: {"settings": settings | {"window_length": 128}},
+        4: {"settings": settings | {"window_length": 128}, "step": "score_readouts"},
+    }.items():
+        file = tmp_path / "v" / "s" / "scores" / f"{shard}-of-12.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        work = {"windows_run": 0, "tokens_run": 0, "wall_s": 0}
+        file.write_text(json.dumps(work | {"statements": {"scores": "0" * 64} | stated}))
+    for config, by_score in ((plain, {1, 3, 4, *range(5, 13)}), (embedded, {1, 12})):
+        rules = choose_rules(config, tmp_path)
+        for shard in range(1, 13):
+            for file in (f"scores/{shard}-of-12.parquet", f"readouts/{shard}-of-12"):
+                is_plain = shard in by_score
+                assert bool(re.match(rules.score, f"v/s/{file}")) == is_plain, (shard, file)
+                assert bool(re.match(rules.add_readouts, f"v/s/{file}")) == is_plain
+                assert bool(re.match(rules.score_readouts, f"v/s/{file}")) != is_plain
+                assert not re.match(rules.score, f"v/t/{file}")
+
+
+@pytest.mark.parametrize(
+    ("change", "starts"),
+    [
+        ({}, False),
+        ({"embeddings": None, "profile": None}, False),
+        ({"embeddings": {"layer": "norm", "tokens": 8}}, False),
+        ({"embeddings": {"layer": "model.layers.1", "tokens": 8, "dtype": "int8"}}, False),
+        ({"profile": 3}, False),
+        ({"profile": 5}, True),
+        ({"embeddings": {"layer": "norm", "tokens": 7}}, True),
+        ({"embeddings": {"layer": ["norm", "blocks.2"], "tokens": 8}}, True),
+        ({"embeddings": {"layer": "norm", "tokens": 8, "keep_strands": True}}, True),
+        ({"window_length": 128}, True),
+    ],
+)
+def test_read_outs_that_are_not_asked_for_any_more_start_nothing(
+    tmp_path: Path, change: dict[str, Any], starts: bool
+) -> None:
+    def settings_of(more: dict[str, Any], results: Path) -> str:
+        keys = {
+            "model": "m",
+            "window_length": 64,
+            "embeddings": {"layer": ["blocks.1", "norm"], "tokens": 8},
+            "profile": 4,
+        }
+        scoring = {key: value for key, value in (keys | more).items() if value is not None}
+        config = project.make_config(scorings={"s": scoring})
+        loaded = load_config(config, look_for_files=False)
+        return keep_made_settings(loaded, results, "v", "s", "1-of-1")
+
+    made = settings_of({}, tmp_path)
+    file = tmp_path / "v" / "s" / "readouts" / "1-of-1" / "readouts.json"
+    file.parent.mkdir(parents=True)
+    work = {"windows_run": 0, "tokens_run": 0, "wall_s": 0}
+    file.write_text(json.dumps(work | {"made": {"settings": json.loads(made), "files": {}}}))
+    assert (settings_of(change, tmp_path) != made) == starts
 
 
 def with_audit(config: RunConfig, scoring: str, share: float) -> RunConfig:

@@ -57,7 +57,7 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations evaluation files load objects resolve schema sequences sets tracks"
+        "calibrations embeddings evaluation files load objects resolve schema sequences sets tracks"
         " yaml_files",
         "errors",
         "hub",
@@ -95,8 +95,8 @@ ROOMS = {
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet"
-        " parts provenance query reference_blocks run schema scores segments sequence_documents"
-        " sequence_rows sequence_schema sequences shards snvs"
+        " parts provenance query readout_parts reference_blocks run schema scores segments"
+        " sequence_documents sequence_rows sequence_schema sequences shard_readouts shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
         " store_models store_rows store_shards store_writer tracks",
         "errors",
@@ -175,7 +175,7 @@ ROOMS = {
         with_torch="canaries claims devices models scoring_jobs sequence_jobs speed track_jobs",
     ),
     "cost": room(
-        "layers memory rates shapes tokens",
+        "embeddings layers memory rates shapes tokens",
         "config",
         "errors",
         "genome",
@@ -186,15 +186,28 @@ ROOMS = {
         "table",
         never=TORCH | FRONT,
     ),
+    "readout_jobs": room(
+        "readout_jobs", "config", "cost", "errors", "layout", "table", never=HEAVY | FRONT
+    ),
     "jobs": room(
-        "jobs", "config", "cost", "errors", "hub", "io", "layout", "table", never=HEAVY | FRONT
+        "jobs",
+        "config",
+        "cost",
+        "errors",
+        "hub",
+        "io",
+        "layout",
+        "readout_jobs",
+        "table",
+        never=HEAVY | FRONT,
     ),
     "steps": room(
         "annotate audit calibrate carry combine draw evaluate export export_tracks fetch"
-        " fit_calibration haplotypes identify index lookup merge merge_audit merge_haplotypes"
-        " merge_sequences merge_tracks report score score_readouts score_sequence_set score_tracks"
-        " split split_sequences tile windows",
+        " fit_calibration haplotypes identify index lookup merge merge_audit merge_embeddings"
+        " merge_haplotypes merge_profiles merge_sequences merge_tracks report score score_readouts"
+        " score_sequence_set score_tracks split split_sequences tile windows",
         "config",
+        "cost",
         "errors",
         "evaluation",
         "evo2",
@@ -212,8 +225,8 @@ ROOMS = {
     ),
     "commands": room(
         "aligned_text convert doctor horizon measure plan plan_store query score_sequences"
-        " show show_calibrations show_files show_haplotypes status store store_add store_lookup"
-        " store_lookup_text store_tables store_targets verify",
+        " show show_calibrations show_embeddings show_files show_haplotypes status store store_add"
+        " store_lookup store_lookup_text store_tables store_targets verify",
         "config",
         "cost",
         "errors",

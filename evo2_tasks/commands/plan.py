@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from evo2_tasks.commands.plan_store import KnownModel, StoreSearch, find_model
-from evo2_tasks.config.resolve import PlannedScoring
+from evo2_tasks.config.resolve import PlannedScoring, ReadOutSettings
+from evo2_tasks.cost.embeddings import (
+    bytes_per_allele,
+    embeddings_memory,
+    name_layers,
+    shard_bytes_per_allele,
+)
+from evo2_tasks.cost.layers import find_layer
 from evo2_tasks.cost.memory import (
     CPU_HEAP_FACTOR,
     PROCESS_MB,
@@ -70,6 +77,7 @@ def plan(
         path = one.score.run.store
         if path is not None and model.name not in models:
             models[model.name] = find_model(one, path)
+        readouts = name_layers(one.readouts)
         found = count_with_store(one, models.get(model.name))
         work = found.work
         for warning in work.warnings:
@@ -80,6 +88,7 @@ def plan(
             "variant_set": one.split.variant_set,
             "scoring": one.score.name,
             **estimate_work(one, shape, work),
+            **estimate_readouts(readouts, shape, work),
         }
         if device_memory_gb is not None:
             estimate["suggested_batch_tokens"] = suggest_batch(one, shape, device_memory_gb)
@@ -213,6 +222,8 @@ def estimate_work(planned: PlannedScoring, shape: ModelShape, work: Work) -> dic
     }
     if model.gpus == 0:
         held = memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)
+        in_shard = work.by_status.total() / planned.split.shards
+        held += embeddings_memory(name_layers(planned.readouts), in_shard)
         memory_mb["process"] = round(PROCESS_MB + held / 1e6)
     return {
         "model": model.name,
@@ -227,6 +238,36 @@ def estimate_work(planned: PlannedScoring, shape: ModelShape, work: Work) -> dic
         "flops": work.tokens * shape.flops_per_token(scoring.window_length),
         "memory_mb": memory_mb,
     }
+
+
+def estimate_readouts(settings: ReadOutSettings, shape: ModelShape, work: Work) -> dict[str, Any]:
+    """Bytes of the embeddings of each layer: of an allele, and of all alleles that are scored.
+
+    Args:
+        settings: The read-outs, with the published names of the layers.
+        shape: The shape of the model.
+        work: The alleles.
+    """
+    asked, strands = settings.embeddings, settings.score.scoring.strands
+    if asked is None:
+        return {}
+    alleles = work.by_status.get(TO_SCORE, 0)
+    layers = []
+    for layer in asked.layers:
+        width = find_layer(layer, shape).width
+        own = bytes_per_allele(width, asked, strands=strands)
+        of_shard = shard_bytes_per_allele(width, asked, strands=strands)
+        layers.append(
+            {
+                "layer": layer,
+                "width": width,
+                "dtype": asked.dtype,
+                "bytes_per_allele": own,
+                "bytes": own * alleles,
+                "bytes_of_shards": of_shard * alleles,
+            }
+        )
+    return {"embeddings": layers}
 
 
 def estimate_time(
@@ -269,6 +310,12 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield (
                 f"  haplotypes              {estimate['haplotype_pairs']:,} distinct pairs of "
                 "windows, of alleles with neighbours and of compounds"
+            )
+        for layer in estimate.get("embeddings", ()):
+            yield (
+                f"  embeddings              {layer['layer']}, {layer['dtype']}: "
+                f"{layer['bytes_per_allele']:,} bytes per allele, {_mb(layer['bytes'] / 1e6)} in "
+                f"all, and {_mb(layer['bytes_of_shards'] / 1e6)} in readouts/"
             )
         yield f"  windows                 {estimate['windows']:,}, distinct within a part"
         yield f"  tokens                  {estimate['tokens']:,}"

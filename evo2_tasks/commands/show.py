@@ -20,6 +20,12 @@ from evo2_tasks.commands.show_calibrations import (
     show_calibrated,
     show_calibration,
 )
+from evo2_tasks.commands.show_embeddings import (
+    has_embeddings,
+    has_profiles,
+    show_embeddings,
+    show_profiles,
+)
 from evo2_tasks.commands.show_files import show_audit, show_columns
 from evo2_tasks.commands.show_haplotypes import show_compounds, show_haplotypes
 from evo2_tasks.evaluation.labels import ONE_SCORING, find_score_columns
@@ -101,6 +107,10 @@ def show(file: Path) -> Iterator[str]:
         yield from show_calibration(file)
     elif schema.names == audit_schema().names:
         yield from show_audit(file)
+    elif has_embeddings(schema):
+        yield from show_embeddings(file)
+    elif has_profiles(schema):
+        yield from show_profiles(file)
     elif schema.names == haplotypes_schema().names:
         yield from show_haplotypes(file)
     elif schema.names == compounds_schema().names:

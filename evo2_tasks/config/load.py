@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from evo2_tasks.config.calibrations import calibration_problems
+from evo2_tasks.config.embeddings import embedding_problems
 from evo2_tasks.config.files import file_problems
 from evo2_tasks.config.objects import urls_without_copy
 from evo2_tasks.config.resolve import (
@@ -25,6 +26,7 @@ from evo2_tasks.config.schema import (
     SECTIONS,
     TEXT_TAG,
     ColumnsConfig,
+    EmbeddingsConfig,
     FilterConfig,
     HaplotypesConfig,
     LabelConfig,
@@ -180,6 +182,8 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
             section = ColumnsConfig
         case ["variant_sets", _, "random_snvs"]:
             section = RandomSnvsConfig
+        case ["scorings", _, "embeddings"]:
+            section = EmbeddingsConfig
         case ["variant_sets", _, "haplotypes"]:
             section = HaplotypesConfig
         case ["variant_sets", _, "labels", _]:
@@ -234,6 +238,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield from unknown_name(f"scorings.{name}.model", scoring.model, "models", config.models)
         for key, what in _impossible_windows(scoring):
             yield f"scorings.{name}.{key}", what
+        yield from embedding_problems(name, scoring)
         if scoring.audit is not None and scoring.horizon is None:
             yield (
                 f"scorings.{name}.audit",

@@ -20,6 +20,7 @@ from evo2_tasks.config.schema import (
     AskedTypes,
     CalibrationConfig,
     ConsequenceField,
+    EmbeddingsConfig,
     Ensemble,
     FilterConfig,
     Fp8Mode,
@@ -400,15 +401,31 @@ class ReadOutSettings:
 
     Attributes:
         score: The model, the windows and how the work is done, as ``score`` gets them.
-        readouts: Names of the read-outs to make besides the scores, some of ``READOUTS``.
+        readouts: Names of the read-outs to make besides the scores.
+        embeddings: The layers and tokens of the embeddings, or None.
+        profile: Number of tokens of the profiles, or None.
     """
 
     score: ScoreSettings
     readouts: tuple[str, ...]
+    embeddings: EmbeddingsConfig | None
+    profile: int | None
 
     def triggers(self) -> dict[str, object]:
-        """What runs the step again if it changes."""
-        return {**self.score.triggers(), "readouts": self.readouts}
+        """What runs the step again if it changes.
+
+        The data type of the embeddings is not among it: ``merge_embeddings`` makes it.
+        """
+        made: dict[str, object] = {}
+        if self.embeddings is not None:
+            made["embeddings"] = {
+                "keep_strands": self.embeddings.keep_strands,
+                "layers": sorted(self.embeddings.layers),
+                "tokens": self.embeddings.tokens,
+            }
+        if self.profile is not None:
+            made["profile"] = self.profile
+        return {**self.score.triggers(), "readouts": self.readouts, **made}
 
 
 @dataclass(frozen=True, slots=True)
@@ -654,6 +671,7 @@ class PlannedScoring:
         score: The model, the windows, and the store.
         audit: The audit; None without one.
         haplotypes: The haplotypes; None if the set does not ask for them.
+        readouts: The embeddings and profiles, with what makes them.
         results: Folder of the results.
     """
 
@@ -662,6 +680,7 @@ class PlannedScoring:
     score: ScoreSettings
     audit: AuditSettings | None
     haplotypes: HaplotypeSettings | None
+    readouts: ReadOutSettings
     results: Path
 
 
@@ -874,22 +893,25 @@ def resolve_audit(config: RunConfig, variant_set: str, scoring: str) -> AuditSet
 
 def list_readouts(scoring: ScoringConfig) -> tuple[str, ...]:
     """Names of the read-outs that a scoring makes besides its scores."""
-    return ("audit",) if scoring.audit is not None else ()
+    names = ("audit", "embeddings", "profile")
+    return tuple(name for name in names if getattr(scoring, name) is not None)
 
 
 def resolve_readouts(config: RunConfig, scoring: str) -> ReadOutSettings:
     """The settings of ``score_readouts``.
 
+    A scoring may have no read-out any more: the step that has made its scores makes them again.
+
     Raises:
-        InputError: The config has no such scoring, or the scoring has no read-out.
+        InputError: The config has no such scoring.
     """
-    readouts = list_readouts(_find_scoring(config, scoring))
-    if not readouts:
-        raise InputError(
-            f"config: scorings.{scoring}: has no read-out, for example `audit`. Use `evo2-tasks "
-            "score` instead."
-        )
-    return ReadOutSettings(resolve_score(config, scoring), readouts)
+    settings = _find_scoring(config, scoring)
+    return ReadOutSettings(
+        resolve_score(config, scoring),
+        list_readouts(settings),
+        settings.embeddings,
+        settings.profile,
+    )
 
 
 def resolve_merge_audit(config: RunConfig, variant_set: str, scoring: str) -> MergeAuditSettings:
@@ -1115,6 +1137,7 @@ def resolve_scoring_of(config: RunConfig, variant_set: str, scoring: str) -> Pla
         resolve_score(config, scoring),
         find_audit(config, variant_set, scoring),
         find_haplotypes(config, variant_set, scoring),
+        resolve_readouts(config, scoring),
         config.output,
     )
 
@@ -1238,7 +1261,7 @@ def list_checkpoint(model: ModelSettings) -> list[Path]:
 
 def resolve_scoring(scoring: ScoringConfig) -> ScoringSettings:
     """The settings of a scoring that shape its windows and scores."""
-    values: dict[str, Any] = scoring.model_dump(exclude={"model", "audit"})
+    values: dict[str, Any] = scoring.model_dump(exclude={"model", "audit", "embeddings", "profile"})
     tiled = scoring.window_placement == "tiled"
     values["window_step"] = resolve_window_step(scoring) if tiled else None
     values["max_allele_length"] = resolve_max_allele_length(scoring)

@@ -238,6 +238,35 @@ class ModelConfig(Section):
     CPU. Default: 0 for a checkpoint that comes with the package, else 1."""
 
 
+class EmbeddingsConfig(Section):
+    """Embeddings of the alleles: mean outputs of layers of the model."""
+
+    layer: (
+        Annotated[
+            Annotated[SomeTexts, Tag(LIST_TAG)] | Annotated[Text, Tag(TEXT_TAG)],
+            Discriminator(lambda value: LIST_TAG if isinstance(value, list | tuple) else TEXT_TAG),
+        ]
+        | None
+    ) = None
+    """A layer, for example `blocks.20`, or a list of layers; `norm` is the last one. Default: the
+    layer that the authors of the release use, if they name one."""
+    tokens: Annotated[int, Field(ge=1)] = 64
+    """Number of tokens from the first difference on whose outputs are averaged, on each strand.
+    At most the `horizon`, and half of `window_length`."""
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+    """Data type of the values in the file. With `int8` each channel has a scale. The error of
+    `float16` and `int8` is measured and stated in the JSON file next to the embeddings."""
+    keep_strands: bool = False
+    """Whether to write the embeddings of each strand too. Default: the mean of the strands only."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers as they are written; none for the default."""
+        if self.layer is None:
+            return ()
+        return (self.layer,) if isinstance(self.layer, str) else self.layer
+
+
 class ScoringConfig(Section):
     """A way of scoring: model, windows and strands."""
 
@@ -268,6 +297,13 @@ class ScoringConfig(Section):
     quarter of `window_length`, whichever is less."""
     prepend_bos: bool = False
     """Begin each window with a beginning-of-sequence token, so that its first base is scored."""
+    embeddings: EmbeddingsConfig | None = None
+    """Embeddings of each allele, in `embeddings/{layer}.parquet` next to the table: mean outputs of
+    layers over the tokens from the first difference on. For example `{layer: blocks.20}`. They
+    change no score. Default: no embeddings."""
+    profile: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Number of tokens, from the first difference on, whose differences of log-probability are
+    written to `profiles.parquet`, on each strand. They change no score. Default: no profiles."""
 
 
 class FilterConfig(Section):

@@ -16,9 +16,8 @@ from evo2_tasks.io.progress import Progress
 from evo2_tasks.runtime.canaries import score_canaries
 from evo2_tasks.runtime.devices import describe_devices, describe_machine, device_class
 from evo2_tasks.runtime.models import LoadedModel, open_model, verify_model
-from evo2_tasks.scoring.deltas import Score
 from evo2_tasks.scoring.finite import first_non_finite_module
-from evo2_tasks.scoring.readouts import SUMS, Records
+from evo2_tasks.scoring.readouts import SUMS, ReadOut, Records
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.documents import PartUsage
@@ -124,14 +123,22 @@ class PartScorer:
         self._segment_length = settings.run.segment_length
         self._has_explained = False
 
-    def score(
-        self, part: Sequence[WindowPair], progress: Progress
-    ) -> tuple[list[Score | None], PartUsage]:
-        """Score a part.
+    def read(
+        self,
+        part: Sequence[WindowPair],
+        progress: Progress,
+        readouts: Sequence[ReadOut[Any]] = (SUMS,),
+    ) -> tuple[Records, PartUsage]:
+        """Run a part.
+
+        Args:
+            part: The pairs of windows of the part.
+            progress: Counts the tokens.
+            readouts: What to read out. Default: the scores.
 
         Returns:
-            The score of each pair, and the usage: the numbers of alleles, tokens and windows, the
-            time, and the batch size at the end.
+            What was read out of each pair, and the usage: the numbers of alleles, tokens and
+            windows, the time, and the batch size at the end.
 
         Raises:
             InputError: The device has too little memory for a single window.
@@ -149,10 +156,12 @@ class PartScorer:
             if windows_run < num_windows:  # a finished part must be kept first
                 self._interruption.check()
 
-        scores = self._run_part(part, count_call).of(SUMS)
-        broken = [pair for pair, score in zip(part, scores, strict=True) if score is None]
-        if broken and not self._has_explained:
-            self._explain(broken[0])
+        records = self._run_part(part, count_call, readouts)
+        if SUMS in readouts and not self._has_explained:
+            scores = records.of(SUMS)
+            broken = [pair for pair, score in zip(part, scores, strict=True) if score is None]
+            if broken:
+                self._explain(broken[0])
         usage = PartUsage(
             alleles_tried=len({pair.row for pair in part}),
             tokens=sum(2 * pair.length for pair in part),
@@ -161,9 +170,14 @@ class PartScorer:
             wall_s=time.monotonic() - started,
             batch_tokens=self._batch_tokens,
         )
-        return scores, usage
+        return records, usage
 
-    def _run_part(self, part: Sequence[WindowPair], on_call: Callable[[int, int], None]) -> Records:
+    def _run_part(
+        self,
+        part: Sequence[WindowPair],
+        on_call: Callable[[int, int], None],
+        readouts: Sequence[ReadOut[Any]],
+    ) -> Records:
         """Run the windows of a part.
 
         Raises:
@@ -173,7 +187,7 @@ class PartScorer:
             return score_part(
                 self._loaded.model,
                 part,
-                [SUMS],
+                readouts,
                 batch_tokens=self._batch_tokens,
                 segment_length=self._segment_length,
                 offload=self._run.kv_cache == "offload",

@@ -6,7 +6,7 @@ only if a score is missing.
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -38,9 +38,11 @@ from evo2_tasks.table.provenance import (
     require_same_signature,
     require_settings,
 )
+from evo2_tasks.table.readout_parts import PassReadouts, ReadoutParts
 from evo2_tasks.table.schema import scores_schema
 from evo2_tasks.table.scores import ScoreRows, dump_score, load_score
 from evo2_tasks.table.segments import Segments, require_segments
+from evo2_tasks.table.shard_readouts import choose_readouts
 
 if TYPE_CHECKING:
     from evo2_tasks.runtime.scoring_jobs import PartScorer, ScoringModel
@@ -200,11 +202,11 @@ def start_job(
     needs_model = found is None or found.found.needs_model or not settings.run.allow_mixed_devices
     if found is not None and not needs_model and is_unchanged(settings.model, found):
         return ScoringJob(None, interruption, started, 0.0)
-    model: ScoringModel = _scoring_jobs().open_scoring_model(settings, threads)
+    model: ScoringModel = load_scoring_jobs().open_scoring_model(settings, threads)
     return ScoringJob(model, interruption, started, model.loaded.load_s)
 
 
-def _scoring_jobs() -> Any:
+def load_scoring_jobs() -> Any:
     """The module that imports torch."""
     return import_module("evo2_tasks.runtime.scoring_jobs")
 
@@ -236,7 +238,13 @@ def state_source(placed: PlacedWindows, signature: Mapping[str, Any]) -> Provena
 
 
 def write_scores(
-    job: ScoringJob, placed: PlacedWindows, out: Path, *, parts: Path, found: Hits | None = None
+    job: ScoringJob,
+    placed: PlacedWindows,
+    out: Path,
+    *,
+    parts: Path,
+    found: Hits | None = None,
+    readouts: PassReadouts | None = None,
 ) -> None:
     """Score a shard, and write the scores and the JSON file next to them.
 
@@ -246,6 +254,7 @@ def write_scores(
         out: The scores.
         parts: Folder of the finished parts.
         found: What the store has, if it is asked.
+        readouts: What to read out in the same passes, of all alleles; their parts are written.
 
     Raises:
         InputError: Too many scores are not finite, or a file cannot be read or written.
@@ -266,13 +275,15 @@ def write_scores(
         if job.model is None:
             rows.finish()
         else:
-            done = run_model(job.model, job.interruption, placed, provenance, rows, hits, parts)
+            done = run_model(
+                job.model, job.interruption, placed, provenance, rows, hits, parts, readouts
+            )
         placed.files.require_unchanged()
         done.digest = writer.digest()
     if found is not None:
         done.reused, done.reused_devices = (0, {}) if hits is None else hits.count()
         done.hits = hits
-    state_work(job, placed.settings, done, out)
+    state_work(job, placed.settings, done, out, has_readouts=readouts is not None)
     if found is not None and job.model is not None:
         store_scores(
             placed.settings, placed.file, found, hits, provenance, job.model, out, done.digest
@@ -287,6 +298,7 @@ def run_model(
     rows: ScoreRows,
     hits: Hits | None,
     parts: Path,
+    readouts: PassReadouts | None,
 ) -> "ShardWork":
     """Run the model for the alleles that are no hits, and write all rows.
 
@@ -298,13 +310,17 @@ def run_model(
         rows: The rows of scores.
         hits: The scores that are known.
         parts: Folder of the finished parts.
+        readouts: What to read out in the same passes, also of the hits; None for the scores alone.
 
     Raises:
         InputError: Too many scores are not finite, or a file cannot be read or written.
         Interrupted: The process received a signal to stop. All finished parts are kept.
     """
-    settings, jobs = placed.settings, _scoring_jobs()
+    settings, jobs = placed.settings, load_scoring_jobs()
     key = jobs.part_key(settings, provenance.signature, model.loaded.devices)
+    if readouts is not None:
+        hits = None
+        key |= readouts.key()
     if hits is not None:
         key["hits"] = hits.digest_keys()
     store = PartStore(parts, placed.source, key, SUMS.columns)
@@ -320,19 +336,34 @@ def run_model(
             progress,
             interruption,
             max_non_finite_share=settings.run.max_non_finite_share,
+            readouts=readouts,
         )
 
 
-def state_work(job: ScoringJob, settings: ScoreSettings, done: "ShardWork", out: Path) -> None:
-    """Write the JSON file next to scores: the work since the job last wrote one."""
+def state_work(
+    job: ScoringJob, settings: ScoreSettings, done: "ShardWork", out: Path, *, has_readouts: bool
+) -> None:
+    """Write the JSON file next to scores: the work since the job last wrote one.
+
+    Args:
+        job: The job.
+        settings: The settings of the scores.
+        done: The work.
+        out: The scores.
+        has_readouts: Whether other read-outs are from the same passes.
+    """
     machine: dict[str, Any] = describe_process()
     checked: dict[str, Any] = {}
     if job.model is not None:
         machine = job.model.describe_machine()
         checked = {"canaries": job.model.canaries, "verification": job.model.verification}
+    stated: dict[str, Any] = {"step": "score_readouts"} if has_readouts else {}
     wall_s = time.monotonic() - job.since
     statements = ScoreStatements(
-        settings=as_json(settings.triggers()), scores=done.digest, **done.state_hits()
+        settings=as_json(settings.triggers()),
+        scores=done.digest,
+        **done.state_hits(),
+        **stated,
     )
     ShardRun(
         **done.as_json(wall_s=wall_s, load_s=job.load_s, batch_tokens=settings.run.batch_tokens),
@@ -422,6 +453,32 @@ class ShardWork:
         }
 
 
+def read_part(
+    part: Sequence[WindowPair],
+    number: int,
+    scorer: "PartScorer",
+    readouts: PassReadouts,
+    missing: Sequence[ReadoutParts],
+    progress: Progress,
+) -> None:
+    """Run a part for read-outs alone, and write its files.
+
+    Args:
+        part: The pairs of windows of the part.
+        number: Number of the part in its shard.
+        scorer: Runs the model.
+        readouts: The read-outs of the shard.
+        missing: The stores that lack the part.
+        progress: Counts the tokens.
+
+    Raises:
+        InputError: A file cannot be written.
+        Interrupted: The process received a signal to stop. All finished parts are kept.
+    """
+    records, usage = scorer.read(part, progress, choose_readouts(one.file for one in missing))
+    readouts.write(missing, number, part, records, usage)
+
+
 def score_parts(
     parts: Iterable[list[WindowPair]],
     scorer: "PartScorer",
@@ -431,6 +488,7 @@ def score_parts(
     interruption: Interruption,
     *,
     max_non_finite_share: float,
+    readouts: PassReadouts | None = None,
 ) -> ShardWork:
     """Score the parts that no earlier job has finished, and write the rows of all parts.
 
@@ -442,6 +500,7 @@ def score_parts(
         progress: Counts the tokens of the shard.
         interruption: Checked after each part.
         max_non_finite_share: Largest share of alleles whose scores are not finite.
+        readouts: What to read out in the same passes; None for the scores alone.
 
     Raises:
         InputError: Too many scores are not finite, or a file cannot be written.
@@ -452,8 +511,15 @@ def score_parts(
     for number, part in enumerate(parts):
         digest = digest_pairs(part)
         kept = store.read(number, digest, len(part))
+        missing = [] if readouts is None else readouts.find_missing(number, digest, len(part))
+        if readouts is not None and kept is not None and missing:
+            read_part(part, number, scorer, readouts, missing, progress)
         if kept is None:
-            scores, usage = scorer.score(part, progress)
+            asked = [SUMS, *([] if readouts is None else choose_readouts(readouts.files))]
+            records, usage = scorer.read(part, progress, asked)
+            scores = records.of(SUMS)
+            if readouts is not None:  # before the scores: a part with scores has the read-outs too
+                readouts.write(missing, number, part, records, None)
             store.write(number, digest, [dump_score(score) for score in scores], usage)
             # Tokens that several windows share are run once, and count for each of them.
             progress.add(usage.tokens - usage.tokens_run)

@@ -206,12 +206,14 @@ class ScoreStatements(Document):
         scores: SHA-256 of the scores file.
         hits: SHA-256 of the hits whose scores were reused; None if none was.
         hits_device: The kind of device whose hits were reused; None for all.
+        step: The step, if it made embeddings or profiles in the same passes of the model.
     """
 
     settings: dict[str, JsonValue]
     scores: Digest
     hits: Digest | None = None
     hits_device: str | None = None
+    step: Literal["score_readouts"] | None = None
 
 
 class ShardRun(Document):
@@ -284,6 +286,79 @@ class ShardRun(Document):
     reused_devices: dict[str, Count] | None = None
     non_finite: Count | None = None
     statements: ScoreStatements | None = None
+
+
+class ReadoutStatements(Document):
+    """What the read-outs of a shard were made with, and their files.
+
+    Attributes:
+        settings: The settings of ``score_readouts`` that run it again if they change.
+        files: SHA-256 of each file of the folder, by its path there; not those of an audit.
+    """
+
+    settings: dict[str, JsonValue]
+    files: dict[str, Digest]
+
+
+class ReadoutsRun(ShardRun):
+    """``readouts.json``: the embeddings and profiles of a shard, and the work for them.
+
+    The work is that of passes of the model besides those that gave the scores too.
+
+    Attributes:
+        made: What the read-outs were made with, and their files.
+    """
+
+    made: ReadoutStatements
+
+
+class ReadoutError(Document):
+    """How the values of a column differ from float32, because of their data type.
+
+    Attributes:
+        largest: Largest difference.
+        rms: Root mean square of the differences.
+        smallest_cosine: Smallest cosine of the embeddings of an allele and their float32; None for
+            profiles, and if there is no such row.
+    """
+
+    largest: Annotated[float, Field(ge=0)]
+    rms: Annotated[float, Field(ge=0)]
+    smallest_cosine: Annotated[float, Field(ge=-1.001, le=1.001)] | None = None
+
+
+class ReadoutTable(Document):
+    """The JSON file next to a table of embeddings or to the profiles.
+
+    Attributes:
+        table_digest: SHA-256 of the table.
+        rows: Rows of the table.
+        filled: Rows that are not null.
+        layer: Published name of the layer; absent for profiles.
+        width: Number of channels; absent for profiles.
+        tokens: Number of tokens that were averaged, or of the entries of a profile.
+        dtype: Data type of the values.
+        errors: How the data type changes the values, by column; absent for float32.
+        windows_run: Windows that went through the model for the read-outs alone, for all layers.
+        tokens_run: Tokens of these.
+        wall_s: Seconds of these, summed over the jobs.
+        devices: Kinds of devices, with the number of shards of each.
+    """
+
+    remedy: ClassVar[str] = "Merge the read-outs again."
+
+    table_digest: Digest
+    rows: Count
+    filled: Count
+    layer: str | None = None
+    width: Count | None = None
+    tokens: Count
+    dtype: Literal["float32", "float16", "int8"]
+    errors: dict[str, ReadoutError] | None = None
+    windows_run: Total
+    tokens_run: Total
+    wall_s: Annotated[float, Field(ge=0, le=1e18)]
+    devices: dict[str, Count] = Field(default_factory=dict)
 
 
 class AuditWork(Document):

@@ -66,6 +66,11 @@ def embeddings_schema(width: int, dtype: str, *, strands: bool) -> pa.Schema:
         dtype: Data type of the values, a key of ``TYPES``.
         strands: Whether it has the embeddings of each strand too.
     """
+    return make_schema(describe_embeddings(width, dtype, strands=strands))
+
+
+def describe_embeddings(width: int, dtype: str, *, strands: bool) -> list[Column]:
+    """The columns of a table of embeddings; see :func:`embeddings_schema`."""
     kind = pa.list_(TYPES[dtype], width)
     reading = {
         "": "mean of the strands that the scoring asks for",
@@ -76,7 +81,7 @@ def embeddings_schema(width: int, dtype: str, *, strands: bool) -> pa.Schema:
         for name in embedding_columns(strands=strands)
         for base in [REF if name.startswith(REF) else DELTA]
     ]
-    return make_schema([RECORD, ALLELE, *columns])
+    return [RECORD, ALLELE, *columns]
 
 
 def rows_at_once(width: int, num_columns: int = 2) -> int:
@@ -91,12 +96,16 @@ def vectors_of(column: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_
         column: A column of fixed-size lists.
 
     Returns:
-        The values, of any content where there is none (n, D), and whether each row has some (n,).
+        The values, zero where there is none (n, D), and whether each row has some (n,).
     """
     width = column.type.list_size
     values = column.values.slice(column.offset * width, len(column) * width)
     numbers = values.to_numpy(zero_copy_only=False).reshape(-1, width)
-    return numbers, column.is_valid().to_numpy(zero_copy_only=False)
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    if not present.all():
+        numbers = numbers.copy()
+        numbers[~present] = 0
+    return numbers, present
 
 
 def as_column(values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> pa.Array:
@@ -278,20 +287,30 @@ class NarrowingError:
         """
         if not exact.size:
             return
+        self.add_values(exact, narrow)
         one, other = exact.astype(np.float64), narrow.astype(np.float64)
-        differences = np.abs(one - other)
-        self.largest = max(self.largest, float(differences.max()))
-        self._squares += float(np.square(differences).sum())
-        self._number += differences.size
         norms = np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1)
         asked = norms[0] > 0
         if asked.any():
             product = norms[0] * norms[1]
-            dots = np.einsum("nd,nd->n", one, other)
+            dots = np.einsum("ij,ij->i", one, other)
             cosines = np.divide(dots, product, out=np.zeros_like(dots), where=product > 0)
             smallest = min(1.0, float(cosines[asked].min()))
             known = self.smallest_cosine
             self.smallest_cosine = smallest if known is None else min(known, smallest)
+
+    def add_values(self, exact: Vectors, narrow: Vectors) -> None:
+        """Count some values that are no embeddings, which have no cosine.
+
+        Args:
+            exact: The values in float32.
+            narrow: The values that the file gives.
+        """
+        if exact.size:
+            differences = np.abs(exact.astype(np.float64) - narrow.astype(np.float64))
+            self.largest = max(self.largest, float(differences.max()))
+            self._squares += float(np.square(differences).sum())
+            self._number += differences.size
 
 
 def scales_metadata(scales: Mapping[str, Vectors]) -> dict[str, str]:

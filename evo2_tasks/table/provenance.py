@@ -33,27 +33,31 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "them, joined by commas",
     "model": "name of the model in the config",
     "source": "SHA-256 of the file that the rows come from: the shard in a file of `windows`, the "
-    "windows file in its segments and in a file of `audit`, `lookup`, `score` or `score_readouts`, "
-    "the file of variants in a file of `carry`, `annotate` or `haplotypes`, the file of regions in "
-    "a file of `tile`, the file of `tile` in its segments and in a file of `score_tracks`, the "
-    "table in `reused.parquet` and in a file of `evaluate`, `calibrate` or `merge_haplotypes`, the "
-    "shard in a file of `score_sequence_set`, the FASTA in a file of `merge_sequences`; absent in "
-    "the tables of `merge`, `merge_audit`, `merge_tracks`, `fit_calibration` and `combine`",
+    "windows file in its segments and in a file of `audit`, `lookup`, `score`, `score_readouts` or "
+    "`add_readouts`, the file of variants in a file of `carry`, `annotate` or `haplotypes`, the "
+    "file of regions in a file of `tile`, the file of `tile` in its segments and in a file of "
+    "`score_tracks`, the table in `reused.parquet` and in a file of `evaluate`, `calibrate` or "
+    "`merge_haplotypes`, the shard in a file of `score_sequence_set`, the FASTA in a file of "
+    "`merge_sequences`; absent in the tables of `merge`, `merge_audit`, `merge_embeddings`, "
+    "`merge_profiles`, `merge_tracks`, `fit_calibration` and `combine`",
     "settings": "in a file of `windows`, `lookup`, `carry`, `annotate`, `audit`, `merge_audit`, "
-    "`evaluate`, `fit_calibration`, `calibrate`, `haplotypes`, `merge_haplotypes`, `tile`, "
-    "`merge_tracks` or `combine`: "
-    "the settings of the step, as JSON; a job runs again if they change",
-    "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `fit_calibration`, "
-    "`calibrate`, `evaluate`, `haplotypes`, `merge_haplotypes`, `tile` or `merge_tracks`: SHA-256 "
-    "of other files that "
-    "shape its rows, as JSON: `variants` (`windows`), `gff` (`annotate`), `assembly_report` if the "
-    "reference has one, `windows` of all shards together (`audit`, `merge_audit`, `haplotypes`), "
-    f"the `{PAIR_COUNTS}` of `haplotypes` (`merge_haplotypes`), `regions` (`tile`, "
-    "`merge_tracks`), "
+    "`merge_embeddings`, `merge_profiles`, `evaluate`, `fit_calibration`, `calibrate`, "
+    "`haplotypes`, `merge_haplotypes`, `tile`, `merge_tracks` or `combine`: the settings of the "
+    "step, as JSON; a job runs again if they change. In the embeddings and profiles of a shard: "
+    "what they were made with",
+    "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `merge_embeddings`, "
+    "`merge_profiles`, `fit_calibration`, `calibrate`, `evaluate`, `haplotypes`, "
+    "`merge_haplotypes`, `tile` or `merge_tracks`: SHA-256 of other files that shape its rows, as "
+    "JSON: `variants` (`windows`), `gff` (`annotate`), `assembly_report` if the reference has one, "
+    "`windows` of all shards together (`audit`, `merge_audit`, `merge_embeddings`, "
+    f"`merge_profiles`, `haplotypes`), the `{PAIR_COUNTS}` of `haplotypes` (`merge_haplotypes`), "
+    "`regions` (`tile`, `merge_tracks`), "
     "`background` and `labelled`, the tables of a "
     f"calibration, and in its `{CALIBRATION}` the three other files (`fit_calibration`), the "
     f"`{CALIBRATION}` of each calibration by its name (`calibrate`), and `calibrated` "
     "(`evaluate`) if the variant set has calibrations",
+    "scales": "in a file of `merge_embeddings` with `int8`: the scale of each channel by column, "
+    "as JSON; a value is its number times the scale",
     "step": "in a file of `annotate`: the name of the step",
     "reference_blocks": "in a file of `annotate`: which blocks of the reference were read, as "
     "JSON: ranges of their numbers by contig, and the SHA-256 of their digests",

@@ -148,16 +148,18 @@ class ScoreRows:
             strand: np.full((len(SUMS.columns), num_rows), np.nan) for strand in STRAND_SUFFIXES
         }
         broken = {strand: np.zeros(num_rows, dtype=bool) for strand in STRAND_SUFFIXES}
-        if self._hits is not None:
-            places, hits = self._hits.take(rows.column("record"), rows.column("allele"))
-            for strand, values in numbers.items():
-                for column, name in zip(values, strand_columns(strand), strict=True):
-                    column[places] = hits.column(name).to_numpy()
         for strand, scores in found.items():
             first, end = np.searchsorted(scores.rows, [self._next_row, self._next_row + num_rows])
             places = scores.rows[first:end] - self._next_row
             numbers[strand][:, places] = scores.numbers[:, first:end]
             broken[strand][places] = np.isnan(scores.numbers[0, first:end])
+        if self._hits is not None:
+            # A hit that the model has run too, for its read-outs, keeps the score of the store.
+            places, hits = self._hits.take(rows.column("record"), rows.column("allele"))
+            for strand, values in numbers.items():
+                broken[strand][places] = False
+                for column, name in zip(values, strand_columns(strand), strict=True):
+                    column[places] = hits.column(name).to_numpy()
         columns = {"record": rows.column("record"), "allele": rows.column("allele")}
         columns["status"], columns["reason"] = _judge(rows, list(broken.values()))
         # As Python's `sum` does, from zero on: the mean of -0.0 is 0.0.

@@ -574,5 +574,3 @@ def test_the_steps_of_an_audit_refuse_a_scoring_without_one(project: Project) ->
     for resolve in (resolve_audit, resolve_merge_audit):
         with pytest.raises(InputError, match=r"scorings\.whole: has no `audit`"):
             resolve(config, "v", "whole")
-    with pytest.raises(InputError, match=r"scorings\.whole: has no read-out"):
-        resolve_readouts(config, "whole")

@@ -26,6 +26,7 @@ import pytest
 import yaml
 
 from evo2_tasks.config.load import load_config
+from evo2_tasks.config.resolve import resolve_score
 from evo2_tasks.jobs import CPU_STEP_MB, CPU_STEP_MINUTES, SNAKEMAKE_MB
 from tests.workflow.run import SNAKEFILE, run_snakemake
 
@@ -39,7 +40,7 @@ flags = {{flag: value for flag, value in zip(argv, argv[1:]) if flag.startswith(
 config = json.load(sys.stdin) if "--config" in flags else None
 with open({calls!r}, "a") as calls:
     calls.write(json.dumps({{"step": step, "argv": argv, "config": config}}) + "\\n")
-out = pathlib.Path(flags["--out"])
+out = pathlib.Path(flags.get("--out", flags.get("--scores", "")))
 shards = range(1, (config or {{}}).get("shards", 1) + 1)
 files = {{
     "fetch": [out],
@@ -57,6 +58,8 @@ files = {{
         pathlib.Path(flags.get("--readouts", "")) / "audit.parquet",
     ],
     "merge-audit": [out, pathlib.Path(flags.get("--run-json", ""))],
+    "merge-embeddings": [out, pathlib.Path(flags.get("--run-json", ""))],
+    "merge-profiles": [out, pathlib.Path(flags.get("--run-json", ""))],
     "merge": [
         *(out, pathlib.Path(flags.get("--run-json", ""))),
         *([out.parent / "reused.parquet"] if "store" in (config or {{}}).get("run", {{}}) else []),
@@ -98,7 +101,7 @@ if step == "lookup":
     found = {{"alleles": 4, "hits": 4 - missing, "missing": missing, "tokens_missing": 9 * missing,
              "weights": "0" * 64, "table_digest": "0" * 64}}
     out.with_suffix(".json").write_text(json.dumps(found))
-if step.startswith("score"):
+if step.startswith("score") and "--out" in flags:
     work = {{"windows_run": 1, "tokens_run": 1, "wall_s": 1}}
     if (out.parent.parent / "hits" / out.name).exists():
         work["reused"] = 4 - missing
@@ -909,6 +912,55 @@ def recorded_triggers(folder: Path) -> dict[str, dict[str, Any]]:
     return triggers
 
 
+def embed_finished(project: Project, name: str, scoring: str) -> None:
+    """Add embeddings to a scoring whose scores are finished, as `score` states it."""
+    config = load_config(project.config, look_for_files=False)
+    settings = resolve_score(config, scoring).triggers()
+    for file in project.folder.glob(f"results/{name}/{scoring}/scores/*.json"):
+        before = file.stat()
+        stated = json.loads(file.read_text())
+        stated["statements"] = {"settings": settings, "scores": "0" * 64}
+        file.write_text(json.dumps(stated))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    project.config["scorings"][scoring] = {
+        **project.config["scorings"][scoring],
+        "embeddings": {"layer": ["norm", "model.layers.1"], "tokens": 8},
+        "profile": 4,
+    }
+
+
+def test_embeddings_are_added_to_finished_scores_and_removed_again(project: Project) -> None:
+    project.run()
+    plain = copy.deepcopy(project.config["scorings"]["short"])
+    for name in ("a", "b"):
+        embed_finished(project, name, "short")
+    made = [
+        job
+        for name in ("a", "b")
+        for job in [
+            *(f"Adding read-outs: {name}, short, {i}-of-2" for i in (1, 2)),
+            *(f"Merging embeddings: {name}, short, {layer}" for layer in ("norm", "blocks.1")),
+            f"Merging profiles: {name}, short",
+        ]
+    ]
+    assert project.planned() == sorted(made)
+    project.run()
+    assert project.planned() == []
+    project.config["scorings"]["short"] = plain
+    assert project.planned() == []
+
+
+def test_a_new_run_has_one_job_for_scores_and_embeddings(project: Project) -> None:
+    project.config["scorings"]["short"] |= {"embeddings": {"layer": "norm", "tokens": 8}}
+    planned = project.planned()
+    assert sorted(job for job in planned if "short, 1-of-2" in job) == [
+        f"{what}: {name}, short, 1-of-2"
+        for what in ("Placing windows", "Scoring with read-outs")
+        for name in ("a", "b")
+    ]
+    assert "Scoring: a, long, 1-of-2" in planned
+
+
 def haplotypes(name: str, scoring: str) -> list[str]:
     """The jobs about the haplotypes of a scoring."""
     scored = [f"Scoring haplotypes: {name}, {scoring}, {i}-of-2" for i in (1, 2)]
@@ -973,6 +1025,13 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.run("results/a/short/hits/1-of-2.parquet")
     with_store = recorded_triggers(project.folder)
     triggers |= {name: with_store[name] for name in ("identify", "lookup")}
+    # Embeddings of finished scores, which stay as they are.
+    del project.config["run"]["store"]
+    embed_finished(project, "b", "short")
+    project.run("results/b/short/embeddings/blocks.1.parquet", "results/b/short/profiles.json")
+    with_embeddings = recorded_triggers(project.folder)
+    added = ("add_readouts", "merge_embeddings", "merge_profiles")
+    triggers |= {name: with_embeddings[name] for name in added}
     for rule, environment in read_environments().items():
         triggers[rule]["environment"] = environment
     found = project.folder / RERUN_TRIGGERS.name

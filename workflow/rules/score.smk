@@ -20,7 +20,7 @@ rule score:
     benchmark:
         "<benchmarks>/score/{variant_set}/{scoring}/{scatteritem}.tsv"
     wildcard_constraints:
-        scoring=any_of(inputs.without_readouts),
+        variant_set=jobs.made_by.score,
     conda:
         "../../envs/gpu.yaml"
     # One thread scores the most alleles per core: run more shards at once, not more threads in one.

@@ -1,5 +1,5 @@
-# Takes the place of the rule score for scorings with read-outs, for example an audit. One job makes the
-# scores and the read-outs, so that the model is loaded once.
+# Takes the place of the rule score for scorings with read-outs: an audit, embeddings, profiles. One job
+# makes the scores and the read-outs, so that the model is loaded once.
 rule score_readouts:
     input:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
@@ -27,7 +27,7 @@ rule score_readouts:
     benchmark:
         "<benchmarks>/score_readouts/{variant_set}/{scoring}/{scatteritem}.tsv"
     wildcard_constraints:
-        scoring=any_of(inputs.with_readouts),
+        variant_set=jobs.made_by.score_readouts,
     conda:
         "../../envs/gpu.yaml"
     threads: 1
@@ -37,7 +37,7 @@ rule score_readouts:
         runtime=jobs.score_runtime,
     params:
         config=jobs.config,
-        settings=lookup("{scoring}", within=settings.readouts),
+        settings=jobs.readouts,
     message:
         "Scoring with read-outs: {wildcards.variant_set}, {wildcards.scoring}, {wildcards.scatteritem}"
     shell:

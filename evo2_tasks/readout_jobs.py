@@ -1,0 +1,182 @@
+"""Which rule makes the scores and the read-outs of each shard, and which files they become.
+
+Three rules run the model on the windows of alleles:
+
+- ``score`` makes scores alone.
+- ``score_readouts`` makes scores and read-outs with the same passes.
+- ``add_readouts`` makes embeddings and profiles alone, of a shard whose scores ``score`` has made.
+
+A scoring with embeddings or profiles has ``score_readouts``, unless its scores are finished: then
+they stay as they are. Snakemake runs a job again if another rule has made its output, so the rule
+that has made the scores of a shard remains their rule as long as the settings of the scores are the
+same.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from evo2_tasks.config.resolve import resolve_readouts, resolve_score
+from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.cost.embeddings import list_layers_of, name_layers
+from evo2_tasks.errors import InputError
+from evo2_tasks.layout import (
+    EMBEDDINGS,
+    PROFILES,
+    PROFILES_RUN,
+    READOUTS,
+    READOUTS_RUN,
+    SCORES,
+    embeddings_run_file,
+    layer_file,
+    shard_file,
+    shard_name,
+    shard_run_file,
+)
+from evo2_tasks.table.documents import ReadoutsRun, ShardRun
+
+NO_NAME = "(?!)"
+"""A regular expression that matches nothing; an empty one would match any name."""
+
+
+@dataclass(frozen=True)
+class ScoringRules:
+    """For each rule, the variant sets whose scorings and shards it makes.
+
+    Each is a regular expression of the wildcard ``variant_set``, which looks ahead to the scoring
+    and the shard in the path.
+    """
+
+    score: str
+    score_readouts: str
+    add_readouts: str
+
+
+def choose_rules(config: RunConfig, results: Path) -> ScoringRules:
+    """The rule that makes each shard of each scoring.
+
+    Args:
+        config: The config.
+        results: The results folder.
+    """
+    by_rule: dict[str, list[str]] = {"score": [], "score_readouts": []}
+    for scoring in config.scorings:
+        triggers = _as_json(resolve_score(config, scoring).triggers())
+        for name, variant_set in config.variant_sets.items():
+            if scoring not in variant_set.scorings:
+                continue
+            rules = [
+                _rule_of(config, scoring, triggers, results / name / scoring, shard)
+                for shard in range(1, config.shards + 1)
+            ]
+            for rule, names in by_rule.items():
+                shards = [number for number, one in enumerate(rules, 1) if one == rule]
+                if shards:
+                    names.append(_match(name, scoring, shards, config.shards))
+    score, score_readouts = ("|".join(names) or NO_NAME for names in by_rule.values())
+    return ScoringRules(score=score, score_readouts=score_readouts, add_readouts=score)
+
+
+def _rule_of(config: RunConfig, scoring: str, triggers: object, folder: Path, shard: int) -> str:
+    """The rule that makes the scores of a shard: that of finished scores, or that of the config."""
+    settings = config.scorings[scoring]
+    if settings.audit is not None:
+        return "score_readouts"
+    scores = folder / SCORES / shard_file(shard, config.shards)
+    made = None
+    if shard_run_file(scores).exists():
+        try:
+            made = ShardRun.read(shard_run_file(scores)).statements
+        except InputError:  # the step that reads the file reports it
+            made = None
+    if made is not None and made.settings == triggers:
+        return made.step or "score"
+    return "score" if settings.embeddings is None and settings.profile is None else "score_readouts"
+
+
+def _match(variant_set: str, scoring: str, shards: Iterable[int], num_shards: int) -> str:
+    """A regular expression of a variant set that is followed by a scoring and by some shards."""
+    shards = list(shards)
+    after = re.escape(f"/{scoring}/")
+    if len(shards) < num_shards:
+        names = "|".join(re.escape(shard_name(shard, num_shards)) for shard in shards)
+        after += rf"[^/]+/(?:{names})(?![0-9])"
+    return f"{re.escape(variant_set)}(?={after})"
+
+
+def readout_targets(config: RunConfig, scoring: str) -> list[str]:
+    """The files of the embeddings and profiles of a scoring, in its folder.
+
+    Raises:
+        InputError: The model has no such layer, or no default.
+    """
+    files = []
+    for layer in list_layers_of(config, scoring):
+        table = layer_file(layer)
+        files += [table, f"{EMBEDDINGS}/{embeddings_run_file(Path(table)).name}"]
+    if config.scorings[scoring].profile is not None:
+        files += [PROFILES, PROFILES_RUN]
+    return files
+
+
+def keep_made_settings(
+    config: RunConfig, results: Path, variant_set: str, scoring: str, shard: str
+) -> str:
+    """The settings of a job of ``score_readouts`` or ``add_readouts``, as one line of JSON.
+
+    Read-outs that are no longer asked for start nothing: if the finished ones of the shard have all
+    that is asked for, the settings are those that they were made with.
+
+    Args:
+        config: The config.
+        results: The results folder.
+        variant_set: Name of the variant set.
+        scoring: Name of the scoring.
+        shard: Name of the shard.
+    """
+    asked = _as_json(name_layers(resolve_readouts(config, scoring)).triggers())
+    run_file = results / variant_set / scoring / READOUTS / shard / READOUTS_RUN
+    if run_file.exists():
+        try:
+            made = ReadoutsRun.read(run_file).made.settings
+        except InputError:  # the step that reads the file reports it
+            made = None
+        if made is not None and _has_all(made, asked):
+            asked = dict(made)
+    return json.dumps(asked, sort_keys=True)
+
+
+def _has_all(made: Mapping[str, object], asked: Mapping[str, object]) -> bool:
+    """Whether read-outs have all that is asked for, with the same scores and the same audit."""
+    own = ("readouts", "embeddings", "profile")
+    if any(made.get(key) != asked.get(key) for key in {*made, *asked} - {*own}):
+        return False
+    audits = ["audit" in _list(one.get("readouts")) for one in (made, asked)]
+    if audits[0] != audits[1]:
+        return False
+    profile, asked_profile = made.get("profile"), asked.get("profile")
+    if isinstance(asked_profile, int) and not (
+        isinstance(profile, int) and profile >= asked_profile
+    ):
+        return False
+    embeddings, asked_embeddings = made.get("embeddings"), asked.get("embeddings")
+    if not isinstance(asked_embeddings, dict):
+        return True
+    return (
+        isinstance(embeddings, dict)
+        and embeddings.get("tokens") == asked_embeddings["tokens"]
+        and (embeddings.get("keep_strands") is True or not asked_embeddings["keep_strands"])
+        and {*_list(asked_embeddings["layers"])} <= {*_list(embeddings.get("layers"))}
+    )
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _as_json(settings: Mapping[str, object]) -> dict[str, object]:
+    """Settings as they are read back from JSON."""
+    values: dict[str, object] = json.loads(json.dumps(settings))
+    return values
