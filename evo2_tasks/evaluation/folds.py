@@ -143,8 +143,10 @@ def count_overlaps(
     """
     counts = np.zeros(len(contigs), dtype=np.int64)
     numbers = number_groups(contigs)
-    for number in np.unique(numbers[is_inside]):
-        here = np.flatnonzero(numbers == number)
+    order = np.argsort(numbers, kind="stable")
+    ends_of_contigs = np.cumsum(np.bincount(numbers))
+    for number in np.unique(numbers[is_inside]).tolist():
+        here = order[ends_of_contigs[number - 1] if number else 0 : ends_of_contigs[number]]
         inside = here[is_inside[here]]
         first, last = np.sort(starts[inside]), np.sort(ends[inside])
         circle = circles.get(contigs[here[0]])
