@@ -600,8 +600,8 @@ def _make_control(data: _Data, scores: FloatArray) -> Control:
         metric="auroc" if data.kind == LABEL else "spearman",
         num_shuffles=len(data.targets) - 1,
         num_shuffled=int(is_mixed.sum()),
-        within=_summarise(within),
-        overall=_summarise(overall),
+        within=summarise(within),
+        overall=summarise(overall),
     )
 
 
@@ -628,7 +628,7 @@ def _average(values: FloatArray, numbers: IntArray) -> FloatArray:
     return means[numbers]
 
 
-def _summarise(measured: Sequence[float | str]) -> ShuffledMetric:
+def summarise(measured: Sequence[float | str]) -> ShuffledMetric:
     """Mean of the values, with its confidence interval."""
     values = [value for value in measured if not isinstance(value, str)]
     if not values:
@@ -679,20 +679,34 @@ def _state(result: ProbeResult) -> list[str]:
         f"{MOST_ITERATIONS:,} iterations; their weights are approximate."
         if result.num_not_converged
         else "",
-        _state_leak(result.control),
+        _state_leak(result),
     ]
 
 
-def _state_leak(control: Control) -> str:
+def _state_leak(result: ProbeResult) -> str:
     """What the control says about a leak."""
-    chance = 0.5 if control.metric == AUROC.name else 0.0
-    within = control.within
-    if within.low is None or within.high is None:
+    control = result.control
+    if not control.num_shuffles:
         return ""
-    interval = f"{within.mean:.3f} ({within.low:.3f} to {within.high:.3f})"
+    if not control.num_shuffled:
+        return (
+            "Control: the rows of each group have the same label, so shuffling the labels within "
+            "groups changes nothing. Whether the probe tells variants apart, and not only groups, "
+            "is not known."
+        )
+    within = control.within
+    start = (
+        f"Control: with labels shuffled within groups ({control.num_shuffled:,} of "
+        f"{result.num_rows:,} rows are in groups with different labels), {control.metric} within "
+        "groups is"
+    )
+    if within.mean is None or within.low is None or within.high is None:
+        return f"{start} not known: {within.reason or 'there is one shuffle'}."
+    interval = f"{within.mean:.3f} [{within.low:.3f}, {within.high:.3f}]"
+    chance = 0.5 if control.metric == AUROC.name else 0.0
     if within.low <= chance <= within.high:
-        return f"Control: with shuffled labels, {control.metric} within groups is {interval}."
+        return f"{start} {interval}."
     return (
-        f"Control: with shuffled labels, {control.metric} within groups is {interval}, which is "
-        f"not the chance level of {chance:g}: something may leak between folds."
+        f"{start} {interval}, which is not the chance level of {chance:g}: something may leak "
+        "between folds."
     )

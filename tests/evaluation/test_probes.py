@@ -6,11 +6,13 @@ The oracle is scikit-learn as its manual shows it: Pipeline, GridSearchCV, cross
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.stats import t as student_t
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, cross_val_predict
@@ -18,11 +20,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation import probe_models
+from evo2_tasks.evaluation import probe_models, probes
 from evo2_tasks.evaluation.metrics import auroc, spearman
 from evo2_tasks.evaluation.probe_folds import ProbeRows, make_probe_folds
 from evo2_tasks.evaluation.probe_models import FittedProbe, list_penalties
-from evo2_tasks.evaluation.probes import fit_probe
+from evo2_tasks.evaluation.probes import Control, fit_probe
 from evo2_tasks.evaluation.values import to_array
 from tests.evaluation.build_probes import Features, draw_features, draw_genes, place
 
@@ -205,6 +207,49 @@ def test_labels_without_signal_are_at_chance_and_not_below() -> None:
         values.append(auroc(target, result.scores))
     error = np.std(values, ddof=1) / math.sqrt(len(values))
     assert abs(np.mean(values) - 0.5) < 3 * error < 0.1
+
+
+def test_groups_with_one_label_each_are_stated() -> None:
+    """Shuffling changes nothing then, and no pair of rows can be compared."""
+    genes = draw_genes(200, 20)
+    features = draw_features(200, 3)
+    target = genes % 2 == 0
+    _, result = fit_probe(features, target, place(genes), folds_by="gene", num_shuffles=2)
+    assert result.control.num_shuffled == 0
+    assert result.control.within.mean is None
+    stated = " ".join(result.state())
+    assert "shuffling the labels within groups changes nothing" in stated
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.49, 0.5, 0.52), "is 0.503 [0.416, 0.591]."),
+        (
+            (0.6, 0.61, 0.62),
+            "is 0.610 [0.553, 0.667], which is not the chance level of 0.5: something may leak "
+            "between folds.",
+        ),
+        ((0.6,), "is not known: there is one shuffle."),
+    ],
+)
+def test_a_control_that_is_not_at_chance_is_stated(
+    values: tuple[float, ...], expected: str
+) -> None:
+    """The interval is Student's, of 99 %."""
+    features = draw_features(60, 2)
+    _, result = fit_probe(
+        features, features[:, 0] > 0, place(np.arange(60) % 6), folds_by="gene", num_shuffles=0
+    )
+    within = probes.summarise([*values])
+    if len(values) > 1:
+        interval = student_t.interval(
+            0.99, len(values) - 1, np.mean(values), np.std(values, ddof=1) / math.sqrt(len(values))
+        )
+        np.testing.assert_allclose((within.low, within.high), interval)
+    control = Control("auroc", len(values), 60, within, within)
+    stated = replace(result, control=control).state()[-1]
+    assert stated.endswith(f"auroc within groups {expected}")
 
 
 def test_numbers_that_are_shuffled_are_at_chance() -> None:
