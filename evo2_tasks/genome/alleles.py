@@ -80,7 +80,7 @@ def split_alleles(record: Record, index: int, num_before: int, filters: Filters)
         filters: The filters of the variant set.
     """
     ref = upper_letters(record.ref)
-    why_left_out = find_why_left_out(record.contig, record.filters, filters)
+    why_left_out = find_why_left_out(record.contig, record.filters, filters) or record.left_out
     status = SPANS_ORIGIN if record.spans_origin else None
     variants = []
     for i, spelled in enumerate(record.alts):

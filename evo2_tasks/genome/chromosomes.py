@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evo2_tasks.genome.carried_alleles import CarriedAlleles
+from evo2_tasks.genome.carried_alleles import NOWHERE, CarriedAlleles
 from evo2_tasks.genome.codon_spans import CodonFinder
 from evo2_tasks.genome.genotypes import NO_SET, UNNAMED_SET, UNPHASED, Genotypes
 from evo2_tasks.genome.haplotype_edits import HaplotypeEdits, Neighbours, Spans
 from evo2_tasks.genome.window_layout import WindowSettings
 
 _WINDOWS_AROUND: Final = 4  # alleles that are this many windows away are in no common window
+
+_FARTHEST: Final = 4 << 20  # bases; four times the longest window of a model
 
 _Key = tuple[int, int]
 """A haplotype: its phase set, and its place in GT; 0 for a name of PSL, which needs no place.
@@ -39,6 +43,18 @@ class RowNeighbours(NamedTuple):
     phase_set: str | None
     flags: tuple[str, ...]
     neighbours: Neighbours
+
+
+class PlacedHaplotype(NamedTuple):
+    """A haplotype of a sample on a contig.
+
+    Attributes:
+        key: Its phase set and its place in GT.
+        edits: Its alleles.
+    """
+
+    key: tuple[int, int]
+    edits: HaplotypeEdits
 
 
 class Group(NamedTuple):
@@ -80,7 +96,7 @@ class Chromosome:
         self._phased: defaultdict[_Key, array[int]] = defaultdict(_integers)
         self._in_set: defaultdict[int, array[int]] = defaultdict(_integers)
         self._places: dict[_Key, int] = {}
-        hets, self._het_sets = array("i"), array("i")
+        hets, self._het_sets, self._het_places = array("i"), array("i"), array("i")
         left_out: defaultdict[_Key, array[int]] = defaultdict(_integers)
         for number, place, phase_set, is_everywhere in zip(
             alleles.entry[entries].tolist(),
@@ -100,6 +116,7 @@ class Chromosome:
             else:
                 hets.append(number)
                 self._het_sets.append(phase_set if place != UNPHASED else NO_SET)
+                self._het_places.append(place)
                 if place != UNPHASED:
                     self._phased[key].append(number)
                     self._places.setdefault(key, place)
@@ -113,6 +130,7 @@ class Chromosome:
         self._is_unnamed = all(one in (UNNAMED_SET, NO_SET) for one in self._het_sets)
         self._edits: dict[_Key, HaplotypeEdits] = {}
         self._coding: dict[int, array[int]] = {}
+        self._candidates: dict[int, array[int]] = {}
 
     def forget(self) -> None:
         """Forget the haplotypes of earlier calls, which may have had other windows or genes."""
@@ -140,11 +158,51 @@ class Chromosome:
             flags.append("several_phase_sets")
         if neighbours.overlaps or edits.dropped.touch(*window, besides=number):
             flags.append("overlapping_background")
-        keys = {key, (NO_SET, key[1] or 1)}
-        spans = [self._left_out[one] for one in keys if one in self._left_out]
-        if any(one.touch(*window, besides=number) for one in spans):
+        if self._lacks(key, window, number):
             flags.append("incomplete_background")
         return RowNeighbours(self._name(key[0]), tuple(flags), neighbours)
+
+    def find_haplotype(self, start: int, end: int, place: int) -> PlacedHaplotype:
+        """The haplotype on which bases of the contig are: that of the nearest phased allele.
+
+        Alleles of several phase sets are never together. So bases have the haplotype of the phase
+        set whose alleles are nearest: those that change the bases, or the neighbours on either
+        side; of two that are equally near, the one on the left.
+
+        Args:
+            start: The first of the bases, 0-based.
+            end: The base after the last one.
+            place: Place of the haplotype in GT, from 1.
+        """
+        key = (UNNAMED_SET, place)
+        if not self._is_unnamed:
+            near = self._find_nearest(start, end, place)
+            key = (NO_SET, place) if near is None else self._key(self._het_sets[near], place)
+        return PlacedHaplotype(key, self._find_edits(key, _FARTHEST))
+
+    def find_remarks(self, key: _Key, window: tuple[int, int], place: int) -> tuple[str, ...]:
+        """The remarks on a window of a haplotype of the sample.
+
+        Args:
+            key: The haplotype.
+            window: The first base of the contig in the window, and the base after its last one.
+            place: Place of the haplotype in GT, from 1.
+        """
+        sets = {
+            self._het_sets[one]
+            for one in self._hets.find(*window)
+            if self._het_sets[one] == NO_SET or self._is_at(one, place)
+        }
+        flags = []
+        if NO_SET in sets:
+            flags.append("unphased")
+        if sets.difference((NO_SET, key[0])):
+            flags.append("several_phase_sets")
+        if self._find_edits(key, _FARTHEST).dropped.touch(*window, besides=NOWHERE):
+            flags.append("overlapping_background")
+        if self._lacks(key, window, NOWHERE):
+            flags.append("incomplete_background")
+        return tuple(flags)
 
     def find_groups(self, near: int | CodonFinder) -> list[Group]:
         """The maximal groups of neighbouring alleles of each haplotype, in the order of the contig.
@@ -217,6 +275,52 @@ class Chromosome:
 
     def _name(self, phase_set: int) -> str | None:
         return self._genotypes.phase_sets[phase_set - 1].name if phase_set > UNNAMED_SET else None
+
+    def _lacks(self, key: _Key, window: tuple[int, int], besides: int) -> bool:
+        """Whether a haplotype has alleles in a window that are no edits of the reference."""
+        keys = {key, (NO_SET, key[1] or 1)}
+        spans = [self._left_out[one] for one in keys if one in self._left_out]
+        return any(one.touch(*window, besides=besides) for one in spans)
+
+    def _is_at(self, het: int, place: int) -> bool:
+        """Whether the phase set of a heterozygous allele has a haplotype at a place in GT.
+
+        A phase set of PS has one at each place, a name of PSL at its own.
+        """
+        is_name = self._key(self._het_sets[het], place)[1] == 0
+        return not is_name or self._het_places[het] == place
+
+    def _find_nearest(self, start: int, end: int, place: int) -> int | None:
+        """The nearest phased heterozygous allele, as its index in ``_hets``; None if none is near.
+
+        Args:
+            start: Start of the range to which it is near, 0-based.
+            end: Its end.
+            place: Place of the haplotype in GT, from 1.
+        """
+        alleles, numbers = self._alleles, self._hets.numbers
+        inside = [one for one in self._hets.find(start, end) if self._is_phased(one, place)]
+        if inside:
+            return min(inside)
+        if place not in self._candidates:
+            found = (one for one in range(len(numbers)) if self._is_phased(one, place))
+            self._candidates[place] = array("i", found)
+        phased = self._candidates[place]
+        size = len(phased)
+        after = bisect_left(phased, end, key=lambda one: alleles.start[numbers[one]])
+        near = []
+        for number in (after - 1, after):
+            if size and (self._period or 0 <= number < size):
+                turns, index = divmod(number, size)
+                allele, shift = numbers[phased[index]], turns * self._period
+                first, last = alleles.start[allele] + shift, alleles.end[allele] + shift
+                near.append((max(start - last, first - end), phased[index]))
+        distance, nearest = min(near, key=itemgetter(0), default=(0, None))
+        return nearest if distance <= _FARTHEST // 2 else None
+
+    def _is_phased(self, het: int, place: int) -> bool:
+        """Whether a heterozygous allele has a phase set with a haplotype at a place in GT."""
+        return self._het_sets[het] != NO_SET and self._is_at(het, place)
 
     def _choose(
         self, number: int, entry: int, place: int, settings: WindowSettings, reach: int

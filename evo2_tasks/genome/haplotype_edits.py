@@ -17,6 +17,7 @@ from evo2_tasks.genome.haplotype_windows import (
     make_haplotype,
 )
 from evo2_tasks.genome.window_layout import WindowSettings, find_limits, find_tile
+from evo2_tasks.genome.window_pairs import Edit
 from evo2_tasks.genome.windows import Contig
 
 _FIRST_EDITS = 64  # neighbours to the left that are looked at first when an allele is left-aligned
@@ -162,6 +163,10 @@ class HaplotypeEdits:
         self._shifts = array("q", [0])
         for number in self.kept:
             self._shifts.append(self._shifts[-1] + alleles.change[number])
+
+    def edits(self) -> list[Edit]:
+        """The edits of the kept alleles, 0-based on the contig."""
+        return [self._alleles.edit(number) for number in self.kept]
 
     def look_around(self, number: int, settings: WindowSettings) -> Neighbours:
         """Find the neighbours of an allele in its window.

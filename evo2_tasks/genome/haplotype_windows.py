@@ -15,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from evo2_tasks.genome.alleles import TrimmedAllele
@@ -100,6 +101,9 @@ class Haplotype:
             if not any(self._replaces(edit, letter.start) for edit in self._edits)
         )
         self.background = tuple(sorted([*self._edits, *self.letters]))
+        self._shifts = [0]
+        for _, num_ref, alt in self._edits:
+            self._shifts.append(self._shifts[-1] + len(alt) - num_ref)
         self._pieces: list[_Piece] = []
         self.length = self._cut_pieces()
         self._firsts = [piece.first for piece in self._pieces]
@@ -134,9 +138,90 @@ class Haplotype:
             start: The first of them, 0-based on the contig.
             end: The base after the last one; ``start`` for the place of an insertion.
         """
-        before = self._edits[: bisect_left(self._edits, Edit(start, end - start, ""))]
-        shift = sum(len(alt) - num_ref for _, num_ref, alt in before)
-        return self.wrap(start - self._origin + shift)
+        num_before = bisect_left(self._edits, Edit(start, end - start, ""))
+        return self.wrap(start - self._origin + self._shifts[num_before])
+
+    def find_place(self, position: int) -> int | None:
+        """Where a base of the contig is on the haplotype; None if the haplotype lacks it.
+
+        A base is not lacking if it is replaced by one other, alone or with its neighbours.
+
+        Args:
+            position: The base, 0-based on the contig.
+        """
+        if self._find_loss(position) is not None:
+            return None
+        return self.find_edit(position, position + 1)
+
+    def find_next(self, position: int) -> int:
+        """Where the first base from a position of the contig on is that the haplotype has.
+
+        Args:
+            position: The position, 0-based on the contig.
+
+        Returns:
+            Its place on the haplotype; the length of a linear haplotype that ends before it.
+        """
+        base = self._skip_losses(position)
+        return self.length if base == self._contig_length else self.find_edit(base, base + 1)
+
+    def find_base(self, place: int) -> int:
+        """The base of the contig at a place of the haplotype, or the next one that it has.
+
+        Args:
+            place: The place, 0-based on the haplotype, at most its length.
+
+        Returns:
+            0-based; the length of a linear contig if no base follows.
+        """
+        if place == self.length:
+            return self._contig_length
+        piece = self._pieces[bisect_right(self._firsts, place) - 1]
+        if piece.alt is None or piece.size == piece.end - piece.start:
+            base = piece.start + place - piece.first
+            return base % self._contig_length if self.circular else base
+        return self._skip_losses(piece.end)
+
+    def find_bounds(self, start: int, end: int) -> Interval:
+        """The bases of the contig in a range of the haplotype: the first, and after the last.
+
+        Bases that the haplotype inserts are between two bases of the contig.
+
+        Args:
+            start: Start of the range, 0-based on the haplotype; may be negative on a circle.
+            end: Its end, after ``start``; may pass the length of a circle.
+        """
+        turns, offset = divmod(start, self.length)
+        first = self._pieces[bisect_right(self._firsts, offset) - 1]
+        low = first.start
+        if first.alt is None or first.size == first.end - first.start:
+            low += offset - first.first
+        low += turns * self._contig_length
+        turns, offset = divmod(end - 1, self.length)
+        last = self._pieces[bisect_right(self._firsts, offset) - 1]
+        high = last.end
+        if last.alt is None or last.size == last.end - last.start:
+            high = last.start + offset - last.first + 1
+        return low, high + turns * self._contig_length
+
+    def find_edits(self, start: int, end: int) -> list[Edit]:
+        """The edits that change the bases of a range of the haplotype, in order.
+
+        Args:
+            start: Start of the range, 0-based on the haplotype; may be negative on a circle.
+            end: Its end, after ``start``; may pass the length of a circle.
+        """
+        if self.circular and end - start >= self.length:
+            return self._edits
+        turn = start - self.wrap(start)
+        ranges = [(start - turn, end - turn)]
+        if self.circular and end - turn > self.length:
+            ranges.append((start - turn - self.length, end - turn - self.length))
+        found = set()
+        for low, high in ranges:
+            first = bisect_right(range(len(self._edits)), low, key=self._end)
+            found |= {*range(first, bisect_left(range(len(self._edits)), high, key=self._start))}
+        return [self._edits[number] for number in sorted(found)]
 
     def contig_intervals(self, intervals: Iterable[Interval]) -> list[Interval]:
         """The bases of the contig that some ranges of the haplotype read.
@@ -166,6 +251,34 @@ class Haplotype:
                 raise ValueError(f"{one} and {other} change the same bases")
         if first.start < self._origin:
             raise ValueError(f"{last} and {first} change the same bases")
+
+    def _start(self, number: int) -> int:
+        """Where the new bases of an edit begin, 0-based on the haplotype, not wrapped."""
+        return self._edits[number].start - self._origin + self._shifts[number]
+
+    def _end(self, number: int) -> int:
+        """Where they end."""
+        return self._start(number) + len(self._edits[number].alt)
+
+    def _skip_losses(self, base: int) -> int:
+        """A base of the contig, or the next one that the haplotype has; the length if none is."""
+        while True:
+            if base >= self._contig_length:
+                if not self.circular:
+                    return self._contig_length
+                base -= self._contig_length
+            loss = self._find_loss(base)
+            if loss is None:
+                return base
+            base = loss.end
+
+    def _find_loss(self, position: int) -> Edit | None:
+        """The edit because of which the haplotype lacks a base of the contig; None if it has it."""
+        near = bisect_right(self._edits, position, key=attrgetter("start"))
+        for edit in (*self._edits[max(0, near - 1) : near], *self._edits[-1:]):
+            if self._replaces(edit, position) and len(edit.alt) != edit.num_ref:
+                return edit
+        return None
 
     def _replaces(self, edit: Edit, position: int) -> bool:
         return edit.start <= position < edit.end or (
@@ -304,7 +417,37 @@ def place_in_haplotype(
     if reason is not None:
         return PlacedAllele("too_long", reason, reference_contig=haplotype.name)
     place = haplotype.find_edit(start, start + len(ref))
-    aligned = move_left(TrimmedAllele(place, ref, alt), background.shift, haplotype)
+    return place_on(
+        haplotype,
+        TrimmedAllele(place, ref, alt),
+        background,
+        settings,
+        is_alias=allele.is_alias,
+        is_moved=allele.is_moved,
+    )
+
+
+def place_on(
+    haplotype: Haplotype,
+    allele: TrimmedAllele,
+    background: Background,
+    settings: WindowSettings,
+    *,
+    is_alias: bool,
+    is_moved: bool,
+) -> PlacedAllele:
+    """Place the windows of an allele on a haplotype.
+
+    Args:
+        haplotype: The haplotype, with the edits of the background alone.
+        allele: The allele, 0-based on the haplotype.
+        background: The place of the allele among its neighbours.
+        settings: The window settings of the scoring.
+        is_alias: Whether the input has another name for the contig.
+        is_moved: Whether left-aligning on the reference moved the allele.
+    """
+    limits = find_limits(settings, haplotype)
+    aligned = move_left(allele, background.shift, haplotype)
     if background.offset is None:
         first = aligned.start - limits.window_length // 2
     else:
@@ -317,8 +460,8 @@ def place_in_haplotype(
         haplotype,
         settings,
         limits,
-        is_alias=allele.is_alias,
-        is_moved=allele.is_moved or background.shift > 0,
+        is_alias=is_alias,
+        is_moved=is_moved or background.shift > 0,
     )
 
 

@@ -97,6 +97,17 @@ class Haplotypes:
             key = int(samples[start]), int(contigs[start])
             self._chromosomes[key] = Chromosome(alleles, genotypes, order[start:end], key[1])
 
+    def chromosome(self, sample: int, contig: str) -> Chromosome | None:
+        """The alleles of a sample on a contig; None if it carries none there.
+
+        Args:
+            sample: Index in ``Genotypes.samples``.
+            contig: Name of the reference contig.
+        """
+        if contig not in self._alleles.contigs:
+            return None
+        return self._chromosomes.get((sample, self._alleles.contigs.index(contig)))
+
     def find_pairs(self, settings: WindowSettings) -> Iterator[AlleleHaplotypes]:
         """The carriers and the windows of each carried allele, in the order of the file.
 

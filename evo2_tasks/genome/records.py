@@ -105,7 +105,8 @@ class Record(NamedTuple):
     nothing is carried. A record with many alleles comes in pieces; ``goes_on`` is true for all
     pieces but the first. ``spans_origin`` is true if ``ref`` goes on at the first base of a
     circular contig, which HGVS can state and VCF cannot. ``symbols`` has one entry for
-    each of ``alts``, or is empty.
+    each of ``alts``, or is empty. ``left_out`` is why the reader leaves its alleles out, a reason
+    of the status ``filtered``; or null.
     """
 
     contig: str
@@ -117,6 +118,7 @@ class Record(NamedTuple):
     goes_on: bool = False
     spans_origin: bool = False
     symbols: Sequence[Symbol] = ()
+    left_out: str | None = None
 
 
 class Symbol(NamedTuple):

@@ -16,6 +16,7 @@ from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference
+    from evo2_tasks.genome.sample_genomes import SampleGenome
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,12 @@ _MOST_ALLELES: Mapping[Kind, int] = {"snv": 4, "deletion": 1, "insertion": 4, "c
 
 
 class _Site(NamedTuple):
-    """Alleles with the same position and REF, spelled as in VCF."""
+    """Alleles with the same position and REF, spelled as in VCF; or why they are left out."""
 
     pos: int
     ref: str
     alts: Sequence[str]
+    left_out: str | None = None
 
 
 class SaturationReader:
@@ -47,12 +49,17 @@ class SaturationReader:
     codon that begins there. A region without alleles (on an unknown contig, or without a codon)
     becomes a `NoAllele`; so does the part of a region that is past the end of its contig.
 
+    In the genome of a sample, the alleles change the bases of the genome, at the positions of the
+    reference. Of a base that the genome lacks, or a codon whose bases are not adjacent there, the
+    alleles are those of the reference, and left out. Bases that the genome inserts have no alleles.
+
     Args:
         path: The BED file.
         carry: Columns to carry along, of ``name``, ``score`` and ``strand``.
         kinds: Kinds of alleles to make.
         reference: The reference that the regions refer to.
         read_regions: Reads the regions of the file; an interval list has a reader of its own.
+        genome: The genome of a sample that takes the place of the reference, if there is one.
 
     Raises:
         InputError: ``carry`` names a column that BED does not have.
@@ -65,6 +72,7 @@ class SaturationReader:
         kinds: Collection[Kind],
         reference: Reference,
         read_regions: Callable[[Path], Iterator[Feature | InvalidRecord]] = read_features,
+        genome: SampleGenome | None = None,
     ) -> None:
         for name in carry:
             if name not in CARRY_FIELDS:
@@ -78,6 +86,7 @@ class SaturationReader:
         self._kinds = frozenset(kinds)
         self._reference = reference
         self._read_regions = read_regions
+        self._genome = genome
         self._num_split_codons = 0
 
     def records(self) -> Iterator[Record | NoAllele | InvalidRecord]:
@@ -116,9 +125,11 @@ class SaturationReader:
         if goes_on:
             pos = max(feature.start, length) + 1
             yield NoAllele(feature.contig, pos, "position_out_of_range", "after_end", carried)
-        for pos, ref, alts in self._make_sites(feature, contig, length):
+        for pos, ref, alts, left_out in self._make_sites(feature, contig, length):
             carried_by_alt = (carried,) * len(alts) if carried else ()
-            yield Record(feature.contig, pos, ref, alts, None, carried_by_alt, goes_on)
+            yield Record(
+                feature.contig, pos, ref, alts, None, carried_by_alt, goes_on, left_out=left_out
+            )
             goes_on = True
         if not goes_on:
             yield NoAllele(feature.contig, feature.start + 1, "missing_allele", "no_codon", carried)
@@ -146,15 +157,44 @@ class SaturationReader:
         for start in range(first, last):
             at = start - origin
             base = bases[at]
+            sites = []
             if has_deletions and start:
-                yield _Site(start, bases[at - 1 : at + 1], bases[at - 1])
+                sites.append(_Site(start, bases[at - 1 : at + 1], bases[at - 1]))
             elif has_deletions:  # the first base of a contig can only be anchored by the next base
-                yield _Site(1, bases[:2], [bases[1:2]])
+                sites.append(_Site(1, bases[:2], [bases[1:2]]))
             if has_alts:
-                yield _Site(start + 1, base, _make_alts(base, self._kinds))
+                sites.append(_Site(start + 1, base, _make_alts(base, self._kinds)))
             if start in codons and start + 3 <= length:
                 codon = bases[at : at + 3]
-                yield _Site(start + 1, codon, _other_codons(codon))
+                sites.append(_Site(start + 1, codon, _other_codons(codon)))
+            if self._genome is None:
+                yield from sites
+            else:
+                yield from self._change_genome(self._genome, contig, start, sites)
+
+    def _change_genome(
+        self, genome: SampleGenome, contig: str, start: int, sites: Sequence[_Site]
+    ) -> Iterator[_Site]:
+        """The sites of a base in the genome of a sample.
+
+        Args:
+            genome: The genome.
+            contig: Name of the reference contig.
+            start: The base, 0-based.
+            sites: The sites of the base in the reference.
+        """
+        for site in sites:
+            found: _Site | None = None
+            if len(site.alts[0]) < len(site.ref):
+                spelled = genome.spell_deletion(contig, start)
+                if spelled is not None:
+                    found = _Site(spelled.pos, spelled.ref, [spelled.alt])
+            else:
+                ref = genome.read(contig, start, start + len(site.ref))
+                if ref is not None:
+                    alts = _other_codons(ref) if ref[1:] else _make_alts(ref, self._kinds)
+                    found = _Site(site.pos, ref, alts)
+            yield found or site._replace(left_out="not_in_haplotype")
 
 
 def find_codons(feature: Feature) -> tuple[dict[Interval, range], int]:

@@ -41,6 +41,7 @@ from evo2_tasks.io.words import shown, shown_path
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.reference import Reference
+    from evo2_tasks.genome.sample_genomes import SampleGenome
 
 __all__ = [
     "CarryField",
@@ -225,6 +226,7 @@ def open_variants(
     columns: Mapping[str, str] = NO_COLUMNS,
     reference: Reference | None = None,
     whole: Collection[str] = (),
+    genome: SampleGenome | None = None,
 ) -> VariantSource:
     """Open a file of variants, recognised by its content.
 
@@ -247,6 +249,8 @@ def open_variants(
         reference: The reference of the variants. A list, a table of HGVS, a BED and an interval
             list need it.
         whole: INFO fields of ``carry`` of a VCF or BCF whose text is not divided into values.
+        genome: The genome of a sample in which to make the alleles of ``saturate``. Default: the
+            reference.
 
     Raises:
         InputError: The file cannot be read at all. Iterating raises it as well, for example for
@@ -266,9 +270,9 @@ def open_variants(
         if reference is None:
             raise ValueError("a list of variants and a BED file need a reference")
         if file_format == "bed":
-            reader = SaturationReader(path, carry, saturate, reference)
+            reader = SaturationReader(path, carry, saturate, reference, genome=genome)
         elif file_format == "intervals":
-            reader = SaturationReader(path, carry, saturate, reference, read_intervals)
+            reader = SaturationReader(path, carry, saturate, reference, read_intervals, genome)
         else:
             reader = VariantListReader(path, carry, reference)
         _check_filters(path, filters, has_filters=False)
