@@ -323,6 +323,9 @@ class StepInputs:
 
     variants: dict[str, list[str]]
     """File of variants, by variant set; empty for a set with ``random_snvs``."""
+    genotypes: dict[str, list[str]]
+    """File with the haplotype in whose genome changes are made, by variant set; empty for a set
+    without ``haplotype_of``."""
     drawn: dict[str, list[str]]
     """File of variants that ``draw`` writes, relative to the results folder, by variant set; empty
     for a set that has a file of variants."""
@@ -400,6 +403,11 @@ def step_inputs(config: RunConfig) -> StepInputs:
         variants={
             name: [] if variant_set.variants is None else [str(variant_set.variants)]
             for name, variant_set in sets.items()
+        },
+        genotypes={
+            name: [] if of is None else [str(of.variants)]
+            for name, variant_set in sets.items()
+            for of in [variant_set.haplotype_of]
         },
         drawn={
             name: [] if variant_set.random_snvs is None else [f"{name}/{RANDOM_SNVS}"]
@@ -544,6 +552,7 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
             name: [path for path in paths if is_stored(path)] for name, paths in stored.items()
         },
         variants=variants,
+        genotypes=place_each(found.genotypes),
         drawn_regions=place_each(found.drawn_regions),
         reference=references,
         gff=genes,

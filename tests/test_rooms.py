@@ -78,8 +78,8 @@ ROOMS = {
         " foreign_formats formats genes genotypes gff haplotype_edits haplotype_windows haplotypes"
         " hgvs identifiers input_consequences interval_lists known_assemblies letters"
         " protein_changes random_snvs records reference region_tables regions saturation"
-        " sequences symbolic table_cells terms tiles track_regions variant_lists variant_tables"
-        " variants vcf window_layout window_pairs windows",
+        " sample_genomes sequences symbolic table_cells terms tiles track_regions variant_lists"
+        " variant_tables variants vcf window_layout window_pairs windows",
         "errors",
         "io",
         never=TORCH | FRONT,

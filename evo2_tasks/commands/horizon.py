@@ -32,13 +32,20 @@ from evo2_tasks.evaluation.differences import compare_scores
 from evo2_tasks.evaluation.metrics import auroc
 from evo2_tasks.evaluation.selection import LabelSettings, Selection
 from evo2_tasks.genome.alleles import variant_type
+from evo2_tasks.genome.haplotype_windows import haplotype_sequences
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.window_pairs import STRANDS, strand_sequences
-from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
+from evo2_tasks.genome.window_pairs import STRANDS
+from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.report.horizons import write_page
-from evo2_tasks.runtime.inputs import open_reference, open_variant_set, variants_to_plan
+from evo2_tasks.runtime.inputs import (
+    Placement,
+    open_placement,
+    open_reference,
+    open_variant_set,
+    variants_to_plan,
+)
 from evo2_tasks.runtime.models import open_model
 from evo2_tasks.scoring.horizons import PER_TOKEN, list_horizons, score_horizons
 from evo2_tasks.scoring.passes import plan_passes
@@ -171,7 +178,8 @@ def horizon(
         )
         selection = None if label is None else Selection(label, path)
         candidates, first = read_candidates(alleles_read, columns, selection, alleles)
-    sample = choose_alleles(candidates, reference, scoring, alleles)
+    place = open_placement(planned.split, reference)
+    sample = choose_alleles(candidates, place, scoring, alleles)
     if len(sample) < 2:
         raise InputError(
             f"variant_sets.{planned.split.variant_set}: fewer than two alleles can be scored in "
@@ -185,8 +193,8 @@ def horizon(
     for length in list_window_lengths(scoring.window_length):
         settings = with_window(scoring, length)
         horizons = list_horizons(largest_horizon(settings))
-        found = score_sample(model, sample, reference, settings, run, horizons)
-        counted = count_costs(first, reference, settings, run, horizons)
+        found = score_sample(model, sample, place, reference, settings, run, horizons)
+        counted = count_costs(first, place, settings, run, horizons)
         for one, llr, cost in zip([*horizons, None], found, counted, strict=True):
             scores[length, one], costs[length, one] = llr, cost
     rows = make_rows(scores, costs, [one.label for one in sample], scoring.window_length)
@@ -314,7 +322,7 @@ def read_labels(
 
 def choose_alleles(
     kept: dict[tuple[str, str], list[Candidate]],
-    reference: Reference,
+    place: Placement,
     scoring: ScoringSettings,
     num: int,
 ) -> list[Sampled]:
@@ -333,7 +341,7 @@ def choose_alleles(
         for (kind, label), queue in queues.items():
             while queue:
                 variant = queue.pop(0).variant
-                if has_all_strands(place_allele(variant, reference, settings), scoring):
+                if has_all_strands(place(variant, settings).placed, scoring):
                     sample.append(Sampled(variant, kind, label))
                     break
     return sorted(sample[:num], key=lambda one: (one.variant.record, one.variant.allele))
@@ -378,6 +386,7 @@ def largest_horizon(scoring: ScoringSettings) -> int:
 def score_sample(
     model: Any,
     sample: Sequence[Sampled],
+    place: Placement,
     reference: Reference,
     scoring: ScoringSettings,
     run: RunSettings,
@@ -388,7 +397,7 @@ def score_sample(
     Returns:
         ``llr``, nats; NaN where an allele has no score in these windows. (horizons + 1, N)
     """
-    pairs = list(make_pairs(sample, reference, scoring))
+    pairs = list(make_pairs(sample, place, reference, scoring))
     strands = STRANDS[scoring.strands]
     llr = np.zeros((len(horizons) + 1, len(sample)))
     num_strands = np.zeros(len(sample), dtype=int)
@@ -416,20 +425,20 @@ def score_sample(
 
 
 def make_pairs(
-    sample: Sequence[Sampled], reference: Reference, scoring: ScoringSettings
+    sample: Sequence[Sampled], place: Placement, reference: Reference, scoring: ScoringSettings
 ) -> Iterator[WindowPair]:
     """The windows of the sample, on each strand."""
     settings = WindowSettings(**asdict(scoring))
     for row, one in enumerate(sample):
-        placed = place_allele(one.variant, reference, settings)
+        placed = place(one.variant, settings).placed
         if placed.pair is None or not has_all_strands(placed, scoring):
             continue
         contig = placed.pair.contig
         (edit,) = placed.pair.edits
         for strand, size in placed.sizes.items():
-            ref_seq, alt_seq = strand_sequences(
+            ref_seq, alt_seq = haplotype_sequences(
                 reference.fetch,
-                placed.pair,
+                placed,
                 strand,
                 size.length,
                 reference.contigs[contig],
@@ -442,7 +451,7 @@ def make_pairs(
 
 def count_costs(
     variants: Sequence[Variant],
-    reference: Reference,
+    place: Placement,
     scoring: ScoringSettings,
     run: RunSettings,
     horizons: list[int],
@@ -456,7 +465,7 @@ def count_costs(
     sizes = [
         size
         for row, variant in enumerate(variants)
-        for size in pair_sizes(row, place_allele(variant, reference, settings), scoring)
+        for size in pair_sizes(row, place(variant, settings).placed, scoring)
     ]
     for horizon_ in [*horizons, scoring.window_length]:
         cut = [one._replace(length=min(one.length, one.prefix + horizon_)) for one in sizes]

@@ -144,6 +144,11 @@ def _read_settings(path: Path, signature: Mapping[str, Any]) -> WindowSettings:
             f"(scores_version {stated.scores_version}, here {SCORES_VERSION}), so no run would "
             "find them. Score the variants again."
         )
+    if stated.haplotype_of is not None:
+        raise InputError(
+            f"{shown_path(path)}: its scores are those of the genome of a sample (`haplotype_of`), "
+            "and a store has scores on the reference. Leave this table out."
+        )
     try:
         return WindowSettings(**stated.scoring)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:

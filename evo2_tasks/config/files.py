@@ -38,6 +38,9 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         key, drawn = f"variant_sets.{name}", variant_set.random_snvs
         if variant_set.variants is not None:
             yield from _missing_file(f"{key}.variants", variant_set.variants)
+        if variant_set.haplotype_of is not None:
+            genotypes = variant_set.haplotype_of.variants
+            yield from _missing_file(f"{key}.haplotype_of.variants", genotypes)
         if drawn is not None and drawn.regions is not None:
             yield from _missing_file(f"{key}.random_snvs.regions", drawn.regions)
     for name, sequence_set in config.sequence_sets.items():

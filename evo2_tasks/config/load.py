@@ -28,6 +28,7 @@ from evo2_tasks.config.schema import (
     ColumnsConfig,
     EmbeddingsConfig,
     FilterConfig,
+    HaplotypeOfConfig,
     HaplotypesConfig,
     LabelConfig,
     RandomSnvsConfig,
@@ -186,6 +187,8 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
             section = EmbeddingsConfig
         case ["variant_sets", _, "haplotypes"]:
             section = HaplotypesConfig
+        case ["variant_sets", _, "haplotype_of"]:
+            section = HaplotypeOfConfig
         case ["variant_sets", _, "labels", _]:
             section = LabelConfig
         case [str(first), *_]:
@@ -285,6 +288,12 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield (
                 f"{key}.regions",
                 "cannot be combined with `saturate`, whose BED names the regions; remove the key",
+            )
+        if variant_set.haplotype_of is not None and not variant_set.saturate:
+            yield (
+                f"{key}.haplotype_of",
+                "needs `saturate`, which makes the changes of the genome; set it. To score the "
+                "alleles of a VCF in the genomes of its samples, set `haplotypes` instead",
             )
         for option in ("groups", "baselines"):
             has_labels = variant_set.labels or variant_set.random_snvs is not None

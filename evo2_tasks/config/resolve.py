@@ -166,6 +166,42 @@ class DrawSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HaplotypeOfSettings:
+    """A haplotype of a sample, in whose genome a saturation set makes its changes.
+
+    Attributes:
+        written: The file with the genotypes, as the user wrote it.
+        variants: Where this file is.
+        sample: Name of the sample.
+        haplotype: Place of the haplotype in GT, from 1.
+    """
+
+    written: Path
+    variants: Path
+    sample: str
+    haplotype: int
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the steps that depend on the haplotype again if it changes."""
+        return {
+            "haplotype": self.haplotype,
+            "sample": self.sample,
+            "variants": as_written(self.written),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples whose genotypes are read.
+
+    Attributes:
+        names: Their names; None for all samples of the file.
+    """
+
+    names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class SplitSettings:
     """What ``split`` needs.
 
@@ -178,6 +214,8 @@ class SplitSettings:
         filters: Which alleles to score.
         regions: Regions to read through the file's index, or None for the whole file.
         saturate: Changes to make at every position of a BED's regions.
+        haplotype_of: The haplotype in whose genome they are made; None for the reference.
+        samples: The samples whose genotypes a later step reads; None if it reads none.
         shards: Number of shards.
         max_ref_mismatch_share: Share of REF mismatches above which the run stops.
     """
@@ -190,6 +228,8 @@ class SplitSettings:
     filters: FilterConfig
     regions: tuple[str, ...] | None
     saturate: tuple[Literal["snv", "deletion", "insertion", "codon"], ...]
+    haplotype_of: HaplotypeOfSettings | None
+    samples: Samples | None
     shards: int
     max_ref_mismatch_share: float
 
@@ -201,12 +241,17 @@ class SplitSettings:
             # What lists and regions mean depends on the contigs that are found.
             "contig_aliases": self.reference.contig_aliases,
             "filters": self.filters.model_dump(mode="json"),
+            **self.genome_triggers(),
             "reference": self.reference.name,
             "regions": self.regions,
             "saturate": self.saturate,
             # Its output is a folder, which looks the same with any number of shards.
             "shards": self.shards,
         }
+
+    def genome_triggers(self) -> dict[str, object]:
+        """The haplotype in whose genome changes are made, only if it is set."""
+        return {} if self.haplotype_of is None else {"haplotype_of": self.haplotype_of.triggers()}
 
 
 def _rows_of(split: SplitSettings) -> dict[str, object]:
@@ -314,6 +359,7 @@ class WindowsSettings:
         return {
             "circular_contigs": self.reference.circular_contigs,
             "contig_aliases": self.reference.contig_aliases,
+            **self.split.genome_triggers(),
             **asdict(self.scoring),
         }
 
@@ -750,9 +796,31 @@ def resolve_split(config: RunConfig, variant_set: str) -> SplitSettings:
         filters=settings.filters,
         regions=settings.regions,
         saturate=settings.saturate,
+        haplotype_of=_find_haplotype_of(settings),
+        samples=_find_samples(settings),
         shards=config.shards,
         max_ref_mismatch_share=settings.max_ref_mismatch_share,
     )
+
+
+def _find_haplotype_of(settings: VariantSetConfig) -> HaplotypeOfSettings | None:
+    asked = settings.haplotype_of
+    if asked is None:
+        return None
+    return HaplotypeOfSettings(
+        written=asked.variants,
+        variants=local_copy(asked.variants),
+        sample=asked.sample,
+        haplotype=asked.haplotype,
+    )
+
+
+def _find_samples(settings: VariantSetConfig) -> Samples | None:
+    """The samples that ``haplotypes`` names."""
+    asked = settings.haplotypes
+    if asked is None:
+        return None
+    return Samples(None if isinstance(asked.samples, str) else asked.samples)
 
 
 def resolve_carry(config: RunConfig, variant_set: str) -> CarrySettings:

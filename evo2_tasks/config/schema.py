@@ -430,6 +430,17 @@ class HaplotypesConfig(Section):
     `codon` needs a `gff` of the reference."""
 
 
+class HaplotypeOfConfig(Section):
+    """A haplotype of a sample, in whose genome a saturation set makes its changes."""
+
+    variants: UserFile
+    """VCF or BCF with the phased genotypes of the sample."""
+    sample: Text
+    """Name of the sample in the file."""
+    haplotype: Annotated[int, Field(ge=1, le=1_000)]
+    """Place of the haplotype in `GT`, from 1."""
+
+
 class VariantSetConfig(Section):
     """A file of variants, its scorings and its results."""
 
@@ -492,6 +503,10 @@ class VariantSetConfig(Section):
     ] = ()
     """Variants to make at every position of the regions of a BED: `snv` (each other base),
     `deletion` (of the base), `insertion` (of each base after it), `codon` (each other codon)."""
+    haplotype_of: HaplotypeOfConfig | None = None
+    """For a set with `saturate`: the changes are those of the genome of a sample, and the windows
+    have the other alleles of its haplotype. For example `{variants: phased.vcf.gz, sample: S1,
+    haplotype: 1}`. Positions stay those of the reference. Default: changes of the reference."""
     sort_by_position: bool = False
     """Whether to sort the table by contig and position. Default: input order."""
     exports: Annotated[tuple[ExportFormat, ...], AfterValidator(_unique)] = ()

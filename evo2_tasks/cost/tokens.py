@@ -13,6 +13,7 @@ from evo2_tasks.genome.assembly import (
     describe_contradictions,
     find_mismatch_problem,
 )
+from evo2_tasks.genome.haplotype_windows import lift_horizon
 from evo2_tasks.genome.haplotypes import Haplotypes
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
@@ -21,12 +22,12 @@ from evo2_tasks.genome.windows import (
     TO_SCORE,
     PlacedAllele,
     WindowSettings,
-    lift_horizon,
     place_allele,
 )
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.runtime.inputs import (
     open_neighbourhood,
+    open_placement,
     open_reference,
     open_variant_set,
     variants_to_plan,
@@ -125,6 +126,7 @@ def count_work(
     window_settings = WindowSettings(**asdict(scoring))
     smallest = SmallestHashes()
     reference = open_reference(settings.reference)
+    place = open_placement(settings, reference)
     work = Work(Counter())
     used_contigs: set[str | None] = set()
     with variants_to_plan(settings) as path:
@@ -137,7 +139,7 @@ def count_work(
         def pairs() -> Iterator[tuple[int, PairSize]]:
             assigned = assign_shards(iter(source), num_alleles, settings.shards)
             for row, (shard, variant) in enumerate(assigned):
-                placed = place_allele(variant, reference, window_settings)
+                placed, _, _ = place(variant, window_settings)
                 if visitor is not None:
                     visitor.add(row, placed, reference)
                 work.by_status[placed.status] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,7 +15,7 @@ from evo2_tasks.genome.genotypes import Genotypes
 from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import Edit
-from evo2_tasks.genome.windows import AlignedAllele, Contig, locate_allele
+from evo2_tasks.genome.windows import TO_SCORE, AlignedAllele, Contig, locate_allele
 
 NOWHERE: Final = -1
 """Contig of an allele that changes no bases of the reference, or none that is known."""
@@ -43,6 +44,7 @@ class CarriedAlleles:
         rank: Its place in the order by contig, start, number of replaced bases, number of new
             bases, and new bases.
         entry: Number of the allele of each entry of the genotypes. (C)
+        statuses: How many alleles have each status, that of a located one being ``to_score``.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class CarriedAlleles:
         self._letters: dict[int, tuple[Edit, ...]] = {}
         self._numbers: dict[str, int] = {}
         self._spelled: dict[str, str] = {}
+        self.statuses: Counter[str] = Counter()
         self._read(variants)
         order = sorted(range(len(self.keys)), key=self._sort_key)
         self.rank = array("i", bytes(4 * len(order)))
@@ -113,6 +116,7 @@ class CarriedAlleles:
 
     def _add(self, variant: Variant) -> None:
         found = locate_allele(variant, self.reference)
+        self.statuses[TO_SCORE if isinstance(found, AlignedAllele) else found.status] += 1
         if isinstance(found, AlignedAllele):
             contig, (start, ref, alt), differs, is_moved, is_alias = found
             if contig.letters:

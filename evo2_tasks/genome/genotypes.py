@@ -32,6 +32,9 @@ NO_SET: Final = -1
 UNNAMED_SET: Final = 0
 """Phase set of all phased alleles without a name of a phase set."""
 
+SampleKey = Literal["haplotypes.samples", "haplotype_of.sample"]
+"""A key of a variant set that names samples."""
+
 _CALL = re.compile(rb"[/|]?(?:\.|[0-9]{1,9})(?:[/|](?:\.|[0-9]{1,9}))*")
 _TOKEN = re.compile(rb"([/|]?)(\.|[0-9]+)")
 _MISSING = frozenset({b"", b"."})
@@ -79,6 +82,7 @@ class Genotypes:
     Attributes:
         samples: Names of the chosen samples, sorted.
         phase_sets: Named phase sets; ``phase_set`` is 1 for the first of them.
+        ploidy: Highest number of alleles in a call; 0 without a call.
         counts: What the calls are.
         record: Number of the record, from 0. (C)
         allele: Number of the allele, from 1. (C)
@@ -90,6 +94,7 @@ class Genotypes:
 
     samples: tuple[str, ...]
     phase_sets: tuple[PhaseSet, ...]
+    ploidy: int
     counts: GenotypeCounts
     record: NDArray[np.int32]
     allele: NDArray[np.int32]
@@ -175,6 +180,7 @@ def read_genotypes(
     *,
     samples: Sequence[str] | None,
     source: str,
+    key: SampleKey = "haplotypes.samples",
 ) -> Genotypes:
     """Read the genotypes of some samples.
 
@@ -185,24 +191,37 @@ def read_genotypes(
         names: Names of all samples of the file, in its order.
         samples: Names of the samples to read; None for all.
         source: Name of the file, for messages.
+        key: The key of the variant set that names the samples, for messages.
 
     Raises:
         InputError: The file does not have the samples, or has one of them twice.
     """
-    columns = _find_columns(names, samples, source)
+    columns = find_samples(names, samples=samples, source=source, key=key)
     reader = _Reader(columns, len(names))
     for record, line in enumerate(lines):
         reader.add(record, line)
     return reader.genotypes()
 
 
-def _find_columns(
-    names: Sequence[str], samples: Sequence[str] | None, source: str
+def find_samples(
+    names: Sequence[str], *, samples: Sequence[str] | None, source: str, key: SampleKey
 ) -> dict[str, int]:
-    """The place of each chosen sample among the samples of the file, sorted by name."""
+    """The place of each chosen sample among the samples of the file, sorted by name.
+
+    Args:
+        names: Names of all samples of the file, in its order.
+        samples: Names of the chosen samples; None for all.
+        source: Name of the file, for messages.
+        key: The key of the variant set that names the samples, for messages.
+
+    Raises:
+        InputError: The file does not have the samples, or has one of them twice.
+    """
     if not names:
+        asked = key.partition(".")[0]
+        needs = "need" if asked.endswith("s") else "needs"
         raise InputError(
-            f"{source}: haplotypes need genotypes, but the file has no samples. Remove haplotypes, "
+            f"{source}: {asked} {needs} genotypes, but the file has no samples. Remove {asked}, "
             "or name a VCF or BCF with samples."
         )
     places: dict[str, int] = {}
@@ -217,14 +236,13 @@ def _find_columns(
             hint = f"Did you mean {' or '.join(map(shown, near))}? " if near else ""
             few = ", ".join(map(shown, names[:10])) + (", ..." if len(names) > 10 else "")
             raise InputError(
-                f"{source}: haplotypes.samples: the file has no sample '{shown(name)}'. {hint}"
+                f"{source}: {key}: the file has no sample '{shown(name)}'. {hint}"
                 f"Its samples are: {few}"
             )
         if name in twice:
             raise InputError(
                 f"{source}: two samples have the name '{shown(name)}'. Give each sample its own "
-                "name (bcftools reheader --samples NAMES), or leave this one out of "
-                "haplotypes.samples."
+                f"name (bcftools reheader --samples NAMES), or leave this one out of {key}."
             )
     return {name: places[name] for name in chosen}
 
@@ -240,6 +258,7 @@ class _Reader:
         self._entries = tuple(array("i") for _ in range(5))
         self._everywhere = array("b")
         self._calls = self._missing = self._partly = self._unreadable = self._unphased = 0
+        self._ploidy = 0
 
     def genotypes(self) -> Genotypes:
         """All that was added."""
@@ -253,6 +272,7 @@ class _Reader:
         return Genotypes(
             samples=self._samples,
             phase_sets=tuple(self._sets),
+            ploidy=self._ploidy,
             counts=counts,
             record=record,
             allele=allele,
@@ -284,6 +304,7 @@ class _Reader:
             texts = [_value(cell.split(b":"), place) for cell in chosen]
         num_alts = 0 if data.alts == ["."] else len(data.alts)
         calls = {text: parse_call(text) for text in set(texts)}
+        self._ploidy = max(self._ploidy, *(call.num_alleles for call in calls.values() if call), 0)
         plain = {
             text for text, call in calls.items() if call and not (call.highest or call.num_missing)
         }

@@ -36,6 +36,7 @@ from evo2_tasks.genome.window_pairs import (
     Interval,
     PlacedPair,
     Strand,
+    common_length,
     merge_intervals,
     needed_intervals,
     strand_sequences,
@@ -537,6 +538,24 @@ def haplotype_intervals(placed: PlacedAllele, contig_length: int, circular: bool
     return haplotype.contig_intervals(
         needed_intervals(_pair_of(placed), lengths, haplotype.length, circular)
     )
+
+
+def lift_horizon(placed: PlacedAllele, contig_length: int, circular: bool) -> PlacedAllele:
+    """The windows of a row as they are before a horizon cuts them.
+
+    Args:
+        placed: The row.
+        contig_length: Length of its reference contig, bases.
+        circular: Whether that contig is circular.
+    """
+    if placed.pair is None:
+        return placed
+    haplotype = read_haplotype(placed, _fetch_nothing, contig_length, circular)
+    pair = _pair_of(placed)
+    lengths = {
+        strand: common_length(pair, strand, haplotype.length, circular) for strand in placed.sizes
+    }
+    return placed._replace(length_fwd=lengths.get("forward"), length_rev=lengths.get("reverse"))
 
 
 def _pair_of(placed: PlacedAllele) -> PlacedPair:

@@ -97,6 +97,11 @@ class Haplotypes:
             key = int(samples[start]), int(contigs[start])
             self._chromosomes[key] = Chromosome(alleles, genotypes, order[start:end], key[1])
 
+    @property
+    def alleles(self) -> CarriedAlleles:
+        """All alleles."""
+        return self._alleles
+
     def chromosome(self, sample: int, contig: str) -> Chromosome | None:
         """The alleles of a sample on a contig; None if it carries none there.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from evo2_tasks.genome.alleles import TrimmedAllele, judge_bases, judge_text, trim
+from evo2_tasks.genome.assembly import RefMatches
 from evo2_tasks.genome.chromosomes import PlacedHaplotype
 from evo2_tasks.genome.genotypes import Genotypes
 from evo2_tasks.genome.haplotype_windows import Background, make_haplotype, place_on
@@ -193,6 +194,11 @@ class SampleGenome:
         genotypes: Who carries them: one sample.
         reference: The reference.
         haplotype: Place of the haplotype in GT, from 1.
+
+    Attributes:
+        matches: How many REF alleles match the reference.
+        contigs: Names of the reference contigs on which the sample has alleles.
+        num_of_others: Alleles whose genotypes have no such haplotype, for example haploid ones.
     """
 
     def __init__(
@@ -205,6 +211,12 @@ class SampleGenome:
         self._haplotypes = Haplotypes(variants, genotypes, reference)
         self._reference = reference
         self._place = haplotype
+        alleles = self._haplotypes.alleles
+        self.matches = RefMatches.count(alleles.statuses)
+        self.contigs = frozenset(alleles.contigs)
+        whole = genotypes.everywhere
+        of_place = {*alleles.entry[whole & (genotypes.haplotype == haplotype)].tolist()}
+        self.num_of_others = len({*alleles.entry[whole].tolist()} - of_place)
         self._contigs: dict[tuple[str, tuple[int, int] | None], GenomeContig] = {}
 
     def read(self, contig: str, start: int, end: int) -> str | None:

@@ -19,7 +19,7 @@ from evo2_tasks.genome.formats import (
     Format,
     find_format,
 )
-from evo2_tasks.genome.genotypes import Genotypes, read_genotypes
+from evo2_tasks.genome.genotypes import Genotypes, SampleKey, find_samples, read_genotypes
 from evo2_tasks.genome.interval_lists import read_intervals
 from evo2_tasks.genome.records import (
     CarryField,
@@ -149,28 +149,59 @@ class VariantSource:
             return read_vcf(self.path, samples=False)[0]
         return VcfHeader((), None)
 
-    def read_genotypes(self, samples: Sequence[str] | None) -> Genotypes:
+    def find_samples(
+        self, samples: Sequence[str] | None, key: SampleKey = "haplotypes.samples"
+    ) -> dict[str, int]:
+        """Find some samples of a VCF or BCF.
+
+        Args:
+            samples: Names of the samples; None for all.
+            key: The key of the variant set that names them, for messages.
+
+        Returns:
+            The place of each sample among those of the file, sorted by name.
+
+        Raises:
+            InputError: The file is not a VCF or BCF, or does not have the samples.
+        """
+        self._find_reader_of_samples(key)
+        header, _ = read_vcf(self.path)
+        return find_samples(
+            sample_names(header), samples=samples, source=shown_path(self.path), key=key
+        )
+
+    def read_genotypes(
+        self, samples: Sequence[str] | None, key: SampleKey = "haplotypes.samples"
+    ) -> Genotypes:
         """Read the genotypes of some samples of a VCF or BCF, in a separate pass.
 
         Args:
             samples: Names of the samples; None for all.
+            key: The key of the variant set that names them, for messages.
 
         Raises:
             InputError: The file is not a VCF or BCF, does not have the samples, or cannot be read.
         """
-        reader = self._reader
-        if not isinstance(reader, (VcfReader, BcfReader, VcfRegionReader)):
-            raise InputError(
-                f"{shown_path(self.path)}: haplotypes need the genotypes of a VCF or BCF, but this "
-                f"is {FORMAT_WORDS[self.format]}. Remove haplotypes, or name a VCF or BCF."
-            )
+        reader = self._find_reader_of_samples(key)
         header, _ = read_vcf(self.path)
         return read_genotypes(
             reader.sample_lines(),
             sample_names(header),
             samples=samples,
             source=shown_path(self.path),
+            key=key,
         )
+
+    def _find_reader_of_samples(self, key: SampleKey) -> VcfReader | BcfReader | VcfRegionReader:
+        reader = self._reader
+        if not isinstance(reader, (VcfReader, BcfReader, VcfRegionReader)):
+            asked = key.partition(".")[0]
+            needs = "need" if asked.endswith("s") else "needs"
+            raise InputError(
+                f"{shown_path(self.path)}: {asked} {needs} the genotypes of a VCF or BCF, but this "
+                f"is {FORMAT_WORDS[self.format]}. Remove {asked}, or name a VCF or BCF."
+            )
+        return reader
 
     def _make_rows(
         self, record: Record | NoAllele | InvalidRecord, index: int, num_before: int

@@ -27,7 +27,7 @@ from evo2_tasks.genome.window_layout import (
     size_windows,
     why_too_long,
 )
-from evo2_tasks.genome.window_pairs import Edit, common_length
+from evo2_tasks.genome.window_pairs import Edit
 
 if TYPE_CHECKING:
     from evo2_tasks.genome.records import Variant
@@ -43,7 +43,6 @@ __all__ = [
     "WindowSize",
     "align_allele",
     "compare_ref",
-    "lift_horizon",
     "locate_allele",
     "place_allele",
     "resolve_allele",
@@ -239,23 +238,6 @@ def locate_allele(variant: Variant, reference: Reference) -> AlignedAllele | Pla
     aligned, _, differs = left_align(change, on)
     is_moved = aligned.start != on.wrap(change.start)
     return AlignedAllele(on, aligned, differs, is_moved, variant.contig != on.name)
-
-
-def lift_horizon(placed: PlacedAllele, contig_length: int, circular: bool) -> PlacedAllele:
-    """The windows of an allele as they are before a horizon cuts them.
-
-    Args:
-        placed: The allele.
-        contig_length: Length of its reference contig, bases.
-        circular: Whether that contig is circular.
-    """
-    pair = placed.pair
-    if pair is None:
-        return placed
-    lengths = {
-        strand: common_length(pair, strand, contig_length, circular) for strand in placed.sizes
-    }
-    return placed._replace(length_fwd=lengths.get("forward"), length_rev=lengths.get("reverse"))
 
 
 def _locate(variant: Variant, reference: Reference) -> _Located | PlacedAllele:

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from evo2_tasks.config.resolve import (
     SplitSettings,
 )
 from evo2_tasks.errors import InputError
+from evo2_tasks.genome.assembly import check_header, find_mismatch_problem
 from evo2_tasks.genome.genes import Genes, read_genes
 from evo2_tasks.genome.random_snvs import write_random_snvs
+from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.sample_genomes import PlacedChange, SampleGenome
 from evo2_tasks.genome.variants import (
     Filters,
     VariantSource,
@@ -24,11 +27,15 @@ from evo2_tasks.genome.variants import (
     needs_reference,
     open_variants,
 )
+from evo2_tasks.genome.windows import WindowSettings, place_allele
 from evo2_tasks.io.files import local_file
-from evo2_tasks.io.words import shown_path
+from evo2_tasks.io.words import counted, shown, shown_path
 from evo2_tasks.layout import CONSEQUENCE_COLUMNS, RANDOM_SNVS
 
 logger = logging.getLogger(__name__)
+
+Placement = Callable[[Variant, WindowSettings], PlacedChange]
+"""Finds the status and the windows of an allele."""
 
 
 def draw_variants(settings: DrawSettings, out: Path) -> int:
@@ -114,9 +121,10 @@ def open_variant_set(
     """
     # Where the reference is not needed, a bad file is reported before a whole genome is indexed.
     file_format = find_format(path, has_regions=bool(settings.saturate), columns=settings.columns)
-    reference = None
+    reference = genome = None
     if needs_reference(path, file_format, settings.columns):
         reference = open_reference(settings.reference)
+        genome = open_genome(settings, reference)
     source = open_variants(
         path,
         carry=(whole_field,) if whole_field else () if carry is None else carry.carried,
@@ -132,6 +140,7 @@ def open_variant_set(
         saturate=settings.saturate,
         columns=settings.columns,
         reference=reference,
+        genome=genome,
     )
     if carry is not None:
         _check_names(source, carry)
@@ -157,6 +166,59 @@ def _check_names(source: VariantSource, settings: CarrySettings) -> None:
             "%s: no INFO field %r in the header; it is carried as text",
             shown_path(source.path), name,
         )  # fmt: skip
+
+
+def open_genome(settings: SplitSettings, reference: Reference) -> SampleGenome | None:
+    """Read the genome of a sample in which a set makes its changes; None if it has none.
+
+    Args:
+        settings: The variant set.
+        reference: Its reference.
+
+    Raises:
+        InputError: The file of genotypes cannot be read, does not have the sample or the haplotype,
+            or is of another assembly.
+    """
+    asked = settings.haplotype_of
+    if asked is None:
+        return None
+    source = open_variants(asked.variants)
+    genotypes = source.read_genotypes([asked.sample], "haplotype_of.sample")
+    where = f"{shown_path(asked.variants)}: haplotype_of.haplotype"
+    if asked.haplotype > genotypes.ploidy:
+        raise InputError(
+            f"{where}: is {asked.haplotype}, but a genotype of {shown(asked.sample)} has at most "
+            f"{counted(genotypes.ploidy, 'allele')}. Name the place of a haplotype in GT, from 1."
+        )
+    genome = SampleGenome(source, genotypes, reference, asked.haplotype)
+    matches = genome.matches
+    header = check_header(source.read_header(), reference, genome.contigs)
+    problem = find_mismatch_problem(matches, settings.max_ref_mismatch_share, reference, header)
+    if problem is not None:
+        raise InputError(f"{shown_path(asked.variants)}: haplotype_of: {problem}")
+    if genome.num_of_others:
+        logger.warning(
+            "%s: %d: %s of %s have genotypes with fewer alleles, and are not in the genome",
+            where, asked.haplotype, counted(genome.num_of_others, "allele"), shown(asked.sample),
+        )  # fmt: skip
+    return genome
+
+
+def open_placement(settings: SplitSettings, reference: Reference) -> Placement:
+    """What places the windows of the alleles of a set: on the reference, or in a genome.
+
+    Raises:
+        InputError: See :func:`open_genome`.
+    """
+    genome = open_genome(settings, reference)
+    if genome is not None:
+        return genome.place
+
+    def place(variant: Variant, windows: WindowSettings) -> PlacedChange:
+        placed = place_allele(variant, reference, windows)
+        return PlacedChange(placed, placed.window_start, placed.window_end)
+
+    return place
 
 
 def open_reference(settings: ReferenceSettings) -> Reference:

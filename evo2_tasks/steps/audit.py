@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from evo2_tasks.config.resolve import AuditSettings
 from evo2_tasks.genome.blocks import digest_contigs
+from evo2_tasks.genome.haplotype_windows import lift_horizon
 from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_pairs import merge_intervals
-from evo2_tasks.genome.windows import PlacedAllele, lift_horizon
+from evo2_tasks.genome.windows import PlacedAllele
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import counted
 from evo2_tasks.layout import REFERENCE, segments_file
@@ -24,6 +25,7 @@ from evo2_tasks.table.provenance import (
     Provenance,
     make_windows_signature,
     package_version,
+    read_provenance,
 )
 from evo2_tasks.table.reference_blocks import read_blocks
 from evo2_tasks.table.schema import windows_schema
@@ -68,6 +70,7 @@ def audit(settings: AuditSettings, *, split_file: Path, windows_folder: Path, ou
             make_windows_signature(
                 reference_digest=split.reference.digest,
                 scoring={**asdict(settings.windows.scoring), "horizon": None},
+                haplotype_of=read_provenance(path).signature.get("haplotype_of"),
             ),
             package_version(),
             source=files.digest(path),

@@ -191,6 +191,7 @@ def make_model_signature(
         dtype=settings.score.model.dtype,
         fp8=fp8,
         prepend_bos=settings.score.scoring.prepend_bos,
+        haplotype_of=placed.get("haplotype_of"),
     )
 
 

@@ -226,6 +226,7 @@ def make_provenance(placed: PlacedWindows, model: "ScoringModel") -> Provenance:
         dtype=loaded.dtype,
         fp8=loaded.fp8,
         prepend_bos=settings.scoring.prepend_bos,
+        haplotype_of=placed.signature.get("haplotype_of"),
     )
     return state_source(placed, signature)
 
@@ -393,7 +394,9 @@ def require_windows(settings: ScoreSettings, windows_file: Path) -> Mapping[str,
     """
     placed = read_provenance(windows_file).signature
     expected = make_windows_signature(
-        reference_digest=str(placed.get("reference")), scoring=asdict(settings.scoring)
+        reference_digest=str(placed.get("reference")),
+        scoring=asdict(settings.scoring),
+        haplotype_of=placed.get("haplotype_of"),
     )
     require_same_signature(windows_file, placed, Path(f"scorings.{settings.name}"), expected)
     for batch in read_rows(windows_file, ["status"]):

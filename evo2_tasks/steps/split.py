@@ -60,14 +60,24 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
         source_digest = files.add(path)
         report = settings.reference.assembly_report
         report_digest = None if report is None else files.add(report)
+        genotypes: dict[str, str] = {}
+        if settings.haplotype_of is not None:
+            genotypes["haplotype_of"] = files.add(settings.haplotype_of.variants)
         source = open_variant_set(settings, path)
+        if settings.samples is not None:
+            source.find_samples(settings.samples.names)
         num_alleles = source.count().alleles
         if num_alleles == 0:
             logger.warning("%s: no variants; the table will have no rows", path)
         reference = open_reference(settings.reference)
         with removing_shards(out, settings.shards):
             digests, contigs, matches = write_shards(
-                source, out, num_alleles, settings.shards, reference
+                source,
+                out,
+                num_alleles,
+                settings.shards,
+                reference,
+                compares=settings.haplotype_of is None,
             )
             counts = source.counts
             sequences, warnings = check_assembly(
@@ -104,6 +114,7 @@ def split(settings: SplitSettings, *, variants: Path | None, out: Path) -> None:
             blocks=blocks_digest,
             sequences=sequences_digest,
             assembly_report=report_digest,
+            **genotypes,
         ),
     ).write(out / SPLIT)
     logger.info("%s of %s", counted(counts.alleles, "allele"), counted(counts.records, "record"))
@@ -160,7 +171,13 @@ def removing_shards(out: Path, num_shards: int) -> Iterator[None]:
 
 
 def write_shards(
-    source: VariantSource, out: Path, num_alleles: int, num_shards: int, reference: Reference
+    source: VariantSource,
+    out: Path,
+    num_alleles: int,
+    num_shards: int,
+    reference: Reference,
+    *,
+    compares: bool,
 ) -> tuple[dict[str, str], dict[str, None], RefMatches]:
     """Write the shards, empty ones too, and compare each REF allele with the reference.
 
@@ -194,7 +211,8 @@ def write_shards(
                             variant.sv_length,
                             variant.sv_sequence,
                         )
-                        is_match = compare_ref(variant, reference)
+                        # Changes of a genome have its bases for REF.
+                        is_match = compare_ref(variant, reference) if compares else None
                         matches.add(is_match)
                         if is_match is False:
                             matches.examine(variant, reference)

@@ -14,12 +14,12 @@ from evo2_tasks.genome.variants import (
     Variant,
 )
 from evo2_tasks.genome.window_pairs import merge_intervals, needed_intervals
-from evo2_tasks.genome.windows import PlacedAllele, WindowSettings, place_allele
+from evo2_tasks.genome.windows import PlacedAllele, WindowSettings
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import REFERENCE, shard_file
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.inputs import open_placement, open_reference
 from evo2_tasks.table.documents import Split, SplitStatements
 from evo2_tasks.table.parquet import (
     RowBuffer,
@@ -78,10 +78,13 @@ def windows(
     blocks_file = split_file.with_name(REFERENCE)
     require_split(settings, split, split_file, shard, files)
     reference = open_reference(settings.reference)
+    place = open_placement(settings.split, reference)
     window_settings = WindowSettings(**asdict(settings.scoring))
     provenance = Provenance(
         make_windows_signature(
-            reference_digest=split.reference.digest, scoring=asdict(settings.scoring)
+            reference_digest=split.reference.digest,
+            scoring=asdict(settings.scoring),
+            haplotype_of=state_haplotype(settings.split, files),
         ),
         package_version(),
         source=source,
@@ -90,14 +93,18 @@ def windows(
     )
     statuses: Counter[str] = Counter()
     needed = NeededBases(reference)
+    in_genome = settings.split.haplotype_of is not None
+    schema = windows_schema(in_genome=in_genome)
+    names = [*KEYS, *PlacedAllele._fields]
+    names += [name for name in schema.names if name not in names]
     with (
-        write_table(out, windows_schema(), metadata=provenance.metadata()) as writer,
+        write_table(out, schema, metadata=provenance.metadata()) as writer,
         Progress("windows", total=count_rows(shard), unit="alleles") as progress,
     ):
-        rows = RowBuffer(writer, [*KEYS, *PlacedAllele._fields], progress)
+        rows = RowBuffer(writer, names, progress)
         for variant in read_shard(shard):
-            placed = place_allele(variant, reference, window_settings)
-            rows.add(*read_keys(variant), *placed)
+            placed, *bounds = place(variant, window_settings)
+            rows.add(*read_keys(variant), *placed, *(bounds if in_genome else ()))
             statuses[placed.status] += 1
             needed.add(placed)
         rows.flush()
@@ -111,6 +118,23 @@ def windows(
             reference.require_same(read_blocks(blocks_file))
             files.require_unchanged()
     warn_without_score(shard, statuses)
+
+
+def state_haplotype(settings: SplitSettings, files: SourceFiles) -> dict[str, object] | None:
+    """The haplotype in whose genome a set makes its changes, for the signature; None without one.
+
+    Args:
+        settings: The variant set.
+        files: Gets the file of genotypes.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    asked = settings.haplotype_of
+    if asked is None:
+        return None
+    digest = files.add(asked.variants)
+    return {"variants": digest, "sample": asked.sample, "haplotype": asked.haplotype}
 
 
 def read_shard(shard: Path) -> Iterator[Variant]:
@@ -148,6 +172,10 @@ def require_split(
     report_digest = None if report is None else files.add(report)
     name = report or "the assembly report"
     require_source(split_file, stated.assembly_report, name, report_digest)
+    of = settings.split.haplotype_of
+    genotypes = None if of is None else files.add(of.variants)
+    name = "the genotypes of haplotype_of" if of is None else of.variants
+    require_source(split_file, stated.haplotype_of, name, genotypes)
 
 
 def require_stated(settings: SplitSettings, split: Split, split_file: Path) -> SplitStatements:

@@ -50,6 +50,8 @@ class SplitStatements(Document):
         sequences: SHA-256 of the file with the sequences of the reference; None in a file of an
             earlier version.
         assembly_report: SHA-256 of the assembly report of the reference; None if it has none.
+        haplotype_of: SHA-256 of the file with the haplotype in whose genome the changes are; None
+            for changes of the reference.
     """
 
     settings: dict[str, JsonValue]
@@ -57,6 +59,7 @@ class SplitStatements(Document):
     blocks: Digest
     sequences: Digest | None = None
     assembly_report: Digest | None
+    haplotype_of: Digest | None = None
 
 
 class Split(Document):
@@ -99,8 +102,10 @@ class Split(Document):
     @property
     def inputs(self) -> dict[str, str]:
         """SHA-256 of the files that shape the rows of the windows, besides shard and reference."""
-        report = None if self.statements is None else self.statements.assembly_report
-        found = {"variants": self.variants_digest, "assembly_report": report}
+        found: dict[str, str | None] = {"variants": self.variants_digest}
+        if self.statements is not None:
+            found["assembly_report"] = self.statements.assembly_report
+            found["haplotype_of"] = self.statements.haplotype_of
         return {name: digest for name, digest in found.items() if digest is not None}
 
 
@@ -115,6 +120,7 @@ class Signature(Document):
         dtype: Data type of the model.
         fp8: FP8 mode of the model's input projections.
         prepend_bos: Whether a window begins with a BOS token.
+        haplotype_of: The haplotype in whose genome the scores are; absent for the reference.
     """
 
     scores_version: Count
@@ -124,6 +130,7 @@ class Signature(Document):
     dtype: str | None = None
     fp8: str | None = None
     prepend_bos: bool | None = None
+    haplotype_of: dict[str, JsonValue] | None = None
 
 
 class Verification(Document):

@@ -32,8 +32,11 @@ from evo2_tasks.table.schema import (
     ALL_SCORE_COLUMNS,
     FINAL_COLUMNS,
     FLAG_LIST,
+    REFERENCE_WINDOW,
     SCORES_COLUMNS,
     STATUSES,
+    WINDOW_END,
+    WINDOW_START,
     WINDOWS_COLUMNS,
     Column,
     make_schema,
@@ -233,7 +236,8 @@ def _join_shards(
     window_names = [name for name in schema.names if name not in ALL_SCORE_COLUMNS]
     score_names = [column.name for column in SCORES_COLUMNS]
     for shard in shards:
-        pairs = read_aligned(shard.windows, shard.scores, window_names, score_names)
+        names = [*window_names, *(column.name for column in REFERENCE_WINDOW)]
+        pairs = read_aligned(shard.windows, shard.scores, names, score_names)
         reused = hits[shard.scores].rows() if shard.scores in hits else None
         for window_rows, score_rows in pairs:
             last = _require_rising(window_rows, last, shard.windows)
@@ -370,6 +374,9 @@ def _join(window_rows: pa.RecordBatch, score_rows: pa.RecordBatch, schema: pa.Sc
     no_flags = pa.scalar([], FLAG_LIST.type)
     columns = {name: window_rows.column(name) for name in window_rows.schema.names}
     columns |= {name: score_rows.column(name) for name in ALL_SCORE_COLUMNS}
+    for column, on_reference in zip((WINDOW_START, WINDOW_END), REFERENCE_WINDOW, strict=True):
+        found = window_rows.column(on_reference.name)
+        columns[column.name] = pc.coalesce(found, columns[column.name])
     columns["status"] = score_rows.column("status")
     columns["reason"] = score_rows.column("reason")
     columns[FLAG_LIST.name] = pc.if_else(is_scored, window_rows.column(FLAG_LIST.name), no_flags)

@@ -27,8 +27,9 @@ PREFIX: Final = "evo2_tasks."
 METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "signature": "the settings that determine a score, as JSON with sorted keys: "
     "`scores_version`, `reference` (GA4GH seqcol digest), `scoring` (settings), `weights` "
-    "(SHA-256), `dtype`, `fp8`, `prepend_bos`; in the tables of a sequence set `sequences_version` "
-    "in the place of the first two",
+    "(SHA-256), `dtype`, `fp8`, `prepend_bos`, and in a set with `haplotype_of` this haplotype: "
+    "`variants` (SHA-256), `sample`, `haplotype`; in the tables of a sequence set "
+    "`sequences_version` in the place of the first two",
     "version": "version of the package that computed the scores; if there are several, all of "
     "them, joined by commas",
     "model": "name of the model in the config",
@@ -48,8 +49,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "inputs": "in a file of `windows`, `annotate`, `audit`, `merge_audit`, `merge_embeddings`, "
     "`merge_profiles`, `fit_calibration`, `calibrate`, `evaluate`, `haplotypes`, "
     "`merge_haplotypes`, `tile` or `merge_tracks`: SHA-256 of other files that shape its rows, as "
-    "JSON: `variants` (`windows`), `gff` (`annotate`), `assembly_report` if the reference has one, "
-    "`windows` of all shards together (`audit`, `merge_audit`, `merge_embeddings`, "
+    "JSON: `variants` (`windows`), `haplotype_of` (`windows`, in a set with this key), `gff` "
+    "(`annotate`), `assembly_report` if the reference has one, `windows` of all shards together (`audit`, `merge_audit`, `merge_embeddings`, "
     f"`merge_profiles`, `haplotypes`), the `{PAIR_COUNTS}` of `haplotypes` (`merge_haplotypes`), "
     "`regions` (`tile`, `merge_tracks`), "
     "`background` and `labelled`, the tables of a "
@@ -91,17 +92,25 @@ def package_version() -> str:
     return metadata.version("evo2-tasks")
 
 
-def make_windows_signature(*, reference_digest: str, scoring: Mapping[str, Any]) -> dict[str, Any]:
+def make_windows_signature(
+    *,
+    reference_digest: str,
+    scoring: Mapping[str, Any],
+    haplotype_of: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The part of the signature that ``windows`` knows.
 
     Args:
         reference_digest: GA4GH seqcol digest of the reference.
         scoring: The scoring's settings, JSON values only.
+        haplotype_of: The haplotype in whose genome the windows are: `variants` (SHA-256), `sample`
+            and `haplotype`. Default: the windows are of the reference.
     """
     return {
         "scores_version": SCORES_VERSION,
         "reference": reference_digest,
         "scoring": dict(scoring),
+        **({} if haplotype_of is None else {"haplotype_of": dict(haplotype_of)}),
     }
 
 
@@ -113,6 +122,7 @@ def make_signature(
     dtype: str,
     fp8: str,
     prepend_bos: bool,
+    haplotype_of: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The signature of scores.
 
@@ -123,8 +133,11 @@ def make_signature(
         dtype: Data type of the model's arithmetic, for example ``float32``.
         fp8: FP8 mode of the model's input projections, ``off`` without FP8.
         prepend_bos: Whether a window begins with a BOS token.
+        haplotype_of: As for :func:`make_windows_signature`.
     """
-    return make_windows_signature(reference_digest=reference_digest, scoring=scoring) | {
+    return make_windows_signature(
+        reference_digest=reference_digest, scoring=scoring, haplotype_of=haplotype_of
+    ) | {
         "weights": weights_digest,
         "dtype": dtype,
         "fp8": fp8,

@@ -71,6 +71,21 @@ FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Remarks on a scored row."""
 
+GENOME_FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "haplotype_ref": "the reference does not have `ref` at `pos`; the haplotype has it",
+        "unphased": "the sample has unphased heterozygous alleles in the window; they are not in "
+        "its genome",
+        "several_phase_sets": "the sample has phased alleles of other phase sets in the window; "
+        "they are not in its genome",
+        "overlapping_background": "alleles of the haplotype in the window overlap; of these, the "
+        "genome has only the first",
+        "incomplete_background": "other alleles of the haplotype in the window are not in the "
+        "genome: `*` and symbolic alleles, and alleles whose REF is not in the reference",
+    }
+)
+"""Remarks on a scored row of a set with ``haplotype_of``, from the genotypes."""
+
 HAPLOTYPE_FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "unphased": "the genotype is heterozygous and not phased, and the sample has other "
@@ -139,6 +154,8 @@ REASON_MEANINGS: Final[Mapping[str, Reason]] = MappingProxyType(
                 "not_pass": "`pass_only`: FILTER is not `PASS`",
                 "other_contig": "`contigs` does not list the contig",
                 "long_allele": "REF or ALT is longer than `filters.max_allele_length`",
+                "not_in_haplotype": "`haplotype_of`: the haplotype lacks the base, or does not "
+                "have the bases of the codon next to each other",
             },
             "missing_allele": {
                 "no_alt": "ALT is `.`",
@@ -213,7 +230,7 @@ REASON_MEANINGS: Final[Mapping[str, Reason]] = MappingProxyType(
 
 STATUSES: Final = tuple(STATUS_MEANINGS)
 REASONS: Final = tuple(REASON_MEANINGS)
-FLAGS: Final = tuple(FLAG_MEANINGS)
+FLAGS: Final = (*FLAG_MEANINGS, *GENOME_FLAG_MEANINGS)
 
 CONTIG_TYPE: Final = pa.dictionary(pa.int32(), pa.string())
 """Type of names that repeat from row to row: each is stored once, and readers get categories."""
@@ -616,10 +633,18 @@ FINAL_COLUMNS: Final = (
 )
 """Columns of the result, which ``merge`` writes. Carried columns follow."""
 
-ADDED_COLUMNS: Final[Mapping[str, pa.DataType]] = MappingProxyType(
-    {column.name: column.type for column in (REASON, *SHARD_COLUMNS[-2:])}
+REFERENCE_WINDOW: Final = tuple(
+    replace(column, name=column.name.replace("window", "reference"))
+    for column in (WINDOW_START, WINDOW_END)
 )
-"""Columns that tables of earlier versions lack, with their types. They are then null."""
+"""Where the reference has a window of a genome with the alleles of a haplotype. Its
+``window_start`` and ``window_end`` count the bases of this genome."""
+
+ADDED_COLUMNS: Final[Mapping[str, pa.DataType]] = MappingProxyType(
+    {column.name: column.type for column in (REASON, *SHARD_COLUMNS[-2:], *REFERENCE_WINDOW)}
+)
+"""Columns that tables of earlier versions lack, and windows of sets without ``haplotype_of``, with
+their types. They are then null."""
 
 
 def _window_column(column: Column, of_what: str) -> Column:
@@ -975,9 +1000,14 @@ def annotations_schema(names: Iterable[str]) -> pa.Schema:
     return make_schema((*CARRIED_COLUMNS, *(by_name[name] for name in names)))
 
 
-def windows_schema() -> pa.Schema:
-    """Schema of the file of ``windows`` with the rows."""
-    return make_schema(WINDOWS_COLUMNS)
+def windows_schema(*, in_genome: bool = False) -> pa.Schema:
+    """Schema of the file of ``windows`` with the rows.
+
+    Args:
+        in_genome: Whether the windows are of the genome of a sample, so that their place on the
+            reference is stated too.
+    """
+    return make_schema([*WINDOWS_COLUMNS, *(REFERENCE_WINDOW if in_genome else ())])
 
 
 def segments_schema() -> pa.Schema:

@@ -50,8 +50,9 @@ from evo2_tasks.table.store_models import MODELS, ModelKey, ModelRecord, list_mo
 from evo2_tasks.table.store_rows import DEVICE, merge_rows
 from evo2_tasks.table.store_writer import StoreWriter
 
-NOT_IN_STORE: Final = frozenset({"reference"})
-"""Keys of a signature that a store signature does not have: the contig's own digest replaces it."""
+NOT_IN_STORE: Final = frozenset({"reference", "haplotype_of"})
+"""Keys of a signature that a store signature does not have. The contig's own digest replaces the
+reference. Windows that a haplotype changes are not in a store."""
 
 SCORING_NOT_IN_STORE: Final = frozenset(
     {"strands", "max_allele_length", "max_n_share", "min_context"}

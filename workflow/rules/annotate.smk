@@ -8,6 +8,7 @@ rule annotate:
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
         ),
         reference=lookup("{variant_set}", within=inputs.reference),
+        genotypes=lookup("{variant_set}", within=inputs.genotypes),
         gff=lookup("{variant_set}", within=inputs.gff),
     output:
         table="<results>/{variant_set}/annotations.parquet",

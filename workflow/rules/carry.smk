@@ -8,6 +8,7 @@ rule carry:
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
         ),
         reference=lookup("{variant_set}", within=inputs.reference),
+        genotypes=lookup("{variant_set}", within=inputs.genotypes),
     output:
         table="<results>/{variant_set}/carried.parquet",
     log:

@@ -6,6 +6,7 @@ rule split:
             "<results>/{file}", file=lookup("{variant_set}", within=inputs.drawn)
         ),
         reference=lookup("{variant_set}", within=inputs.reference),
+        genotypes=lookup("{variant_set}", within=inputs.genotypes),
     output:
         # The folder, not its files: Snakemake compares each output file of a job with all output
         # files of its rule, which is slow for many shards.

@@ -3,6 +3,7 @@ rule windows:
     input:
         shards="<results>/{variant_set}/shards",
         reference=lookup("{variant_set}", within=inputs.reference),
+        genotypes=lookup("{variant_set}", within=inputs.genotypes),
     output:
         windows="<results>/{variant_set}/{scoring}/windows/{scatteritem}.parquet",
         segments="<results>/{variant_set}/{scoring}/windows/{scatteritem}.segments.parquet",
