@@ -31,6 +31,7 @@ from evo2_tasks.table.schema import (
     COMPOUND_COLUMNS,
     FINAL_COLUMNS,
     FLAG_MEANINGS,
+    GENOME_FLAG_MEANINGS,
     GROUP_COLUMNS,
     HAPLOTYPE_COLUMNS,
     HAPLOTYPE_FLAG_MEANINGS,
@@ -130,6 +131,11 @@ _FLAGS_INTRO: Final = """
 ## Flags
 
 A row that is not `scored` has no flags.
+"""
+
+_GENOME_FLAGS_INTRO: Final = """
+Rows of a set with [`haplotype_of`](haplotypes.md#every-change-of-a-haplotype) can have these flags
+too:
 """
 
 _ANNOTATIONS_INTRO: Final = """
@@ -426,6 +432,8 @@ def columns_page() -> str:
         *reason_table(REASON_MEANINGS),
         _FLAGS_INTRO,
         *meaning_table("flag", FLAG_MEANINGS),
+        _GENOME_FLAGS_INTRO,
+        *meaning_table("flag", GENOME_FLAG_MEANINGS),
         _ANNOTATIONS_INTRO,
         *column_table(ANNOTATION_COLUMNS),
         _IDENTIFIER_RULES,

@@ -3,6 +3,7 @@
 - A line for each scored allele, with one ALT. Rows without a score are in the table only. So are
   symbolic alleles that the reference resolves, because the table does not have their bases, and
   those of HGVS whose REF goes across the origin of a circular contig.
+- The alleles of a set with ``haplotype_of`` whose REF only the haplotype has are in the table only.
 - The contig has its name in the reference, and the contigs have the order of the reference.
 - The bases that REF and ALT share at their ends are removed, the right end first, so that each
   keeps at least one base. An allele that the table has several times is one line, that of its first
@@ -37,7 +38,7 @@ from evo2_tasks.table.calibrated import Calibrated, open_calibrated, read_calibr
 from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.provenance import read_provenance
-from evo2_tasks.table.schema import Column
+from evo2_tasks.table.schema import HAPLOTYPE_REF, Column
 from evo2_tasks.table.sorting import group_rows, sort_rows
 from evo2_tasks.table.statements import read_run_of
 
@@ -160,6 +161,10 @@ def read_alleles(
             is_bases = pc.match_substring_regex(rows.column(name), "^[A-Za-z]+$")
             is_spelled &= pc.fill_null(is_bases, False).to_numpy(zero_copy_only=False)
         rows = _keep(rows, is_spelled, "its alleles are not spelled in bases", tally)
+        is_of_reference = [HAPLOTYPE_REF not in flags for flags in rows.column("flags").to_pylist()]
+        rows = _keep(
+            rows, np.array(is_of_reference, dtype=bool), "its REF is not in the reference", tally
+        )
         info = format_entries(rows, columns, PREFIX, is_complete=False)
         pos, *alleles = _shorten(rows)
         ref, alt = (pa.array(texts, pa.string()) for texts in alleles)

@@ -142,7 +142,8 @@ class GenomeContig:
         # The alternate window of a deletion reads as many bases more on either side. The windows
         # and the allele as it is spelled are on one stretch.
         extra = max(0, len(ref) - len(alt))
-        edits = full.find_edits(low - extra, max(high + extra, aligned.start + shift + len(ref)))
+        spelled = aligned.start + shift - (changed.start - first)
+        edits = full.find_edits(min(low - extra, spelled), max(high + extra, spelled + len(ref)))
         local = make_haplotype(self._contig, edits, ())
         background = Background(tuple(edits), (), shift, differs, offset)
         place = local.find_edit(start, start + 1) + changed.start - first

@@ -71,9 +71,12 @@ FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Remarks on a scored row."""
 
+HAPLOTYPE_REF: Final = "haplotype_ref"
+"""Flag of a row whose REF the haplotype of ``haplotype_of`` has, and the reference has not."""
+
 GENOME_FLAG_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "haplotype_ref": "the reference does not have `ref` at `pos`; the haplotype has it",
+        HAPLOTYPE_REF: "the reference does not have `ref` at `pos`; the haplotype has it",
         "unphased": "the sample has unphased heterozygous alleles in the window; they are not in "
         "its genome",
         "several_phase_sets": "the sample has phased alleles of other phase sets in the window; "

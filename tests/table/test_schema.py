@@ -38,7 +38,8 @@ def test_the_lists_are_closed_and_ordered():
     )  # fmt: skip
     assert FLAGS == (
         "clipped", "low_context", "low_downstream", "n_in_window", "alias_contig", "iupac_ref",
-        "moved", "resolved_symbolic",
+        "moved", "resolved_symbolic", "haplotype_ref", "unphased", "several_phase_sets",
+        "overlapping_background", "incomplete_background",
     )  # fmt: skip
 
 
