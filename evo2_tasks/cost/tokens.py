@@ -131,6 +131,8 @@ def count_work(
     used_contigs: set[str | None] = set()
     with variants_to_plan(settings) as path:
         source = open_variant_set(settings, path)
+        if settings.samples is not None:
+            source.find_samples(settings.samples.names)
         num_alleles = source.count().alleles
         progress = Progress(
             f"{settings.variant_set}, {planned.score.name}", total=num_alleles, unit="alleles"

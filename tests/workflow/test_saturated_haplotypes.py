@@ -57,8 +57,10 @@ def map_positions(made: str, bases: str) -> dict[int, int]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    rng = random.Random(5)
+    rng = random.Random(7)
     bases = "".join(rng.choice("ACGT") for _ in range(600))
+    assert bases[289] != bases[294], "the deletion cannot move"
+    assert bases[302] != "A", "nor the insertion"
     (folder / "reference.fa").write_text(f">c\n{bases}\n")
     (folder / "phased.vcf").write_text(HEADER + "".join(make_records(bases)))
     phased = pysam.tabix_index(str(folder / "phased.vcf"), preset="vcf", keep_original=True)
@@ -148,7 +150,7 @@ def test_the_export_and_the_report_have_the_haplotype(folder: Path) -> None:
     work = folder / "results" / "v"
     [stretch] = find_saturation(work / "s" / "scores.parquet").stretches
     made = "".join((folder / "edited.fa").read_text().splitlines()[1:])
-    first = 306 - stretch.first_pos + 1
+    first = 306 - stretch.first_pos
     assert stretch.bases[first : first + 5] == made[307:312]
     bases = "".join((folder / "reference.fa").read_text().splitlines()[1:])
     with pysam.VariantFile(str(next(work.rglob("*sites.vcf.gz")))) as sites:
