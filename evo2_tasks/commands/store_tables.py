@@ -132,6 +132,11 @@ def _read_settings(path: Path, signature: Mapping[str, Any]) -> WindowSettings:
         InputError: The signature is not complete, or is of another version.
     """
     stated = Signature.parse(signature, f"{shown_path(path)}: its signature")
+    if stated.haplotype_of is not None:
+        raise InputError(
+            f"{shown_path(path)}: its scores are those of the genome of a sample (`haplotype_of`), "
+            "and a store has scores on the reference. Leave this table out."
+        )
     needed = {one.name for one in fields(ScoringSettings)}
     if None in (stated.weights, stated.dtype, stated.fp8, stated.prepend_bos):
         raise InputError(
@@ -143,11 +148,6 @@ def _read_settings(path: Path, signature: Mapping[str, Any]) -> WindowSettings:
             f"{shown_path(path)}: its scores were computed by another version of evo2-tasks "
             f"(scores_version {stated.scores_version}, here {SCORES_VERSION}), so no run would "
             "find them. Score the variants again."
-        )
-    if stated.haplotype_of is not None:
-        raise InputError(
-            f"{shown_path(path)}: its scores are those of the genome of a sample (`haplotype_of`), "
-            "and a store has scores on the reference. Leave this table out."
         )
     try:
         return WindowSettings(**stated.scoring)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from evo2_tasks.config.resolve import (
 )
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.assembly import check_header, find_mismatch_problem
+from evo2_tasks.genome.formats import FORMAT_WORDS
 from evo2_tasks.genome.genes import Genes, read_genes
 from evo2_tasks.genome.random_snvs import write_random_snvs
 from evo2_tasks.genome.records import Variant
@@ -182,6 +183,12 @@ def open_genome(settings: SplitSettings, reference: Reference) -> SampleGenome |
     asked = settings.haplotype_of
     if asked is None:
         return None
+    file_format = find_format(asked.variants, has_regions=False, columns={})
+    if file_format not in ("vcf", "bcf"):
+        raise InputError(
+            f"{shown_path(asked.variants)}: haplotype_of needs the genotypes of a VCF or BCF, but "
+            f"this is {FORMAT_WORDS[file_format]}. Name a VCF or BCF with phased genotypes."
+        )
     source = open_variants(asked.variants)
     genotypes = source.read_genotypes([asked.sample], "haplotype_of.sample")
     where = f"{shown_path(asked.variants)}: haplotype_of.haplotype"

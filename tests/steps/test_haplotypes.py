@@ -494,17 +494,15 @@ def run_command(project: Project, *arguments: str) -> str:
     return errors[0]
 
 
-def start_haplotypes(project: Project) -> str:
-    """What `haplotypes` says about its input, after `split` and `windows` have run."""
+def start_split(project: Project) -> str:
+    """What `split` says about the genotypes of its input, and `plan` too."""
     config = project.load()
-    work = config.output / "v" / "s"
-    run_steps(config, config.output / "v")
+    shards = config.output / "v" / SHARDS
     line = run_command(
-        project, "haplotypes", "--config", str(project.config_file), "--variant-set", "v",
-        "--scoring", "s", "--split", str(config.output / "v" / SHARDS / SPLIT),
-        "--windows", str(work / WINDOWS), "--out", str(work / PAIRS),
+        project, "split", "--config", str(project.config_file), "--variant-set", "v",
+        "--out", str(shards),
     )  # fmt: skip
-    assert not (work / PAIRS).exists() or not [*(work / PAIRS).iterdir()]
+    assert not (shards / SPLIT).exists()
     planned = run_command(project, "plan", "--config", str(project.config_file))
     assert line in planned or "model" in planned
     return line
@@ -539,7 +537,7 @@ def test_a_file_without_the_genotypes_is_refused_in_one_line(
     )
     if content is not None:
         project.variants.write_text(content)
-    line = start_haplotypes(project)
+    line = start_split(project)
     assert message in line
     assert str(project.variants) in line
 
