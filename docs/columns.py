@@ -21,6 +21,7 @@ from evo2_tasks.table.calibration_schema import (
 from evo2_tasks.table.combined import ALLELE_COLUMNS, ENSEMBLES, combined_columns
 from evo2_tasks.table.embeddings import describe_embeddings
 from evo2_tasks.table.haplotypes import HAPLOTYPES_MEANINGS
+from evo2_tasks.table.probes import APPLIED_COLUMNS, PREDICTION_COLUMNS
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
 from evo2_tasks.table.run import RUN_MEANINGS
 from evo2_tasks.table.schema import (
@@ -297,6 +298,18 @@ In SQL, put quotes around a name with a dot: `"common.phred"`. The exports to VC
 `evo2-tasks query` have these columns too, and `evo2-tasks show calibrated.parquet` counts them.
 """
 
+_PREDICTIONS_INTRO: Final = """
+## Predictions of probes
+
+`probes/{probe}/{layer}/predictions.parquet` in the folder of a scoring has the predictions of a
+probe for the set that it was trained on: one row for each row of the table, in its order.
+[What a probe is](embeddings.md#from-clinvar-to-a-probe-in-one-config).
+"""
+
+_APPLIED_INTRO: Final = """
+`probes/{probe}/applied.parquet` has those of a probe of another variant set or run:
+"""
+
 _LR_REASON_INTRO: Final = """
 A scored row without a likelihood ratio has an `lr_reason`, the first of this list that applies.
 Reasons may be added, so accept reasons that you do not know.
@@ -485,6 +498,10 @@ def columns_page() -> str:
         "\n`folds.parquet` has the labelled rows. The likelihood ratio of a labelled row is made",
         "without the rows of its fold:\n",
         *column_table(FOLD_COLUMNS),
+        _PREDICTIONS_INTRO,
+        *column_table(PREDICTION_COLUMNS),
+        _APPLIED_INTRO,
+        *column_table(APPLIED_COLUMNS),
         _COMBINED_INTRO,
         *column_table(combined_columns(["mini-2k"], [*ENSEMBLES])[len(ALLELE_COLUMNS) :]),
         _METADATA_INTRO,

@@ -48,6 +48,7 @@ SECTIONS = {
     "filters": "FilterConfig",
     "labels": "LabelConfig",
     "track_sets": "TrackSetConfig",
+    "probes": "ProbeConfig",
     "calibrations": "CalibrationConfig",
     "combine": "CombinationConfig",
     "run": "RunSettings",

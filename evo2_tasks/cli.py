@@ -70,14 +70,14 @@ from evo2_tasks.io.streams import (
     writing_output,
 )
 from evo2_tasks.io.words import first_line, shown_path, without_controls
-from evo2_tasks.layout import EXPORTS, SPLIT
+from evo2_tasks.layout import EXPORTS, NO_LAYER, PROBE, SPLIT
 
 EXIT_BAD_INPUT: Final = 2
 # The extra of the package that brings a module which a command may lack.
 EXTRAS: Final = {
     "torch": "torch",
     "transformers": "torch",
-    "safetensors": "torch",
+    "safetensors": "evaluation",
     "huggingface_hub": "torch",
     "pybigtools": "tracks",
     "sklearn": "evaluation",
@@ -429,7 +429,7 @@ def horizon(
         resolve_scoring_of(config, variant_set, scoring),
         resolve_carry(config, variant_set),
         resolve_annotate(config, variant_set),
-        resolve_evaluate(config, variant_set),
+        resolve_evaluate(config, variant_set, find_layers(config)),
         **options,
     )
     if as_json:
@@ -972,6 +972,93 @@ def calibrate(
     load("steps.calibrate").calibrate(settings, calibrations=calibrations, **files)
 
 
+probe_option = click.option(
+    "--probe", required=True, metavar="NAME", help="Name of the probe in the variant set."
+)
+
+
+def find_layers(config: RunConfig) -> Any:
+    """The layers of the embeddings of a config, which depend on its models."""
+    return load("cost.probes").find_layers(config)
+
+
+@main.command(
+    "fit-probe",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks fit-probe --config config.probe.yaml --variant-set mitomap \\\n"
+    "  --scoring mini-2k --probe locus --layer blocks.8 \\\n"
+    "  --table results/mitomap/mini-2k/scores.parquet \\\n"
+    "  --out results/mitomap/mini-2k/probes/locus/blocks.8 \\\n"
+    "  results/mitomap/mini-2k/embeddings/blocks.8.parquet",
+)
+@step
+@variant_set_option
+@scoring_option
+@probe_option
+@click.option(
+    "--layer",
+    default=NO_LAYER,
+    metavar="NAME",
+    help=f"Layer of the embeddings. Default: {NO_LAYER}, for a probe that uses no layer.",
+)
+@file_option("--table", required=True, help="Table from `merge`.")
+@folder_option(
+    "--out", "out_folder", required=True, help="Folder to write: the probe and its predictions."
+)
+@click.argument("embeddings", type=PATH, required=False)
+def fit_probe(
+    config: RunConfig, variant_set: str, scoring: str, probe: str, layer: str, **files: Any
+) -> None:
+    """Train a probe: a linear model that predicts a label from EMBEDDINGS and scores.
+
+    EMBEDDINGS is the file of the layer from `merge-embeddings`. The predictions of labelled rows
+    come from folds.
+    """
+    settings = load("config.probes").resolve_fit_probe(
+        config,
+        find_layers(config),
+        variant_set=variant_set,
+        scoring=scoring,
+        probe=probe,
+        layer=None if layer == NO_LAYER else layer,
+    )
+    load("steps.fit_probe").fit_probe(settings, **files)
+
+
+@main.command(
+    "apply-probe",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks apply-probe --config config.yaml --variant-set cohort \\\n"
+    "  --scoring mini-2k --probe locus \\\n"
+    "  --trained results/mitomap/mini-2k/probes/locus/blocks.8 \\\n"
+    "  --table results/cohort/mini-2k/scores.parquet --out applied.parquet \\\n"
+    "  results/cohort/mini-2k/embeddings/blocks.8.parquet",
+)
+@step
+@variant_set_option
+@scoring_option
+@probe_option
+@click.option(
+    "--trained", type=PATH, required=True, help=f"Folder of the probe, or the {PROBE} in it."
+)
+@file_option("--table", required=True, help="Table from `merge`.")
+@output_option("--out", required=True, help="File to write: the predictions.")
+@click.argument("embeddings", type=PATH, nargs=-1)
+def apply_probe(
+    config: RunConfig, variant_set: str, scoring: str, probe: str, **files: Any
+) -> None:
+    """Predict the alleles of a table with a probe that was trained before.
+
+    EMBEDDINGS are files from `merge-embeddings`; that of the layer of the probe is used.
+    """
+    settings = load("config.probes").resolve_apply_probe(
+        config, find_layers(config), variant_set=variant_set, scoring=scoring, probe=probe
+    )
+    load("steps.apply_probe").apply_probe(settings, **files)
+
+
 @main.command(
     cls=Command,
     group=STEPS,
@@ -1045,7 +1132,8 @@ def index(vcf: Path, out: Path | None) -> None:
 )
 def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Measure how well the scores separate the labels of the variants."""
-    load("steps.evaluate").evaluate(resolve_evaluate(config, variant_set), **files)
+    settings = resolve_evaluate(config, variant_set, find_layers(config))
+    load("steps.evaluate").evaluate(settings, **files)
 
 
 @main.command(
@@ -1060,7 +1148,8 @@ def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
 @output_option("--out", required=True, help="File to write: the HTML page.")
 def report(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Write the HTML report of a variant set: settings, results, evaluation."""
-    load("steps.report").report(resolve_report(config, variant_set), **files)
+    settings = resolve_report(config, variant_set, find_layers(config))
+    load("steps.report").report(settings, **files)
 
 
 @main.command(
@@ -1190,6 +1279,27 @@ def query(
     """
     lines = load("commands.query").query(table, region, consequences=consequences, genes=genes)
     for line in lines:
+        print_line(line)
+
+
+@main.group(cls=CommandGroup)
+def probe() -> None:
+    """Look at a trained probe (`variant_sets.SET.probes` in the config)."""
+
+
+@probe.command(
+    "show",
+    cls=Command,
+    group=MODELS,
+    example="evo2-tasks probe show results/mitomap/mini-2k/probes/locus/blocks.8",
+)
+@click.argument("folder", type=PATH)
+def probe_show(folder: Path) -> None:
+    """Print what a probe was trained on, its layer, its signature, and how well it predicts.
+
+    FOLDER is the folder of the probe. Its metrics are cross-validated.
+    """
+    for line in load("commands.show_probes").show_probe(folder):
         print_line(line)
 
 

@@ -76,6 +76,7 @@ from evo2_tasks.cost.embeddings import (
     name_layers,
 )
 from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, limit_batch
+from evo2_tasks.cost.probes import find_layers
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
@@ -121,6 +122,18 @@ from evo2_tasks.layout import (
     hits_run_file,
     identity_file,
     shard_run_file,
+)
+from evo2_tasks.probe_jobs import (
+    FitCost,
+    ProbeInputs,
+    apply_settings,
+    count_fit,
+    fit_settings,
+    list_fits,
+    list_predictions,
+    list_reported,
+    place_probes,
+    probe_inputs,
 )
 from evo2_tasks.readout_jobs import (
     NO_NAME,
@@ -171,6 +184,8 @@ class Wildcards(Protocol):
     scoring: str
     scatteritem: str
     calibration: str
+    probe: str
+    layer: str
 
 
 class Inputs(Protocol):
@@ -210,6 +225,7 @@ def warnings(config: RunConfig) -> list[str]:
 def targets(config: RunConfig) -> list[str]:
     """The files of a complete run, relative to the results folder."""
     files = []
+    layers = find_layers(config)
     for name, variant_set in config.variant_sets.items():
         for scoring in variant_set.scorings:
             exports = [EXPORTS[export] for export in variant_set.exports]
@@ -220,6 +236,7 @@ def targets(config: RunConfig) -> list[str]:
             made = [TABLE, *_extra_files(config, name, scoring), *exports]
             made += [*_haplotype_files(config, name), *readout_targets(config, scoring)]
             files += [f"{name}/{scoring}/{file}" for file in made]
+            files += list_predictions(config, layers, name, scoring)
         files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
     return files + sequence_targets(config) + track_targets(config)
@@ -371,6 +388,8 @@ class StepInputs:
     """Files that ``merge_audit`` writes, in the same way."""
     calibrations: CalibrationInputs
     """Inputs of the rules about calibrations."""
+    probes: ProbeInputs
+    """Inputs of the rules about probes."""
     combined: dict[str, dict[str, list[str]]]
     """Tables that ``combine`` reads, relative to the results folder, by variant set and
     combination."""
@@ -393,7 +412,7 @@ class StepInputs:
 
 def step_inputs(config: RunConfig) -> StepInputs:
     """The files that a step reads and that its rule cannot name by wildcards."""
-    sets = config.variant_sets
+    sets, layers = config.variant_sets, find_layers(config)
     hub = {
         name: str(model.checkpoint)
         for name, model in config.models.items()
@@ -472,6 +491,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
         audited=_of_audits(config, AUDITED),
         audit=_of_audits(config, AUDIT, AUDIT_RUN),
         calibrations=_calibration_inputs(config),
+        probes=probe_inputs(config, layers),
         combined={
             name: {
                 combination: [f"{name}/{scoring}/{TABLE}" for scoring in one.scorings]
@@ -497,6 +517,11 @@ def step_inputs(config: RunConfig) -> StepInputs:
                 for file in _own_calibrations(config, name, scoring)
             ]
             + _combined_files(config, name)
+            + [
+                file
+                for scoring in variant_set.scorings
+                for file in list_reported(config, layers, name, scoring)
+            ]
             for name, variant_set in sets.items()
         },
         tracks=track_inputs(config, lambda name: _reference_files(config.references[name])),
@@ -577,6 +602,11 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
                 name: place_each(one) for name, one in calibrations.background_file.items()
             },
             used_files={name: place_each(one) for name, one in calibrations.used_files.items()},
+        ),
+        probes=replace(
+            found.probes,
+            trained_file=place_probes(found.probes.trained_file, place),
+            weights_file=place_probes(found.probes.weights_file, place),
         ),
     )
     # A folder of a file system is an input file by file, and the command reads the folder.
@@ -814,6 +844,10 @@ class StepSettings:
     """By calibration."""
     calibrate: dict[str, dict[str, str]]
     """By variant set and scoring, of sets with calibrations."""
+    fit_probe: dict[str, dict[str, dict[str, dict[str, str]]]]
+    """By variant set, scoring, probe and folder of the layer."""
+    apply_probe: dict[str, dict[str, dict[str, str]]]
+    """By variant set, scoring and probe."""
     combine: dict[str, dict[str, str]]
     """By variant set and combination."""
     evaluate: dict[str, str]
@@ -830,7 +864,7 @@ class StepSettings:
 
 def step_settings(config: RunConfig) -> StepSettings:
     """The settings of each step that run it again if they change."""
-    sets = config.variant_sets
+    sets, layers = config.variant_sets, find_layers(config)
     set_of = {scoring: name for name, one in sets.items() for scoring in one.scorings}
     return StepSettings(
         identify={name: _as_params(resolve_identify(config, name)) for name in config.models},
@@ -907,6 +941,8 @@ def step_settings(config: RunConfig) -> StepSettings:
             }
             for name, variant_set in sets.items()
         },
+        fit_probe=fit_settings(config, layers),
+        apply_probe=apply_settings(config, layers),
         combine={
             name: {
                 combination: _as_params(resolve_combine(config, combination))
@@ -915,11 +951,11 @@ def step_settings(config: RunConfig) -> StepSettings:
             }
             for name in sets
         },
-        evaluate={name: _as_params(resolve_evaluate(config, name)) for name in sets},
+        evaluate={name: _as_params(resolve_evaluate(config, name, layers)) for name in sets},
         evaluate_combined={
-            name: _as_params(resolve_evaluate(config, name).of_combined()) for name in sets
+            name: _as_params(resolve_evaluate(config, name, layers).of_combined()) for name in sets
         },
-        report={name: _as_params(resolve_report(config, name)) for name in sets},
+        report={name: _as_params(resolve_report(config, name, layers)) for name in sets},
         sequences=sequence_params(config),
         tracks=track_params(config),
     )
@@ -981,6 +1017,7 @@ class Jobs:
         self._score_mb: dict[tuple[str, float | None], int] = {}
         self._seconds = {name: _seconds_per_allele(one) for name, one in scorings.items()}
         self._labelled = {name: one.set for name, one in config.calibrations.items()}
+        self._fits = list_fits(config)
         self._alleles: dict[str, float] = {}
         self._splits = {name: resolve_split(config, name) for name in config.variant_sets}
         self._changed_sets: dict[str, bool] = {}
@@ -1210,6 +1247,19 @@ class Jobs:
         rows = self._num_shards * (alleles or 0)
         seconds = FIT_ALLOWANCE * FIT_SECONDS_PER_ROW * rows
         return (CPU_STEP_MINUTES + math.ceil(seconds / 60)) * attempt
+
+    def probe_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Memory of a job of ``fit_probe``, MB: as if all alleles had a label, up to a limit."""
+        return self.mem_mb(wildcards, attempt) + self._fit_cost(wildcards).mb * attempt
+
+    def probe_runtime(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a job of ``fit_probe``, minutes, in the same way."""
+        return self.runtime(wildcards, attempt) + self._fit_cost(wildcards).minutes * attempt
+
+    def _fit_cost(self, wildcards: Wildcards) -> FitCost:
+        key = (wildcards.variant_set, wildcards.scoring, wildcards.probe, wildcards.layer)
+        alleles = self._shard_alleles(wildcards.variant_set)
+        return count_fit(self._fits[key], None if alleles is None else self._num_shards * alleles)
 
     def mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Memory of a job of any other step, MB."""

@@ -42,6 +42,9 @@ results/
             haplotypes.parquet, .json   merge_haplotypes
             compounds.parquet           merge_haplotypes
             calibrated.parquet          calibrate
+            probes/{probe}/
+                {layer}/                fit_probe: a probe, and its predictions for the set
+                applied.parquet         apply_probe: predictions of a probe of another set or run
             metrics, curves             evaluate
             scores.vcf.gz, ...          export
             scores.vcf.gz.index         index
@@ -201,10 +204,20 @@ CALIBRATED_COLUMNS: Final = (
 )
 """Columns that ``calibrate`` makes, besides the keys; with several calibrations, each has the
 prefix ``{calibration}.``."""
+PROBES: Final = "probes"
+"""Folder with a folder for each probe, in the folder of a scoring."""
 PROBE: Final = "probe.json"
 """What a probe was trained on, and how well it predicts, in its folder."""
 PROBE_WEIGHTS: Final = "probe.safetensors"
 """The numbers of a probe, next to its JSON file."""
+PREDICTIONS: Final = "predictions.parquet"
+"""The predictions of a probe for the set that it was trained on, next to its JSON file."""
+PROBE_FILES: Final = (PROBE, PROBE_WEIGHTS)
+"""The files that are needed to apply a probe, which are in one folder."""
+APPLIED: Final = "applied.parquet"
+"""The predictions of a probe of another variant set or run, in the folder of the probe."""
+NO_LAYER: Final = "llr"
+"""Name of the folder of a probe that uses no layer, but ``llr`` alone."""
 COMBINED_FOLDER: Final = "combined"
 """Folder with a folder for each combination, in the folder of a variant set."""
 COMBINED: Final = "combined.parquet"
@@ -269,15 +282,15 @@ class Step:
 
     The patterns have the wildcards ``{model}``, ``{calibration}``, ``{variant_set}``,
     ``{sequence_set}``, ``{track_set}``, ``{scoring}``, ``{combination}``, ``{shard}``,
-    ``{layer}``, ``{export}``
-    (the file name of an export) and ``{index}`` (the ending of what ``index`` writes).
+    ``{layer}``, ``{probe}``, ``{export}`` (the file name of an export) and ``{index}`` (the ending
+    of what ``index`` writes).
 
     Attributes:
         name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``,
             ``score_haplotypes`` that of ``score``, ``add_readouts`` that of ``score_readouts``,
             ``export_bigwig`` that of ``export``), and the folder of its logs.
         job: Pattern of what one job is for: a model, a calibration of a scoring, a variant set, a
-            scoring of it, a combination, a shard, a layer, an export.
+            scoring of it, a combination, a shard, a layer, a probe, an export.
         outputs: Patterns of the files and folders that a job writes, in the results folder.
         has_benchmark: Whether Snakemake measures its jobs.
     """
@@ -307,6 +320,7 @@ _SCORING: Final = f"{_SET}/{{scoring}}"
 _SHARD: Final = f"{_SCORING}/{{shard}}"
 _CALIBRATION: Final = "{calibration}/{scoring}"
 _COMBINATION: Final = f"{_SET}/{COMBINED_FOLDER}/{{combination}}"
+_PROBE: Final = f"{_SCORING}/{PROBES}/{{probe}}"
 
 
 def _tables(step: str) -> tuple[str, ...]:
@@ -384,6 +398,12 @@ STEPS: Final[Mapping[str, Step]] = {
             tuple(f"{CALIBRATIONS}/{_CALIBRATION}/{file}" for file in CALIBRATION_FILES),
         ),
         Step("calibrate", _SCORING, _tables("calibrate")),
+        Step(
+            "fit_probe",
+            f"{_SCORING}/{{probe}}/{{layer}}",
+            tuple(f"{_PROBE}/{{layer}}/{file}" for file in (*PROBE_FILES, PREDICTIONS)),
+        ),
+        Step("apply_probe", f"{_SCORING}/{{probe}}", (f"{_PROBE}/{APPLIED}",)),
         Step("export", f"{_SCORING}/{{export}}", (f"{_SCORING}/{{export}}",)),
         Step(
             "export_bigwig",
@@ -461,7 +481,7 @@ def fill(pattern: str, **names: str) -> str:
     """
     sets = ("variant_set", "sequence_set", "track_set")
     named = ("model", "calibration", *sets, "scoring", "combination")
-    wildcards = dict.fromkeys((*named, "shard", "layer", "export", "index"), "*")
+    wildcards = dict.fromkeys((*named, "shard", "layer", "probe", "export", "index"), "*")
     return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
 
 
@@ -544,3 +564,24 @@ def as_field_name(name: str) -> str:
 def export_file(table: Path, export: str) -> Path:
     """The default file of an export: next to the table, with the table's name."""
     return table.with_suffix("".join(Path(EXPORTS[export]).suffixes))
+
+
+def probe_folder(scoring: Path, probe: str, layer: str | None) -> Path:
+    """The folder of a probe that ``fit_probe`` writes.
+
+    Args:
+        scoring: Folder of the scoring.
+        probe: Name of the probe.
+        layer: Its layer; None if it uses ``llr`` alone.
+    """
+    return scoring / PROBES / probe / (NO_LAYER if layer is None else layer)
+
+
+def applied_file(scoring: Path, probe: str) -> Path:
+    """The file that ``apply_probe`` writes.
+
+    Args:
+        scoring: Folder of the scoring.
+        probe: Name of the probe.
+    """
+    return scoring / PROBES / probe / APPLIED

@@ -57,8 +57,8 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations embeddings evaluation files load objects resolve schema sequences sets tracks"
-        " yaml_files",
+        "calibrations embeddings evaluation files load objects probes resolve schema sequences"
+        " sets tracks yaml_files",
         "errors",
         "hub",
         "layout",
@@ -95,8 +95,9 @@ ROOMS = {
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet"
-        " parts provenance query readout_parts reference_blocks run schema scores segments"
-        " sequence_documents sequence_rows sequence_schema sequences shard_readouts shards snvs"
+        " parts probes provenance query readout_parts reference_blocks run schema scores"
+        " segments sequence_documents sequence_rows sequence_schema sequences shard_readouts"
+        " shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
         " store_models store_rows store_shards store_writer tracks",
         "errors",
@@ -120,8 +121,9 @@ ROOMS = {
     "evaluation": room(
         "applied_evidence arrays backgrounds calibrations curves differences drawn_metrics draws"
         " estimates evidence folds labelled_windows labels local_windows measurements metrics"
-        " probabilities probe_files probe_folds probe_models probe_statements probe_words probes"
-        " results schema scorings selection sequence_free strata strengths text values",
+        " probabilities probe_features probe_files probe_folds probe_models probe_scores"
+        " probe_statements probe_words probes results schema scorings selection sequence_free"
+        " strata strengths text training_alleles values",
         "errors",
         "genome",
         "io",
@@ -135,8 +137,8 @@ ROOMS = {
         " calibrations changes combination_plots combination_sections combinations comparison"
         " consequence_plots consequences contigs drawings evidence haplotype_plots"
         " haplotype_sections haplotypes horizons label_plots label_sections"
-        " label_tables metric_words page plots rows run_tables saturation saturation_plots"
-        " scorings sections style summary tables words",
+        " label_tables metric_words page plots probe_plots probe_sections probes rows run_tables"
+        " saturation saturation_plots scorings sections style summary tables words",
         "errors",
         "evaluation",
         "genome",
@@ -175,7 +177,7 @@ ROOMS = {
         with_torch="canaries claims devices models scoring_jobs sequence_jobs speed track_jobs",
     ),
     "cost": room(
-        "embeddings layers memory rates shapes tokens",
+        "embeddings layers memory probes rates shapes tokens",
         "config",
         "errors",
         "genome",
@@ -189,6 +191,7 @@ ROOMS = {
     "readout_jobs": room(
         "readout_jobs", "config", "cost", "errors", "layout", "table", never=HEAVY | FRONT
     ),
+    "probe_jobs": room("probe_jobs", "config", "cost", "errors", "layout", never=HEAVY | FRONT),
     "jobs": room(
         "jobs",
         "config",
@@ -197,15 +200,17 @@ ROOMS = {
         "hub",
         "io",
         "layout",
+        "probe_jobs",
         "readout_jobs",
         "table",
         never=HEAVY | FRONT,
     ),
     "steps": room(
-        "annotate audit calibrate carry combine draw evaluate export export_tracks fetch"
-        " fit_calibration haplotypes identify index lookup merge merge_audit merge_embeddings"
-        " merge_haplotypes merge_profiles merge_sequences merge_tracks report score score_readouts"
-        " score_sequence_set score_tracks split split_sequences tile windows",
+        "annotate apply_probe audit calibrate carry combine draw evaluate export export_tracks"
+        " fetch fit_calibration fit_probe haplotypes identify index lookup merge merge_audit"
+        " merge_embeddings merge_haplotypes merge_profiles merge_sequences merge_tracks report"
+        " score score_readouts score_sequence_set score_tracks split split_sequences tile"
+        " windows",
         "config",
         "cost",
         "errors",
@@ -221,12 +226,12 @@ ROOMS = {
         "scoring",
         "table",
         never=FRONT,
-        with_torch="fetch",
+        with_torch="apply_probe fetch fit_probe",
     ),
     "commands": room(
-        "aligned_text convert doctor horizon measure plan plan_store query score_sequences"
-        " show show_calibrations show_embeddings show_files show_haplotypes status store store_add"
-        " store_lookup store_lookup_text store_tables store_targets verify",
+        "aligned_text convert doctor horizon measure plan plan_store query score_sequences show"
+        " show_calibrations show_embeddings show_files show_haplotypes show_probes status store"
+        " store_add store_lookup store_lookup_text store_tables store_targets verify",
         "config",
         "cost",
         "errors",

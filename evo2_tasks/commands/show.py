@@ -28,6 +28,7 @@ from evo2_tasks.commands.show_embeddings import (
 )
 from evo2_tasks.commands.show_files import show_audit, show_columns
 from evo2_tasks.commands.show_haplotypes import show_compounds, show_haplotypes
+from evo2_tasks.commands.show_probes import show_predictions
 from evo2_tasks.evaluation.labels import ONE_SCORING, find_score_columns
 from evo2_tasks.evaluation.results import is_metrics_file, read_metrics
 from evo2_tasks.evaluation.text import describe_metrics
@@ -44,6 +45,7 @@ from evo2_tasks.table.combined import (
 )
 from evo2_tasks.table.documents import Combination
 from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
+from evo2_tasks.table.probes import is_predictions, require_predictions
 from evo2_tasks.table.provenance import PREFIX, read_object, read_provenance
 from evo2_tasks.table.schema import (
     ADDED_COLUMNS,
@@ -105,6 +107,8 @@ def show(file: Path) -> Iterator[str]:
         yield from show_calibrated(calibrated or read_calibrated(file))
     elif is_calibration_file(file):
         yield from show_calibration(file)
+    elif is_predictions(schema):
+        yield from show_predictions(file)
     elif schema.names == audit_schema().names:
         yield from show_audit(file)
     elif has_embeddings(schema):
@@ -154,6 +158,7 @@ def show_metrics(file: Path, table: Path | None = None) -> Iterator[str]:
         InputError: The file is missing, broken or another table.
     """
     require_calibrated(file, TABLES[METRICS])
+    require_predictions(file, TABLES[METRICS])
     yield "how well the scores separate the labels, with 95 % intervals"
     columns = ONE_SCORING if table is None else find_score_columns(table)
     for line in describe_metrics(read_metrics(file), columns.main):

@@ -1,10 +1,11 @@
 """The settings of ``evaluate`` and ``report``, which read the files of most other steps."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from evo2_tasks.config.objects import as_written
+from evo2_tasks.config.probes import NO_LAYERS, Layers, UsedProbe, list_used
 from evo2_tasks.config.resolve import (
     CalibrateSettings,
     CombineSettings,
@@ -31,6 +32,7 @@ class EvaluateSettings:
         baselines: Fields of numbers to compare with, and their harmful end.
         calibrations: Names of the calibrations whose columns are in ``calibrated.parquet``, next
             to the table of a scoring; there is no such file if there are none.
+        probes: The probes whose predictions are next to the table, by scoring.
     """
 
     variant_set: str
@@ -38,10 +40,11 @@ class EvaluateSettings:
     groups: tuple[str, ...]
     baselines: Mapping[str, Literal["low", "high"]]
     calibrations: tuple[str, ...] = ()
+    probes: Mapping[str, tuple[UsedProbe, ...]] = field(default_factory=dict)
 
     def of_combined(self) -> "EvaluateSettings":
-        """The settings for a combined table, which has no calibrated columns."""
-        return replace(self, calibrations=())
+        """The settings for a combined table, which has no calibrated columns and no predictions."""
+        return replace(self, calibrations=(), probes={})
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes."""
@@ -52,7 +55,12 @@ class EvaluateSettings:
             **({"calibrations": self.calibrations} if self.calibrations else {}),
             "groups": self.groups,
             "labels": labels,
+            **({"probes": self._name_probes()} if self._name_probes() else {}),
         }
+
+    def _name_probes(self) -> list[str]:
+        """Names of the probes; other changes of a probe make new predictions."""
+        return list(dict.fromkeys(one.name for of_set in self.probes.values() for one in of_set))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +95,15 @@ class ReportSettings:
         return {"scorings": self.scorings}
 
 
-def resolve_evaluate(config: RunConfig, variant_set: str) -> EvaluateSettings:
+def resolve_evaluate(
+    config: RunConfig, variant_set: str, layers: Layers = NO_LAYERS
+) -> EvaluateSettings:
     """The settings of ``evaluate``.
+
+    Args:
+        config: The config.
+        variant_set: Name of the variant set.
+        layers: The layers of its scorings; only probes on embeddings need them.
 
     Raises:
         InputError: The config has no such variant set.
@@ -101,11 +116,23 @@ def resolve_evaluate(config: RunConfig, variant_set: str) -> EvaluateSettings:
         settings.groups,
         settings.baselines,
         settings.calibrations,
+        {
+            scoring: tuple(list_used(config, layers, variant_set, scoring))
+            for scoring in settings.scorings
+            if settings.probes
+        },
     )
 
 
-def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
+def resolve_report(
+    config: RunConfig, variant_set: str, layers: Layers = NO_LAYERS
+) -> ReportSettings:
     """The settings of ``report``.
+
+    Args:
+        config: The config.
+        variant_set: Name of the variant set.
+        layers: The layers of its scorings; only probes on embeddings need them.
 
     Raises:
         InputError: The config has no such variant set.
@@ -115,7 +142,7 @@ def resolve_report(config: RunConfig, variant_set: str) -> ReportSettings:
     return ReportSettings(
         variant_set=variant_set,
         scorings=settings.scorings,
-        evaluate=resolve_evaluate(config, variant_set),
+        evaluate=resolve_evaluate(config, variant_set, layers),
         reference=split.reference,
         checkpoints={
             name: as_written(resolve_score(config, name).model.written)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evo2_tasks.config.objects import find_url
+from evo2_tasks.config.probes import probe_file_problems
 from evo2_tasks.config.resolve import background_set, find_checkpoint, path_of_scoring
 from evo2_tasks.config.schema import ReferenceConfig, RunConfig
 from evo2_tasks.hub import explain_checkpoint, parse_hub_name
@@ -49,6 +50,7 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield from _missing_file(f"track_sets.{name}.regions", track_set.regions)
     for name in config.calibrations:
         yield from _missing_tables(config, name)
+    yield from probe_file_problems(config)
     if config.run.store is not None:
         yield from _unusable_store(config.run.store)
 

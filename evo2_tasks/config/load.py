@@ -14,6 +14,7 @@ from evo2_tasks.config.calibrations import calibration_problems
 from evo2_tasks.config.embeddings import embedding_problems
 from evo2_tasks.config.files import file_problems
 from evo2_tasks.config.objects import urls_without_copy
+from evo2_tasks.config.probes import probe_problems
 from evo2_tasks.config.resolve import (
     resolve_annotate,
     resolve_max_allele_length,
@@ -31,6 +32,7 @@ from evo2_tasks.config.schema import (
     HaplotypeOfConfig,
     HaplotypesConfig,
     LabelConfig,
+    ProbeConfig,
     RandomSnvsConfig,
     RunConfig,
     RunSettings,
@@ -191,6 +193,8 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
             section = HaplotypeOfConfig
         case ["variant_sets", _, "labels", _]:
             section = LabelConfig
+        case ["variant_sets", _, "probes", _]:
+            section = ProbeConfig
         case [str(first), *_]:
             section = SECTIONS[first]
     return list(section.model_fields)
@@ -304,6 +308,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                 f"{key}.scorings[{i}]", scoring_name, "scorings", config.scorings
             )
     yield from calibration_problems(config)
+    yield from probe_problems(config)
 
 
 _NOT_DRAWN: Final = {

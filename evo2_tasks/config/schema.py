@@ -169,6 +169,10 @@ IdentifierKind = Literal["vrs", "spdi"]
 
 Ensemble = Literal["rank_mean", "z_mean"]
 
+ProbeFeature = Literal["ref", "delta", "llr"]
+
+FoldKind = Literal["gene", "contig", "position"]
+
 GENETIC_CODES = (*range(1, 7), *range(9, 17), *range(21, 32), 33)
 """NCBI's translation tables that ``bcftools csq`` has."""
 
@@ -441,6 +445,33 @@ class HaplotypeOfConfig(Section):
     """Place of the haplotype in `GT`, from 1."""
 
 
+class ProbeConfig(Section):
+    """A probe: it is trained on a label of this set, or an earlier one is applied to this set."""
+
+    label: Text | None = None
+    """A label of this set (`labels`) to train the probe on: logistic regression for a label with
+    two groups of values, ridge regression for a label of numbers."""
+    features: Annotated[tuple[ProbeFeature, ...], Field(min_length=1), AfterValidator(_unique)] = (
+        "ref",
+        "delta",
+        "llr",
+    )
+    """What the probe sees of an allele: `ref`, the embedding of the reference window; `delta`, the
+    embedding of the alternate window minus that of the reference window; `llr`. `ref` and `delta`
+    need `embeddings` of the scoring."""
+    folds_by: FoldKind | None = None
+    """What is kept together when the rows are split into folds: the rows of a `gene`, the rows of a
+    `contig`, or rows at neighbouring positions (`position`). The score of a row comes from a probe
+    that has not seen the fold of the row. `gene` needs genes: a `gff` of the reference, or
+    `consequence_from`. Required with `label`."""
+    layer: Text | None = None
+    """A layer of the `embeddings`. Default: one probe for each layer of the scoring."""
+    probe: PathOfScorings | None = None
+    """Instead of the keys above: the folder of a trained probe, or the `probe.json` in it, of this
+    run or of an earlier one with the same signature. `{scoring}` stands for the name of the
+    scoring."""
+
+
 class VariantSetConfig(Section):
     """A file of variants, its scorings and its results."""
 
@@ -476,6 +507,9 @@ class VariantSetConfig(Section):
     calibrations: Annotated[tuple[Name, ...], AfterValidator(_unique)] = ()
     """Names under `calibrations`. Each row of the tables then has a quantile or evidence in
     `calibrated.parquet`, next to the table."""
+    probes: Mapping[Name, ProbeConfig] = {}
+    """Probes by name: classifiers on the embeddings that are trained on a label of this set, or
+    that were trained before. Their predictions are evaluated next to the scores."""
     consequence_from: ConsequenceField | None = None
     """INFO field of a VCF or BCF from which to read genes and consequences: `CSQ` (VEP), `ANN`
     (SnpEff) or `BCSQ` (bcftools). Default: from the `gff` of the reference, if it has one."""

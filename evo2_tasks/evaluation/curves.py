@@ -28,7 +28,7 @@ OUTER_SHARE: Final = 0.005
 
 
 def make_curves(rows: LabelledRows) -> Iterator[Curve]:
-    """Make the curves of the main scores and of each baseline; only main scores have intervals.
+    """Make the curves of main scores, probes and baselines; only main scores have intervals.
 
     Scores and numbers have the sign that they have in the table.
 
@@ -38,7 +38,7 @@ def make_curves(rows: LabelledRows) -> Iterator[Curve]:
     Yields:
         Curves. A score of which all rows are of one class has no ROC and no precision-recall curve.
     """
-    for name, scores in (rows.main_scores | rows.baselines).items():
+    for name, scores in (rows.main_scores | rows.probes | rows.baselines).items():
         is_scored = np.isfinite(scores)
         if not is_scored.any():
             continue

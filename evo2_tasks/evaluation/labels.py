@@ -116,6 +116,9 @@ class LabelledRows:
         baselines: Baselines by name. Each (N,)
         low_is_harmful: Names of the scores and baselines whose sign is turned here.
         groups: Values of the group columns by name. Each (N,)
+        probes: Predictions of probes by name. Each (N,)
+        probe_groups: What the folds of the probes keep together, by name: the number of each row's
+            group, -1 where it has none. Each (N,)
     """
 
     label: LabelSettings
@@ -131,6 +134,8 @@ class LabelledRows:
     baselines: dict[str, FloatArray]
     low_is_harmful: frozenset[str]
     groups: dict[str, Text]
+    probes: dict[str, FloatArray] = field(default_factory=dict)
+    probe_groups: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def has_classes(self) -> bool:

@@ -55,6 +55,7 @@ logger = logging.getLogger(__name__)
 SPECIFICITY: Final = 0.95
 INDELS: Final = ("insertion", "deletion", "indel")
 NO_THRESHOLD: Final = f"no threshold with a specificity of {SPECIFICITY:g} finds a positive row"
+NO_PREDICTION: Final = "no scored row has a prediction that does not come from its own training"
 MOST_GROUPS: Final = 50
 """Values of a group column for which metrics are computed: those with the most rows."""
 
@@ -102,10 +103,12 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetr
     - The main scores and the baselines have each metric in each subset.
     - The difference between a main score and each baseline has the main metric. So has the
       difference between two main scores, on all rows and by type.
+    - A probe is evaluated like a baseline. Its difference from each main score has the main metric
+      in each subset, and on all rows also its difference from each other score.
     - ``llr_aligned`` is included where there are indels.
     - The scores of single strands and of the group columns are evaluated on all rows only.
-    - A baseline that some of the scored rows lack is evaluated on the other rows, together with
-      the main scores, and not on all rows.
+    - A baseline or a probe that some of the scored rows lack is evaluated on the other rows,
+      together with the main scores, and not on all rows.
 
     A metric that the data do not define has a reason in place of its value.
 
@@ -115,12 +118,13 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetr
     """
     main, aligned = rows.main_scores, rows.columns.aligned
     is_scored = rows.is_scored
-    partial_baselines = {
-        name: scores for name, scores in rows.baselines.items() if _is_partial(scores, is_scored)
+    partial = {
+        name: scores
+        for name, scores in (rows.probes | rows.baselines).items()
+        if _is_partial(scores, is_scored)
     }
-    others = {
-        name: scores for name, scores in rows.baselines.items() if name not in partial_baselines
-    } | {
+    probes = {name: scores for name, scores in rows.probes.items() if name not in partial}
+    others = {name: scores for name, scores in rows.baselines.items() if name not in partial} | {
         name_sequence_free(column): predictions
         for column, predictions in predict_by_groups(rows).items()
     }
@@ -135,17 +139,22 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetr
         return PlannedMetrics(rows, resampling, subset, scores, tuple(compared), strands)
 
     strands = {name: both for name, both in rows.columns.strands.items() if {*both} <= {*own}}
-    planned = [plan(everything, own | others, [*pairs, *product(main, others)], strands=strands)]
-    for name, scores in partial_baselines.items():
+    all_pairs = [*pairs, *product(probes, main), *product(main, others), *product(probes, others)]
+    planned = [plan(everything, own | probes | others, all_pairs, strands=strands)]
+    for name, scores in partial.items():
         subset = replace(everything, kind=WITH, column=name)
         both = {one: np.where(np.isfinite(scores), of_main, np.nan)
                 for one, of_main in main.items()}  # fmt: skip
-        planned.append(plan(subset, both | {name: scores}, product(main, [name])))
+        compared = product([name], main) if name in rows.probes else product(main, [name])
+        planned.append(plan(subset, both | {name: scores}, compared))
     for subset in split_rows(rows):
         is_type = subset.kind == BY_TYPE
         of_indels = aligned if is_type and subset.group in INDELS else {}
-        more = rows.baselines | {name: rows.scores[name] for name in of_indels.values()}
-        more_pairs = [*product(main, rows.baselines), *of_indels.items()]
+        more = rows.probes | rows.baselines
+        more |= {name: rows.scores[name] for name in of_indels.values()}
+        more_pairs = [
+            *product(rows.probes, main), *product(main, rows.baselines), *of_indels.items()
+        ]  # fmt: skip
         planned.append(plan(subset, main | more, [*(pairs if is_type else []), *more_pairs]))
     return planned
 
@@ -162,7 +171,7 @@ def _find(inside: BoolArray) -> RowNumbers:
 
 
 def split_rows(rows: LabelledRows) -> list[Subset]:
-    """The subsets besides all rows: each type, pairs within a group column, each group."""
+    """The subsets besides all rows: each type, pairs within groups, each group."""
     subsets = []
     types = Counter(rows.types.tolist())
     everything = np.arange(len(rows), dtype=np.int32)
@@ -171,6 +180,10 @@ def split_rows(rows: LabelledRows) -> list[Subset]:
             Subset(BY_TYPE, _find(rows.types == name), group=name)
             for name, _ in types.most_common()
         ]
+    for name, numbers in rows.probe_groups.items() if rows.has_classes else ():
+        has_group = numbers >= 0
+        strata = np.where(has_group, numbers, 0).astype(np.int32)
+        subsets.append(Subset(WITHIN, _find(has_group), column=name, strata=strata))
     for column, values in rows.groups.items():
         if rows.has_classes:
             strata = number_groups(values).astype(np.int32)
@@ -392,6 +405,8 @@ class PlannedMetrics:
                     return why
                 if name in self.rows.scores:
                     continue
+                if name in self.rows.probes:
+                    return NO_PREDICTION
                 if name in self.rows.baselines:
                     return f"no scored row has a number in {shown(name)}"
                 return "a class has too few positions for cross-validation"

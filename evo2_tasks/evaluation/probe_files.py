@@ -1,4 +1,6 @@
-"""The two files of a fitted probe: ``probe.safetensors`` with its weights, ``probe.json`` about it.
+"""The two files of a fitted probe: ``probe.safetensors`` with its numbers, ``probe.json`` about it.
+
+The numbers are the weights, and a digest of each allele that the probe was trained on.
 
 A probe is data: neither file can carry code. All values are checked when a probe is loaded, and the
 JSON file states the SHA-256 of the weights, so that a damaged file is recognised.
@@ -10,14 +12,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.arrays import FloatArray
 from evo2_tasks.evaluation.estimates import Estimate
 from evo2_tasks.evaluation.probe_models import FittedProbe
 from evo2_tasks.evaluation.probe_statements import (
@@ -29,6 +31,7 @@ from evo2_tasks.evaluation.probe_statements import (
     read_statement,
 )
 from evo2_tasks.evaluation.probes import ProbeMetrics, ProbeResult, ShuffledMetric
+from evo2_tasks.evaluation.training_alleles import Digests
 from evo2_tasks.io.files import open_file, reading, replace_atomically, writing
 from evo2_tasks.io.words import first_line, shown_path
 from evo2_tasks.layout import PROBE, PROBE_WEIGHTS
@@ -37,6 +40,9 @@ from evo2_tasks.table.provenance import package_version
 _HEADER_BYTES: Final = 1 << 16
 _WEIGHTS: Final = "weights"
 _INTERCEPT: Final = "intercept"
+_ALLELES: Final = "alleles"
+
+NO_ALLELES: Final[Digests] = np.empty(0, dtype=np.uint64)
 
 _PACKAGES: Final = ("numpy", "scikit-learn")
 
@@ -47,6 +53,7 @@ def save_probe(
     result: ProbeResult,
     metrics: ProbeMetrics,
     origin: ProbeOrigin,
+    alleles: Digests = NO_ALLELES,
 ) -> ProbeStatement:
     """Write the two files of a probe; ``probe.json`` is the last one.
 
@@ -56,6 +63,7 @@ def save_probe(
         result: How it was made.
         metrics: The metrics of its out-of-fold scores.
         origin: What it is made from.
+        alleles: Digests of the alleles that it was trained on: distinct, rising. (M,)
 
     Returns:
         The content of ``probe.json``.
@@ -73,7 +81,7 @@ def save_probe(
     for values in tensors.values():
         if values.dtype != np.float64 or not np.isfinite(values).all():
             raise ValueError("weights: expected finite numbers in float64.")
-    data = save(tensors)
+    data = save(tensors | {_ALLELES: alleles})
     control = result.control
     statement = ProbeStatement(
         **{name: getattr(origin, name) for name in origin.model_fields_set},
@@ -123,20 +131,39 @@ def load_probe(folder: Path) -> tuple[FittedProbe, ProbeStatement]:
         InputError: A file is missing, damaged or of another probe, or holds another value than is
             allowed.
     """
-    if folder.name in (PROBE_WEIGHTS, PROBE) and not folder.is_dir():
-        folder = folder.parent
+    folder = find_folder(folder)
     statement = read_statement(folder / PROBE)
-    weights, intercept = _read_weights(folder / PROBE_WEIGHTS, statement)
-    return FittedProbe(statement.kind, weights, intercept), statement
+    tensors = _read_tensors(folder / PROBE_WEIGHTS, statement)
+    intercept = float(tensors[_INTERCEPT][0])
+    return FittedProbe(statement.kind, tensors[_WEIGHTS], intercept), statement
 
 
-def _read_weights(path: Path, statement: ProbeStatement) -> tuple[FloatArray, float]:
-    """Weights and intercept.
+def load_training_alleles(folder: Path) -> Digests:
+    """Load the digests of the alleles that a probe was trained on: distinct, rising. (M,).
+
+    Args:
+        folder: As for :func:`load_probe`.
+
+    Raises:
+        InputError: As for :func:`load_probe`.
+    """
+    folder = find_folder(folder)
+    statement = read_statement(folder / PROBE)
+    return _read_tensors(folder / PROBE_WEIGHTS, statement)[_ALLELES]
+
+
+def find_folder(path: Path) -> Path:
+    """The folder of a probe, from the folder or one of its two files."""
+    return path.parent if path.name in (PROBE_WEIGHTS, PROBE) and not path.is_dir() else path
+
+
+def _read_tensors(path: Path, statement: ProbeStatement) -> dict[str, npt.NDArray[Any]]:
+    """Weights, intercept and digests of alleles.
 
     Raises:
         InputError: The file is not the one that the statement is about, or holds something else.
     """
-    most = 8 * (statement.num_weights + 1) + _HEADER_BYTES
+    most = 8 * (statement.num_weights + 1 + statement.num_rows) + _HEADER_BYTES
     with open_file(path) as file, reading(path):
         data = file.read(most + 1)
     problem = ""
@@ -150,21 +177,34 @@ def _read_weights(path: Path, statement: ProbeStatement) -> tuple[FloatArray, fl
         tensors = load(data)
     except (SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{shown_path(path)}: is not a safetensors file with float64 numbers: "
+            f"{shown_path(path)}: is not a safetensors file with plain numbers: "
             f"{first_line(error)}. {ProbeStatement.remedy}"
         ) from error
-    expected: Mapping[str, Sequence[int]] = {_WEIGHTS: [statement.num_weights], _INTERCEPT: [1]}
-    found = {name: list(tensor.shape) for name, tensor in tensors.items()}
-    if found != expected or any(tensor.dtype != np.float64 for tensor in tensors.values()):
-        problem = (
-            f"expected the tensors '{_WEIGHTS}' with {statement.num_weights:,} and "
-            f"'{_INTERCEPT}' with one number, in float64"
-        )
-    elif not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-        problem = "a weight is not a finite number"
+    problem = _find_wrong_tensor(tensors, statement)
     if problem:
         raise InputError(f"{shown_path(path)}: {problem}. {ProbeStatement.remedy}")
-    return tensors[_WEIGHTS], float(tensors[_INTERCEPT][0])
+    return tensors
+
+
+def _find_wrong_tensor(tensors: Mapping[str, npt.NDArray[Any]], statement: ProbeStatement) -> str:
+    """What is wrong with the tensors of a probe; empty if nothing is."""
+    floats: Mapping[str, Sequence[int]] = {_WEIGHTS: [statement.num_weights], _INTERCEPT: [1]}
+    alleles = tensors.get(_ALLELES)
+    if {*tensors} != {*floats, _ALLELES} or any(
+        tensors[name].dtype != np.float64 or list(tensors[name].shape) != shape
+        for name, shape in floats.items()
+    ):
+        return (
+            f"expected the tensors '{_WEIGHTS}' with {statement.num_weights:,} and "
+            f"'{_INTERCEPT}' with one number, in float64, and '{_ALLELES}'"
+        )
+    if not all(np.isfinite(tensors[name]).all() for name in floats):
+        return "a weight is not a finite number"
+    if alleles is None or alleles.dtype != np.uint64 or alleles.ndim != 1:
+        return f"expected '{_ALLELES}' as a row of numbers in uint64"
+    if len(alleles) > statement.num_rows or (alleles[1:] <= alleles[:-1]).any():
+        return f"expected at most {statement.num_rows:,} distinct, rising numbers in '{_ALLELES}'"
+    return ""
 
 
 def _state_metric(one: Estimate) -> MetricStatement:

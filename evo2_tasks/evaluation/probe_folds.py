@@ -10,7 +10,7 @@ Shapes: N rows, F folds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -35,11 +35,6 @@ NUM_FOLDS: Final = 5
 
 FEWEST_FOLDS: Final = 3
 """Without the held-out fold, two others are left to choose the penalty."""
-
-
-MOST_LEFT_OUT: Final = 0.1
-"""Share of the rows of other folds that may be left out of training for a fold by gene. If it would
-be more, neighbouring genes are put in one fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +110,6 @@ class ProbeFolds:
         is_outside: Whether a row may be used to train for a fold: it is in another fold, and its
             window shares no base with a window of the fold. (F, N)
         num_overlapping: Rows whose window overlaps that of a row in another fold.
-        are_neighbours: Whether the genes of a fold are neighbours.
     """
 
     by: FoldsBy
@@ -124,7 +118,6 @@ class ProbeFolds:
     groups: IntArray
     is_outside: BoolArray
     num_overlapping: int
-    are_neighbours: bool = False
 
     @property
     def num_groups(self) -> int:
@@ -144,14 +137,12 @@ def make_probe_folds(by: FoldsBy, target: npt.NDArray[Any], rows: ProbeRows) -> 
     - ``gene``: rows of a gene are in one fold. Genes that share a position are one group, and a row
       without a gene belongs to the gene of another row at its position. The other rows of a contig
       without a gene are one group.
-      Folds of genes far apart are alike in labels. If such folds would leave out more than
-      ``MOST_LEFT_OUT`` of the training rows, because windows overlap, the genes of a fold are
-      neighbours instead: only the windows at its ends then overlap those of other folds.
     - ``contig``: rows of a contig are in one fold.
     - ``position``: a fold is a block of neighbouring positions, which is at least as long as a
       window.
 
-    Folds of contigs are alike in labels. The folds do not depend on the order of the rows.
+    Folds of genes and contigs are alike in labels. The folds do not depend on the order of the
+    rows.
 
     Args:
         by: What is kept together.
@@ -175,27 +166,6 @@ def make_probe_folds(by: FoldsBy, target: npt.NDArray[Any], rows: ProbeRows) -> 
     num_folds = int(fold.max(initial=-1)) + 1
     if num_folds < FEWEST_FOLDS:
         raise InputError(_explain_few(by, num_folds))
-    folds = _make_folds(by, fold, groups, rows)
-    if by == BY_GENE and _leaves_out_many(folds):
-        fold = number_groups(_cut_neighbours(groups, rows))
-        if fold.max() + 1 >= FEWEST_FOLDS:
-            others = replace(_make_folds(by, fold, groups, rows), are_neighbours=True)
-            if sum(others.num_left_out) < sum(folds.num_left_out):
-                folds = others
-    require_no_leak(folds.fold, rows)
-    return folds
-
-
-def _make_folds(by: FoldsBy, fold: IntArray, groups: IntArray, rows: ProbeRows) -> ProbeFolds:
-    """Find out which rows may train for each fold.
-
-    Args:
-        by: What is kept together.
-        fold: Fold of each row, from 0 without gaps. (N,)
-        groups: Number of each row's group. (N,)
-        rows: Where the rows are.
-    """
-    num_folds = int(fold.max()) + 1
     starts, ends = rows.find_reach()
     overlaps = np.array(
         [
@@ -204,7 +174,7 @@ def _make_folds(by: FoldsBy, fold: IntArray, groups: IntArray, rows: ProbeRows) 
         ]
     )
     is_other = fold != np.arange(num_folds)[:, None]
-    return ProbeFolds(
+    folds = ProbeFolds(
         by=by,
         num_folds=num_folds,
         fold=fold,
@@ -212,30 +182,8 @@ def _make_folds(by: FoldsBy, fold: IntArray, groups: IntArray, rows: ProbeRows) 
         is_outside=is_other & (overlaps == 0),
         num_overlapping=int((is_other & (overlaps > 0)).any(axis=0).sum()),
     )
-
-
-def _leaves_out_many(folds: ProbeFolds) -> bool:
-    """Whether some fold has too few training rows left, because windows overlap."""
-    in_others = len(folds.fold) - np.bincount(folds.fold)
-    return bool((np.array(folds.num_left_out) > MOST_LEFT_OUT * in_others).any())
-
-
-def _cut_neighbours(groups: IntArray, rows: ProbeRows) -> IntArray:
-    """Cut the groups, in the order of contig and position, into folds of about as many rows.
-
-    The place of a group is that of its middle row.
-    """
-    order = np.lexsort((rows.positions, number_groups(rows.contigs), groups))
-    sizes = np.bincount(groups)
-    first = np.cumsum(sizes) - sizes
-    middle = order[first + sizes // 2]  # a row of each group
-    places = number_groups(rows.contigs)[middle], rows.positions[middle]
-    in_order = np.lexsort((places[1], places[0]))
-    fold = np.empty(len(sizes), dtype=np.int64)
-    before = np.cumsum(sizes[in_order]) - sizes[in_order]
-    fold[in_order] = before * NUM_FOLDS // len(groups)
-    of_rows: IntArray = fold[groups]
-    return of_rows
+    require_no_leak(folds.fold, rows)
+    return folds
 
 
 def require_no_leak(fold: IntArray, rows: ProbeRows) -> None:

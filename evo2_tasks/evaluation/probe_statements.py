@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.probe_folds import FoldsBy
@@ -37,6 +37,11 @@ class ProbeOrigin(Document):
         width: Numbers of an embedding.
         label: Field of the label.
         definition: Which rows are labelled, in the words of the config.
+        allele_key: Key of the digests of the alleles that it was trained on.
+        predictions: SHA-256 of the predictions next to it.
+        settings: The settings of ``fit_probe`` that run it again if they change.
+        inputs: SHA-256 of the table of scores and of the embeddings.
+        model: Name of the model in the config of the run that made it.
     """
 
     name: Text
@@ -49,6 +54,11 @@ class ProbeOrigin(Document):
     width: Annotated[Count, Field(ge=1, le=MOST_FEATURES)] | None = None
     label: Text
     definition: str
+    allele_key: Text = "-"
+    predictions: Digest | None = None
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    inputs: dict[str, Digest] = Field(default_factory=dict)
+    model: Text | None = None
 
     @property
     def num_features(self) -> int:

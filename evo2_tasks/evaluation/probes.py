@@ -146,7 +146,6 @@ class ProbeResult:
         num_overlapping: Rows whose window overlaps that of a row in another fold.
         num_left_out: For each fold: rows of other folds that do not train for it, because their
             windows overlap windows of the fold. (F,)
-        are_neighbours: Whether the genes of a fold are neighbours.
         fold: Fold of each row, from 0; ``NO_FOLD`` where a row has no features. (N,)
         groups: Number of each row's group; -1 where a row has no features. (N,)
         scores: Out-of-fold score of each row, high = harmful; NaN where a row has no features. (N,)
@@ -171,7 +170,6 @@ class ProbeResult:
     num_constant: int
     num_overlapping: int
     num_left_out: tuple[int, ...]
-    are_neighbours: bool
     fold: IntArray
     groups: IntArray
     scores: FloatArray
@@ -232,7 +230,7 @@ def fit_probe(
     is_constant = find_constant(features, known)
     if is_constant.all():
         raise InputError(
-            f"{counted(len(is_constant), 'feature')}, each with the same value in all of the "
+            f"all {len(is_constant):,} features have the same value in each of the "
             f"{len(known):,} labelled rows, so a probe has nothing to learn from."
         )
     if num_shuffles is None:
@@ -266,7 +264,6 @@ def fit_probe(
         num_constant=int(is_constant.sum()),
         num_overlapping=folds.num_overlapping,
         num_left_out=tuple(folds.num_left_out),
-        are_neighbours=folds.are_neighbours,
         fold=spread(folds.fold, NO_FOLD),
         groups=spread(folds.groups, -1),
         scores=spread(outer.scores[0], np.nan),
@@ -671,10 +668,6 @@ def _state(result: ProbeResult) -> list[str]:
         "folds are left out)."
         if result.num_overlapping
         else "No windows of different folds overlap.",
-        "Each fold has neighbouring genes, because windows of many genes overlap; the folds can "
-        "differ in their share of positive rows."
-        if result.are_neighbours
-        else "",
         *(
             f"{counted(result.penalties.count(end), 'fold')} of {result.num_folds} chose the "
             f"{name} penalty of all, {end:g}: {meaning}."

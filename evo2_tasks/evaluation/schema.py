@@ -28,6 +28,7 @@ SUBSETS: Final = MappingProxyType(
 """The subsets of rows on which a metric is computed, and what they contain."""
 
 _SEQUENCE_FREE: Final = "sequence-free: "
+_PROBE: Final = "probe: "
 
 FEWEST_ROWS: Final = 10
 """Rows (of each class, if there are classes) below which an interval is too narrow to trust."""
@@ -225,6 +226,16 @@ def name_sequence_free(column: str) -> str:
 def is_sequence_free(score: str) -> bool:
     """Whether a score is predicted from a group column alone."""
     return score.startswith(_SEQUENCE_FREE)
+
+
+def name_probe(probe: str) -> str:
+    """Name of the score that a probe predicts."""
+    return f"{_PROBE}{probe}"
+
+
+def is_probe(score: str) -> bool:
+    """Whether a score is the prediction of a probe."""
+    return score.startswith(_PROBE)
 
 
 def is_small(num_rows: int, num_positive: int | None, num_negative: int | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from evo2_tasks.evaluation.results import Curve, MetricRow
-from evo2_tasks.evaluation.schema import ALL, is_sequence_free
+from evo2_tasks.evaluation.schema import ALL, is_probe, is_sequence_free
 from evo2_tasks.table.schema import ALL_SCORE_COLUMNS
 
 MAIN_SCORE: Final = "llr"
@@ -21,9 +21,10 @@ NamedCurve = tuple[str, Curve]
 ScoreNames = Mapping[tuple[str, str], str]
 """The name in the report, by scoring and score."""
 
-_BASELINE_RANK: Final = 1
-_SEQUENCE_FREE_RANK: Final = 2
-_SCORE_RANKS: Final = {MAIN_SCORE: 0, "llr_aligned": 3, "llr_fwd": 4, "llr_rev": 5}
+_PROBE_RANK: Final = 1
+_BASELINE_RANK: Final = 2
+_SEQUENCE_FREE_RANK: Final = 3
+_SCORE_RANKS: Final = {MAIN_SCORE: 0, "llr_aligned": 4, "llr_fwd": 5, "llr_rev": 6}
 
 Item = TypeVar("Item", MetricRow, Curve)
 
@@ -60,7 +61,7 @@ def make_names(metrics: Mapping[str, Sequence[MetricRow]]) -> ScoreNames:
 def name_items(items: Mapping[str, Sequence[Item]], names: ScoreNames) -> list[tuple[str, Item]]:
     """Metrics or curves of all scorings with the names of their scores, sorted by score.
 
-    ``llr`` of every scoring comes first, then baselines, sequence-free predictions,
+    ``llr`` of every scoring comes first, then probes, baselines, sequence-free predictions,
     ``llr_aligned`` and the strands. A score that has one name in all scorings comes once.
 
     Args:
@@ -81,6 +82,7 @@ def name_items(items: Mapping[str, Sequence[Item]], names: ScoreNames) -> list[t
 
 def _rank(score: str) -> int:
     default = _SEQUENCE_FREE_RANK if is_sequence_free(score) else _BASELINE_RANK
+    default = _PROBE_RANK if is_probe(score) else default
     return _SCORE_RANKS.get(score, default)
 
 

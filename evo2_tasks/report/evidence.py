@@ -17,10 +17,12 @@ from evo2_tasks.layout import CURVES, METRICS, RUN, TABLE, TABLES
 from evo2_tasks.report.audits import AuditEvidence, read_audit_of
 from evo2_tasks.report.calibrations import CalibrationEvidence, NamedCalibration, read_calibrations
 from evo2_tasks.report.consequences import Consequences, summarize_consequences
+from evo2_tasks.report.probes import NamedPredictions, ProbeEvidence, read_probes
 from evo2_tasks.report.rows import AlleleKey, name_alleles
 from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
 from evo2_tasks.table.documents import Run, ShardRun
+from evo2_tasks.table.probes import require_predictions
 from evo2_tasks.table.provenance import Provenance, read_provenance
 from evo2_tasks.table.statements import (
     Statement,
@@ -57,6 +59,7 @@ class Evidence:
         allele_names: What plots call the alleles of single points of the curves.
         audit: The audit of the horizon; None without one.
         calibrations: The calibrations of the set, in the order of the config.
+        probes: The probes of the set, in the order of the config, each layer by itself.
     """
 
     scoring: str
@@ -71,6 +74,7 @@ class Evidence:
     allele_names: Mapping[AlleleKey, str]
     audit: AuditEvidence | None
     calibrations: Sequence[CalibrationEvidence] = ()
+    probes: Sequence[ProbeEvidence] = ()
 
     @property
     def num_rows(self) -> int:
@@ -95,6 +99,7 @@ def read_evidence(
     labels: Sequence[LabelSettings] = (),
     evaluate_settings: Mapping[str, Any] | None = None,
     calibrations: Mapping[str, NamedCalibration] = NO_CALIBRATIONS,
+    probes: Sequence[NamedPredictions] = (),
 ) -> Evidence:
     """Read the files of a scoring.
 
@@ -104,6 +109,7 @@ def read_evidence(
         labels: The labels of the set; with labels, the files of ``evaluate`` are read.
         evaluate_settings: What these must have been made with. Default: they are not compared.
         calibrations: The calibrations of the set, by name.
+        probes: The predictions of the probes of the set.
 
     Raises:
         InputError: A file is missing, broken, belongs to another run or was made with other
@@ -123,6 +129,7 @@ def read_evidence(
         for name in (METRICS, CURVES):
             statements.append(read_statement(folder / name, TABLES[name]))
             require_calibrated(folder / name, TABLES[name])
+            require_predictions(folder / name, TABLES[name])
             if evaluate_settings is not None:
                 require_stated_settings(folder / name, evaluate_settings, TABLES[name])
     require_table(folder / TABLE, statements, table_digest=table_digest)
@@ -151,4 +158,5 @@ def read_evidence(
         calibrations=read_calibrations(
             folder / TABLE, calibrations, labels, table_digest=table_digest
         ),
+        probes=read_probes(folder / TABLE, probes, table_digest=table_digest),
     )

@@ -23,6 +23,7 @@ from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.combinations import CombinedEvidence, read_combined_evidence
 from evo2_tasks.report.evidence import Evidence, read_evidence
 from evo2_tasks.report.haplotypes import HaplotypeEvidence, read_haplotype_evidence
+from evo2_tasks.report.probes import NamedPredictions
 from evo2_tasks.report.scorings import Comparison, compare_tables
 from evo2_tasks.report.words import script_json
 from evo2_tasks.table.provenance import package_version
@@ -55,6 +56,7 @@ class Subject:
         consequences: Where genes and consequences come from; empty if the set has none.
         calibrations: The calibrations of the set, by scoring and name.
         combinations: What each combined table of the set must have been made with, by name.
+        probes: The predictions of the probes of the set, by scoring.
         haplotypes: What the haplotypes of the set must have been made with, by scoring.
         bases: The bases of the reference; needed for haplotypes only.
     """
@@ -68,6 +70,7 @@ class Subject:
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     consequences: str = ""
     calibrations: Mapping[str, Mapping[str, NamedCalibration]] = field(default_factory=dict)
+    probes: Mapping[str, Sequence[NamedPredictions]] = field(default_factory=dict)
     combinations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     haplotypes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bases: Reference | None = None
@@ -92,6 +95,7 @@ def write_report(results: Path, out: Path, subject: Subject) -> None:
             labels=subject.labels,
             evaluate_settings=subject.evaluate_settings,
             calibrations=subject.calibrations.get(scoring, {}),
+            probes=subject.probes.get(scoring, ()),
         )
         for scoring in subject.scorings
     ]

@@ -21,6 +21,7 @@ from evo2_tasks.report.haplotypes import HaplotypeEvidence
 from evo2_tasks.report.label_sections import show_labels
 from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
 from evo2_tasks.report.plots import contig_span, plot_contig, plot_histogram, plot_pairs, plot_types
+from evo2_tasks.report.probe_sections import show_probes
 from evo2_tasks.report.run_tables import (
     describe_mixed_devices,
     describe_store,
@@ -153,6 +154,7 @@ def make_sections(
     sections = [
         Section("alleles", "Status of the alleles", _list_alleles(evidence)),
         Section("labels", "How well the scores separate the labels", [*show_labels(evidence, ids)]),
+        Section("probes", "Probes", [*show_probes(evidence, ids)]),
         Section("calibrations", "Calibrated scores", [*show_calibrations(evidence, ids)]),
         Section("scorings", "Comparison of the scorings", [*show_scorings(comparison, ids)]),
         Section("combined", "Combined scorings", [*show_combinations(combinations, ids)]),

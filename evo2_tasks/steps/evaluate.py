@@ -23,6 +23,7 @@ from evo2_tasks.evaluation.calibrations import (
 from evo2_tasks.evaluation.curves import make_curves
 from evo2_tasks.evaluation.labels import find_score_columns, read_labelled_rows
 from evo2_tasks.evaluation.measurements import PlannedMetrics, make_resampling, plan_metrics
+from evo2_tasks.evaluation.probe_scores import add_probes
 from evo2_tasks.evaluation.results import Curve, MetricRow, write_curves, write_metrics
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.evaluation.text import describe_metrics
@@ -35,6 +36,7 @@ from evo2_tasks.layout import CALIBRATED
 from evo2_tasks.table.calibrated import Calibrated, open_calibrated
 from evo2_tasks.table.combined import read_combination
 from evo2_tasks.table.parquet import open_table
+from evo2_tasks.table.probes import Predictions, name_predictions, open_predictions
 from evo2_tasks.table.schema import CONSEQUENCE, annotation_columns
 from evo2_tasks.table.statements import (
     CALIBRATED_INPUT,
@@ -57,7 +59,8 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
     Raises:
         InputError: The variant set has no labels, the table lacks a column, is not the one of
             ``run.json`` next to it or was replaced meanwhile, its ``calibrated.parquet`` is missing
-            or has other calibrations than the variant set, or a file cannot be written.
+            or has other calibrations than the variant set, predictions of a probe are missing or
+            were made with other settings, or a file cannot be written.
     """
     if not settings.labels:
         raise InputError(
@@ -72,7 +75,9 @@ def evaluate(settings: EvaluateSettings, *, table: Path, out: Path, curves_file:
     read_run_of(table, table_digest=digest)
     calibrated = find_calibrated(settings.calibrations, table, digest)
     inputs = {} if calibrated is None else {CALIBRATED_INPUT: files.add(calibrated.path)}
-    metrics, curves = _measure(settings, table, calibrated)
+    predictions = find_predictions(settings, table, digest)
+    inputs |= {name_predictions(one.path, table): files.add(one.path) for one in predictions}
+    metrics, curves = _measure(settings, table, calibrated, predictions)
     files.require_unchanged()
     metadata = make_statement_metadata(digest, settings.triggers(), inputs)
     # The metrics last: if their file exists, that of the curves does too.
@@ -114,8 +119,42 @@ def find_calibrated(names: Sequence[str], table: Path, table_digest: str) -> Cal
     return calibrated
 
 
+def find_predictions(
+    settings: EvaluateSettings, table: Path, table_digest: str
+) -> list[Predictions]:
+    """Open the predictions of the probes next to a table.
+
+    Args:
+        settings: The probes of the variant set, by scoring.
+        table: The table, in the folder of its scoring.
+        table_digest: Its SHA-256.
+
+    Raises:
+        InputError: A file is missing, is of another table, or was made with other settings; or the
+            folder of the table is not that of a scoring of the variant set.
+    """
+    if not settings.probes:
+        return []
+    folder = table.absolute().parent
+    if folder.name not in settings.probes:
+        raise InputError(
+            f"{shown_path(table)}: the variant set {settings.variant_set} has `probes`, whose "
+            "predictions are next to its tables, so the table has to be in the folder of its "
+            f"scoring: {', '.join(settings.probes)}."
+        )
+    return [
+        open_predictions(
+            one.find(table.parent), table, table_digest=table_digest, settings=one.triggers()
+        )
+        for one in settings.probes[folder.name]
+    ]
+
+
 def _measure(
-    settings: EvaluateSettings, table: Path, calibrated: Calibrated | None
+    settings: EvaluateSettings,
+    table: Path,
+    calibrated: Calibrated | None,
+    predictions: Sequence[Predictions],
 ) -> tuple[list[MetricRow], list[Curve]]:
     """The metrics and the curves of all labels."""
     metrics: list[MetricRow] = []
@@ -124,6 +163,7 @@ def _measure(
     labels = {field: make_label_settings(field, label) for field, label in settings.labels.items()}
     for field, label in labels.items():
         rows = read_labelled_rows(table, label, groups=groups, baselines=settings.baselines)
+        rows = add_probes(rows, predictions, table)
         if rows.why_no_metrics:
             logger.warning("%s: %s: %s", table, field, rows.why_no_metrics)
         calibrations = NO_CALIBRATIONS

@@ -11,6 +11,7 @@ from evo2_tasks.config.objects import as_written
 from evo2_tasks.layout import CALIBRATIONS
 from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.page import Subject, write_report
+from evo2_tasks.report.probes import NamedPredictions
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.steps.evaluate import make_label_settings
 
@@ -52,6 +53,10 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
                 for one in calibrate.calibrations
             }
             for scoring, calibrate in settings.calibrate.items()
+        },
+        probes={
+            scoring: [NamedPredictions(one.find(Path()), one.triggers()) for one in probes]
+            for scoring, probes in settings.evaluate.probes.items()
         },
         combinations={one.name: one.triggers() for one in settings.combine},
         haplotypes={name: one.triggers() for name, one in settings.haplotypes.items()},

@@ -69,6 +69,9 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "calibrations": "in a file of `calibrate`: the same of each calibration by its name, as JSON, "
     "and `labelled`, the SHA-256 of the table with its labels; that of the calibrated table, if "
     "the labelled rows are rows of it",
+    "probe": "in a file of `fit_probe` or `apply_probe`: name, layer, label, `definition` and "
+    "`folds_by` of the probe, and numbers of rows: `trained`, `predicted`, and those of this table "
+    "that it was trained on (`in_training`), as JSON",
     "combination": "in a file of `combine`: `name`, `score`, `ensembles` and `scored` rows of the "
     "combination; `name`, `table` (SHA-256), `signature`, `version` and `model` of each of its "
     "`scorings`, as JSON",

@@ -435,7 +435,7 @@ def test_a_score_does_not_depend_on_other_rows() -> None:
         ),
         (
             "constant",
-            "4 features, each with the same value in all of the 200 labelled rows, so a probe has "
+            "all 4 features have the same value in each of the 200 labelled rows, so a probe has "
             "nothing to learn from.",
         ),
         (

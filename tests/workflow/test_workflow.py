@@ -75,6 +75,10 @@ files = {{
     "score-tracks": [out],
     "merge-tracks": [out, pathlib.Path(flags.get("--run-json", ""))],
     "export-tracks": [out / f"tracks.{{name}}.bw" for name in ("logp_ref", "entropy")],
+    "fit-probe": [
+        out / name for name in ("probe.json", "probe.safetensors", "predictions.parquet")
+    ],
+    "apply-probe": [out],
     "calibrate": [out],
     "combine": [out],
     "export": [
@@ -995,6 +999,33 @@ def test_haplotypes_are_added_to_a_finished_run_and_leave_its_tables(project: Pr
         assert project.planned() == sorted([*haplotypes("b", "short"), page]), keys
 
 
+PROBE = {"label": "KIND", "folds_by": "contig"}
+
+
+def test_a_probe_that_is_added_runs_its_own_jobs_evaluate_and_the_report(project: Project) -> None:
+    project.config["scorings"]["short"]["embeddings"] = {"layer": ["norm", "blocks.1"], "tokens": 8}
+    project.config["variant_sets"]["c"] = project.config["variant_sets"]["b"] | {"labels": {}}
+    project.run()
+    plain = copy.deepcopy(project.config)
+    project.config["variant_sets"]["b"]["probes"] = {"p": PROBE}
+    project.config["variant_sets"]["c"]["probes"] = {
+        "q": {"probe": "results/b/{scoring}/probes/p/norm"}
+    }
+    made = [
+        "Training the probe p: b, short, norm", "Training the probe p: b, short, blocks.1",
+        "Applying the probe q: c, short", "Evaluating: b, short",
+        "Writing the report of b", "Writing the report of c",
+    ]  # fmt: skip
+    assert project.planned() == sorted(made)
+    project.run()
+    assert project.planned() == []
+    project.config["variant_sets"]["b"]["probes"] = {"p": PROBE | {"folds_by": "position"}}
+    assert project.planned() == sorted(made)
+    project.config = plain
+    removed = ["Evaluating: b, short", "Writing the report of b", "Writing the report of c"]
+    assert project.planned() == sorted(removed)
+
+
 def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project) -> None:
     """If a change of the code changes the pinned file, users compute again: the changelog says so.
 
@@ -1032,6 +1063,14 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     with_embeddings = recorded_triggers(project.folder)
     added = ("add_readouts", "merge_embeddings", "merge_profiles")
     triggers |= {name: with_embeddings[name] for name in added}
+    # Probes, which leave the triggers of all other steps as they were.
+    project.config["variant_sets"]["b"]["probes"] = {"p": PROBE}
+    project.config["variant_sets"]["r"]["probes"] = {
+        "q": {"probe": "results/b/short/probes/p/norm"}
+    }
+    project.run("results/r/short/probes/q/applied.parquet")
+    with_probes = recorded_triggers(project.folder)
+    triggers |= {name: with_probes[name] for name in ("fit_probe", "apply_probe")}
     for rule, environment in read_environments().items():
         triggers[rule]["environment"] = environment
     found = project.folder / RERUN_TRIGGERS.name

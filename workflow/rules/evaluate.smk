@@ -9,6 +9,11 @@ rule evaluate:
                 "{variant_set}/{scoring}", within=inputs.calibrations.calibrated
             ),
         ),
+        # In the folder of the probes next to the table, where the command finds them.
+        predictions=collect(
+            "<results>/{file}",
+            file=lookup("{variant_set}/{scoring}", within=inputs.probes.predictions),
+        ),
     output:
         metrics="<results>/{variant_set}/{scoring}/metrics.parquet",
         curves="<results>/{variant_set}/{scoring}/curves.parquet",

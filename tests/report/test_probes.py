@@ -1,0 +1,138 @@
+"""The section of the report about probes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
+from evo2_tasks.cost.probes import find_layers
+from evo2_tasks.errors import InputError
+from evo2_tasks.layout import CURVES, METRICS, TABLE
+from evo2_tasks.steps import evaluate as evaluate_step
+from evo2_tasks.steps import report as report_step
+from tests.evaluation.build import few_draws
+from tests.report.page import names_of, plots_of, read_page, rows_of
+from tests.steps.probe_sets import LABELS, PROBE, Results, make_results, make_set
+
+LAYERS = ("blocks.1", "norm")
+
+
+def write_page(results: Results, name: str) -> Path:
+    """Evaluate a set, and write its report."""
+    config = results.load()
+    layers, folder = find_layers(config), results.scoring(name)
+    with few_draws():
+        evaluate_step.evaluate(
+            resolve_evaluate(config, name, layers),
+            table=folder / TABLE,
+            out=folder / METRICS,
+            curves_file=folder / CURVES,
+        )
+        page = folder.parent / "report.html"
+        report_step.report(resolve_report(config, name, layers), results=folder.parent, out=page)
+    return page
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A probe that has learnt the place of an allele, and one that is applied to other alleles."""
+    results = make_results(tmp_path_factory.mktemp("page"), layers=LAYERS)
+    made = make_set(600, by_place=2.5, in_delta=0.0)
+    results.add("v", made, **LABELS, probes={"p": PROBE})
+    for layer in LAYERS:
+        results.fit(layer=layer)
+    folder = results.scoring("v") / "probes/p/norm"
+    other = make_set(600, seed=4, by_place=2.5, in_delta=0.0)
+    other.columns["alt"][50:] = ["C"] * 550
+    results.add("w", other, **LABELS, probes={"q": {"probe": str(folder)}})
+    results.apply(folder, "w", "q")
+    write_page(results, "v")
+    write_page(results, "w")
+    return results
+
+
+def page_of(results: Results, name: str) -> Path:
+    return results.scoring(name).parent / "report.html"
+
+
+def test_a_probe_that_has_learnt_the_group_is_said_to_have(results: Results) -> None:
+    text = read_page(page_of(results, "v")).text()
+    for layer in LAYERS:
+        score = f"probe: p ({layer})"
+        assert f"{score} separates the labels better than llr on all rows" in text, layer
+    assert "worse between rows of the same PLACE" in text
+    assert "comes from knowing the PLACE of a row" in text
+    metrics = pd.read_parquet(results.scoring("v") / METRICS)
+    row = metrics[
+        (metrics["score"] == "probe: p (norm)")
+        & (metrics["minus"] == "llr")
+        & (metrics["column"] == "PLACE")
+        & (metrics["subset"] == "within")
+    ]
+    assert (row["value"] < 0).all()
+    assert len(row) == 1
+
+
+def test_the_layers_are_a_table_and_a_plot(results: Results) -> None:
+    page = page_of(results, "v")
+    rows = rows_of(page, "Metrics of each layer")
+    assert [row[0] for row in rows] == [*LAYERS]
+    metrics = pd.read_parquet(results.scoring("v") / METRICS)
+    for row, layer in zip(rows, LAYERS, strict=True):
+        of_layer = metrics[
+            (metrics["score"] == f"probe: p ({layer})") & (metrics["metric"] == "auroc")
+        ]
+        (value,) = of_layer[(of_layer["subset"] == "with") & of_layer["minus"].isna()]["value"]
+        assert row[1].startswith(f"{value:.3f} [")
+    plot = plots_of(page)["AUROC by layer, p, s"]
+    assert names_of(plot) == [
+        "all rows", "llr, all rows", "within block of positions", "llr, within block of positions",
+        "within PLACE", "llr, within PLACE",
+    ]  # fmt: skip
+    assert plot["data"][0]["x"] == pytest.approx([-0.08, 0.92])
+
+
+def test_folds_overlaps_and_the_control_are_shown(results: Results) -> None:
+    page = page_of(results, "v")
+    facts = {row[0]: row[1] for row in rows_of(page, "What the probe was trained on")}
+    stated = json.loads((results.scoring("v") / "probes/p/norm/probe.json").read_text())
+    assert facts["folds"] == f"{stated['num_folds']}, of {stated['num_groups']} blocks of positions"
+    assert facts["rows with a window that overlaps another fold"] == str(stated["num_overlapping"])
+    (_, row) = rows_of(page, "Shuffled labels and penalties")
+    assert row[0] == "norm"
+    assert row[1].startswith(f"{stated['control']['within']['mean']:.3f} [")
+
+
+def test_an_applied_probe_states_the_alleles_that_it_was_trained_on(results: Results) -> None:
+    page = page_of(results, "w")
+    facts = {row[0]: row[1] for row in rows_of(page, "A probe of another set")}
+    applied = pd.read_parquet(results.scoring("w") / "probes/q/applied.parquet")
+    number = int(applied["in_training"].sum())
+    assert number > 20
+    assert facts["alleles of this set that it was trained on"] == str(number)
+    assert f"{number} alleles of this set were used to train the probe" in read_page(page).text()
+
+
+def test_a_probe_is_next_to_llr_in_the_section_of_the_label(results: Results) -> None:
+    rows = rows_of(page_of(results, "v"), "Metrics of the rows with a baseline, KIND")
+    assert {"llr", "probe: p (blocks.1)", "probe: p (norm)"} == {row[1] for row in rows}
+
+
+def test_predictions_that_are_not_of_the_probe_next_to_them_are_refused(
+    results: Results, tmp_path: Path
+) -> None:
+    """The JSON file of another layer is put in the place of the one that belongs to them."""
+    probes = results.scoring("v") / "probes/p"
+    kept = (probes / "norm/probe.json").read_bytes()
+    try:
+        other = json.loads((probes / "blocks.1/probe.json").read_text())
+        (probes / "norm/probe.json").write_text(json.dumps(other))
+        with pytest.raises(InputError, match="does not belong to") as error:
+            write_page(results, "v")
+        assert "\n" not in str(error.value)
+    finally:
+        (probes / "norm/probe.json").write_bytes(kept)
