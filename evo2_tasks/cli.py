@@ -57,7 +57,12 @@ from evo2_tasks.config.sequences import (
     resolve_score_sequences,
     resolve_split_sequences,
 )
-from evo2_tasks.config.tracks import resolve_merge_tracks, resolve_score_tracks, resolve_tile
+from evo2_tasks.config.tracks import (
+    resolve_merge_tracks,
+    resolve_plan_tracks,
+    resolve_score_tracks,
+    resolve_tile,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import require_writable
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
@@ -388,7 +393,7 @@ def main() -> None:
 def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
     """Estimate alleles, windows, tokens, memory, time and price of a run."""
     module = load("commands.plan")
-    estimates = module.plan(resolve_plan(config), **options)
+    estimates = module.plan(resolve_plan(config), tracks=resolve_plan_tracks(config), **options)
     if as_json:
         total = module.add_up(estimates)
         print_json({"plan": estimates, "total": total})

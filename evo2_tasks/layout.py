@@ -175,6 +175,13 @@ TRACK_BIGWIGS: Final[Mapping[str, str]] = {
     "entropy": "tracks.entropy.bw",
 }
 """The bigWig files of the tracks, next to their table, by the column that they have."""
+TRACK_BROWSER_FILES: Final = (
+    "tracks.logp_ref.trackDb.txt",
+    "tracks.logp_ref.igv.xml",
+    "tracks.entropy.trackDb.txt",
+    "tracks.entropy.igv.xml",
+)
+"""The stanza of a track hub and the session of IGV of each of these bigWig files."""
 TRACKS_RUN: Final = "tracks.json"
 """Counts, times, devices and versions of the tracks, next to their table."""
 CALIBRATIONS: Final = "calibrations"
@@ -450,7 +457,9 @@ STEPS: Final[Mapping[str, Step]] = {
         Step(
             "export_tracks",
             _OF_TRACKS,
-            tuple(f"{_OF_TRACKS}/{file}" for file in TRACK_BIGWIGS.values()),
+            tuple(
+                f"{_OF_TRACKS}/{file}" for file in (*TRACK_BIGWIGS.values(), *TRACK_BROWSER_FILES)
+            ),
         ),
     )
 }

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from evo2_tasks.commands.plan_store import KnownModel, StoreSearch, find_model
+from evo2_tasks.commands.plan_tracks import (
+    count_track_work,
+    describe_regions,
+    estimate_track_work,
+)
 from evo2_tasks.config.resolve import PlannedScoring, ReadOutSettings
+from evo2_tasks.config.tracks import MergeTracksSettings
 from evo2_tasks.cost.embeddings import (
     bytes_per_allele,
     embeddings_memory,
@@ -42,6 +48,7 @@ COSTS = ("windows", "tokens", "flops", "hours", "price")
 def plan(
     scorings: Sequence[PlannedScoring],
     *,
+    tracks: Sequence[MergeTracksSettings] = (),
     rates_file: Path | None,
     device: str | None,
     device_memory_gb: float | None,
@@ -52,6 +59,7 @@ def plan(
 
     Args:
         scorings: The scorings of a run.
+        tracks: The track sets of a run, each with each of its scorings.
         rates_file: Measured rates; None takes the published ones.
         device: Text in the name of the device to estimate for; None takes any device.
         device_memory_gb: Memory of the device, to suggest ``batch_tokens`` for.
@@ -62,7 +70,8 @@ def plan(
         For each scoring of each variant set: alleles by status, windows, tokens, operations and
         memory; and, if a rate is known for the device, hours, shards and price. With a store, these
         are for the alleles that it does not have, ``store`` has the numbers of alleles, and
-        ``without_store`` has windows, tokens, operations, hours and price of all alleles.
+        ``without_store`` has windows, tokens, operations, hours and price of all alleles. Then the
+        same for each scoring of each track set, with regions and bases in the place of alleles.
 
     Raises:
         InputError: A file cannot be read, or the shape of a model is not known.
@@ -104,6 +113,14 @@ def plan(
             whole = estimate_work(one, shape, found.all_alleles)
             whole |= add_time(whole["flops"])
             estimate["without_store"] = {name: whole[name] for name in COSTS if name in whole}
+        estimates.append(estimate)
+    for settings in tracks:
+        model = settings.score.score.model
+        estimate = estimate_track_work(settings, read_shape(model), count_track_work(settings))
+        rate = choose_rate(rates, model.name, device, gpus=model.gpus)
+        estimate |= estimate_time(
+            estimate["flops"], rate, gpus=model.gpus, price=price, job_hours=job_hours
+        )
         estimates.append(estimate)
     return estimates
 
@@ -176,11 +193,12 @@ def add_up(estimates: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The estimates of a whole run: the sums of those of its scorings.
 
     Returns:
-        Alleles to score, windows, tokens and operations; and, if a rate is known for each scoring,
-        hours on GPUs and on CPUs, and the price if there is one.
+        Alleles to score, bases of tracks if there are any, windows, tokens and operations; and, if
+        a rate is known for each scoring, hours on GPUs and on CPUs, and the price if there is one.
     """
     total: dict[str, Any] = {
         "alleles": sum(one["by_status"].get(TO_SCORE, 0) for one in estimates),
+        **({"bases": bases} if (bases := sum(one.get("bases", 0) for one in estimates)) else {}),
         **{key: sum(one[key] for one in estimates) for key in ("windows", "tokens", "flops")},
     }
     if all("hours" in one for one in estimates):
@@ -297,11 +315,14 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The estimates as text."""
     for estimate in estimates:
         memory = estimate["memory_mb"]
-        yield f"{estimate['variant_set']}, {estimate['scoring']} ({estimate['model']})"
-        yield f"  alleles                 {estimate['alleles']:,}"
-        for status, number in estimate["by_status"].items():
-            name = "can be scored" if status == TO_SCORE else status
-            yield f"    {name:<22}{number:,}"
+        if "track_set" in estimate:
+            yield from describe_regions(estimate)
+        else:
+            yield f"{estimate['variant_set']}, {estimate['scoring']} ({estimate['model']})"
+            yield f"  alleles                 {estimate['alleles']:,}"
+            for status, number in estimate["by_status"].items():
+                name = "can be scored" if status == TO_SCORE else status
+                yield f"    {name:<22}{number:,}"
         if "audited" in estimate:
             yield f"  audited                 {estimate['audited']:,}, with whole windows too"
         if "store" in estimate:
@@ -351,6 +372,8 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         total = add_up(estimates)
         yield f"total of {len(estimates)} scorings"
         yield f"  alleles to score        {total['alleles']:,}"
+        if "bases" in total:
+            yield f"  bases of tracks         {total['bases']:,}"
         yield f"  windows                 {total['windows']:,}"
         yield f"  tokens                  {total['tokens']:,}"
         yield f"  operations              {total['flops']:.3g} FLOP"

@@ -29,6 +29,7 @@ from evo2_tasks.commands.show_embeddings import (
 from evo2_tasks.commands.show_files import show_audit, show_columns
 from evo2_tasks.commands.show_haplotypes import show_compounds, show_haplotypes
 from evo2_tasks.commands.show_probes import show_predictions
+from evo2_tasks.commands.show_tracks import show_tracks
 from evo2_tasks.evaluation.labels import ONE_SCORING, find_score_columns
 from evo2_tasks.evaluation.results import is_metrics_file, read_metrics
 from evo2_tasks.evaluation.text import describe_metrics
@@ -55,6 +56,7 @@ from evo2_tasks.table.schema import (
     compounds_schema,
     haplotypes_schema,
     is_result,
+    tracks_schema,
 )
 from evo2_tasks.table.statements import read_statement, require_calibrated, require_table
 from evo2_tasks.table.statistics import read_combined_statistics, read_statistics
@@ -119,6 +121,8 @@ def show(file: Path) -> Iterator[str]:
         yield from show_haplotypes(file)
     elif schema.names == compounds_schema().names:
         yield from show_compounds(file)
+    elif schema.names == tracks_schema().names:
+        yield from show_tracks(file)
     else:
         yield from show_columns(file)
 

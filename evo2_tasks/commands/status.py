@@ -26,6 +26,10 @@ from evo2_tasks.layout import (
     SHARDS,
     SPLIT,
     STEPS,
+    TILE_COUNTS,
+    TILES,
+    TRACK_SCORES,
+    TRACKS_RUN,
     WINDOWS,
     fill,
     hits_file,
@@ -35,7 +39,7 @@ from evo2_tasks.layout import (
     shard_readout,
     shard_run_file,
 )
-from evo2_tasks.table.documents import Lookup, PairCounts, PartUsage, ShardRun, Split
+from evo2_tasks.table.documents import Lookup, PairCounts, PartUsage, ShardRun, Split, TileCounts
 from evo2_tasks.table.pairs import count_tokens
 from evo2_tasks.table.parquet import count_rows
 from evo2_tasks.table.parts import parts_folder, read_usage
@@ -47,7 +51,7 @@ TAIL_BYTES = 4096
 MOST_FAILURES = 20
 SCORING_STEPS = ("score", "score_readouts")
 """The steps that run the model on the alleles of a shard: one of them for each scoring."""
-MODEL_STEPS = (*SCORING_STEPS, "score_haplotypes")
+MODEL_STEPS = (*SCORING_STEPS, "score_haplotypes", "score_tracks")
 """All steps that run the model on a shard."""
 
 
@@ -84,6 +88,8 @@ class ScoringStatus:
     of_haplotypes: bool = False
     """Whether the entry is about the pairs of windows of haplotypes and compounds; ``alleles`` then
     counts these."""
+    of_tracks: bool = False
+    """Whether the entry is about a track set; ``alleles`` then counts windows."""
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -137,6 +143,10 @@ def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[
     statuses = _failures_only("", [*logs.not_started(), *logs.failures()])
     for name in sorted(names):
         statuses += _read_set(results / name, logs)
+    tracks = {counts.parent.parent for counts in results.glob(f"*/*/{TILES}/{TILE_COUNTS}")}
+    of_tiles = logs.folder.glob(fill(STEPS["tile"].log))
+    tracks |= {results / log.parent.name / log.stem for log in of_tiles if logs.has_failed(log)}
+    statuses += [_read_tracks(folder, logs) for folder in sorted(tracks)]
     if not statuses:  # results in object storage have no files here, but the logs of this run
         statuses = _failures_only("", [_make_failure(log) for log in sorted(logs.failed or ())])
     if not statuses:
@@ -170,12 +180,13 @@ class _Logs:
         Without the logs of the steps that score, of which only unfinished shards count.
 
         Args:
-            names: The variant set and the scoring; the variant set alone; or nothing.
+            names: The variant set or track set and the scoring; the variant set alone; or nothing.
         """
         for step in STEPS.values():
-            owner = {name for name in ("variant_set", "scoring") if f"{{{name}}}" in step.job}
-            if "variant_set" not in owner:  # a model, a calibration
-                owner = set()
+            sets = {name for name in ("variant_set", "track_set") if f"{{{name}}}" in step.job}
+            owner = set()  # a model, a calibration
+            if sets:
+                owner = sets | ({"scoring"} if "{scoring}" in step.job else set())
             if owner == set(names) and step.name not in MODEL_STEPS:
                 yield from sorted(self.folder.glob(fill(step.log, **names)))
 
@@ -276,6 +287,37 @@ def _read_haplotypes(folder: Path, split: Split, logs: _Logs) -> ScoringStatus:
     return status
 
 
+def _read_tracks(folder: Path, logs: _Logs) -> ScoringStatus:
+    """The progress of a scoring of a track set."""
+    names = {"track_set": folder.parent.name, "scoring": folder.name}
+    status = ScoringStatus(folder.parent.name, folder.name, shards=0, of_tracks=True)
+    counts_file, newest = folder / TILES / TILE_COUNTS, 0.0
+    if counts_file.exists():
+        counts = TileCounts.read(counts_file)
+        status.shards, status.alleles, status.tokens = counts.shards, counts.windows, counts.tokens
+    for shard in range(1, status.shards + 1):
+        file = shard_file(shard, status.shards)
+        tiles, scores = folder / TILES / file, folder / TRACK_SCORES / file
+        source = digest_file(tiles) if tiles.exists() else None
+        if _is_done(scores, source):
+            status.shards_done += 1
+            parts: Sequence[ShardRun | PartUsage] = [ShardRun.read(shard_run_file(scores))]
+            newest = max(newest, scores.stat().st_mtime)
+        else:
+            parts = [] if source is None else read_usage(parts_folder(scores), source)
+            name = shard_name(shard, status.shards)
+            _add_job(
+                status, logs.folder / STEPS["score_tracks"].log.format(**names, shard=name), logs
+            )
+        status.alleles_done += sum(part.alleles_tried for part in parts)
+        _add_work(status, parts)
+    is_whole = status.shards > 0 and status.shards_done == status.shards
+    run = folder / TRACKS_RUN
+    status.is_merged = is_whole and run.exists() and run.stat().st_mtime >= newest
+    status.failures += logs.failures(**names)
+    return status
+
+
 @dataclass(frozen=True)
 class _Shard:
     """A shard of windows to score.
@@ -325,10 +367,7 @@ def _add_shards(status: ScoringStatus, shards: Sequence[_Shard], run: Path, logs
                 parts = read_usage(parts_folder(shard.scores), source)
             status.alleles_done += sum(part.alleles_tried for part in parts)
             _add_job(status, shard.log, logs)
-        for part in parts:
-            status.alleles_tried += part.alleles_tried
-            status.tokens_done += part.tokens
-            status.seconds += part.wall_s
+        _add_work(status, parts)
     if num_placed:
         # The other shards have as many tokens on average.
         status.tokens = round(status.tokens * status.shards / num_placed)
@@ -336,6 +375,14 @@ def _add_shards(status: ScoringStatus, shards: Sequence[_Shard], run: Path, logs
         status.tokens = status.tokens_done
     is_whole = status.shards_done == status.shards
     status.is_merged = is_whole and run.exists() and run.stat().st_mtime >= newest
+
+
+def _add_work(status: ScoringStatus, parts: Sequence[ShardRun | PartUsage]) -> None:
+    """Add the work of finished parts or of a finished shard."""
+    for part in parts:
+        status.alleles_tried += part.alleles_tried
+        status.tokens_done += part.tokens
+        status.seconds += part.wall_s
 
 
 def _count_tokens_to_run(windows: Path, hits: Path | None) -> int:
@@ -417,6 +464,7 @@ def _make_row(status: ScoringStatus) -> list[str]:
         ]
     names = [*map(shown_path, (status.variant_set, status.scoring))]
     names[1] += ", haplotypes" if status.of_haplotypes else ""
+    names[1] += ", tracks" if status.of_tracks else ""
     return [*names, *progress, f"{len(status.failures):,}"]
 
 

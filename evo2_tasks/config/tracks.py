@@ -144,6 +144,11 @@ def list_track_scorings(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield name, scoring
 
 
+def resolve_plan_tracks(config: RunConfig) -> list[MergeTracksSettings]:
+    """The settings of ``plan``: each scoring of each track set."""
+    return [resolve_merge_tracks(config, *names) for names in list_track_scorings(config)]
+
+
 def track_targets(config: RunConfig) -> list[str]:
     """The files of all track sets, relative to the results folder."""
     return [

@@ -116,7 +116,7 @@ class TrackScorer:
         for one, own in zip(part, values, strict=True):
             self._explain(one, own)
         usage = PartUsage(
-            alleles_tried=sum(len(own) for own in values),
+            alleles_tried=len(part),
             tokens=sum(len(one.tokens) for one in part),
             windows_run=windows_run,
             tokens_run=tokens_run,

@@ -187,7 +187,7 @@ class PartUsage(Document):
     """The work that was done for a part of a shard.
 
     Attributes:
-        alleles_tried: Alleles that went through the model.
+        alleles_tried: Alleles that went through the model; of tracks, windows.
         tokens: Tokens of all windows; a shared window counts once for each allele.
         windows_run: Windows that went through the model.
         tokens_run: Tokens that went through the model.

@@ -15,14 +15,23 @@ import pytest
 import torch
 
 from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.commands.plan import describe_estimates, plan
+from evo2_tasks.commands.show import show
+from evo2_tasks.commands.status import read_status
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.schema import RunConfig
-from evo2_tasks.config.tracks import resolve_merge_tracks, resolve_score_tracks, resolve_tile
+from evo2_tasks.config.tracks import (
+    resolve_merge_tracks,
+    resolve_plan_tracks,
+    resolve_score_tracks,
+    resolve_tile,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.layout import (
     TILE_COUNTS,
     TILES,
     TRACK_BIGWIGS,
+    TRACK_BROWSER_FILES,
     TRACK_REGIONS,
     TRACK_SCORES,
     TRACK_TABLE,
@@ -409,6 +418,10 @@ def test_a_killed_job_continues_and_gives_the_same_bytes(
         killed.score(1)
     scores = killed.results / TRACK_SCORES / "1-of-1.parquet"
     assert not scores.exists()
+    [status] = read_status(killed.folder / "results")
+    assert (status.variant_set, status.scoring, status.of_tracks) == ("t", "s", True)
+    assert 0 < status.tokens_done < status.tokens
+    assert 0 < status.alleles_done < status.alleles
     killed.score(1)
     stated = json.loads(scores.with_suffix(".json").read_text())
     assert stated["parts_kept"] == 3
@@ -417,10 +430,29 @@ def test_a_killed_job_continues_and_gives_the_same_bytes(
     scores.unlink()
     killed.score(1)
     assert len(calls) == stated["parts"] + 1
+    assert next(iter(read_status(killed.folder / "results"))).shards_done == 1
     killed.merge()
+    [status] = read_status(killed.folder / "results")
+    assert status.is_merged
+    assert status.alleles_done == status.alleles
+    assert status.tokens_done == status.tokens
     for name in (TRACK_TABLE, f"{TRACK_SCORES}/1-of-1.parquet"):
         assert (killed.results / name).read_bytes() == (undisturbed.results / name).read_bytes()
     assert not list(killed.results.glob("**/*.parts"))
+
+
+def test_the_plan_is_what_the_run_takes(made: Tracks) -> None:
+    [estimate] = plan(
+        [], tracks=resolve_plan_tracks(made.config), rates_file=None, device=None,
+        device_memory_gb=None, price=2.0, job_hours=1.0,
+    )  # fmt: skip
+    run = json.loads((made.results / TRACKS_RUN).read_text())
+    assert estimate["by_status"] == run["by_status"]
+    assert (estimate["bases"], estimate["windows"]) == (run["bases"], run["windows_run"])
+    assert estimate["tokens"] == run["tokens_run"]
+    text = "\n".join(describe_estimates([estimate, estimate]))
+    assert "t, s, tracks (m)" in text
+    assert f"bases of tracks         {2 * run['bases']:,}" in text
 
 
 def test_a_table_of_other_windows_or_settings_is_refused(tmp_path: Path, checkpoint: Path) -> None:
@@ -479,6 +511,12 @@ def test_bigwig_files_have_the_values_of_the_table(made: Tracks, tmp_path: Path)
                     np.array(reader.values(contig, 0, length), dtype=np.float32),
                     expected.astype(np.float32),
                 )
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {*TRACK_BIGWIGS.values(), *TRACK_BROWSER_FILES}
+    stanza = (tmp_path / "tracks.entropy.trackDb.txt").read_text()
+    assert "bigDataUrl tracks.entropy.bw\n" in stanza
+    assert "shortLabel t s entropy\n" in stanza
+    assert 'locus="line:1-700"' in (tmp_path / "tracks.entropy.igv.xml").read_text()
     (tmp_path / TRACKS_RUN).write_text((made.results / TRACKS_RUN).read_text())
     table.head(3).write_parquet(tmp_path / TRACK_TABLE)
     with pytest.raises(InputError, match="is about another table"):
@@ -504,3 +542,17 @@ def test_a_whole_circle_is_read_across_its_origin(
         assert logits is not None
         four = [row[f"logp_{letter}_fwd"] for letter in "ACGT"]
         np.testing.assert_allclose(four, log_softmax(logits[list(b"ACGT")]), atol=TOLERANCE)
+
+
+def test_show_describes_tracks(made: Tracks, tmp_path: Path) -> None:
+    text = "\n".join(show(made.results / TRACK_TABLE))
+    run = json.loads((made.results / TRACKS_RUN).read_text())
+    assert f"{run['bases']:,} bases" in text
+    assert "8 scored, 2 position_out_of_range, 1 contig_not_found, 1 invalid_record" in text
+    entropy = made.read()["entropy"]
+    assert f"{entropy.max():.4g}"[:4] in text
+    assert "NaN" not in text
+    (tmp_path / TRACKS_RUN).write_text(json.dumps(run | {"table_digest": "0" * 64}))
+    (tmp_path / TRACK_TABLE).write_bytes((made.results / TRACK_TABLE).read_bytes())
+    with pytest.raises(InputError, match="is about another table"):
+        list(show(tmp_path / TRACK_TABLE))

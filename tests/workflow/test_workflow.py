@@ -74,11 +74,15 @@ files = {{
     "tile": [out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards],
     "score-tracks": [out],
     "merge-tracks": [out, pathlib.Path(flags.get("--run-json", ""))],
-    "export-tracks": [out / f"tracks.{{name}}.bw" for name in ("logp_ref", "entropy")],
     "fit-probe": [
         out / name for name in ("probe.json", "probe.safetensors", "predictions.parquet")
     ],
     "apply-probe": [out],
+    "export-tracks": [
+        out / f"tracks.{{name}}.{{end}}"
+        for name in ("logp_ref", "entropy")
+        for end in ("bw", "trackDb.txt", "igv.xml")
+    ],
     "calibrate": [out],
     "combine": [out],
     "export": [

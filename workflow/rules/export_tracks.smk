@@ -7,7 +7,11 @@ rule export_tracks:
         run="<results>/{track_set}/{scoring}/tracks.json",
     output:
         logp_ref="<results>/{track_set}/{scoring}/tracks.logp_ref.bw",
+        logp_ref_stanza="<results>/{track_set}/{scoring}/tracks.logp_ref.trackDb.txt",
+        logp_ref_session="<results>/{track_set}/{scoring}/tracks.logp_ref.igv.xml",
         entropy="<results>/{track_set}/{scoring}/tracks.entropy.bw",
+        entropy_stanza="<results>/{track_set}/{scoring}/tracks.entropy.trackDb.txt",
+        entropy_session="<results>/{track_set}/{scoring}/tracks.entropy.igv.xml",
     log:
         "<logs>/export_tracks/{track_set}/{scoring}.log",
     benchmark:
