@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from evo2_tasks.config.resolve import HaplotypeSettings
+from evo2_tasks.config.resolve import HaplotypeSettings, WindowsSettings
 from evo2_tasks.genome.genes import Genes
 from evo2_tasks.genome.genotypes import Genotypes
 from evo2_tasks.genome.haplotypes import Haplotypes
@@ -89,23 +89,13 @@ def haplotypes(
             reference are not those of ``split`` and of these settings.
     """
     files = SourceFiles()
-    files.add(split_file)
-    split = Split.read(split_file)
-    placed = require_placed_shards(settings.windows, split, split_file, windows_folder, files)
-    shards = [split_file.with_name(path.name) for path in placed]
-    for shard in shards:
-        files.add(shard)
-        require_split(settings.windows, split, split_file, shard, files)
-    of_set = settings.windows.split
-    if variants is None:
-        variants = find_variants(of_set, split_file.parent.parent)
+    split, placed, shards = read_shards(settings.windows, split_file, windows_folder, files)
     reference = open_reference(settings.windows.reference)
     genes = {} if settings.codons is None else {"gff": files.add(settings.codons)}
     near = open_neighbourhood(settings, reference)
-    with local_file(variants) as path:
-        require_source(split_file, split.variants_digest, variants, files.add(path))
-        genotypes = open_variant_set(of_set, path).read_genotypes(settings.samples)
-        files.require_unchanged()
+    if variants is None:
+        variants = find_variants(settings.windows.split, split_file.parent.parent)
+    genotypes = read_genotypes(settings, variants, split, split_file, files)
     windows_digest = digest_windows(map(files.digest, placed))
     provenance = Provenance(
         make_windows_signature(
@@ -140,6 +130,56 @@ def haplotypes(
         out, counted(len(genotypes.samples), "sample"), counted(finder.num_rows, "allele"),
         counted(finder.num_groups, "compound"), counted(len(finder.numbers), "pair"),
     )  # fmt: skip
+
+
+def read_shards(
+    settings: WindowsSettings, split_file: Path, windows_folder: Path, files: SourceFiles
+) -> tuple[Split, list[Path], list[Path]]:
+    """Make sure that the shards and their windows were made from each other and as the config says.
+
+    Args:
+        settings: What the files must have been made with.
+        split_file: The ``split.json``, next to the shards.
+        windows_folder: Folder of the files that ``windows`` wrote.
+        files: Gets the files.
+
+    Returns:
+        Content of ``split.json``; the windows of each shard; the shards.
+
+    Raises:
+        InputError: A file is missing, or was made from another source or with other settings.
+    """
+    files.add(split_file)
+    split = Split.read(split_file)
+    placed = require_placed_shards(settings, split, split_file, windows_folder, files)
+    shards = [split_file.with_name(path.name) for path in placed]
+    for shard in shards:
+        files.add(shard)
+        require_split(settings, split, split_file, shard, files)
+    return split, placed, shards
+
+
+def read_genotypes(
+    settings: HaplotypeSettings, variants: Path, split: Split, split_file: Path, files: SourceFiles
+) -> Genotypes:
+    """Read the genotypes of the samples from the file that ``split`` has read.
+
+    Args:
+        settings: The samples.
+        variants: The file; ``-`` is standard input.
+        split: Content of ``split.json``.
+        split_file: The ``split.json``, for messages.
+        files: Gets the file.
+
+    Raises:
+        InputError: The file is another one, has no genotypes of the samples, or cannot be read.
+    """
+    with local_file(variants) as path:
+        require_source(split_file, split.variants_digest, variants, files.add(path))
+        source = open_variant_set(settings.windows.split, path)
+        genotypes = source.read_genotypes(settings.samples)
+        files.require_unchanged()
+    return genotypes
 
 
 class Finder:

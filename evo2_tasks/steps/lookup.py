@@ -81,10 +81,8 @@ def lookup(
     placed = require_windows(settings.score, windows_file)
     require_segments(segments_file, windows_file, source, placed["reference"])
     contigs = name_contigs(settings, split_file, windows_file, segments_file, placed, files)
-    files.add(identity_file)
-    identity = Identity.read(identity_file)
+    identity = read_identity(settings, identity_file, files)
     model = settings.score.model
-    require_settings(identity_file, identity.settings, model.triggers(), "identify")
     # The store may know the model since `identify` has asked it.
     known = () if store is None else read_models(store.path, identity.key)
     record = choose_record(model, known)
@@ -94,13 +92,7 @@ def lookup(
     signature = dict(placed)
     if weights is not None and fp8 is not None:
         signature = make_model_signature(settings, placed, weights, fp8)
-    provenance = Provenance(
-        signature, package_version(), source=source, settings=settings.triggers()
-    )
-    metadata = provenance.metadata() | {
-        PREFIX + CONTIGS: canonical_json(contigs),
-        PREFIX + MODEL_KEY: canonical_json(identity.key.as_json()),
-    }
+    metadata = make_metadata(settings, signature, source, contigs, identity)
     search = Search(
         store,
         None if weights is None else signature,
@@ -109,7 +101,11 @@ def lookup(
         all_devices=not settings.score.run.allow_mixed_devices,
     )
     with (
-        write_table(out, hits_schema(), metadata=metadata) as writer,
+        write_table(
+            out,
+            hits_schema(),
+            metadata=make_metadata(settings, signature, source, contigs, identity),
+        ) as writer,
         Progress("lookup", total=count_rows(windows_file), unit="alleles") as progress,
     ):
         counts = find_hits(search, windows_file, writer, progress)
@@ -171,6 +167,48 @@ def guess_model(
         stated = one.signature or {}
         return str(stated["weights"]), str(stated["fp8"])
     return None, None
+
+
+def read_identity(settings: LookupSettings, path: Path, files: SourceFiles) -> Identity:
+    """What ``identify`` states about the model.
+
+    Args:
+        settings: The model.
+        path: The file.
+        files: Gets the file.
+
+    Raises:
+        InputError: The file cannot be read, or is about another model.
+    """
+    files.add(path)
+    identity = Identity.read(path)
+    require_settings(path, identity.settings, settings.score.model.triggers(), "identify")
+    return identity
+
+
+def make_metadata(
+    settings: LookupSettings,
+    signature: Mapping[str, Any],
+    source: str,
+    contigs: Mapping[str, str],
+    identity: Identity,
+) -> dict[str, str]:
+    """The metadata of the hits.
+
+    Args:
+        settings: The model and the windows.
+        signature: The signature of the scores, or of the windows if the store has no such model.
+        source: SHA-256 of the windows.
+        contigs: The name of each contig in the store.
+        identity: What ``identify`` states about the model.
+    """
+    provenance = Provenance(
+        signature, package_version(), source=source, settings=settings.triggers()
+    )
+    return provenance.metadata() | {
+        PREFIX + CONTIGS: canonical_json(contigs),
+        PREFIX + MODEL_KEY: canonical_json(identity.key.as_json()),
+    }
 
 
 def make_model_signature(

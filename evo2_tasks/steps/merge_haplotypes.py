@@ -1,7 +1,7 @@
 """The step ``merge_haplotypes``: alleles of samples beside their neighbours, and compounds."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import CARRIERS, GROUPS, PAIR_COUNTS, shard_file, shard_run_file
 from evo2_tasks.runtime.inputs import open_reference
-from evo2_tasks.table.documents import HaplotypesRun, PairCounts, ShardRun
+from evo2_tasks.table.documents import HaplotypesRun, PairCounts, Run, ShardRun
 from evo2_tasks.table.haplotypes import (
     CarrierRows,
     GroupRows,
@@ -73,29 +73,8 @@ def merge_haplotypes(
     names = [shard_file(shard, counts.shards) for shard in range(1, counts.shards + 1)]
     chains = [(pairs_folder / name, scores_folder / name) for name in names]
     shards = [require_scored(settings, *chain, files) for chain in chains]
-    of_table = read_provenance(table)
-    for _, scores in chains:
-        found = read_provenance(scores).signature
-        require_same_signature(table, of_table.signature, scores, found)
-    require_equal_devices(
-        [*(() if run is None else run.shards), *shards],
-        dtype=settings.score.model.dtype,
-        fp8=uses_fp8(of_table.signature),
-        allow_mixed=settings.allow_mixed_devices,
-    )
-    genes = {} if settings.annotate.gff is None else {"gff": files.add(settings.annotate.gff)}
-    if settings.haplotypes.codons is not None:
-        stated = counts.inputs.get("gff")
-        require_source(pairs_folder / PAIR_COUNTS, stated, settings.haplotypes.codons, genes["gff"])
-    provenance = Provenance(
-        of_table.signature,
-        of_table.version,
-        model=of_table.model,
-        source=table_digest,
-        settings=settings.triggers(),
-        inputs={"haplotypes": files.digest(pairs_folder / PAIR_COUNTS), **genes},
-    )
-    metadata = provenance.metadata()
+    require_same_model(settings, table, run, chains, shards)
+    metadata = make_provenance(settings, table, counts, pairs_folder, files).metadata()
     alleles = read_alleles(table)
     pairs = read_pair_scores([one for one, _ in chains], [scores for _, scores in chains])
     carriers, groups = pairs_folder / CARRIERS, pairs_folder / GROUPS
@@ -135,6 +114,70 @@ def merge_haplotypes(
         f"{writer.num_rows - counts.alone:,}", counted(group_writer.num_rows, "compound"),
     )  # fmt: skip
     remove_parts(scores_folder)
+
+
+def require_same_model(
+    settings: MergeHaplotypesSettings,
+    table: Path,
+    run: Run | None,
+    chains: Sequence[tuple[Path, Path]],
+    shards: Sequence[ShardRun],
+) -> None:
+    """Make sure that the alleles alone and the pairs were scored in the same way.
+
+    Args:
+        settings: Which devices may be mixed.
+        table: The table of ``merge``.
+        run: The ``run.json`` next to it; None if there is none.
+        chains: The pairs of each shard and their scores.
+        shards: What the scoring jobs of the pairs state.
+
+    Raises:
+        InputError: The signatures, or the devices where these may not be mixed, differ.
+    """
+    signature = read_provenance(table).signature
+    for _, scores in chains:
+        require_same_signature(table, signature, scores, read_provenance(scores).signature)
+    require_equal_devices(
+        [*(() if run is None else run.shards), *shards],
+        dtype=settings.score.model.dtype,
+        fp8=uses_fp8(signature),
+        allow_mixed=settings.allow_mixed_devices,
+    )
+
+
+def make_provenance(
+    settings: MergeHaplotypesSettings,
+    table: Path,
+    counts: PairCounts,
+    pairs_folder: Path,
+    files: SourceFiles,
+) -> Provenance:
+    """The provenance of the two tables, after the genes are compared with those of ``haplotypes``.
+
+    Args:
+        settings: The genes.
+        table: The table of ``merge``.
+        counts: What ``haplotypes`` states.
+        pairs_folder: Folder of the files that ``haplotypes`` wrote.
+        files: Has the table and the counts, and gets the genes.
+
+    Raises:
+        InputError: ``haplotypes`` has found the codons of other genes.
+    """
+    genes = {} if settings.annotate.gff is None else {"gff": files.add(settings.annotate.gff)}
+    if settings.haplotypes.codons is not None:
+        stated = counts.inputs.get("gff")
+        require_source(pairs_folder / PAIR_COUNTS, stated, settings.haplotypes.codons, genes["gff"])
+    of_table = read_provenance(table)
+    return Provenance(
+        of_table.signature,
+        of_table.version,
+        model=of_table.model,
+        source=files.digest(table),
+        settings=settings.triggers(),
+        inputs={"haplotypes": files.digest(pairs_folder / PAIR_COUNTS), **genes},
+    )
 
 
 def find_joint_consequences(
