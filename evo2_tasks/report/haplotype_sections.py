@@ -54,6 +54,18 @@ def show_haplotypes(haplotypes: Sequence[HaplotypeEvidence], ids: FigureIds) -> 
 
 
 def _show(one: HaplotypeEvidence, ids: FigureIds) -> Iterator[Block]:
+    yield from _describe(one)
+    yield from _draw_changes(one, ids)
+    if one.largest_interactions:
+        yield _tabulate_interactions(one)
+    if one.largest_changes:
+        yield _tabulate_changes(one)
+    if one.rows.alleles:
+        yield from _count_rows(one)
+
+
+def _describe(one: HaplotypeEvidence) -> Iterator[Block]:
+    """What the tables have, and how many changes and interactions are large, in words."""
     changes = one.changes
     genotypes = one.run.genotypes
     yield Note(
@@ -92,7 +104,11 @@ def _show(one: HaplotypeEvidence, ids: FigureIds) -> Iterator[Block]:
             f"({share(number, one.num_interactions)}) {'is' if number == 1 else 'are'} larger than "
             f"{CHOSEN} nats, up or down."
         )
-    if changes.num_scored or one.num_interactions:
+
+
+def _draw_changes(one: HaplotypeEvidence, ids: FigureIds) -> Iterator[Block]:
+    """The changes and interactions by amount, and the scores beside neighbours."""
+    if one.changes.num_scored or one.num_interactions:
         yield _tabulate_amounts(one)
     if one.pairs is not None:
         title = f"llr alone and beside the neighbours, {printable(one.scoring)}"
@@ -103,27 +119,26 @@ def _show(one: HaplotypeEvidence, ids: FigureIds) -> Iterator[Block]:
         yield Grid(
             [
                 plot_pairs(ids(), title, one.pairs, one.names, what),
-                plot_by_neighbours(ids(), by_neighbours, changes.by_neighbours),
+                plot_by_neighbours(ids(), by_neighbours, one.changes.by_neighbours),
             ]
         )
-    if one.largest_interactions:
-        yield _tabulate_interactions(one)
-    if one.largest_changes:
-        yield _tabulate_changes(one)
-    if one.rows.alleles:
-        yield _tabulate_counts(
-            f"Rows by status, {printable(one.scoring)}", "status", STATUS_MEANINGS,
-            (one.rows.by_status, one.rows.alleles),
-            (one.compounds.by_status, one.compounds.alleles),
-        )  # fmt: skip
-        flags = _tabulate_counts(
-            f"Scored rows by flag, {printable(one.scoring)}", "flag",
-            {**FLAG_MEANINGS, **HAPLOTYPE_FLAG_MEANINGS},
-            (one.rows.by_flag, one.rows.by_status.get("scored", 0)),
-            (one.compounds.by_flag, one.compounds.by_status.get("scored", 0)),
-        )  # fmt: skip
-        yield flags if flags.rows else Note("No scored row has a flag.")
-        yield _tabulate_samples(one)
+
+
+def _count_rows(one: HaplotypeEvidence) -> Iterator[Block]:
+    """The rows by status and flag, and the counts of each sample."""
+    yield _tabulate_counts(
+        f"Rows by status, {printable(one.scoring)}", "status", STATUS_MEANINGS,
+        (one.rows.by_status, one.rows.alleles),
+        (one.compounds.by_status, one.compounds.alleles),
+    )  # fmt: skip
+    flags = _tabulate_counts(
+        f"Scored rows by flag, {printable(one.scoring)}", "flag",
+        {**FLAG_MEANINGS, **HAPLOTYPE_FLAG_MEANINGS},
+        (one.rows.by_flag, one.rows.by_status.get("scored", 0)),
+        (one.compounds.by_flag, one.compounds.by_status.get("scored", 0)),
+    )  # fmt: skip
+    yield flags if flags.rows else Note("No scored row has a flag.")
+    yield _tabulate_samples(one)
 
 
 def _tabulate_amounts(one: HaplotypeEvidence) -> Table:

@@ -29,7 +29,12 @@ from evo2_tasks.report.words import (
     value_text,
     variant,
 )
-from evo2_tasks.table.schema import FLAG_MEANINGS, REASON_MEANINGS, STATUS_MEANINGS
+from evo2_tasks.table.schema import (
+    FLAG_MEANINGS,
+    GENOME_FLAG_MEANINGS,
+    REASON_MEANINGS,
+    STATUS_MEANINGS,
+)
 
 
 def tabulate_status(evidence: Sequence[Evidence]) -> Table:
@@ -52,8 +57,9 @@ def tabulate_reasons(evidence: Sequence[Evidence]) -> Table:
 
 def tabulate_flags(evidence: Sequence[Evidence]) -> Table:
     """Tabulate scored rows by flag, with the meaning of each flag and examples."""
+    meanings = {**FLAG_MEANINGS, **GENOME_FLAG_MEANINGS}
     return _tabulate_counts(
-        "Scored alleles by flag", "flag", [*FLAG_MEANINGS], FLAG_MEANINGS,
+        "Scored alleles by flag", "flag", [*meanings], meanings,
         [(one, one.table.counts.by_flag, one.num_scored) for one in evidence],
     )  # fmt: skip
 

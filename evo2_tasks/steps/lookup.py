@@ -101,11 +101,7 @@ def lookup(
         all_devices=not settings.score.run.allow_mixed_devices,
     )
     with (
-        write_table(
-            out,
-            hits_schema(),
-            metadata=make_metadata(settings, signature, source, contigs, identity),
-        ) as writer,
+        write_table(out, hits_schema(), metadata=metadata) as writer,
         Progress("lookup", total=count_rows(windows_file), unit="alleles") as progress,
     ):
         counts = find_hits(search, windows_file, writer, progress)
