@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,13 @@ import pytest
 import torch
 
 from evo2_tasks import Evo2ForCausalLM
+from evo2_tasks.commands.plan import describe_estimates, plan
+from evo2_tasks.commands.show import show
 from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
 from evo2_tasks.config.load import load_config
-from evo2_tasks.config.resolve import resolve_readouts
-from evo2_tasks.config.schema import RunConfig
-from evo2_tasks.cost.embeddings import list_layers_of
+from evo2_tasks.config.resolve import resolve_plan, resolve_readouts
+from evo2_tasks.config.schema import EmbeddingsConfig, RunConfig
+from evo2_tasks.cost.embeddings import bytes_per_allele, list_layers_of
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.interruption import Interrupted
@@ -473,6 +476,46 @@ def test_a_value_that_float16_cannot_hold_is_one_line(copied: Path, project: Pro
     assert "\n" not in str(error.value)
     int8 = change(project, embeddings=embeddings_of([*LAYERS], dtype="int8"))
     merge_layer(int8, copied, "norm")
+
+
+# --- what people read
+
+
+def test_show_states_what_the_embeddings_and_profiles_are(copied: Path, project: Project) -> None:
+    config = change(project, embeddings=embeddings_of([*LAYERS], dtype="float16"))
+    path = merge_layer(config, copied, "blocks.1")
+    lines = "\n".join(show(path))
+    rows = pd.read_parquet(path)
+    filled = int(rows["ref_embedding"].notna().sum())
+    assert f"{len(rows)}, {filled} of them with embeddings" in lines
+    for text in ("channels ", "16\n", "type ", "float16\n", "layer ", "blocks.1\n", "weights "):
+        assert text in lines
+    stated = json.loads(embeddings_run_file(path).read_text())["errors"]["ref_embedding"]
+    assert re.search(rf"ref_embedding +{re.escape(format(stated['largest'], '.4g'))}  ", lines)
+    lengths = [np.linalg.norm(one.astype(float)) for one in rows["delta_embedding"].dropna()]
+    assert f"{max(lengths):.4g}" in lines
+    lines = "\n".join(show(copied / "s" / PROFILES))
+    assert "sum_fwd of the entries, nats" in lines
+    shard = copied / "s" / READOUTS / "1-of-3" / layer_file("norm")
+    assert "channels" in "\n".join(show(shard))
+    shutil.copy(embeddings_run_file(path), embeddings_run_file(copied / "s" / layer_file("norm")))
+    with pytest.raises(InputError, match=r"norm\.json was made from another table than"):
+        list(show(copied / "s" / layer_file("norm")))
+
+
+def test_plan_states_the_bytes_of_the_embeddings(project: Project) -> None:
+    options = {"rates_file": None, "device": None, "device_memory_gb": None, "price": None}
+    for keys, each in (({}, 3 * 128), ({"keep_strands": False, "dtype": "float16"}, 64)):
+        config = change(project, embeddings=embeddings_of(["norm", "blocks.1"], **keys))
+        (estimate,) = plan(resolve_plan(config), job_hours=1, **options)
+        assert [one["layer"] for one in estimate["embeddings"]] == ["norm", "blocks.1"]
+        for one in estimate["embeddings"]:
+            assert one["bytes_per_allele"] == each
+            assert one["bytes"] == each * estimate["by_status"]["to_score"]
+        assert f"norm, {one['dtype']}: {each} bytes per allele" in "\n".join(
+            describe_estimates([estimate])
+        )
+    assert bytes_per_allele(4_096, EmbeddingsConfig(), strands="both") == 32 * 1_024
 
 
 # --- a store
