@@ -15,6 +15,7 @@ import numpy as np
 from machine import cpu_seconds, describe_machine, print_table
 
 from evo2_tasks.evaluation.probe_folds import ProbeRows
+from evo2_tasks.evaluation.probe_models import FitCounts, list_penalties, train
 from evo2_tasks.evaluation.probes import fit_probe
 from evo2_tasks.evaluation.values import to_array
 
@@ -81,11 +82,41 @@ def measure(kind: str, num_rows: int, num_features: int) -> dict[str, object]:
     }
 
 
+def measure_training_set(num_rows: int, num_features: int) -> list[dict[str, object]]:
+    """CPU time and memory of the models of one training set and one label, by penalty."""
+    random = np.random.default_rng(0)
+    features = draw_features(num_rows, num_features, random)
+    target = features[:, :8].sum(axis=1) / 4 + random.normal(size=num_rows) > 0
+    before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rows: list[dict[str, object]] = []
+    for penalty in list_penalties(num_features):
+        before_s, counts = cpu_seconds(), FitCounts()
+        train("label", features, np.arange(num_rows), {0: target}, {penalty: [0]}, counts)
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        rows.append(
+            {
+                "penalty": penalty,
+                "cpu_s": round(cpu_seconds() - before_s, 1),
+                "features_mb": round(features.nbytes / 2**20),
+                "more_mb": round(peak_mb - before_mb),
+            }
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", type=int, help="run one case here, and print its JSON line")
-    parser.add_argument("--cases", type=int, nargs="*", help="numbers of cases; default: all")
+    parser.add_argument("--cases", type=int, nargs="*", help="numbers of cases, from 0")
+    parser.add_argument(
+        "--training-set", action="store_true", help="one training set of 100,000 rows alone"
+    )
     args = parser.parse_args()
+    if args.training_set:
+        rows = measure_training_set(100_000, 512)
+        print_table(rows)
+        print(json.dumps({"benchmark": "probe", "rows": rows, "machine": describe_machine()}))
+        return
     if args.case is not None:
         print(json.dumps(measure(*CASES[args.case])))
         return
