@@ -54,6 +54,7 @@ from evo2_tasks.config.schema import (
 from evo2_tasks.config.sequences import (
     MIN_CONTEXT,
     resolve_merge_sequences,
+    resolve_plan_sequences,
     resolve_score_sequences,
     resolve_split_sequences,
 )
@@ -391,9 +392,14 @@ def main() -> None:
 )
 @json_option
 def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
-    """Estimate alleles, windows, tokens, memory, time and price of a run."""
+    """Estimate alleles, sequences, windows, tokens, memory, time and price of a run."""
     module = load("commands.plan")
-    estimates = module.plan(resolve_plan(config), tracks=resolve_plan_tracks(config), **options)
+    estimates = module.plan(
+        resolve_plan(config),
+        tracks=resolve_plan_tracks(config),
+        sequences=resolve_plan_sequences(config),
+        **options,
+    )
     if as_json:
         total = module.add_up(estimates)
         print_json({"plan": estimates, "total": total})

@@ -75,7 +75,15 @@ from evo2_tasks.cost.embeddings import (
     list_layers_of,
     name_layers,
 )
-from evo2_tasks.cost.memory import CPU_HEAP_FACTOR, PROCESS_MB, device_memory, limit_batch
+from evo2_tasks.cost.memory import (
+    CANARY_TOKENS,
+    CPU_HEAP_FACTOR,
+    PROCESS_MB,
+    DeviceMemory,
+    device_memory,
+    limit_batch,
+    sequence_memory,
+)
 from evo2_tasks.cost.probes import find_layers
 from evo2_tasks.cost.rates import PUBLISHED_RATES, Rate, Rates, choose_rate
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
@@ -1173,18 +1181,19 @@ class Jobs:
     def sequences_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Host memory of a job of ``score_sequence_set``, MB, for the longest sequence."""
         settings, split = self._split_of(wildcards)
-        scoring, run = self._scorings[wildcards.scoring], settings.run
-        longest = scoring.scoring.window_length if split is None else max(1, split.longest)
-        batch_tokens = run.batch_tokens
+        model, run = settings.model, settings.run
+        longest = min(settings.split.max_length, run.batch_tokens)
+        tokens = run.batch_tokens
         if split is not None:
-            tokens = count_sequence_tokens(settings, split)
-            batch_tokens = max(1, min(batch_tokens, tokens))
-        as_window = replace(
-            scoring,
-            scoring=replace(scoring.scoring, window_length=longest, horizon=None),
-            run=run.model_copy(update={"batch_tokens": batch_tokens}),
+            longest, tokens = split.longest, count_sequence_tokens(settings, split)
+        memory = sequence_memory(
+            _shape(model),
+            model.dtype,
+            longest=longest,
+            batch_tokens=max(CANARY_TOKENS, min(run.batch_tokens, tokens)),
+            segment_length=run.segment_length,
         )
-        return _score_mb(as_window, None, self._size) * attempt
+        return _host_mb(model, memory, self._size) * attempt
 
     def sequences_runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a job of ``score_sequence_set``, minutes, from its tokens if counted."""
@@ -1433,10 +1442,6 @@ def _score_mb(settings: ScoreSettings, alleles: float | None, size: Callable[[Pa
         size: Gives the bytes of a file, 0 if it does not exist.
     """
     model, scoring, run = settings.model, settings.scoring, settings.run
-    file_mb = _checkpoint_bytes(model, size) / 10**6
-    if model.gpus:
-        # The file's pages count in addition to the tensors until the tensors are on the device.
-        return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
     batch_tokens = run.batch_tokens
     if alleles is not None:
         batch_tokens = limit_batch(
@@ -1453,6 +1458,21 @@ def _score_mb(settings: ScoreSettings, alleles: float | None, size: Callable[[Pa
         segment_length=run.segment_length,
         horizon=scoring.horizon,
     )
+    return _host_mb(model, memory, size)
+
+
+def _host_mb(model: ModelSettings, memory: DeviceMemory, size: Callable[[Path], int]) -> int:
+    """Host memory of a job that runs a model, at the first attempt, MB.
+
+    Args:
+        model: The model.
+        memory: The memory that it needs on its device.
+        size: Gives the bytes of a file, 0 if it does not exist.
+    """
+    file_mb = _checkpoint_bytes(model, size) / 10**6
+    if model.gpus:
+        # The file's pages count in addition to the tensors until the tensors are on the device.
+        return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
     tensors_mb = (memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)) / 10**6
     return SNAKEMAKE_MB + math.ceil(MEMORY_MARGIN * (PROCESS_MB + file_mb + tensors_mb))
 

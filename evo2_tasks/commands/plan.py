@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evo2_tasks.commands.plan_sequences import describe_sequences, plan_sequences
 from evo2_tasks.commands.plan_store import KnownModel, StoreSearch, find_model
 from evo2_tasks.commands.plan_tracks import (
     count_track_work,
@@ -14,6 +15,7 @@ from evo2_tasks.commands.plan_tracks import (
     estimate_track_work,
 )
 from evo2_tasks.config.resolve import PlannedScoring, ReadOutSettings
+from evo2_tasks.config.sequences import ScoreSequencesSettings
 from evo2_tasks.config.tracks import MergeTracksSettings
 from evo2_tasks.cost.embeddings import (
     bytes_per_allele,
@@ -49,6 +51,7 @@ def plan(
     scorings: Sequence[PlannedScoring],
     *,
     tracks: Sequence[MergeTracksSettings] = (),
+    sequences: Sequence[ScoreSequencesSettings] = (),
     rates_file: Path | None,
     device: str | None,
     device_memory_gb: float | None,
@@ -58,8 +61,9 @@ def plan(
     """Estimate work, memory, time and price of each scoring of each variant set.
 
     Args:
-        scorings: The scorings of a run.
+        scorings: The scorings of the variant sets of a run.
         tracks: The track sets of a run, each with each of its scorings.
+        sequences: The sequence sets of a run, each with each of its scorings.
         rates_file: Measured rates; None takes the published ones.
         device: Text in the name of the device to estimate for; None takes any device.
         device_memory_gb: Memory of the device, to suggest ``batch_tokens`` for.
@@ -71,7 +75,8 @@ def plan(
         memory; and, if a rate is known for the device, hours, shards and price. With a store, these
         are for the alleles that it does not have, ``store`` has the numbers of alleles, and
         ``without_store`` has windows, tokens, operations, hours and price of all alleles. Then the
-        same for each scoring of each track set, with regions and bases in the place of alleles.
+        same for each scoring of each track set, with regions and bases in the place of alleles, and
+        of each sequence set, with ``sequences`` in the place of ``alleles``.
 
     Raises:
         InputError: A file cannot be read, or the shape of a model is not known.
@@ -122,6 +127,12 @@ def plan(
             estimate["flops"], rate, gpus=model.gpus, price=price, job_hours=job_hours
         )
         estimates.append(estimate)
+
+    def add_time_of(model: str, flops: float, gpus: int) -> dict[str, Any]:
+        rate = choose_rate(rates, model, device, gpus=gpus)
+        return estimate_time(flops, rate, gpus=gpus, price=price, job_hours=job_hours)
+
+    estimates += plan_sequences(sequences, add_time=add_time_of, device_memory_gb=device_memory_gb)
     return estimates
 
 
@@ -197,7 +208,8 @@ def add_up(estimates: Sequence[dict[str, Any]]) -> dict[str, Any]:
         a rate is known for each scoring, hours on GPUs and on CPUs, and the price if there is one.
     """
     total: dict[str, Any] = {
-        "alleles": sum(one["by_status"].get(TO_SCORE, 0) for one in estimates),
+        "alleles": _count_to_score(estimates, "alleles"),
+        **({"sequences": number} if (number := _count_to_score(estimates, "sequences")) else {}),
         **({"bases": bases} if (bases := sum(one.get("bases", 0) for one in estimates)) else {}),
         **{key: sum(one[key] for one in estimates) for key in ("windows", "tokens", "flops")},
     }
@@ -207,6 +219,11 @@ def add_up(estimates: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if all("price" in one for one in estimates):
         total["price"] = sum(one["price"] for one in estimates)
     return total
+
+
+def _count_to_score(estimates: Sequence[dict[str, Any]], kind: str) -> int:
+    """Number of alleles or of sequences to score."""
+    return sum(one["by_status"].get(TO_SCORE, 0) for one in estimates if kind in one)
 
 
 def estimate_work(planned: PlannedScoring, shape: ModelShape, work: Work) -> dict[str, Any]:
@@ -317,6 +334,8 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         memory = estimate["memory_mb"]
         if "track_set" in estimate:
             yield from describe_regions(estimate)
+        elif "sequence_set" in estimate:
+            yield from describe_sequences(estimate)
         else:
             yield f"{estimate['variant_set']}, {estimate['scoring']} ({estimate['model']})"
             yield f"  alleles                 {estimate['alleles']:,}"
@@ -338,7 +357,8 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
                 f"{layer['bytes_per_allele']:,} bytes per allele, {_mb(layer['bytes'] / 1e6)} in "
                 f"all, and {_mb(layer['bytes_of_shards'] / 1e6)} in readouts/"
             )
-        yield f"  windows                 {estimate['windows']:,}, distinct within a part"
+        if "sequence_set" not in estimate:
+            yield f"  windows                 {estimate['windows']:,}, distinct within a part"
         yield f"  tokens                  {estimate['tokens']:,}"
         yield f"  operations              {estimate['flops']:.3g} FLOP"
         place = "on device" if estimate["gpus"] <= 1 else f"on each of {estimate['gpus']}"
@@ -374,6 +394,8 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"  alleles to score        {total['alleles']:,}"
         if "bases" in total:
             yield f"  bases of tracks         {total['bases']:,}"
+        if "sequences" in total:
+            yield f"  sequences to score      {total['sequences']:,}"
         yield f"  windows                 {total['windows']:,}"
         yield f"  tokens                  {total['tokens']:,}"
         yield f"  operations              {total['flops']:.3g} FLOP"

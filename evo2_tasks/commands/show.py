@@ -29,6 +29,7 @@ from evo2_tasks.commands.show_embeddings import (
 from evo2_tasks.commands.show_files import show_audit, show_columns
 from evo2_tasks.commands.show_haplotypes import show_compounds, show_haplotypes
 from evo2_tasks.commands.show_probes import show_predictions
+from evo2_tasks.commands.show_sequences import show_sequences
 from evo2_tasks.commands.show_tracks import show_tracks
 from evo2_tasks.evaluation.labels import ONE_SCORING, find_score_columns
 from evo2_tasks.evaluation.results import is_metrics_file, read_metrics
@@ -58,6 +59,7 @@ from evo2_tasks.table.schema import (
     is_result,
     tracks_schema,
 )
+from evo2_tasks.table.sequence_schema import is_sequences_table
 from evo2_tasks.table.statements import read_statement, require_calibrated, require_table
 from evo2_tasks.table.statistics import read_combined_statistics, read_statistics
 
@@ -111,6 +113,8 @@ def show(file: Path) -> Iterator[str]:
         yield from show_calibration(file)
     elif is_predictions(schema):
         yield from show_predictions(file)
+    elif is_sequences_table(schema.names):
+        yield from show_sequences(file)
     elif schema.names == audit_schema().names:
         yield from show_audit(file)
     elif has_embeddings(schema):

@@ -10,6 +10,7 @@ from typing import Any
 from tabulate import tabulate
 from tqdm import tqdm
 
+from evo2_tasks.commands.status_sequences import list_sequence_sets, read_sequence_progress
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import LONG, shown, shown_path
@@ -90,6 +91,9 @@ class ScoringStatus:
     counts these."""
     of_tracks: bool = False
     """Whether the entry is about a track set; ``alleles`` then counts windows."""
+    of_sequences: bool = False
+    """Whether the entry is about a sequence set, which ``variant_set`` names; ``alleles`` and
+    ``tokens`` then count its sequences."""
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -147,12 +151,14 @@ def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[
     of_tiles = logs.folder.glob(fill(STEPS["tile"].log))
     tracks |= {results / log.parent.name / log.stem for log in of_tiles if logs.has_failed(log)}
     statuses += [_read_tracks(folder, logs) for folder in sorted(tracks)]
+    for folder in list_sequence_sets(results):
+        statuses += _read_sequences(folder, logs)
     if not statuses:  # results in object storage have no files here, but the logs of this run
         statuses = _failures_only("", [_make_failure(log) for log in sorted(logs.failed or ())])
     if not statuses:
         raise InputError(
             f"{shown_path(results)}: there is no */{SHARDS}/{SPLIT} in this folder. Name the "
-            "folder that the config calls `output`, after `split` has run."
+            "folder that the config calls `output`, after `split` or `split_sequences` has run."
         )
     return statuses
 
@@ -318,6 +324,26 @@ def _read_tracks(folder: Path, logs: _Logs) -> ScoringStatus:
     return status
 
 
+def _read_sequences(folder: Path, logs: _Logs) -> Iterator[ScoringStatus]:
+    """The progress of each scoring of a sequence set. The run's entry has its failed jobs."""
+    for one in read_sequence_progress(folder, logs.folder, logs.is_running):
+        yield ScoringStatus(
+            one.sequence_set,
+            one.scoring,
+            shards=one.shards,
+            shards_done=one.shards_done,
+            shards_running=one.shards_running,
+            alleles=one.records,
+            alleles_done=one.records_done,
+            alleles_tried=one.tried,
+            tokens=one.to_score,
+            tokens_done=one.tried,
+            seconds=one.seconds,
+            is_merged=one.is_merged,
+            of_sequences=True,
+        )
+
+
 @dataclass(frozen=True)
 class _Shard:
     """A shard of windows to score.
@@ -465,6 +491,7 @@ def _make_row(status: ScoringStatus) -> list[str]:
     names = [*map(shown_path, (status.variant_set, status.scoring))]
     names[1] += ", haplotypes" if status.of_haplotypes else ""
     names[1] += ", tracks" if status.of_tracks else ""
+    names[1] += ", sequences" if status.of_sequences else ""
     return [*names, *progress, f"{len(status.failures):,}"]
 
 

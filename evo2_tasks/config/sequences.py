@@ -158,6 +158,14 @@ def list_sequence_scorings(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield name, scoring
 
 
+def resolve_plan_sequences(config: RunConfig) -> list[ScoreSequencesSettings]:
+    """The settings of ``plan``: each scoring of each sequence set."""
+    return [
+        resolve_score_sequences(config, name, scoring)
+        for name, scoring in list_sequence_scorings(config)
+    ]
+
+
 def sequence_targets(config: RunConfig) -> list[str]:
     """The files of all sequence sets, relative to the results folder."""
     return [

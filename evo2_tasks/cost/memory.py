@@ -6,7 +6,7 @@ D channels, I channels inside the MLP, L tokens, V vocabulary.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evo2_tasks.cost.shapes import (
     CHUNK_LENGTH,
@@ -122,6 +122,41 @@ def device_memory(
         state=round((trunks + rows) * shape.state_bytes(dtype) * share),
         batch=round(max(moments)),
     )
+
+
+def sequence_memory(
+    shape: ModelShape,
+    dtype: str,
+    *,
+    longest: int,
+    batch_tokens: int,
+    segment_length: int,
+    num_devices: int = 1,
+    offload: bool = False,
+) -> DeviceMemory:
+    """Memory for sequences that are read whole, without forks.
+
+    Args:
+        shape: The model.
+        dtype: Data type of its weights.
+        longest: Tokens of the longest sequence.
+        batch_tokens: Tokens of a batch. A longer sequence is a batch of its own.
+        segment_length: A sequence with more tokens goes through the model in several calls. Only
+            then are keys, values and states kept between calls.
+        num_devices: Devices that share the model, each with a range of its layers.
+        offload: Whether keys and values are in host memory, except for those of one layer.
+    """
+    memory = device_memory(
+        shape,
+        dtype,
+        window_length=max(2, longest),
+        batch_tokens=max(longest, batch_tokens),
+        segment_length=segment_length,
+        horizon=None,
+        num_devices=num_devices,
+        offload=offload,
+    )
+    return memory if longest > segment_length else replace(memory, keys_and_values=0, state=0)
 
 
 def limit_batch(batch_tokens: int, alleles: float, *, window_length: int, strands: str) -> int:
