@@ -79,6 +79,7 @@ from evo2_tasks.cost.memory import (
     CANARY_TOKENS,
     CPU_HEAP_FACTOR,
     PROCESS_MB,
+    SEQUENCE_HEAP_FACTOR,
     DeviceMemory,
     device_memory,
     limit_batch,
@@ -1193,7 +1194,7 @@ class Jobs:
             batch_tokens=max(CANARY_TOKENS, min(run.batch_tokens, tokens)),
             segment_length=run.segment_length,
         )
-        return _host_mb(model, memory, self._size) * attempt
+        return _host_mb(model, memory, self._size, SEQUENCE_HEAP_FACTOR) * attempt
 
     def sequences_runtime(self, wildcards: Wildcards, attempt: int) -> int:
         """Time limit of a job of ``score_sequence_set``, minutes, from its tokens if counted."""
@@ -1458,22 +1459,25 @@ def _score_mb(settings: ScoreSettings, alleles: float | None, size: Callable[[Pa
         segment_length=run.segment_length,
         horizon=scoring.horizon,
     )
-    return _host_mb(model, memory, size)
+    return _host_mb(model, memory, size, CPU_HEAP_FACTOR)
 
 
-def _host_mb(model: ModelSettings, memory: DeviceMemory, size: Callable[[Path], int]) -> int:
+def _host_mb(
+    model: ModelSettings, memory: DeviceMemory, size: Callable[[Path], int], heap_factor: float
+) -> int:
     """Host memory of a job that runs a model, at the first attempt, MB.
 
     Args:
         model: The model.
         memory: The memory that it needs on its device.
         size: Gives the bytes of a file, 0 if it does not exist.
+        heap_factor: Memory of a CPU job, divided by the memory of its tensors.
     """
     file_mb = _checkpoint_bytes(model, size) / 10**6
     if model.gpus:
         # The file's pages count in addition to the tensors until the tensors are on the device.
         return SNAKEMAKE_MB + SCORE_BASE_MB + DRIVER_MB + math.ceil(1.25 * file_mb)
-    tensors_mb = (memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)) / 10**6
+    tensors_mb = (memory.weights + heap_factor * (memory.total - memory.weights)) / 10**6
     return SNAKEMAKE_MB + math.ceil(MEMORY_MARGIN * (PROCESS_MB + file_mb + tensors_mb))
 
 

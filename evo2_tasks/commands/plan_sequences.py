@@ -9,8 +9,8 @@ from typing import Any
 from evo2_tasks.config.sequences import ScoreSequencesSettings
 from evo2_tasks.cost.memory import (
     CANARY_TOKENS,
-    CPU_HEAP_FACTOR,
     PROCESS_MB,
+    SEQUENCE_HEAP_FACTOR,
     sequence_memory,
     suggest_batch_tokens,
 )
@@ -118,7 +118,7 @@ def _memory_mb(
         "device": round(memory.total / 1e6),
     }
     if model.gpus == 0:
-        held = memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)
+        held = memory.weights + SEQUENCE_HEAP_FACTOR * (memory.total - memory.weights)
         memory_mb["process"] = round(PROCESS_MB + held / 1e6)
     return memory_mb
 

@@ -35,7 +35,6 @@ class SequenceProgress:
         scoring: Name of the scoring.
         shards: Number of shards.
         records: Records of the FASTA.
-        to_score: How many of them can be scored, as far as their bases alone decide it.
         shards_done: Finished shards.
         shards_running: Shards whose job has written to its log lately.
         records_done: Rows of finished shards, and sequences that the model has read in the others.
@@ -48,7 +47,6 @@ class SequenceProgress:
     scoring: str
     shards: int
     records: int
-    to_score: int
     shards_done: int = 0
     shards_running: int = 0
     records_done: int = 0
@@ -80,9 +78,7 @@ def read_sequence_progress(
     begun = {path.parent for path in folder.glob(f"*/{SEQUENCE_SCORES}/")}
     begun |= {folder / path.name for path in (logs / step.name / folder.name).glob("*/")}
     for scoring in sorted(begun):
-        progress = SequenceProgress(
-            folder.name, scoring.name, split.shards, split.records, split.to_score
-        )
+        progress = SequenceProgress(folder.name, scoring.name, split.shards, split.records)
         newest = 0.0
         for shard in range(1, split.shards + 1):
             name = shard_file(shard, split.shards)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,9 +82,7 @@ def score_sequence_set(
             total = count_tokens(shard, reading)
             with Progress("score_sequence_set", total=total, unit="tokens") as progress:
                 done = score_parts(
-                    slice_sequences(
-                        read_to_score(shard, reading), settings.run.part_tokens, reading
-                    ),
+                    read_parts(settings, shard),
                     make_scorer(model.loaded, settings, reading, interruption),
                     store,
                     SequenceRows(shard, writer, reading),
@@ -107,6 +105,20 @@ def reading_settings(settings: ScoreSequencesSettings) -> ReadingSettings:
         max_n_share=settings.max_n_share,
         per_base=settings.per_base,
     )
+
+
+def read_parts(settings: ScoreSequencesSettings, shard: Path) -> Iterator[list[SequenceToScore]]:
+    """The sequences of each part of a shard that the model has to read.
+
+    Args:
+        settings: How sequences are read.
+        shard: The shard, from ``split_sequences``.
+
+    Raises:
+        InputError: The shard cannot be read.
+    """
+    reading = reading_settings(settings)
+    return slice_sequences(read_to_score(shard, reading), settings.run.part_tokens, reading)
 
 
 def make_provenance(
