@@ -220,6 +220,8 @@ NAMES = {
     "model": "m",
     "calibration": "c",
     "variant_set": "v",
+    "track_set": "t",
+    "sequence_set": "q",
     "scoring": "s",
     "combination": "both",
     "export": "scores.tsv",
