@@ -176,35 +176,40 @@ def _tabulate_training(statement: ProbeStatement, num_layers: int, where: str) -
 
 
 def _warn(layers: Sequence[Layer]) -> Iterator[Note]:
-    """A warning for each probe that is better overall, and not within groups."""
+    """A warning for each probe that is better overall, and worse within groups."""
     for layer in layers:
         comparison = layer.comparison
         if comparison is None or not comparison.overall.value or comparison.overall.value < 0:
             continue
-        for row in comparison.within:
-            if row.value is not None and row.value < 0:
-                yield Note(_explain(layer, comparison, row), is_warning=True)
+        worse = [row for row in comparison.within if row.value is not None and row.value < 0]
+        if worse:
+            yield Note(_explain(layer, comparison.overall, worse), is_warning=True)
 
 
-def _explain(layer: Layer, comparison: ProbeComparison, within: MetricRow) -> str:
-    name, column = METRIC_NAMES[within.metric], printable(within.column or "")
-    own = {row.column: row for row in layer.within}.get(within.column)
-    pairs = [
-        (row.value, difference.value)
-        for row, difference in ((layer.overall, comparison.overall), (own, within))
-        if row is not None and row.value is not None and difference.value is not None
-    ]
-    if len(pairs) < 2:
-        return ""
-    overall, inside = (
-        f"{fixed(value)} against {fixed(value - difference)}" for value, difference in pairs
-    )
+def _explain(layer: Layer, overall: MetricRow, worse: Sequence[MetricRow]) -> str:
+    """That a probe is better than ``llr`` on all rows, but not between rows of a group."""
+    own = {row.column: row for row in layer.within}
+    within = listed(
+        [f"{_against(own.get(row.column), row)} within {printable(row.column or '')}"
+         for row in worse]
+    )  # fmt: skip
     return (
-        f"{printable(layer.probe.score)} separates the labels better than {MAIN_SCORE} on all rows "
-        f"({name} {overall}), but worse between rows of the same {column} ({inside}). So its lead "
-        f"comes from knowing the {column} of a row, and not from telling the variants of a "
-        f"{column} apart. Do not use it to rank the variants of one {column}."
+        f"On all rows, {printable(layer.probe.score)} separates the labels better than "
+        f"{MAIN_SCORE}: {METRIC_NAMES[overall.metric]} {_against(layer.overall, overall)}. Between "
+        f"rows of the same group, it is worse: {within}. So its lead comes at least in part from "
+        "knowing the group of a row. To rank the variants of one group, "
+        f"{MAIN_SCORE} is the better choice here."
     )
+
+
+def _against(own: MetricRow | None, difference: MetricRow) -> str:
+    """The metric of a probe against that of ``llr``, and whether the difference can be chance."""
+    if own is None or own.value is None or difference.value is None:
+        return NOTHING
+    text = f"{fixed(own.value)} against {fixed(own.value - difference.value)}"
+    ends = (difference.low, difference.high)
+    is_clear = None not in ends and not (difference.low or 0) <= 0 <= (difference.high or 0)
+    return text if is_clear else f"{text} (a difference that can be chance)"
 
 
 def _tabulate_layers(layers: Sequence[Layer], where: str) -> Table:
