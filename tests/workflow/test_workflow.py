@@ -1003,6 +1003,28 @@ def test_haplotypes_are_added_to_a_finished_run_and_leave_its_tables(project: Pr
         assert project.planned() == sorted([*haplotypes("b", "short"), page]), keys
 
 
+def test_files_of_haplotypes_that_change_run_what_reads_them_again(project: Project) -> None:
+    """The genes of compounds by codon, and the genotypes of a set of changes in a genome."""
+    project.config["references"]["two"]["gff"] = "genes.gff3"
+    project.config["variant_sets"]["b"]["haplotypes"] = {"samples": "all", "by": "codon"}
+    genome = {"variants": "c.vcf", "sample": "S1", "haplotype": 1}
+    project.config["variant_sets"]["a"] |= {"saturate": ["snv"], "haplotype_of": genome}
+    project.run()
+    before = copy.deepcopy(project.config)
+    project.config["variant_sets"]["a"]["haplotype_of"] = genome | {"haplotype": 2}
+    of_genome = {*split("a"), *from_windows("a", "short"), *from_windows("a", "long")}
+    assert of_genome <= {*project.planned()}
+    project.config = before
+    assert project.planned() == []
+    project.change("genes.gff3")
+    planned = {*project.planned()}
+    assert {*haplotypes("b", "short")} <= planned
+    assert "Splitting the variants of b" not in planned
+    assert not of_genome & planned
+    project.change("c.vcf")
+    assert of_genome <= {*project.planned()}
+
+
 PROBE = {"label": "KIND", "folds_by": "contig"}
 
 
