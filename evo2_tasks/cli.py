@@ -17,6 +17,7 @@ import click
 
 from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
 from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
+from evo2_tasks.config.explain import resolve_explain
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.objects import is_url
 from evo2_tasks.config.resolve import (
@@ -406,6 +407,38 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
     else:
         for line in module.describe_estimates(estimates):
             print_line(line)
+
+
+@main.command(
+    cls=Command,
+    group=TABLES,
+    example="evo2-tasks explain MT:3243:A:G --config config.yaml --html explained.html",
+)
+@click.argument("allele", metavar="CONTIG:POS:REF:ALT")
+@step
+@click.option(
+    "--variant-set", metavar="NAME", help="Variant set. Default: one that has the allele."
+)
+@click.option("--scoring", metavar="NAME", help="Scoring. Default: one that has the allele.")
+@output_option("--html", help="HTML page to write: figures, tables, SNVs near the allele.")
+@click.option(
+    "--run-model",
+    is_flag=True,
+    help="Run the model also if the run has the profile of the allele: the page then has all SNVs "
+    "near the allele.",
+)
+@threads_option
+def explain(
+    config: RunConfig, allele: str, variant_set: str | None, scoring: str | None, **options: Any
+) -> None:
+    """Explain the score of one allele: its tokens, the SNVs near it, its row in the table.
+
+    If the run has a profile of the allele (`profile` of the scoring), no model is opened. Else the
+    model runs on the allele and on the SNVs near it.
+    """
+    candidates = resolve_explain(config, variant_set, scoring)
+    for line in load("commands.explain").explain(candidates, allele, **options):
+        print_line(line)
 
 
 @main.command(

@@ -57,8 +57,8 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations embeddings evaluation files load objects probes resolve schema sequences"
-        " sets tracks yaml_files",
+        "calibrations embeddings evaluation explain files load objects probes resolve schema"
+        " sequences sets tracks yaml_files",
         "errors",
         "hub",
         "layout",
@@ -74,7 +74,7 @@ ROOMS = {
     ),
     "genome": room(
         "alleles assembly bcf bed blocks carried_alleles carried_types carry chromosomes"
-        " codon_spans codons columns compounds consequences contigs csq fasta fasta_bases"
+        " codon_spans codons columns compounds consequences contigs csq explained fasta fasta_bases"
         " foreign_formats formats genes genotypes gff haplotype_edits haplotype_windows haplotypes"
         " hgvs identifiers input_consequences interval_lists known_assemblies letters"
         " protein_changes random_snvs records reference region_tables regions saturation"
@@ -95,7 +95,7 @@ ROOMS = {
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet"
-        " parts probes provenance query readout_parts reference_blocks run schema scores"
+        " parts probes profiles provenance query readout_parts reference_blocks run schema scores"
         " segments sequence_documents sequence_rows sequence_schema sequences shard_readouts"
         " shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
@@ -135,7 +135,7 @@ ROOMS = {
     "report": room(
         "audits bins blocks calibrated_scores calibration_plots calibration_sections"
         " calibrations changes combination_plots combination_sections combinations comparison"
-        " consequence_plots consequences contigs drawings evidence haplotype_plots"
+        " consequence_plots consequences contigs drawings evidence explanations haplotype_plots"
         " haplotype_sections haplotypes horizons label_plots label_sections"
         " label_tables metric_words page plots probe_plots probe_sections probes rows run_tables"
         " saturation saturation_plots scorings sections style summary tables words",
@@ -161,8 +161,8 @@ ROOMS = {
         " device_times plain_operators",
     ),
     "runtime": room(
-        "canaries claims devices inputs models node_copies processes score_store scoring_jobs"
-        " sequence_jobs speed track_jobs",
+        "canaries claims devices explained_alleles inputs models node_copies processes score_store"
+        " scoring_jobs sequence_jobs speed track_jobs",
         "config",
         "errors",
         "evo2",
@@ -174,7 +174,8 @@ ROOMS = {
         "table",
         "verification",
         never=FRONT,
-        with_torch="canaries claims devices models scoring_jobs sequence_jobs speed track_jobs",
+        with_torch="canaries claims devices explained_alleles models scoring_jobs sequence_jobs"
+        " speed track_jobs",
     ),
     "cost": room(
         "embeddings layers memory probes rates shapes tokens",
@@ -229,7 +230,8 @@ ROOMS = {
         with_torch="apply_probe fetch fit_probe",
     ),
     "commands": room(
-        "aligned_text convert doctor horizon measure plan plan_sequences plan_store plan_tracks"
+        "aligned_text convert doctor explain horizon measure plan plan_sequences plan_store"
+        " plan_tracks"
         " query score_sequences show show_calibrations show_embeddings show_files show_haplotypes"
         " show_probes show_sequences show_tracks status status_sequences store store_add"
         " store_lookup store_lookup_text store_tables store_targets verify",

@@ -18,7 +18,7 @@ from evo2_tasks.io.digests import require_unchanged
 from evo2_tasks.io.files import replace_atomically, writing
 from evo2_tasks.layout import COMBINED_FOLDER, TABLE
 from evo2_tasks.report import sections
-from evo2_tasks.report.blocks import Grid
+from evo2_tasks.report.blocks import Grid, Section, Tile
 from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.combinations import CombinedEvidence, read_combined_evidence
 from evo2_tasks.report.evidence import Evidence, read_evidence
@@ -136,14 +136,6 @@ def render_page(
     haplotypes: Sequence[HaplotypeEvidence],
 ) -> str:
     """Render the report as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["kind_of"] = lambda block: type(block).__name__
     files = [
         {
             "reference": subject.reference,
@@ -153,23 +145,56 @@ def render_page(
         for one in evidence
     ]
     page_sections = sections.make_sections(evidence, comparison, combinations, haplotypes, files)
+    return render_sections(
+        name=subject.variant_set,
+        subtitle=sections.describe_subject(evidence, subject.reference),
+        tiles=sections.make_tiles(evidence),
+        alarms=sections.find_alarms(evidence),
+        sections=page_sections,
+    )
+
+
+def render_sections(
+    *,
+    name: str,
+    subtitle: str,
+    tiles: Sequence[Tile],
+    alarms: Sequence[str],
+    sections: Sequence[Section],
+) -> str:
+    """Render a page of sections as HTML, which needs no other file and no network.
+
+    Args:
+        name: Title of the page.
+        subtitle: What it is about, in a line.
+        tiles: Main numbers.
+        alarms: Warnings at its top.
+        sections: Its content.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["kind_of"] = lambda block: type(block).__name__
     plots = [
         plot.content()
-        for section in page_sections
+        for section in sections
         for block in section.blocks
         if isinstance(block, Grid)
         for plot in block.plots
     ]
     names = [PLOTLY, "report.js"] if plots else ["report.js"]
-    scripts = [inline_script(read_file(name)) for name in names]
+    scripts = [inline_script(read_file(one)) for one in names]
     page: dict[str, Any] = {
-        "variant_set": subject.variant_set,
-        "subtitle": sections.describe_subject(evidence, subject.reference),
+        "variant_set": name,
+        "subtitle": subtitle,
         "version": package_version(),
-        "scorings": [one.scoring for one in evidence],
-        "tiles": sections.make_tiles(evidence),
-        "alarms": sections.find_alarms(evidence),
-        "sections": page_sections,
+        "tiles": tiles,
+        "alarms": alarms,
+        "sections": sections,
         "style": Markup(read_file("report.css")),  # noqa: S704 - a file of this package
         "scripts": scripts,
         "plots": script_json(plots),

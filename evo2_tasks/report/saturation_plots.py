@@ -118,10 +118,10 @@ def _matrix(stretch: Stretch, positions: IntArray, span: float) -> go.Heatmap:
     if len(_row_names(stretch)) > len(BASES):
         rows.append([f"{contig}:{name}" for name in stretch.deletion_names])
         llr = np.vstack([llr, stretch.deletions])
-    return _heatmap(positions.tolist(), list(range(len(rows))), llr, rows, span)
+    return draw_matrix(positions.tolist(), list(range(len(rows))), llr, rows, span)
 
 
-def _heatmap(
+def draw_matrix(
     x: Sequence[Any], y: Sequence[Any], llr: FloatArray, names: Sequence[Sequence[str]], span: float
 ) -> go.Heatmap:
     """A matrix of changes; ``names`` are their positions and alleles as in the table."""
@@ -203,7 +203,7 @@ def plot_codons(plot_id: str, stretch: Stretch, codons: Codons, span: float, sco
     )  # fmt: skip
     figure = go.Figure(layout=layout)
     llr = codons.llr[order]
-    figure.add_trace(_heatmap(places, list(range(len(labels))), llr, names, span))
+    figure.add_trace(draw_matrix(places, list(range(len(labels))), llr, names, span))
     lowest, at = np.unravel_index(np.nanargmin(llr), llr.shape)
     caption = (
         f"{counted(len(starts), 'codon')}, each replaced by the other codons; mean llr "

@@ -35,6 +35,7 @@ from tests.report.build_combined import (
     signatures_of_lengths,
     write_combined_page,
 )
+from tests.report.build_explanation import write_explained
 from tests.report.build_haplotypes import write_haplotype_page, write_haplotypes
 from tests.report.test_consequences import ANNOTATIONS, SHARES, annotate
 
@@ -58,7 +59,7 @@ ARGUMENTS = [
 SETS = (
     "labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile",
     "saturated", "consequences", "calibrated", "uncalibrated", "combined",
-    "haplotypes",
+    "haplotypes", "explained",
 )  # fmt: skip
 PHONE_WIDTH = 390
 
@@ -110,6 +111,8 @@ def write_set(folder: Path, name: str) -> Path:
             )
         case "haplotypes":
             return write_haplotype_page(write_haplotypes(folder))
+        case "explained":
+            return write_explained(folder)
         case "hostile":
             columns, carry = hostile_columns()
             write_scoring(folder / "one", columns, carry=carry)
@@ -164,7 +167,7 @@ def test_every_figure_is_drawn_and_nothing_else_happens(
             }))"""
         )
         assert [one for one in drawn if not (one["svg"] and one["marks"] and one["width"])] == []
-        assert len(drawn) >= {"unscored": 0, "empty": 0}.get(name, 4)
+        assert len(drawn) >= {"unscored": 0, "empty": 0, "explained": 3}.get(name, 4)
         # What a pointer finds is text from data too.
         for one in drawn[:40]:
             visit.tab.locator(f"#{one['id']}").hover()
