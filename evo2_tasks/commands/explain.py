@@ -39,7 +39,7 @@ from evo2_tasks.genome.windows import (
     align_allele,
     place_allele,
 )
-from evo2_tasks.io.words import shown
+from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.layout import PROFILES, TABLE
 from evo2_tasks.report.explanations import (
     FLANK,
@@ -65,6 +65,8 @@ DISTANCE: Final = 10
 NEAR_ROWS: Final = 25
 """Most bases between the allele and another row of the table."""
 MOST_ROWS: Final = 30
+FLOAT16_ERROR: Final = 2e-3
+"""Largest relative error of an entry of a stored profile, with a margin."""
 
 _SCORES: Final = ("llr", "llr_allele", "llr_downstream", "llr_end", "llr_fwd", "llr_rev")
 
@@ -125,9 +127,7 @@ def explain(
     if placed.status != TO_SCORE:
         meaning = STATUS_MEANINGS.get(placed.status, "")
         reason = f", {placed.reason}" if placed.reason else ""
-        raise InputError(
-            f"{shown(text)}: cannot be scored: {placed.status}{reason}. {meaning}".rstrip()
-        )
+        raise InputError(f"{shown(text)}: cannot be scored: {placed.status}{reason} ({meaning}).")
     contig = find_contig(placed, reference)
     stored = read_stored_profile(found)
     if stored and not run_model:
@@ -216,8 +216,13 @@ def from_table(
     contig: Contig,
     stored: dict[str, NDArray[np.float32]],
 ) -> Explanation:
-    """The explanation from the files of the run alone."""
+    """The explanation from the files of the run alone.
+
+    Raises:
+        InputError: The profile is that of another allele.
+    """
     row = found.row or {}
+    _require_same_allele(found, placed, stored)
     snvs = [*make_nearby_snvs(placed, contig, distance=DISTANCE, horizon=None, prepend_bos=True)]
     spelled = {(one["pos"], one["ref"], one["alt"]): one["llr"] for one in [row, *found.neighbours]}
     values = [spelled.get((snv.pos, snv.ref, snv.alt)) for snv in snvs]
@@ -232,6 +237,30 @@ def from_table(
         nearby=arrange(snvs, values, is_own_window=False),
         facts=facts,
     )
+
+
+def _require_same_allele(
+    found: Found, placed: PlacedAllele, stored: dict[str, NDArray[np.float32]]
+) -> None:
+    """Make sure that a profile belongs to the allele: its own tokens sum to ``llr_allele``.
+
+    Raises:
+        InputError: They do not, so the profiles were made from other variants than the table.
+    """
+    row = found.row or {}
+    for strand, size in placed.sizes.items():
+        num_tokens = size.length - size.prefix
+        num_allele, *_ = count_entries(num_tokens, placed.edit_ref or 0, len(placed.edit_alt or ""))
+        expected = row.get({"forward": "llr_allele_fwd", "reverse": "llr_allele_rev"}[strand])
+        values = stored.get(strand)
+        if values is None or expected is None or len(values) < num_allele:
+            continue
+        own = values[:num_allele].astype(np.float64)
+        if abs(own.sum() - expected) > FLOAT16_ERROR * (1 + np.abs(own).sum()):
+            raise InputError(
+                f"{shown_path(found.table.with_name(PROFILES))}: has the profile of another allele "
+                f"where {shown_path(found.table)} has this one. Run the workflow again."
+            )
 
 
 def from_model(

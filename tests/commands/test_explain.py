@@ -71,13 +71,20 @@ def explain(
     return made[0], lines
 
 
-def write_profiles(config: RunConfig, **changed: str) -> dict[str, Any]:
+def write_profiles(config: RunConfig, *, shift: float = 0.0, **changed: str) -> dict[str, Any]:
     """Profiles of all rows as the run would write them, with made-up values."""
     table = config.output / "v" / "s" / "scores.parquet"
     rows = pq.read_table(table, columns=["record", "allele"]).to_pydict()
     rng = np.random.default_rng(1)
-    for name in ("profile_fwd", "profile_rev"):
-        rows[name] = [rng.normal(size=9).astype(np.float16) for _ in rows["record"]]
+    for strand in ("fwd", "rev"):
+        sums = pq.read_table(table)[f"llr_allele_{strand}"].to_pylist()
+        profiles = []
+        for (_, ref, alt), total in zip(ALLELES, sums, strict=True):
+            values = rng.normal(size=9)
+            num_allele = max(len(ref), len(alt)) - (len(ref) != len(alt))
+            values[0] = total + shift - values[1:num_allele].sum()
+            profiles.append(values.astype(np.float16))
+        rows[f"profile_{strand}"] = profiles
     metadata = pq.read_schema(table).metadata | {
         key.encode(): value.encode() for key, value in changed.items()
     }
@@ -174,6 +181,9 @@ def test_with_a_stored_profile_no_model_is_opened(
     assert one.nearby is not None
     assert one.nearby.is_own_window
     assert "centred windows" in read_page(tmp_path / "e.html").text()
+    write_profiles(config, shift=0.1)
+    with pytest.raises(InputError, match=r"profiles\.parquet: has the profile of another allele"):
+        explain(config, TEXTS[0], monkeypatch, tmp_path / "e.html")
     write_profiles(
         config, **{"evo2_tasks.signature": '{"scores_version": 1, "reference": "x", "scoring": {}}'}
     )
