@@ -17,6 +17,9 @@ from evo2_tasks.table.documents import Digest, Signature
 MOST_FEATURES: Final = 1 << 20
 """Most features of a probe: sixty times as many as those of the largest release."""
 
+MOST_ROWS: Final = 10**8
+"""Most rows that a probe is trained on; a file with more alleles is not read."""
+
 Feature = Literal["ref", "delta", "llr"]
 
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
@@ -119,7 +122,7 @@ class ProbeStatement(ProbeOrigin):
     folds_by: FoldsBy
     num_folds: Count
     num_groups: Count
-    num_rows: Count
+    num_rows: Annotated[Count, Field(le=MOST_ROWS)]
     num_positive: Count | None
     num_without_features: Count
     num_constant: Count

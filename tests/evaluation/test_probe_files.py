@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.evaluation.estimates import number_groups
-from evo2_tasks.evaluation.probe_files import load_probe, save_probe
+from evo2_tasks.evaluation.probe_files import load_probe, load_training_alleles, save_probe
 from evo2_tasks.evaluation.probe_models import FittedProbe
 from evo2_tasks.evaluation.probe_statements import ProbeOrigin
 from evo2_tasks.evaluation.probes import ProbeMetrics, ProbeResult, fit_probe, measure_probe
@@ -119,6 +119,16 @@ def test_the_statement_has_what_the_fit_found(
     assert {*statement.versions} == {"evo2-tasks", "numpy", "scikit-learn"}
 
 
+def test_alleles_are_loaded_as_they_were_saved(
+    fitted: tuple[FittedProbe, ProbeResult, ProbeMetrics], tmp_path: Path
+) -> None:
+    alleles = np.array([0, 3, 2**64 - 1], dtype=np.uint64)
+    save_probe(tmp_path, *fitted, make_origin(), alleles)
+    assert load_training_alleles(tmp_path).tolist() == alleles.tolist()
+    replace_weights(tmp_path, save(GOOD))
+    assert load_training_alleles(tmp_path).tolist() == [0, 1, 2, 3, 4]
+
+
 def test_other_readers_can_read_the_weights(
     saved: Path, fitted: tuple[FittedProbe, ProbeResult, ProbeMetrics]
 ) -> None:
@@ -155,14 +165,18 @@ def test_every_damaged_byte_of_the_weights_is_found(copied: Path) -> None:
         assert "its SHA-256 differs" in read_problem(copied)
 
 
-GOOD = {"weights": np.zeros(NUM_FEATURES), "intercept": np.zeros(1)}
+GOOD: dict[str, Any] = {
+    "weights": np.zeros(NUM_FEATURES),
+    "intercept": np.zeros(1),
+    "alleles": np.arange(5, dtype=np.uint64),
+}
 
 
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (pickle.dumps({"weights": [1.0]}), "is not a safetensors file with float64 numbers"),
-        (b"\xff" * 8 + b"{}", "is not a safetensors file with float64 numbers"),
+        (pickle.dumps({"weights": [1.0]}), "is not a safetensors file with plain numbers"),
+        (b"\xff" * 8 + b"{}", "is not a safetensors file with plain numbers"),
         ((2**40).to_bytes(8, "little") + b"{}", "is not a safetensors file"),
         (b"\x02" + b"\0" * 7 + b"{}", "expected the tensors"),
         (b"\0" * 70_000, "is larger than"),
@@ -174,6 +188,9 @@ GOOD = {"weights": np.zeros(NUM_FEATURES), "intercept": np.zeros(1)}
         (save(GOOD | {"intercept": np.zeros(1, np.int64)}), "expected the tensors"),
         (save(GOOD | {"weights": np.full(NUM_FEATURES, np.nan)}), "a weight is not a finite"),
         (save(GOOD | {"intercept": np.array([np.inf])}), "a weight is not a finite"),
+        (save(GOOD | {"alleles": np.zeros(3)}), "expected 'alleles' as a row of numbers"),
+        (save(GOOD | {"alleles": np.zeros(3, np.uint64)}), "expected at most 120 distinct"),
+        (save(GOOD | {"alleles": np.arange(121, dtype=np.uint64)}), "expected at most 120"),
         (save(GOOD).replace(b'"F64"', b'"F8_E4M3"'), "is not a safetensors file"),
     ],
 )
@@ -204,6 +221,7 @@ def test_any_bytes_are_weights_or_one_line(saved: Path, data: bytes) -> None:
         ({"num_weights": 0}, "num_weights: 0 is too small"),
         ({"num_weights": 2**40}, "num_weights: 1099511627776 is too large"),
         ({"num_weights": NUM_FEATURES + 1}, f"num_weights: expected {NUM_FEATURES} by"),
+        ({"num_rows": 2**63 - 1}, "num_rows: 9223372036854775807 is too large"),
         ({"width": 2 * WIDTH}, f"num_weights: expected {4 * WIDTH + 1} by"),
         ({"width": -1}, "width: -1 is too small"),
         ({"width": 1e99}, "width: "),
