@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pyBigWig
 
 from tests.project import DATA, make_config
 from tests.workflow.run import SNAKEFILE, run_snakemake
@@ -22,7 +23,14 @@ def test_tracks_without_variants(tmp_path: Path) -> None:
         shards=2,
         output=str(tmp_path / "results"),
         variant_sets={},
-        track_sets={"t": {"regions": str(tmp_path / "x.bed"), "reference": "g", "scorings": ["s"]}},
+        track_sets={
+            "t": {
+                "regions": str(tmp_path / "x.bed"),
+                "reference": "g",
+                "scorings": ["s"],
+                "outputs": ["bigwig"],
+            }
+        },
     )
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     run_snakemake(tmp_path, *ARGUMENTS)
@@ -39,5 +47,9 @@ def test_tracks_without_variants(tmp_path: Path) -> None:
     run = json.loads((folder / "tracks.json").read_text())
     assert run["by_status"] == {"scored": 3, "contig_not_found": 1}
     assert len(run["shards"]) == 2
+    with pyBigWig.open(str(folder / "tracks.entropy.bw")) as reader:
+        assert reader.chroms() == {"MT": 16_569}
+        found = [reader.values("MT", base, base + 1)[0] for base in expected]
+    assert found == table["entropy"].to_list()
     assert not list(folder.glob("track_scores/*.parts"))
     assert "Nothing to be done" in run_snakemake(tmp_path, *ARGUMENTS, "--dry-run")
