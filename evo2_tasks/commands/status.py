@@ -148,8 +148,11 @@ def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[
     for name in sorted(names):
         statuses += _read_set(results / name, logs)
     tracks = {counts.parent.parent for counts in results.glob(f"*/*/{TILES}/{TILE_COUNTS}")}
-    of_tiles = logs.folder.glob(fill(STEPS["tile"].log))
-    tracks |= {results / log.parent.name / log.stem for log in of_tiles if logs.has_failed(log)}
+    for step in STEPS.values():  # also of sets that have no tiles
+        if "{track_set}" in step.job:
+            for log in filter(logs.has_failed, logs.folder.glob(fill(step.log))):
+                _, track_set, scoring, *_ = log.relative_to(logs.folder).with_suffix("").parts
+                tracks.add(results / track_set / scoring)
     statuses += [_read_tracks(folder, logs) for folder in sorted(tracks)]
     for folder in list_sequence_sets(results):
         statuses += _read_sequences(folder, logs)
@@ -318,6 +321,9 @@ def _read_tracks(folder: Path, logs: _Logs) -> ScoringStatus:
         status.alleles_done += sum(part.alleles_tried for part in parts)
         _add_work(status, parts)
     is_whole = status.shards > 0 and status.shards_done == status.shards
+    if not status.shards:  # the shards are not known, and so not whether they are scored
+        of_shards = sorted(logs.folder.glob(fill(STEPS["score_tracks"].log, **names)))
+        status.failures += [_make_failure(log) for log in of_shards if logs.has_failed(log)]
     run = folder / TRACKS_RUN
     status.is_merged = is_whole and run.exists() and run.stat().st_mtime >= newest
     status.failures += logs.failures(**names)
