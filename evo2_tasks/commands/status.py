@@ -22,6 +22,7 @@ from evo2_tasks.layout import (
     PAIR_SCORES,
     PAIRS,
     READOUTS,
+    READOUTS_RUN,
     RUN,
     SCORES,
     SHARDS,
@@ -50,6 +51,8 @@ SECONDS_OF_SILENCE = 180.0  # a running job writes to its log every 30 s
 ERROR = " ERROR "  # the level in a line of a log
 TAIL_BYTES = 4096
 MOST_FAILURES = 20
+READOUT_FILES = (AUDIT, READOUTS_RUN)
+"""Files of a shard's read-outs, of which a finished job has written at least one."""
 SCORING_STEPS = ("score", "score_readouts")
 """The steps that run the model on the alleles of a shard: one of them for each scoring."""
 MODEL_STEPS = (*SCORING_STEPS, "score_haplotypes", "score_tracks")
@@ -214,7 +217,8 @@ class _Logs:
             return score, True
         table = scoring / AUDIT  # a finished run may have no read-outs of shards any more
         is_merged = table.exists() and table.stat().st_mtime >= readouts.stat().st_mtime
-        return readouts, is_merged or shard_readout(scoring / READOUTS, Path(shard), AUDIT).exists()
+        made = [shard_readout(scoring / READOUTS, Path(shard), one) for one in READOUT_FILES]
+        return readouts, is_merged or any(file.exists() for file in made)
 
     def failures(self, **names: str) -> list[Failure]:
         """The failed jobs among those that :meth:`find` finds."""

@@ -17,6 +17,7 @@ import torch
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.commands.plan import describe_estimates, plan
 from evo2_tasks.commands.show import show
+from evo2_tasks.commands.status import read_status
 from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_plan, resolve_readouts
@@ -501,6 +502,18 @@ def test_show_states_what_the_embeddings_and_profiles_are(copied: Path, project:
     shutil.copy(embeddings_run_file(path), embeddings_run_file(copied / "s" / layer_file("norm")))
     with pytest.raises(InputError, match=r"norm\.json was made from another table than"):
         list(show(copied / "s" / layer_file("norm")))
+
+
+def test_status_counts_a_shard_when_its_read_outs_are_there(copied: Path) -> None:
+    folder = copied.parent / "logs" / "score_readouts" / copied.name / "s"
+    folder.mkdir(parents=True)
+    for shard in (1, 2, 3):
+        (folder / f"{shard}-of-3.log").write_text("2026-01-01 INFO finished\n")
+    (status,) = read_status(copied.parent)
+    assert (status.shards_done, status.is_merged, status.failures) == (3, True, [])
+    (copied / "s" / READOUTS / "2-of-3" / "readouts.json").unlink()
+    (status,) = read_status(copied.parent)
+    assert status.shards_done == 2
 
 
 def test_plan_states_the_bytes_of_the_embeddings(project: Project) -> None:
