@@ -224,6 +224,8 @@ NAMES = {
     "sequence_set": "q",
     "scoring": "s",
     "combination": "both",
+    "layer": "blocks.1",
+    "probe": "p",
     "export": "scores.tsv",
     "index": "index",
 }
