@@ -57,6 +57,14 @@ def test_the_page_has_every_column_status_and_flag() -> None:
     assert f"`scores_version` is {SCORES_VERSION}." in page
 
 
+def test_each_decision_has_its_own_number() -> None:
+    pages = sorted(ROOT.glob("docs/decisions/*.md"))
+    numbers = [int(page.name[:3]) for page in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    for number, page in zip(numbers, pages, strict=True):
+        assert re.match(rf"# 0*{number}[.:] ", page.read_text(encoding="utf-8")), page.name
+
+
 def test_each_room_of_the_package_is_in_the_architecture() -> None:
     files = {file.name for file in (ROOT / "evo2_tasks").iterdir() if file.suffix in ("", ".py")}
     rooms = {f"{name}/" if "." not in name else name for name in files}

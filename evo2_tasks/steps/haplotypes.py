@@ -58,7 +58,7 @@ from evo2_tasks.table.provenance import (
     package_version,
     require_source,
 )
-from evo2_tasks.table.reference_blocks import read_blocks
+from evo2_tasks.table.reference_blocks import read_blocks, write_blocks
 from evo2_tasks.table.schema import carriers_schema, groups_schema, windows_schema
 from evo2_tasks.table.segments import write_segments
 
@@ -82,7 +82,8 @@ def haplotypes(
         split_file: The ``split.json``, which states the number of shards.
         windows_folder: Folder of the files that ``windows`` wrote.
         out: Folder to write: who has each allele, the groups of alleles that are scored together,
-            and for each shard a file of windows and their reference bases.
+            the digests of the reference's blocks, and for each shard a file of windows and their
+            reference bases.
 
     Raises:
         InputError: A file cannot be read, or has no genotypes of the samples; or the files or the
@@ -111,7 +112,9 @@ def haplotypes(
     finder = Finder(settings, found, genotypes, reference, near)
     out.mkdir(parents=True, exist_ok=True)
     written = write_files(finder, out, split.shards, provenance)
-    reference.require_same(read_blocks(split_file.with_name(REFERENCE)))
+    blocks_file = split_file.with_name(REFERENCE)
+    reference.require_same(read_blocks(blocks_file))
+    written[REFERENCE] = write_blocks(read_blocks(blocks_file), out / REFERENCE)
     PairCounts(
         shards=split.shards,
         samples=len(genotypes.samples),

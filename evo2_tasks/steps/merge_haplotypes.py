@@ -9,12 +9,20 @@ from evo2_tasks.config.resolve import AnnotateSettings, MergeHaplotypesSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.consequences import annotate_compounds
 from evo2_tasks.genome.genes import read_genes
+from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.terms import Consequence
 from evo2_tasks.genome.window_pairs import Edit
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import counted, shown_path
-from evo2_tasks.layout import CARRIERS, GROUPS, PAIR_COUNTS, shard_file, shard_run_file
+from evo2_tasks.layout import (
+    CARRIERS,
+    GROUPS,
+    PAIR_COUNTS,
+    REFERENCE,
+    shard_file,
+    shard_run_file,
+)
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.documents import HaplotypesRun, PairCounts, Run, ShardRun
 from evo2_tasks.table.haplotypes import (
@@ -34,6 +42,7 @@ from evo2_tasks.table.provenance import (
     require_source,
     uses_fp8,
 )
+from evo2_tasks.table.reference_blocks import read_blocks
 from evo2_tasks.table.run import count_devices, read_shards, require_equal_devices
 from evo2_tasks.table.schema import compounds_schema, haplotypes_schema
 from evo2_tasks.table.statements import read_run_of
@@ -75,6 +84,8 @@ def merge_haplotypes(
     shards = [require_scored(settings, *chain, files) for chain in chains]
     require_same_model(settings, table, run, chains, shards)
     metadata = make_provenance(settings, table, counts, pairs_folder, files).metadata()
+    has_genes = settings.annotate.gff is not None
+    reference = open_reference(settings.annotate.split.reference) if has_genes else None
     alleles = read_alleles(table)
     pairs = read_pair_scores([one for one, _ in chains], [scores for _, scores in chains])
     carriers, groups = pairs_folder / CARRIERS, pairs_folder / GROUPS
@@ -85,9 +96,11 @@ def merge_haplotypes(
     ):
         rows = CarrierRows(alleles, pairs, writer)
         write_rows(carriers, rows, progress)
-        joint = find_joint_consequences(settings.annotate, groups, compounds.parent)
+        joint = find_joint_consequences(settings.annotate, groups, reference, compounds.parent)
         group_rows = GroupRows(alleles, pairs, group_writer, joint)
         write_rows(groups, group_rows, progress)
+        if reference is not None:
+            reference.require_same(read_blocks(pairs_folder / REFERENCE))
         files.require_unchanged()
         haplotypes_digest, compounds_digest = writer.digest(), group_writer.digest()
     HaplotypesRun(
@@ -181,22 +194,22 @@ def make_provenance(
 
 
 def find_joint_consequences(
-    settings: AnnotateSettings, groups: Path, folder: Path
+    settings: AnnotateSettings, groups: Path, reference: Reference | None, folder: Path
 ) -> Iterator[Consequence]:
     """The joint consequence of each compound, in the order of the file; unknown without genes.
 
     Args:
         settings: The genes and genetic codes.
         groups: The alleles that are scored together, from ``haplotypes``.
+        reference: The reference; None without genes.
         folder: Folder for temporary files.
 
     Raises:
         InputError: The genes or the reference cannot be read.
     """
-    if settings.gff is None:
+    if settings.gff is None or reference is None:
         yield from repeat(Consequence())
         return
-    reference = open_reference(settings.split.reference)
     compounds = (
         (str(contig), [Edit(**edit) for edit in edits])
         for rows in read_rows(groups, ["contig", "edits"])
@@ -230,6 +243,13 @@ def read_counts(
     counts = PairCounts.read(path)
     require_settings(path, counts.settings, settings.haplotypes.triggers(), "haplotypes")
     names = [shard_file(shard, counts.shards) for shard in range(1, counts.shards + 1)]
+    if settings.annotate.gff is not None:
+        if REFERENCE not in counts.files:
+            raise InputError(
+                f"{shown_path(path)}: an earlier version of evo2-tasks wrote this file, and it "
+                "does not state which reference it read. Run haplotypes again."
+            )
+        names.append(REFERENCE)
     for name in (CARRIERS, GROUPS, *names):
         require_source(path, counts.files.get(name), folder / name, files.add(folder / name))
     require_source(path, counts.alleles, table, digest_alleles([table]))

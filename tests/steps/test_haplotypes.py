@@ -31,8 +31,10 @@ from evo2_tasks.layout import (
     GROUPS,
     HAPLOTYPES,
     HAPLOTYPES_RUN,
+    PAIR_COUNTS,
     PAIR_SCORES,
     PAIRS,
+    REFERENCE,
     RUN,
     SHARDS,
     SPLIT,
@@ -792,6 +794,42 @@ def test_compounds_have_a_joint_consequence(tmp_path: Path, by: str) -> None:
     assert planned.exit_code == 0, planned.stderr
     counts = json.loads((results_of(project) / HAPLOTYPES_RUN).read_text())
     assert json.loads(planned.stdout)["plan"][0]["haplotype_pairs"] == counts["pairs"]
+
+
+@pytest.mark.parametrize("where", ["an exon of a compound", "elsewhere"])
+def test_the_joint_consequences_are_of_the_reference_that_was_read(
+    tmp_path: Path, where: str
+) -> None:
+    bases = make_genome()["line"]
+    bases = bases[:100] + "ATGGCTAAACGTGGTTCTTACCATTGGTAA" + bases[130:]
+    lines: list[Line] = [("line", pos, "A", "C", ["1|0", "1|1"]) for pos in (108, 109)]
+    (tmp_path / "genes.gff3").write_text(f"##gff-version 3\n{GENES}")
+    project = write_project(
+        tmp_path,
+        genome={"line": bases},
+        variants=write_vcf(lines, ("S1", "S2")),
+        reference={"gff": str(tmp_path / "genes.gff3")},
+        scoring={"window_length": WINDOW},
+        variant_set={"haplotypes": {"samples": "all"}},
+        output=str(tmp_path / "results"),
+    )
+    run_all(project)
+    kept = {name: (results_of(project) / name).read_bytes() for name in (HAPLOTYPES, COMPOUNDS)}
+    pos = 107 if where == "an exon of a compound" else 600
+    other = "ACGT"["CATG".index(bases[pos - 1])]
+    project.genome.write_text(f">line\n{bases[: pos - 1]}{other}{bases[pos:]}\n")
+    with pytest.raises(InputError, match="has other sequences than when split read it"):
+        merge_again(tmp_path)
+    assert {name: (results_of(project) / name).read_bytes() for name in kept} == kept
+    project.genome.write_text(f">line\n{bases}\n")
+    merge_again(tmp_path)
+    # A folder of an earlier version does not state the reference.
+    pairs = results_of(project) / PAIRS / PAIR_COUNTS
+    stated = json.loads(pairs.read_text())
+    del stated["files"][REFERENCE]
+    pairs.write_text(json.dumps(stated))
+    with pytest.raises(InputError, match=r"pairs\.json: an earlier version of evo2-tasks wrote"):
+        merge_again(tmp_path)
 
 
 def test_compounds_without_genes_have_no_consequence(finished: Project) -> None:
