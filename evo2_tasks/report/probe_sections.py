@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from evo2_tasks.evaluation.probe_statements import ProbeStatement, ShuffledStatement
-from evo2_tasks.evaluation.probe_words import ProbeComparison, compare_probes
+from evo2_tasks.evaluation.probe_words import SIMILAR, WORSE, ProbeComparison, compare_probes, judge
 from evo2_tasks.evaluation.results import MetricRow
 from evo2_tasks.evaluation.schema import ALL, WITH, WITHIN
 from evo2_tasks.io.words import counted
@@ -176,29 +176,36 @@ def _tabulate_training(statement: ProbeStatement, num_layers: int, where: str) -
 
 
 def _warn(layers: Sequence[Layer]) -> Iterator[Note]:
-    """A warning for each probe that is better overall, and worse within groups."""
+    """A warning for each probe that is better overall, and is not shown to be within groups."""
     for layer in layers:
         comparison = layer.comparison
-        if comparison is None or not comparison.overall.value or comparison.overall.value < 0:
-            continue
-        worse = [row for row in comparison.within if row.value is not None and row.value < 0]
-        if worse:
-            yield Note(_explain(layer, comparison.overall, worse), is_warning=True)
+        if comparison is not None and comparison.is_only_overall:
+            yield Note(_explain(layer, comparison), is_warning=True)
 
 
-def _explain(layer: Layer, overall: MetricRow, worse: Sequence[MetricRow]) -> str:
+def _explain(layer: Layer, comparison: ProbeComparison) -> str:
     """That a probe is better than ``llr`` on all rows, but not between rows of a group."""
     own = {row.column: row for row in layer.within}
+    verdicts = {row.column: judge(row) for row in comparison.within}
+    is_worse = WORSE in verdicts.values()
+    verdict = WORSE if is_worse else SIMILAR
     within = listed(
         [f"{_against(own.get(row.column), row)} within {printable(row.column or '')}"
-         for row in worse]
+         for row in comparison.within if verdicts[row.column] == verdict]
     )  # fmt: skip
-    return (
+    start = (
         f"On all rows, {printable(layer.probe.score)} separates the labels better than "
-        f"{MAIN_SCORE}: {METRIC_NAMES[overall.metric]} {_against(layer.overall, overall)}. Between "
-        f"rows of the same group, it is worse: {within}. So its lead comes at least in part from "
-        "knowing the group of a row. To rank the variants of one group, "
-        f"{MAIN_SCORE} is the better choice here."
+        f"{MAIN_SCORE}: {METRIC_NAMES[comparison.overall.metric]} "
+        f"{_against(layer.overall, comparison.overall)}. Between rows of the same group, it is "
+    )
+    if is_worse:
+        return (
+            f"{start}worse: {within}. So its lead comes at least in part from knowing the group of "
+            f"a row. To rank the variants of one group, {MAIN_SCORE} is the better choice here."
+        )
+    return (
+        f"{start}not shown to be better: {within}. So its lead may come from knowing the group of "
+        "a row. Do not take it for granted when you rank the variants of one group."
     )
 
 

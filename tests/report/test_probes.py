@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +13,20 @@ import pytest
 from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
 from evo2_tasks.cost.probes import find_layers
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.probe_words import compare_probes
+from evo2_tasks.evaluation.schema import WITHIN
 from evo2_tasks.layout import CURVES, METRICS, TABLE
+from evo2_tasks.report.probe_sections import Layer, _warn
+from evo2_tasks.report.probes import ProbeEvidence
 from evo2_tasks.steps import evaluate as evaluate_step
 from evo2_tasks.steps import report as report_step
+from evo2_tasks.table.probes import Prediction
 from tests.evaluation.build import few_draws
+from tests.evaluation.test_probe_words import make_row
 from tests.report.page import names_of, plots_of, read_page, rows_of
 from tests.steps.probe_sets import LABELS, PROBE, Results, make_results, make_set
+
+Interval = tuple[float | None, float | None, float | None]
 
 LAYERS = ("blocks.1", "norm")
 
@@ -76,6 +85,36 @@ def test_a_probe_that_has_learnt_the_group_is_said_to_have(results: Results) -> 
     ]
     assert (row["value"] < 0).all()
     assert len(row) == 1
+
+
+@pytest.mark.parametrize(
+    ("overall", "within", "expected"),
+    [
+        ((0.05, 0.01, 0.09), (-0.06, -0.1, -0.02), "comes at least in part from knowing the group"),
+        ((0.05, 0.01, 0.09), (-0.01, -0.05, 0.03), "may come from knowing the group"),
+        ((0.05, 0.01, 0.09), (0.01, -0.03, 0.05), "may come from knowing the group"),
+        ((0.05, 0.01, 0.09), (0.04, 0.01, 0.07), None),
+        ((0.01, -0.03, 0.05), (-0.01, -0.05, 0.03), None),
+        ((0.05, None, None), (-0.05, None, None), None),
+        ((0.05, 0.01, 0.09), (None, None, None), None),
+    ],
+)
+def test_a_lead_is_explained_only_if_it_cannot_be_chance(
+    overall: Interval, within: Interval, expected: str | None
+) -> None:
+    stated = Prediction(
+        name="p", layer="norm", label="KIND", definition="", folds_by="gene", trained=9,
+        predicted=9, in_training=9,
+    )  # fmt: skip
+    rows = [make_row(overall), make_row(within, WITHIN, "PLACE")]
+    own = [replace(row, minus=None, value=0.8) for row in rows]
+    (comparison,) = compare_probes(rows, [rows[0].score], "llr")
+    layer = Layer(ProbeEvidence(stated, None), own[0], own[1:], comparison)
+    notes = [note.text for note in _warn([layer])]
+    assert len(notes) == (expected is not None)
+    if expected is not None:
+        assert expected in notes[0]
+        assert "better than llr: AUROC 0.800 against 0.750" in notes[0]
 
 
 def test_the_layers_are_a_table_and_a_plot(results: Results) -> None:
