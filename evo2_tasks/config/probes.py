@@ -443,7 +443,8 @@ def require_layers(config: RunConfig, layers: Layers) -> None:
             else:
                 problems = [*_wrong_own(config, layers, variant_set, probe.probe)]
             if problems:
-                raise InputError(f"{key}.{'probe' if probe.probe else 'layer'}: {problems[0]}")
+                key += ".layer" if probe.probe is None else ".probe"
+                raise InputError(f"config: {key}: {problems[0]}")
 
 
 def _wrong_layer(
@@ -476,7 +477,7 @@ def _wrong_applied(
         )
         return
     if find_url(path) is not None and path.name != PROBE:
-        yield f"{key}.probe", f"{path}: a URL of a probe has to end in {PROBE}"
+        yield f"{key}.probe", f"{as_written(path)}: a URL of a probe has to end in {PROBE}"
 
 
 def _wrong_own(config: RunConfig, layers: Layers, variant_set: str, path: Path) -> Iterator[str]:

@@ -127,7 +127,7 @@ def test_a_job_of_a_probe_has_memory_for_its_features() -> None:
         (PROBE, {"scorings": ["plain"]}, "`ref` needs embeddings, and no scoring of the set"),
         (PROBE | {"probe": "x"}, {}, "probes.p.label: cannot be combined with `probe`"),
         ({"probe": "x"}, {}, "has 2 scorings; write {scoring}"),
-        ({"probe": "s3://b/{scoring}/p"}, {}, "a URL of a probe has to end in probe.json"),
+        ({"probe": "s3://b/{scoring}/p"}, {}, "s3://b/{scoring}/p: a URL of a probe has to end"),
         (PROBE, {"baselines": {"probe: p": "high"}}, "mistaken for the score of a probe"),
     ],
 )
@@ -161,6 +161,7 @@ def test_what_depends_on_the_model_is_refused_before_the_first_job(
     with pytest.raises(InputError, match=words) as error:
         step_inputs(loaded)
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"config: variant_sets.{name}.probes.p.{key}: ")
 
 
 def test_a_set_does_not_apply_its_own_probe() -> None:
