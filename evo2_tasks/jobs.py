@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
-from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
+from evo2_tasks.config.evaluation import list_profiled, resolve_evaluate, resolve_report
 from evo2_tasks.config.objects import (
     UserFiles,
     find_url,
@@ -115,6 +115,7 @@ from evo2_tasks.layout import (
     OWN_RULES,
     PAIR_COUNTS,
     PAIRS,
+    PROFILES,
     RANDOM_SNVS,
     REPORT,
     REUSED,
@@ -271,7 +272,7 @@ def _haplotype_files(config: RunConfig, variant_set: str) -> list[str]:
 def _drawn_bases(config: RunConfig, variant_set: str) -> list[str]:
     """Files of the reference whose bases the report draws."""
     settings = config.variant_sets[variant_set]
-    if settings.haplotypes is None:
+    if settings.haplotypes is None and not list_profiled(config, variant_set):
         return []
     return _reference_files(config.references[settings.reference])
 
@@ -408,7 +409,7 @@ class StepInputs:
     """Files of earlier runs that the report is made from, by variant set."""
     drawn_bases: dict[str, list[str]]
     """Files of the reference whose bases the report draws, by variant set; empty without
-    haplotypes."""
+    haplotypes and profiles."""
     tracks: TrackInputs
     """Inputs of the rules about track sets."""
     stored: dict[str, list[str]]
@@ -531,6 +532,7 @@ def step_inputs(config: RunConfig) -> StepInputs:
                 for scoring in variant_set.scorings
                 for file in list_reported(config, layers, name, scoring)
             ]
+            + [f"{name}/{scoring}/{PROFILES}" for scoring in list_profiled(config, name)]
             for name, variant_set in sets.items()
         },
         tracks=track_inputs(config, lambda name: _reference_files(config.references[name])),

@@ -137,8 +137,9 @@ ROOMS = {
         " calibrations changes combination_plots combination_sections combinations comparison"
         " consequence_plots consequences contigs drawings evidence explanations haplotype_plots"
         " haplotype_sections haplotypes horizons label_plots label_sections"
-        " label_tables metric_words page plots probe_plots probe_sections probes rows run_tables"
-        " saturation saturation_plots scorings sections style summary tables words",
+        " label_tables metric_words page plots probe_plots probe_sections probes profile_plots"
+        " profiles rows run_tables saturation saturation_plots scorings sections style summary"
+        " tables words",
         "errors",
         "evaluation",
         "genome",

@@ -21,9 +21,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.genome.explained import (
     BASES,
     NearbySnv,
-    count_entries,
     find_contig,
-    locate_tokens,
     make_nearby_snvs,
     make_sequences,
     parse_allele,
@@ -39,17 +37,16 @@ from evo2_tasks.genome.windows import (
     align_allele,
     place_allele,
 )
-from evo2_tasks.io.words import shown, shown_path
+from evo2_tasks.io.words import shown
 from evo2_tasks.layout import PROFILES, TABLE
 from evo2_tasks.report.explanations import (
     FLANK,
-    Entry,
     Explanation,
     Nearby,
-    StrandProfile,
     find_largest,
     write_explanation,
 )
+from evo2_tasks.report.profiles import locate_profiles, require_same_allele
 from evo2_tasks.runtime.inputs import open_reference
 from evo2_tasks.table.calibrated import open_calibrated
 from evo2_tasks.table.parquet import distinct_values
@@ -65,8 +62,6 @@ DISTANCE: Final = 10
 NEAR_ROWS: Final = 25
 """Most bases between the allele and another row of the table."""
 MOST_ROWS: Final = 30
-FLOAT16_ERROR: Final = 2e-3
-"""Largest relative error of an entry of a stored profile, with a margin."""
 
 _SCORES: Final = ("llr", "llr_allele", "llr_downstream", "llr_end", "llr_fwd", "llr_rev")
 
@@ -222,7 +217,8 @@ def from_table(
         InputError: The profile is that of another allele.
     """
     row = found.row or {}
-    _require_same_allele(found, placed, stored)
+    profiles = found.table.with_name(PROFILES)
+    require_same_allele(row, placed, stored, profiles=profiles, table=found.table)
     snvs = [*make_nearby_snvs(placed, contig, distance=DISTANCE, horizon=None, prepend_bos=True)]
     spelled = {(one["pos"], one["ref"], one["alt"]): one["llr"] for one in [row, *found.neighbours]}
     values = [spelled.get((snv.pos, snv.ref, snv.alt)) for snv in snvs]
@@ -237,30 +233,6 @@ def from_table(
         nearby=arrange(snvs, values, is_own_window=False),
         facts=facts,
     )
-
-
-def _require_same_allele(
-    found: Found, placed: PlacedAllele, stored: dict[str, NDArray[np.float32]]
-) -> None:
-    """Make sure that a profile belongs to the allele: its own tokens sum to ``llr_allele``.
-
-    Raises:
-        InputError: They do not, so the profiles were made from other variants than the table.
-    """
-    row = found.row or {}
-    for strand, size in placed.sizes.items():
-        num_tokens = size.length - size.prefix
-        num_allele, *_ = count_entries(num_tokens, placed.edit_ref or 0, len(placed.edit_alt or ""))
-        expected = row.get({"forward": "llr_allele_fwd", "reverse": "llr_allele_rev"}[strand])
-        values = stored.get(strand)
-        if values is None or expected is None or len(values) < num_allele:
-            continue
-        own = values[:num_allele].astype(np.float64)
-        if abs(own.sum() - expected) > FLOAT16_ERROR * (1 + np.abs(own).sum()):
-            raise InputError(
-                f"{shown_path(found.table.with_name(PROFILES))}: has the profile of another allele "
-                f"where {shown_path(found.table)} has this one. Run the workflow again."
-            )
 
 
 def from_model(
@@ -351,19 +323,6 @@ def make_explanation(
     first, last = start - FLANK, end + FLANK
     if not contig.circular:
         first, last = max(first, 0), min(last, contig.length)
-    strands = []
-    for strand, size in placed.sizes.items():
-        if strand in profiles:
-            values = profiles[strand]
-            places = locate_tokens(placed, contig, strand, len(values))
-            entries = [
-                Entry(float(value), place.pos, place.base, place.kind)
-                for value, place in zip(values, places, strict=True)
-            ]
-            most = sum(
-                count_entries(size.length - size.prefix, num_ref, len(placed.edit_alt or ""))
-            )
-            strands.append(StrandProfile(strand, entries, is_whole=len(values) >= most))
     return Explanation(
         contig=variant.contig or "",
         pos=variant.pos or 0,
@@ -375,7 +334,7 @@ def make_explanation(
         changed=contig.fetch(start, end),
         alternate=placed.edit_alt or "",
         after=contig.fetch(end, last),
-        profiles=strands,
+        profiles=locate_profiles(placed, contig, profiles),
         scores=scores,
         row=found.row,
         neighbours=found.neighbours,

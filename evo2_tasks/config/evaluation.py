@@ -11,12 +11,14 @@ from evo2_tasks.config.resolve import (
     CombineSettings,
     MergeHaplotypesSettings,
     ReferenceSettings,
+    ScoringSettings,
     resolve_annotate,
     resolve_calibrate,
     resolve_combine,
     resolve_merge_haplotypes,
     resolve_score,
     resolve_split,
+    resolve_windows,
 )
 from evo2_tasks.config.schema import LabelConfig, RunConfig
 
@@ -78,6 +80,7 @@ class ReportSettings:
         calibrate: The calibrations of each scoring; empty if the set has none.
         combine: The tables with several scorings of the set.
         haplotypes: The haplotypes of each scoring; empty if the set has none.
+        profiled: The windows of each scoring with profiles.
     """
 
     variant_set: str
@@ -89,10 +92,12 @@ class ReportSettings:
     calibrate: Mapping[str, CalibrateSettings]
     combine: tuple[CombineSettings, ...]
     haplotypes: Mapping[str, MergeHaplotypesSettings]
+    profiled: Mapping[str, ScoringSettings]
 
     def triggers(self) -> dict[str, object]:
         """What runs the step again if it changes; changes of the rest change its input files."""
-        return {"scorings": self.scorings}
+        profiles = {"profiles": sorted(self.profiled)} if self.profiled else {}
+        return {"scorings": self.scorings, **profiles}
 
 
 def resolve_evaluate(
@@ -164,4 +169,19 @@ def resolve_report(
             for name in settings.scorings
             if settings.haplotypes is not None
         },
+        profiled={
+            name: resolve_windows(config, variant_set, name).scoring
+            for name in list_profiled(config, variant_set)
+        },
     )
+
+
+def list_profiled(config: RunConfig, variant_set: str) -> list[str]:
+    """The scorings of a variant set whose profiles the report draws.
+
+    The changes of a set with ``haplotype_of`` are in the genome of a sample, which is not drawn.
+    """
+    settings = config.variant_sets[variant_set]
+    if settings.haplotype_of is not None:
+        return []
+    return [name for name in settings.scorings if config.scorings[name].profile is not None]

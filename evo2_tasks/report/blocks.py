@@ -17,9 +17,15 @@ that wrap where they are long, text that wraps."""
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading inside a section."""
+    """A heading inside a section.
+
+    Attributes:
+        text: What it says.
+        anchor: Its id in the page, for links; empty for none.
+    """
 
     text: str
+    anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

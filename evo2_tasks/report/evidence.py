@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,6 +18,7 @@ from evo2_tasks.report.audits import AuditEvidence, read_audit_of
 from evo2_tasks.report.calibrations import CalibrationEvidence, NamedCalibration, read_calibrations
 from evo2_tasks.report.consequences import Consequences, summarize_consequences
 from evo2_tasks.report.probes import NamedPredictions, ProbeEvidence, read_probes
+from evo2_tasks.report.profiles import AlleleProfile, ProfiledScoring, read_first_profiles
 from evo2_tasks.report.rows import AlleleKey, name_alleles
 from evo2_tasks.report.saturation import Saturation, find_saturation
 from evo2_tasks.report.summary import TableSummary, summarize_table
@@ -60,6 +61,7 @@ class Evidence:
         audit: The audit of the horizon; None without one.
         calibrations: The calibrations of the set, in the order of the config.
         probes: The probes of the set, in the order of the config, each layer by itself.
+        profiles: The profiles of the alleles with the lowest scores, by rank from 1.
     """
 
     scoring: str
@@ -75,6 +77,7 @@ class Evidence:
     audit: AuditEvidence | None
     calibrations: Sequence[CalibrationEvidence] = ()
     probes: Sequence[ProbeEvidence] = ()
+    profiles: Mapping[int, AlleleProfile] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:
@@ -100,6 +103,7 @@ def read_evidence(
     evaluate_settings: Mapping[str, Any] | None = None,
     calibrations: Mapping[str, NamedCalibration] = NO_CALIBRATIONS,
     probes: Sequence[NamedPredictions] = (),
+    profiled: ProfiledScoring | None = None,
 ) -> Evidence:
     """Read the files of a scoring.
 
@@ -110,6 +114,7 @@ def read_evidence(
         evaluate_settings: What these must have been made with. Default: they are not compared.
         calibrations: The calibrations of the set, by name.
         probes: The predictions of the probes of the set.
+        profiled: Where the windows are, if the scoring has profiles.
 
     Raises:
         InputError: A file is missing, broken, belongs to another run or was made with other
@@ -159,4 +164,5 @@ def read_evidence(
             folder / TABLE, calibrations, labels, table_digest=table_digest
         ),
         probes=read_probes(folder / TABLE, probes, table_digest=table_digest),
+        profiles=read_first_profiles(folder / TABLE, table.lowest, profiled) if profiled else {},
     )

@@ -27,8 +27,10 @@ from evo2_tasks.report.blocks import (
     number_cell,
 )
 from evo2_tasks.report.page import render_sections
+from evo2_tasks.report.profile_plots import plot_profile
+from evo2_tasks.report.profiles import Entry, StrandProfile
 from evo2_tasks.report.saturation_plots import color_span, draw_matrix
-from evo2_tasks.report.style import BLUE, MUTED, VERMILION, Plot, make_layout, rounded
+from evo2_tasks.report.style import Plot, make_layout
 from evo2_tasks.report.words import (
     NOTHING,
     allele,
@@ -44,40 +46,11 @@ from evo2_tasks.report.words import (
 BASES: Final = "ACGT"
 FLANK: Final = 40
 """Bases of the reference that are shown on each side of the allele."""
-MOST_DRAWN: Final = 128
-"""Entries of a profile that are drawn."""
 MOST_LISTED: Final = 12
 """Downstream bases in the table of the largest differences."""
 LONGEST: Final = 200
 """Most bases of an allele, and characters of a value, that are shown."""
-_HEIGHT: Final = 260
 _MATRIX_HEIGHT: Final = 250
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry of a profile.
-
-    Attributes:
-        difference: Nats; below 0 the token is less likely in the alternate window.
-        pos: 1-based position; None for an inserted base and for tokens at the end of one window.
-        base: Base of the plus strand of the reference.
-        kind: ``allele``, ``downstream`` or ``end``.
-    """
-
-    difference: float
-    pos: int | None
-    base: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class StrandProfile:
-    """The profile of a strand, from the first difference on."""
-
-    strand: str
-    entries: Sequence[Entry]
-    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +200,7 @@ def _show_profiles(one: Explanation, ids: FigureIds) -> list[Any]:
             "has read the alternate allele. Each strand reads away from the allele: forward to "
             "higher positions, reverse to lower ones."
         ),
-        Grid([_plot_profile(ids(), profile, one) for profile in one.profiles]),
+        Grid([plot_profile(ids(), profile, one.contig) for profile in one.profiles]),
     ]
     rows = [
         [
@@ -246,43 +219,6 @@ def _show_profiles(one: Explanation, ids: FigureIds) -> list[Any]:
         ]  # fmt: skip
         blocks.append(Table("Downstream bases that lose or gain most", columns, rows))
     return blocks
-
-
-def _plot_profile(plot_id: str, profile: StrandProfile, one: Explanation) -> Plot:
-    drawn = profile.entries[:MOST_DRAWN]
-    values = [entry.difference for entry in drawn]
-    contig = plot_text(one.contig)
-    texts = [
-        f"{contig}:{entry.pos} {plot_text(entry.base)}<br>{decimal(entry.difference)} nats"
-        if entry.pos is not None
-        else f"{'inserted base' if entry.kind == 'allele' else 'in one window only'}<br>"
-        f"{decimal(entry.difference)} nats"
-        for entry in drawn
-    ]
-    colors = [
-        MUTED if entry.kind == "allele" else BLUE if entry.difference >= 0 else VERMILION
-        for entry in drawn
-    ]
-    layout = make_layout(
-        _HEIGHT, x="tokens after the first difference", y="nats", showlegend=False, bargap=0.1
-    )
-    figure = go.Figure(
-        go.Bar(
-            x=list(range(len(drawn))), y=rounded(values), hovertext=texts, hoverinfo="text",
-            marker={"color": colors, "line": {"width": 0}},
-        ),
-        layout,
-    )  # fmt: skip
-    total = sum(entry.difference for entry in profile.entries)
-    of_allele = sum(entry.difference for entry in profile.entries if entry.kind == "allele")
-    kept = "all tokens" if profile.is_whole else f"the first {count(len(profile.entries))} tokens"
-    caption = (
-        f"The {profile.strand} strand. The allele's own tokens (grey) sum to {fixed(of_allele)} "
-        f"nats, and {kept} to {fixed(total)}."
-    )
-    if len(drawn) < len(profile.entries):
-        caption += f" The first {count(len(drawn))} tokens are drawn."
-    return Plot(plot_id, f"{profile.strand} strand", caption, figure, _HEIGHT)
 
 
 def _show_nearby(one: Explanation, ids: FigureIds) -> list[Any]:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.genome.reference import Reference
+from evo2_tasks.genome.window_layout import WindowSettings
 from evo2_tasks.io.digests import require_unchanged
 from evo2_tasks.io.files import replace_atomically, writing
 from evo2_tasks.layout import COMBINED_FOLDER, TABLE
@@ -24,6 +25,7 @@ from evo2_tasks.report.combinations import CombinedEvidence, read_combined_evide
 from evo2_tasks.report.evidence import Evidence, read_evidence
 from evo2_tasks.report.haplotypes import HaplotypeEvidence, read_haplotype_evidence
 from evo2_tasks.report.probes import NamedPredictions
+from evo2_tasks.report.profiles import ProfiledScoring
 from evo2_tasks.report.scorings import Comparison, compare_tables
 from evo2_tasks.report.words import script_json
 from evo2_tasks.table.provenance import package_version
@@ -58,7 +60,8 @@ class Subject:
         combinations: What each combined table of the set must have been made with, by name.
         probes: The predictions of the probes of the set, by scoring.
         haplotypes: What the haplotypes of the set must have been made with, by scoring.
-        bases: The bases of the reference; needed for haplotypes only.
+        bases: The bases of the reference; needed for haplotypes and profiles only.
+        profiled: The windows of each scoring with profiles.
     """
 
     variant_set: str
@@ -74,6 +77,13 @@ class Subject:
     combinations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     haplotypes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bases: Reference | None = None
+    profiled: Mapping[str, WindowSettings] = field(default_factory=dict)
+
+    def find_profiled(self, scoring: str) -> ProfiledScoring | None:
+        """Where the windows of a scoring are, if it has profiles."""
+        if self.bases is None or scoring not in self.profiled:
+            return None
+        return ProfiledScoring(self.profiled[scoring], self.bases)
 
 
 def write_report(results: Path, out: Path, subject: Subject) -> None:
@@ -96,6 +106,7 @@ def write_report(results: Path, out: Path, subject: Subject) -> None:
             evaluate_settings=subject.evaluate_settings,
             calibrations=subject.calibrations.get(scoring, {}),
             probes=subject.probes.get(scoring, ()),
+            profiled=subject.find_profiled(scoring),
         )
         for scoring in subject.scorings
     ]
@@ -144,7 +155,9 @@ def render_page(
         }
         for one in evidence
     ]
-    page_sections = sections.make_sections(evidence, comparison, combinations, haplotypes, files)
+    page_sections = sections.make_sections(
+        evidence, comparison, combinations, haplotypes, files, variant_set=subject.variant_set
+    )
     return render_sections(
         name=subject.variant_set,
         subtitle=sections.describe_subject(evidence, subject.reference),

@@ -22,6 +22,7 @@ from evo2_tasks.report.label_sections import show_labels
 from evo2_tasks.report.metric_words import METRIC_NAMES, describe_rows
 from evo2_tasks.report.plots import contig_span, plot_contig, plot_histogram, plot_pairs, plot_types
 from evo2_tasks.report.probe_sections import show_probes
+from evo2_tasks.report.profile_plots import find_anchor, show_lowest_profiles
 from evo2_tasks.report.run_tables import (
     describe_mixed_devices,
     describe_store,
@@ -140,6 +141,8 @@ def make_sections(
     combinations: Sequence[CombinedEvidence],
     haplotypes: Sequence[HaplotypeEvidence],
     files: Sequence[Mapping[str, str]],
+    *,
+    variant_set: str,
 ) -> list[Section]:
     """Make all sections that have content.
 
@@ -149,6 +152,7 @@ def make_sections(
         combinations: The combined tables.
         haplotypes: The haplotypes of the scorings.
         files: ``reference`` and ``checkpoint`` of each scoring.
+        variant_set: Name of the variant set.
     """
     ids = FigureIds()
     sections = [
@@ -166,7 +170,9 @@ def make_sections(
         Section("strands", "Agreement of the strands", [*_show_strands(evidence, ids)]),
         Section("audit", "Error of the horizon", [*_show_audits(evidence, ids)]),
         Section("indels", "Insertions and deletions", [*_show_indels(evidence, ids)]),
-        Section("strongest", "Lowest and highest scores", [*_show_extremes(evidence)]),
+        Section(
+            "strongest", "Lowest and highest scores", [*_show_extremes(evidence, ids, variant_set)]
+        ),
         Section("provenance", "Settings and versions", [tabulate_provenance(evidence, files)]),
         Section("cost", "Time and memory", [*_show_cost(evidence)]),
     ]
@@ -327,8 +333,10 @@ def _show_indels(evidence: Sequence[Evidence], ids: FigureIds) -> Iterator[Block
         yield Grid(plots)
 
 
-def _show_extremes(evidence: Sequence[Evidence]) -> Iterator[Block]:
-    for one in evidence:
+def _show_extremes(
+    evidence: Sequence[Evidence], ids: FigureIds, variant_set: str
+) -> Iterator[Block]:
+    for number, one in enumerate(evidence, start=1):
         if one.table.lowest:
             shared = shared_flags(one)
             if shared:
@@ -337,8 +345,16 @@ def _show_extremes(evidence: Sequence[Evidence]) -> Iterator[Block]:
                     f"{'' if len(shared) == 1 else 's'} {printable(listed(shared), 400)}; the "
                     "tables list their other flags."
                 )
-            yield tabulate_extremes("Lowest llr", one, one.table.lowest)
+            links = {rank: find_anchor(number, rank) for rank in one.profiles}
+            yield tabulate_extremes("Lowest llr", one, one.table.lowest, links)
             yield tabulate_extremes("Highest llr", one, one.table.highest)
+        yield from show_lowest_profiles(
+            one.profiles,
+            ids,
+            scoring_number=number,
+            scoring=one.scoring,
+            variant_set=variant_set,
+        )
 
 
 def _show_cost(evidence: Sequence[Evidence]) -> Iterator[Block]:

@@ -134,7 +134,8 @@ def summarize_table(table: Path) -> TableSummary:
     for batch in read_rows(table, _SECOND_COLUMNS):
         second.add(batch)
     columns = [
-        "record", "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_fwd", "llr_rev",
+        "record", "allele", "contig", "pos", "ref", "alt", "status", "flags", "llr", "llr_fwd",
+        "llr_rev", "llr_allele_fwd", "llr_allele_rev",
         *annotations, *carried,
     ]  # fmt: skip
     ends = [*first.lowest.numbers, *first.highest.numbers]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
+
+from markupsafe import Markup
 
 from evo2_tasks.report.blocks import (
     CODE,
@@ -35,6 +38,8 @@ from evo2_tasks.table.schema import (
     REASON_MEANINGS,
     STATUS_MEANINGS,
 )
+
+NO_LINKS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 def tabulate_status(evidence: Sequence[Evidence]) -> Table:
@@ -96,17 +101,21 @@ def shared_flags(one: Evidence) -> list[str]:
     return [flag for flag, number in counts.items() if number == one.num_scored]
 
 
-def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> Table:
+def tabulate_extremes(
+    caption: str, one: Evidence, extremes: Sequence[Row], links: Mapping[int, str] = NO_LINKS
+) -> Table:
     """Tabulate the alleles with the lowest or highest ``llr``, with all that is known of them.
 
     Args:
         caption: What the alleles are.
         one: The scoring.
         extremes: Its rows, the most extreme first.
+        links: Places in the page with figures of a row, by its rank.
     """
     columns = [
         ("rank", NUMBER), ("contig", TEXT), ("pos", NUMBER), ("ref", CODE), ("alt", CODE),
-        ("llr", NUMBER), ("llr_fwd", NUMBER), ("llr_rev", NUMBER), ("flags", TEXT),
+        ("llr", NUMBER), ("llr_fwd", NUMBER), ("llr_rev", NUMBER),
+        *([("tokens", TEXT)] if links else []), ("flags", TEXT),
         *((printable(name), TEXT) for name in (*one.table.annotations, *one.table.carried)),
     ]  # fmt: skip
     shared = shared_flags(one)
@@ -121,10 +130,18 @@ def tabulate_extremes(caption: str, one: Evidence, extremes: Sequence[Row]) -> T
             [
                 whole_cell(rank), Cell(value_text(row["contig"])), whole_cell(row["pos"]),
                 Cell(allele(row["ref"])), Cell(allele(row["alt"])), *scores,
-                Cell(", ".join(flags)), *more,
+                *([_link_cell(rank, links)] if links else []), Cell(", ".join(flags)), *more,
             ]
         )  # fmt: skip
     return Table(f"{caption}, {one.scoring}", columns, rows)
+
+
+def _link_cell(rank: int, links: Mapping[int, str]) -> Cell:
+    """A cell with a link to the figures of an allele, if it has some."""
+    if rank not in links:
+        return Cell(NOTHING)
+    text = Markup('<a href="#{}" aria-label="Figures of the allele of rank {}">figures</a>')
+    return Cell(text.format(links[rank], rank), rank)
 
 
 def _carried_cell(value: Any) -> Cell:

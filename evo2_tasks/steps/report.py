@@ -4,10 +4,12 @@ Only this module imports plotly and jinja2, so that the other steps start withou
 """
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 from evo2_tasks.config.evaluation import ReportSettings
 from evo2_tasks.config.objects import as_written
+from evo2_tasks.genome.window_layout import WindowSettings
 from evo2_tasks.layout import CALIBRATIONS
 from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.page import Subject, write_report
@@ -26,7 +28,8 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
         results: Folder of the variant set, with a folder for each scoring. It contains the table
             and ``run.json``, the files of ``evaluate`` if the variant set has labels, and that of
             ``calibrate`` if it has calibrations, and those of ``merge_haplotypes`` if it has
-            haplotypes. Those of ``fit_calibration`` are next to it.
+            haplotypes, and the profiles if a scoring has them. Those of ``fit_calibration`` are
+            next to it.
         out: The HTML file.
 
     Raises:
@@ -60,7 +63,8 @@ def report(settings: ReportSettings, *, results: Path, out: Path) -> None:
         },
         combinations={one.name: one.triggers() for one in settings.combine},
         haplotypes={name: one.triggers() for name, one in settings.haplotypes.items()},
-        bases=open_reference(reference) if settings.haplotypes else None,
+        bases=open_reference(reference) if settings.haplotypes or settings.profiled else None,
+        profiled={name: WindowSettings(**asdict(one)) for name, one in settings.profiled.items()},
     )
     write_report(results, out, subject)
     logger.info("%s: %.1f MB", out, out.stat().st_size / 1e6)

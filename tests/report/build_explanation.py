@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from evo2_tasks.report.explanations import (
-    Entry,
     Explanation,
     Nearby,
-    StrandProfile,
     write_explanation,
 )
+from evo2_tasks.report.profiles import Entry, StrandProfile
 
 HOSTILE = "<img src=x onerror=alert(1)>%{x}</script><b>&amp;\u202e"
 
