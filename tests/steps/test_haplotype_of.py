@@ -147,3 +147,30 @@ def test_another_haplotype_runs_the_steps_of_its_set_again(tmp_path: Path) -> No
     ]  # fmt: skip
     assert {"split", "windows"} <= {*changed}
     assert "merge" not in changed
+
+
+@pytest.mark.parametrize(
+    ("call", "flag"), [("0|0", None), ("0|1", None), ("./.", None), ("0/1", "unphased")]
+)
+def test_a_haplotype_without_alleles_has_the_rows_of_the_reference(
+    tmp_path: Path, call: str, flag: str | None
+) -> None:
+    project = make_project(tmp_path)
+    genotypes = tmp_path / "phased.vcf"
+    text = genotypes.read_text()
+    genotypes.write_text(text.replace("\t1|0\t", f"\t{call}\t").replace("\t0|1\t", f"\t{call}\t"))
+    config = json.loads(project.config_file.read_text())
+    config["variant_sets"]["v"]["saturate"] = ["snv", "deletion", "insertion", "codon"]
+    found = []
+    for name in ("with", "without"):
+        loaded = load_config(config)
+        run_steps(loaded, tmp_path / name)
+        windows = [pd.read_parquet(one.windows) for one in files_of_shards(loaded, tmp_path / name)]
+        table = pd.read_parquet(tmp_path / name / "s" / "scores.parquet")
+        found.append((pd.concat(windows), table))
+        config["variant_sets"]["v"].pop("haplotype_of", None)
+    for one, other in zip(*found, strict=True):
+        columns = [column for column in other if column != "flags"]
+        pd.testing.assert_frame_equal(one[columns], other[columns])
+        more = {*one["flags"].explode().dropna()} - {*other["flags"].explode().dropna()}
+        assert more == ({flag} if flag else set())
