@@ -1,4 +1,8 @@
-"""Snakemake as a user starts it, but for its imports, which are done once for all runs."""
+"""Snakemake as a user starts it, but for the imports, which are done once for all runs.
+
+The command of its jobs is a copy too (see `commands`), unless a test has one of its own or sets
+variables.
+"""
 
 import json
 import os
@@ -9,8 +13,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from tests.workflow.commands import COMMANDS, start_commands
+
 SNAKEFILE = Path(__file__).parents[2] / "workflow" / "Snakefile"
-COMMANDS = Path(sys.executable).parent
 TIME_LIMIT_S = 900
 
 # Imports take half of the time of a short run. This process imports what Snakemake and the
@@ -80,7 +85,8 @@ def run_snakemake(
         variables: Variables of the environment, besides those of this process.
         status: The status to exit with.
     """
-    path = os.pathsep.join([str(commands), os.environ["PATH"]])
+    copies = [str(start_commands())] if commands is COMMANDS and variables is None else []
+    path = os.pathsep.join([*copies, str(commands), os.environ["PATH"]])
     server = _start_server()
     assert server.stdin is not None
     assert server.stdout is not None
