@@ -186,8 +186,11 @@ def test_the_file_tree_in_the_readme_is_the_repository() -> None:
         "README.md",
         "docs/calibration.md",
         "docs/configuration.md",
+        "docs/embeddings.md",
         "docs/evaluation.md",
         "docs/haplotypes.md",
+        "docs/sequences.md",
+        "docs/tracks.md",
     ],
 )
 def test_configs_in_the_pages_are_valid(page: str) -> None:

@@ -196,9 +196,9 @@ def _show_profiles(one: Explanation, ids: FigureIds) -> list[Any]:
     blocks: list[Any] = [
         Note(
             "Each bar is the log-probability of a token in the alternate window minus that in the "
-            "reference window. Their sum is llr. Below 0 the model expects the base less once it "
-            "has read the alternate allele. Each strand reads away from the allele: forward to "
-            "higher positions, reverse to lower ones."
+            "reference window. All of a strand add up to its llr (llr_fwd, llr_rev). Below 0, the "
+            "model expects the base less after it has read the alternate allele. Each strand is "
+            "read away from the allele: forward to higher positions, reverse to lower ones."
         ),
         Grid([plot_profile(ids(), profile, one.contig) for profile in one.profiles]),
     ]
@@ -217,7 +217,8 @@ def _show_profiles(one: Explanation, ids: FigureIds) -> list[Any]:
             ("position", TEXT), ("base", CODE), ("strand", TEXT), ("difference, nats", NUMBER),
             ("effect", TEXT),
         ]  # fmt: skip
-        blocks.append(Table("Downstream bases that lose or gain most", columns, rows))
+        note = "The bases are those of the plus strand, on both strands."
+        blocks.append(Table("Downstream bases that lose or gain most", columns, rows, note=note))
     return blocks
 
 
@@ -227,9 +228,9 @@ def _show_nearby(one: Explanation, ids: FigureIds) -> list[Any]:
     number = int(np.isfinite(one.nearby.llr).sum())
     if one.nearby.is_own_window:
         text = (
-            f"{count(number)} SNVs, all in the allele's own window, so that they share what is "
-            "read before the first of them. They are not equal to scores in centred windows, in "
-            "which each SNV has a window of its own: compare them with each other only."
+            f"{count(number)} SNVs, all scored in the allele's own window. Their scores differ "
+            "from those of the table, where each SNV has a window of its own: compare them with "
+            "each other only."
         )
     else:
         text = (
@@ -263,7 +264,8 @@ def _plot_nearby(plot_id: str, nearby: Nearby, one: Explanation) -> Plot:
     lowest = f"{printable(one.contig)}:{nearby.find_lowest()[0]}"
     caption = (
         f"llr of {count(len(finite))} SNVs by position and base, {decimal(float(finite.min()))} to "
-        f"{decimal(float(finite.max()))} nats. The lowest is {lowest}."
+        f"{decimal(float(finite.max()))} nats. The lowest is {lowest}. Cells of the "
+        "reference's own base are empty."
     )
     return Plot(plot_id, "llr of the SNVs near the allele", caption, figure, _MATRIX_HEIGHT, True)
 
