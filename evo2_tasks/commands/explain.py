@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from evo2_tasks.config.resolve import PlannedScoring
@@ -62,6 +63,7 @@ DISTANCE: Final = 10
 NEAR_ROWS: Final = 25
 """Most bases between the allele and another row of the table."""
 MOST_ROWS: Final = 30
+"""Most other rows that the page lists."""
 
 _SCORES: Final = ("llr", "llr_allele", "llr_downstream", "llr_end", "llr_fwd", "llr_rev")
 
@@ -182,8 +184,35 @@ def read_neighbourhood(
     at = next((i for i, row in enumerate(rows) if _is_spelled(row, variant)), None)
     if at is None:
         at = next((i for i, row in enumerate(rows) if _is_same(row, variant, reference)), None)
-    row = None if at is None else rows.pop(at)
-    return row, rows[:MOST_ROWS]
+    row = find_spelling(table, contig, variant, reference) if at is None else rows.pop(at)
+    return row, rows
+
+
+def find_spelling(
+    table: Path, contig: str, variant: Variant, reference: Reference
+) -> dict[str, Any] | None:
+    """The row of an allele that is spelled from a distant position; None if there is none.
+
+    A row with a long REF begins far before its first changed base, and an insertion or a deletion
+    in a repeat can be spelled at any base of it.
+    """
+    aligned = align_allele(variant, reference)
+    if aligned is None:
+        return None
+    growth = len(variant.alt or "") - len(variant.ref or "")
+    start = (
+        0 if growth and reference.is_circular(aligned.reference_contig) else aligned.trimmed.start
+    )
+    for batch in find_rows(table, f"{{{contig}}}", calibrated=open_calibrated(table)):
+        pos, num_ref = batch.column("pos"), pc.utf8_length(batch.column("ref"))
+        grows = pc.equal(pc.subtract(pc.utf8_length(batch.column("alt")), num_ref), growth)
+        reaches = pc.greater(pc.add(pos, num_ref), start)
+        if not growth:  # its spellings differ in the bases around the change, not in its place
+            reaches = pc.and_kleene(reaches, pc.less_equal(pos, start + 1))
+        for row in batch.filter(pc.and_kleene(grows, reaches)).to_pylist():
+            if _is_same(row, variant, reference):
+                return row
+    return None
 
 
 def _is_spelled(row: dict[str, Any], variant: Variant) -> bool:
@@ -337,7 +366,7 @@ def make_explanation(
         profiles=locate_profiles(placed, contig, profiles),
         scores=scores,
         row=found.row,
-        neighbours=found.neighbours,
+        neighbours=found.neighbours[:MOST_ROWS],
         nearby=nearby,
         facts=[*facts, *_list_facts(found, placed)],
         notes=[f"The allele has the flags {', '.join(placed.flags)}."] if placed.flags else [],

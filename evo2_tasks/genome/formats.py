@@ -154,11 +154,12 @@ def find_format(
         return "bcf"
     if start.startswith(b"PAR1"):
         return "parquet"
+    wanted = "regions" if has_regions else "variants"
     if not start:
-        raise InputError(f"{shown_path(path)}: the file is empty; expected variants.")
+        raise InputError(f"{shown_path(path)}: the file is empty; expected {wanted}.")
     for magic, name in BINARY_MAGIC.items():
         if start.startswith(magic):
-            raise InputError(f"{shown_path(path)}: this is {name}; expected variants.")
+            raise InputError(f"{shown_path(path)}: this is {name}; expected {wanted}.")
     if len(start) >= 8 and bytes(4) in (start[:8:2], start[1:8:2]):
         raise InputError(f"{shown_path(path)}: this is text in UTF-16; save it as UTF-8.")
     sample = read_sample(path, columns)

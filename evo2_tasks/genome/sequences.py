@@ -28,6 +28,7 @@ _OTHER_FORMATS: Final = (
     (b"LOCUS ", "It looks like GenBank; convert it, for example with: any2fasta FILE"),
     (b"ID   ", "It looks like EMBL; convert it, for example with: any2fasta FILE"),
     (b"##", "It looks like a VCF or a GFF"),
+    (b";", "Lines that begin with ';' are no part of FASTA; remove them: grep -v '^;' FILE"),
     (b"PAR1", "It is a Parquet file"),
     (b"BAM\x01", "It is a BAM; convert it with: samtools fasta FILE"),
     (b"\xff\xfe", "It is a text in UTF-16; save it as UTF-8"),

@@ -204,6 +204,49 @@ def test_an_allele_in_another_spelling_is_found(
     assert one.row["record"] == 1
 
 
+REPEAT = BASES[:100] + "CA" * 40 + BASES[180:]
+MANY_SNVS = [(pos, alt) for pos in range(230, 251) for alt in "ACGT" if alt != REPEAT[pos - 1]]
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_any_spelling_finds_the_row_and_every_snv_of_the_table_is_used(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, circular: bool
+) -> None:
+    long_ref = REPEAT[185:225]
+    other = "ACGT"["ACGT".index(long_ref[-1]) - 1]
+    rows = [
+        (101, REPEAT[100:103], "C"),  # a deletion at the left end of the repeat
+        (186, long_ref, long_ref[:-1] + other),  # an SNV behind 39 bases of padding
+        *((pos, REPEAT[pos - 1], alt) for pos, alt in MANY_SNVS),
+    ]
+    project = write_project(
+        tmp_path,
+        genome={"c": REPEAT},
+        variants=HEADER + "".join(f"c\t{p}\t.\t{ref}\t{alt}\t.\t.\t.\n" for p, ref, alt in rows),
+        reference={"circular_contigs": ["c"] if circular else []},
+        model={"checkpoint": str(checkpoint)},
+        scoring={"window_length": 256, "profile": 4},
+        output=str(tmp_path / "results"),
+    )
+    loaded = project.load()
+    run_steps(loaded, tmp_path / "results" / "v")
+    out = tmp_path / "e.html"
+    monkeypatch.setattr(command, "_require_same_allele", lambda *_: None)
+    monkeypatch.setattr(command, "read_profile", lambda *_: {"forward": np.zeros(4, np.float32)})
+    (tmp_path / "results/v/s/profiles.parquet").touch()
+    for text, record in (
+        ("c:178:ACA:A", 0),
+        (f"c:225:{long_ref[-1]}:{other}", 1),
+    ):
+        one, _ = explain(loaded, text, monkeypatch, out)
+        assert one.row is not None
+        assert one.row["record"] == record
+    pos, alt = MANY_SNVS[30]
+    one, _ = explain(loaded, f"c:{pos}:{REPEAT[pos - 1]}:{alt}", monkeypatch, out)
+    assert one.nearby is not None
+    assert int(np.isfinite(one.nearby.llr).sum()) == len(MANY_SNVS) == 63
+
+
 def test_an_allele_that_no_table_has_is_explained_with_the_only_scoring(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

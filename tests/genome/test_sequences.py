@@ -123,6 +123,7 @@ def test_a_name_may_be_latin_1_or_too_long(tmp_path: Path) -> None:
         (b"LOCUS       X 10 bp\n", "GenBank"),
         ("\ufeff>a\nACGT\n".encode("utf-16-le"), "UTF-16"),
         (b"PAR1\0\0", "Parquet"),
+        (b"; a comment\n>a\nACGT\n", "grep -v '^;'"),
     ],
 )
 def test_another_format_is_refused_in_one_line(tmp_path: Path, content: bytes, words: str) -> None:

@@ -380,6 +380,7 @@ def test_provenance(made: Tracks) -> None:
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
+        ("", "the file is empty; expected regions."),
         ("# nothing\n", "expected the regions of a BED"),
         ("nowhere\t1\t5\n", "no region has a base in the reference: 1 contig_not_found"),
         ("line\t800\t900\n", "1 position_out_of_range; the first is data line 1 (line:800-900)"),
