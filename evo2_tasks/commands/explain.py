@@ -209,7 +209,8 @@ def find_spelling(
         reaches = pc.greater(pc.add(pos, num_ref), start)
         if not growth:  # its spellings differ in the bases around the change, not in its place
             reaches = pc.and_kleene(reaches, pc.less_equal(pos, start + 1))
-        for row in batch.filter(pc.and_kleene(grows, reaches)).to_pylist():
+        rows: list[dict[str, Any]] = batch.filter(pc.and_kleene(grows, reaches)).to_pylist()
+        for row in rows:
             if _is_same(row, variant, reference):
                 return row
     return None
