@@ -231,7 +231,7 @@ def test_any_spelling_finds_the_row_and_every_snv_of_the_table_is_used(
     loaded = project.load()
     run_steps(loaded, tmp_path / "results" / "v")
     out = tmp_path / "e.html"
-    monkeypatch.setattr(command, "_require_same_allele", lambda *_: None)
+    monkeypatch.setattr(command, "require_same_allele", lambda *_, **__: None)
     monkeypatch.setattr(command, "read_profile", lambda *_: {"forward": np.zeros(4, np.float32)})
     (tmp_path / "results/v/s/profiles.parquet").touch()
     for text, record in (
