@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import torch
@@ -27,7 +27,8 @@ from evo2_tasks import Evo2Config, Evo2ForCausalLM
 from evo2_tasks.layout import RUN, SPLIT, TABLE
 
 SCORING = "w"
-LAYERS = ["blocks.0", "norm"]
+LAYERS = ["blocks.0", "norm", "blocks.1", "embedding_layer", "blocks.0.mlp.l3", "blocks.1.mlp.l3"]
+WIDE = Path(__file__).with_name("wide_layers.py")
 NUM_BASES = 300_000
 
 
@@ -46,7 +47,8 @@ def write_inputs(folder: Path, num_alleles: int) -> None:
             vcf.write(f"c\t{site + 1}\t.\t{bases[site]}\t{alt}\t.\t.\t.\n")
 
 
-def write_config(folder: Path, args: argparse.Namespace) -> None:
+def write_model(folder: Path, args: argparse.Namespace) -> None:
+    """A model of two layers with random weights."""
     torch.manual_seed(1)
     config = Evo2Config(
         hidden_size=args.width,
@@ -57,7 +59,11 @@ def write_config(folder: Path, args: argparse.Namespace) -> None:
         hyena_mr_groups=8,
     )
     Evo2ForCausalLM(config).save_pretrained(folder / "model")
+
+
+def write_config(folder: Path, args: argparse.Namespace, dtype: str) -> None:
     tokens = args.window // 2
+    profile = {} if args.wide else {"profile": tokens}
     settings = {
         "references": {"random": {"fasta": str(folder / "genome.fa")}},
         "models": {"small": {"checkpoint": str(folder / "model"), "gpus": 0, "dtype": "float32"}},
@@ -65,8 +71,12 @@ def write_config(folder: Path, args: argparse.Namespace) -> None:
             SCORING: {
                 "model": "small",
                 "window_length": args.window,
-                "embeddings": {"layer": LAYERS, "tokens": tokens, "dtype": args.dtype},
-                "profile": tokens,
+                "embeddings": {
+                    "layer": LAYERS[: args.layers],
+                    "tokens": tokens,
+                    "dtype": dtype,
+                },
+                **profile,
             }
         },
         "variant_sets": {
@@ -77,12 +87,13 @@ def write_config(folder: Path, args: argparse.Namespace) -> None:
             }
         },
         "shards": 1,
+        "run": {"batch_tokens": args.batch_tokens},
         "output": str(folder / "results"),
     }
     (folder / "config.yaml").write_text(json.dumps(settings))  # JSON is YAML
 
 
-def run(folder: Path, num_alleles: int) -> Iterator[dict[str, object]]:
+def run(folder: Path, num_alleles: int, args: argparse.Namespace) -> Iterator[dict[str, object]]:
     """Run the steps."""
     of_set = folder / "results" / SET
     of_scoring = of_set / SCORING
@@ -115,11 +126,11 @@ def run(folder: Path, num_alleles: int) -> Iterator[dict[str, object]]:
             (*split, *shards, "--out", of_scoring / TABLE, "--run-json", of_scoring / RUN),
         ),
     ]
-    for layer in LAYERS:
+    for dtype, layer in product(args.dtypes, LAYERS[: args.layers]):
         out = of_scoring / "embeddings" / f"{layer}.parquet"
         steps.append(
             (
-                "merge-embeddings",
+                f"merge-embeddings {dtype}",
                 (
                     *(*split, *shards, "--layer", layer, "--readouts", readouts),
                     *("--out", out, "--run-json", out.with_suffix(".json")),
@@ -128,9 +139,15 @@ def run(folder: Path, num_alleles: int) -> Iterator[dict[str, object]]:
         )
     for file in (windows, scores):
         file.mkdir(parents=True)
-    for step, arguments in steps:
+    write_config(folder, args, args.dtypes[0])
+    for name, arguments in steps:
+        step, _, dtype = name.partition(" ")
+        if dtype:
+            write_config(folder, args, dtype)
         before = size_of(folder)
-        row = asdict(measure(step, step, *map(str, arguments), alleles=num_alleles))
+        program = [sys.executable, str(WIDE), str(args.wide)] if args.wide else None
+        command = (step, *map(str, arguments))
+        row = asdict(measure(name, *command, alleles=num_alleles, program=program))
         yield row | {"disk_mb": round(size_of(folder) - before, 1)}
 
 
@@ -146,15 +163,18 @@ def main() -> None:
     parser.add_argument("--alleles", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--window", type=int, default=64)
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--dtypes", nargs="+", default=["float32"])
+    parser.add_argument("--layers", type=int, default=2, choices=range(1, len(LAYERS) + 1))
+    parser.add_argument("--wide", type=int, help="a multiple of --width")
+    parser.add_argument("--batch-tokens", type=int, default=65_536)
     args = parser.parse_args()
     rows: list[dict[str, object]] = []
     for num_alleles in args.alleles:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             write_inputs(folder, num_alleles)
-            write_config(folder, args)
-            for row in run(folder, num_alleles):
+            write_model(folder, args)
+            for row in run(folder, num_alleles, args):
                 rows.append(row)
                 print(row, file=sys.stderr)
     print_rows(rows)

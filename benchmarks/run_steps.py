@@ -203,16 +203,24 @@ def run_steps(
             yield measure(name, step, *map(str, arguments), alleles=alleles)
 
 
-def measure(name: str, *command: str, alleles: int) -> Measured:
+def measure(
+    name: str, *command: str, alleles: int, program: Sequence[str] | None = None
+) -> Measured:
     """Run a command of ``evo2-tasks``; measure its time and its peak memory.
+
+    Args:
+        name: Name of the step.
+        command: The command and its arguments.
+        alleles: Number of alleles.
+        program: What to run in place of ``evo2-tasks``.
 
     Raises:
         RuntimeError: The command failed.
     """
-    program = str(Path(sys.executable).with_name("evo2-tasks"))
+    program = program or [str(Path(sys.executable).with_name("evo2-tasks"))]
     started = time.monotonic()
     launched = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", LAUNCH, program, *command],
+        [sys.executable, "-I", "-S", "-c", LAUNCH, *program, *command],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

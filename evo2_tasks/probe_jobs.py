@@ -29,14 +29,20 @@ MOST_LABELLED: Final = 50_000
 attempts have twice and three times as much."""
 
 FEATURE_BYTES: Final = 16
-"""Bytes of memory for each feature of each labelled row: the features, the copy of a training set,
-and what scikit-learn makes of it."""
+"""Bytes of memory for each feature of each labelled row that a job asks for.
+
+100,000 rows of 512 features took 8 with a label, and 12 with a number: the features, and the copy
+of a training set (``benchmarks/probe.py``)."""
 
 UNKNOWN_WIDTH: Final = 4_096
 """Numbers of an embedding of a model whose shape is not known: those of the 7B."""
 
 SECONDS_PER_MILLION: Final = 60.0
-"""CPU time for a million features of labelled rows, with the control: measured on an AMD EPYC."""
+"""CPU time for a million features of labelled rows that a job is allowed, with the control.
+
+An AMD EPYC took 3 to 9 seconds for a label with 300 and 3,000 rows, and an estimated 15 with
+100,000 rows and 512 features (``benchmarks/probe.py``). The limit is four times that, because
+slower processors and larger sets were not measured."""
 
 
 @dataclass(frozen=True)

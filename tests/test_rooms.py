@@ -85,8 +85,8 @@ ROOMS = {
         never=TORCH | FRONT,
     ),
     "scoring": room(
-        "branches deltas embeddings finite horizons layer_sums layers likelihood passes profiles"
-        " readouts reference score sequence_batches sequences track_values tracks windows",
+        "branches deltas embeddings finite horizons layer_sums layers likelihood part_sizes passes"
+        " profiles readouts reference score sequence_batches sequences track_values tracks windows",
         "evo2",
         "genome",
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},

@@ -13,15 +13,20 @@ from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape, read_shape
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import find_release, parse_hub_name
 from evo2_tasks.scoring.layers import BLOCK_PARTS, WHOLE_MODEL, module_path
+from evo2_tasks.scoring.part_sizes import embedding_bytes, most_pairs
 
 if TYPE_CHECKING:
     from evo2_tasks.config.schema import EmbeddingsConfig, RunConfig
 
 ITEM_BYTES: Final = {"float32": 4, "float16": 2, "int8": 1}
 
-# Copies of the embeddings of a part in memory: those that the model gave, the columns of the file
-# of the part, and what writing it takes. Measured: see benchmarks and tests/steps/test_embeddings.
-COPIES: Final = 3
+COPIES: Final = 4
+"""Memory of ``score_readouts`` for embeddings, in copies of those of a part: the sums that the model
+gave, the records that were made of them, and the columns of the file of a part. A stub with 4,096
+channels took 3.0 with one part, and 3.9 with many (``benchmarks/embedding_steps.py --wide``)."""
+
+ROW_GROUP: Final = 64 * 2**20
+"""Bytes of embeddings that the file of a shard takes at once when it is written."""
 
 
 def name_layers(settings: ReadOutSettings) -> ReadOutSettings:
@@ -195,22 +200,39 @@ def _num_strands(strands: str) -> int:
 
 
 def embeddings_memory(settings: ReadOutSettings, alleles: float | None) -> int:
-    """Host memory for the embeddings of a part, bytes; 0 without embeddings.
+    """Host memory for the embeddings of a part, or of a piece of a file, bytes.
+
+    It is 0 without embeddings, and bounded for any number of alleles.
 
     Args:
         settings: The read-outs, with the names of the layers.
         alleles: Alleles of the shard; None if they are not counted yet.
     """
-    asked, scoring = settings.embeddings, settings.score.scoring
-    shape = find_shape(settings.score.model)
-    if asked is None or shape is None:
+    asked, scoring, widths = settings.embeddings, settings.score.scoring, list_widths(settings)
+    most = most_pairs(widths)
+    if asked is None or most is None:
         return 0
     strands = _num_strands(scoring.strands)
     # At least the tokens from the first difference on count for each allele and strand.
     step = scoring.window_step or 0
     branch = min(scoring.horizon or scoring.window_length, (scoring.window_length - step) // 2)
-    in_part = math.ceil(settings.score.run.part_tokens / (strands * max(1, branch)))
+    in_part = min(most, math.ceil(settings.score.run.part_tokens / max(1, branch)))
     if alleles is not None:
-        in_part = min(in_part, math.ceil(alleles))
-    width = sum(find_layer(layer, shape).width for layer in asked.layers)
-    return COPIES * in_part * strands * 2 * width * ITEM_BYTES["float32"]
+        in_part = min(in_part, strands * math.ceil(alleles))
+    written = ROW_GROUP
+    if alleles is not None:
+        per_allele = shard_bytes_per_allele(max(widths), asked, strands=scoring.strands)
+        written = min(written, math.ceil(alleles) * per_allele)
+    return COPIES * max(in_part * embedding_bytes(widths), written)
+
+
+def list_widths(settings: ReadOutSettings) -> list[int]:
+    """Number of channels of each layer of the embeddings; none without embeddings.
+
+    Args:
+        settings: The read-outs, with the names of the layers.
+    """
+    asked, shape = settings.embeddings, find_shape(settings.score.model)
+    if asked is None or shape is None:
+        return []
+    return [find_layer(layer, shape).width for layer in asked.layers]

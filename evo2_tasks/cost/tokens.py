@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 from evo2_tasks.config.resolve import PlannedScoring, ScoringSettings
+from evo2_tasks.cost.embeddings import list_widths, name_layers
 from evo2_tasks.genome.assembly import (
     RefMatches,
     check_header,
@@ -32,6 +33,7 @@ from evo2_tasks.runtime.inputs import (
     open_variant_set,
     variants_to_plan,
 )
+from evo2_tasks.scoring.part_sizes import most_pairs
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.windows import slice_parts
 from evo2_tasks.table.audit_choice import SmallestHashes, hash_allele
@@ -154,14 +156,14 @@ def count_work(
                 for pair in pair_sizes(row, placed, scoring):
                     yield shard, pair
 
-        def count(some: Iterator[tuple[int, PairSize]]) -> None:
-            for part in _slice_shards(some, run.part_tokens):
+        def count(some: Iterator[tuple[int, PairSize]], most: int | None = None) -> None:
+            for part in _slice_shards(some, run.part_tokens, most):
                 for one in plan_passes(part, run.batch_tokens):
                     work.windows += one.num_windows
                     work.tokens += one.num_tokens
 
         with progress:
-            count(pairs())
+            count(pairs(), most_pairs(list_widths(name_layers(planned.readouts))))
         if visitor is not None:
             visitor.finish(reference)
         if planned.audit is not None:
@@ -261,7 +263,7 @@ def pair_sizes(row: int, placed: PlacedAllele, scoring: ScoringSettings) -> Iter
 
 
 def _slice_shards(
-    pairs: Iterator[tuple[int, PairSize]], part_tokens: int
+    pairs: Iterator[tuple[int, PairSize]], part_tokens: int, most_pairs: int | None
 ) -> Iterator[list[PairSize]]:
     """The parts of each shard, one after the other."""
     pending = next(pairs, None)
@@ -274,4 +276,4 @@ def _slice_shards(
                 yield pending[1]
                 pending = next(pairs, None)
 
-        yield from slice_parts(of_shard(), part_tokens)
+        yield from slice_parts(of_shard(), part_tokens, most_pairs)

@@ -63,7 +63,9 @@ class WindowPair:
         return len(self.ref_seq)
 
 
-def slice_parts(pairs: Iterable[AnySized], part_tokens: int) -> Iterator[list[AnySized]]:
+def slice_parts(
+    pairs: Iterable[AnySized], part_tokens: int, most_pairs: int | None = None
+) -> Iterator[list[AnySized]]:
     """Cut a shard's pairs into parts of about ``part_tokens`` tokens each.
 
     The cuts depend on the pairs alone, not on batches or time, so that a later job finds the same
@@ -73,6 +75,7 @@ def slice_parts(pairs: Iterable[AnySized], part_tokens: int) -> Iterator[list[An
     Args:
         pairs: The pairs of a shard, those of one allele next to each other.
         part_tokens: Number of tokens at which a part ends. Its last allele may exceed it.
+        most_pairs: Number of pairs at which a part ends in the same way; None for any number.
 
     Yields:
         The pairs of each part, in order, never empty.
@@ -81,7 +84,8 @@ def slice_parts(pairs: Iterable[AnySized], part_tokens: int) -> Iterator[list[An
     seen: set[tuple[Hashable, int]] = set()
     num_tokens = 0
     for pair in pairs:
-        if part and num_tokens >= part_tokens and pair.row != part[-1].row:
+        is_full = num_tokens >= part_tokens or (most_pairs is not None and len(part) >= most_pairs)
+        if part and is_full and pair.row != part[-1].row:
             yield part
             part, num_tokens = [], 0
             seen.clear()

@@ -21,6 +21,7 @@ from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import hits_file, shard_run_file
 from evo2_tasks.runtime.processes import describe_process
 from evo2_tasks.runtime.score_store import choose_hits, is_unchanged, store_scores
+from evo2_tasks.scoring.deltas import Score
 from evo2_tasks.scoring.readouts import SUMS
 from evo2_tasks.scoring.windows import WindowPair, slice_parts
 from evo2_tasks.table.documents import PartUsage, ScoreStatements, ShardRun
@@ -328,9 +329,10 @@ def run_model(
     store.remove_stale()
     segments = Segments(placed.segments_file)
     pairs = read_pairs(placed.file, segments, STRANDS[settings.scoring.strands], hits)
+    most_pairs = None if readouts is None else readouts.most_pairs
     with Progress("score", total=count_tokens(placed.file, hits), unit="tokens") as progress:
         return score_parts(
-            slice_parts(pairs, settings.run.part_tokens),
+            slice_parts(pairs, settings.run.part_tokens, most_pairs),
             jobs.PartScorer(model.loaded, settings, interruption),
             store,
             rows,
@@ -482,6 +484,40 @@ def read_part(
     readouts.write(missing, number, part, records, usage)
 
 
+def score_part(
+    part: Sequence[WindowPair],
+    number: int,
+    scorer: "PartScorer",
+    readouts: PassReadouts | None,
+    missing: Sequence[ReadoutParts],
+    progress: Progress,
+) -> tuple[list[Score | None], PartUsage]:
+    """Score a part, and write its files of read-outs.
+
+    The records of the read-outs are freed with this call, before the next part runs.
+
+    Args:
+        part: The pairs of windows of the part.
+        number: Number of the part in its shard.
+        scorer: Runs the model.
+        readouts: The read-outs of the shard; None for the scores alone.
+        missing: The stores that lack the part.
+        progress: Counts the tokens.
+
+    Returns:
+        The scores of the pairs, in order, None if they are not finite; and the usage.
+
+    Raises:
+        InputError: A file cannot be written.
+        Interrupted: The process received a signal to stop. All finished parts are kept.
+    """
+    asked = [SUMS, *([] if readouts is None else choose_readouts(readouts.files))]
+    records, usage = scorer.read(part, progress, asked)
+    if readouts is not None:  # before the scores: a part with scores has the read-outs too
+        readouts.write(missing, number, part, records, None)
+    return records.of(SUMS), usage
+
+
 def score_parts(
     parts: Iterable[list[WindowPair]],
     scorer: "PartScorer",
@@ -518,11 +554,7 @@ def score_parts(
         if readouts is not None and kept is not None and missing:
             read_part(part, number, scorer, readouts, missing, progress)
         if kept is None:
-            asked = [SUMS, *([] if readouts is None else choose_readouts(readouts.files))]
-            records, usage = scorer.read(part, progress, asked)
-            scores = records.of(SUMS)
-            if readouts is not None:  # before the scores: a part with scores has the read-outs too
-                readouts.write(missing, number, part, records, None)
+            scores, usage = score_part(part, number, scorer, readouts, missing, progress)
             store.write(number, digest, [dump_score(score) for score in scores], usage)
             # Tokens that several windows share are run once, and count for each of them.
             progress.add(usage.tokens - usage.tokens_run)

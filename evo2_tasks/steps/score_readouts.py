@@ -245,7 +245,8 @@ def read_out(job: ScoringJob, placed: PlacedWindows, readouts: PassReadouts) -> 
     scorer = load_scoring_jobs().PartScorer(job.model.loaded, placed.settings, job.interruption)
     pairs = read_pairs(placed.file, Segments(placed.segments_file), STRANDS[scoring.strands])
     with Progress("read out", total=count_tokens(placed.file), unit="tokens") as progress:
-        for number, part in enumerate(slice_parts(pairs, run.part_tokens)):
+        parts = slice_parts(pairs, run.part_tokens, readouts.most_pairs)
+        for number, part in enumerate(parts):
             missing = readouts.find_missing(number, digest_pairs(part), len(part))
             tokens = sum(2 * pair.length for pair in part)
             if missing:

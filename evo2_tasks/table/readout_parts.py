@@ -21,6 +21,7 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import temporary_name, writing
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import AUDIT
+from evo2_tasks.scoring.part_sizes import most_pairs
 from evo2_tasks.table.documents import PartUsage
 from evo2_tasks.table.parquet import count_rows, open_table, read_metadata, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, as_json, canonical_json, read_provenance
@@ -159,6 +160,14 @@ class PassReadouts:
         """
         tokens = {one.tokens for one in self.files if isinstance(one, LayerFile)}
         return {"embedding_tokens": sorted(tokens)} if tokens else {}
+
+    @property
+    def most_pairs(self) -> int | None:
+        """Number of pairs of windows at which a part ends, so that its embeddings fit into memory.
+
+        It is the same if some files are finished, so that a later job finds the same parts.
+        """
+        return most_pairs([one.width for one in self.files if isinstance(one, LayerFile)])
 
     def find_missing(self, number: int, digest: str, num_pairs: int) -> list[ReadoutParts]:
         """The stores that lack a part. The usage of the others is counted.

@@ -22,7 +22,12 @@ from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import resolve_plan, resolve_readouts
 from evo2_tasks.config.schema import EmbeddingsConfig, RunConfig
-from evo2_tasks.cost.embeddings import bytes_per_allele, list_layers_of
+from evo2_tasks.cost.embeddings import (
+    bytes_per_allele,
+    list_layers_of,
+    list_widths,
+    name_layers,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.interruption import Interrupted
@@ -40,6 +45,7 @@ from evo2_tasks.layout import (
     shard_run_file,
 )
 from evo2_tasks.runtime import scoring_jobs
+from evo2_tasks.scoring import part_sizes
 from evo2_tasks.steps import merge_embeddings as merge_embeddings_step
 from evo2_tasks.steps import merge_profiles as merge_profiles_step
 from evo2_tasks.steps import score_readouts as score_readouts_step
@@ -406,6 +412,51 @@ def test_a_job_that_ends_in_the_middle_continues_with_the_same_bytes(
     assert made.read_bytes() == (results / "s" / PROFILES).read_bytes()
     assert run_merge(config, tmp_path).read_bytes() == (results / "s" / TABLE).read_bytes()
     assert not [*tmp_path.glob(f"s/{READOUTS}/*.parts/*/[!.]*-0*.parquet")]
+
+
+def test_a_part_has_no_more_embeddings_than_fit_into_memory(
+    tmp_path: Path, project: Project, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = json.loads(json.dumps(project.config))
+    whole["run"]["part_tokens"] = 1_048_576
+    config = load_config(whole)
+    widths = list_widths(name_layers(resolve_readouts(config, "s")))
+    assert part_sizes.most_pairs(widths) > 1_000
+    monkeypatch.setattr(part_sizes, "MOST_BYTES", 6 * part_sizes.embedding_bytes(widths) + 1)
+    run_part, sizes, calls = scoring_jobs.PartScorer._run_part, [], []
+
+    def note(scorer: Any, part: Any, *arguments: Any) -> Any:
+        calls.append(len(part))
+        if len(calls) in stops:
+            raise Interrupted("SIGTERM")
+        sizes.append(len(part))
+        return run_part(scorer, part, *arguments)
+
+    monkeypatch.setattr(scoring_jobs.PartScorer, "_run_part", note)
+    made = {}
+    for folder, stops in (("at_once", set[int]()), ("killed", {2, 5, 7})):
+        calls.clear()
+        place(config, tmp_path / folder)
+        for _ in range(len(stops)):
+            with pytest.raises(Interrupted):
+                read_out(config, tmp_path / folder)
+        read_out(config, tmp_path / folder)
+        tables = [merge_layer(config, tmp_path / folder, layer) for layer in LAYERS]
+        made[folder] = [*tables, run_merge(config, tmp_path / folder)]
+    assert max(sizes) <= 7, "at most the second strand of an allele more"
+    assert len(sizes) > 12
+    half = len(sizes) // 2
+    assert sizes[:half] == sizes[half:], "a finished part does not run again"
+    for one, other in zip(*made.values(), strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    scores = [pd.read_parquet(path) for path in (made["killed"][-1], results / "s" / TABLE)]
+    pd.testing.assert_frame_equal(*scores, rtol=0, atol=1e-6 * WINDOW_LENGTH)
+    for layer, path in zip(LAYERS, made["killed"], strict=False):
+        found, expected = pd.read_parquet(path), pd.read_parquet(results / "s" / layer_file(layer))
+        for name in ("ref_embedding", "delta_embedding"):
+            assert found[name].isna().equals(expected[name].isna())
+            values = [np.stack(one[name].dropna()) for one in (found, expected)]
+            np.testing.assert_allclose(*values, rtol=0, atol=2e-5)
 
 
 def test_shards_batches_and_strands_change_no_number(
