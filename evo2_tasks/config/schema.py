@@ -627,7 +627,8 @@ class RunSettings(Section):
     memory (`offload`). With `offload`, the device holds those of one layer at a time."""
     part_tokens: Annotated[int, Field(ge=1)] = 1_048_576
     """Tokens of a part, a slice of a shard. Identical windows within a part are run once, and a
-    killed job does not compute its finished parts again."""
+    killed job does not compute its finished parts again. With embeddings, a part also ends at
+    128 MiB of these."""
     max_non_finite_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.1
     """A job stops if a larger share of alleles have no finite score, because the model then gives
     no valid numbers. Checked from the hundredth allele of a shard on."""

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 ITEM_BYTES: Final = {"float32": 4, "float16": 2, "int8": 1}
 
 COPIES: Final = 4
-"""Memory of ``score_readouts`` for embeddings, in copies of those of a part: the sums that the model
-gave, the records that were made of them, and the columns of the file of a part. A stub with 4,096
-channels took 3.0 with one part, and 3.9 with many (``benchmarks/embedding_steps.py --wide``)."""
+"""Memory of ``score_readouts`` for embeddings, in copies of those of a part: the sums that the
+model gave, the records that were made of them, and the columns of the file of a part. A stub with
+4,096 channels took 3.0 with up to two parts, and 3.9 with eleven (``embedding_steps.py --wide``).
+"""
 
 ROW_GROUP: Final = 64 * 2**20
 """Bytes of embeddings that the file of a shard takes at once when it is written."""
