@@ -7,7 +7,8 @@ MOST_BYTES: Final = 128 * 2**20
 """Embeddings that a part has in memory, about."""
 
 PAIR_BYTES: Final = 1_500
-"""Memory for a pair of windows and a layer besides the numbers of its embeddings."""
+"""Memory for a pair of windows and a layer besides the numbers of its embeddings, at most. With one
+layer, ``tracemalloc`` counts 1,180 bytes of records and keys, and 220 for each further one."""
 
 
 def embedding_bytes(widths: Sequence[int]) -> int:
