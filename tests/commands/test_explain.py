@@ -180,7 +180,7 @@ def test_with_a_stored_profile_no_model_is_opened(
     assert len(opened) == 1
     assert one.nearby is not None
     assert one.nearby.is_own_window
-    assert "centred windows" in read_page(tmp_path / "e.html").text()
+    assert "compare them with each other only" in read_page(tmp_path / "e.html").text()
     write_profiles(config, shift=0.1)
     with pytest.raises(InputError, match=r"profiles\.parquet: has the profile of another allele"):
         explain(config, TEXTS[0], monkeypatch, tmp_path / "e.html")
