@@ -436,8 +436,8 @@ def test_a_file_that_is_replaced_while_a_step_runs_stops_it(
 
     make(READ[step][file])
     monkeypatch.setattr(SourceFiles, "require_unchanged", replace_first)
-    if (step, file) == ("score_readouts", WINDOWS_T):  # else its scores are kept as they are
-        shutil.rmtree(chain.folder / "t" / SCORES)
+    if step == "score_readouts":  # else finished files are kept as they are
+        shutil.rmtree(chain.folder / "t" / (SCORES if file == WINDOWS_T else READOUTS))
         before = chain.contents()
     line = chain.run(step, status=2, scoring="t" if step in AUDIT_STEPS[1:4] else "s")
     assert f"{chain.path(file).name}: changed while it was read" in line
@@ -662,8 +662,12 @@ STORE_FILES = {
 """Files of runs with a store. Their links, and those of ``lookup``, are tested in
 ``tests/steps/test_store_failures.py``."""
 
-OF_HAPLOTYPES = re.compile(r"/(haplotypes|haplotype_scores|compounds)[/.]|the file of variants")
-"""Files and steps of haplotypes, whose links are tested in ``tests/steps/test_haplotypes.py``."""
+ELSEWHERE = re.compile(
+    r"/(haplotypes|haplotype_scores|compounds)[/.]|the file of variants"
+    r"|/(embeddings|profiles|probes|readouts\.json)[/.`]?|{track_set}/|{sequence_set}/|sequence set"
+)
+"""Files and steps of haplotypes, embeddings, probes, tracks and sequences. Their links are tested
+in the file of tests of their steps: ``test_haplotypes.py``, ``test_embeddings.py``, and so on."""
 
 
 def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], Chain]) -> None:
@@ -674,7 +678,7 @@ def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], C
     elsewhere = MADE_FROM_TABLES | STORE_FILES
     assert {name for name, _, _ in rows} >= elsewhere
     rows = [row for row in rows if row[0] not in elsewhere]
-    rows = [row for row in rows if not OF_HAPLOTYPES.search(row[0])]
+    rows = [row for row in rows if not ELSEWHERE.search(row[0])]
     documented = {(name, step) for name, _, by in rows for step in re.findall(r"`(\w+)`", by)}
     documented = {(name, step) for name, step in documented if step != "lookup"}
     documented = {(name, step) for name, step in documented if "haplotypes" not in step}
