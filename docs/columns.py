@@ -51,6 +51,7 @@ from evo2_tasks.table.schema import (
     Reason,
 )
 from evo2_tasks.table.sequence_documents import SEQUENCE_RUN_MEANINGS
+from evo2_tasks.table.sequence_embeddings import describe_sequence_embeddings
 from evo2_tasks.table.sequence_schema import (
     LOG_PROBS_COLUMNS,
     SEQUENCE_COLUMNS,
@@ -244,6 +245,11 @@ If several statuses apply, a row has the first of them in this list:
 _SEQUENCE_RUN_INTRO: Final = """
 `sequences.json`, next to the table, has these keys. So has the JSON file that
 `evo2-tasks score-sequences` writes:
+"""
+
+_SEQUENCE_EMBEDDINGS_INTRO: Final = """
+With `embeddings` of the scoring, `embeddings/{layer}.parquet` has the same rows. D is the number of
+channels of the layer. [What the numbers mean](embeddings.md#embeddings-of-sequences).
 """
 
 _TRACKS_INTRO: Final = """
@@ -478,6 +484,8 @@ def columns_page() -> str:
         *meaning_table("flag", SEQUENCE_FLAG_MEANINGS),
         _SEQUENCE_RUN_INTRO,
         *meaning_table("key", SEQUENCE_RUN_MEANINGS),
+        _SEQUENCE_EMBEDDINGS_INTRO,
+        *column_table(describe_sequence_embeddings(1, "float32", strands=True)),
         _TRACKS_INTRO,
         *column_table(TRACK_COLUMNS),
         _TRACKS_RUN_INTRO,

@@ -54,6 +54,8 @@ from evo2_tasks.config.schema import (
 )
 from evo2_tasks.config.sequences import (
     MIN_CONTEXT,
+    resolve_embed_sequences,
+    resolve_merge_sequence_embeddings,
     resolve_merge_sequences,
     resolve_plan_sequences,
     resolve_score_sequences,
@@ -1255,6 +1257,57 @@ def merge_sequences(config: RunConfig, sequence_set: str, scoring: str, **files:
     """Combine the log-likelihoods of all shards into one table."""
     settings = resolve_merge_sequences(config, sequence_set, scoring)
     load("steps.merge_sequences").merge_sequences(settings, **files)
+
+
+@main.command(
+    "embed-sequences",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks embed-sequences --config config.yaml --sequence-set genes \\\n"
+    "  --scoring mini-512 --shard sequences/1-of-4.parquet \\\n"
+    "  --out sequence_embeddings/1-of-4.parquet",
+)
+@step
+@sequence_set_option
+@scoring_option
+@file_option("--shard", required=True, help="Shard from `split-sequences`.")
+@output_option("--out", required=True, help="File to write: the embeddings of the shard.")
+@threads_option
+def embed_sequences(config: RunConfig, sequence_set: str, scoring: str, **options: Any) -> None:
+    """Average the outputs of layers over each sequence of a shard."""
+    settings = resolve_embed_sequences(config, sequence_set, scoring)
+    load("steps.embed_sequences").embed_sequences(settings, **options)
+
+
+@main.command(
+    "merge-sequence-embeddings",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-sequence-embeddings --config config.yaml --sequence-set genes \\\n"
+    "  --scoring mini-512 --layer blocks.10 --split sequences/split.json \\\n"
+    "  --embeddings sequence_embeddings --out embeddings/blocks.10.parquet \\\n"
+    "  --run-json embeddings/blocks.10.json",
+)
+@step
+@sequence_set_option
+@scoring_option
+@click.option(
+    "--layer", required=True, metavar="NAME", help="Published name of a layer of the scoring."
+)
+@file_option("--split", "split_file", required=True, help=f"The {SPLIT} from `split-sequences`.")
+@folder_option(
+    "--embeddings", "embeddings_folder", required=True, help="Folder with the files of all shards."
+)
+@output_option("--out", required=True, help="File to write: the embeddings of the layer.")
+@output_option(
+    "--run-json", required=True, help="File to write: counts, error of the data type, work."
+)
+def merge_sequence_embeddings(
+    config: RunConfig, sequence_set: str, scoring: str, layer: str, **files: Any
+) -> None:
+    """Combine the embeddings of a layer of all shards of a sequence set into one table."""
+    settings = resolve_merge_sequence_embeddings(config, sequence_set, scoring, layer)
+    load("steps.merge_sequence_embeddings").merge_sequence_embeddings(settings, **files)
 
 
 @main.command(

@@ -148,8 +148,11 @@ from evo2_tasks.probe_jobs import (
 from evo2_tasks.readout_jobs import (
     NO_NAME,
     choose_rules,
+    keep_embedded_settings,
     keep_made_settings,
+    merge_sequence_embeddings_params,
     readout_targets,
+    sequence_embedding_targets,
 )
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
 from evo2_tasks.table.documents import Lookup, PairCounts, ShardRun, Split, TileCounts
@@ -249,7 +252,8 @@ def targets(config: RunConfig) -> list[str]:
             files += list_predictions(config, layers, name, scoring)
         files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
-    return files + sequence_targets(config) + track_targets(config)
+    files += sequence_targets(config) + sequence_embedding_targets(config)
+    return files + track_targets(config)
 
 
 def _extra_files(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
@@ -869,6 +873,8 @@ class StepSettings:
     """By variant set."""
     sequences: SequenceParams
     """Of the steps of sequence sets."""
+    merge_sequence_embeddings: dict[str, dict[str, dict[str, str]]]
+    """By sequence set, scoring and layer, of scorings with embeddings."""
     tracks: TrackParams
     """Of the steps of track sets."""
 
@@ -968,6 +974,7 @@ def step_settings(config: RunConfig) -> StepSettings:
         },
         report={name: _as_params(resolve_report(config, name, layers)) for name in sets},
         sequences=sequence_params(config),
+        merge_sequence_embeddings=merge_sequence_embeddings_params(config),
         tracks=track_params(config),
     )
 
@@ -1206,6 +1213,16 @@ class Jobs:
         seconds = _seconds_per_token(settings.model, max(1, split.longest))
         tokens = count_sequence_tokens(settings, split)
         return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * tokens * seconds / 60)) * attempt
+
+    def embed_settings(self, wildcards: Wildcards) -> str:
+        """What runs a job of ``embed_sequences`` again if it changes."""
+        return keep_embedded_settings(
+            self._run_config,
+            self._output,
+            wildcards.sequence_set,
+            wildcards.scoring,
+            wildcards.scatteritem,
+        )
 
     def _split_of(
         self, wildcards: Wildcards

@@ -15,6 +15,8 @@ results/
         {scoring}/
             sequence_scores/            score_sequence_set: files of each shard
             sequences.parquet, .json    merge_sequences
+            sequence_embeddings/        embed_sequences: files of each shard
+            embeddings/                 merge_sequence_embeddings: a table for each layer
     {track_set}/
         {scoring}/
             tiles/                      tile: regions, and windows of each shard
@@ -156,6 +158,8 @@ SEQUENCE_SHARDS: Final = "sequences"
 """Folder of the files that ``split_sequences`` writes, in the folder of a sequence set."""
 SEQUENCE_SCORES: Final = "sequence_scores"
 """Folder of the files that ``score_sequence_set`` writes, in the folder of a scoring."""
+SEQUENCE_EMBEDDINGS: Final = "sequence_embeddings"
+"""Folder of the files that ``embed_sequences`` writes, in the folder of a scoring."""
 SEQUENCE_TABLE: Final = "sequences.parquet"
 """The log-likelihoods of the sequences of a set, in the folder of a scoring."""
 SEQUENCE_RUN: Final = "sequences.json"
@@ -439,6 +443,22 @@ STEPS: Final[Mapping[str, Step]] = {
             "merge_sequences",
             _OF_SEQUENCES,
             (f"{_OF_SEQUENCES}/{SEQUENCE_TABLE}", f"{_OF_SEQUENCES}/{SEQUENCE_RUN}"),
+        ),
+        Step(
+            "embed_sequences",
+            f"{_OF_SEQUENCES}/{{shard}}",
+            (
+                f"{_OF_SEQUENCES}/{SEQUENCE_EMBEDDINGS}/{{shard}}.parquet",
+                f"{_OF_SEQUENCES}/{SEQUENCE_EMBEDDINGS}/{{shard}}.json",
+            ),
+        ),
+        Step(
+            "merge_sequence_embeddings",
+            f"{_OF_SEQUENCES}/{{layer}}",
+            (
+                f"{_OF_SEQUENCES}/{EMBEDDINGS}/{{layer}}.parquet",
+                f"{_OF_SEQUENCES}/{EMBEDDINGS}/{{layer}}.json",
+            ),
         ),
         Step("tile", _OF_TRACKS, (f"{_OF_TRACKS}/{TILES}",)),
         Step(

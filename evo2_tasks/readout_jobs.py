@@ -20,7 +20,13 @@ from pathlib import Path
 
 from evo2_tasks.config.resolve import resolve_readouts, resolve_score
 from evo2_tasks.config.schema import RunConfig
-from evo2_tasks.cost.embeddings import list_layers_of, name_layers
+from evo2_tasks.config.sequences import (
+    has_layers,
+    list_sequence_scorings,
+    resolve_embed_sequences,
+    resolve_merge_sequence_embeddings,
+)
+from evo2_tasks.cost.embeddings import list_layers_of, name_layers, name_sequence_layers
 from evo2_tasks.errors import InputError
 from evo2_tasks.layout import (
     EMBEDDINGS,
@@ -29,6 +35,7 @@ from evo2_tasks.layout import (
     READOUTS,
     READOUTS_RUN,
     SCORES,
+    SEQUENCE_EMBEDDINGS,
     embeddings_run_file,
     layer_file,
     shard_file,
@@ -180,3 +187,63 @@ def _as_json(settings: Mapping[str, object]) -> dict[str, object]:
     """Settings as they are read back from JSON."""
     values: dict[str, object] = json.loads(json.dumps(settings))
     return values
+
+
+# --- sequence sets
+
+
+def sequence_embedding_targets(config: RunConfig) -> list[str]:
+    """The files of the embeddings of all sequence sets, relative to the results folder.
+
+    Raises:
+        InputError: The model has no such layer, or no default.
+    """
+    files = []
+    for name, scoring in list_sequence_scorings(config):
+        for layer in list_layers_of(config, scoring):
+            table = layer_file(layer)
+            run = f"{EMBEDDINGS}/{embeddings_run_file(Path(table)).name}"
+            files += [f"{name}/{scoring}/{table}", f"{name}/{scoring}/{run}"]
+    return files
+
+
+def merge_sequence_embeddings_params(config: RunConfig) -> dict[str, dict[str, dict[str, str]]]:
+    """The settings that run ``merge_sequence_embeddings`` again, by set, scoring and layer."""
+    params: dict[str, dict[str, dict[str, str]]] = {name: {} for name in config.sequence_sets}
+    for name, scoring in list_sequence_scorings(config):
+        params[name][scoring] = {
+            layer: json.dumps(
+                resolve_merge_sequence_embeddings(config, name, scoring, layer).triggers(),
+                sort_keys=True,
+            )
+            for layer in list_layers_of(config, scoring)
+        }
+    return params
+
+
+def keep_embedded_settings(
+    config: RunConfig, results: Path, sequence_set: str, scoring: str, shard: str
+) -> str:
+    """The settings of a job of ``embed_sequences``, as one line of JSON.
+
+    Layers that are no longer asked for start nothing: if the finished file of the shard has all
+    that are, the settings are those that it was made with.
+
+    Args:
+        config: The config.
+        results: The results folder.
+        sequence_set: Name of the sequence set.
+        scoring: Name of the scoring.
+        shard: Name of the shard.
+    """
+    settings = name_sequence_layers(resolve_embed_sequences(config, sequence_set, scoring))
+    asked = _as_json(settings.triggers())
+    run_file = results / sequence_set / scoring / SEQUENCE_EMBEDDINGS / f"{shard}.json"
+    if run_file.exists():
+        try:
+            made = ShardRun.read(run_file).statements
+        except InputError:  # the step that reads the file reports it
+            made = None
+        if made is not None and has_layers(made.settings, asked):
+            asked = dict(made.settings)
+    return json.dumps(asked, sort_keys=True)

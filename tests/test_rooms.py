@@ -86,17 +86,20 @@ ROOMS = {
     ),
     "scoring": room(
         "branches deltas embeddings finite horizons layer_sums layers likelihood part_sizes passes"
-        " profiles readouts reference score sequence_batches sequences track_values tracks windows",
+        " profiles readouts reference score sequence_batches sequence_sums sequences"
+        " track_values tracks windows",
         "evo2",
         "genome",
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},
-        with_torch="branches finite layer_sums likelihood reference score sequence_batches tracks",
+        with_torch="branches finite layer_sums likelihood reference score sequence_batches"
+        " sequence_sums tracks",
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
         " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet"
         " parts probes profiles provenance query readout_parts reference_blocks run schema scores"
-        " segments sequence_documents sequence_rows sequence_schema sequences shard_readouts"
+        " segments sequence_documents sequence_embeddings sequence_rows sequence_schema"
+        " sequences shard_readouts"
         " shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
         " store_models store_rows store_shards store_writer tracks",
@@ -208,9 +211,10 @@ ROOMS = {
         never=HEAVY | FRONT,
     ),
     "steps": room(
-        "annotate apply_probe audit calibrate carry combine draw evaluate export export_tracks"
-        " fetch fit_calibration fit_probe haplotypes identify index lookup merge merge_audit"
-        " merge_embeddings merge_haplotypes merge_profiles merge_sequences merge_tracks report"
+        "annotate apply_probe audit calibrate carry combine draw embed_sequences evaluate"
+        " export export_tracks fetch fit_calibration fit_probe haplotypes identify index lookup"
+        " merge merge_audit merge_embeddings merge_haplotypes merge_profiles"
+        " merge_sequence_embeddings merge_sequences merge_tracks report"
         " score score_readouts score_sequence_set score_tracks split split_sequences tile"
         " windows",
         "config",

@@ -25,6 +25,7 @@ from evo2_tasks.commands.show_embeddings import (
     has_profiles,
     show_embeddings,
     show_profiles,
+    show_sequence_embeddings,
 )
 from evo2_tasks.commands.show_files import show_audit, show_columns
 from evo2_tasks.commands.show_haplotypes import show_compounds, show_haplotypes
@@ -59,6 +60,7 @@ from evo2_tasks.table.schema import (
     is_result,
     tracks_schema,
 )
+from evo2_tasks.table.sequence_embeddings import has_sequence_embeddings
 from evo2_tasks.table.sequence_schema import is_sequences_table
 from evo2_tasks.table.statements import read_statement, require_calibrated, require_table
 from evo2_tasks.table.statistics import read_combined_statistics, read_statistics
@@ -119,6 +121,8 @@ def show(file: Path) -> Iterator[str]:
         yield from show_audit(file)
     elif has_embeddings(schema):
         yield from show_embeddings(file)
+    elif has_sequence_embeddings(schema):
+        yield from show_sequence_embeddings(file)
     elif has_profiles(schema):
         yield from show_profiles(file)
     elif schema.names == haplotypes_schema().names:

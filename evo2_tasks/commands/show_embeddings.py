@@ -21,9 +21,10 @@ from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import embeddings_run_file
 from evo2_tasks.table.documents import ReadoutTable
 from evo2_tasks.table.embeddings import DELTA, REF, is_embedding, read_embeddings, read_width
-from evo2_tasks.table.parquet import count_rows, open_table, read_rows
-from evo2_tasks.table.provenance import read_provenance
+from evo2_tasks.table.parquet import count_rows, open_table, read_metadata, read_rows
+from evo2_tasks.table.provenance import PREFIX, read_object
 from evo2_tasks.table.schema import ALLELE, RECORD, STRAND_SUFFIXES
+from evo2_tasks.table.sequence_embeddings import EMBEDDING, read_sequence_embeddings
 from evo2_tasks.table.shard_readouts import PROFILE
 from evo2_tasks.table.statements import Statement, require_table
 from evo2_tasks.table.statistics import Distribution
@@ -56,7 +57,7 @@ def show_embeddings(file: Path) -> Iterator[str]:
     """
     stated = _read_statement(file, "merge_embeddings")
     with open_table(file) as parquet:
-        kind = parquet.schema_arrow.field(REF).type.value_type
+        kind = parquet.schema_arrow.field(REF).type
         names = parquet.schema_arrow.names
     lengths = {name: Distribution() for name in (REF, DELTA)}
     first: list[dict[str, object]] = []
@@ -81,7 +82,7 @@ def show_embeddings(file: Path) -> Iterator[str]:
         {
             "rows": f"{count_rows(file):,}, {filled:,} of them with embeddings",
             "channels": f"{read_width(file):,}",
-            "type": {"float": "float32", "halffloat": "float16"}.get(str(kind), str(kind)),
+            "type": _name_type(kind),
             "columns": ", ".join(map(escape_text, names)),
             **_describe(file, stated),
         }
@@ -94,6 +95,57 @@ def show_embeddings(file: Path) -> Iterator[str]:
             yield ""
             yield from format_quantiles(f"length (Euclidean norm) of {name}", distribution)
     yield from _format_first(first)
+
+
+def show_sequence_embeddings(file: Path) -> Iterator[str]:
+    """Describe the embeddings of sequences: what they are, their lengths, and the first rows.
+
+    Args:
+        file: The table of ``merge_sequence_embeddings``.
+
+    Yields:
+        Lines of text.
+
+    Raises:
+        InputError: The file is missing or broken, or the JSON file next to it is of another table.
+    """
+    stated = _read_statement(file, "merge_sequence_embeddings")
+    with open_table(file) as parquet:
+        schema = parquet.schema_arrow
+    kind = schema.field(EMBEDDING).type
+    lengths = Distribution()
+    first: list[dict[str, object]] = []
+    for rows in read_sequence_embeddings(file):
+        norms = np.linalg.norm(rows.embedding.astype(np.float64), axis=1)
+        lengths.add(norms[~np.isnan(norms)])
+        for record, norm in zip(rows.record, norms, strict=True):
+            if len(first) == FIRST_ROWS:
+                break
+            shown = None if np.isnan(norm) else norm
+            first.append({"record": int(record), f"length of {EMBEDDING}": shown})
+    yield shown_path(file)
+    yield from format_pairs(
+        {
+            "rows": f"{count_rows(file):,}, {lengths.count:,} of them with embeddings",
+            "channels": f"{kind.list_size:,}",
+            "type": _name_type(kind),
+            "columns": ", ".join(map(escape_text, schema.names)),
+            **_describe(file, stated),
+        }
+    )
+    if stated is not None and stated.errors is not None:
+        yield ""
+        yield from _format_errors(stated)
+    if lengths.count:
+        yield ""
+        yield from format_quantiles(f"length (Euclidean norm) of {EMBEDDING}", lengths)
+    yield from _format_first(first)
+
+
+def _name_type(kind: pa.DataType) -> str:
+    """The data type of embeddings, as the config names it."""
+    name = str(kind.value_type)
+    return {"float": "float32", "halffloat": "float16"}.get(name, name)
 
 
 def show_profiles(file: Path) -> Iterator[str]:
@@ -162,10 +214,10 @@ def _read_statement(file: Path, step: str) -> ReadoutTable | None:
 
 def _describe(file: Path, stated: ReadoutTable | None) -> dict[str, str]:
     """Where a table comes from, and the work for it."""
-    provenance = read_provenance(file)
+    stored = read_metadata(file)
+    settings = read_object(file, stored, "settings") or {}
     # The data type is that of the columns, and the model is shown with the signature.
-    stated_settings = (provenance.settings or {}).items()
-    settings = {key: value for key, value in stated_settings if key not in ("dtype", "model")}
+    settings = {key: one for key, one in settings.items() if key not in ("dtype", "model")}
     work = {}
     if stated is not None:
         devices = ", ".join(f"{escape_text(name)} ({n:,})" for name, n in stated.devices.items())
@@ -177,9 +229,9 @@ def _describe(file: Path, stated: ReadoutTable | None) -> dict[str, str]:
     return {
         **flatten("", settings),
         **work,
-        "version": escape_text(provenance.version),
-        "model": escape_text(provenance.model or ""),
-        **flatten("", provenance.signature),
+        "version": escape_text(stored.get(f"{PREFIX}version", "")),
+        "model": escape_text(stored.get(f"{PREFIX}model", "")),
+        **flatten("", read_object(file, stored, "signature") or {}),
     }
 
 

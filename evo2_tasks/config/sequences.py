@@ -1,14 +1,19 @@
 """Sequence sets: the settings that their steps get, their files, and what is wrong with them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from evo2_tasks.config.objects import local_copy
 from evo2_tasks.config.resolve import ModelSettings, resolve_score, unknown_name
-from evo2_tasks.config.schema import RunConfig, RunSettings, SequenceSetConfig
+from evo2_tasks.config.schema import (
+    EmbeddingsConfig,
+    RunConfig,
+    RunSettings,
+    SequenceSetConfig,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.layout import SEQUENCE_RUN, SEQUENCE_SHARDS, SEQUENCE_TABLE
 
@@ -82,6 +87,68 @@ class ScoreSequencesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedSequencesSettings:
+    """What ``embed_sequences`` needs.
+
+    Attributes:
+        score: The model, and how the sequences are read.
+        embeddings: The layers, and how their tables are written. ``tokens`` is not used: the mean
+            is over the whole sequence.
+    """
+
+    score: ScoreSequencesSettings
+    embeddings: EmbeddingsConfig
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes. The layers must have their published names."""
+        score = self.score
+        layers = sorted(self.embeddings.layers)
+        return {**score.model.triggers(), **score.scoring, "layers": layers}
+
+
+def has_layers(made: Mapping[str, object], asked: Mapping[str, object]) -> bool:
+    """Whether embeddings have the layers that are asked for, and are made in the same way.
+
+    Args:
+        made: :meth:`EmbedSequencesSettings.triggers` of finished embeddings, from their JSON file.
+        asked: Those of the config.
+    """
+    layers = made.get("layers"), asked["layers"]
+    same = {key: value for key, value in made.items() if key != "layers"}
+    return (
+        json.dumps(same, sort_keys=True)
+        == _as_params({key: value for key, value in asked.items() if key != "layers"})
+        and isinstance(layers[0], list)
+        and isinstance(layers[1], list)
+        and {*layers[1]} <= {*layers[0]}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSequenceEmbeddingsSettings:
+    """What ``merge_sequence_embeddings`` needs.
+
+    Attributes:
+        layer: Published name of the layer.
+        embed: What ``embed_sequences`` must have made its files with.
+        allow_mixed_devices: Whether shards of different kinds of devices become one table.
+    """
+
+    layer: str
+    embed: EmbedSequencesSettings
+    allow_mixed_devices: bool
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {
+            "dtype": self.embed.embeddings.dtype,
+            "keep_strands": self.embed.embeddings.keep_strands,
+            "layer": self.layer,
+            "model": self.embed.score.model.name,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class MergeSequencesSettings:
     """What ``merge_sequences`` needs.
 
@@ -147,6 +214,46 @@ def resolve_merge_sequences(
     """
     return MergeSequencesSettings(
         score=resolve_score_sequences(config, sequence_set, scoring),
+        allow_mixed_devices=config.run.allow_mixed_devices,
+    )
+
+
+def resolve_embed_sequences(
+    config: RunConfig, sequence_set: str, scoring: str
+) -> EmbedSequencesSettings:
+    """The settings of ``embed_sequences``.
+
+    Raises:
+        InputError: The config has no such sequence set or scoring, or the scoring has no
+            ``embeddings``.
+    """
+    score = resolve_score_sequences(config, sequence_set, scoring)
+    embeddings = config.scorings[scoring].embeddings
+    if embeddings is None:
+        raise InputError(
+            f"config: scorings.{scoring}: has no `embeddings`. Add the key, for example "
+            "`embeddings: {layer: norm}`."
+        )
+    return EmbedSequencesSettings(score, embeddings)
+
+
+def resolve_merge_sequence_embeddings(
+    config: RunConfig, sequence_set: str, scoring: str, layer: str
+) -> MergeSequenceEmbeddingsSettings:
+    """The settings of ``merge_sequence_embeddings``.
+
+    Args:
+        config: The config.
+        sequence_set: Name of the sequence set.
+        scoring: Name of the scoring.
+        layer: Published name of one of its layers.
+
+    Raises:
+        InputError: See :func:`resolve_embed_sequences`.
+    """
+    return MergeSequenceEmbeddingsSettings(
+        layer=layer,
+        embed=resolve_embed_sequences(config, sequence_set, scoring),
         allow_mixed_devices=config.run.allow_mixed_devices,
     )
 

@@ -17,6 +17,7 @@ from evo2_tasks.scoring.part_sizes import embedding_bytes, most_pairs
 
 if TYPE_CHECKING:
     from evo2_tasks.config.schema import EmbeddingsConfig, RunConfig
+    from evo2_tasks.config.sequences import EmbedSequencesSettings
 
 ITEM_BYTES: Final = {"float32": 4, "float16": 2, "int8": 1}
 
@@ -46,6 +47,21 @@ def name_layers(settings: ReadOutSettings) -> ReadOutSettings:
     key = f"scorings.{settings.score.name}.embeddings.layer"
     layers = name_layers_of(asked, settings.score.model, key)
     return replace(settings, embeddings=asked.model_copy(update={"layer": layers}))
+
+
+def name_sequence_layers(settings: EmbedSequencesSettings) -> EmbedSequencesSettings:
+    """The same settings with the published names of the layers, the default filled in.
+
+    Args:
+        settings: The settings of the embeddings of sequences.
+
+    Raises:
+        InputError: See :func:`name_layers`.
+    """
+    key = f"scorings.{settings.score.name}.embeddings.layer"
+    layers = name_layers_of(settings.embeddings, settings.score.model, key)
+    named = settings.embeddings.model_copy(update={"layer": layers})
+    return replace(settings, embeddings=named)
 
 
 def name_layers_of(asked: EmbeddingsConfig, model: ModelSettings, key: str) -> tuple[str, ...]:

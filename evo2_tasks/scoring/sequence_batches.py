@@ -5,6 +5,7 @@ L tokens.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 
@@ -13,6 +14,8 @@ from evo2_tasks.scoring.branches import ignore
 from evo2_tasks.scoring.likelihood import SEGMENT_LENGTH, window_log_probs
 from evo2_tasks.scoring.score import SHORTEST_SEGMENT
 from evo2_tasks.scoring.sequences import LogProbs, plan_batches
+
+Found = TypeVar("Found")
 
 
 def run_readings(
@@ -52,23 +55,59 @@ def run_readings(
     """
     num_unpredicted = 0 if prepend_bos else 1
     distinct = [one for one in dict.fromkeys(readings) if len(one) > num_unpredicted]
-    done: dict[bytes, LogProbs] = {}
-    batches = deque(plan_batches(distinct, batch_tokens))
-    while batches:
-        batch = batches.popleft()
-        found = _try_batch(
+
+    def run(batch: Sequence[bytes], segment_length: int) -> list[LogProbs]:
+        return window_log_probs(
             model,
             batch,
             prepend_bos=prepend_bos,
             segment_length=segment_length,
             offload=offload,
         )
+
+    return run_batches(
+        distinct,
+        run,
+        batch_tokens=batch_tokens,
+        segment_length=segment_length,
+        on_call=on_call,
+        on_halving=on_halving,
+    )
+
+
+def run_batches(
+    readings: Iterable[bytes],
+    run: Callable[[Sequence[bytes], int], list[Found]],
+    *,
+    batch_tokens: int,
+    segment_length: int,
+    on_call: Callable[[int, int], None],
+    on_halving: Callable[[int], None],
+) -> dict[bytes, Found]:
+    """Run readings in batches of similar lengths, and in smaller ones if the memory is too small.
+
+    Args:
+        readings: Distinct readings.
+        run: Runs a batch, in segments of so many tokens. It gives what is found for each reading.
+        batch_tokens: See :func:`run_readings`, as for the others.
+        segment_length: Tokens of a segment at first.
+        on_call: Called after each batch.
+        on_halving: Called if the device had too little memory.
+
+    Raises:
+        torch.OutOfMemoryError: Not even a short segment of one reading fits.
+    """
+    done: dict[bytes, Found] = {}
+    batches = deque(plan_batches(readings, batch_tokens))
+    while batches:
+        batch = batches.popleft()
+        found = _try_batch(run, batch, segment_length)
         if found is not None:
             done |= zip(batch, found, strict=True)
             on_call(len(batch), sum(map(len, batch)))
             continue
         # The traceback of the error is gone, and with it the tensors that did not fit.
-        if model.device.type != "cpu":
+        if torch.accelerator.is_available():
             torch.accelerator.empty_cache()
         longest = len(batch[-1])
         if len(batch) > 1:
@@ -87,21 +126,10 @@ def run_readings(
 
 
 def _try_batch(
-    model: Evo2ForCausalLM,
-    batch: Sequence[bytes],
-    *,
-    prepend_bos: bool,
-    segment_length: int,
-    offload: bool,
-) -> list[LogProbs] | None:
+    run: Callable[[Sequence[bytes], int], list[Found]], batch: Sequence[bytes], segment_length: int
+) -> list[Found] | None:
     """Run a batch; None if the device has too little memory for it."""
     try:
-        return window_log_probs(
-            model,
-            batch,
-            prepend_bos=prepend_bos,
-            segment_length=segment_length,
-            offload=offload,
-        )
+        return run(batch, segment_length)
     except torch.OutOfMemoryError:
         return None

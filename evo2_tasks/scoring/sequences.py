@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo2_tasks.genome.window_pairs import Strand, reverse_complement
+from evo2_tasks.scoring.embeddings import Range
 
 LogProbs = NDArray[np.float32]
 
@@ -43,6 +44,18 @@ class Readings:
     def tokens(self) -> tuple[bytes, ...]:
         """The readings."""
         return (self.whole,) if self.origin is None else (self.whole, self.origin)
+
+    @property
+    def ranges(self) -> tuple[tuple[bytes, Range], ...]:
+        """The readings, and the tokens of each that stand for bases: each base is in one of them.
+
+        A base is taken from the reading in which it has more bases before it.
+        """
+        if self.origin is None:
+            return ((self.whole, (0, len(self.whole))),)
+        context = len(self.origin) // 2
+        of_origin = (self.origin, (context, len(self.origin)))
+        return ((self.whole, (context, len(self.whole))), of_origin)
 
     def join(self, found: Mapping[bytes, LogProbs]) -> LogProbs:
         """The prediction of each base, from the reading in which it has more bases before it.
@@ -166,7 +179,10 @@ MOST_ROWS = 50_000
 
 
 def slice_sequences(
-    sequences: Iterable[SequenceToScore], part_tokens: int, settings: ReadingSettings
+    sequences: Iterable[SequenceToScore],
+    part_tokens: int,
+    settings: ReadingSettings,
+    most_rows: int = MOST_ROWS,
 ) -> Iterator[list[SequenceToScore]]:
     """Cut the sequences of a shard into parts of about ``part_tokens`` tokens each.
 
@@ -177,6 +193,7 @@ def slice_sequences(
         sequences: The sequences of a shard.
         part_tokens: Number of tokens at which a part ends. Its last sequence may exceed it.
         settings: How they are read.
+        most_rows: Most sequences of a part.
 
     Yields:
         The sequences of each part, in order, never empty.
@@ -185,7 +202,7 @@ def slice_sequences(
     seen: dict[bytes, bytes] = {}
     num_tokens = 0
     for one in sequences:
-        if part and (num_tokens >= part_tokens or len(part) == MOST_ROWS):
+        if part and (num_tokens >= part_tokens or len(part) == most_rows):
             yield part
             part, num_tokens = [], 0
             seen.clear()

@@ -43,7 +43,7 @@ from evo2_tasks.table.readout_parts import PassReadouts, ReadoutParts
 from evo2_tasks.table.schema import scores_schema
 from evo2_tasks.table.scores import ScoreRows, dump_score, load_score
 from evo2_tasks.table.segments import Segments, require_segments
-from evo2_tasks.table.shard_readouts import choose_readouts
+from evo2_tasks.table.shard_readouts import ReadoutFile, choose_readouts
 
 if TYPE_CHECKING:
     from evo2_tasks.runtime.scoring_jobs import PartScorer, ScoringModel
@@ -463,7 +463,7 @@ def read_part(
     number: int,
     scorer: "PartScorer",
     readouts: PassReadouts,
-    missing: Sequence[ReadoutParts],
+    missing: Sequence[ReadoutParts[ReadoutFile]],
     progress: Progress,
 ) -> None:
     """Run a part for read-outs alone, and write its files.
@@ -489,7 +489,7 @@ def score_part(
     number: int,
     scorer: "PartScorer",
     readouts: PassReadouts | None,
-    missing: Sequence[ReadoutParts],
+    missing: Sequence[ReadoutParts[ReadoutFile]],
     progress: Progress,
 ) -> tuple[list[Score | None], PartUsage]:
     """Score a part, and write its files of read-outs.

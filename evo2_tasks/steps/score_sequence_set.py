@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,10 @@ def score_sequence_set(
                 )
             files.require_unchanged()
             done.digest = writer.digest()
-        state_work(settings, model, done, out, wall_s=time.monotonic() - started)
+        state_work(
+            settings, model, done, out,
+            wall_s=time.monotonic() - started, triggers=settings.triggers(),
+        )  # fmt: skip
 
 
 def reading_settings(settings: ScoreSequencesSettings) -> ReadingSettings:
@@ -204,6 +207,7 @@ def state_work(
     out: Path,
     *,
     wall_s: float,
+    triggers: Mapping[str, object],
 ) -> None:
     """Write the JSON file next to the table of a shard.
 
@@ -213,6 +217,7 @@ def state_work(
         done: The work.
         out: The table.
         wall_s: Seconds of this job.
+        triggers: What runs the step again if it changes.
     """
     machine: dict[str, Any] = model.describe_machine()
     ShardRun(
@@ -221,7 +226,7 @@ def state_work(
         ),
         canaries=model.canaries,
         verification=model.verification,
-        statements=ScoreStatements(settings=as_json(settings.triggers()), scores=done.digest),
+        statements=ScoreStatements(settings=as_json(triggers), scores=done.digest),
         **machine,
     ).write(shard_run_file(out))
     logger.info(

@@ -343,7 +343,8 @@ class ReadoutTable(Document):
         filled: Rows that are not null.
         layer: Published name of the layer; absent for profiles.
         width: Number of channels; absent for profiles.
-        tokens: Number of tokens that were averaged, or of the entries of a profile.
+        tokens: Number of tokens that were averaged, or of the entries of a profile; absent for
+            embeddings of whole sequences.
         dtype: Data type of the values.
         errors: How the data type changes the values, by column; absent for float32.
         windows_run: Windows that went through the model for the read-outs alone, for all layers.
@@ -359,7 +360,7 @@ class ReadoutTable(Document):
     filled: Count
     layer: str | None = None
     width: Count | None = None
-    tokens: Count
+    tokens: Count | None = None
     dtype: Literal["float32", "float16", "int8"]
     errors: dict[str, ReadoutError] | None = None
     windows_run: Total

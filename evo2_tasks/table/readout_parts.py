@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import pyarrow as pa
 
@@ -25,7 +25,13 @@ from evo2_tasks.scoring.part_sizes import most_pairs
 from evo2_tasks.table.documents import PartUsage
 from evo2_tasks.table.parquet import count_rows, open_table, read_metadata, read_rows, write_table
 from evo2_tasks.table.provenance import Provenance, as_json, canonical_json, read_provenance
-from evo2_tasks.table.shard_readouts import LayerFile, ReadoutFile, dump_part, serves
+from evo2_tasks.table.shard_readouts import (
+    FileInParts,
+    LayerFile,
+    ReadoutFile,
+    dump_part,
+    serves,
+)
 
 if TYPE_CHECKING:
     from evo2_tasks.scoring.readouts import Records
@@ -38,7 +44,10 @@ DIGEST: Final = "digest"
 USAGE: Final = "usage"
 
 
-class ReadoutParts:
+Of = TypeVar("Of", bound=FileInParts)
+
+
+class ReadoutParts(Generic[Of]):
     """The finished parts of one file of read-outs.
 
     Args:
@@ -49,7 +58,7 @@ class ReadoutParts:
             device.
     """
 
-    def __init__(self, folder: Path, one: ReadoutFile, source: str, key: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, one: Of, source: str, key: Mapping[str, Any]) -> None:
         self.file = one
         self._folder = folder / one.name
         full_key = {**key, "source": source, "readout": one.settings}
@@ -145,7 +154,9 @@ class PassReadouts:
         stores: The parts of each file that is not finished.
     """
 
-    def __init__(self, files: Sequence[ReadoutFile], stores: Sequence[ReadoutParts]) -> None:
+    def __init__(
+        self, files: Sequence[ReadoutFile], stores: Sequence[ReadoutParts[ReadoutFile]]
+    ) -> None:
         self.files = files
         self.stores = stores
         self.digests: list[str] = []
@@ -169,7 +180,9 @@ class PassReadouts:
         """
         return most_pairs([one.width for one in self.files if isinstance(one, LayerFile)])
 
-    def find_missing(self, number: int, digest: str, num_pairs: int) -> list[ReadoutParts]:
+    def find_missing(
+        self, number: int, digest: str, num_pairs: int
+    ) -> list[ReadoutParts[ReadoutFile]]:
         """The stores that lack a part. The usage of the others is counted.
 
         Args:
@@ -189,7 +202,7 @@ class PassReadouts:
 
     def write(
         self,
-        stores: Sequence[ReadoutParts],
+        stores: Sequence[ReadoutParts[ReadoutFile]],
         number: int,
         pairs: Sequence[WindowPair],
         records: Records,

@@ -84,7 +84,8 @@ READOUT_MEANINGS: Final[Mapping[str, str]] = {
     "filled": "number of rows with an embedding, or with the profile of a strand",
     "layer": "published name of the layer; not for profiles",
     "width": "number of channels of the layer; not for profiles",
-    "tokens": "number of tokens that were averaged; most entries of a profile",
+    "tokens": "number of tokens that were averaged; most entries of a profile; not for embeddings "
+    "of sequences",
     "dtype": "data type of the values",
     "errors": "how the data type changes the values, by column: `largest` and `rms` (root mean "
     "square) of the differences from float32, and `smallest_cosine` between an embedding and its "
@@ -98,16 +99,12 @@ READOUT_MEANINGS: Final[Mapping[str, str]] = {
 """Keys of the JSON files next to embeddings and profiles, and their meanings."""
 
 
-class ReadoutFile(Protocol):
-    """A file of the read-outs of a shard."""
+class FileInParts(Protocol):
+    """A file of a shard that is made part by part."""
 
     @property
     def name(self) -> str:
         """Name of the folder of its parts."""
-
-    @property
-    def file(self) -> str:
-        """Its path in the folder of the read-outs."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -118,12 +115,20 @@ class ReadoutFile(Protocol):
         """The schema of the file of a part."""
 
     @property
-    def schema(self) -> pa.Schema:
-        """The schema of the file."""
-
-    @property
     def batch_rows(self) -> int:
         """Rows that are in memory at once."""
+
+
+class ReadoutFile(FileInParts, Protocol):
+    """A file of the read-outs of a shard."""
+
+    @property
+    def file(self) -> str:
+        """Its path in the folder of the read-outs."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the file."""
 
     def dump(self, records: Records) -> dict[str, pa.Array]:
         """The columns of the file of a part, from the records of its pairs."""
