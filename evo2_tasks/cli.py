@@ -64,6 +64,7 @@ from evo2_tasks.config.sequences import (
 from evo2_tasks.config.tracks import (
     resolve_merge_tracks,
     resolve_plan_tracks,
+    resolve_report_tracks,
     resolve_score_tracks,
     resolve_tile,
 )
@@ -960,6 +961,22 @@ def export_tracks(**files: Any) -> None:
     TABLE is the file from `merge-tracks`. The JSON file next to it has the lengths of the contigs.
     """
     load("steps.export_tracks").export_tracks(**files)
+
+
+@main.command(
+    "report-tracks",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks report-tracks --config config.yaml --track-set genes \\\n"
+    "  --results results/genes --out report.html",
+)
+@step
+@track_set_option
+@folder_option("--results", required=True, help="Folder with the results of the track set.")
+@output_option("--out", required=True, help="File to write: the HTML page.")
+def report_tracks(config: RunConfig, track_set: str, **files: Any) -> None:
+    """Write the HTML report of a track set: its regions, with sequence logos of the first ones."""
+    load("steps.report_tracks").report_tracks(resolve_report_tracks(config, track_set), **files)
 
 
 @main.command(

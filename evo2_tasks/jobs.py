@@ -606,7 +606,8 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
         report_files=place_each(found.report_files),
         drawn_bases=place_references(found.drawn_bases),
         sequences=place_each(found.sequences),
-        tracks=TrackInputs(
+        tracks=replace(
+            found.tracks,
             regions=place_each(found.tracks.regions),
             reference=place_references(found.tracks.reference),
         ),

@@ -18,6 +18,7 @@ results/
             sequence_embeddings/        embed_sequences: files of each shard
             embeddings/                 merge_sequence_embeddings: a table for each layer
     {track_set}/
+        report.html                     report_tracks
         {scoring}/
             tiles/                      tile: regions, and windows of each shard
             track_scores/               score_tracks: files of each shard
@@ -240,7 +241,7 @@ METRICS: Final = "metrics.parquet"
 CURVES: Final = "curves.parquet"
 """Points of the curves in the report, next to the table."""
 REPORT: Final = "report.html"
-"""The report, in the folder of a variant set."""
+"""The report, in the folder of a variant set or a track set."""
 
 TABLES: Final[Mapping[str, str]] = {
     TABLE: "merge",
@@ -481,6 +482,7 @@ STEPS: Final[Mapping[str, Step]] = {
                 f"{_OF_TRACKS}/{file}" for file in (*TRACK_BIGWIGS.values(), *TRACK_BROWSER_FILES)
             ),
         ),
+        Step("report_tracks", _TRACKS, (f"{_TRACKS}/{REPORT}",)),
     )
 }
 """The steps by name, in the order in which they run."""

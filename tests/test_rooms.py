@@ -142,7 +142,7 @@ ROOMS = {
         " haplotype_sections haplotypes horizons label_plots label_sections"
         " label_tables metric_words page plots probe_plots probe_sections probes profile_plots"
         " profiles rows run_tables saturation saturation_plots scorings sections style summary"
-        " tables words",
+        " tables track_logos track_pages track_plots track_summaries words",
         "errors",
         "evaluation",
         "genome",
@@ -215,8 +215,8 @@ ROOMS = {
         " export export_tracks fetch fit_calibration fit_probe haplotypes identify index lookup"
         " merge merge_audit merge_embeddings merge_haplotypes merge_profiles"
         " merge_sequence_embeddings merge_sequences merge_tracks report"
-        " score score_readouts score_sequence_set score_tracks split split_sequences tile"
-        " windows",
+        " report_tracks score score_readouts score_sequence_set score_tracks split split_sequences"
+        " tile windows",
         "config",
         "cost",
         "errors",

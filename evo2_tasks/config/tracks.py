@@ -16,7 +16,7 @@ from evo2_tasks.config.resolve import (
 )
 from evo2_tasks.config.schema import RunConfig, ScoringConfig, TrackSetConfig
 from evo2_tasks.errors import InputError
-from evo2_tasks.layout import TRACK_BIGWIGS, TRACK_TABLE, TRACKS_RUN
+from evo2_tasks.layout import REPORT, TILES, TRACK_BIGWIGS, TRACK_TABLE, TRACKS_RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,23 @@ class MergeTracksSettings:
         return {"model": self.score.score.model.name}
 
 
+@dataclass(frozen=True, slots=True)
+class ReportTracksSettings:
+    """What ``report_tracks`` needs.
+
+    Attributes:
+        track_set: Name of the track set.
+        scorings: Its scorings, in the order in which the page shows them.
+    """
+
+    track_set: str
+    scorings: tuple[str, ...]
+
+    def triggers(self) -> dict[str, object]:
+        """What runs the step again if it changes."""
+        return {"scorings": self.scorings}
+
+
 def resolve_tile(config: RunConfig, track_set: str, scoring: str) -> TileSettings:
     """The settings of ``tile``.
 
@@ -137,6 +154,15 @@ def resolve_merge_tracks(config: RunConfig, track_set: str, scoring: str) -> Mer
     )
 
 
+def resolve_report_tracks(config: RunConfig, track_set: str) -> ReportTracksSettings:
+    """The settings of ``report_tracks``.
+
+    Raises:
+        InputError: The config has no such track set.
+    """
+    return ReportTracksSettings(track_set, tuple(_find_track_set(config, track_set).scorings))
+
+
 def list_track_scorings(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Each track set with each of its scorings."""
     for name, track_set in config.track_sets.items():
@@ -151,7 +177,7 @@ def resolve_plan_tracks(config: RunConfig) -> list[MergeTracksSettings]:
 
 def track_targets(config: RunConfig) -> list[str]:
     """The files of all track sets, relative to the results folder."""
-    return [
+    files = [
         f"{name}/{scoring}/{file}"
         for name, scoring in list_track_scorings(config)
         for file in (
@@ -160,6 +186,7 @@ def track_targets(config: RunConfig) -> list[str]:
             *(TRACK_BIGWIGS.values() if config.track_sets[name].outputs else ()),
         )
     ]
+    return files + [f"{name}/{REPORT}" for name in config.track_sets]
 
 
 @dataclass(frozen=True)
@@ -169,10 +196,12 @@ class TrackInputs:
     Attributes:
         regions: File of the regions, by track set.
         reference: Files of the reference, by track set.
+        reported: What the page is made from, relative to the results folder, by track set.
     """
 
     regions: dict[str, list[str]]
     reference: dict[str, list[str]]
+    reported: dict[str, list[str]]
 
 
 def track_inputs(config: RunConfig, list_files: Callable[[str], list[str]]) -> TrackInputs:
@@ -186,6 +215,14 @@ def track_inputs(config: RunConfig, list_files: Callable[[str], list[str]]) -> T
     return TrackInputs(
         regions={name: [str(one.regions)] for name, one in sets.items()},
         reference={name: list_files(one.reference) for name, one in sets.items()},
+        reported={
+            name: [
+                f"{name}/{scoring}/{file}"
+                for scoring in one.scorings
+                for file in (TRACK_TABLE, TRACKS_RUN, TILES)
+            ]
+            for name, one in sets.items()
+        },
     )
 
 
@@ -197,11 +234,13 @@ class TrackParams:
         tile: By track set and scoring.
         score_tracks: By scoring.
         merge_tracks: By track set and scoring.
+        report_tracks: By track set.
     """
 
     tile: dict[str, dict[str, str]]
     score_tracks: dict[str, str]
     merge_tracks: dict[str, dict[str, str]]
+    report_tracks: dict[str, str]
 
 
 def track_params(config: RunConfig) -> TrackParams:
@@ -225,6 +264,9 @@ def track_params(config: RunConfig) -> TrackParams:
                 for scoring in one.scorings
             }
             for name, one in sets.items()
+        },
+        report_tracks={
+            name: _as_params(resolve_report_tracks(config, name).triggers()) for name in sets
         },
     )
 

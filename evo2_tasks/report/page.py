@@ -174,6 +174,7 @@ def render_sections(
     tiles: Sequence[Tile],
     alarms: Sequence[str],
     sections: Sequence[Section],
+    kind: str = "Evo 2 variant effect scores",
 ) -> str:
     """Render a page of sections as HTML, which needs no other file and no network.
 
@@ -183,6 +184,7 @@ def render_sections(
         tiles: Main numbers.
         alarms: Warnings at its top.
         sections: Its content.
+        kind: What kind of page it is, above its title.
     """
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -203,6 +205,7 @@ def render_sections(
     scripts = [inline_script(read_file(one)) for one in names]
     page: dict[str, Any] = {
         "variant_set": name,
+        "kind": kind,
         "subtitle": subtitle,
         "version": package_version(),
         "tiles": tiles,

@@ -3,6 +3,7 @@
 N bases.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,15 +52,43 @@ def combine_strands(strands: list[_Floats]) -> Combined:
     Returns:
         The combined values.
     """
-    stacked = np.stack(strands).astype(np.float64)  # (strands, N, 5)
-    is_known = ~np.isnan(stacked[:, :, :1])
-    with np.errstate(invalid="ignore"):
-        mean = np.where(is_known, stacked, 0.0).sum(axis=0) / is_known.sum(axis=0)  # (N, 5)
-    log_probs = mean[:, :4] - mean[:, :4].max(axis=1, keepdims=True)
-    probs = np.exp(log_probs)
-    total = probs.sum(axis=1, keepdims=True)
-    log_probs -= np.log(total)
-    entropy = -(probs / total * log_probs).sum(axis=1) / np.log(2)
+    mean = _average(strands)
+    probs, log_probs = _normalise(mean[:, :4])
+    entropy = -(probs * log_probs).sum(axis=1) / np.log(2)
     # Rounding may leave -0.0, or 2 and a little more.
     entropy = np.clip(entropy, 0.0, 2.0)
     return Combined(mean[:, 4].astype(np.float32), entropy.astype(np.float32))
+
+
+def combine_bases(strands: Sequence[_Floats]) -> NDArray[np.float64]:
+    """The probabilities of the four bases that the strands give together.
+
+    ``entropy`` of :func:`combine_strands` is the entropy of this distribution.
+
+    Args:
+        strands: The log-probabilities of each strand by the bases of the forward strand. A strand
+            whose values are NaN is left out; if all are NaN, the result is NaN. (N, 4) each
+
+    Returns:
+        The probabilities. (N, 4)
+    """
+    return _normalise(_average(strands))[0]
+
+
+def _average(strands: Sequence[_Floats]) -> NDArray[np.float64]:
+    """Mean of the strands that have values; NaN where none has."""
+    stacked = np.stack(strands).astype(np.float64)  # (strands, N, values)
+    is_known = ~np.isnan(stacked[:, :, :1])
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.float64] = np.where(is_known, stacked, 0.0).sum(axis=0) / is_known.sum(
+            axis=0
+        )
+    return mean
+
+
+def _normalise(logits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probabilities and log-probabilities of the four bases, from their logits. (N, 4) each."""
+    log_probs = logits - logits.max(axis=1, keepdims=True)
+    probs = np.exp(log_probs)
+    total = probs.sum(axis=1, keepdims=True)
+    return probs / total, log_probs - np.log(total)

@@ -1,6 +1,7 @@
 """The step ``report``: the HTML report of a variant set.
 
-Only this module imports plotly and jinja2, so that the other steps start without them.
+Only this module and ``report_tracks`` import plotly and jinja2, so that the other steps start
+without them.
 """
 
 import logging

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,7 +19,12 @@ from evo2_tasks.genome.tiles import Tile
 from evo2_tasks.genome.window_pairs import Interval, Strand, reverse_complement
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import RUN, TILES, TRACK_REGIONS, TRACK_TABLE
-from evo2_tasks.scoring.track_values import combine_strands, complement, drop_non_finite
+from evo2_tasks.scoring.track_values import (
+    combine_bases,
+    combine_strands,
+    complement,
+    drop_non_finite,
+)
 from evo2_tasks.table.parquet import RowBuffer, TableWriter, read_rows
 from evo2_tasks.table.schema import STRAND_SUFFIXES, TILES_COLUMNS
 
@@ -299,3 +305,67 @@ def require_finite(rows: TrackRows, source: Path, max_share: float) -> None:
             "The log names the first module whose output was not finite. Check the checkpoint, the "
             "dtype and the device."
         )
+
+
+class TrackBases(NamedTuple):
+    """Bases of a contig in a table of tracks, in their order.
+
+    Attributes:
+        contig: The contig as the reference spells it.
+        start: 0-based positions. (N,)
+        ref: Letter of the reference at each. (N,)
+        probs: Probabilities of A, C, G and T that the strands give together; NaN where none has
+            values. (N, 4)
+        entropy: Entropy of these, bits; NaN where no strand has values. (N,)
+        logp_ref: Log-probability of the reference's token, nats; NaN where no strand has it. (N,)
+    """
+
+    contig: str
+    start: _Integers
+    ref: npt.NDArray[np.object_]
+    probs: npt.NDArray[np.float64]
+    entropy: _Floats
+    logp_ref: _Floats
+
+    def take(self, bases: slice) -> TrackBases:
+        """Some of the bases."""
+        return TrackBases(
+            self.contig,
+            self.start[bases],
+            self.ref[bases],
+            self.probs[bases],
+            self.entropy[bases],
+            self.logp_ref[bases],
+        )
+
+
+def read_track_bases(source: Path) -> Iterator[TrackBases]:
+    """Read a table of tracks piece by piece; each piece has bases of one contig.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a column.
+    """
+    of_strands = [
+        [f"logp_{base}{suffix}" for base in "ACGT"] for suffix in STRAND_SUFFIXES.values()
+    ]
+    others = ["entropy", "logp_ref"]
+    for batch in read_rows(source, ["contig", "pos", "ref", *chain(*of_strands), *others]):
+
+        def floats(name: str, batch: pa.RecordBatch = batch) -> _Floats:
+            values: _Floats = batch.column(name).to_numpy(zero_copy_only=False)
+            return values
+
+        contig = batch.column("contig").dictionary_encode()
+        codes = contig.indices.to_numpy()
+        whole = TrackBases(
+            "",
+            batch.column("pos").to_numpy() - 1,
+            np.array(batch.column("ref").to_pylist(), dtype=object),
+            combine_bases([np.stack([*map(floats, names)], axis=1) for names in of_strands]),
+            *map(floats, others),
+        )
+        ends = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+        for first, last in pairwise(ends):
+            if first < last:
+                name = contig.dictionary[int(codes[first])].as_py()
+                yield whole.take(slice(first, last))._replace(contig=name)

@@ -123,10 +123,10 @@ def test_a_change_runs_the_steps_that_it_affects(
 def test_targets(tmp_path: Path) -> None:
     data = make(tmp_path)
     tables = ["t/s/tracks.parquet", "t/s/tracks.json"]
-    assert track_targets(load(data)) == tables
+    assert track_targets(load(data)) == [*tables, "t/report.html"]
     data["track_sets"]["t"]["outputs"] = ["bigwig"]
     files = ["t/s/tracks.logp_ref.bw", "t/s/tracks.entropy.bw"]
-    assert track_targets(load(data)) == [*tables, *files]
+    assert track_targets(load(data)) == [*tables, *files, "t/report.html"]
 
 
 def test_an_unknown_track_set_is_named(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from tests.report.build_combined import (
 )
 from tests.report.build_explanation import write_explained
 from tests.report.build_haplotypes import write_haplotype_page, write_haplotypes
+from tests.report.build_tracks import write_hostile_tracks
 from tests.report.test_consequences import ANNOTATIONS, SHARES, annotate
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -59,7 +60,7 @@ ARGUMENTS = [
 SETS = (
     "labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile",
     "saturated", "consequences", "calibrated", "uncalibrated", "combined",
-    "haplotypes", "explained",
+    "haplotypes", "explained", "tracks",
 )  # fmt: skip
 PHONE_WIDTH = 390
 
@@ -113,6 +114,8 @@ def write_set(folder: Path, name: str) -> Path:
             return write_haplotype_page(write_haplotypes(folder))
         case "explained":
             return write_explained(folder)
+        case "tracks":
+            return write_hostile_tracks(folder)
         case "hostile":
             columns, carry = hostile_columns()
             write_scoring(folder / "one", columns, carry=carry)

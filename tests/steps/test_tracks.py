@@ -1,5 +1,6 @@
 """Tracks of regions, compared with whole windows that go through the model one at a time."""
 
+import itertools
 import json
 import random
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.config.tracks import (
     resolve_merge_tracks,
     resolve_plan_tracks,
+    resolve_report_tracks,
     resolve_score_tracks,
     resolve_tile,
 )
@@ -42,6 +44,7 @@ from evo2_tasks.layout import (
 from evo2_tasks.runtime.track_jobs import TrackScorer
 from evo2_tasks.steps.export_tracks import export_tracks
 from evo2_tasks.steps.merge_tracks import merge_tracks
+from evo2_tasks.steps.report_tracks import report_tracks
 from evo2_tasks.steps.score_tracks import score_tracks
 from evo2_tasks.steps.tile import tile
 from evo2_tasks.table.provenance import read_provenance
@@ -54,6 +57,7 @@ from tests.project import (
     run_windows,
     write_genome,
 )
+from tests.report.page import plots_of, rows_of
 
 WINDOW, CONTEXT = 96, 24
 TOLERANCE = 2e-5
@@ -522,6 +526,28 @@ def test_bigwig_files_have_the_values_of_the_table(made: Tracks, tmp_path: Path)
     table.head(3).write_parquet(tmp_path / TRACK_TABLE)
     with pytest.raises(InputError, match="is about another table"):
         export_tracks(table=tmp_path / TRACK_TABLE, out=tmp_path)
+
+
+def test_the_report_has_the_regions_and_their_letters(made: Tracks, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    report_tracks(resolve_report_tracks(made.config, "t"), results=made.results.parent, out=out)
+    table = made.read()
+    regions = pl.read_parquet(made.results / TILES / TRACK_REGIONS)
+    rows = rows_of(out, "Regions, s")
+    assert [row[5].split(",")[0] for row in rows] == regions["status"].to_list()
+    shown = [row[6].replace(",", "") for row in rows]
+    blocks = regions["name"].to_list().index("parts")
+    assert [int(one) for one in shown] == regions["num_bases"].to_list()
+    assert shown[blocks] == "17"
+    first = table.filter(pl.col("contig") == "line", pl.col("pos").is_between(301, 420))
+    assert float(rows[0][7]) == pytest.approx(first["entropy"].mean(), abs=6e-4)
+    assert float(rows[0][8].replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+        first["logp_ref"].mean(), abs=6e-4
+    )
+    logos = [plot for title, plot in plots_of(out).items() if title.startswith("Logo")]
+    assert len(logos) == (regions["num_bases"] > 0).sum()
+    texts = [trace["text"] for trace in logos[0]["data"] if trace.get("mode") == "text"]
+    assert "".join(itertools.chain(*texts)) == GENOME["line"][300:420]
 
 
 def test_a_whole_circle_is_read_across_its_origin(

@@ -7,6 +7,7 @@ import polars as pl
 import pyBigWig
 
 from tests.project import DATA, make_config
+from tests.report.page import plots_of, rows_of
 from tests.workflow.run import SNAKEFILE, run_snakemake
 
 ARGUMENTS = ("--snakefile", str(SNAKEFILE), "--cores", "2")
@@ -51,5 +52,12 @@ def test_tracks_without_variants(tmp_path: Path) -> None:
         assert reader.chroms() == {"MT": 16_569}
         found = [reader.values("MT", base, base + 1)[0] for base in expected]
     assert found == table["entropy"].to_list()
+    page = tmp_path / "results/t/report.html"
+    rows = rows_of(page, "Regions, s")
+    assert [row[6] for row in rows] == ["100", "69", "20", "0"]
+    logos = [title for title in plots_of(page) if title.startswith("Logo of ")]
+    assert [title.split()[2] for title in logos] == [
+        "chrM:3,101-3,200,", "MT:16,501-16,569,", "MT:1-20,",
+    ]  # fmt: skip
     assert not list(folder.glob("track_scores/*.parts"))
     assert "Nothing to be done" in run_snakemake(tmp_path, *ARGUMENTS, "--dry-run")

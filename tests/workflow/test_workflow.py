@@ -92,6 +92,7 @@ files = {{
     "index": [out],
     "evaluate": [out, pathlib.Path(flags.get("--curves", ""))],
     "report": [out],
+    "report-tracks": [out],
     "split-sequences": [
         out / "split.json", *(out / f"{{i}}-of-{{len(shards)}}.parquet" for i in shards)
     ],
