@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-import tracemalloc
+import weakref
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.layout import TILES, TRACK_REGIONS, TRACK_TABLE, TRACKS_RUN
+from evo2_tasks.report import track_summaries
 from evo2_tasks.report.track_logos import LETTERS, ROW_BASES
 from evo2_tasks.report.track_pages import write_track_page
 from evo2_tasks.report.track_summaries import (
@@ -26,6 +28,7 @@ from evo2_tasks.report.track_summaries import (
     read_track_summary,
 )
 from evo2_tasks.report.words import NOTHING
+from evo2_tasks.table.tracks import TrackBases, read_track_bases
 from tests.report.build_tracks import (
     HOSTILE,
     LENGTHS,
@@ -214,17 +217,26 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_memory_of_the_reader_does_not_grow_with_the_table(tmp_path: Path) -> None:
-    peaks = []
-    lines = [(HOSTILE, 0, 5_000, None, HOSTILE, "scored")]
-    for times in (1, 8):
-        # Positions repeat, which the reader does not notice: their number is what matters here.
-        table = pd.concat([make_tracks().head(4_000)] * times)
-        folder = tmp_path / str(times)
-        write_tracks(folder, table, lines, group_rows=4_000)
-        tracemalloc.start()
-        summary = read_track_summary(folder, "s", SourceFiles())
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert summary.regions[0].num_bases == 4_000 * times
-    assert peaks[1] < 1.3 * peaks[0]
+def test_the_reader_keeps_no_piece_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def watch(source: Path) -> Iterator[TrackBases]:
+        nonlocal most
+        for bases in read_track_bases(source):
+            whole = bases.probs if bases.probs.base is None else bases.probs.base
+            pieces.append(weakref.ref(whole))
+            most = max(most, sum(one() is not None for one in pieces))
+            yield bases
+
+    monkeypatch.setattr(track_summaries, "read_track_bases", watch)
+    # Regions in each piece, all of which are drawn.
+    starts = range(200, 4_600, 400)
+    lines = [(HOSTILE, start, start + 9, None, HOSTILE, "scored") for start in starts]
+    write_tracks(tmp_path, make_tracks(), lines, group_rows=400)
+    summary = read_track_summary(tmp_path, "s", SourceFiles())
+    assert [len(one.first_bases().start) for one in summary.list_drawn()] == [9] * len(lines)
+    assert len(pieces) > 12
+    assert most <= 2
