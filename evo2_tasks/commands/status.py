@@ -152,11 +152,14 @@ def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[
         statuses += _read_set(results / name, logs)
     tracks = {counts.parent.parent for counts in results.glob(f"*/*/{TILES}/{TILE_COUNTS}")}
     for step in STEPS.values():  # also of sets that have no tiles
-        if "{track_set}" in step.job:
+        if "{track_set}/{scoring}" in step.job:
             for log in filter(logs.has_failed, logs.folder.glob(fill(step.log))):
                 _, track_set, scoring, *_ = log.relative_to(logs.folder).with_suffix("").parts
                 tracks.add(results / track_set / scoring)
     statuses += [_read_tracks(folder, logs) for folder in sorted(tracks)]
+    pages = {log.stem for log in logs.folder.glob(fill(STEPS["report_tracks"].log))}
+    for name in sorted(pages):
+        statuses += _failures_only(name, logs.failures(track_set=name))
     for folder in list_sequence_sets(results):
         statuses += _read_sequences(folder, logs)
     if not statuses:  # results in object storage have no files here, but the logs of this run
@@ -192,7 +195,7 @@ class _Logs:
         Without the logs of the steps that score, of which only unfinished shards count.
 
         Args:
-            names: The variant set or track set and the scoring; the variant set alone; or nothing.
+            names: The variant set or track set and the scoring; either set alone; or nothing.
         """
         for step in STEPS.values():
             sets = {name for name in ("variant_set", "track_set") if f"{{{name}}}" in step.job}
