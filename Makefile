@@ -65,7 +65,7 @@ newest-test:
 	@echo 'Other versions than in constraints.txt:'
 	@build/newest/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' \
 		| grep --invert-match --line-regexp --fixed-strings --file constraints.txt || true
-	OMP_NUM_THREADS=1 build/newest/bin/python -m pytest -n 2 --dist loadfile -m 'not slurm' \
+	OMP_NUM_THREADS=1 build/newest/bin/python -m pytest -n 2 --dist loadfile -m 'not slurm and not slow' \
 		--known-failures tests/newest_failures.yaml $(NEWEST_TESTS)
 
 # The workflow on a SLURM cluster that the tests start on this machine. Needs Debian or Ubuntu, and root;
