@@ -61,6 +61,7 @@ from evo2_tasks.table.sequence_schema import (
     SEQUENCE_STATUS_MEANINGS,
 )
 from evo2_tasks.table.shard_readouts import READOUT_MEANINGS, describe_profiles
+from evo2_tasks.table.track_embeddings import describe_track_embeddings
 from evo2_tasks.table.tracks import TRACKS_MEANINGS
 
 _INTRO: Final = """\
@@ -250,6 +251,12 @@ _SEQUENCE_RUN_INTRO: Final = """
 _SEQUENCE_EMBEDDINGS_INTRO: Final = """
 With `embeddings` of the scoring, `embeddings/{layer}.parquet` has the same rows. D is the number of
 channels of the layer. [What the numbers mean](embeddings.md#embeddings-of-sequences).
+"""
+
+_TRACK_EMBEDDINGS_INTRO: Final = """
+With `embeddings` of the scoring, `embeddings/{layer}.parquet` has one row for each row of
+`tiles/regions.parquet`, in its order. D is the number of channels of the layer.
+[What the numbers mean](embeddings.md#embeddings-of-regions).
 """
 
 _TRACKS_INTRO: Final = """
@@ -492,6 +499,8 @@ def columns_page() -> str:
         *meaning_table("key", TRACKS_MEANINGS),
         "\n`tiles/regions.parquet` has one row for each line of the file of regions:\n",
         *column_table(TRACK_REGION_COLUMNS),
+        _TRACK_EMBEDDINGS_INTRO,
+        *column_table(describe_track_embeddings(1, "float32", strands=True)),
         _CALIBRATED_INTRO,
         *column_table(CALIBRATED_COLUMNS),
         _LR_REASON_INTRO,

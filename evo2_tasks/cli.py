@@ -61,6 +61,10 @@ from evo2_tasks.config.sequences import (
     resolve_score_sequences,
     resolve_split_sequences,
 )
+from evo2_tasks.config.track_embeddings import (
+    resolve_embed_tracks,
+    resolve_merge_track_embeddings,
+)
 from evo2_tasks.config.tracks import (
     resolve_merge_tracks,
     resolve_plan_tracks,
@@ -943,6 +947,58 @@ def merge_tracks(config: RunConfig, track_set: str, scoring: str, **files: Any) 
     """Combine the tracks of all shards into one table with a row for each base of the regions."""
     settings = resolve_merge_tracks(config, track_set, scoring)
     load("steps.merge_tracks").merge_tracks(settings, **files)
+
+
+@main.command(
+    "embed-tracks",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks embed-tracks --config config.yaml --track-set genes --scoring mini-512 \\\n"
+    "  --tiles tiles/1-of-1.parquet --segments tiles/1-of-1.segments.parquet \\\n"
+    "  --regions tiles/regions.parquet --out track_embeddings/1-of-1.parquet",
+)
+@step
+@track_set_option
+@scoring_option
+@file_option("--tiles", "tiles_file", required=True, help="The windows of a shard, from `tile`.")
+@file_option("--segments", "segments_file", required=True, help="Their bases, from `tile`.")
+@file_option("--regions", "regions_table", required=True, help="The regions, from `tile`.")
+@output_option("--out", required=True, help="File to write: sums over the bases of regions.")
+@threads_option
+def embed_tracks(config: RunConfig, track_set: str, scoring: str, **files: Any) -> None:
+    """Sum the outputs of layers over the bases of the regions of a shard."""
+    settings = resolve_embed_tracks(config, track_set, scoring)
+    load("steps.embed_tracks").embed_tracks(settings, **files)
+
+
+@main.command(
+    "merge-track-embeddings",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-track-embeddings --config config.yaml --track-set genes \\\n"
+    "  --scoring mini-512 --layer blocks.10 --tiles tiles --embeddings track_embeddings \\\n"
+    "  --out embeddings/blocks.10.parquet --run-json embeddings/blocks.10.json",
+)
+@step
+@track_set_option
+@scoring_option
+@click.option(
+    "--layer", required=True, metavar="NAME", help="Published name of a layer of the scoring."
+)
+@folder_option("--tiles", "tiles_folder", required=True, help="Folder with the files from `tile`.")
+@folder_option(
+    "--embeddings", "embeddings_folder", required=True, help="Folder with the files of all shards."
+)
+@output_option("--out", required=True, help="File to write: the embeddings of the layer.")
+@output_option(
+    "--run-json", required=True, help="File to write: counts, error of the data type, work."
+)
+def merge_track_embeddings(
+    config: RunConfig, track_set: str, scoring: str, layer: str, **files: Any
+) -> None:
+    """Combine the embeddings of a layer of all shards into one table with a row for each region."""
+    settings = resolve_merge_track_embeddings(config, track_set, scoring, layer)
+    load("steps.merge_track_embeddings").merge_track_embeddings(settings, **files)
 
 
 @main.command(

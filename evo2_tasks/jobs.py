@@ -149,10 +149,12 @@ from evo2_tasks.readout_jobs import (
     NO_NAME,
     choose_rules,
     keep_embedded_settings,
+    keep_embedded_tracks_settings,
     keep_made_settings,
+    mean_embedding_targets,
     merge_sequence_embeddings_params,
+    merge_track_embeddings_params,
     readout_targets,
-    sequence_embedding_targets,
 )
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
 from evo2_tasks.table.documents import Lookup, PairCounts, ShardRun, Split, TileCounts
@@ -252,8 +254,7 @@ def targets(config: RunConfig) -> list[str]:
             files += list_predictions(config, layers, name, scoring)
         files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
-    files += sequence_targets(config) + sequence_embedding_targets(config)
-    return files + track_targets(config)
+    return files + sequence_targets(config) + mean_embedding_targets(config) + track_targets(config)
 
 
 def _extra_files(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
@@ -876,6 +877,8 @@ class StepSettings:
     """Of the steps of sequence sets."""
     merge_sequence_embeddings: dict[str, dict[str, dict[str, str]]]
     """By sequence set, scoring and layer, of scorings with embeddings."""
+    merge_track_embeddings: dict[str, dict[str, dict[str, str]]]
+    """By track set, scoring and layer, of scorings with embeddings."""
     tracks: TrackParams
     """Of the steps of track sets."""
 
@@ -976,6 +979,7 @@ def step_settings(config: RunConfig) -> StepSettings:
         report={name: _as_params(resolve_report(config, name, layers)) for name in sets},
         sequences=sequence_params(config),
         merge_sequence_embeddings=merge_sequence_embeddings_params(config),
+        merge_track_embeddings=merge_track_embeddings_params(config),
         tracks=track_params(config),
     )
 
@@ -1221,6 +1225,16 @@ class Jobs:
             self._run_config,
             self._output,
             wildcards.sequence_set,
+            wildcards.scoring,
+            wildcards.scatteritem,
+        )
+
+    def embed_tracks_settings(self, wildcards: Wildcards) -> str:
+        """What runs a job of ``embed_tracks`` again if it changes."""
+        return keep_embedded_tracks_settings(
+            self._run_config,
+            self._output,
+            wildcards.track_set,
             wildcards.scoring,
             wildcards.scatteritem,
         )

@@ -22,6 +22,8 @@ results/
         {scoring}/
             tiles/                      tile: regions, and windows of each shard
             track_scores/               score_tracks: files of each shard
+            track_embeddings/           embed_tracks: files of each shard
+            embeddings/                 merge_track_embeddings: a table for each layer
             tracks.parquet, .json       merge_tracks
             tracks.logp_ref.bw, ...     export_tracks
     {variant_set}/
@@ -173,6 +175,8 @@ TILE_COUNTS: Final = "tiles.json"
 """Counts of the regions and of their bases, in ``tiles``."""
 TRACK_SCORES: Final = "track_scores"
 """Folder of the files that ``score_tracks`` writes, in the folder of a scoring."""
+TRACK_EMBEDDINGS: Final = "track_embeddings"
+"""Folder of the files that ``embed_tracks`` writes, in the folder of a scoring."""
 TRACK_TABLE: Final = "tracks.parquet"
 """The log-probabilities of each base of a track set, in the folder of a scoring."""
 TRACK_BIGWIGS: Final[Mapping[str, str]] = {
@@ -459,6 +463,22 @@ STEPS: Final[Mapping[str, Step]] = {
             (
                 f"{_OF_SEQUENCES}/{EMBEDDINGS}/{{layer}}.parquet",
                 f"{_OF_SEQUENCES}/{EMBEDDINGS}/{{layer}}.json",
+            ),
+        ),
+        Step(
+            "embed_tracks",
+            f"{_OF_TRACKS}/{{shard}}",
+            (
+                f"{_OF_TRACKS}/{TRACK_EMBEDDINGS}/{{shard}}.parquet",
+                f"{_OF_TRACKS}/{TRACK_EMBEDDINGS}/{{shard}}.json",
+            ),
+        ),
+        Step(
+            "merge_track_embeddings",
+            f"{_OF_TRACKS}/{{layer}}",
+            (
+                f"{_OF_TRACKS}/{EMBEDDINGS}/{{layer}}.parquet",
+                f"{_OF_TRACKS}/{EMBEDDINGS}/{{layer}}.json",
             ),
         ),
         Step("tile", _OF_TRACKS, (f"{_OF_TRACKS}/{TILES}",)),

@@ -26,7 +26,17 @@ from evo2_tasks.config.sequences import (
     resolve_embed_sequences,
     resolve_merge_sequence_embeddings,
 )
-from evo2_tasks.cost.embeddings import list_layers_of, name_layers, name_sequence_layers
+from evo2_tasks.config.track_embeddings import (
+    resolve_embed_tracks,
+    resolve_merge_track_embeddings,
+)
+from evo2_tasks.config.tracks import list_track_scorings
+from evo2_tasks.cost.embeddings import (
+    list_layers_of,
+    name_layers,
+    name_sequence_layers,
+    name_track_layers,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.layout import (
     EMBEDDINGS,
@@ -36,6 +46,7 @@ from evo2_tasks.layout import (
     READOUTS_RUN,
     SCORES,
     SEQUENCE_EMBEDDINGS,
+    TRACK_EMBEDDINGS,
     embeddings_run_file,
     layer_file,
     shard_file,
@@ -189,17 +200,17 @@ def _as_json(settings: Mapping[str, object]) -> dict[str, object]:
     return values
 
 
-# --- sequence sets
+# --- sequence sets and track sets
 
 
-def sequence_embedding_targets(config: RunConfig) -> list[str]:
-    """The files of the embeddings of all sequence sets, relative to the results folder.
+def mean_embedding_targets(config: RunConfig) -> list[str]:
+    """The files of the embeddings of all sequence and track sets, relative to the results folder.
 
     Raises:
         InputError: The model has no such layer, or no default.
     """
     files = []
-    for name, scoring in list_sequence_scorings(config):
+    for name, scoring in [*list_sequence_scorings(config), *list_track_scorings(config)]:
         for layer in list_layers_of(config, scoring):
             table = layer_file(layer)
             run = f"{EMBEDDINGS}/{embeddings_run_file(Path(table)).name}"
@@ -237,8 +248,36 @@ def keep_embedded_settings(
         shard: Name of the shard.
     """
     settings = name_sequence_layers(resolve_embed_sequences(config, sequence_set, scoring))
-    asked = _as_json(settings.triggers())
     run_file = results / sequence_set / scoring / SEQUENCE_EMBEDDINGS / f"{shard}.json"
+    return _keep_layers(settings.triggers(), run_file)
+
+
+def merge_track_embeddings_params(config: RunConfig) -> dict[str, dict[str, dict[str, str]]]:
+    """The settings that run ``merge_track_embeddings`` again, by set, scoring and layer."""
+    params: dict[str, dict[str, dict[str, str]]] = {name: {} for name in config.track_sets}
+    for name, scoring in list_track_scorings(config):
+        params[name][scoring] = {
+            layer: json.dumps(
+                resolve_merge_track_embeddings(config, name, scoring, layer).triggers(),
+                sort_keys=True,
+            )
+            for layer in list_layers_of(config, scoring)
+        }
+    return params
+
+
+def keep_embedded_tracks_settings(
+    config: RunConfig, results: Path, track_set: str, scoring: str, shard: str
+) -> str:
+    """The settings of a job of ``embed_tracks``; see :func:`keep_embedded_settings`."""
+    settings = name_track_layers(resolve_embed_tracks(config, track_set, scoring))
+    run_file = results / track_set / scoring / TRACK_EMBEDDINGS / f"{shard}.json"
+    return _keep_layers(settings.triggers(), run_file)
+
+
+def _keep_layers(triggers: Mapping[str, object], run_file: Path) -> str:
+    """Settings of a shard as one line of JSON: those of its file if it has all asked layers."""
+    asked = _as_json(triggers)
     if run_file.exists():
         try:
             made = ShardRun.read(run_file).statements

@@ -58,7 +58,7 @@ ROOMS = {
     ),
     "config": room(
         "calibrations embeddings evaluation explain files load objects probes resolve schema"
-        " sequences sets tracks yaml_files",
+        " sequences sets track_embeddings tracks yaml_files",
         "errors",
         "hub",
         "layout",
@@ -102,7 +102,7 @@ ROOMS = {
         " sequences shard_readouts"
         " shards snvs"
         " sorting statements statistics store store_compaction store_files store_lookup"
-        " store_models store_rows store_shards store_writer tracks",
+        " store_models store_rows store_shards store_writer track_embeddings tracks",
         "errors",
         "genome",
         "io",
@@ -211,10 +211,11 @@ ROOMS = {
         never=HEAVY | FRONT,
     ),
     "steps": room(
-        "annotate apply_probe audit calibrate carry combine draw embed_sequences evaluate"
-        " export export_tracks fetch fit_calibration fit_probe haplotypes identify index lookup"
+        "annotate apply_probe audit calibrate carry combine draw embed_sequences"
+        " embed_tracks evaluate export export_tracks fetch fit_calibration fit_probe"
+        " haplotypes identify index lookup"
         " merge merge_audit merge_embeddings merge_haplotypes merge_profiles"
-        " merge_sequence_embeddings merge_sequences merge_tracks report"
+        " merge_sequence_embeddings merge_sequences merge_track_embeddings merge_tracks report"
         " report_tracks score score_readouts score_sequence_set score_tracks split split_sequences"
         " tile windows",
         "config",

@@ -25,6 +25,7 @@ from evo2_tasks.table.parquet import count_rows, open_table, read_metadata, read
 from evo2_tasks.table.provenance import PREFIX, read_object
 from evo2_tasks.table.schema import ALLELE, RECORD, STRAND_SUFFIXES
 from evo2_tasks.table.sequence_embeddings import EMBEDDING, read_sequence_embeddings
+from evo2_tasks.table.sequence_schema import SEQUENCE
 from evo2_tasks.table.shard_readouts import PROFILE
 from evo2_tasks.table.statements import Statement, require_table
 from evo2_tasks.table.statistics import Distribution
@@ -98,10 +99,10 @@ def show_embeddings(file: Path) -> Iterator[str]:
 
 
 def show_sequence_embeddings(file: Path) -> Iterator[str]:
-    """Describe the embeddings of sequences: what they are, their lengths, and the first rows.
+    """Describe the embeddings of sequences or regions: what they are, their lengths, and the first rows.
 
     Args:
-        file: The table of ``merge_sequence_embeddings``.
+        file: The table of ``merge_sequence_embeddings`` or ``merge_track_embeddings``.
 
     Yields:
         Lines of text.
@@ -109,9 +110,10 @@ def show_sequence_embeddings(file: Path) -> Iterator[str]:
     Raises:
         InputError: The file is missing or broken, or the JSON file next to it is of another table.
     """
-    stated = _read_statement(file, "merge_sequence_embeddings")
     with open_table(file) as parquet:
         schema = parquet.schema_arrow
+    of = "sequence" if SEQUENCE.name in schema.names else "track"
+    stated = _read_statement(file, f"merge_{of}_embeddings")
     kind = schema.field(EMBEDDING).type
     lengths = Distribution()
     first: list[dict[str, object]] = []

@@ -256,7 +256,7 @@ class EmbeddingsConfig(Section):
     layer that the authors of the release use, if they name one."""
     tokens: Annotated[int, Field(ge=1)] = 64
     """Number of tokens from the first difference on whose outputs are averaged, on each strand;
-    not used for sequence sets. At most the `horizon`, and half of `window_length`."""
+    not used for sequence and track sets. At most the `horizon`, and half of `window_length`."""
     dtype: Literal["float32", "float16", "int8"] = "float32"
     """Data type of the values in the file. With `int8` each channel has a scale. The error of
     `float16` and `int8` is measured and stated in the JSON file next to the embeddings."""
@@ -303,8 +303,8 @@ class ScoringConfig(Section):
     """Begin each window with a beginning-of-sequence token, so that its first base is scored."""
     embeddings: EmbeddingsConfig | None = None
     """Embeddings of each allele, in `embeddings/{layer}.parquet` next to the table: mean outputs of
-    layers over the tokens from the first difference on. Of a sequence set: mean outputs over each
-    whole sequence. For example `{layer: blocks.20}`. They change no score. Default: no
+    layers over the tokens from the first difference on. Of a sequence or track set: mean outputs
+    over each sequence or region. For example `{layer: blocks.20}`. They change no score. Default: no
     embeddings."""
     profile: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Number of tokens, from the first difference on, whose differences of log-probability are

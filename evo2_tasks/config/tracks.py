@@ -287,12 +287,6 @@ def track_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield from unknown_name(f"{key}.scorings[{i}]", scoring, "scorings", config.scorings)
             if scoring in config.scorings:
                 used[scoring] = config.scorings[scoring]
-                if config.scorings[scoring].embeddings is not None:
-                    yield (
-                        f"{key}.scorings[{i}]",
-                        f"the scoring {scoring!r} has embeddings, and there are none of regions; "
-                        "name a scoring with the same other keys and without `embeddings`",
-                    )
     for name, one in used.items():
         if one.min_context is not None and one.min_context >= one.window_length:
             yield (

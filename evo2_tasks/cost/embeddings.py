@@ -18,6 +18,7 @@ from evo2_tasks.scoring.part_sizes import embedding_bytes, most_pairs
 if TYPE_CHECKING:
     from evo2_tasks.config.schema import EmbeddingsConfig, RunConfig
     from evo2_tasks.config.sequences import EmbedSequencesSettings
+    from evo2_tasks.config.track_embeddings import EmbedTracksSettings
 
 ITEM_BYTES: Final = {"float32": 4, "float16": 2, "int8": 1}
 
@@ -60,6 +61,22 @@ def name_sequence_layers(settings: EmbedSequencesSettings) -> EmbedSequencesSett
     """
     key = f"scorings.{settings.score.name}.embeddings.layer"
     layers = name_layers_of(settings.embeddings, settings.score.model, key)
+    named = settings.embeddings.model_copy(update={"layer": layers})
+    return replace(settings, embeddings=named)
+
+
+def name_track_layers(settings: EmbedTracksSettings) -> EmbedTracksSettings:
+    """The same settings with the published names of the layers, the default filled in.
+
+    Args:
+        settings: The settings of the embeddings of regions.
+
+    Raises:
+        InputError: See :func:`name_layers`.
+    """
+    score = settings.score.score
+    key = f"scorings.{score.name}.embeddings.layer"
+    layers = name_layers_of(settings.embeddings, score.model, key)
     named = settings.embeddings.model_copy(update={"layer": layers})
     return replace(settings, embeddings=named)
 

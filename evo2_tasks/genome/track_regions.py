@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,6 +46,24 @@ class TrackRegion(NamedTuple):
     num_bases: int
 
 
+def find_reader(path: Path) -> Callable[[Path], Iterator[Feature | InvalidRecord]]:
+    """What reads the lines of a file of regions.
+
+    Args:
+        path: A BED file or an interval list.
+
+    Raises:
+        InputError: The file is neither.
+    """
+    file_format = find_format(path, has_regions=True)
+    if file_format not in REGION_FORMATS:
+        raise InputError(
+            f"{shown_path(path)}: a track set needs the regions of a BED file or an interval "
+            f"list, but this is {FORMAT_WORDS[file_format]}. Name a BED file."
+        )
+    return read_intervals if file_format == "intervals" else read_features
+
+
 class TrackRegions:
     """Reads the regions of a file, and collects their bases.
 
@@ -58,14 +76,8 @@ class TrackRegions:
     """
 
     def __init__(self, path: Path, reference: Reference) -> None:
-        file_format = find_format(path, has_regions=True)
-        if file_format not in REGION_FORMATS:
-            raise InputError(
-                f"{shown_path(path)}: a track set needs the regions of a BED file or an interval "
-                f"list, but this is {FORMAT_WORDS[file_format]}. Name a BED file."
-            )
         self._path = path
-        self._read = read_intervals if file_format == "intervals" else read_features
+        self._read = find_reader(path)
         self._reference = reference
         self._found: dict[str, list[Interval]] = {}
         self._lengths: dict[str, int] = {}  # of the lists when they were last merged

@@ -77,7 +77,7 @@ def embed_sequences(
             files.require_unchanged()
             done.digest = writer.digest()
         state_work(
-            score, model, done, out,
+            score.run.batch_tokens, model, done, out,
             wall_s=time.monotonic() - started, triggers=settings.triggers(),
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The step ``merge_sequence_embeddings``: the embeddings of a layer of a sequence set."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ from evo2_tasks.table.sequence_embeddings import (
 )
 
 logger = logging.getLogger(__name__)
+
+Means = dict[str, tuple[Vectors, np.ndarray[Any, Any]]]
+"""Embeddings of some rows by column: values, zero where there are none, and where some are."""
 
 
 def merge_sequence_embeddings(
@@ -103,7 +106,7 @@ def merge_sequence_embeddings(
     columns = [settings.layer + STRAND_SUFFIXES[strand] for strand in strands]
     require_columns(tables, columns, width)
     pieces = ShardPieces(tables, settings.layer, strands, columns, width, asked.keep_strands)
-    narrowings = make_narrowings(pieces, asked.dtype, width)
+    narrowings = make_narrowings(pieces, pieces.columns, asked.dtype, width)
     scales = {name: each.scale for name, each in narrowings.items() if each.scale is not None}
     versions = {read_metadata(table).get(f"{PREFIX}version", package_version()) for table in tables}
     provenance = Provenance(
@@ -121,7 +124,7 @@ def merge_sequence_embeddings(
             made = {one.name: rows.column(one.name) for one in KEYS}
             for name, (values, present) in found.items():
                 if asked.dtype == "float16":
-                    require_float16(rows, values, name, settings)
+                    require_float16(rows, values, name, score.name, settings.layer)
                 made[name] = as_column(narrowings[name].narrow(values, present), present)
             filled += int(found[EMBEDDING][1].sum())
             writer.write(pa.table(made, schema=schema))
@@ -132,15 +135,9 @@ def merge_sequence_embeddings(
             )
         files.require_unchanged()
         table_digest = writer.digest()
-    errors = {
-        name: ReadoutError(
-            largest=each.error.largest,
-            rms=each.error.rms,
-            smallest_cosine=each.error.smallest_cosine,
-        )
-        for name, each in narrowings.items()
-    }
-    stated: dict[str, Any] = {} if asked.dtype == "float32" else {"errors": errors}
+    stated: dict[str, Any] = {}
+    if asked.dtype != "float32":
+        stated["errors"] = state_errors(narrowings)
     ReadoutTable(
         table_digest=table_digest,
         rows=split.records,
@@ -243,10 +240,11 @@ def require_columns(tables: Sequence[Path], columns: Sequence[str], width: int) 
             )
 
 
-def make_narrowings(pieces: ShardPieces, dtype: str, width: int) -> dict[str, Narrowing]:
+def make_narrowings(
+    pieces: Iterable[tuple[object, Means]], names: Sequence[str], dtype: str, width: int
+) -> dict[str, Narrowing]:
     """How each column becomes its data type. For ``int8``, all values are read first."""
     largest: dict[str, Vectors] = {}
-    names = pieces.columns
     if dtype == "int8":
         largest = {name: np.zeros(width, np.float32) for name in names}
         for _, found in pieces:
@@ -256,8 +254,20 @@ def make_narrowings(pieces: ShardPieces, dtype: str, width: int) -> dict[str, Na
     return {name: Narrowing(dtype, largest.get(name)) for name in names}
 
 
+def state_errors(narrowings: Mapping[str, Narrowing]) -> dict[str, ReadoutError]:
+    """How much the data type has changed the values, by column."""
+    return {
+        name: ReadoutError(
+            largest=each.error.largest,
+            rms=each.error.rms,
+            smallest_cosine=each.error.smallest_cosine,
+        )
+        for name, each in narrowings.items()
+    }
+
+
 def require_float16(
-    rows: pa.RecordBatch, values: Vectors, name: str, settings: MergeSequenceEmbeddingsSettings
+    rows: pa.RecordBatch, values: Vectors, name: str, scoring: str, layer: str
 ) -> None:
     """Make sure that ``float16`` can hold the values of a column.
 
@@ -269,7 +279,7 @@ def require_float16(
     if found is not None:
         record, _, value = found
         raise InputError(
-            f"config: scorings.{settings.embed.score.name}.embeddings.dtype: float16 cannot hold "
-            f"{value:,.0f}, a value of {name} in layer {settings.layer} (record {record}); the "
+            f"config: scorings.{scoring}.embeddings.dtype: float16 cannot hold "
+            f"{value:,.0f}, a value of {name} in layer {layer} (record {record}); the "
             "largest is 65,504. Set `dtype: float32`, or `int8`."
         )

@@ -94,7 +94,7 @@ def score_sequence_set(
             files.require_unchanged()
             done.digest = writer.digest()
         state_work(
-            settings, model, done, out,
+            settings.run.batch_tokens, model, done, out,
             wall_s=time.monotonic() - started, triggers=settings.triggers(),
         )  # fmt: skip
 
@@ -201,7 +201,7 @@ def score_parts(
 
 
 def state_work(
-    settings: ScoreSequencesSettings,
+    batch_tokens: int,
     model: "ScoringModel",
     done: ShardWork,
     out: Path,
@@ -212,7 +212,7 @@ def state_work(
     """Write the JSON file next to the table of a shard.
 
     Args:
-        settings: How the work is done.
+        batch_tokens: Tokens that should go through the model at once.
         model: The model.
         done: The work.
         out: The table.
@@ -221,9 +221,7 @@ def state_work(
     """
     machine: dict[str, Any] = model.describe_machine()
     ShardRun(
-        **done.as_json(
-            wall_s=wall_s, load_s=model.loaded.load_s, batch_tokens=settings.run.batch_tokens
-        ),
+        **done.as_json(wall_s=wall_s, load_s=model.loaded.load_s, batch_tokens=batch_tokens),
         canaries=model.canaries,
         verification=model.verification,
         statements=ScoreStatements(settings=as_json(triggers), scores=done.digest),

@@ -344,7 +344,7 @@ class ReadoutTable(Document):
         layer: Published name of the layer; absent for profiles.
         width: Number of channels; absent for profiles.
         tokens: Number of tokens that were averaged, or of the entries of a profile; absent for
-            embeddings of whole sequences.
+            embeddings of sequences and regions.
         dtype: Data type of the values.
         errors: How the data type changes the values, by column; absent for float32.
         windows_run: Windows that went through the model for the read-outs alone, for all layers.

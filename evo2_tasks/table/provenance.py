@@ -39,11 +39,14 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "file of regions in a file of `tile`, the file of `tile` in its segments and in a file of "
     "`score_tracks`, the table in `reused.parquet` and in a file of `evaluate`, `calibrate` or "
     "`merge_haplotypes`, the shard in a file of `score_sequence_set` or "
-    "`embed_sequences`, the FASTA in a file of `merge_sequences` or `merge_sequence_embeddings`; "
+    "`embed_sequences`, the FASTA in a file of `merge_sequences` or `merge_sequence_embeddings`, "
+    "the file of `tile` in a file of `embed_tracks`, the file of regions in a file of "
+    "`merge_track_embeddings`; "
     "absent in the tables of `merge`, `merge_audit`, `merge_embeddings`, "
     "`merge_profiles`, `merge_tracks`, `fit_calibration` and `combine`",
     "settings": "in a file of `windows`, `lookup`, `carry`, `annotate`, `audit`, `merge_audit`, "
-    "`merge_embeddings`, `merge_profiles`, `merge_sequence_embeddings`, `evaluate`, "
+    "`merge_embeddings`, `merge_profiles`, `merge_sequence_embeddings`, "
+    "`merge_track_embeddings`, `evaluate`, "
     "`fit_calibration`, `calibrate`, "
     "`haplotypes`, `merge_haplotypes`, `tile`, `merge_tracks` or `combine`: the settings of the "
     "step, as JSON; a job runs again if they change. In the embeddings and profiles of a shard: "
@@ -60,7 +63,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     f"calibration, and in its `{CALIBRATION}` the three other files (`fit_calibration`), the "
     f"`{CALIBRATION}` of each calibration by its name (`calibrate`), and `calibrated` "
     "(`evaluate`) if the variant set has calibrations",
-    "scales": "in a file of `merge_embeddings` or `merge_sequence_embeddings` with `int8`: the "
+    "scales": "in a file of `merge_embeddings`, `merge_sequence_embeddings` or "
+    "`merge_track_embeddings` with `int8`: the "
     "scale of each channel by column, as JSON; a value is its number times the scale",
     "step": "in a file of `annotate`: the name of the step",
     "reference_blocks": "in a file of `annotate`: which blocks of the reference were read, as "

@@ -50,18 +50,29 @@ def describe_sequence_embeddings(width: int, dtype: str, *, strands: bool) -> li
         dtype: Data type of the values, a key of ``TYPES``.
         strands: Whether it has the embeddings of each strand too.
     """
+    return [*KEYS, *describe_means(width, dtype, of="sequence", strands=strands)]
+
+
+def describe_means(width: int, dtype: str, *, of: str, strands: bool) -> list[Column]:
+    """The columns with the mean outputs of a layer.
+
+    Args:
+        width: Number of channels.
+        dtype: Data type of the values, a key of ``TYPES``.
+        of: What the bases belong to, for the descriptions.
+        strands: Whether there are columns of each strand too.
+    """
     reading = {"": "mean of the strands that the scoring asks for"}
     if strands:
         reading |= {suffix: f"{strand} strand" for strand, suffix in STRAND_SUFFIXES.items()}
-    columns = [
+    return [
         Column(
             EMBEDDING + suffix,
             pa.list_(TYPES[dtype], width),
-            f"Mean output of the layer over the bases of the sequence; {words}",
+            f"Mean output of the layer over the bases of the {of}; {words}",
         )
         for suffix, words in reading.items()
     ]
-    return [*KEYS, *columns]
 
 
 def sequence_embeddings_schema(width: int, dtype: str, *, strands: bool) -> pa.Schema:
@@ -70,7 +81,7 @@ def sequence_embeddings_schema(width: int, dtype: str, *, strands: bool) -> pa.S
 
 
 def has_sequence_embeddings(schema: pa.Schema) -> bool:
-    """Whether a table is one of embeddings of sequences."""
+    """Whether a table is one of embeddings of sequences or of regions."""
     return EMBEDDING in schema.names and is_embedding(schema.field(EMBEDDING).type)
 
 
@@ -207,7 +218,19 @@ def join_strands(
             asked for has no values.
     """
     found = {strand: vectors_of(rows.column(layer + STRAND_SUFFIXES[strand])) for strand in strands}
-    share = np.float32(1 / len(strands))
+    return combine_means(found, keep_strands=keep_strands)
+
+
+def combine_means(
+    found: Mapping[Strand, tuple[Vectors, npt.NDArray[np.bool_]]], *, keep_strands: bool
+) -> dict[str, tuple[Vectors, npt.NDArray[np.bool_]]]:
+    """The columns of some rows from the embeddings of the asked strands.
+
+    Args:
+        found: For each asked strand, the values, zero where there are none, and where some are.
+        keep_strands: Whether there are columns of each strand too.
+    """
+    share = np.float32(1 / len(found))
     values: list[Vectors] = [one for one, _ in found.values()]
     # Halves are added, so that no sum of large numbers is infinite.
     mean = values[0] * share
@@ -227,7 +250,7 @@ class SequenceEmbeddingRows(NamedTuple):
     """Some rows of the table of a layer.
 
     Attributes:
-        record: Number of the record in the FASTA, 0-based. (n,)
+        record: Number of the record in the FASTA, or of the line of the regions, 0-based. (n,)
         embedding: The embeddings, NaN in rows without one. (n, D)
     """
 
@@ -236,10 +259,10 @@ class SequenceEmbeddingRows(NamedTuple):
 
 
 def read_sequence_embeddings(path: Path) -> Iterator[SequenceEmbeddingRows]:
-    """Read the embeddings of sequences piece by piece, in the order of the rows, as float32.
+    """Read the embeddings of sequences or regions piece by piece, in order, as float32.
 
     Args:
-        path: A table of ``merge_sequence_embeddings``, of any data type.
+        path: A table of ``merge_sequence_embeddings`` or ``merge_track_embeddings``.
 
     Raises:
         InputError: The file is missing or broken, or is not such a table.
@@ -249,7 +272,7 @@ def read_sequence_embeddings(path: Path) -> Iterator[SequenceEmbeddingRows]:
     if not has_sequence_embeddings(schema):
         raise InputError(
             f"{shown_path(path)}: {EMBEDDING} has no lists of {', '.join(TYPES)}. Expected a table "
-            "that `merge_sequence_embeddings` wrote."
+            "that `merge_sequence_embeddings` or `merge_track_embeddings` wrote."
         )
     width: int = schema.field(EMBEDDING).type.list_size
     scale = read_scales(path, width).get(EMBEDDING)

@@ -85,7 +85,7 @@ READOUT_MEANINGS: Final[Mapping[str, str]] = {
     "layer": "published name of the layer; not for profiles",
     "width": "number of channels of the layer; not for profiles",
     "tokens": "number of tokens that were averaged; most entries of a profile; not for embeddings "
-    "of sequences",
+    "of sequences and regions",
     "dtype": "data type of the values",
     "errors": "how the data type changes the values, by column: `largest` and `rms` (root mean "
     "square) of the differences from float32, and `smallest_cosine` between an embedding and its "

@@ -98,6 +98,7 @@ class ReadTile(NamedTuple):
     """
 
     tile: Tile
+    contig_length: int
     tokens: bytes
     context: _Integers
     ref: npt.NDArray[np.bytes_]
@@ -121,9 +122,9 @@ def read_tile(tile: Tile, segments: Segments) -> ReadTile:
     context = np.concatenate([np.asarray(one) for one in tile.list_contexts(length)])
     ref = np.frombuffer(bases.encode(), dtype="S1")
     if tile.strand == "forward":
-        return ReadTile(tile, bases.encode(), context, ref[context])
+        return ReadTile(tile, length, bases.encode(), context, ref[context])
     tokens = reverse_complement(bases).encode()
-    return ReadTile(tile, tokens, context, ref[len(bases) - 1 - context])
+    return ReadTile(tile, length, tokens, context, ref[len(bases) - 1 - context])
 
 
 def unroll_interval(interval: Interval, length: int) -> list[Interval]:

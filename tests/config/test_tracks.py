@@ -52,10 +52,6 @@ def load(data: dict[str, Any]) -> Any:
             "config: scorings.s.min_context: 64 is too large for tracks; a window of 64 bases has",
         ),
         (
-            lambda c: c["scorings"]["s"].update(embeddings={"layer": "norm", "tokens": 8}),
-            "config: track_sets.t.scorings[0]: the scoring 's' has embeddings, and there are none",
-        ),
-        (
             lambda c: c["track_sets"].update(v=c["track_sets"]["t"]),
             "config: track_sets.v: variant_sets.v has this name too",
         ),

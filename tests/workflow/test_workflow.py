@@ -100,6 +100,8 @@ files = {{
     "merge-sequences": [out, pathlib.Path(flags.get("--run-json", ""))],
     "embed-sequences": [out, out.with_suffix(".json")],
     "merge-sequence-embeddings": [out, pathlib.Path(flags.get("--run-json", ""))],
+    "embed-tracks": [out, out.with_suffix(".json")],
+    "merge-track-embeddings": [out, pathlib.Path(flags.get("--run-json", ""))],
 }}[step]
 for file in [*files, pathlib.Path(flags["--log"])]:
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -1085,18 +1087,19 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
     project.run("results/a/short/hits/1-of-2.parquet")
     with_store = recorded_triggers(project.folder)
     triggers |= {name: with_store[name] for name in ("identify", "lookup")}
-    # Embeddings of finished scores, which stay as they are. There are none of track sets.
+    # Embeddings of finished scores, which stay as they are.
     del project.config["run"]["store"]
-    del project.config["track_sets"]
     embed_finished(project, "b", "short")
     project.run(
         "results/b/short/embeddings/blocks.1.parquet",
         "results/b/short/profiles.json",
         "results/q/short/embeddings/blocks.1.parquet",
+        "results/t/short/embeddings/blocks.1.parquet",
     )
     with_embeddings = recorded_triggers(project.folder)
     added = ("add_readouts", "merge_embeddings", "merge_profiles")
     added += ("embed_sequences", "merge_sequence_embeddings")
+    added += ("embed_tracks", "merge_track_embeddings")
     triggers |= {name: with_embeddings[name] for name in added}
     # Probes, which leave the triggers of all other steps as they were.
     project.config["variant_sets"]["b"]["probes"] = {"p": PROBE}
