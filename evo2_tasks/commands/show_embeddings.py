@@ -99,7 +99,7 @@ def show_embeddings(file: Path) -> Iterator[str]:
 
 
 def show_sequence_embeddings(file: Path) -> Iterator[str]:
-    """Describe the embeddings of sequences or regions: what they are, their lengths, and the first rows.
+    """Describe the embeddings of sequences or regions: what they are, and the first rows.
 
     Args:
         file: The table of ``merge_sequence_embeddings`` or ``merge_track_embeddings``.

@@ -304,8 +304,8 @@ class ScoringConfig(Section):
     embeddings: EmbeddingsConfig | None = None
     """Embeddings of each allele, in `embeddings/{layer}.parquet` next to the table: mean outputs of
     layers over the tokens from the first difference on. Of a sequence or track set: mean outputs
-    over each sequence or region. For example `{layer: blocks.20}`. They change no score. Default: no
-    embeddings."""
+    over each sequence or region. For example `{layer: blocks.20}`. They change no score. Default:
+    no embeddings."""
     profile: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Number of tokens, from the first difference on, whose differences of log-probability are
     written to `profiles.parquet`, on each strand. They change no score. Default: no profiles."""
