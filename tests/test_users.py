@@ -180,12 +180,13 @@ def test_the_group_reads_the_results_of_a_user_and_writes_nothing(users: Users) 
         ("query", table, "c:1-400"),
         ("status", "results"),
         ("plan", "--config", "config.yaml"),
-        *(("export", "--to", name, "--out", "-", table) for name in EXPORTS),
+        *(("export", "--to", name, "--out", "-", table) for name in EXPORTS if name != "bigwig"),
+        ("export", "--to", "bigwig", "--out", home / "scores.bw", table),
         ("report", *OF_SET, "--results", "results/v", "--out", home / "report.html"),
     ):
         read = second.run("evo2-tasks", *command, cwd=folder)
         assert read.status == 0, (command, read.stderr)
-        assert read.stdout or "report" in command
+        assert read.stdout or "report" in command or "bigwig" in command
     assert "cannot be written" in the_line(
         second.run("evo2-tasks", "export", "--to", "tsv", table, cwd=folder)
     )
