@@ -1,4 +1,7 @@
-"""The keys of the config: their meaning and their allowed values."""
+"""The keys of the config: their meaning and their allowed values.
+
+The file is long because each key is documented here, once.
+"""
 
 import json
 from collections.abc import Mapping

@@ -20,6 +20,8 @@ Higher scores are more harmful, because the target is true, or high, where a row
 Memory: N * P * 4 bytes for the features, which are not copied as a whole, and for the training set
 at hand at most N * P * 4 bytes more for labels, or N * P * 8 bytes for numbers.
 
+The file is long because it holds the whole procedure, from the checks to the control.
+
 Shapes: N rows, P features, F folds, G penalties, T targets (the real one, then the shuffled ones).
 """
 

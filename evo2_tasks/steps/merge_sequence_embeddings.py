@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -135,22 +135,17 @@ def merge_sequence_embeddings(
             )
         files.require_unchanged()
         table_digest = writer.digest()
-    stated: dict[str, Any] = {}
-    if asked.dtype != "float32":
-        stated["errors"] = state_errors(narrowings)
-    ReadoutTable(
+    state_embeddings(
+        run_json,
+        shards,
+        narrowings,
         table_digest=table_digest,
         rows=split.records,
         filled=filled,
         layer=settings.layer,
         width=width,
         dtype=asked.dtype,
-        windows_run=sum(shard.windows_run for shard in shards),
-        tokens_run=sum(shard.tokens_run for shard in shards),
-        wall_s=round(sum(shard.wall_s for shard in shards), 3),
-        devices=count_devices(shards),
-        **stated,
-    ).write(run_json)
+    )
     remove_parts(embeddings_folder)
     logger.info("%s: %s, %s with embeddings", out, counted(split.records, "row"), f"{filled:,}")
 
@@ -252,6 +247,49 @@ def make_narrowings(
                 new = np.abs(values[present]).max(axis=0, initial=0)
                 np.maximum(largest[name], new, out=largest[name])
     return {name: Narrowing(dtype, largest.get(name)) for name in names}
+
+
+def state_embeddings(
+    run_json: Path,
+    shards: Sequence[ShardRun],
+    narrowings: Mapping[str, Narrowing],
+    *,
+    table_digest: str,
+    rows: int,
+    filled: int,
+    layer: str,
+    width: int,
+    dtype: Literal["float32", "float16", "int8"],
+) -> None:
+    """Write the JSON file next to a table of embeddings.
+
+    Args:
+        run_json: The file to write.
+        shards: The work of the shards.
+        narrowings: How each column was narrowed; its error is stated unless ``dtype`` is float32.
+        table_digest: SHA-256 of the table.
+        rows: Number of its rows.
+        filled: How many of them have an embedding.
+        layer: Published name of the layer.
+        width: Number of its channels.
+        dtype: Data type of the values.
+    """
+    stated: dict[str, Any] = {}
+    if dtype != "float32":
+        stated["errors"] = state_errors(narrowings)
+    ReadoutTable(
+        table_digest=table_digest,
+        rows=rows,
+        filled=filled,
+        layer=layer,
+        width=width,
+        dtype=dtype,
+        windows_run=sum(shard.windows_run for shard in shards),
+        tokens_run=sum(shard.tokens_run for shard in shards),
+        wall_s=round(sum(shard.wall_s for shard in shards), 3),
+        devices=count_devices(shards),
+        **stated,
+    ).write(run_json)
 
 
 def state_errors(narrowings: Mapping[str, Narrowing]) -> dict[str, ReadoutError]:

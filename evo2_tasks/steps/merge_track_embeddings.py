@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +23,10 @@ from evo2_tasks.steps.merge_sequence_embeddings import (
     Means,
     make_narrowings,
     require_float16,
-    state_errors,
+    state_embeddings,
 )
 from evo2_tasks.steps.merge_tracks import read_counts
-from evo2_tasks.table.documents import ReadoutTable, ShardRun
+from evo2_tasks.table.documents import ShardRun
 from evo2_tasks.table.embeddings import as_column, rows_at_once, scales_metadata, vectors_of
 from evo2_tasks.table.parquet import open_table, read_rows, write_table
 from evo2_tasks.table.parts import remove_parts
@@ -39,7 +38,7 @@ from evo2_tasks.table.provenance import (
     require_source,
     uses_fp8,
 )
-from evo2_tasks.table.run import count_devices, read_shards, require_equal_devices
+from evo2_tasks.table.run import read_shards, require_equal_devices
 from evo2_tasks.table.schema import STRAND_SUFFIXES
 from evo2_tasks.table.sequence_embeddings import EMBEDDING, combine_means
 from evo2_tasks.table.track_embeddings import (
@@ -128,22 +127,17 @@ def merge_track_embeddings(
                 writer.write(pa.table(made, schema=schema))
             files.require_unchanged()
             table_digest = writer.digest()
-    stated: dict[str, Any] = {}
-    if asked.dtype != "float32":
-        stated["errors"] = state_errors(narrowings)
-    ReadoutTable(
+    state_embeddings(
+        run_json,
+        shards,
+        narrowings,
         table_digest=table_digest,
         rows=counts.records,
         filled=filled,
         layer=settings.layer,
         width=width,
         dtype=asked.dtype,
-        windows_run=sum(shard.windows_run for shard in shards),
-        tokens_run=sum(shard.tokens_run for shard in shards),
-        wall_s=round(sum(shard.wall_s for shard in shards), 3),
-        devices=count_devices(shards),
-        **stated,
-    ).write(run_json)
+    )
     remove_parts(embeddings_folder)
     logger.info("%s: %s, %s with embeddings", out, counted(counts.records, "row"), f"{filled:,}")
 
