@@ -14,7 +14,7 @@ NEWEST_TESTS := $(wildcard tests/evo2/test_contract_*.py) \
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test slow-test newest-test slurm-test crash-test convert-test transformers-suite lint fix lock clean
+.PHONY: help setup run test slow-test newest-test slurm-test crash-test convert-test transformers-suite docs lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
 	@echo 'make crash-test  kill the steps at random moments, in thirty rounds'
 	@echo 'make convert-test  convert a checkpoint of 8 GB; takes 20 GB of disk in /tmp'
+	@echo 'make docs   build the documentation as a website'
 	@echo 'make lint   check format, style, types and the workflow'
 	@echo 'make fix    format the code, write the generated files'
 	@echo 'make setup  make .venv; the other targets do it too'
@@ -35,7 +36,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo 'Installing into .venv; this takes some minutes.'
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[torch,evaluation,tracks,workflow,dev]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[torch,evaluation,tracks,workflow,docs,dev]'
 	touch $@
 
 run: setup
@@ -88,6 +89,11 @@ transformers-suite: setup
 	TRANSFORMERS_SUITE='$(SUITE)' HF_HUB_OFFLINE=1 pytest tests/transformers_suite \
 		-o strict=false -o xfail_strict=false -W ignore
 
+# Warnings are errors: a link that leads nowhere, a page that is in no navigation, a faulty docstring.
+docs: setup
+	sphinx-build -q -W --keep-going -b html -c docs -d build/doctrees . build/site
+	@echo 'Open build/site/index.html'
+
 lint: setup
 	ruff check
 	ruff format --check
@@ -107,7 +113,7 @@ fix: setup
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,dev]'
+	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,docs,dev]'
 	echo '# The versions that are tested. Written by: make lock' > constraints.txt
 	build/lock/bin/python -m pip freeze --exclude-editable \
 		| sed -E '/^(cuda|nvidia|triton)/d; s/\+cpu$$//' >> constraints.txt

@@ -19,7 +19,14 @@ from evo2_tasks.table.schema import FLAGS, SCORES_VERSION, STATUSES, final_schem
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*.md")],
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *(
+            ROOT / folder / "README.md"
+            for folder in ("benchmarks", "data", "evo2_tasks/checkpoints/evo2-mini", "training")
+        ),
+    ],
     key=lambda page: page.as_posix(),
 )
 CONDA_NAMES = {"pytorch-gpu": "torch", "huggingface_hub": "huggingface-hub"}
@@ -58,11 +65,18 @@ def test_the_page_has_every_column_status_and_flag() -> None:
 
 
 def test_each_decision_has_its_own_number() -> None:
-    pages = sorted(ROOT.glob("docs/decisions/*.md"))
+    pages = sorted(ROOT.glob("docs/decisions/[0-9]*.md"))
     numbers = [int(page.name[:3]) for page in pages]
     assert numbers == list(range(1, len(pages) + 1))
     for number, page in zip(numbers, pages, strict=True):
         assert re.match(rf"# 0*{number}[.:] ", page.read_text(encoding="utf-8")), page.name
+
+
+def test_each_page_is_in_the_navigation() -> None:
+    listed = re.findall(r"^- \[[^\]]+\]\(([^)#]+\.md)\): \S", page_text("index.md"), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    pages = {page.name for page in ROOT.glob("docs/*.md")}
+    assert {name for name in listed if "/" not in name} == pages - {"index.md"}
 
 
 def test_each_room_of_the_package_is_in_the_architecture() -> None:
