@@ -29,7 +29,11 @@ PAGES = sorted(
     ],
     key=lambda page: page.as_posix(),
 )
-CONDA_NAMES = {"pytorch-gpu": "torch", "huggingface_hub": "huggingface-hub"}
+CONDA_NAMES = {
+    "huggingface_hub": "huggingface-hub",
+    "python-edlib": "edlib",
+    "pytorch-gpu": "torch",
+}
 NOT_FROM_PYPI = {"python", "pip", "editables", "hatchling"}
 
 

@@ -76,7 +76,7 @@ ROOMS = {
         "alleles assembly bcf bed blocks carried_alleles carried_types carry chromosomes"
         " codon_spans codons columns compounds consequences contigs csq explained fasta fasta_bases"
         " foreign_formats formats genes genotypes gff haplotype_edits haplotype_windows haplotypes"
-        " hgvs identifiers input_consequences interval_lists known_assemblies letters"
+        " hgvs identifiers input_consequences interval_lists known_assemblies letters orfs"
         " protein_changes random_snvs records reference region_tables regions saturation"
         " sample_genomes sequences symbolic table_cells terms tiles track_regions variant_lists"
         " variant_tables variants vcf window_layout window_pairs windows",
@@ -93,6 +93,15 @@ ROOMS = {
         never=FRONT | {"pandas", "pathlib", "pyarrow", "pysam"},
         with_torch="branches finite layer_sums likelihood reference score sequence_batches"
         " sequence_sums tracks",
+    ),
+    "generation": room(
+        "functions records scorers search sequence_scorers settings",
+        "evo2",
+        "genome",
+        "io",
+        "scoring",
+        never=FRONT | {"pandas", "pyarrow", "pysam"},
+        with_torch="search",
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"

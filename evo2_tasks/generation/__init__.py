@@ -1,0 +1,1 @@
+"""New DNA from a prompt: sampling, and search that scorers guide."""

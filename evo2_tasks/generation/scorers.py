@@ -1,0 +1,117 @@
+"""What guides a search: scorers of partial sequences, and their weighted sum.
+
+A scorer is anything that can be called as `Scorer` states. `BUILT_IN` names those of the package.
+They need no model; `evo2_tasks.generation.likelihood` has the one that does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Scorer(Protocol):
+    """Gives each partial sequence a number.
+
+    It has to give the same number for the same sequence in each call, whatever the other sequences
+    of the call are.
+    """
+
+    def __call__(self, sequences: Sequence[str], prompt: str) -> Sequence[float]:
+        """Score sequences.
+
+        Args:
+            sequences: The generated bases of each candidate so far, without the prompt.
+            prompt: The prompt.
+
+        Returns:
+            A number for each sequence, in their order. Higher is better. Minus infinity means that
+            the candidate is never kept.
+        """
+
+
+class ScorerError(ValueError):
+    """A scorer gave something else than a number for each sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedScorer:
+    """A scorer of a search.
+
+    Attributes:
+        name: Its name, which is unique in the search.
+        scorer: The scorer.
+        weight: Factor of its numbers in the sum, finite and not 0.
+    """
+
+    name: str
+    scorer: Scorer
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight) or self.weight == 0:
+            raise ValueError(
+                f"{self.name}: weight is {self.weight}; expected a number other than 0."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of a sequence.
+
+    Attributes:
+        each: The number of each scorer.
+        total: Their sum, each times its weight; minus infinity if one of them is minus infinity.
+    """
+
+    each: tuple[float, ...]
+    total: float
+
+
+def score_sequences(
+    scorers: Sequence[WeightedScorer], sequences: Sequence[str], prompt: str
+) -> list[Scores]:
+    """Run all scorers.
+
+    Args:
+        scorers: The scorers; without any the total of each sequence is 0.
+        sequences: The generated bases of each candidate.
+        prompt: The prompt.
+
+    Raises:
+        ScorerError: A scorer raised an error, or did not give one number above minus infinity, or
+            minus infinity, for each sequence.
+    """
+    columns = [_run_scorer(one, sequences, prompt) for one in scorers]
+    scores = []
+    for number in range(len(sequences)):
+        each = tuple(column[number] for column in columns)
+        total = (
+            -math.inf
+            if -math.inf in each
+            else math.fsum(one.weight * value for one, value in zip(scorers, each, strict=True))
+        )
+        scores.append(Scores(each, total))
+    return scores
+
+
+def _run_scorer(one: WeightedScorer, sequences: Sequence[str], prompt: str) -> list[float]:
+    try:
+        given = one.scorer(sequences, prompt)
+        values = [float(value) for value in given]
+    except Exception as error:
+        raise ScorerError(f"scorer {one.name}: {type(error).__name__}: {error}") from error
+    if len(values) != len(sequences):
+        raise ScorerError(
+            f"scorer {one.name}: {len(values)} numbers for {len(sequences)} sequences; expected "
+            "one for each."
+        )
+    for value, sequence in zip(values, sequences, strict=True):
+        if math.isnan(value) or value == math.inf:
+            raise ScorerError(
+                f"scorer {one.name}: {value} for a sequence of {len(sequence):,} bases; expected a "
+                "number, or minus infinity for a sequence that must not be kept."
+            )
+    return values
