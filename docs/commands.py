@@ -52,14 +52,14 @@ def _commands_of(group: str) -> dict[str, Command]:
 def _describe(command: Command, context: click.Context) -> list[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     lines = [f"## `{context.info_name}`", "", *_paragraphs(command.help or "")]
-    lines += _block(f"{context.command_path} {usage}")
+    lines += _block("text", f"{context.command_path} {usage}")
     found = [parameter.get_help_record(context) for parameter in command.params]
     records = [record for record in found if record is not None and record[1]]
     if records:
         lines += ["| option | meaning |", "| --- | --- |"]
         lines += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in records]
         lines.append("")
-    return [*lines, "For example:", "", *_block(command.example)]
+    return [*lines, "For example:", "", *_block("sh", command.example)]
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -67,12 +67,12 @@ def _paragraphs(text: str) -> list[str]:
     lines: list[str] = []
     for paragraph in inspect.cleandoc(text).partition("\f")[0].split("\n\n"):
         kept = paragraph.startswith("\b\n")
-        lines += _block(paragraph.removeprefix("\b\n")) if kept else [paragraph, ""]
+        lines += _block("text", paragraph.removeprefix("\b\n")) if kept else [paragraph, ""]
     return lines
 
 
-def _block(text: str) -> list[str]:
-    return ["```", *text.splitlines(), "```", ""]
+def _block(language: str, text: str) -> list[str]:
+    return [f"```{language}", *text.splitlines(), "```", ""]
 
 
 def _cell(text: str) -> str:

@@ -80,7 +80,8 @@ def test_each_page_is_in_the_navigation() -> None:
     listed = re.findall(r"^- \[[^\]]+\]\(([^)#]+\.md)\): \S", page_text("index.md"), re.MULTILINE)
     assert len(listed) == len(set(listed))
     pages = {page.name for page in ROOT.glob("docs/*.md")}
-    assert {name for name in listed if "/" not in name} == pages - {"index.md"}
+    inside = {name for name in listed if "/" not in name}
+    assert inside == pages - {"index.md"}, "list the page in docs/index.md"
 
 
 def test_each_room_of_the_package_is_in_the_architecture() -> None:
@@ -168,6 +169,15 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
             assert anchor in {slug(heading) for heading in headings}, link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_block_has_a_language(page: Path) -> None:
+    """`text` for what is no program: `tests/snippets.yaml` states how the others are run."""
+    marks = re.findall(r"^ *```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(marks) % 2 == 0
+    assert all(marks[::2]), "a block without a language, for example ```sh or ```text"
+    assert not any(marks[1::2])
+
+
 def slug(heading: str) -> str:
     """The anchor that a web page of the repository gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
@@ -175,7 +185,7 @@ def slug(heading: str) -> str:
 
 def test_the_file_tree_in_the_readme_is_the_repository() -> None:
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    tree = page.partition("## What is where\n\n```\n")[2].partition("```")[0]
+    tree = page.partition("## What is where\n\n```text\n")[2].partition("```")[0]
     named, folder = set(), ""
     for line in tree.splitlines():
         name, remark = re.fullmatch(r"(?:  )?(\S+) +(\S.*)", line).groups()  # type: ignore[union-attr]
