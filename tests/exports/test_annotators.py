@@ -91,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     programs.mkdir()
     (programs / "bcftools").write_text(BCFTOOLS)
     (programs / "bcftools").chmod(0o755)
-    for block in blocks("First, the same spelling", "bash"):
+    for block in blocks("First, the same spelling", "sh"):
         run(block, folder)
     return folder
 
@@ -145,7 +145,7 @@ def check(folder: Path, out: str, *, rel: float = 0, absolute: float = 0) -> Non
 
 
 def test_bcftools_annotate(folder: Path) -> None:
-    (commands,) = blocks("bcftools annotate", "bash")
+    (commands,) = blocks("bcftools annotate", "sh")
     run(commands, folder)
     check(folder, "sample.evo2.vcf.gz", rel=1e-5)
 
@@ -153,7 +153,7 @@ def test_bcftools_annotate(folder: Path) -> None:
 @pytest.mark.skipif(shutil.which("vcfanno") is None, reason="there is no vcfanno on the path")
 def test_vcfanno(folder: Path) -> None:
     (settings,) = blocks("vcfanno", "toml")
-    (commands,) = blocks("vcfanno", "bash")
+    (commands,) = blocks("vcfanno", "sh")
     (folder / "evo2.toml").write_text(with_norm(settings))
     run(commands, folder)
     check(folder, "sample.evo2.vcf", absolute=6e-5)
