@@ -14,7 +14,7 @@ NEWEST_TESTS := $(wildcard tests/evo2/test_contract_*.py) \
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test slow-test newest-test slurm-test crash-test convert-test transformers-suite docs lint fix lock clean
+.PHONY: help setup run test slow-test newest-test slurm-test crash-test convert-test transformers-suite docs dist lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make crash-test  kill the steps at random moments, in thirty rounds'
 	@echo 'make convert-test  convert a checkpoint of 8 GB; takes 20 GB of disk in /tmp'
 	@echo 'make docs   build the documentation as a website'
+	@echo 'make dist   build the wheel and the source archive in dist/'
 	@echo 'make lint   check format, style, types and the workflow'
 	@echo 'make fix    format the code, write the generated files'
 	@echo 'make setup  make .venv; the other targets do it too'
@@ -94,6 +95,14 @@ docs: setup
 	sphinx-build -q -W --keep-going -b html -c docs -d build/doctrees . build/site
 	@echo 'Open build/site/index.html'
 
+# The wheel and the source archive, as pip and conda install them. Two builds of one commit are the same
+# bytes. Install the release's tools first, because they are no part of .venv otherwise.
+dist: setup
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[release]'
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
+	twine check --strict dist/*
+
 lint: setup
 	ruff check
 	ruff format --check
@@ -113,11 +122,11 @@ fix: setup
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,docs,dev]'
+	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,docs,dev,release]'
 	echo '# The versions that are tested. Written by: make lock' > constraints.txt
 	build/lock/bin/python -m pip freeze --exclude-editable \
 		| sed -E '/^(cuda|nvidia|triton)/d; s/\+cpu$$//' >> constraints.txt
 	rm -rf build/lock
 
 clean:
-	rm -rf .venv .snakemake build logs
+	rm -rf .venv .snakemake build dist logs

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Snakemake runs this in the new environment, in the directory in which it was started. The package
-# is not published: it is installed from its checkout, which is that directory unless
-# EVO2_TASKS_SOURCE names another one. Editable, so that the environment follows the checkout.
+# Snakemake runs this in the new environment. The Snakefile names in EVO2_TASKS_SOURCE what pip installs,
+# unless you have named it yourself: a checkout, a wheel, or a name with a version. A checkout is
+# installed editable, so that the environment follows it.
 set -eu
-python -m pip install --no-deps --no-build-isolation --editable "${EVO2_TASKS_SOURCE:-$PWD}"
+[ ! -d "$EVO2_TASKS_SOURCE" ] || set -- --editable
+python -m pip install --no-deps --no-build-isolation "$@" "$EVO2_TASKS_SOURCE"

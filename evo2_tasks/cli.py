@@ -416,6 +416,26 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
             print_line(line)
 
 
+@main.command(cls=Command, group=RUNS, example="evo2-tasks demo my-demo")
+@click.argument("folder", type=PATH)
+def demo(folder: Path) -> None:
+    """Make a folder with the config and the data of the demo, and print how to run it."""
+    for line in load("commands.demo").demo(folder):
+        print_line(line)
+
+
+@main.command(
+    cls=Command,
+    group=RUNS,
+    example='snakemake -s "$(evo2-tasks workflow-path)" \\\n'
+    '  --profile "$(evo2-tasks workflow-path --profile local)"',
+)
+@click.option("--profile", metavar="NAME", help="Print the folder of this profile instead.")
+def workflow_path(profile: str | None) -> None:
+    """Print the path of the Snakefile, for `snakemake -s` and for `module:`."""
+    print_line(str(load("commands.workflow_path").workflow_path(profile)))
+
+
 @main.command(
     cls=Command,
     group=TABLES,

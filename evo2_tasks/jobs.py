@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -1446,6 +1447,31 @@ class Messages(logging.Filter):
             text=True,
             check=False,
         )
+
+
+def package_source(package: Path = Path(__file__).parent) -> str:
+    """What pip has to install to get this package in another environment.
+
+    The scripts ``envs/*.post-deploy.sh`` install it in those of ``--sdm conda``.
+
+    Args:
+        package: The folder of the package.
+
+    Returns:
+        The folder of the checkout. In an environment with an installed wheel, the file or the
+        commit that it was installed from; if pip recorded none, because an index had the wheel, the
+        name and the version.
+    """
+    if (package.parent / "pyproject.toml").exists():
+        return str(package.parent)
+    installed = distribution("evo2-tasks")
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    match origin:
+        case {"url": url, "vcs_info": {"vcs": vcs, "commit_id": commit}}:
+            return f"{vcs}+{url}@{commit}"
+        case {"url": url}:
+            return str(url)
+    return f"evo2-tasks=={installed.version}"
 
 
 def stop_run(error: InputError) -> SystemExit:

@@ -245,11 +245,11 @@ ROOMS = {
         with_torch="apply_probe fetch fit_probe",
     ),
     "commands": room(
-        "aligned_text convert doctor explain horizon measure plan plan_sequences plan_store"
+        "aligned_text convert demo doctor explain horizon measure plan plan_sequences plan_store"
         " plan_tracks"
         " query score_sequences show show_calibrations show_embeddings show_files show_haplotypes"
         " show_probes show_sequences show_tracks status status_sequences store store_add"
-        " store_lookup store_lookup_text store_tables store_targets verify",
+        " store_lookup store_lookup_text store_tables store_targets verify workflow_path",
         "config",
         "cost",
         "errors",
