@@ -1,9 +1,11 @@
 """The command ``evo2-tasks``: options in, one call of a step or a command.
 
-Steps and commands are imported when they are called: some take seconds (torch), and some need an
-extra of the package. The file is long because it holds the options and help texts of all
-commands, and nothing else.
+Steps, commands and the modules of the config are imported when they are called: some take seconds
+(torch), and some need an extra of the package. The file is long because it holds the options and
+help texts of all commands, and nothing else.
 """
+
+from __future__ import annotations
 
 import json
 import logging
@@ -11,69 +13,22 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, TextIO, get_args
+from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
 import click
 
-from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
-from evo2_tasks.config.evaluation import resolve_evaluate, resolve_report
-from evo2_tasks.config.explain import resolve_explain
-from evo2_tasks.config.load import load_config
-from evo2_tasks.config.objects import is_url
-from evo2_tasks.config.resolve import (
-    ModelSettings,
-    resolve_annotate,
-    resolve_audit,
-    resolve_calibrate,
-    resolve_carry,
-    resolve_combine,
-    resolve_draw,
-    resolve_fit_calibration,
-    resolve_haplotypes,
-    resolve_identify,
-    resolve_lookup,
-    resolve_merge,
-    resolve_merge_audit,
-    resolve_merge_haplotypes,
-    resolve_model,
-    resolve_plan,
-    resolve_readouts,
-    resolve_score,
-    resolve_scoring_of,
-    resolve_split,
-    resolve_stored,
-    resolve_windows,
-)
-from evo2_tasks.config.schema import (
+from evo2_tasks import config as configs
+from evo2_tasks.config.choices import (
+    BATCH_TOKENS,
+    CIRCULAR_MIN_CONTEXT,
     MAX_SEQUENCE_LENGTH,
     Fp8Mode,
-    ModelConfig,
     Release,
-    RunConfig,
-    RunSettings,
 )
-from evo2_tasks.config.sequences import (
-    MIN_CONTEXT,
-    resolve_embed_sequences,
-    resolve_merge_sequence_embeddings,
-    resolve_merge_sequences,
-    resolve_plan_sequences,
-    resolve_score_sequences,
-    resolve_split_sequences,
-)
-from evo2_tasks.config.track_embeddings import (
-    resolve_embed_tracks,
-    resolve_merge_track_embeddings,
-)
-from evo2_tasks.config.tracks import (
-    resolve_merge_tracks,
-    resolve_plan_tracks,
-    resolve_report_tracks,
-    resolve_score_tracks,
-    resolve_tile,
-)
+from evo2_tasks.config.objects import is_url
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import require_writable
+from evo2_tasks.io.imports import without_collection, without_pandas
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
 from evo2_tasks.io.streams import (
     LineFormatter,
@@ -85,6 +40,10 @@ from evo2_tasks.io.streams import (
 )
 from evo2_tasks.io.words import first_line, shown_path, without_controls
 from evo2_tasks.layout import EXPORTS, NO_LAYER, PROBE, SPLIT
+
+if TYPE_CHECKING:
+    from evo2_tasks.config.resolve import ModelSettings
+    from evo2_tasks.config.schema import RunConfig
 
 EXIT_BAD_INPUT: Final = 2
 # The extra of the package that brings a module which a command may lack.
@@ -183,7 +142,7 @@ class CommandLine(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Read the arguments and run a command; no control character reaches the terminal."""
         open_missing_streams()
-        with plain_streams():
+        with plain_streams(), without_pandas():
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -241,7 +200,7 @@ def read_config(
 
     A step needs only some of the files that the config names, and reports the one that it lacks.
     """
-    return None if value is None else load_config(value, look_for_files=False)
+    return None if value is None else configs.load.load_config(value, look_for_files=False)
 
 
 def add_log_file(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
@@ -274,7 +233,8 @@ def print_json(value: Any) -> None:
 
 def load(module: str) -> Any:
     """A module of a step or a command, ``steps.split`` for example."""
-    return import_module(f"evo2_tasks.{module}")
+    with without_collection():
+        return import_module(f"evo2_tasks.{module}")
 
 
 def file_option(*names: str, **options: Any) -> Callable[..., Any]:
@@ -403,9 +363,9 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
     """Estimate alleles, sequences, windows, tokens, memory, time and price of a run."""
     module = load("commands.plan")
     estimates = module.plan(
-        resolve_plan(config),
-        tracks=resolve_plan_tracks(config),
-        sequences=resolve_plan_sequences(config),
+        configs.resolve.resolve_plan(config),
+        tracks=configs.tracks.resolve_plan_tracks(config),
+        sequences=configs.sequences.resolve_plan_sequences(config),
         **options,
     )
     if as_json:
@@ -463,7 +423,7 @@ def explain(
     If the run has a profile of the allele (`profile` of the scoring), no model is opened. Else the
     model runs on the allele and on the SNVs near it.
     """
-    candidates = resolve_explain(config, variant_set, scoring)
+    candidates = configs.explain.resolve_explain(config, variant_set, scoring)
     for line in load("commands.explain").explain(candidates, allele, **options):
         print_line(line)
 
@@ -497,10 +457,10 @@ def horizon(
     """
     module = load("commands.horizon")
     result = module.horizon(
-        resolve_scoring_of(config, variant_set, scoring),
-        resolve_carry(config, variant_set),
-        resolve_annotate(config, variant_set),
-        resolve_evaluate(config, variant_set, find_layers(config)),
+        configs.resolve.resolve_scoring_of(config, variant_set, scoring),
+        configs.resolve.resolve_carry(config, variant_set),
+        configs.resolve.resolve_annotate(config, variant_set),
+        configs.evaluation.resolve_evaluate(config, variant_set, find_layers(config)),
         **options,
     )
     if as_json:
@@ -547,7 +507,7 @@ def status(results: Path, failed: TextIO | None, as_json: bool) -> None:
 @output_option("--out", required=True, help="File to write: a bgzipped VCF, named .vcf.gz.")
 def draw(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Draw the random SNVs of a variant set with `random_snvs`, for `split`."""
-    load("steps.draw").draw(resolve_draw(config, variant_set), **files)
+    load("steps.draw").draw(configs.resolve.resolve_draw(config, variant_set), **files)
 
 
 @main.command(
@@ -561,7 +521,7 @@ def draw(config: RunConfig, variant_set: str, **files: Any) -> None:
 @folder_option("--out", required=True, help="Folder to write: the shards.")
 def split(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Read the variants, one row per allele, and split them into shards."""
-    load("steps.split").split(resolve_split(config, variant_set), **files)
+    load("steps.split").split(configs.resolve.resolve_split(config, variant_set), **files)
 
 
 @main.command(
@@ -575,7 +535,7 @@ def split(config: RunConfig, variant_set: str, **files: Any) -> None:
 @output_option("--out", required=True, help="File to write: the carried columns.")
 def carry(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Copy fields or columns of the variants to a table, for `merge`."""
-    load("steps.carry").carry(resolve_carry(config, variant_set), **files)
+    load("steps.carry").carry(configs.resolve.resolve_carry(config, variant_set), **files)
 
 
 @main.command(
@@ -590,7 +550,7 @@ def carry(config: RunConfig, variant_set: str, **files: Any) -> None:
 @output_option("--out", required=True, help="File to write: genes, consequences, identifiers.")
 def annotate(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Find the gene, the consequence and the identifiers of each allele, for `merge`."""
-    load("steps.annotate").annotate(resolve_annotate(config, variant_set), **files)
+    load("steps.annotate").annotate(configs.resolve.resolve_annotate(config, variant_set), **files)
 
 
 @main.command(
@@ -614,7 +574,9 @@ def annotate(config: RunConfig, variant_set: str, **files: Any) -> None:
 )
 def windows(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Give each allele its status and its windows, and collect the reference bases."""
-    load("steps.windows").windows(resolve_windows(config, variant_set, scoring), **files)
+    load("steps.windows").windows(
+        configs.resolve.resolve_windows(config, variant_set, scoring), **files
+    )
 
 
 @main.command(
@@ -627,7 +589,7 @@ def windows(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> 
 @output_option("--out", required=True, help="JSON file to write: the digests of the model's files.")
 def identify(config: RunConfig, model: str, **files: Any) -> None:
     """Compute the digests of the files of a model, by which the store knows it."""
-    load("steps.identify").identify(resolve_identify(config, model), **files)
+    load("steps.identify").identify(configs.resolve.resolve_identify(config, model), **files)
 
 
 @main.command(
@@ -649,7 +611,9 @@ def identify(config: RunConfig, model: str, **files: Any) -> None:
 @output_option("--out", required=True, help="File to write: the scores that the store has.")
 def lookup(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Find the alleles of a shard whose scores the store (`run.store`) has, for `score`."""
-    load("steps.lookup").lookup(resolve_lookup(config, variant_set, scoring), **files)
+    load("steps.lookup").lookup(
+        configs.resolve.resolve_lookup(config, variant_set, scoring), **files
+    )
 
 
 @main.command(
@@ -669,7 +633,7 @@ def lookup(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> N
 @threads_option
 def score(config: RunConfig, scoring: str, **options: Any) -> None:
     """Run the model on the reference and the alternate window of each allele."""
-    load("steps.score").score(resolve_score(config, scoring), **options)
+    load("steps.score").score(configs.resolve.resolve_score(config, scoring), **options)
 
 
 @main.command(
@@ -688,7 +652,7 @@ def score(config: RunConfig, scoring: str, **options: Any) -> None:
 @folder_option("--out", required=True, help="Folder to write: whole windows of each shard.")
 def audit(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Choose the alleles to score without a horizon too, and write their whole windows."""
-    load("steps.audit").audit(resolve_audit(config, variant_set, scoring), **files)
+    load("steps.audit").audit(configs.resolve.resolve_audit(config, variant_set, scoring), **files)
 
 
 @main.command(
@@ -719,7 +683,9 @@ def audit(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
 @click.argument("audited", type=PATH, required=False)
 def score_readouts(config: RunConfig, scoring: str, **options: Any) -> None:
     """Score a shard like `score`, and make the read-outs (`audit`, `embeddings`, `profile`)."""
-    load("steps.score_readouts").score_readouts(resolve_readouts(config, scoring), **options)
+    load("steps.score_readouts").score_readouts(
+        configs.resolve.resolve_readouts(config, scoring), **options
+    )
 
 
 @main.command(
@@ -755,7 +721,7 @@ def merge_embeddings(
     config: RunConfig, variant_set: str, scoring: str, layer: str, **files: Any
 ) -> None:
     """Combine the embeddings of a layer of all shards into one table."""
-    settings = resolve_merge_embeddings(config, variant_set, scoring, layer)
+    settings = configs.embeddings.resolve_merge_embeddings(config, variant_set, scoring, layer)
     load("steps.merge_embeddings").merge_embeddings(settings, **files)
 
 
@@ -786,7 +752,7 @@ def merge_embeddings(
 )
 def merge_profiles(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Combine the token by token differences of all shards into one table."""
-    settings = resolve_merge_profiles(config, variant_set, scoring)
+    settings = configs.embeddings.resolve_merge_profiles(config, variant_set, scoring)
     load("steps.merge_profiles").merge_profiles(settings, **files)
 
 
@@ -819,7 +785,7 @@ def merge_profiles(config: RunConfig, variant_set: str, scoring: str, **files: A
 @output_option("--run-json", required=True, help="File to write: windows, tokens, time, devices.")
 def merge_audit(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Combine the scores of whole windows of all shards into one table."""
-    settings = resolve_merge_audit(config, variant_set, scoring)
+    settings = configs.resolve.resolve_merge_audit(config, variant_set, scoring)
     load("steps.merge_audit").merge_audit(settings, **files)
 
 
@@ -849,7 +815,7 @@ def merge(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> No
     TABLE is a file from `annotate` or `carry`, whose columns are added. Each of the two is needed
     if the config asks for its columns.
     """
-    load("steps.merge").merge(resolve_merge(config, variant_set, scoring), **files)
+    load("steps.merge").merge(configs.resolve.resolve_merge(config, variant_set, scoring), **files)
 
 
 @main.command(
@@ -874,7 +840,7 @@ def haplotypes(config: RunConfig, variant_set: str, scoring: str, **files: Any) 
 
     `score` then scores the files `haplotypes/{shard}.parquet` like any file of windows.
     """
-    settings = resolve_haplotypes(config, variant_set, scoring)
+    settings = configs.resolve.resolve_haplotypes(config, variant_set, scoring)
     load("steps.haplotypes").haplotypes(settings, **files)
 
 
@@ -903,7 +869,7 @@ def haplotypes(config: RunConfig, variant_set: str, scoring: str, **files: Any) 
 @output_option("--run-json", required=True, help="File to write: counts, time, devices.")
 def merge_haplotypes(config: RunConfig, variant_set: str, scoring: str, **files: Any) -> None:
     """Give each allele of each sample its score with the other alleles of its haplotype."""
-    settings = resolve_merge_haplotypes(config, variant_set, scoring)
+    settings = configs.resolve.resolve_merge_haplotypes(config, variant_set, scoring)
     load("steps.merge_haplotypes").merge_haplotypes(settings, **files)
 
 
@@ -925,7 +891,7 @@ def tile(config: RunConfig, track_set: str, scoring: str, **files: Any) -> None:
 
     A region that cannot be read has a row with a status in `regions.parquet`.
     """
-    load("steps.tile").tile(resolve_tile(config, track_set, scoring), **files)
+    load("steps.tile").tile(configs.tracks.resolve_tile(config, track_set, scoring), **files)
 
 
 @main.command(
@@ -944,7 +910,9 @@ def tile(config: RunConfig, track_set: str, scoring: str, **files: Any) -> None:
 @threads_option
 def score_tracks(config: RunConfig, scoring: str, **files: Any) -> None:
     """Run the model on the windows of a shard of a track set."""
-    load("steps.score_tracks").score_tracks(resolve_score_tracks(config, scoring), **files)
+    load("steps.score_tracks").score_tracks(
+        configs.tracks.resolve_score_tracks(config, scoring), **files
+    )
 
 
 @main.command(
@@ -965,7 +933,7 @@ def score_tracks(config: RunConfig, scoring: str, **files: Any) -> None:
 @output_option("--run-json", required=True, help="File to write: counts, time, devices.")
 def merge_tracks(config: RunConfig, track_set: str, scoring: str, **files: Any) -> None:
     """Combine the tracks of all shards into one table with a row for each base of the regions."""
-    settings = resolve_merge_tracks(config, track_set, scoring)
+    settings = configs.tracks.resolve_merge_tracks(config, track_set, scoring)
     load("steps.merge_tracks").merge_tracks(settings, **files)
 
 
@@ -987,7 +955,7 @@ def merge_tracks(config: RunConfig, track_set: str, scoring: str, **files: Any) 
 @threads_option
 def embed_tracks(config: RunConfig, track_set: str, scoring: str, **files: Any) -> None:
     """Sum the outputs of layers over the bases of the regions of a shard."""
-    settings = resolve_embed_tracks(config, track_set, scoring)
+    settings = configs.track_embeddings.resolve_embed_tracks(config, track_set, scoring)
     load("steps.embed_tracks").embed_tracks(settings, **files)
 
 
@@ -1017,7 +985,9 @@ def merge_track_embeddings(
     config: RunConfig, track_set: str, scoring: str, layer: str, **files: Any
 ) -> None:
     """Combine the embeddings of a layer of all shards into one table with a row for each region."""
-    settings = resolve_merge_track_embeddings(config, track_set, scoring, layer)
+    settings = configs.track_embeddings.resolve_merge_track_embeddings(
+        config, track_set, scoring, layer
+    )
     load("steps.merge_track_embeddings").merge_track_embeddings(settings, **files)
 
 
@@ -1052,7 +1022,9 @@ def export_tracks(**files: Any) -> None:
 @output_option("--out", required=True, help="File to write: the HTML page.")
 def report_tracks(config: RunConfig, track_set: str, **files: Any) -> None:
     """Write the HTML report of a track set: its regions, with sequence logos of the first ones."""
-    load("steps.report_tracks").report_tracks(resolve_report_tracks(config, track_set), **files)
+    load("steps.report_tracks").report_tracks(
+        configs.tracks.resolve_report_tracks(config, track_set), **files
+    )
 
 
 @main.command(
@@ -1075,7 +1047,7 @@ def report_tracks(config: RunConfig, track_set: str, **files: Any) -> None:
 @folder_option("--out", "out_folder", required=True, help="Folder to write: the calibration.")
 def fit_calibration(config: RunConfig, calibration: str, scoring: str, **files: Any) -> None:
     """Make a calibration from the scores of a background and of labelled variants."""
-    settings = resolve_fit_calibration(config, calibration, scoring)
+    settings = configs.resolve.resolve_fit_calibration(config, calibration, scoring)
     load("steps.fit_calibration").fit_calibration(settings, scoring=scoring, **files)
 
 
@@ -1106,7 +1078,7 @@ def calibrate(
 
     Evidence strengths are by a published method. They are not for clinical use.
     """
-    settings = resolve_calibrate(config, variant_set, scoring)
+    settings = configs.resolve.resolve_calibrate(config, variant_set, scoring)
     calibrations = settings.find(calibrations_folder)
     load("steps.calibrate").calibrate(settings, calibrations=calibrations, **files)
 
@@ -1154,7 +1126,7 @@ def fit_probe(
     EMBEDDINGS is the file of the layer from `merge-embeddings`. The predictions of labelled rows
     come from folds.
     """
-    settings = load("config.probes").resolve_fit_probe(
+    settings = configs.probes.resolve_fit_probe(
         config,
         find_layers(config),
         variant_set=variant_set,
@@ -1192,7 +1164,7 @@ def apply_probe(
 
     EMBEDDINGS are files from `merge-embeddings`; that of the layer of the probe is used.
     """
-    settings = load("config.probes").resolve_apply_probe(
+    settings = configs.probes.resolve_apply_probe(
         config, find_layers(config), variant_set=variant_set, scoring=scoring, probe=probe
     )
     load("steps.apply_probe").apply_probe(settings, **files)
@@ -1212,7 +1184,7 @@ def apply_probe(
 @output_option("--out", required=True, help="File to write: the scores of all scorings.")
 def combine(config: RunConfig, combination: str, results: Path, **files: Any) -> None:
     """Write the scores of several scorings into one table, and ensembles of them."""
-    settings = resolve_combine(config, combination)
+    settings = configs.resolve.resolve_combine(config, combination)
     load("steps.combine").combine(settings, tables=settings.find(results), **files)
 
 
@@ -1271,7 +1243,7 @@ def index(vcf: Path, out: Path | None) -> None:
 )
 def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Measure how well the scores separate the labels of the variants."""
-    settings = resolve_evaluate(config, variant_set, find_layers(config))
+    settings = configs.evaluation.resolve_evaluate(config, variant_set, find_layers(config))
     load("steps.evaluate").evaluate(settings, **files)
 
 
@@ -1287,7 +1259,7 @@ def evaluate(config: RunConfig, variant_set: str, **files: Any) -> None:
 @output_option("--out", required=True, help="File to write: the HTML page.")
 def report(config: RunConfig, variant_set: str, **files: Any) -> None:
     """Write the HTML report of a variant set: settings, results, evaluation."""
-    settings = resolve_report(config, variant_set, find_layers(config))
+    settings = configs.evaluation.resolve_report(config, variant_set, find_layers(config))
     load("steps.report").report(settings, **files)
 
 
@@ -1306,7 +1278,7 @@ def report(config: RunConfig, variant_set: str, **files: Any) -> None:
 @folder_option("--out", required=True, help="Folder to write: the shards.")
 def split_sequences(config: RunConfig, sequence_set: str, **files: Any) -> None:
     """Read a FASTA, one row per sequence, and split it into shards."""
-    settings = resolve_split_sequences(config, sequence_set)
+    settings = configs.sequences.resolve_split_sequences(config, sequence_set)
     load("steps.split_sequences").split_sequences(settings, **files)
 
 
@@ -1325,7 +1297,7 @@ def split_sequences(config: RunConfig, sequence_set: str, **files: Any) -> None:
 @threads_option
 def score_sequence_set(config: RunConfig, sequence_set: str, scoring: str, **options: Any) -> None:
     """Compute the log-likelihoods of the sequences of a shard."""
-    settings = resolve_score_sequences(config, sequence_set, scoring)
+    settings = configs.sequences.resolve_score_sequences(config, sequence_set, scoring)
     load("steps.score_sequence_set").score_sequence_set(settings, **options)
 
 
@@ -1348,7 +1320,7 @@ def score_sequence_set(config: RunConfig, sequence_set: str, scoring: str, **opt
 @output_option("--run-json", required=True, help="File to write: counts, times, devices, versions.")
 def merge_sequences(config: RunConfig, sequence_set: str, scoring: str, **files: Any) -> None:
     """Combine the log-likelihoods of all shards into one table."""
-    settings = resolve_merge_sequences(config, sequence_set, scoring)
+    settings = configs.sequences.resolve_merge_sequences(config, sequence_set, scoring)
     load("steps.merge_sequences").merge_sequences(settings, **files)
 
 
@@ -1368,7 +1340,7 @@ def merge_sequences(config: RunConfig, sequence_set: str, scoring: str, **files:
 @threads_option
 def embed_sequences(config: RunConfig, sequence_set: str, scoring: str, **options: Any) -> None:
     """Average the outputs of layers over each sequence of a shard."""
-    settings = resolve_embed_sequences(config, sequence_set, scoring)
+    settings = configs.sequences.resolve_embed_sequences(config, sequence_set, scoring)
     load("steps.embed_sequences").embed_sequences(settings, **options)
 
 
@@ -1399,7 +1371,9 @@ def merge_sequence_embeddings(
     config: RunConfig, sequence_set: str, scoring: str, layer: str, **files: Any
 ) -> None:
     """Combine the embeddings of a layer of all shards of a sequence set into one table."""
-    settings = resolve_merge_sequence_embeddings(config, sequence_set, scoring, layer)
+    settings = configs.sequences.resolve_merge_sequence_embeddings(
+        config, sequence_set, scoring, layer
+    )
     load("steps.merge_sequence_embeddings").merge_sequence_embeddings(settings, **files)
 
 
@@ -1611,7 +1585,7 @@ def store_lookup(
     cannot be read or is not on the reference.
     """
     module = load("commands.store_lookup")
-    settings = resolve_stored(config, scorings, options["model"], options["fasta"])
+    settings = configs.resolve.resolve_stored(config, scorings, options["model"], options["fasta"])
     folder = module.choose_store(store, settings)
     answers = list(module.lookup(alleles, folder, settings, **options))
     if as_json:
@@ -1691,7 +1665,7 @@ def device_options(function: Callable[..., None]) -> Callable[..., None]:
 
 def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
     """The model of a command's options."""
-    return resolve_model(command, command, ModelConfig(**options))
+    return configs.resolve.resolve_model(command, command, configs.schema.ModelConfig(**options))
 
 
 @main.command(
@@ -1730,7 +1704,7 @@ def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
 @click.option(
     "--min-context",
     type=click.IntRange(min=0),
-    default=MIN_CONTEXT,
+    default=CIRCULAR_MIN_CONTEXT,
     show_default=True,
     help="With --circular: bases before the first one that the model reads.",
 )
@@ -1757,7 +1731,7 @@ def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
 @click.option(
     "--batch-tokens",
     type=click.IntRange(min=1),
-    default=RunSettings().batch_tokens,
+    default=BATCH_TOKENS,
     show_default=True,
     help="Number of tokens that go through the model at once.",
 )
@@ -1791,13 +1765,13 @@ def score_sequences(
     model = {name: options.pop(name) for name in names}
     module.score_sequences(
         sequences,
-        resolve_model(
+        configs.resolve.resolve_model(
             "score-sequences",
             str(model["checkpoint"]),
-            ModelConfig(model=release, config=model_config, **model),
+            configs.schema.ModelConfig(model=release, config=model_config, **model),
         ),
         module.SequenceOptions(**options),
-        RunSettings(batch_tokens=batch_tokens, kv_cache=kv_cache),
+        configs.schema.RunSettings(batch_tokens=batch_tokens, kv_cache=kv_cache),
         out=out,
         threads=threads,
     )
@@ -1884,7 +1858,7 @@ def doctor(out: Path, quick: bool, threads: int | None, **model: Any) -> None:
 )
 def measure(config: RunConfig, scoring: str, **options: Any) -> None:
     """Measure how many tokens per second this device runs, for `plan --rates`."""
-    load("commands.measure").measure(resolve_score(config, scoring), **options)
+    load("commands.measure").measure(configs.resolve.resolve_score(config, scoring), **options)
 
 
 @main.command(

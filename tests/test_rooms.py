@@ -51,14 +51,14 @@ ROOMS = {
     "layout": room("layout", never=HEAVY | FRONT),
     "hub": room("hub", "errors", never=HEAVY | FRONT),
     "io": room(
-        "allocation bgzip bigwig digests documents files htslib interruption lines private_folders"
-        " progress streams vcf_text words",
+        "allocation bgzip bigwig digests documents files htslib imports interruption lines"
+        " private_folders progress streams vcf_text words",
         "errors",
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations embeddings evaluation explain files load objects probes resolve schema"
-        " sequences sets track_embeddings tracks yaml_files",
+        "calibrations choices embeddings evaluation explain files load objects probes resolve"
+        " schema sequences sets track_embeddings tracks yaml_files",
         "errors",
         "hub",
         "layout",
@@ -359,9 +359,21 @@ def run_command(*arguments: str) -> str:
     )
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
-def test_a_command_starts_without_torch(command: str) -> None:
-    assert not modules_after(run_command(command, "--help")) & TORCH
+def test_help_needs_no_package_but_click() -> None:
+    helps = [["--help"], *([name, "--help"] for name in sorted(main.commands))]
+    loaded = modules_after("\n".join(run_command(*words) for words in helps))
+    assert not loaded & {*HEAVY, "jinja2", "plotly", "pydantic", "scipy", "sklearn", "yaml"}
+
+
+def test_a_command_does_not_import_pandas_for_pyarrow() -> None:
+    assert "pandas" in modules_after("import pyarrow; pyarrow.array([1])")
+    in_command = (
+        "import importlib.util, pyarrow\n"
+        "from evo2_tasks.io.imports import without_pandas\n"
+        "with without_pandas(): pyarrow.array([1]); assert importlib.util.find_spec('pandas')\n"
+    )
+    assert "pandas" not in modules_after(in_command)
+    modules_after(in_command + "import pandas; assert pandas.DataFrame")
 
 
 def test_importing_the_package_is_light() -> None:

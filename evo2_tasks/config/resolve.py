@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from evo2_tasks.config.choices import Fp8Mode, Release
 from evo2_tasks.config.objects import as_written, local_copy
 from evo2_tasks.config.schema import (
     ALL_SAMPLES,
@@ -23,11 +24,9 @@ from evo2_tasks.config.schema import (
     EmbeddingsConfig,
     Ensemble,
     FilterConfig,
-    Fp8Mode,
     IdentifierKind,
     LabelConfig,
     ModelConfig,
-    Release,
     RunConfig,
     RunSettings,
     ScoringConfig,

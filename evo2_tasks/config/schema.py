@@ -3,8 +3,11 @@
 The file is long because each key is documented here, once.
 """
 
+import ast
 import json
 from collections.abc import Mapping
+from inspect import cleandoc
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,13 +24,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from evo2_tasks.config.choices import BATCH_TOKENS, MAX_SEQUENCE_LENGTH, Fp8Mode, Release
 from evo2_tasks.config.objects import as_written, find_url, is_url
 from evo2_tasks.layout import EXPORTS
 
 MIN_WINDOW_LENGTH = 64
-
-MAX_SEQUENCE_LENGTH = 1_048_576
-"""Default of the longest sequence that is scored: the longest context of a published model."""
 
 SCORING_MARK = "{scoring}"
 """What stands for the name of a scoring in a path of a calibration."""
@@ -160,8 +161,6 @@ AllSamples = Annotated[
 
 SomeTexts = Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_unique)]
 
-Fp8Mode = Literal["off", "emulate", "hopper", "ada", "blackwell"]
-
 ExportFormat = Annotated[
     str, AfterValidator(_export_format), Field(json_schema_extra={"enum": [*EXPORTS]})
 ]
@@ -179,24 +178,12 @@ FoldKind = Literal["gene", "contig", "position"]
 GENETIC_CODES = (*range(1, 7), *range(9, 17), *range(21, 32), 33)
 """NCBI's translation tables that ``bcftools csq`` has."""
 
-Release = Literal[
-    "evo2_1b_base",
-    "evo2_7b",
-    "evo2_7b_base",
-    "evo2_7b_262k",
-    "evo2_7b_microviridae",
-    "evo2_20b",
-    "evo2_40b",
-    "evo2_40b_base",
-]
-
 
 class Section(BaseModel):
     """A mapping of the config, with strict checks of its keys and values."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
-    )
+    # Without `use_attribute_docstrings`, for which pydantic parses this file at every start.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class ReferenceConfig(Section):
@@ -620,7 +607,7 @@ class TrackSetConfig(Section):
 class RunSettings(Section):
     """Settings of the jobs, which change no score by more than its last bits."""
 
-    batch_tokens: Annotated[int, Field(ge=1)] = 65_536
+    batch_tokens: Annotated[int, Field(ge=1)] = BATCH_TOKENS
     """Number of tokens that go through the model at once."""
     segment_length: Annotated[int, Field(ge=1)] = 65_536
     """Bases of a segment. A longer window goes through the model in segments, each of which
@@ -696,8 +683,29 @@ def dump_config(config: RunConfig) -> str:
 
 
 def config_schema() -> str:
-    """The JSON schema of a config file, for editors."""
+    """The JSON schema of a config file, for editors. The docstrings of the keys describe them."""
     schema = RunConfig.model_json_schema()
+    sections = {RunConfig.__name__: schema} | schema["$defs"]
+    for section, docstrings in _docstrings().items():
+        properties = sections[section]["properties"]
+        for key, text in docstrings.items():
+            properties[key] = dict(sorted((properties[key] | {"description": text}).items()))
     return json.dumps(
         {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema, indent=2
     )
+
+
+def _docstrings() -> dict[str, dict[str, str]]:
+    """The docstrings of the keys in this file, by section and key."""
+    found: dict[str, dict[str, str]] = {}
+    for section in ast.parse(Path(__file__).read_text(encoding="utf-8")).body:
+        if not isinstance(section, ast.ClassDef):
+            continue
+        for key, after in pairwise(section.body):
+            match key, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found.setdefault(section.name, {})[name] = cleandoc(text)
+    return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from evo2_tasks.config.choices import CIRCULAR_MIN_CONTEXT
 from evo2_tasks.config.objects import local_copy
 from evo2_tasks.config.resolve import ModelSettings, resolve_score, unknown_name
 from evo2_tasks.config.schema import (
@@ -16,9 +17,6 @@ from evo2_tasks.config.schema import (
 )
 from evo2_tasks.errors import InputError
 from evo2_tasks.layout import SEQUENCE_RUN, SEQUENCE_SHARDS, SEQUENCE_TABLE
-
-MIN_CONTEXT = 512
-"""Bases before the first one of a circular sequence that are read, if the scoring does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +195,9 @@ def resolve_score_sequences(
         prepend_bos=of_scoring.prepend_bos,
         max_n_share=of_scoring.max_n_share,
         circular=settings.circular,
-        min_context=MIN_CONTEXT if of_scoring.min_context is None else of_scoring.min_context,
+        min_context=CIRCULAR_MIN_CONTEXT
+        if of_scoring.min_context is None
+        else of_scoring.min_context,
         per_base=settings.per_base,
         model=score.model,
         run=config.run,

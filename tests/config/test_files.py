@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from evo2_tasks.config import files, load_config
+from evo2_tasks.config import files
+from evo2_tasks.config.load import load_config
 from evo2_tasks.errors import InputError
 
 GENOME = ">chr1 first\nACGT\n>chrM\nACGT\n"

@@ -13,7 +13,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from evo2_tasks import Evo2ForCausalLM, Evo2Tokenizer
-from evo2_tasks.config import BUNDLED_CHECKPOINTS
+from evo2_tasks.config.resolve import BUNDLED_CHECKPOINTS
 from evo2_tasks.scoring.likelihood import next_token_log_probs, window_log_probs
 from tests.workflow.run import run_workflow
 

@@ -17,8 +17,9 @@ from click.testing import CliRunner
 from evo2_tasks.cli import main
 from evo2_tasks.commands import verify as verify_task
 from evo2_tasks.commands.convert import convert
+from evo2_tasks.config.choices import Release
 from evo2_tasks.config.resolve import ModelSettings, resolve_model
-from evo2_tasks.config.schema import ModelConfig, Release
+from evo2_tasks.config.schema import ModelConfig
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import HubFile
 from evo2_tasks.runtime import models
