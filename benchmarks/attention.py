@@ -91,7 +91,7 @@ def measure(case: Case, dtype: torch.dtype, repeats: int) -> dict[str, Any]:
     groups = group_branches([0] * case.branches, 1)
     trunk = Trunk(draw(1, case.trunk), draw(1, case.trunk), groups)
     query, key, value = (draw(case.branches, case.branch) for _ in range(3))
-    context = Context(key, value, trunk)
+    context = Context(key, value, (trunk,))
     scaling = case.channels**-0.5
     window = [draw(1, case.trunk + case.branch) for _ in range(3)]
 

@@ -2,7 +2,7 @@
 
 Each new token sees all tokens before the call, and the new tokens up to itself. So the attention
 has parts that need no mask: the new tokens among themselves (causal), and the earlier tokens of
-their own sequence or of the trunk that several branches share. Each part is computed by a fused
+their own sequence or of the trunks that several branches share. Each part is computed by a fused
 kernel of torch, which also gives the log-sum-exp of the scores. The parts are then merged: with
 log-sum-exps l1 and l2, the second part has the weight ``sigmoid(l2 - l1)``.
 
@@ -66,26 +66,32 @@ class Context(NamedTuple):
     Attributes:
         keys: Keys of each sequence's own tokens, the L new ones at the end. (B, H, S + L, d)
         values: Their values. (B, H, S + L, d)
-        trunk: Keys and values of the tokens before these; None if there is no trunk.
+        trunks: Keys and values of the tokens before these, in their order.
     """
 
     keys: Tensor
     values: Tensor
-    trunk: Trunk | None = None
+    trunks: tuple[Trunk, ...] = ()
 
     def join(self) -> tuple[Tensor, Tensor]:
-        """Keys and values of all tokens, with those of a trunk copied for each sequence."""
-        if self.trunk is None:
+        """Keys and values of all tokens, with those of the trunks copied for each sequence."""
+        if not self.trunks:
             return self.keys, self.values
-        joined = []
-        for own, shared in ((self.keys, self.trunk.keys), (self.values, self.trunk.values)):
-            before = own.new_empty(*own.shape[:2], shared.shape[2], own.shape[3])
-            for trunks, branches in self.trunk.groups:
-                of_group = shared[trunks]
-                copies = len(before[branches]) // len(of_group)
-                before[branches] = of_group.repeat_interleave(copies, dim=0)
-            joined.append(torch.cat([before, own], dim=2))
-        return joined[0], joined[1]
+        keys = [_copy_for_branches(trunk.keys, trunk.groups, self.keys) for trunk in self.trunks]
+        values = [
+            _copy_for_branches(trunk.values, trunk.groups, self.values) for trunk in self.trunks
+        ]
+        return torch.cat([*keys, self.keys], dim=2), torch.cat([*values, self.values], dim=2)
+
+
+def _copy_for_branches(shared: Tensor, groups: tuple[Group, ...], own: Tensor) -> Tensor:
+    """The states of the trunks, (R, H, P, d), for each sequence. (B, H, P, d)."""
+    copied = own.new_empty(*own.shape[:2], shared.shape[2], own.shape[3])
+    for trunks, branches in groups:
+        of_group = shared[trunks]
+        copies = len(copied[branches]) // len(of_group)
+        copied[branches] = of_group.repeat_interleave(copies, dim=0)
+    return copied
 
 
 def group_branches(rows: Sequence[int], num_trunks: int) -> tuple[Group, ...]:
@@ -96,13 +102,15 @@ def group_branches(rows: Sequence[int], num_trunks: int) -> tuple[Group, ...]:
         num_trunks: Number R of trunks.
 
     Returns:
-        One group if all trunks have equally many branches, else one for each trunk with a branch.
+        One group if a range of trunks has all branches, and equally many of each; else one for each
+        trunk with a branch.
     """
     of_trunk: list[list[int]] = [[] for _ in range(num_trunks)]
     for branch, trunk in enumerate(rows):
         of_trunk[trunk].append(branch)
-    if len(set(map(len, of_trunk))) == 1:
-        return (Group(slice(0, num_trunks), _as_range([b for some in of_trunk for b in some])),)
+    first, end = min(rows), max(rows) + 1
+    if len(set(map(len, of_trunk[first:end]))) == 1:
+        return (Group(slice(first, end), _as_range([b for some in of_trunk for b in some])),)
     return tuple(
         Group(slice(trunk, trunk + 1), _as_range(branches))
         for trunk, branches in enumerate(of_trunk)
@@ -148,11 +156,12 @@ def _attend_in_parts(query: Tensor, context: Context, scaling: float) -> Tensor:
     if earlier is not None:
         seen = _run_kernel(query, *earlier, is_causal=False, scaling=scaling)
         output, total = _merge(output, total, *seen)
-    if context.trunk is not None:
-        for group in context.trunk.groups:
-            seen = _attend_to_trunk(query, context.trunk, group, scaling)
+    for trunk in context.trunks:
+        for group in trunk.groups:
+            seen = _attend_to_trunk(query, trunk, group, scaling)
             branches = group.branches
-            merged, _ = _merge(output[branches], total[branches], *seen)
+            merged, all_total = _merge(output[branches], total[branches], *seen)
+            total[branches] = all_total
             if isinstance(branches, Tensor):  # a range is merged in place
                 output[branches] = merged
     return output.to(query.dtype)

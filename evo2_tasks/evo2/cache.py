@@ -176,8 +176,41 @@ class WindowLayer(DynamicLayer):
         return self.num_tokens
 
 
+class Level:
+    """Keys and values of some trunks, as the branches that continue them see them.
+
+    Args:
+        layer: Keys and values of the R trunks.
+        rows: The trunk that each branch continues.
+        num_tokens: Number of first tokens that the branches see, at least 1.
+    """
+
+    def __init__(
+        self, layer: WindowLayer | GrowingLayer, rows: Sequence[int], num_tokens: int
+    ) -> None:
+        self.layer = layer
+        self.num_tokens = num_tokens
+        self.set_rows(list(rows))
+
+    def set_rows(self, rows: list[int]) -> None:
+        """Let branches continue these trunks."""
+        self.rows = rows
+        self.groups = group_branches(rows, len(self.layer.keys))
+
+    def trunk(self, device: torch.device) -> Trunk:
+        """The keys and values, on a device."""
+        keys, values = (
+            states[:, :, : self.num_tokens].to(device)
+            for states in (self.layer.keys, self.layer.values)
+        )
+        return Trunk(keys, values, self.groups)
+
+
 class BranchLayer(DynamicLayer):
     """Keys and values of branches. Those of the tokens before the fork are held once for all.
+
+    Branches may themselves be continued by branches. There is a `Level` for the tokens before each
+    fork, the first tokens first.
 
     Args:
         before: Keys and values of the trunks. (R trunks)
@@ -187,20 +220,31 @@ class BranchLayer(DynamicLayer):
 
     def __init__(
         self,
-        before: WindowLayer | GrowingLayer,
+        before: "WindowLayer | GrowingLayer | BranchLayer",
         rows: Sequence[int],
         own: WindowLayer | GrowingLayer | None,
     ) -> None:
         # Not the stock layer's, which would set the keys and values.
-        self.before = before
+        self.num_rows = len(rows)
         self.own = own
-        self.num_before = before.get_seq_length()
+        self.levels: list[Level] = []
+        last: WindowLayer | GrowingLayer | None
+        if isinstance(before, BranchLayer):
+            self._first: WindowLayer | GrowingLayer = before._first
+            last = before.own
+            for level in before.levels:
+                above = [level.rows[row] for row in rows]
+                self.levels.append(Level(level.layer, above, level.num_tokens))
+        else:
+            self._first = last = before
+        if last is not None and last.get_seq_length():
+            self.levels.append(Level(last, rows, last.get_seq_length()))
         self.is_initialized = True
-        self._set_rows(list(rows))
 
-    def _set_rows(self, rows: list[int]) -> None:
-        self.rows = rows
-        self.groups = group_branches(rows, len(self.before.keys))
+    @property
+    def num_before(self) -> int:
+        """Number of tokens before the last fork."""
+        return sum(level.num_tokens for level in self.levels)
 
     @property
     def keys(self) -> Tensor:
@@ -216,27 +260,21 @@ class BranchLayer(DynamicLayer):
         if self.own is not None and self.own.get_seq_length():
             own = self.own.keys, self.own.values
         else:
-            own = self._nothing(self.before.keys), self._nothing(self.before.values)
-        return Context(*own, self._trunk(own[0].device)).join()
+            own = self._nothing(self._first.keys), self._nothing(self._first.values)
+        return Context(*own, self._trunks(own[0].device)).join()
 
     def _nothing(self, states: Tensor) -> Tensor:
         """States of no token of each branch."""
-        return states.new_empty(len(self.rows), states.shape[1], 0, states.shape[3])
+        return states.new_empty(self.num_rows, states.shape[1], 0, states.shape[3])
 
-    def _trunk(self, device: torch.device) -> Trunk | None:
-        if not self.num_before:
-            return None
-        keys, values = (
-            states[:, :, : self.num_before].to(device)
-            for states in (self.before.keys, self.before.values)
-        )
-        return Trunk(keys, values, self.groups)
+    def _trunks(self, device: torch.device) -> tuple[Trunk, ...]:
+        return tuple(level.trunk(device) for level in self.levels)
 
     def extend(self, key_states: Tensor, value_states: Tensor) -> Context:
         """Add the keys and values of some tokens, (B, H, L, d), and give what these tokens see."""
         if self.own is not None:
             key_states, value_states = self.own.update(key_states, value_states)
-        return Context(key_states, value_states, self._trunk(key_states.device))
+        return Context(key_states, value_states, self._trunks(key_states.device))
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -250,15 +288,22 @@ class BranchLayer(DynamicLayer):
 
     def reset(self) -> None:
         """Delete keys and values."""
-        self.num_before, self.own = 0, GrowingLayer()
+        self.levels, self.own = [], GrowingLayer()
 
     def crop(self, tokens_to_remove: int) -> None:
         """Remove tokens at the end, given as a negative number."""
-        num = self.own.get_seq_length() if self.own is not None else 0
-        from_own = min(num, -tokens_to_remove)
+        num = -tokens_to_remove
         if self.own is not None:
+            from_own = min(num, self.own.get_seq_length())
             self.own.crop(-from_own)
-        self.num_before = max(0, self.num_before + tokens_to_remove + from_own)
+            num -= from_own
+        while num > 0 and self.levels:
+            last = self.levels[-1]
+            from_last = min(num, last.num_tokens)
+            last.num_tokens -= from_last
+            num -= from_last
+            if last.num_tokens == 0:
+                self.levels.pop()
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Give each branch the tokens of another one."""
@@ -268,32 +313,39 @@ class BranchLayer(DynamicLayer):
         """Keep some branches."""
         if self.own is not None and self.own.get_seq_length():
             self.own.batch_select_indices(indices.to(self.own.keys.device))
-        if not self.num_before:
-            return
-        if len(self.before.keys) == 1 and len(indices) == len(self.rows):
+        one_trunk = all(len(level.layer.keys) == 1 for level in self.levels)
+        if one_trunk and len(indices) == self.num_rows:
             return  # of the same trunk; the indices stay on their device
-        rows = torch.tensor(self.rows)[indices.cpu()].tolist()
-        if rows != self.rows:
-            self._set_rows(rows)
+        chosen = indices.tolist()
+        self.num_rows = len(chosen)
+        for level in self.levels:
+            rows = [level.rows[row] for row in chosen]
+            if rows != level.rows:
+                level.set_rows(rows)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each branch."""
         if self.own is not None:
             self.own.batch_repeat_interleave(repeats)
-        if self.num_before:
-            self._set_rows([row for row in self.rows for _ in range(repeats)])
+        self.num_rows *= repeats
+        for level in self.levels:
+            level.set_rows([row for row in level.rows for _ in range(repeats)])
 
     def offload(self) -> None:
         """Move keys and values to host memory; a `WindowLayer` has them where it keeps them."""
-        for layer in (self.before, self.own):
+        for layer in self._layers():
             if isinstance(layer, GrowingLayer):
                 layer.offload()
 
     def prefetch(self) -> None:
         """Move keys and values back to their device."""
-        for layer in (self.before, self.own):
+        for layer in self._layers():
             if isinstance(layer, GrowingLayer):
                 layer.prefetch()
+
+    def _layers(self) -> list[WindowLayer | GrowingLayer]:
+        own = [] if self.own is None else [self.own]
+        return [*(level.layer for level in self.levels), *own]
 
 
 def extend_context(cache: Cache, layer_idx: int, keys: Tensor, values: Tensor) -> Context:

@@ -45,36 +45,34 @@ def draw_heads(generator: torch.Generator, *shape: int, dtype: torch.dtype) -> T
 @st.composite
 def contexts(
     draw: Callable[[Any], Any], dtypes: Sequence[torch.dtype] = tuple(TOLERANCES)
-) -> tuple[Tensor, Context, list[int]]:
-    """Queries, what they see, and the trunk of each sequence; an empty list without trunks."""
+) -> tuple[Tensor, Context, list[list[int]]]:
+    """Queries, what they see, and which row of each trunk a sequence continues."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
     dtype = draw(st.sampled_from(dtypes))
     batch, heads = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     channels = draw(st.integers(1, 9))
-    length, num_earlier, num_before = (draw(st.sampled_from([0, 1, 2, 31, 70])) for _ in range(3))
+    length, num_earlier = (draw(st.sampled_from([0, 1, 2, 31, 70])) for _ in range(2))
     length += 1
-    rows: list[int] = []
-    trunk = None
+    rows: list[list[int]] = []
+    trunks = []
 
     def pair(num: int, tokens: int) -> list[Tensor]:
         shape = (num, heads, tokens, channels)
         return [draw_heads(generator, *shape, dtype=dtype) for _ in range(2)]
 
-    if num_before:
-        num_trunks = draw(st.integers(1, 4))
-        rows = draw(st.lists(st.integers(0, num_trunks - 1), min_size=batch, max_size=batch))
-        trunk = Trunk(*pair(num_trunks, num_before), group_branches(rows, num_trunks))
+    for num_before in draw(st.lists(st.sampled_from([1, 2, 31, 70]), max_size=3)):
+        num_rows = draw(st.integers(1, 4))
+        chosen = draw(st.lists(st.integers(0, num_rows - 1), min_size=batch, max_size=batch))
+        rows.append(chosen)
+        trunks.append(Trunk(*pair(num_rows, num_before), group_branches(chosen, num_rows)))
     query = draw_heads(generator, batch, heads, length, channels, dtype=dtype)
-    return query, Context(*pair(batch, num_earlier + length), trunk), rows
+    return query, Context(*pair(batch, num_earlier + length), tuple(trunks)), rows
 
 
-def join_plainly(context: Context, rows: list[int]) -> tuple[Tensor, Tensor]:
-    if context.trunk is None:
-        return context.keys, context.values
-    return (
-        torch.cat([context.trunk.keys[rows], context.keys], dim=2),
-        torch.cat([context.trunk.values[rows], context.values], dim=2),
-    )
+def join_plainly(context: Context, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    keys = [trunk.keys[chosen] for trunk, chosen in zip(context.trunks, rows, strict=True)]
+    values = [trunk.values[chosen] for trunk, chosen in zip(context.trunks, rows, strict=True)]
+    return torch.cat([*keys, context.keys], dim=2), torch.cat([*values, context.values], dim=2)
 
 
 def require_close(attended: Tensor, expected: Tensor, values: Tensor) -> None:
@@ -84,7 +82,7 @@ def require_close(attended: Tensor, expected: Tensor, values: Tensor) -> None:
 
 @settings(deadline=None, max_examples=150)
 @given(contexts())
-def test_merged_parts_are_one_softmax(drawn: tuple[Tensor, Context, list[int]]) -> None:
+def test_merged_parts_are_one_softmax(drawn: tuple[Tensor, Context, list[list[int]]]) -> None:
     query, context, rows = drawn
     key, value = join_plainly(context, rows)
     expected = plain_attention(query, key, value)[0].transpose(1, 2)
@@ -98,7 +96,7 @@ def test_merged_parts_are_one_softmax(drawn: tuple[Tensor, Context, list[int]]) 
 @settings(deadline=None, max_examples=60)
 @given(contexts())
 def test_without_a_log_sum_exp_the_keys_are_joined(
-    drawn: tuple[Tensor, Context, list[int]],
+    drawn: tuple[Tensor, Context, list[list[int]]],
 ) -> None:
     """The plain kernel of torch gives none; both ways agree."""
     query, context, rows = drawn
@@ -153,7 +151,7 @@ def test_gradients_of_queries_keys_and_values() -> None:
     rows = [0, 1, 0]
 
     def run(query: Tensor, key: Tensor, value: Tensor, *shared: Tensor) -> Tensor:
-        context = Context(key, value, Trunk(*shared, group_branches(rows, 2)))
+        context = Context(key, value, (Trunk(*shared, group_branches(rows, 2)),))
         return attend(query, context, SCALING)
 
     assert torch.autograd.gradcheck(run, tensors)
@@ -195,7 +193,7 @@ def stand_in(name: str, called: list[str]) -> Callable[..., tuple[Any, ...]]:
 @settings(deadline=None, max_examples=40)
 @given(contexts([torch.float32, torch.bfloat16]))
 def test_the_kernels_for_cuda(
-    backend: SDPBackend, drawn: tuple[Tensor, Context, list[int]]
+    backend: SDPBackend, drawn: tuple[Tensor, Context, list[list[int]]]
 ) -> None:
     query, context, rows = drawn
     key, value = join_plainly(context, rows)
@@ -327,6 +325,34 @@ def test_branches_of_several_trunks_in_several_calls(
         assert difference.max() < 5e-5
     else:
         assert difference.mean() < 0.02  # as for segments
+
+
+def test_branches_of_branches_continue_all_tokens_before_them(make_model: Any) -> None:
+    model = make_model(["attention", "hyena_li", "hyena_mr", "attention"])
+    ids = [draw_ids(2, 50), draw_ids(3, 20, seed=1), draw_ids(5, 9, seed=2)]
+    first, second = [0, 1, 1], [2, 0, 0, 2, 2]
+    with torch.inference_mode():
+        cache = new_cache(model.config, window_length=50)
+        model(ids[0], cache=cache, use_cache=True)
+        forked = fork_cache(model.config, cache, first, branch_length=20)
+        model(ids[1], cache=forked, use_cache=True)
+        again = fork_cache(model.config, forked, second, branch_length=9)
+        pieces = [
+            model(piece, cache=again, use_cache=True).logits for piece in ids[2].split([1, 7, 1], 1)
+        ]
+        before = torch.cat([ids[0][first], ids[1]], dim=1)[second]
+        whole = model(torch.cat([before, ids[2]], dim=1), use_cache=False).logits[:, 70:]
+    assert again.get_seq_length() == 79
+    assert (torch.cat(pieces, dim=1) - whole).abs().max() < 5e-5
+    keys = again.layers[0].keys
+    layer = fork_cache(model.config, again, [0, 1, 2, 3, 4]).layers[0]
+    assert torch.equal(layer.keys, keys)
+    layer.crop(-(9 + 20 + 5))  # to the middle of the first tokens
+    assert layer.get_seq_length() == 45
+    assert torch.equal(layer.keys, keys[:, :, :45])
+    layer.batch_select_indices(torch.tensor([4, 1, 1]))
+    layer.batch_repeat_interleave(2)
+    assert torch.equal(layer.keys, keys[[4, 4, 1, 1, 1, 1], :, :45])
 
 
 def test_a_trunk_of_65_536_tokens_is_held_once(

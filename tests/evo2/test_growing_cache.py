@@ -167,7 +167,7 @@ def test_a_prompt_is_run_once_and_its_keys_are_held_once(model: Evo2ForCausalLM,
     hook.remove()
     assert num_tokens == [2 * 30] + 7 * [2 * 4]
     layer = output[CACHE_NAME].layers[3]
-    assert layer.before.keys.shape[0] == 2
+    assert layer.levels[0].layer.keys.shape[0] == 2
     assert layer.own.get_seq_length() == 7
     assert layer.keys.shape == layer.values.shape == (8, 3, 37, 8)
 
