@@ -95,14 +95,14 @@ ROOMS = {
         " sequence_sums tracks",
     ),
     "generation": room(
-        "draws functions records sampling scorers search sequence_scorers settings states"
+        "draws functions likelihood records sampling scorers search sequence_scorers settings states"
         " tensor_files",
         "evo2",
         "genome",
         "io",
         "scoring",
         never=FRONT | {"pandas", "pyarrow", "pysam"},
-        with_torch="sampling search states tensor_files",
+        with_torch="likelihood sampling search states tensor_files",
     ),
     "table": room(
         "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"

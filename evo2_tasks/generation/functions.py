@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evo2_tasks.io.words import first_line
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedFunction:
@@ -45,6 +47,7 @@ def load_function(name: str, folder: Path) -> LoadedFunction:
         all(part.isidentifier() for part in module_name.split(".")) and function_name.isidentifier()
     ):
         raise ValueError(f"'{name}' is not of the form module:function.")
+    importlib.invalidate_caches()
     sys.path.insert(0, str(folder))
     try:
         module = importlib.import_module(module_name)
@@ -57,14 +60,14 @@ def load_function(name: str, folder: Path) -> LoadedFunction:
         raise ValueError(f"'{name}': the module imports {error.name}, which is missing.") from error
     except Exception as error:
         raise ValueError(
-            f"'{name}': importing the module failed: {type(error).__name__}: {error}"
+            f"'{name}': importing the module failed: {type(error).__name__}: {first_line(error)}"
         ) from error
     finally:
         sys.path.remove(str(folder))
     function = getattr(module, function_name, None)
     if not callable(function):
         raise ValueError(f"'{name}': the module has no function {function_name}.")
-    file = Path(module.__file__ or "")
+    file = Path(getattr(module, "__file__", None) or "")
     if not file.is_file():
         raise ValueError(f"'{name}': the module has no file.")
     return LoadedFunction(name, function, file, hashlib.sha256(file.read_bytes()).hexdigest())

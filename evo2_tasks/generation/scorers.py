@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from evo2_tasks.io.words import first_line
+
 
 class Scorer(Protocol):
     """Gives each partial sequence a number.
@@ -102,7 +104,9 @@ def _run_scorer(one: WeightedScorer, sequences: Sequence[str], prompt: str) -> l
         given = one.scorer(sequences, prompt)
         values = [float(value) for value in given]
     except Exception as error:
-        raise ScorerError(f"scorer {one.name}: {type(error).__name__}: {error}") from error
+        raise ScorerError(
+            f"scorer {one.name}: {type(error).__name__}: {first_line(error)}"
+        ) from error
     if len(values) != len(sequences):
         raise ScorerError(
             f"scorer {one.name}: {len(values)} numbers for {len(sequences)} sequences; expected "
