@@ -299,13 +299,22 @@ def test_rows_that_are_not_aligned_are_named(tmp_path: Path):
     [
         (make_row(7, status="scored", llr=None), "record 7, allele 1 is scored without an llr"),
         (make_row(7, status="no_context", llr=1.0), "or has an llr without being scored"),
-        (make_row(7, llr_end_fwd=float("nan")), "llr_end_fwd of record 7, allele 1 is not finite"),
         (make_row(7, ll_alt=float("-inf")), "ll_alt of record 7, allele 1 is not finite"),
         (make_row(7, status="fine"), "record 7, allele 1 has an unknown status"),
     ],
 )
 def test_a_row_that_contradicts_itself_is_named(tmp_path: Path, row: Row, message: str):
     assert message in refused(tmp_path, [write_shard(tmp_path, "1-of-1", [make_row(0), row])], 2)
+
+
+def test_nan_is_named(tmp_path: Path):
+    windows, scores = write_shard(tmp_path, "1-of-1", [make_row(0), make_row(7)])
+    table = pq.read_table(scores)
+    index = table.column_names.index("llr_end_fwd")
+    changed = pa.array([0.5, float("nan")])
+    pq.write_table(table.set_column(index, table.schema.field(index), changed), scores)
+    message = refused(tmp_path, [(windows, scores)], 2)
+    assert "llr_end_fwd of record 7, allele 1 is not finite" in message
 
 
 def test_a_status_that_scoring_cannot_give_is_named(tmp_path: Path):

@@ -168,6 +168,31 @@ def test_long_text_closes_a_row_group(tmp_path: Path) -> None:
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [2, 2, 1, 1]
 
 
+def test_no_row_group_alone_lacks_the_statistics_of_a_column(tmp_path: Path) -> None:
+    """Some readers answer from the row groups that have them, as if the others had no rows."""
+    table = pa.table(
+        {
+            "contig": ["c"] * 4,
+            "pos": range(4),
+            "text": ["A", "T", "C", "T" * 5000],
+            "notes": [[]] * 4,
+        }
+    )
+    path = write(tmp_path / "x.parquet", [table], row_group_rows=2)
+    metadata = pq.ParquetFile(path).metadata
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    has_range: dict[str, set[bool]] = {}
+    for column in (group.column(place) for group in groups for place in range(4)):
+        found = has_range.setdefault(column.path_in_schema, set())
+        found.add(column.statistics is not None and column.statistics.has_min_max)
+    assert has_range == {
+        "contig": {True},
+        "pos": {True},
+        "text": {False},
+        "notes.list.element": {False},
+    }
+
+
 def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     table = make_table(100)
     path = write(tmp_path / "x.parquet", [table], row_group_rows=30)
