@@ -14,13 +14,14 @@ NEWEST_TESTS := $(wildcard tests/evo2/test_contract_*.py) \
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test slow-test newest-test slurm-test crash-test convert-test transformers-suite docs dist lint fix lock clean
+.PHONY: help setup run test slow-test newest-test readers-test slurm-test crash-test convert-test transformers-suite docs dist lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
 	@echo 'make test   run the tests'
 	@echo 'make slow-test  run the tests that take longest'
 	@echo 'make newest-test  run tests with the newest release of every dependency'
+	@echo 'make readers-test  read our files with other programs'
 	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
 	@echo 'make crash-test  kill the steps at random moments, in thirty rounds'
 	@echo 'make convert-test  convert a checkpoint of 8 GB; takes 20 GB of disk in /tmp'
@@ -69,6 +70,17 @@ newest-test:
 		| grep --invert-match --line-regexp --fixed-strings --file constraints.txt || true
 	OMP_NUM_THREADS=1 build/newest/bin/python -m pytest -n 2 --dist loadfile -m 'not slurm and not slow' \
 		--known-failures tests/newest_failures.yaml $(NEWEST_TESTS)
+
+# Our files in the programs that people read them with, in the environment build/readers: docs/readers.md.
+# ALL=1 adds Spark and ClickHouse (1.4 GB, Java 17). Without npm the readers in JavaScript are skipped.
+READERS := build/readers
+readers-test: setup
+	test -x $(READERS)/bin/python || $(PYTHON) -m venv $(READERS)
+	$(READERS)/bin/python -m pip install -qq -r tests/readers/requirements.txt \
+		$(if $(ALL),-r tests/readers/requirements-all.txt)
+	cp tests/readers/package.json $(READERS)
+	! command -v npm > /dev/null || npm install --prefix $(READERS) --silent --no-package-lock
+	python -m tests.readers.run $(READERS) $(if $(ALL),--all)
 
 # The workflow on a SLURM cluster that the tests start on this machine. Needs Debian or Ubuntu, and root;
 # skipped elsewhere.

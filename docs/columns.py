@@ -70,7 +70,8 @@ _INTRO: Final = """\
 <!-- Made by `python docs/generate.py`; a test compares. -->
 
 The result is one Parquet table, `results/{variant_set}/{scoring}/scores.parquet`, with one row for
-each allele of the input. pandas, polars, DuckDB and R's arrow read it directly:
+each allele of the input. pandas, polars, DuckDB and R's arrow read it directly;
+[what readers get wrong](readers.md) lists the versions that were tried:
 
 ```python
 import pandas
