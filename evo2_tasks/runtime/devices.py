@@ -33,10 +33,12 @@ def find_devices(where: str, gpus: int) -> list[torch.device]:
     device = torch.accelerator.current_accelerator(check_available=True)
     found = 0 if device is None else torch.accelerator.device_count()
     if device is None or found < gpus:
+        in_config = where.startswith("models.")
+        asked = f"{where}.gpus: {gpus}" if in_config else f"{where}: --gpus {gpus}"
         raise InputError(
-            f"{where}.gpus: {gpus} required, but torch {torch.__version__} sees "
+            f"{asked} required, but torch {torch.__version__} sees "
             f"{found or 'none'} on {platform.node()}. Request as many GPUs from the scheduler, or "
-            "set gpus: 0 to run on the CPU."
+            f"{'set gpus: 0' if in_config else 'add --gpus 0'} to run on the CPU."
         )
     visible = [torch.device(device.type, index) for index in range(found)]
     return claim_devices(where, visible, gpus)

@@ -55,6 +55,17 @@ def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
         find_devices("models.m", 1)
 
 
+def test_a_command_without_a_gpu_names_its_own_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
+    with pytest.raises(InputError) as error:
+        find_devices("score-sequences", 1)
+    said = str(error.value)
+    assert said.startswith("score-sequences: --gpus 1 required, but torch ")
+    assert said.endswith(
+        "Request as many GPUs from the scheduler, or add --gpus 0 to run on the CPU."
+    )
+
+
 def test_equal_devices_are_counted_and_are_of_one_class(gpus: list[torch.device]) -> None:
     assert describe_devices(gpus[:1]) == device_class(gpus[:1]) == "NVIDIA H100"
     assert describe_devices(gpus[:2]) == "2 x NVIDIA H100"
