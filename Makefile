@@ -14,7 +14,7 @@ NEWEST_TESTS := $(wildcard tests/evo2/test_contract_*.py) \
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test slow-test newest-test readers-test slurm-test crash-test convert-test transformers-suite docs dist lint fix lock clean
+.PHONY: help setup run test slow-test newest-test readers-test slurm-test cluster-test sge-test crash-test convert-test transformers-suite docs dist lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
@@ -23,6 +23,8 @@ help:
 	@echo 'make newest-test  run tests with the newest release of every dependency'
 	@echo 'make readers-test  read our files with other programs'
 	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
+	@echo 'make cluster-test  submit jobs by the profiles of other schedulers, with stand-ins for these'
+	@echo 'make sge-test  run the workflow on a Grid Engine of this machine (root)'
 	@echo 'make crash-test  kill the steps at random moments, in thirty rounds'
 	@echo 'make convert-test  convert a checkpoint of 8 GB; takes 20 GB of disk in /tmp'
 	@echo 'make docs   build the documentation as a website'
@@ -54,7 +56,7 @@ test: setup
 
 # The tests of more than about half a minute each.
 slow-test: setup
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'slow and not slurm'
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'slow and not slurm and not cluster'
 
 # With the newest release of every dependency: what meets other packages, and a run of the workflow.
 # torch is the one of constraints.txt, because its other builds take gigabytes.
@@ -86,6 +88,18 @@ readers-test: setup
 # skipped elsewhere.
 slurm-test: setup
 	pytest tests/slurm
+
+# The profiles of other schedulers, with stand-ins for their commands. Their plugins are not in .venv,
+# because Snakemake imports all plugins in each job.
+CLUSTER_PLUGINS := $(addprefix snakemake-executor-plugin-,cluster-generic lsf)
+cluster-test: setup
+	$(BIN)/python -m pip install -qq --no-deps --upgrade --target build/clusters --constraint constraints.txt $(CLUSTER_PLUGINS)
+	PYTHONPATH=build/clusters pytest -n 2 -m 'not cluster' tests/clusters
+
+# The workflow on a Grid Engine that the tests start on this machine. Needs Debian or Ubuntu, and root.
+# .ci/run does not run it: its jobs wait for the clock of the scheduler.
+sge-test: cluster-test
+	PYTHONPATH=build/clusters pytest -m cluster tests/clusters
 
 # Kills score and merge with SIGKILL at random moments, in thirty rounds.
 crash-test: setup
@@ -134,7 +148,7 @@ fix: setup
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,docs,dev,release]'
+	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,clusters,docs,dev,release]'
 	echo '# The versions that are tested. Written by: make lock' > constraints.txt
 	build/lock/bin/python -m pip freeze --exclude-editable \
 		| sed -E '/^(cuda|nvidia|triton)/d; s/\+cpu$$//' >> constraints.txt

@@ -71,7 +71,7 @@ def test_the_page_has_every_column_status_and_flag() -> None:
 def test_each_decision_has_its_own_number() -> None:
     pages = sorted(ROOT.glob("docs/decisions/[0-9]*.md"))
     numbers = [int(page.name[:3]) for page in pages]
-    assert numbers == list(range(1, len(pages) + 1))
+    assert len(set(numbers)) == len(numbers)
     for number, page in zip(numbers, pages, strict=True):
         assert re.match(rf"# 0*{number}[.:] ", page.read_text(encoding="utf-8")), page.name
 

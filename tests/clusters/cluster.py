@@ -158,7 +158,12 @@ def write_cluster(folder: Path, jobs: Sequence[str] = tuple(TARGETS)) -> Cluster
             (made / ("1-of-1.segments.parquet" if kind == "windows" else "1-of-1.json")).touch()
     for scoring in SCORINGS:
         missing = 0 if scoring == "stored" else 80
-        found = {"alleles": 80, "hits": 80 - missing, "missing": missing, "tokens_missing": 9}
+        found: dict[str, object] = {
+            "alleles": 80,
+            "hits": 80 - missing,
+            "missing": missing,
+            "tokens_missing": 9,
+        }
         found |= {"weights": "0" * 64, "table_digest": "0" * 64}
         (folder / f"results/v/{scoring}/hits/1-of-1.json").write_text(json.dumps(found))
     return Cluster(folder, [TARGETS[job] for job in jobs])

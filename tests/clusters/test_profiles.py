@@ -215,10 +215,9 @@ def test_jobs_ask_lsf_for_what_they_need(tmp_path: Path, expected: Requests) -> 
     runs = [
         write_lsf(tmp_path / str(number), edits=edits, jobs=jobs)
         for number, (edits, jobs) in enumerate(sites)
-        for _ in [(tmp_path / str(number)).mkdir()]
     ]
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda run: submit_all(*run, read_lsf), runs))
+        found = list(pool.map(lambda run: submit_all(run[0], run[1], read_lsf), runs))
     assert {name: asked for requests in found for name, asked in requests.items()} == expected
 
 

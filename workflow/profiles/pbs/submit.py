@@ -22,7 +22,8 @@ command = ["qsub", "-V", "-S", "/bin/sh", "-j", "oe", "-o", f"{logs.absolute()}/
 command += ["-N", f"evo2_{job.get('rule', 'group')}"[:15]]  # PBS allows 15 characters
 select = f"select=1:ncpus={job['threads']}:mem={resources['mem_mb']}mb"
 if "gpu" in resources:
-    select += f":ngpus={resources['gpu']}"  # site: for one kind of GPU add, for example, :gpu_type=a100
+    select += f":ngpus={resources['gpu']}"
+    # select += ":gpu_type=a100"  # site: one kind of GPU
     # command += ["-q", "gpu"]  # site: the queue of GPU jobs
 command += ["-l", select, "-l", f"walltime={60 * resources['runtime']}"]
 # command += ["-A", "my_account"]  # site; at some sites -P
