@@ -506,21 +506,20 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
         stack: Keeps the files open until it is closed.
 
     Raises:
-        ValueError: A tensor is missing, unknown or has another shape.
+        ValueError: A tensor is missing, unknown or has another shape, or the folder has two sets of
+            weights.
     """
     if (folder / ADAPTER).exists():
         raise ValueError(
             f"{folder}: has an adapter ({ADAPTER}), which is not part of the weights. Merge it "
             "with peft's merge_and_unload, save the merged model, and name its folder."
         )
-    has_index = (folder / INDEX).exists()
-    names = read_weight_names(folder / INDEX) if has_index else [WEIGHTS]
+    names, source = _find_weights(folder)
     tensors = {}
     for name in names:
         path = folder / name
         if not path.is_file() or path.parent != folder:
-            named = f", which {folder / INDEX} names" if has_index else ""
-            raise ValueError(f"{folder}: has no {name}{named}.")
+            raise ValueError(f"{folder}: has no {name}{source}.")
         try:
             file = stack.enter_context(safe_open(path, framework="pt"))
         except SafetensorError as error:
@@ -537,6 +536,29 @@ def read_folder(folder: Path, config: Evo2Config, stack: ExitStack) -> dict[str,
     if mismatches:
         raise ValueError(f"{folder}: the tensors do not match the config. {'; '.join(mismatches)}.")
     return tensors
+
+
+def _find_weights(folder: Path) -> tuple[list[str], str]:
+    """The names of the files with the weights, and what names them, for a message.
+
+    `save_pretrained` leaves `model.safetensors` in the folder when it saves again in several files,
+    and `from_pretrained` then loads the earlier weights. When it saves again in one file, it leaves
+    the index, whose files it removes.
+
+    Raises:
+        ValueError: There are two sets of weights.
+    """
+    if not (folder / INDEX).exists():
+        return [WEIGHTS], ""
+    names = read_weight_names(folder / INDEX)
+    if (folder / WEIGHTS).exists() and names != [WEIGHTS]:
+        if any((folder / name).exists() for name in names):
+            raise ValueError(
+                f"{folder}: has two sets of weights: {WEIGHTS}, and the files that {INDEX} names. "
+                "save_pretrained leaves those of an earlier save. Delete the wrong set."
+            )
+        return [WEIGHTS], ""
+    return names, f", which {folder / INDEX} names"
 
 
 def write_fp8_states(path: Path, states: Mapping[str, Fp8State]) -> None:

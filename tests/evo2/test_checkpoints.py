@@ -642,6 +642,25 @@ def test_what_exists_is_not_overwritten(publish: Publish, tmp_path: Path) -> Non
         export_published(tmp_path / "empty", file)
 
 
+def test_a_folder_that_was_saved_twice_has_one_set_of_weights(
+    make_model: Any, tmp_path: Path
+) -> None:
+    """transformers leaves files of the first save, and would load these weights, not the second."""
+    first, second = make_model(seed=1), make_model(seed=2)
+    first.save_pretrained(tmp_path)
+    second.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    for read in (load, lambda folder: export_published(folder, tmp_path / "out.pt")):
+        with pytest.raises(ValueError, match=r"has two sets of weights: model\.safetensors, and"):
+            read(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    assert weights_digest(load(tmp_path)) == weights_digest(second)
+    # In one file again: the index stays, and its files are gone.
+    first.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors.index.json").exists()
+    assert weights_digest(load(tmp_path)) == weights_digest(first)
+
+
 def test_folders_that_do_not_fit_are_refused(make_model: Any, tmp_path: Path) -> None:
     make_model().save_pretrained(tmp_path)
     path = tmp_path / "config.json"
