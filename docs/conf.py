@@ -51,7 +51,7 @@ exclude_patterns = [".*", "build", "logs", "results", "**/__pycache__"]
 
 nitpicky = True
 # Types of other packages, whose documentation is not at hand.
-nitpick_ignore_regex = [("py:.*", r"(collections|torch|transformers)\..*")]
+nitpick_ignore_regex = [("py:.*", r"(collections|pathlib|pd|torch|transformers)\..*|Path")]
 myst_heading_anchors = 6
 
 autodoc_typehints = "signature"

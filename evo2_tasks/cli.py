@@ -22,6 +22,8 @@ from evo2_tasks.config.choices import (
     BATCH_TOKENS,
     CIRCULAR_MIN_CONTEXT,
     MAX_SEQUENCE_LENGTH,
+    WINDOW_LENGTH,
+    ConsequenceField,
     Fp8Mode,
     Release,
 )
@@ -39,13 +41,15 @@ from evo2_tasks.io.streams import (
     writing_output,
 )
 from evo2_tasks.io.words import first_line, shown_path, without_controls
-from evo2_tasks.layout import EXPORTS, NO_LAYER, PROBE, SPLIT
+from evo2_tasks.layout import EXPORTS, NO_LAYER, PROBE, SPLIT, TABLE
 
 if TYPE_CHECKING:
     from evo2_tasks.config.resolve import ModelSettings
     from evo2_tasks.config.schema import RunConfig
 
 EXIT_BAD_INPUT: Final = 2
+SMALL_MODEL: Final = "evo2-mini"
+"""The model that comes with the package."""
 # The extra of the package that brings a module which a command may lack.
 EXTRAS: Final = {
     "torch": "torch",
@@ -1666,6 +1670,151 @@ def device_options(function: Callable[..., None]) -> Callable[..., None]:
 def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
     """The model of a command's options."""
     return configs.resolve.resolve_model(command, command, configs.schema.ModelConfig(**options))
+
+
+@main.command(
+    cls=Command,
+    group=RUNS,
+    example="evo2-tasks run calls.vcf.gz --fasta GRCh38.fa --checkpoint /models/evo2_7b \\\n"
+    "  --out scores.parquet --exports vcf\n"
+    "evo2-tasks run mitomap.vcf.gz --fasta rCRS.fa --circular-contigs MT --window-length 1024",
+)
+@click.argument("variants", type=PATH)
+@file_option("--fasta", required=True, help="FASTA of the reference, plain or bgzipped.")
+@output_option(
+    "--out",
+    default=Path(TABLE),
+    show_default=True,
+    help="File to write: one row for each allele, .parquet. The config, the results folder and "
+    "exports have the same name with other endings.",
+)
+@click.option(
+    "--checkpoint",
+    type=PATH,
+    metavar="CHECKPOINT",
+    help="The model, as `checkpoint` names it in a config: a folder, a published .pt file, a model "
+    f"on a hub, or {SMALL_MODEL}. Default: {SMALL_MODEL}, which is for mitochondria.",
+)
+@click.option("--release", type=click.Choice(get_args(Release)), help=RELEASE_HELP)
+@file_option("--model-config", help=MODEL_CONFIG_HELP)
+@click.option(
+    "--window-length",
+    type=int,
+    default=WINDOW_LENGTH,
+    show_default=True,
+    help="Number of reference bases around an allele that the model reads.",
+)
+@click.option(
+    "--window-placement",
+    type=click.Choice(["centered", "tiled"]),
+    help="Each allele in the middle of its own window, or windows that alleles share. Default: "
+    "centered.",
+)
+@click.option(
+    "--strands",
+    type=click.Choice(["both", "forward", "reverse"]),
+    help="Strands that the model reads. The score is their mean. Default: both.",
+)
+@click.option(
+    "--horizon",
+    type=int,
+    help="Number of tokens to score from the first difference on. Default: all up to the end of "
+    "the window.",
+)
+@click.option(
+    "--max-n-share",
+    type=float,
+    help="Largest share of letters other than A, C, G, T in a window that is scored. Default: 0.5.",
+)
+@click.option(
+    "--circular-contigs", multiple=True, metavar="NAME", help="Circular contig; may be repeated."
+)
+@file_option("--gff", help="GFF3 of the genes. The table then has genes and consequences.")
+@click.option(
+    "--genetic-codes",
+    multiple=True,
+    type=(str, int),
+    metavar="CONTIG NUMBER",
+    help="NCBI's translation table of a contig, for example MT 2; may be repeated.",
+)
+@click.option(
+    "--consequence-from",
+    type=click.Choice(get_args(ConsequenceField)),
+    help="INFO field of the variants from which to read genes and consequences.",
+)
+@click.option(
+    "--carry", multiple=True, metavar="NAME", help="Field or column to copy; may be repeated."
+)
+@click.option(
+    "--regions",
+    multiple=True,
+    metavar="REGION",
+    help="Region to read by the index of the variants, chr1:1000-2000 for example; may be "
+    "repeated.",
+)
+@click.option("--pass-only", is_flag=True, help="Score only records whose FILTER is PASS.")
+@click.option(
+    "--saturate",
+    multiple=True,
+    type=click.Choice(["snv", "deletion", "insertion", "codon"]),
+    help="Changes to make at every position of a BED, which VARIANTS is then; may be repeated.",
+)
+@click.option(
+    "--exports",
+    multiple=True,
+    type=click.Choice([*EXPORTS]),
+    help="Other format to write next to the table; may be repeated.",
+)
+@click.option("--report", "has_report", is_flag=True, help="Write the HTML report too.")
+@click.option(
+    "--batch-tokens", type=int, help="Number of tokens that go through the model at once."
+)
+@device_options
+@log_option
+def run(
+    variants: Path,
+    fasta: Path,
+    checkpoint: Path | None,
+    out: Path,
+    exports: tuple[str, ...],
+    has_report: bool,
+    threads: int | None,
+    genetic_codes: tuple[tuple[str, int], ...],
+    pass_only: bool,
+    **settings: Any,
+) -> None:
+    """Score a file of variants on this machine, without a config file.
+
+    VARIANTS is any file of variants that a config accepts; - reads it from standard input. The
+    command writes the table, a config, and a folder of results, from which the same command
+    continues after a stop, and `snakemake --configfile` on a cluster.
+    """
+    if checkpoint is None:
+        logger.warning(
+            "--checkpoint: not given, so %s is used, which was trained mainly on mitochondria of "
+            "animals. For other genomes name a published model.",
+            SMALL_MODEL,
+        )
+    module = load("commands.run")
+    settings |= {
+        "genetic_codes": dict(genetic_codes),
+        "filters": {"pass_only": True} if pass_only else {},
+    }
+    done = module.run(
+        variants,
+        fasta=fasta,
+        checkpoint=checkpoint or Path(SMALL_MODEL),
+        out=out,
+        # Options that are not given: None, no entry of several, and a flag that is off.
+        settings={
+            name: one for name, one in settings.items() if one or (one == 0 and one is not False)
+        },
+        exports=exports,
+        has_report=has_report,
+        threads=threads,
+    )
+    for line in module.describe_finished(done):
+        print_line(line)
 
 
 @main.command(

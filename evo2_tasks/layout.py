@@ -78,6 +78,10 @@ IDENTITY_ENDING: Final = ".identity"
 """What follows the name of a model in the name of the file that ``identify`` writes."""
 RANDOM_SNVS: Final = "random_snvs.vcf.gz"
 """The drawn variants of a set with ``random_snvs``, in the folder of the set."""
+COPIED_INPUT: Final = "input"
+"""Copy of the variants that ``run`` read from standard input, in the results folder."""
+RUN_LOCK: Final = "run.lock"
+"""File that ``run`` locks in the results folder, so that no two write it at once."""
 SHARDS: Final = "shards"
 """Folder of the files that ``split`` writes, in the folder of a variant set."""
 WINDOWS: Final = "windows"
@@ -534,6 +538,27 @@ def fill(pattern: str, **names: str) -> str:
     named = ("model", "calibration", *sets, "scoring", "combination")
     wildcards = dict.fromkeys((*named, "shard", "layer", "probe", "export", "index"), "*")
     return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
+
+
+def results_of(table: Path) -> Path:
+    """The folder of the results of ``run``, next to the table that it writes."""
+    return table.with_name(f"{table.stem}.results")
+
+
+def config_of(table: Path) -> Path:
+    """The config that ``run`` writes next to its table."""
+    return table.with_name(f"{table.stem}.config.yaml")
+
+
+def report_of(table: Path) -> Path:
+    """The report that ``run`` writes next to its table."""
+    return table.with_suffix(Path(REPORT).suffix)
+
+
+def run_file_of(table: Path) -> Path:
+    """The ``run.json`` of a table: next to it, or with the name of a table that ``run`` wrote."""
+    own = table.with_suffix(Path(RUN).suffix)
+    return own if own.exists() else table.with_name(RUN)
 
 
 def shard_name(shard: int, num_shards: int) -> str:

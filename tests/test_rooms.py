@@ -58,7 +58,7 @@ ROOMS = {
     ),
     "config": room(
         "calibrations choices embeddings evaluation explain files load objects probes resolve"
-        " schema sequences sets track_embeddings tracks yaml_files",
+        " schema sequences sets single track_embeddings tracks yaml_files",
         "errors",
         "hub",
         "layout",
@@ -248,7 +248,8 @@ ROOMS = {
     "commands": room(
         "aligned_text convert demo doctor explain horizon measure plan plan_sequences plan_store"
         " plan_tracks"
-        " query score_sequences show show_calibrations show_embeddings show_files show_haplotypes"
+        " query run run_steps score_sequences score_variants show show_calibrations show_embeddings"
+        " show_files show_haplotypes"
         " show_probes show_sequences show_tracks status status_sequences store store_add"
         " store_lookup store_lookup_text store_tables store_targets verify workflow_path",
         "config",

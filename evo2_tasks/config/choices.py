@@ -15,6 +15,11 @@ Release = Literal[
     "evo2_40b_base",
 ]
 
+ConsequenceField = Literal["CSQ", "ANN", "BCSQ"]
+
+WINDOW_LENGTH: Final = 8192
+"""Default of the number of reference bases around an allele that the model reads."""
+
 MAX_SEQUENCE_LENGTH: Final = 1_048_576
 """Default of the longest sequence that is scored: the longest context of a published model."""
 

@@ -13,14 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from evo2_tasks.config.choices import Fp8Mode, Release
+from evo2_tasks.config.choices import ConsequenceField, Fp8Mode, Release
 from evo2_tasks.config.objects import as_written, local_copy
 from evo2_tasks.config.schema import (
     ALL_SAMPLES,
     SCORING_MARK,
     AskedTypes,
     CalibrationConfig,
-    ConsequenceField,
     EmbeddingsConfig,
     Ensemble,
     FilterConfig,

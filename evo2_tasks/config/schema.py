@@ -24,7 +24,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from evo2_tasks.config.choices import BATCH_TOKENS, MAX_SEQUENCE_LENGTH, Fp8Mode, Release
+from evo2_tasks.config.choices import (
+    BATCH_TOKENS,
+    MAX_SEQUENCE_LENGTH,
+    WINDOW_LENGTH,
+    ConsequenceField,
+    Fp8Mode,
+    Release,
+)
 from evo2_tasks.config.objects import as_written, find_url, is_url
 from evo2_tasks.layout import EXPORTS
 
@@ -165,8 +172,6 @@ ExportFormat = Annotated[
     str, AfterValidator(_export_format), Field(json_schema_extra={"enum": [*EXPORTS]})
 ]
 
-ConsequenceField = Literal["CSQ", "ANN", "BCSQ"]
-
 IdentifierKind = Literal["vrs", "spdi"]
 
 Ensemble = Literal["rank_mean", "z_mean"]
@@ -266,7 +271,7 @@ class ScoringConfig(Section):
 
     model: Name
     """A name under `models`."""
-    window_length: Annotated[int, Field(ge=MIN_WINDOW_LENGTH)] = 8192
+    window_length: Annotated[int, Field(ge=MIN_WINDOW_LENGTH)] = WINDOW_LENGTH
     """Number of reference bases around an allele that the model reads."""
     window_placement: Literal["centered", "tiled"] = "centered"
     """`centered`: each allele in the middle of its own window. `tiled`: windows at multiples of

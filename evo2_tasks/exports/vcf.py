@@ -23,7 +23,7 @@ from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import replace_atomically, require_other_file, writing
 from evo2_tasks.io.vcf_text import is_vcf_contig, read_vcf
 from evo2_tasks.io.words import counted, shown_path
-from evo2_tasks.layout import RUN
+from evo2_tasks.layout import RUN, run_file_of
 from evo2_tasks.table.calibrated import Calibrated, open_calibrated, read_calibrated_rows
 from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.provenance import Provenance, read_provenance
@@ -87,12 +87,12 @@ def write(table: Path, out: Path, *, variants: Path | None = None) -> int:
         if source is None:
             problem = f"{shown_path(table)}: there is no {RUN} next to it, which names"
             if run is not None:
-                problem = f"{shown_path(table.with_name(RUN))}: does not name"
+                problem = f"{shown_path(run_file_of(table))}: does not name"
             raise InputError(f"{problem} the file of scored variants. Name it with --variants.")
         variants = local_copy(Path(source.variants))
         if source.format in _VCF_FORMATS and not variants.exists():
             raise InputError(
-                f"{shown_path(table.with_name(RUN))}: the file of scored variants, "
+                f"{shown_path(run_file_of(table))}: the file of scored variants, "
                 f"{shown_path(variants)}, does not exist. Name it with --variants."
             )
     is_vcf = source is None or source.format in _VCF_FORMATS

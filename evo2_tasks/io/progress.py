@@ -1,15 +1,51 @@
 """Progress of long work: a bar on a terminal, and a line in the log at intervals."""
 
 import logging
+import sys
 import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30.0
+
+# disable=None: no bar where standard error is no terminal
+_bars: list[Callable[..., Any]] = [partial(tqdm, disable=None)]
+"""What makes the bars; the last one counts."""
+
+
+@contextmanager
+def bars_in_notebook() -> Iterator[None]:
+    """Show the bars of the body also in a notebook, as widgets if it has these.
+
+    A bar disappears when its work has ended. Outside of a notebook nothing changes.
+    """
+    if not _is_in_notebook():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tqdm, where ipywidgets is not installed
+        auto = import_module("tqdm.auto").tqdm
+    _bars.append(partial(auto, disable=False, leave=False))
+    try:
+        yield
+    finally:
+        _bars.pop()
+
+
+def _is_in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
 
 
 class Progress:
@@ -27,8 +63,7 @@ class Progress:
         self._unit = unit
         self._done = self._skipped = 0
         self._started = self._logged = time.monotonic()
-        # disable=None: no bar where standard error is no terminal
-        self._bar = tqdm(total=total, desc=task, unit=f" {unit}", unit_scale=True, disable=None)
+        self._bar = _bars[-1](total=total, desc=task, unit=f" {unit}", unit_scale=True)
 
     def __enter__(self) -> Self:
         return self

@@ -11,16 +11,24 @@ import torch
 from evo2_tasks.config.resolve import ModelSettings, ScoreSettings
 from evo2_tasks.config.schema import RunSettings
 from evo2_tasks.errors import InputError
+from evo2_tasks.evo2.checkpoints import weights_digest
+from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.io.interruption import Interruption
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.runtime.canaries import score_canaries
-from evo2_tasks.runtime.devices import describe_devices, describe_machine, device_class
+from evo2_tasks.runtime.devices import (
+    describe_devices,
+    describe_machine,
+    device_class,
+    devices_of,
+)
 from evo2_tasks.runtime.models import LoadedModel, open_model, verify_model
 from evo2_tasks.scoring.finite import first_non_finite_module
 from evo2_tasks.scoring.readouts import SUMS, ReadOut, Records
 from evo2_tasks.scoring.score import score_part
 from evo2_tasks.scoring.windows import WindowPair
 from evo2_tasks.table.documents import PartUsage
+from evo2_tasks.verification.expected import NOT_VERIFIED
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +91,35 @@ def open_scoring_model(settings: ModelJob, threads: int | None) -> ScoringModel:
         loaded=loaded,
         verification=verify_model(settings.model, loaded),
         canaries=tuple(score_canaries(loaded.model)),
+    )
+
+
+def wrap_model(model: Evo2ForCausalLM) -> ScoringModel:
+    """Check a model that is in memory, to score with it.
+
+    Args:
+        model: The model, in eval mode.
+
+    Raises:
+        InputError: The model is in training mode, or its data type is not one that scores.
+    """
+    started = time.monotonic()
+    if model.training:
+        raise InputError("model: is in training mode; call model.eval() first.")
+    if model.dtype not in (torch.float32, torch.bfloat16):
+        raise InputError(f"model: its data type is {model.dtype}; expected float32 or bfloat16.")
+    loaded = LoadedModel(
+        model=model,
+        devices=devices_of(model),
+        dtype=str(model.dtype).removeprefix("torch."),
+        fp8=str(model.config.fp8),
+        weights_digest=weights_digest(model),
+        load_s=time.monotonic() - started,
+    )
+    return ScoringModel(
+        loaded=loaded,
+        verification={"status": NOT_VERIFIED, "reason": "a model in memory"},
+        canaries=tuple(score_canaries(model)),
     )
 
 

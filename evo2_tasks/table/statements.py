@@ -15,7 +15,7 @@ from typing import Any, Final
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import shown_path
-from evo2_tasks.layout import CALIBRATED, RUN
+from evo2_tasks.layout import CALIBRATED, run_file_of
 from evo2_tasks.table.documents import Run
 from evo2_tasks.table.parquet import open_table, read_metadata
 from evo2_tasks.table.provenance import (
@@ -86,7 +86,7 @@ def require_stated_settings(file: Path, expected: Mapping[str, Any], step: str) 
 
 
 def read_run_of(table: Path, *, table_digest: str | None = None) -> Run | None:
-    """Read the ``run.json`` next to a table, and make sure that it is about this table.
+    """Read the ``run.json`` of a table, and make sure that it is about this table.
 
     Args:
         table: The table.
@@ -99,7 +99,7 @@ def read_run_of(table: Path, *, table_digest: str | None = None) -> Run | None:
         InputError: The file is not a table of scores; or ``run.json`` is about another table, so
             one of them was replaced, or it is broken.
     """
-    run_file = table.with_name(RUN)
+    run_file = run_file_of(table)
     if not run_file.exists():
         return None
     run = Run.read(run_file)
