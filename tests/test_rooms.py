@@ -95,8 +95,8 @@ ROOMS = {
         " sequence_sums tracks",
     ),
     "generation": room(
-        "draws functions likelihood records sampling scorers search sequence_scorers settings states"
-        " tensor_files",
+        "draws functions likelihood records sampling scorers search sequence_scorers settings"
+        " states tensor_files",
         "evo2",
         "genome",
         "io",
