@@ -28,7 +28,7 @@ help:
 	@echo 'make crash-test  kill the steps at random moments, in thirty rounds'
 	@echo 'make convert-test  convert a checkpoint of 8 GB; takes 20 GB of disk in /tmp'
 	@echo 'make docs   build the documentation as a website'
-	@echo 'make dist   build the wheel and the source archive in dist/'
+	@echo 'make dist   build what a release has, in dist/'
 	@echo 'make lint   check format, style, types and the workflow'
 	@echo 'make fix    format the code, write the generated files'
 	@echo 'make setup  make .venv; the other targets do it too'
@@ -121,13 +121,14 @@ docs: setup
 	sphinx-build -q -W --keep-going -b html -c docs -d build/doctrees . build/site
 	@echo 'Open build/site/index.html'
 
-# The wheel and the source archive, as pip and conda install them. Two builds of one commit are the same
-# bytes. Install the release's tools first, because they are no part of .venv otherwise.
+# What a release has: the wheel, the source archive, the bill of materials, the conda recipe. Two builds of
+# one commit are the same bytes.
 dist: setup
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[release]'
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
 	twine check --strict dist/*
+	$(BIN)/python release/bill_of_materials.py dist/*.whl
+	$(BIN)/python release/conda_recipe.py dist/*.tar.gz
 
 lint: setup
 	ruff check
@@ -148,7 +149,7 @@ fix: setup
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,clusters,docs,dev,release]'
+	build/lock/bin/python -m pip install --quiet torch==2.13.0 --editable '.[torch,evaluation,tracks,workflow,clusters,docs,dev]'
 	echo '# The versions that are tested. Written by: make lock' > constraints.txt
 	build/lock/bin/python -m pip freeze --exclude-editable \
 		| sed -E '/^(cuda|nvidia|triton)/d; s/\+cpu$$//' >> constraints.txt

@@ -9,6 +9,7 @@
 - The tables in ``docs/evaluation.md``: from the columns of `evo2_tasks.evaluation`.
 - The tables in ``docs/published-models.md``: from the registry in `evo2_tasks.hub` and the
   arithmetic of `evo2_tasks.cost`.
+- ``docs/versions.md`` (by ``versions.py``): from ``pyproject.toml`` and ``constraints.txt``.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 from columns import column_table, columns_page, meaning_table
 from commands import commands_page
 from figures.data_flow import draw
+from versions import versions_page
 
 from evo2_tasks.config.schema import config_schema
 from evo2_tasks.cost.memory import device_memory
@@ -290,6 +292,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "workflow" / "config.schema.json": config_schema() + "\n",
         ROOT / "docs" / "columns.md": columns_page(),
         ROOT / "docs" / "cli.md": commands_page(),
+        ROOT / "docs" / "versions.md": versions_page(),
         ROOT / "docs" / "figures" / "data_flow.svg": draw(),
         configuration: configuration_page(configuration.read_text(encoding="utf-8")),
         consequences: consequences_page(consequences.read_text(encoding="utf-8")),

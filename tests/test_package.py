@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import jinja2
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from evo2_tasks import jobs
 from evo2_tasks.cli import main
@@ -53,12 +56,18 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
     return ended.stdout
 
 
+def is_executable(file: Path) -> bool:
+    return bool(file.stat().st_mode & 0o100)
+
+
 def copy_checkout(folder: Path) -> Path:
     """The checkout without git, and with a file that a run leaves in it."""
     for name in list_files():
         if not name.startswith(LEFT_OUT) and (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
+            if is_executable(ROOT / name):
+                (folder / name).chmod((folder / name).stat().st_mode | 0o100)
     (folder / "data" / "rCRS.fa.fai").write_text("MT\t16569\t4\t70\t71\n")
     (folder / "results").mkdir()
     (folder / "results" / "scores.parquet").write_text("")
@@ -111,6 +120,18 @@ def test_a_wheel_has_the_package_the_workflow_the_demo_and_nothing_else(built: B
     with zipfile.ZipFile(built.wheel) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert names == {place for name in list_files() if (place := place_in_wheel(name))}
+
+
+def test_programs_of_profiles_stay_executable(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as wheel:
+        programs = {one.filename for one in wheel.infolist() if one.external_attr >> 16 & 0o111}
+    expected = {
+        place
+        for name in list_files()
+        if (place := place_in_wheel(name)) and is_executable(ROOT / name)
+    }
+    assert "evo2_tasks/workflow/profiles/sge/submit.py" in expected
+    assert programs == expected
 
 
 def test_a_wheel_has_the_licences_of_all_that_it_carries(built: Built) -> None:
@@ -233,6 +254,8 @@ def test_the_demo_is_a_folder_that_is_ready_to_run(
 ) -> None:
     main(["demo", str(tmp_path / "my demo")], standalone_mode=False)
     monkeypatch.chdir(tmp_path / "my demo")
+    carried = {name for name in list_files() if name.startswith("data/") and place_in_wheel(name)}
+    assert {str(path) for path in Path("data").iterdir()} == {str(Path(name)) for name in carried}
     for name in ("config.yaml", "config.calibration.yaml"):
         assert load_config(Path(name)) == load_config(ROOT / name, look_for_files=False)
         schema = re.search(r"\$schema=(.*)", Path(name).read_text())
@@ -248,6 +271,136 @@ def test_a_folder_that_exists_is_left_alone(
     assert ended.value.code == 2
     assert not list(tmp_path.iterdir())
     assert str(tmp_path) in capsys.readouterr().err
+
+
+# --- bill of materials and recipe
+
+
+@pytest.fixture(scope="module")
+def described(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the programs of `release/` write about the wheel and the archive."""
+    folder = tmp_path_factory.mktemp("described")
+    for program, file in [("bill_of_materials", built.wheel), ("conda_recipe", built.sdist)]:
+        copy = shutil.copy(file, folder)
+        run([sys.executable, str(ROOT / "release" / f"{program}.py"), str(copy)], folder)
+    return folder
+
+
+def test_the_bill_of_materials_has_what_pip_would_install(described: Path, built: Built) -> None:
+    (file,) = described.glob("*.cdx.json")
+    bill = json.loads(file.read_text())
+    (own,) = bill["metadata"]["component"]["hashes"]
+    assert own["content"] == digest(built.wheel)
+    # pip reads the metadata of the wheel by itself.
+    extras = "torch,evaluation,tracks,workflow"
+    report = run(
+        [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-index",
+         "--quiet", "--report", "-", "--no-deps", f"{built.wheel}[{extras}]"],
+        described,
+    )  # fmt: skip
+    (item,) = json.loads(report)["install"]
+    wanted = {
+        canonicalize_name(one.name)
+        for one in map(Requirement, item["metadata"]["requires_dist"])
+        if one.marker is None
+        or any(one.marker.evaluate({"extra": extra}) for extra in extras.split(","))
+    }
+    packages = {
+        one["name"]: one["version"]
+        for one in bill["components"]
+        if one.get("purl", "").startswith("pkg:pypi/")
+    }
+    assert wanted <= packages.keys()
+    assert "pytest" not in packages
+    assert packages["torch"] == metadata.version("torch").partition("+")[0]
+    # Each package has what it needs itself, and nothing that nobody needs.
+    follows = {one["ref"]: one["dependsOn"] for one in bill["dependencies"]}
+    references = {one["bom-ref"] for one in bill["components"]}
+    assert {one for needs in follows.values() for one in needs} == references
+
+
+def test_the_bill_of_materials_has_the_files_of_others(described: Path) -> None:
+    (file,) = described.glob("*.cdx.json")
+    stated = {
+        one["bom-ref"]: one["hashes"][0]["content"]
+        for one in json.loads(file.read_text())["components"]
+        if "hashes" in one
+    }
+    files = {"model.safetensors", "plotly-cartesian.min.js", "mitomap.vcf.gz"}
+    assert {Path(name).name for name in stated} == files
+    for name, found in stated.items():
+        name = name.replace("evo2_tasks/demo/", "")
+        assert digest(ROOT / name) == found
+
+
+def test_the_recipe_is_that_of_the_archive(described: Path, built: Built) -> None:
+    template = (described / "meta.yaml").read_text()
+    pinned = "evo2-tasks >=0.1,<0.2"
+    text = jinja2.Template(template, undefined=jinja2.StrictUndefined).render(
+        PYTHON="python", pin_subpackage=lambda name, max_pin: pinned
+    )
+    recipe = yaml.safe_load(text)
+    assert recipe["package"] == {"name": "evo2-tasks", "version": built.sdist.name[11:-7]}
+    assert recipe["source"]["url"].endswith(f"/{built.sdist.name}")
+    assert recipe["source"]["sha256"] == digest(built.sdist)
+    assert recipe["build"]["run_exports"] == [pinned]
+    with tarfile.open(built.sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert set(recipe["about"]["license_file"]) <= names
+    # The environments of the rules have the same packages under the same names.
+    run_names = {line.split()[0].replace("-minimal", "") for line in recipe["requirements"]["run"]}
+    for file in ROOT.glob("envs/*.yaml"):
+        environment = yaml.safe_load(file.read_text())["dependencies"]
+        names = {line.split()[0].replace("pytorch-gpu", "pytorch") for line in environment}
+        assert names - {"pip", "hatchling", "hatch-vcs"} <= run_names
+
+
+# --- files for other places
+
+
+def test_the_images_are_made_from_what_make_dist_writes() -> None:
+    docker, apptainer = (
+        (ROOT / "envs" / name).read_text() for name in ("Dockerfile", "evo2-tasks.def")
+    )
+    pinned = r"python(?::3\.11\.7-slim-bookworm)?@(sha256:[0-9a-f]{64})"
+    bases = [re.search(pinned, text) for text in (docker, apptainer)]
+    assert None not in bases
+    assert len({base[1] for base in bases if base is not None}) == 1
+    visible = (ROOT / ".dockerignore").read_text()
+    for source in ("dist", "constraints.txt"):
+        assert f"source={source}," in docker
+        assert f"    {source} /opt/" in apptainer
+        assert f"!{source}" in visible
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_each_action_is_pinned_by_its_commit(name: str) -> None:
+    text = (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    used = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)
+        # The release that the commit is, for people.
+        assert re.search(rf"{action} # v\d+\.\d+\.\d+$", text, re.MULTILINE)
+    images = [job["container"]["image"] for job in jobs.values() if "container" in job]
+    assert all("@sha256:" in image for image in images)
+
+
+def test_the_catalog_of_workflows_finds_what_it_asks_for() -> None:
+    settings = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
+    (usage,) = settings.values()
+    assert usage.keys() == {"mandatory-flags", "software-stack-deployment", "report"}
+    assert usage["mandatory-flags"].keys() == {"desc", "flags"}
+    deployment = usage["software-stack-deployment"]
+    assert deployment.keys() == {"conda", "apptainer", "apptainer+conda"}
+    assert all(isinstance(value, bool) for value in [*deployment.values(), usage["report"]])
+    readme = (ROOT / "README.md").read_text().lower()
+    assert "snakemake" in readme
+    assert "workflow" in readme
+    page = (ROOT / "config" / "README.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    load_config(yaml.safe_load(block), look_for_files=False)
 
 
 # --- conda environments of the rules
