@@ -39,6 +39,7 @@ include_patterns = [
     "README.md",
     "benchmarks/README.md",
     "benchmarks/results/*.md",
+    "config/README.md",
     "data/README.md",
     "docs/**.md",
     "evo2_tasks/checkpoints/evo2-mini/README.md",

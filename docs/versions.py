@@ -21,9 +21,9 @@ PAGE = """\
 <!-- Made by `python docs/generate.py`; a test compares. -->
 
 What the code needs, and the versions with which all tests run. `constraints.txt` has these and the
-versions of all packages that they need. `make newest-test` runs the tests of what meets other packages with the newest
-release of each instead; [the contract with transformers](transformers.md) was tested from 5.16 on. Python: {python};
-the tests run with 3.11.
+versions of all packages that they need. `make newest-test` runs the tests of what meets other
+packages with the newest release of each instead. The model was tested with transformers 5.16 to
+5.24 ([more](transformers.md)). Python: {python}; the tests run with 3.11.
 
 {sections}
 The conda environments in `envs/` have the same versions. conda has not solved them yet

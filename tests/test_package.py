@@ -245,8 +245,8 @@ def test_a_profile_that_does_not_exist_is_one_line(capsys: pytest.CaptureFixture
         main(["workflow-path", "--profile", "slrm"])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    for profile in (ROOT / "workflow" / "profiles").iterdir():
-        assert profile.name in line
+    for profile in ROOT.glob("workflow/profiles/*/profile.yaml"):
+        assert profile.parent.name in line
 
 
 def test_the_demo_is_a_folder_that_is_ready_to_run(
