@@ -20,6 +20,16 @@ from evo2_tasks.table.calibration_schema import (
 )
 from evo2_tasks.table.combined import ALLELE_COLUMNS, ENSEMBLES, combined_columns
 from evo2_tasks.table.embeddings import describe_embeddings
+from evo2_tasks.table.generation_documents import GENERATION_RUN_MEANINGS
+from evo2_tasks.table.generation_schema import (
+    COMPARED_COLUMNS,
+    GENERATION_REASON_MEANINGS,
+    GENERATION_STATUS_MEANINGS,
+    PROMPT_COLUMNS,
+    RESULT_COLUMNS,
+    STEP_COLUMNS,
+    score_columns,
+)
 from evo2_tasks.table.haplotypes import HAPLOTYPES_MEANINGS
 from evo2_tasks.table.probes import APPLIED_COLUMNS, PREDICTION_COLUMNS
 from evo2_tasks.table.provenance import METADATA_MEANINGS, PREFIX
@@ -227,6 +237,22 @@ Both tables have the statuses, reasons and flags of `scores.parquet`, and these 
 
 _HAPLOTYPES_RUN_INTRO: Final = """
 `haplotypes.json`, next to them, has their counts and the work of the scoring jobs:
+"""
+
+_GENERATION_INTRO: Final = """
+## Generated sequences
+
+With `generations`, `generations/{generation}/sequences.parquet` has one row for each sequence of
+each prompt, in the order of the prompts. (`record`, `sequence`) is the key. Each scorer has a
+column `score_NAME`. [What the values mean](generation.md).
+"""
+
+_GENERATION_STATUS_INTRO: Final = """
+If several statuses apply, a row has the first of them in this list:
+"""
+
+_GENERATION_RUN_INTRO: Final = """
+`generation.json` next to the tables has these keys:
 """
 
 _SEQUENCES_INTRO: Final = """
@@ -502,6 +528,16 @@ def columns_page() -> str:
         *column_table(TRACK_REGION_COLUMNS),
         _TRACK_EMBEDDINGS_INTRO,
         *column_table(describe_track_embeddings(1, "float32", strands=True)),
+        _GENERATION_INTRO,
+        *column_table([*RESULT_COLUMNS, *COMPARED_COLUMNS, *score_columns(["NAME"])]),
+        _GENERATION_STATUS_INTRO,
+        *meaning_table("status", GENERATION_STATUS_MEANINGS),
+        "",
+        *reason_table(GENERATION_REASON_MEANINGS),
+        "\n`steps.parquet` has one row for each candidate of each step:\n",
+        *column_table([*STEP_COLUMNS, *score_columns(["NAME"])]),
+        _GENERATION_RUN_INTRO,
+        *meaning_table("key", GENERATION_RUN_MEANINGS),
         _CALIBRATED_INTRO,
         *column_table(CALIBRATED_COLUMNS),
         _LR_REASON_INTRO,
@@ -540,6 +576,11 @@ def columns_page() -> str:
         *_step("windows", "windows/{i}-of-{n}.parquet", WINDOWS_COLUMNS),
         *_step("windows", "windows/{i}-of-{n}.segments.parquet", SEGMENTS_COLUMNS),
         *_step("score", "scores/{i}-of-{n}.parquet", SCORES_COLUMNS),
+        *_step("read_prompts", "prompts.parquet", PROMPT_COLUMNS),
+        "`generated/{i}-of-{n}.parquet` of `generate_sequences` has the columns of its",
+        "`sequences.parquet` up to `total`, and those of the scores;",
+        "`generated/{i}-of-{n}.steps.parquet` has the columns of `steps.parquet`.",
+        "",
         *_step("split_sequences", "sequences/{i}-of-{n}.parquet", SEQUENCE_SHARD_COLUMNS),
         *_step("haplotypes", "haplotypes/carriers.parquet", CARRIER_COLUMNS),
         *_step("haplotypes", "haplotypes/groups.parquet", GROUP_COLUMNS),

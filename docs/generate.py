@@ -6,6 +6,7 @@
 - ``docs/figures/data_flow.svg`` (by ``figures/data_flow.py``).
 - The terms in ``docs/consequences.md``: from `evo2_tasks.genome.terms`.
 - ``docs/cli.md`` (by ``commands.py``): from the commands of `evo2_tasks.cli`.
+- The table of scorers in ``docs/generation.md``: from the models of `evo2_tasks.config`.
 - The tables in ``docs/evaluation.md``: from the columns of `evo2_tasks.evaluation`.
 - The tables in ``docs/published-models.md``: from the registry in `evo2_tasks.hub` and the
   arithmetic of `evo2_tasks.cost`.
@@ -21,7 +22,7 @@ from commands import commands_page
 from figures.data_flow import draw
 from versions import versions_page
 
-from evo2_tasks.config.schema import config_schema
+from evo2_tasks.config.schema import SCORERS, config_schema
 from evo2_tasks.cost.memory import device_memory
 from evo2_tasks.cost.shapes import RELEASE_SHAPES, ModelShape
 from evo2_tasks.evaluation.schema import (
@@ -50,6 +51,17 @@ SECTIONS = {
     "filters": "FilterConfig",
     "labels": "LabelConfig",
     "track_sets": "TrackSetConfig",
+    "generations": "GenerationConfig",
+    "prompts": "PromptsConfig",
+    "scorers": "ScorerConfig",
+    "gc_content": "GcContentConfig",
+    "gc_pattern": "GcPatternConfig",
+    "motif": "MotifConfig",
+    "peaks": "PeaksConfig",
+    "orf_length": "OrfLengthConfig",
+    "edit_distance": "EditDistanceConfig",
+    "repeat_content": "RepeatContentConfig",
+    "likelihood": "LikelihoodConfig",
     "probes": "ProbeConfig",
     "calibrations": "CalibrationConfig",
     "combine": "CombinationConfig",
@@ -74,6 +86,12 @@ def describe_type(schema: Schema) -> str:
             return ", ".join(f"`{value}`" for value in values)
         case {"type": "array", "items": {"enum": _} as items}:
             return f"list of {describe_type(items)}"
+        case {"type": "array", "items": {"type": "array"}}:
+            return "list of pairs of whole numbers"
+        case {"type": "array", "items": {"$ref": _}}:
+            return "list of sections"
+        case {"type": "array", "items": {"type": "number"}}:
+            return "list of numbers"
         case {"type": "array"}:
             return "list of text"
         case {"type": "boolean"}:
@@ -90,6 +108,10 @@ def describe_type(schema: Schema) -> str:
             return f"number above {least:g}, at most {most:g}"
         case {"type": "number", "exclusiveMinimum": least, "exclusiveMaximum": most}:
             return f"number above {least:g} and below {most:g}"
+        case {"type": "number", "minimum": least}:
+            return f"number from {least:g}"
+        case {"type": "number"}:
+            return "number"
         case {"type": "string", "format": "path"}:
             return "path"
         case {"type": "string", "pattern": _}:
@@ -162,6 +184,21 @@ def evaluation_page(page: str) -> str:
         meaning_table("curve", CURVES),
     ]
     return replace_between(page, "metrics", "\n\n".join("\n".join(part) for part in parts) + "\n")
+
+
+def generation_page(page: str) -> str:
+    """The page with the table of the scorers written again."""
+    definitions = json.loads(config_schema())["$defs"]
+    rows = ["| scorer | keys | the number |", "| --- | --- | --- |"]
+    for name, scorer in SCORERS.items():
+        section = definitions[scorer.__name__]
+        keys = [
+            f"`{key}`" if key in section.get("required", []) else f"[`{key}`]"
+            for key in section["properties"]
+        ]
+        link = f"[`{name}`](configuration.md#{name})"
+        rows.append(f"| {link} | {', '.join(keys)} | {section['description']} |")
+    return replace_between(page, "scorers", "\n".join(rows) + "\n")
 
 
 def consequences_page(page: str) -> str:
@@ -287,6 +324,7 @@ def generated_files() -> dict[Path, str]:
     configuration = ROOT / "docs" / "configuration.md"
     consequences = ROOT / "docs" / "consequences.md"
     evaluation = ROOT / "docs" / "evaluation.md"
+    generation = ROOT / "docs" / "generation.md"
     published = ROOT / "docs" / "published-models.md"
     return {
         ROOT / "workflow" / "config.schema.json": config_schema() + "\n",
@@ -296,6 +334,7 @@ def generated_files() -> dict[Path, str]:
         ROOT / "docs" / "figures" / "data_flow.svg": draw(),
         configuration: configuration_page(configuration.read_text(encoding="utf-8")),
         consequences: consequences_page(consequences.read_text(encoding="utf-8")),
+        generation: generation_page(generation.read_text(encoding="utf-8")),
         evaluation: evaluation_page(evaluation.read_text(encoding="utf-8")),
         published: published_models_page(published.read_text(encoding="utf-8")),
     }

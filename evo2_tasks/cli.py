@@ -296,6 +296,9 @@ sequence_set_option = click.option(
 track_set_option = click.option(
     "--track-set", required=True, metavar="NAME", help="Name of the track set in the config."
 )
+generation_option = click.option(
+    "--generation", required=True, metavar="NAME", help="Name of the generation in the config."
+)
 scoring_option = click.option(
     "--scoring", required=True, metavar="NAME", help="Name of the scoring in the config."
 )
@@ -370,6 +373,7 @@ def plan(config: RunConfig, as_json: bool, **options: Any) -> None:
         configs.resolve.resolve_plan(config),
         tracks=configs.tracks.resolve_plan_tracks(config),
         sequences=configs.sequences.resolve_plan_sequences(config),
+        generations=configs.generations.resolve_plan_generations(config),
         **options,
     )
     if as_json:
@@ -1028,6 +1032,90 @@ def report_tracks(config: RunConfig, track_set: str, **files: Any) -> None:
     """Write the HTML report of a track set: its regions, with sequence logos of the first ones."""
     load("steps.report_tracks").report_tracks(
         configs.tracks.resolve_report_tracks(config, track_set), **files
+    )
+
+
+@main.command(
+    "read-prompts",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks read-prompts --config config.yaml --generation mito --out prompts.parquet",
+)
+@step
+@generation_option
+@file_option(
+    "--prompts", help="FASTA or BED to read instead of that of the config; - is standard input."
+)
+@output_option(
+    "--out", required=True, help="File to write: the prompts. Their counts are written next to it."
+)
+def read_prompts(config: RunConfig, generation: str, **files: Any) -> None:
+    """Read the prompts of a generation, one row each, and check its scorers."""
+    load("steps.read_prompts").read_prompts(
+        configs.generations.resolve_prompts(config, generation), **files
+    )
+
+
+@main.command(
+    "generate-sequences",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks generate-sequences --config config.yaml --generation mito \\\n"
+    "  --prompts prompts.parquet --out generated/1-of-1.parquet",
+)
+@step
+@generation_option
+@file_option("--prompts", required=True, help="The prompts, from `read-prompts`.")
+@output_option(
+    "--out",
+    required=True,
+    help="File to write, named after the shard: the sequences. Their steps are written next to it.",
+)
+@threads_option
+def generate_sequences(config: RunConfig, generation: str, **options: Any) -> None:
+    """Continue the prompts of a shard with the model."""
+    settings = configs.generations.resolve_generate(config, generation)
+    load("steps.generate_sequences").generate_sequences(settings, **options)
+
+
+@main.command(
+    "merge-generation",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks merge-generation --config config.yaml --generation mito \\\n"
+    "  --prompts prompts.parquet --generated generated --fasta sequences.fa \\\n"
+    "  --out sequences.parquet --steps steps.parquet --run-json generation.json",
+)
+@step
+@generation_option
+@file_option("--prompts", required=True, help="The prompts, from `read-prompts`.")
+@folder_option("--generated", required=True, help="Folder with the files of all shards.")
+@output_option("--fasta", required=True, help="File to write: the sequences as FASTA.")
+@output_option("--out", required=True, help="File to write: the table of the sequences.")
+@output_option("--steps", required=True, help="File to write: the table of the steps.")
+@output_option("--run-json", required=True, help="File to write: counts, times, devices, versions.")
+def merge_generation(config: RunConfig, generation: str, **files: Any) -> None:
+    """Combine the sequences of all shards, and compare them with prompts and reference."""
+    load("steps.merge_generation").merge_generation(
+        configs.generations.resolve_merge_generation(config, generation), **files
+    )
+
+
+@main.command(
+    "report-generation",
+    cls=Command,
+    group=STEPS,
+    example="evo2-tasks report-generation --config config.yaml --generation mito \\\n"
+    "  --results results/generations/mito --out report.html",
+)
+@step
+@generation_option
+@folder_option("--results", required=True, help="Folder with the results of the generation.")
+@output_option("--out", required=True, help="File to write: the HTML page.")
+def report_generation(config: RunConfig, generation: str, **files: Any) -> None:
+    """Write the HTML report of a generation: composition, copies, scores, the search."""
+    load("steps.report_generation").report_generation(
+        configs.generations.resolve_report_generation(config, generation), **files
     )
 
 
@@ -1924,6 +2012,181 @@ def score_sequences(
         out=out,
         threads=threads,
     )
+
+
+@main.command(
+    cls=Command,
+    group=RUNS,
+    example="evo2-tasks generate --model evo2-mini --prompt-fasta prompts.fa --length 1000 \\\n"
+    "  --num-sequences 4 --seed 1 --out sequences.fa\n"
+    "evo2-tasks generate --model evo2-mini --reference rCRS.fa --region MT:1-500 --length 512 \\\n"
+    "  --beam-width 2 --samples-per-beam 4 --scorer gc_content:target=0.4 \\\n"
+    "  --out sequences.fa --html report.html",
+)
+@click.option(
+    "--model",
+    "checkpoint",
+    type=PATH,
+    required=True,
+    metavar="CHECKPOINT",
+    help="The model, as `checkpoint` names it in a config: a folder, a published .pt file, or "
+    "evo2-mini.",
+)
+@click.option("--release", type=click.Choice(get_args(Release)), help=RELEASE_HELP)
+@file_option("--model-config", help=MODEL_CONFIG_HELP)
+@file_option("--prompt-fasta", help="FASTA of the prompts; - is standard input.")
+@click.option("--prompt", metavar="BASES", help="Bases of a single prompt.")
+@file_option("--reference", help="FASTA of the genome of --region or --bed.")
+@click.option("--region", help="The prompt as a region of the reference, such as MT:1-500.")
+@file_option("--bed", help="The prompts as regions of the reference: BED or interval list.")
+@click.option("--tag", help="Phylogenetic tag before each prompt, or alone: '|D__...|'.")
+@click.option(
+    "--max-prompt-length",
+    type=click.IntRange(1, 2**31 - 1),
+    default=MAX_SEQUENCE_LENGTH,
+    show_default=True,
+    help="Longest prompt that is continued, in letters, with its tag.",
+)
+@click.option(
+    "--length",
+    type=click.IntRange(1, 2**31 - 1),
+    required=True,
+    help="Number of bases to generate, without the prompt.",
+)
+@click.option(
+    "--num-sequences",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    show_default=True,
+    help="Number of sequences for each prompt.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="The same seed gives the same sequences again on the same kind of device.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Below 1 likely bases are drawn more often; 0 always takes the likeliest one.",
+)
+@click.option("--top-k", type=click.IntRange(min=1), help="Draw among this many likeliest bases.")
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Draw among the fewest likeliest bases with this probability.",
+)
+@click.option(
+    "--chunk-length",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="Bases that each step of the search adds.",
+)
+@click.option(
+    "--beam-width",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Candidates that a step keeps, for each sequence.",
+)
+@click.option(
+    "--samples-per-beam",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Candidates that a step draws for each kept one.",
+)
+@click.option(
+    "--scorer",
+    "scorers",
+    multiple=True,
+    metavar="KIND:KEY=VALUE,...",
+    help="What guides the search, such as gc_content:target=0.4. May be given several times.",
+)
+@file_option("--scorers", "scorers_file", help="YAML with a list of scorers, as in a config.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Most candidates that go through the model together.",
+)
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    default=BATCH_TOKENS,
+    show_default=True,
+    help="Number of tokens that go through the model of a scorer at once.",
+)
+@file_option(
+    "--compare-with",
+    help="FASTA to look for copies in. Default: the reference of the prompts.",
+)
+@click.option(
+    "--circular-contig",
+    "circular_contigs",
+    multiple=True,
+    metavar="NAME",
+    help="Circular contig of these FASTA files. May be given several times.",
+)
+@click.option(
+    "--genetic-code",
+    type=int,
+    default=1,
+    show_default=True,
+    help="NCBI's translation table of the open reading frames.",
+)
+@output_option("--out", required=True, help="FASTA to write. Tables are written next to it.")
+@output_option("--html", help="HTML page to write: composition, copies, scores, the search.")
+@device_options
+@log_option
+def generate(
+    release: Release | None,
+    model_config: Path | None,
+    prompt_fasta: Path | None,
+    prompt: str | None,
+    region: str | None,
+    bed: Path | None,
+    tag: str | None,
+    max_prompt_length: int,
+    out: Path,
+    html: Path | None,
+    threads: int | None,
+    **options: Any,
+) -> None:
+    """Generate DNA sequences that continue prompts.
+
+    Next to the FASTA, a .parquet file has a row for each sequence, a .steps.parquet file every
+    candidate of every step, and a .json file what they were made with. A run that was stopped
+    continues if the same command is run again.
+    """
+    of_model = ("checkpoint", "dtype", "fp8", "allow_without_fp8", "gpus")
+    model = {name: options.pop(name) for name in of_model}
+    of_files = (
+        "reference", "compare_with", "circular_contigs", "scorers", "scorers_file", "batch_tokens",
+    )  # fmt: skip
+    files = {name: options.pop(name) for name in of_files}
+    settings = configs.generation_options.make_settings(
+        name="".join(one if one.isascii() and one.isalnum() else "_" for one in out.stem).strip("_")
+        or "sequence",
+        model={**model, "model": release, "config": model_config},
+        prompts={
+            "fasta": prompt_fasta,
+            "text": prompt,
+            "region": region,
+            "bed": bed,
+            "tag": tag,
+            "max_length": max_prompt_length,
+        },
+        search=options,
+        **files,
+    )
+    load("commands.generate").generate(settings, out=out, html=html, threads=threads)
 
 
 @main.command(

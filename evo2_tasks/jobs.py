@@ -21,6 +21,15 @@ from typing import Protocol, cast
 
 from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
 from evo2_tasks.config.evaluation import list_profiled, resolve_evaluate, resolve_report
+from evo2_tasks.config.generations import (
+    GenerateSettings,
+    GenerationInputs,
+    GenerationParams,
+    generation_inputs,
+    generation_params,
+    generation_targets,
+    resolve_generate,
+)
 from evo2_tasks.config.objects import (
     UserFiles,
     find_url,
@@ -76,6 +85,7 @@ from evo2_tasks.cost.embeddings import (
     list_layers_of,
     name_layers,
 )
+from evo2_tasks.cost.generation import LAYER_SECONDS, count_work, generation_memory
 from evo2_tasks.cost.memory import (
     CANARY_TOKENS,
     CPU_HEAP_FACTOR,
@@ -106,6 +116,7 @@ from evo2_tasks.layout import (
     COMBINED_FOLDER,
     COMPOUNDS,
     EXPORTS,
+    GENERATIONS,
     HAPLOTYPES,
     HAPLOTYPES_RUN,
     HITS,
@@ -117,6 +128,7 @@ from evo2_tasks.layout import (
     PAIR_COUNTS,
     PAIRS,
     PROFILES,
+    PROMPT_COUNTS,
     RANDOM_SNVS,
     REPORT,
     REUSED,
@@ -159,6 +171,7 @@ from evo2_tasks.readout_jobs import (
 )
 from evo2_tasks.table.audit_choice import LEAST_AUDITED, count_audited
 from evo2_tasks.table.documents import Lookup, PairCounts, ShardRun, Split, TileCounts
+from evo2_tasks.table.generation_documents import PromptCounts
 from evo2_tasks.table.sequence_documents import SequenceSplit
 
 _EVALUATION_FILES = [file for file, step in TABLES.items() if step == "evaluate"]
@@ -197,6 +210,7 @@ class Wildcards(Protocol):
     variant_set: str
     sequence_set: str
     track_set: str
+    generation: str
     scoring: str
     scatteritem: str
     calibration: str
@@ -255,7 +269,8 @@ def targets(config: RunConfig) -> list[str]:
             files += list_predictions(config, layers, name, scoring)
         files += _combined_files(config, name)
         files.append(f"{name}/{REPORT}")
-    return files + sequence_targets(config) + mean_embedding_targets(config) + track_targets(config)
+    files += sequence_targets(config) + mean_embedding_targets(config) + track_targets(config)
+    return files + generation_targets(config)
 
 
 def _extra_files(config: RunConfig, variant_set: str, scoring: str) -> list[str]:
@@ -424,6 +439,8 @@ class StepInputs:
     tables of ``annotate`` and ``split`` are inputs."""
     sequences: dict[str, list[str]]
     """FASTA, by sequence set."""
+    generations: GenerationInputs
+    """Inputs of the rules about generations."""
 
 
 def step_inputs(config: RunConfig) -> StepInputs:
@@ -553,6 +570,9 @@ def step_inputs(config: RunConfig) -> StepInputs:
         },
         drawn_bases={name: _drawn_bases(config, name) for name in sets},
         sequences=sequence_files(config),
+        generations=generation_inputs(
+            config, lambda name: _reference_files(config.references[name])
+        ),
     )
 
 
@@ -613,6 +633,14 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
             regions=place_each(found.tracks.regions),
             reference=place_references(found.tracks.reference),
         ),
+        generations=replace(
+            found.generations,
+            prompts=place_each(found.generations.prompts),
+            reference=place_references(found.generations.reference),
+            checkpoint=place_each(found.generations.checkpoint),
+            functions=place_each(found.generations.functions),
+            compare_with=place_references(found.generations.compare_with),
+        ),
         calibrations=replace(
             calibrations,
             bases=place_references(calibrations.bases),
@@ -629,6 +657,9 @@ def place_inputs(config: RunConfig, files: UserFiles) -> StepInputs:
     )
     # A folder of a file system is an input file by file, and the command reads the folder.
     checkpoints = [resolve_score(config, name).model for name in config.scorings]
+    checkpoints += [
+        model for name in config.generations for model in resolve_generate(config, name).models
+    ]
     files.publish(
         {
             str(model.checkpoint): str(checkpoint_files(model)[0])
@@ -771,25 +802,35 @@ def _reference_files(reference: ReferenceConfig) -> list[str]:
     return [str(file) for file in files if file is not None]
 
 
-def require_gpus(config: RunConfig, scorings: Iterable[str], dev: Path = Path("/dev")) -> None:
-    """Make sure, before the first job, that this machine has the GPUs of scorings that run on it.
+def require_gpus(
+    config: RunConfig,
+    scorings: Iterable[str],
+    generations: Iterable[str] = (),
+    dev: Path = Path("/dev"),
+) -> None:
+    """Make sure, before the first job, that this machine has the GPUs of the jobs that run on it.
 
     Only what is certain is refused: a GPU whose driver cannot be used is reported by the job.
 
     Args:
         config: The config.
         scorings: Scorings with a job that is about to run on this machine.
+        generations: Generations with such a job.
         dev: The folder of device files.
 
     Raises:
         InputError: There are fewer GPUs than a model needs.
     """
     found = _count_gpus(dev)
-    for name in sorted(set(scorings)):
-        model = resolve_score(config, name).model
-        if found is not None and model.gpus > found:
+    models = [resolve_score(config, name).model for name in sorted(set(scorings))]
+    needed = [(model, model.gpus) for model in models]
+    for name in sorted(set(generations)):
+        settings = resolve_generate(config, name)
+        needed.append((settings.model, settings.gpus))
+    for model, gpus in needed:
+        if found is not None and gpus > found:
             raise InputError(
-                f"{model.where}.gpus: {model.gpus} required, but this machine has "
+                f"{model.where}.gpus: {gpus} required, but this machine has "
                 f"{found or 'none'}. Set gpus: 0 to run on the CPU, or run on a cluster with "
                 "`--profile workflow/profiles/slurm`."
             )
@@ -882,6 +923,8 @@ class StepSettings:
     """By track set, scoring and layer, of scorings with embeddings."""
     tracks: TrackParams
     """Of the steps of track sets."""
+    generations: GenerationParams
+    """Of the steps of generations."""
 
 
 def step_settings(config: RunConfig) -> StepSettings:
@@ -982,6 +1025,7 @@ def step_settings(config: RunConfig) -> StepSettings:
         merge_sequence_embeddings=merge_sequence_embeddings_params(config),
         merge_track_embeddings=merge_track_embeddings_params(config),
         tracks=track_params(config),
+        generations=generation_params(config),
     )
 
 
@@ -1050,6 +1094,7 @@ class Jobs:
             for name, one in config.sequence_sets.items()
             for scoring in one.scorings
         }
+        self._generations = {name: resolve_generate(config, name) for name in config.generations}
 
     def config(self, wildcards: Wildcards, input: object) -> str:  # noqa: A002 - Snakemake's name
         """The config that a command reads on standard input.
@@ -1219,6 +1264,45 @@ class Jobs:
         seconds = _seconds_per_token(settings.model, max(1, split.longest))
         tokens = count_sequence_tokens(settings, split)
         return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * tokens * seconds / 60)) * attempt
+
+    def generation_gpu(self, wildcards: Wildcards) -> int | None:
+        """GPUs of a job of ``generate_sequences``; None leaves the resource out."""
+        return self._generations[wildcards.generation].gpus or None
+
+    def generation_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Host memory of a job of ``generate_sequences``, MB, for the longest prompt."""
+        settings, counts = self._prompts_of(wildcards)
+        longest = settings.prompts.max_length if counts is None else counts.longest
+        mb = _host_mb(
+            settings.model,
+            generation_memory(settings, _shape(settings.model), longest),
+            self._size,
+            SEQUENCE_HEAP_FACTOR,
+        )
+        for model in settings.models[1:]:
+            mb += math.ceil(_shape(model).weights_bytes(model.dtype) / 10**6)
+        return mb * attempt
+
+    def generation_runtime(self, wildcards: Wildcards, attempt: int) -> int:
+        """Time limit of a job of ``generate_sequences``, minutes, from its prompts if counted."""
+        settings, counts = self._prompts_of(wildcards)
+        if counts is None:
+            return SCORE_MINUTES * attempt
+        shape, work = _shape(settings.model), count_work(settings, counts.longest)
+        context = max(1, counts.longest + settings.length)
+        seconds = work.tokens * _seconds_per_token(settings.model, context)
+        seconds += work.calls * LAYER_SECONDS * shape.num_layers
+        num = math.ceil(counts.to_generate / settings.shards)
+        return (LEAST_SCORE_MINUTES + math.ceil(SLOWER * num * seconds / 60)) * attempt
+
+    def _prompts_of(self, wildcards: Wildcards) -> tuple[GenerateSettings, PromptCounts | None]:
+        """The settings of a generation, and its prompts; None before ``read_prompts`` has run."""
+        settings = self._generations[wildcards.generation]
+        try:
+            path = self._output / GENERATIONS / wildcards.generation / PROMPT_COUNTS
+            return settings, PromptCounts.read(path)
+        except InputError:  # the step that reads the file reports it
+            return settings, None
 
     def embed_settings(self, wildcards: Wildcards) -> str:
         """What runs a job of ``embed_sequences`` again if it changes."""

@@ -17,6 +17,12 @@ results/
             sequences.parquet, .json    merge_sequences
             sequence_embeddings/        embed_sequences: files of each shard
             embeddings/                 merge_sequence_embeddings: a table for each layer
+    generations/{generation}/
+        prompts.parquet, prompts.json   read_prompts
+        generated/                      generate_sequences: files of each shard
+        sequences.fa, sequences.parquet merge_generation
+        steps.parquet, generation.json  merge_generation
+        report.html                     report_generation
     {track_set}/
         report.html                     report_tracks
         {scoring}/
@@ -244,6 +250,22 @@ COMBINED: Final = "combined.parquet"
 """The scores of several scorings in one table, in the folder of a combination."""
 COMBINED_COLUMNS: Final = ("status", "llr", "llr_aligned", "llr_fwd", "llr_rev")
 """Columns of each scoring in a combined table, each with the prefix ``{scoring}.``."""
+GENERATIONS: Final = "generations"
+"""Folder with a folder for each generation, in the results folder."""
+PROMPTS: Final = "prompts.parquet"
+"""The prompts that ``read_prompts`` read, in the folder of a generation."""
+PROMPT_COUNTS: Final = "prompts.json"
+"""Counts of the prompts, next to them."""
+GENERATED: Final = "generated"
+"""Folder of the files that ``generate_sequences`` writes, in the folder of a generation."""
+GENERATION_FASTA: Final = "sequences.fa"
+"""The generated sequences, in the folder of a generation."""
+GENERATION_TABLE: Final = "sequences.parquet"
+"""A row for each sequence of each prompt, in the folder of a generation."""
+GENERATION_STEPS: Final = "steps.parquet"
+"""Every candidate of every step, in the folder of a generation."""
+GENERATION_RUN: Final = "generation.json"
+"""What the sequences were made with, in the folder of a generation."""
 METRICS: Final = "metrics.parquet"
 """How well the scores separate the labels, next to the table."""
 CURVES: Final = "curves.parquet"
@@ -301,9 +323,9 @@ class Step:
     """A step of the workflow: one rule and one command.
 
     The patterns have the wildcards ``{model}``, ``{calibration}``, ``{variant_set}``,
-    ``{sequence_set}``, ``{track_set}``, ``{scoring}``, ``{combination}``, ``{shard}``,
-    ``{layer}``, ``{probe}``, ``{export}`` (the file name of an export) and ``{index}`` (the ending
-    of what ``index`` writes).
+    ``{sequence_set}``, ``{track_set}``, ``{generation}``, ``{scoring}``, ``{combination}``,
+    ``{shard}``, ``{layer}``, ``{probe}``, ``{export}`` (the file name of an export) and
+    ``{index}`` (the ending of what ``index`` writes).
 
     Attributes:
         name: Its rule, its command (``evaluate_combined`` runs the command of ``evaluate``,
@@ -339,6 +361,8 @@ _OF_TRACKS: Final = f"{_TRACKS}/{{scoring}}"
 _SCORING: Final = f"{_SET}/{{scoring}}"
 _SHARD: Final = f"{_SCORING}/{{shard}}"
 _CALIBRATION: Final = "{calibration}/{scoring}"
+_GENERATION: Final = "{generation}"
+_OF_GENERATION: Final = f"{GENERATIONS}/{_GENERATION}"
 _COMBINATION: Final = f"{_SET}/{COMBINED_FOLDER}/{{combination}}"
 _PROBE: Final = f"{_SCORING}/{PROBES}/{{probe}}"
 
@@ -507,17 +531,36 @@ STEPS: Final[Mapping[str, Step]] = {
             ),
         ),
         Step("report_tracks", _TRACKS, (f"{_TRACKS}/{REPORT}",)),
+        Step(
+            "read_prompts",
+            _GENERATION,
+            (f"{_OF_GENERATION}/{PROMPTS}", f"{_OF_GENERATION}/{PROMPT_COUNTS}"),
+        ),
+        Step(
+            "generate_sequences",
+            f"{_GENERATION}/{{shard}}",
+            tuple(
+                f"{_OF_GENERATION}/{GENERATED}/{{shard}}{ending}"
+                for ending in (".parquet", ".steps.parquet", ".json")
+            ),
+        ),
+        Step(
+            "merge_generation",
+            _GENERATION,
+            tuple(
+                f"{_OF_GENERATION}/{file}"
+                for file in (GENERATION_FASTA, GENERATION_TABLE, GENERATION_STEPS, GENERATION_RUN)
+            ),
+        ),
+        Step("report_generation", _GENERATION, (f"{_OF_GENERATION}/{REPORT}",)),
     )
 }
 """The steps by name, in the order in which they run."""
 
 _PARTS: Final = [output.split("/") for step in STEPS.values() for output in step.outputs]
 
-GENERATIONS: Final = "generations"
-"""A folder in the results folder that no step writes yet."""
-
 RESERVED_SETS: Final = frozenset(
-    {LOGS, GENERATIONS, *(parts[0] for parts in _PARTS)} - {_SET, _SEQUENCES, _TRACKS}
+    {LOGS, *(parts[0] for parts in _PARTS)} - {_SET, _SEQUENCES, _TRACKS}
 )
 """Names in the results folder that no set may have."""
 
@@ -535,7 +578,7 @@ def fill(pattern: str, **names: str) -> str:
         names: Values of wildcards.
     """
     sets = ("variant_set", "sequence_set", "track_set")
-    named = ("model", "calibration", *sets, "scoring", "combination")
+    named = ("model", "calibration", *sets, "generation", "scoring", "combination")
     wildcards = dict.fromkeys((*named, "shard", "layer", "probe", "export", "index"), "*")
     return pattern.format(**wildcards | {key: glob.escape(name) for key, name in names.items()})
 
@@ -566,6 +609,14 @@ def shard_name(shard: int, num_shards: int) -> str:
     return f"{shard}-of-{num_shards}"
 
 
+def parse_shard_name(name: str) -> tuple[int, int] | None:
+    """Number of a shard and number of shards, from the name; None if it is not one."""
+    number, _, of = name.partition("-of-")
+    if not (number.isdecimal() and of.isdecimal()):
+        return None
+    return int(number), int(of)
+
+
 def shard_file(shard: int, num_shards: int) -> str:
     """Name of each Parquet file of a shard, in the folders of shards, windows and scores."""
     return f"{shard_name(shard, num_shards)}.parquet"
@@ -579,6 +630,11 @@ def segments_file(windows: Path) -> Path:
 def shard_run_file(scores: Path) -> Path:
     """The JSON file next to the scores or to a read-out of a shard, about the job that made it."""
     return scores.with_suffix(".json")
+
+
+def steps_file(generated: Path) -> Path:
+    """The file of the steps that belongs to a file of generated sequences."""
+    return generated.with_suffix(".steps.parquet")
 
 
 def hits_file(scores: Path) -> Path:

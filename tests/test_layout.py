@@ -95,7 +95,8 @@ FILES = {Path(output).name for step in STEPS.values() for output in step.outputs
 }
 PLAIN = sorted(name for name in FILES if "." in name and "{" not in name)
 SPELLED = re.compile(
-    rf"(?<![\w.-])(?:{'|'.join(map(re.escape, PLAIN))})(?![\w.-]*\w)|-of-|\.segments\."
+    rf"(?<![\w.-])(?:{'|'.join(map(re.escape, PLAIN))})(?![\w.-]*\w)"
+    r"|(?<![a-z])-of-(?![a-z])|\.segments\."
 )
 FOLDERS = {LOGS, layout.BENCHMARKS, layout.MODELS, SHARDS, WINDOWS, SCORES}
 

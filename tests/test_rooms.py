@@ -57,8 +57,9 @@ ROOMS = {
         never=TORCH | FRONT | {"pandas", "pyarrow"},
     ),
     "config": room(
-        "calibrations choices embeddings evaluation explain files load objects probes resolve"
-        " schema sequences sets single track_embeddings tracks yaml_files",
+        "calibrations choices embeddings evaluation explain files generation_options"
+        " generation_problems generations load objects probes resolve schema sequences sets"
+        " single track_embeddings tracks yaml_files",
         "errors",
         "hub",
         "layout",
@@ -74,12 +75,13 @@ ROOMS = {
     ),
     "genome": room(
         "alleles assembly bcf bed blocks carried_alleles carried_types carry chromosomes"
-        " codon_spans codons columns compounds consequences contigs csq explained fasta fasta_bases"
-        " foreign_formats formats genes genotypes gff haplotype_edits haplotype_windows haplotypes"
-        " hgvs identifiers input_consequences interval_lists known_assemblies letters orfs"
-        " protein_changes random_snvs records reference region_tables regions saturation"
-        " sample_genomes sequences symbolic table_cells terms tiles track_regions variant_lists"
-        " variant_tables variants vcf window_layout window_pairs windows",
+        " codon_spans codons columns compounds consequences contigs copies csq explained fasta"
+        " fasta_bases foreign_formats formats genes genotypes gff haplotype_edits"
+        " haplotype_windows haplotypes hgvs identifiers input_consequences interval_lists"
+        " known_assemblies letters orfs prompts protein_changes random_snvs records reference"
+        " region_tables regions sample_genomes saturation sequences symbolic table_cells terms"
+        " tiles track_regions variant_lists variant_tables variants vcf window_layout"
+        " window_pairs windows words",
         "errors",
         "io",
         never=TORCH | FRONT,
@@ -105,14 +107,14 @@ ROOMS = {
         with_torch="likelihood sampling search states tensor_files",
     ),
     "table": room(
-        "annotations audit audit_choice calibrated calibration_schema calibrations carried combined"
-        " distinct_pairs documents embeddings haplotypes hits identities joined merge pairs parquet"
-        " parts probes profiles provenance query readout_parts reference_blocks run schema scores"
-        " segments sequence_documents sequence_embeddings sequence_rows sequence_schema"
-        " sequences shard_readouts"
-        " shards snvs"
-        " sorting statements statistics store store_compaction store_files store_lookup"
-        " store_models store_rows store_shards store_writer track_embeddings tracks",
+        "annotations audit audit_choice calibrated calibration_schema calibrations carried"
+        " combined distinct_pairs documents embeddings generation_documents generation_parts"
+        " generation_schema haplotypes hits identities joined merge pairs parquet parts probes"
+        " profiles provenance query readout_parts reference_blocks run schema scores segments"
+        " sequence_documents sequence_embeddings sequence_rows sequence_schema sequences"
+        " shard_readouts shards snvs sorting statements statistics store store_compaction"
+        " store_files store_lookup store_models store_rows store_shards store_writer"
+        " track_embeddings tracks",
         "errors",
         "genome",
         "io",
@@ -148,11 +150,12 @@ ROOMS = {
     "report": room(
         "audits bins blocks calibrated_scores calibration_plots calibration_sections"
         " calibrations changes combination_plots combination_sections combinations comparison"
-        " consequence_plots consequences contigs drawings evidence explanations haplotype_plots"
-        " haplotype_sections haplotypes horizons label_plots label_sections"
-        " label_tables metric_words page plots probe_plots probe_sections probes profile_plots"
-        " profiles rows run_tables saturation saturation_plots scorings sections style summary"
-        " tables track_logos track_pages track_plots track_summaries words",
+        " consequence_plots consequences contigs drawings evidence explanations"
+        " generation_pages generation_plots generation_summaries haplotype_plots"
+        " haplotype_sections haplotypes horizons label_plots label_sections label_tables"
+        " metric_words page plots probe_plots probe_sections probes profile_plots profiles rows"
+        " run_tables saturation saturation_plots scorings sections style summary tables"
+        " track_logos track_pages track_plots track_summaries words",
         "errors",
         "evaluation",
         "genome",
@@ -175,11 +178,12 @@ ROOMS = {
         " device_times plain_operators",
     ),
     "runtime": room(
-        "canaries claims devices explained_alleles inputs models node_copies processes score_store"
-        " scoring_jobs sequence_jobs speed track_jobs",
+        "canaries claims devices explained_alleles generation_jobs inputs models node_copies"
+        " processes score_store scoring_jobs sequence_jobs speed track_jobs",
         "config",
         "errors",
         "evo2",
+        "generation",
         "genome",
         "hub",
         "io",
@@ -188,11 +192,11 @@ ROOMS = {
         "table",
         "verification",
         never=FRONT,
-        with_torch="canaries claims devices explained_alleles models scoring_jobs sequence_jobs"
-        " speed track_jobs",
+        with_torch="canaries claims devices explained_alleles generation_jobs models scoring_jobs"
+        " sequence_jobs speed track_jobs",
     ),
     "cost": room(
-        "embeddings layers memory probes rates shapes tokens",
+        "embeddings generation layers memory probes rates shapes tokens",
         "config",
         "errors",
         "genome",
@@ -221,19 +225,20 @@ ROOMS = {
         never=HEAVY | FRONT,
     ),
     "steps": room(
-        "annotate apply_probe audit calibrate carry combine draw embed_sequences"
-        " embed_tracks evaluate export export_tracks fetch fit_calibration fit_probe"
-        " haplotypes identify index lookup"
-        " merge merge_audit merge_embeddings merge_haplotypes merge_profiles"
-        " merge_sequence_embeddings merge_sequences merge_track_embeddings merge_tracks report"
-        " report_tracks score score_readouts score_sequence_set score_tracks split split_sequences"
-        " tile windows",
+        "annotate apply_probe audit calibrate carry combine draw embed_sequences embed_tracks"
+        " evaluate export export_tracks fetch fit_calibration fit_probe generate_sequences"
+        " haplotypes identify index lookup merge merge_audit merge_embeddings merge_generation"
+        " merge_haplotypes merge_profiles merge_sequence_embeddings merge_sequences"
+        " merge_track_embeddings merge_tracks read_prompts report report_generation"
+        " report_tracks score score_readouts score_sequence_set score_tracks split"
+        " split_sequences tile windows",
         "config",
         "cost",
         "errors",
         "evaluation",
         "evo2",
         "exports",
+        "generation",
         "genome",
         "hub",
         "io",
@@ -246,18 +251,19 @@ ROOMS = {
         with_torch="apply_probe fetch fit_probe",
     ),
     "commands": room(
-        "aligned_text convert demo doctor explain horizon measure plan plan_sequences plan_store"
-        " plan_tracks"
-        " query run run_steps score_sequences score_variants show show_calibrations show_embeddings"
-        " show_files show_haplotypes"
-        " show_probes show_sequences show_tracks status status_sequences store store_add"
-        " store_lookup store_lookup_text store_tables store_targets verify workflow_path",
+        "aligned_text convert demo doctor explain generate horizon measure plan"
+        " plan_generations plan_sequences plan_store plan_tracks query run run_steps"
+        " score_sequences score_variants show show_calibrations show_embeddings show_files"
+        " show_generations show_haplotypes show_probes show_sequences show_tracks status"
+        " status_generations status_sequences store store_add store_lookup store_lookup_text"
+        " store_tables store_targets verify workflow_path",
         "config",
         "cost",
         "errors",
         "evaluation",
         "evo2",
         "exports",
+        "generation",
         "genome",
         "hub",
         "io",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evo2_tasks.commands.plan_generations import describe_generation, plan_generations
 from evo2_tasks.commands.plan_sequences import describe_sequences, plan_sequences
 from evo2_tasks.commands.plan_store import KnownModel, StoreSearch, find_model
 from evo2_tasks.commands.plan_tracks import (
@@ -14,6 +15,7 @@ from evo2_tasks.commands.plan_tracks import (
     describe_regions,
     estimate_track_work,
 )
+from evo2_tasks.config.generations import GenerateSettings
 from evo2_tasks.config.resolve import PlannedScoring, ReadOutSettings
 from evo2_tasks.config.sequences import ScoreSequencesSettings
 from evo2_tasks.config.tracks import MergeTracksSettings
@@ -52,6 +54,7 @@ def plan(
     *,
     tracks: Sequence[MergeTracksSettings] = (),
     sequences: Sequence[ScoreSequencesSettings] = (),
+    generations: Sequence[GenerateSettings] = (),
     rates_file: Path | None,
     device: str | None,
     device_memory_gb: float | None,
@@ -64,6 +67,7 @@ def plan(
         scorings: The scorings of the variant sets of a run.
         tracks: The track sets of a run, each with each of its scorings.
         sequences: The sequence sets of a run, each with each of its scorings.
+        generations: The generations of a run.
         rates_file: Measured rates; None takes the published ones.
         device: Text in the name of the device to estimate for; None takes any device.
         device_memory_gb: Memory of the device, to suggest ``batch_tokens`` for.
@@ -76,7 +80,8 @@ def plan(
         are for the alleles that it does not have, ``store`` has the numbers of alleles, and
         ``without_store`` has windows, tokens, operations, hours and price of all alleles. Then the
         same for each scoring of each track set, with regions and bases in the place of alleles, and
-        of each sequence set, with ``sequences`` in the place of ``alleles``.
+        of each sequence set, with ``sequences`` in the place of ``alleles``, and of each
+        generation, with ``prompts`` in their place.
 
     Raises:
         InputError: A file cannot be read, or the shape of a model is not known.
@@ -133,7 +138,7 @@ def plan(
         return estimate_time(flops, rate, gpus=gpus, price=price, job_hours=job_hours)
 
     estimates += plan_sequences(sequences, add_time=add_time_of, device_memory_gb=device_memory_gb)
-    return estimates
+    return estimates + plan_generations(generations, add_time=add_time_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +341,8 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield from describe_regions(estimate)
         elif "sequence_set" in estimate:
             yield from describe_sequences(estimate)
+        elif "generation" in estimate:
+            yield from describe_generation(estimate)
         else:
             yield f"{estimate['variant_set']}, {estimate['scoring']} ({estimate['model']})"
             yield f"  alleles                 {estimate['alleles']:,}"
@@ -357,7 +364,7 @@ def describe_estimates(estimates: Sequence[dict[str, Any]]) -> Iterator[str]:
                 f"{layer['bytes_per_allele']:,} bytes per allele, {_mb(layer['bytes'] / 1e6)} in "
                 f"all, and {_mb(layer['bytes_of_shards'] / 1e6)} in readouts/"
             )
-        if "sequence_set" not in estimate:
+        if "sequence_set" not in estimate and "generation" not in estimate:
             yield f"  windows                 {estimate['windows']:,}, distinct within a part"
         yield f"  tokens                  {estimate['tokens']:,}"
         yield f"  operations              {estimate['flops']:.3g} FLOP"

@@ -28,6 +28,7 @@ from evo2_tasks.commands.show_embeddings import (
     show_sequence_embeddings,
 )
 from evo2_tasks.commands.show_files import show_audit, show_columns
+from evo2_tasks.commands.show_generations import show_generation, show_steps
 from evo2_tasks.commands.show_haplotypes import show_compounds, show_haplotypes
 from evo2_tasks.commands.show_probes import show_predictions
 from evo2_tasks.commands.show_sequences import show_sequences
@@ -47,6 +48,7 @@ from evo2_tasks.table.combined import (
     read_combination,
 )
 from evo2_tasks.table.documents import Combination
+from evo2_tasks.table.generation_schema import is_generation_table, is_steps_table
 from evo2_tasks.table.parquet import open_table, read_metadata, read_rows
 from evo2_tasks.table.probes import is_predictions, require_predictions
 from evo2_tasks.table.provenance import PREFIX, read_object, read_provenance
@@ -115,6 +117,10 @@ def show(file: Path) -> Iterator[str]:
         yield from show_calibration(file)
     elif is_predictions(schema):
         yield from show_predictions(file)
+    elif is_generation_table(schema.names):
+        yield from show_generation(file)
+    elif is_steps_table(schema.names):
+        yield from show_steps(file)
     elif is_sequences_table(schema.names):
         yield from show_sequences(file)
     elif schema.names == audit_schema().names:

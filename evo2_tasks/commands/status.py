@@ -10,17 +10,24 @@ from typing import Any
 from tabulate import tabulate
 from tqdm import tqdm
 
+from evo2_tasks.commands.status_generations import (
+    list_generations,
+    list_logs,
+    read_generation_progress,
+)
 from evo2_tasks.commands.status_sequences import list_sequence_sets, read_sequence_progress
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.words import LONG, shown, shown_path
 from evo2_tasks.layout import (
     AUDIT,
+    GENERATIONS,
     HAPLOTYPES_RUN,
     LOGS,
     PAIR_COUNTS,
     PAIR_SCORES,
     PAIRS,
+    PROMPT_COUNTS,
     READOUTS,
     READOUTS_RUN,
     RUN,
@@ -97,6 +104,9 @@ class ScoringStatus:
     of_sequences: bool = False
     """Whether the entry is about a sequence set, which ``variant_set`` names; ``alleles`` and
     ``tokens`` then count its sequences."""
+    of_generation: bool = False
+    """Whether the entry is about a generation, which ``variant_set`` names; ``alleles`` and
+    ``tokens`` then count its prompts."""
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -162,12 +172,21 @@ def read_status(results: Path, *, failed: Iterable[Path] | None = None) -> list[
         statuses += _failures_only(name, logs.failures(track_set=name))
     for folder in list_sequence_sets(results):
         statuses += _read_sequences(folder, logs)
+    generations = {folder.name for folder in list_generations(results)}
+    for step in STEPS.values():  # also of generations whose prompts could not be read
+        if "{generation}" in step.job:
+            for log in filter(logs.has_failed, logs.folder.glob(fill(step.log))):
+                generations.add(log.relative_to(logs.folder).with_suffix("").parts[1])
+    statuses += [
+        _read_generation(results / GENERATIONS / name, logs) for name in sorted(generations)
+    ]
     if not statuses:  # results in object storage have no files here, but the logs of this run
         statuses = _failures_only("", [_make_failure(log) for log in sorted(logs.failed or ())])
     if not statuses:
         raise InputError(
             f"{shown_path(results)}: there is no */{SHARDS}/{SPLIT} in this folder. Name the "
-            "folder that the config calls `output`, after `split` or `split_sequences` has run."
+            "folder that the config calls `output`, after `split`, `split_sequences` or "
+            "`read_prompts` has run."
         )
     return statuses
 
@@ -357,6 +376,21 @@ def _read_sequences(folder: Path, logs: _Logs) -> Iterator[ScoringStatus]:
         )
 
 
+def _read_generation(folder: Path, logs: _Logs) -> ScoringStatus:
+    """The progress of a generation, with its failed jobs."""
+    status = ScoringStatus(folder.name, "", shards=0, of_generation=True)
+    if (folder / PROMPT_COUNTS).exists():
+        one = read_generation_progress(folder, logs.folder, logs.is_running)
+        status.shards, status.shards_done = one.shards, one.shards_done
+        status.shards_running, status.is_merged = one.shards_running, one.is_merged
+        status.alleles = status.tokens = one.prompts
+        status.alleles_done = status.tokens_done = status.alleles_tried = one.prompts_done
+        status.seconds = one.seconds
+    failed = filter(logs.has_failed, list_logs(folder, logs.folder))
+    status.failures += [_make_failure(log) for log in failed]
+    return status
+
+
 @dataclass(frozen=True)
 class _Shard:
     """A shard of windows to score.
@@ -505,6 +539,7 @@ def _make_row(status: ScoringStatus) -> list[str]:
     names[1] += ", haplotypes" if status.of_haplotypes else ""
     names[1] += ", tracks" if status.of_tracks else ""
     names[1] += ", sequences" if status.of_sequences else ""
+    names[1] += "generation" if status.of_generation else ""
     return [*names, *progress, f"{len(status.failures):,}"]
 
 

@@ -48,6 +48,11 @@ def file_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield from _missing_file(f"sequence_sets.{name}.sequences", sequence_set.sequences)
     for name, track_set in config.track_sets.items():
         yield from _missing_file(f"track_sets.{name}.regions", track_set.regions)
+    for name, generation in config.generations.items():
+        for file in ("fasta", "bed"):
+            path = getattr(generation.prompts, file)
+            if path is not None:
+                yield from _missing_file(f"generations.{name}.prompts.{file}", path)
     for name in config.calibrations:
         yield from _missing_tables(config, name)
     yield from probe_file_problems(config)

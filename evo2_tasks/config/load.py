@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from evo2_tasks.config.calibrations import calibration_problems
 from evo2_tasks.config.embeddings import embedding_problems
 from evo2_tasks.config.files import file_problems
+from evo2_tasks.config.generation_problems import generation_problems
 from evo2_tasks.config.objects import urls_without_copy
 from evo2_tasks.config.probes import probe_problems
 from evo2_tasks.config.resolve import (
@@ -24,6 +25,7 @@ from evo2_tasks.config.resolve import (
 from evo2_tasks.config.schema import (
     LIST_TAG,
     MAPPING_TAG,
+    SCORERS,
     SECTIONS,
     TEXT_TAG,
     ColumnsConfig,
@@ -33,9 +35,11 @@ from evo2_tasks.config.schema import (
     HaplotypesConfig,
     LabelConfig,
     ProbeConfig,
+    PromptsConfig,
     RandomSnvsConfig,
     RunConfig,
     RunSettings,
+    ScorerConfig,
     ScoringConfig,
     Section,
     VariantSetConfig,
@@ -195,6 +199,12 @@ def _known_keys(loc: Sequence[int | str]) -> list[str]:
             section = LabelConfig
         case ["variant_sets", _, "probes", _]:
             section = ProbeConfig
+        case ["generations", _, "prompts"]:
+            section = PromptsConfig
+        case ["generations", _, "scorers", _]:
+            section = ScorerConfig
+        case ["generations", _, "scorers", _, str(kind)]:
+            section = SCORERS[kind]
         case [str(first), *_]:
             section = SECTIONS[first]
     return list(section.model_fields)
@@ -261,6 +271,7 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from set_problems(config)
     yield from sequence_problems(config)
     yield from track_problems(config)
+    yield from generation_problems(config)
     for name, variant_set in config.variant_sets.items():
         key = f"variant_sets.{name}"
         yield from unknown_name(

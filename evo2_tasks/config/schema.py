@@ -609,6 +609,183 @@ class TrackSetConfig(Section):
     """Other formats to write: `bigwig` (`logp_ref` and `entropy`, for genome browsers)."""
 
 
+class GcContentConfig(Section):
+    """Share of G and C. The score is minus its distance from the target."""
+
+    target: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    """The share to come close to."""
+
+
+class GcPatternConfig(Section):
+    """Shares of G and C of windows. The score is minus their mean distance from the targets."""
+
+    targets: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)], ...], Field(min_length=1)
+    ]
+    """The shares of the windows in turn, from the first generated base on; after the last one the
+    first one follows again."""
+    window: Annotated[int, Field(ge=1)]
+    """Length of a window, bases."""
+
+
+class MotifConfig(Section):
+    """Number of places of a motif or a k-mer."""
+
+    motif: Text
+    """The motif. IUPAC letters stand for several bases: `TATAWAW`."""
+    count: Annotated[int, Field(ge=0)] | None = None
+    """The number to come close to. Default: as many places as possible."""
+    strands: Literal["both", "forward"] = "both"
+    """The strands on which it counts."""
+
+
+class PeaksConfig(Section):
+    """Peaks at given places of a value for each base, which a function of yours predicts."""
+
+    predictor: Text
+    """The function, as `module:function`. It gives a number for each base of each sequence."""
+    peaks: tuple[
+        Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=2, max_length=2)], ...
+    ]
+    """Start and end of each peak among the generated bases, 0-based and half-open. An empty list
+    asks for no peaks."""
+    low: Annotated[float, Field(allow_inf_nan=False)]
+    """The value of a base without a peak."""
+    high: Annotated[float, Field(allow_inf_nan=False)]
+    """The value of a base in a peak, above `low`."""
+
+
+class OrfLengthConfig(Section):
+    """Number of bases of the longest open reading frame, without its stop codon."""
+
+    genetic_code: GeneticCode = 1
+    """Number of NCBI's translation table."""
+    strands: Literal["both", "forward"] = "both"
+    """The strands on which frames are read."""
+    needs_start: bool = True
+    """Whether a frame begins with a start codon. `false`: any stretch without a stop codon."""
+    frame: Annotated[int, Field(ge=0, le=2)] | None = None
+    """Only forward frames whose codons begin at this base, 0 to 2, of the generated bases. Default:
+    all frames."""
+
+
+class EditDistanceConfig(Section):
+    """Smallest edit distance from any stretch of a given sequence, divided by the length."""
+
+    sequence: Text
+    """The bases of the given sequence."""
+    target: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """The distance to come close to, from 0 (a copy) to 1. Default: as far away as possible."""
+    strands: Literal["both", "forward"] = "both"
+    """Whether to compare with the reverse complement too."""
+
+
+class RepeatContentConfig(Section):
+    """Share of bases in repeated k-mers. The score is minus its distance from the target."""
+
+    k: Annotated[int, Field(ge=1, le=31)] = 16
+    """Length of the k-mers, bases. Those that occur more than once, on either strand, count."""
+    target: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    """The share to come close to."""
+
+
+class LikelihoodConfig(Section):
+    """Mean log-probability of a base under a second model."""
+
+    model: Name
+    """A name under `models`. Its GPUs count in addition to those of the model that generates."""
+
+
+class ScorerConfig(Section):
+    """A scorer: reads the generated bases and gives a number; the higher, the better."""
+
+    gc_content: GcContentConfig | None = None
+    """Share of G and C close to a target."""
+    gc_pattern: GcPatternConfig | None = None
+    """Shares of G and C of successive windows close to targets."""
+    motif: MotifConfig | None = None
+    """Occurrences of a motif or k-mer."""
+    peaks: PeaksConfig | None = None
+    """A pattern of peaks in a value for each base."""
+    orf_length: OrfLengthConfig | None = None
+    """Length of the longest open reading frame."""
+    edit_distance: EditDistanceConfig | None = None
+    """Edit distance from a given sequence."""
+    repeat_content: RepeatContentConfig | None = None
+    """Share of repeated k-mers."""
+    likelihood: LikelihoodConfig | None = None
+    """Mean log-probability under a second model."""
+    function: Text | None = None
+    """A function of yours, as `module:function`. The module is found in the working directory."""
+    weight: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    """Factor of the number in the sum over all scorers."""
+    name: Name | None = None
+    """Name of its column. Default: the name of the scorer, or of the function."""
+
+
+class PromptsConfig(Section):
+    """What is continued. One of `fasta`, `text`, `region` and `bed`, or a `tag` alone."""
+
+    fasta: UserFile | None = None
+    """FASTA file, plain, gzipped or bgzipped. Each record is a prompt."""
+    text: Text | None = None
+    """Bases of a single prompt."""
+    reference: Name | None = None
+    """A name under `references`, for `region` and `bed`."""
+    region: Text | None = None
+    """A region of the reference: `MT:1-500`, counted from 1, both ends included."""
+    bed: UserFile | None = None
+    """BED or interval list with regions of the reference. Each line is a prompt; on the strand `-`
+    its reverse complement. Blocks (BED12) are joined."""
+    tag: Text | None = None
+    """Phylogenetic tag in the published format, which comes before each prompt. Without another
+    key it is the whole prompt."""
+    max_length: Annotated[int, Field(ge=1, le=2**31 - 1)] = MAX_SEQUENCE_LENGTH
+    """Longest prompt that is continued, in letters, with its tag."""
+
+
+class GenerationConfig(Section):
+    """New DNA sequences that continue prompts, one `sequences.fa` for each generation."""
+
+    model: Name
+    """A name under `models`."""
+    prompts: PromptsConfig
+    """What is continued."""
+    length: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """Number of bases to generate, without the prompt."""
+    num_sequences: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Number of sequences for each prompt."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """The same seed gives the same sequences again on the same kind of device."""
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Below 1 the likely bases are drawn more often than the model predicts, above 1 less often. 0
+    always takes the likeliest one."""
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    """Draw among this many likeliest bases only. Default: all four."""
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """Draw among the fewest likeliest bases whose probabilities add up to this. Default: all
+    four."""
+    chunk_length: Annotated[int, Field(ge=1)] = 128
+    """Bases that each step of the search adds; a job that was killed continues from its last saved
+    step."""
+    beam_width: Annotated[int, Field(ge=1)] = 1
+    """Number of candidates that a step keeps, for each sequence."""
+    samples_per_beam: Annotated[int, Field(ge=1)] = 1
+    """Number of candidates that a step draws for each kept one. With more than one candidate,
+    `scorers` choose."""
+    scorers: tuple[ScorerConfig, ...] = ()
+    """What guides the search. The sum of their numbers, each times its weight, ranks the
+    candidates."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Most candidates that go through the model together. Another number changes probabilities in
+    their last digits, and so may change a drawn base."""
+    compare_with: Name | None = None
+    """A name under `references`. Tables and report show the longest stretch that a sequence has in
+    common with it. Default: the `reference` of the prompts, if they have one."""
+    genetic_code: GeneticCode = 1
+    """Number of NCBI's translation table, for the open reading frames in tables and report."""
+
+
 class RunSettings(Section):
     """Settings of the jobs, which change no score by more than its last bits."""
 
@@ -649,14 +826,16 @@ class RunConfig(Section):
     """Genomes by name. A variant set needs one."""
     models: Annotated[Mapping[Name, ModelConfig], Field(min_length=1)]
     """Models by name."""
-    scorings: Annotated[Mapping[Name, ScoringConfig], Field(min_length=1)]
-    """Ways of scoring by name."""
+    scorings: Mapping[Name, ScoringConfig] = {}
+    """Ways of scoring by name. Every set needs one."""
     variant_sets: Mapping[Name, VariantSetConfig] = {}
-    """Variant files by name. A run needs at least one set of any kind."""
+    """Variant files by name. A run needs at least one set of any kind, or a generation."""
     track_sets: Mapping[Name, TrackSetConfig] = {}
     """Regions of a genome by name. Each of their bases gets its log-probability."""
     sequence_sets: Mapping[Name, SequenceSetConfig] = {}
     """FASTA files by name, whose sequences are scored one by one."""
+    generations: Mapping[Name, GenerationConfig] = {}
+    """New sequences by name, which continue prompts."""
     calibrations: Mapping[Name, CalibrationConfig] = {}
     """Ways of reading a score by name. A variant set names those that it uses."""
     combine: Mapping[Name, CombinationConfig] = {}
@@ -677,9 +856,23 @@ SECTIONS: dict[str, type[Section]] = {
     "variant_sets": VariantSetConfig,
     "track_sets": TrackSetConfig,
     "sequence_sets": SequenceSetConfig,
+    "generations": GenerationConfig,
     "calibrations": CalibrationConfig,
     "combine": CombinationConfig,
 }
+
+
+SCORERS: dict[str, type[Section]] = {
+    "gc_content": GcContentConfig,
+    "gc_pattern": GcPatternConfig,
+    "motif": MotifConfig,
+    "peaks": PeaksConfig,
+    "orf_length": OrfLengthConfig,
+    "edit_distance": EditDistanceConfig,
+    "repeat_content": RepeatContentConfig,
+    "likelihood": LikelihoodConfig,
+}
+"""The scorers of the package with settings of their own."""
 
 
 def dump_config(config: RunConfig) -> str:

@@ -17,12 +17,16 @@ def list_sets(config: RunConfig) -> dict[str, Mapping[str, Section]]:
 
 def set_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     """No set at all, or names that the results have another use for: the key, and what is wrong."""
-    if not any(list_sets(config).values()):
+    has_sets = any(list_sets(config).values())
+    if not has_sets and not config.generations:
+        others = (*SET_SECTIONS[1:], "generations")
         yield (
             "variant_sets",
             "there is no set to score; add one here or under "
-            f"{' or '.join(f'`{section}`' for section in SET_SECTIONS[1:])}",
+            f"{' or '.join(f'`{section}`' for section in others)}",
         )
+    if has_sets and not config.scorings:
+        yield "scorings", "expected at least one entry, got none"
     taken: dict[str, str] = {}
     for section, sets in list_sets(config).items():
         for name in sets:

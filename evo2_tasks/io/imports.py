@@ -37,7 +37,13 @@ def without_pandas() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+
+
+def allow_pandas() -> None:
+    """Let code of the user import pandas, also within :func:`without_pandas`."""
+    sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, _NoPandas)]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import JsonValue
 
@@ -14,6 +14,8 @@ from evo2_tasks.errors import InputError
 from evo2_tasks.io.words import shown
 from evo2_tasks.table.documents import Audit, Run, RunReference, ShardRun, Split, Variants
 from evo2_tasks.table.statistics import Counts
+
+AnyRun = TypeVar("AnyRun", bound=ShardRun)
 
 RUN_MEANINGS: Final[Mapping[str, str]] = {
     "date": "when the table was written, UTC",
@@ -224,9 +226,9 @@ def summarize_run(
     )
 
 
-def without_statements(shard: ShardRun) -> ShardRun:
+def without_statements(shard: AnyRun) -> AnyRun:
     """The entry of a shard in ``run.json``, where nothing compares its statements any more."""
-    return ShardRun.model_validate(shard.model_dump(exclude={"statements"}, exclude_unset=True))
+    return shard.model_validate(shard.model_dump(exclude={"statements"}, exclude_unset=True))
 
 
 def count_devices(shards: Sequence[ShardRun]) -> dict[str, int]:

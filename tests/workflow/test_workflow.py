@@ -102,6 +102,12 @@ files = {{
     "merge-sequence-embeddings": [out, pathlib.Path(flags.get("--run-json", ""))],
     "embed-tracks": [out, out.with_suffix(".json")],
     "merge-track-embeddings": [out, pathlib.Path(flags.get("--run-json", ""))],
+    "read-prompts": [out, out.with_name("prompts.json")],
+    "generate-sequences": [out, out.with_suffix(".steps.parquet"), out.with_suffix(".json")],
+    "merge-generation": [
+        out, *(pathlib.Path(flags.get(flag, "")) for flag in ("--fasta", "--steps", "--run-json"))
+    ],
+    "report-generation": [out],
 }}[step]
 for file in [*files, pathlib.Path(flags["--log"])]:
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -1081,6 +1087,14 @@ def test_what_runs_a_finished_job_again_is_pinned_for_each_rule(project: Project
         "t": {"regions": "t.bed", "reference": "two", "scorings": ["short"], "outputs": ["bigwig"]}
     }
     (project.folder / "t.bed").write_text("c\t0\t4\n")
+    project.config["generations"] = {
+        "made": {
+            "model": project.config["scorings"]["short"]["model"],
+            "prompts": {"fasta": "one.fa"},
+            "length": 8,
+            "compare_with": "two",
+        }
+    }
     project.run()
     triggers = recorded_triggers(project.folder)
     # The steps of a store, which leave the triggers of all other steps as they were.
