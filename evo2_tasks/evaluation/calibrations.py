@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.arrays import BoolArray, FloatArray
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, number_groups
 from evo2_tasks.evaluation.draws import Resampling
-from evo2_tasks.evaluation.estimates import AddWork, number_groups
+from evo2_tasks.evaluation.estimates import AddWork
 from evo2_tasks.evaluation.labels import LabelledRows
 from evo2_tasks.evaluation.measurements import PlannedMetrics, Subset
 from evo2_tasks.evaluation.probabilities import draw_calibration_curve, to_even_odds

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_curve
 
-from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray, number_groups
 from evo2_tasks.evaluation.draws import Resampling, draw_groups
-from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.labels import LabelledRows
+from evo2_tasks.evaluation.metrics import count_above
 from evo2_tasks.evaluation.results import Curve
 from evo2_tasks.evaluation.selection import orient
 
@@ -67,8 +66,8 @@ def make_curves(rows: LabelledRows) -> Iterator[Curve]:
 
 def _roc(target: BoolArray, values: FloatArray) -> FloatArray:
     """Share of the positive rows above the threshold, at each share of the negative rows."""
-    false_rate, true_rate, _ = roc_curve(target, values)
-    return _read_roc(false_rate, true_rate)
+    num_true, num_false, _ = count_above(target, values)
+    return _read_roc(np.append(0, num_false) / num_false[-1], np.append(0, num_true) / num_true[-1])
 
 
 def _read_roc(false_rate: FloatArray, true_rate: FloatArray) -> FloatArray:
@@ -81,9 +80,8 @@ def _read_roc(false_rate: FloatArray, true_rate: FloatArray) -> FloatArray:
 
 def _precision_recall(target: BoolArray, values: FloatArray) -> FloatArray:
     """Precision at the highest threshold that reaches each recall."""
-    precision, recall, _ = precision_recall_curve(target, values)
-    # Recall falls along the arrays, and their last point belongs to no threshold.
-    return _read_precision(precision[-2::-1], recall[-2::-1])
+    num_true, num_false, _ = count_above(target, values)
+    return _read_precision(num_true / (num_true + num_false), num_true / num_true[-1])
 
 
 def _read_precision(precision: FloatArray, recall: FloatArray) -> FloatArray:

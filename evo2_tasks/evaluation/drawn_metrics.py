@@ -18,7 +18,6 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray, divide
 from evo2_tasks.evaluation.draws import Counts
@@ -378,6 +377,8 @@ class _SummedRuns:
     """
 
     def __init__(self, run: IntArray, groups: IntArray, shape: tuple[int, int]) -> None:
+        from scipy.sparse import csr_array  # noqa: PLC0415 # slow; only a bootstrap needs it
+
         self.num_runs, num_groups = shape
         starts = np.concatenate([[0], np.cumsum(np.bincount(run, minlength=self.num_runs))])
         self._blocks = []

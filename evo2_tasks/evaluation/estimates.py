@@ -23,6 +23,7 @@ import numpy.typing as npt
 from evo2_tasks.evaluation.arrays import (
     FloatArray,
     IntArray,
+    number_groups,
     read_labels,
     read_numbers,
     require_finite,
@@ -277,35 +278,6 @@ def count_coverage(
         num_negative_scored=int((~target & is_scored).sum()),
         unscored_by_status=by_status,
     )
-
-
-def number_groups(column: npt.ArrayLike, *others: npt.ArrayLike) -> IntArray:
-    """Number the distinct combinations of values, for example of ``contig`` and ``pos``.
-
-    Raises:
-        ValueError: The columns differ in length.
-    """
-    arrays = [np.asarray(column), *map(np.asarray, others)]
-    require_one_length(*arrays)
-    numbers = np.zeros(len(arrays[0]), dtype=np.int64)
-    for array in arrays:
-        numbers = _number(numbers * (len(array) + 1) + _number(array))
-    return numbers
-
-
-def _number(values: npt.NDArray[Any]) -> IntArray:
-    """The rank of each value among the distinct values."""
-    if values.dtype == object:  # text, most of it repeated
-        listed = values.tolist()
-        rank = {value: number for number, value in enumerate(sorted(set(listed)))}
-        return np.array([rank[value] for value in listed], dtype=np.int64)
-    if values.dtype.kind == "i" and len(values):
-        from_0 = values.astype(np.int64) - values.min()
-        if from_0.max() < 8 * len(values):  # without sorting
-            ranks: IntArray = (np.cumsum(np.bincount(from_0) > 0) - 1)[from_0]
-            return ranks
-    _, numbers = np.unique(values, return_inverse=True)
-    return numbers.astype(np.int64)
 
 
 # How metrics and intervals are computed.

@@ -34,13 +34,13 @@ import numpy.typing as npt
 from evo2_tasks.evaluation.arrays import (
     FloatArray,
     IntArray,
+    number_groups,
     read_labels,
     read_numbers,
     require_finite,
     require_one_length,
 )
 from evo2_tasks.evaluation.draws import Resampling, draw_groups
-from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.labelled_windows import LabelledWindows
 from evo2_tasks.evaluation.strengths import (
     BENIGN,

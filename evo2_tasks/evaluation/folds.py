@@ -13,8 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from evo2_tasks.evaluation.arrays import BoolArray, IntArray, require_one_length
-from evo2_tasks.evaluation.estimates import number_groups
+from evo2_tasks.evaluation.arrays import BoolArray, IntArray, number_groups, require_one_length
 from evo2_tasks.evaluation.values import Text
 
 MOST_FOLDS: Final = 10

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
-from evo2_tasks.evaluation.estimates import number_groups
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray, number_groups
 from evo2_tasks.evaluation.selection import LabelSettings, Selection, orient
 from evo2_tasks.evaluation.values import (
     Text,

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from evo2_tasks.evaluation.arrays import BoolArray, FloatArray
+from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, number_groups
 from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.evaluation.estimates import (
     AddWork,
@@ -22,7 +22,6 @@ from evo2_tasks.evaluation.estimates import (
     Together,
     count_work,
     estimate_together,
-    number_groups,
 )
 from evo2_tasks.evaluation.labels import LabelledRows
 from evo2_tasks.evaluation.metrics import (
@@ -47,7 +46,6 @@ from evo2_tasks.evaluation.schema import (
     explain_fine_groups,
     name_sequence_free,
 )
-from evo2_tasks.evaluation.sequence_free import predict_by_groups
 from evo2_tasks.io.words import shown
 
 logger = logging.getLogger(__name__)
@@ -95,6 +93,15 @@ def make_resampling(num_rows: int) -> Resampling:
     return Resampling(int(np.clip(DRAWN_NUMBERS / max(num_rows, 1), FEWEST_RESAMPLES, most)))
 
 
+def _predict_by_groups(rows: LabelledRows) -> dict[str, FloatArray]:
+    """Predictions of the label from each group column alone, without a sequence."""
+    if not rows.groups:
+        return {}
+    from evo2_tasks.evaluation.sequence_free import predict_by_groups  # noqa: PLC0415 # scikit-learn
+
+    return predict_by_groups(rows)
+
+
 def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetrics]:
     """List all metrics of the rows, subset after subset; each is computed when it is measured.
 
@@ -126,7 +133,7 @@ def plan_metrics(rows: LabelledRows, resampling: Resampling) -> list[PlannedMetr
     probes = {name: scores for name, scores in rows.probes.items() if name not in partial}
     others = {name: scores for name, scores in rows.baselines.items() if name not in partial} | {
         name_sequence_free(column): predictions
-        for column, predictions in predict_by_groups(rows).items()
+        for column, predictions in _predict_by_groups(rows).items()
     }
     has_indels = bool(np.isin(rows.types, INDELS).any())
     left_out = () if has_indels else (*aligned.values(),)

@@ -3,9 +3,10 @@
 A higher score means more pathogenic, and a label is true where a row is pathogenic. An ``llr`` has
 the other sign (below 0 means that alt is less likely), so callers pass ``-llr``.
 
-Values come from scikit-learn and scipy. For the draws of a bootstrap, see ``drawn_metrics``.
+scikit-learn and scipy, with which the tests compare the values, take half a second to import, so
+the values are computed here. For the draws of a bootstrap, see ``drawn_metrics``.
 
-Shapes: N rows.
+Shapes: N rows, K distinct scores.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from evo2_tasks.evaluation.arrays import (
     BoolArray,
     FloatArray,
+    IntArray,
     read_labels,
     read_numbers,
     require_finite,
@@ -83,8 +83,11 @@ def auroc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Raises:
         ValueError: All rows are of one class, or a score is not finite.
     """
-    target, values = _read_classes(labels, scores)
-    return float(roc_auc_score(target, values))
+    num_true, num_false, _ = count_above(*_read_classes(labels, scores))
+    # Twice the pairs that a positive row wins: those with the negative rows of each score count
+    # with the positive rows above them, and half of those with the same score.
+    won = np.diff(num_false, prepend=0) * (num_true + np.append(0, num_true[:-1]))
+    return float(won.sum() / (2 * num_true[-1] * num_false[-1]))
 
 
 def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -92,8 +95,9 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
     Arguments and errors as for ``auroc``.
     """
-    target, values = _read_classes(labels, scores)
-    return float(average_precision_score(target, values))
+    num_true, num_false, _ = count_above(*_read_classes(labels, scores))
+    precision = num_true / (num_true + num_false)
+    return float(np.diff(num_true, prepend=0) @ precision / num_true[-1])
 
 
 def sensitivity_at_specificity(
@@ -109,9 +113,9 @@ def sensitivity_at_specificity(
         scores: Higher = more pathogenic. (N,)
         specificity: Share of the negative rows that must be below the threshold, at least.
     """
-    target, values = _read_classes(labels, scores)
-    false_rate, true_rate, _ = roc_curve(target, values, drop_intermediate=False)
-    return float(true_rate[false_rate <= most_false(specificity)].max())
+    num_true, num_false, _ = count_above(*_read_classes(labels, scores))
+    is_allowed = num_false / num_false[-1] <= most_false(specificity)
+    return float(num_true[is_allowed].max(initial=0) / num_true[-1])
 
 
 def threshold_at_specificity(
@@ -122,12 +126,12 @@ def threshold_at_specificity(
     NaN if even the highest score calls too many negative rows positive. Arguments and errors as
     there.
     """
-    target, values = _read_classes(labels, scores)
-    false_rate, true_rate, thresholds = roc_curve(target, values, drop_intermediate=False)
-    is_allowed = false_rate <= most_false(specificity)
+    num_true, num_false, distinct = count_above(*_read_classes(labels, scores))
+    is_allowed = num_false / num_false[-1] <= most_false(specificity)
+    if not num_true[is_allowed].any():
+        return float("nan")
     # Of the thresholds with the largest sensitivity, the one with the fewest negative rows.
-    threshold = float(thresholds[is_allowed][np.argmax(true_rate[is_allowed])])
-    return threshold if np.isfinite(threshold) else float("nan")
+    return float(distinct[is_allowed][np.argmax(num_true[is_allowed])])
 
 
 def spearman(numbers: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -142,7 +146,7 @@ def spearman(numbers: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     reason = why_no_value(target, values, has_labels=False)
     if reason:
         raise ValueError(f"{reason}.")
-    return float(spearmanr(target, values).statistic)
+    return float(np.corrcoef(mean_ranks(target), mean_ranks(values))[0, 1])
 
 
 AUROC: Final = Metric("auroc", auroc, AurocTally)
@@ -197,7 +201,31 @@ def _at(
     )
 
 
-# Checks that the metrics share.
+# What the metrics share.
+
+
+def count_above(target: BoolArray, scores: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+    """Count the rows at and above each distinct score, from the highest score to the lowest.
+
+    Args:
+        target: True where a row is positive. (N,)
+        scores: Without NaN. (N,)
+
+    Returns:
+        How many of them are positive, and how many are negative; and the distinct scores. (K,)
+    """
+    order = np.argsort(-scores, kind="stable")
+    values = scores[order]
+    last = np.flatnonzero(np.append(values[1:] != values[:-1], True))
+    num_true: IntArray = np.cumsum(target[order], dtype=np.int64)[last]
+    return num_true, last + 1 - num_true, values[last]
+
+
+def mean_ranks(values: npt.NDArray[Any]) -> FloatArray:
+    """Rank the values, from 1; equal values have the mean of their ranks, (N,)."""
+    _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: FloatArray = (np.cumsum(counts) - (counts - 1) / 2)[number]
+    return ranks
 
 
 def why_no_value(

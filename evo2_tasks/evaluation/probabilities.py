@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray, divide
 from evo2_tasks.evaluation.drawn_metrics import Statistic
@@ -163,6 +162,8 @@ def draw_calibration_curve(
         Mean probabilities, shares, and the ends of their intervals, NaN where there is none, of
         the bins that have rows. Each (Q,)
     """
+    from scipy.sparse import csr_array  # noqa: PLC0415 # slow; only the intervals need it
+
     _, bins = np.unique(assign_bins(even), return_inverse=True)
     sizes = np.bincount(bins)
     probability = at_odds(even, labels.sum() / (~labels).sum())

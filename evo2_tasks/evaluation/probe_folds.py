@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.arrays import BoolArray, IntArray, require_one_length
-from evo2_tasks.evaluation.estimates import number_groups
+from evo2_tasks.evaluation.arrays import BoolArray, IntArray, number_groups, require_one_length
 from evo2_tasks.evaluation.folds import count_overlaps, number_genes, stratify
+from evo2_tasks.evaluation.probe_statements import FoldsBy
 from evo2_tasks.evaluation.values import Text
 from evo2_tasks.io.words import counted, shown
 
-FoldsBy = Literal["gene", "contig", "position"]
 BY_GENE: Final = "gene"
 BY_CONTIG: Final = "contig"
 BY_POSITION: Final = "position"

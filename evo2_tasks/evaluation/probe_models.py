@@ -19,7 +19,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from evo2_tasks.evaluation.arrays import BoolArray, FloatArray, IntArray
+from evo2_tasks.evaluation.probe_statements import Kind
 
 Features = npt.NDArray[np.float32]
 
-Kind = Literal["label", "number"]
 LABEL: Final = "label"
 NUMBER: Final = "number"
 

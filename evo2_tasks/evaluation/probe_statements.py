@@ -8,8 +8,6 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field, JsonValue
 
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.probe_folds import FoldsBy
-from evo2_tasks.evaluation.probe_models import Kind
 from evo2_tasks.io.documents import Count, Document
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.table.documents import Digest, Signature
@@ -21,6 +19,10 @@ MOST_ROWS: Final = 10**8
 """Most rows that a probe is trained on; a file with more alleles is not read."""
 
 Feature = Literal["ref", "delta", "llr"]
+
+Kind = Literal["label", "number"]
+
+FoldsBy = Literal["gene", "contig", "position"]
 
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
 

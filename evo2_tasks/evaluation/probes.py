@@ -42,11 +42,12 @@ from evo2_tasks.evaluation.arrays import (
     BoolArray,
     FloatArray,
     IntArray,
+    number_groups,
     require_finite,
     require_one_length,
 )
 from evo2_tasks.evaluation.draws import DEFAULT_RESAMPLING, Resampling
-from evo2_tasks.evaluation.estimates import Estimate, estimate, estimate_together, number_groups
+from evo2_tasks.evaluation.estimates import Estimate, estimate, estimate_together
 from evo2_tasks.evaluation.folds import NO_FOLD
 from evo2_tasks.evaluation.metrics import AUROC, AVERAGE_PRECISION, SPEARMAN
 from evo2_tasks.evaluation.probe_folds import FoldsBy, ProbeFolds, ProbeRows, make_probe_folds

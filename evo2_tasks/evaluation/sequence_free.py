@@ -13,8 +13,7 @@ from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_predi
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from evo2_tasks.evaluation.arrays import FloatArray
-from evo2_tasks.evaluation.estimates import number_groups
+from evo2_tasks.evaluation.arrays import FloatArray, number_groups
 from evo2_tasks.evaluation.folds import stratify
 from evo2_tasks.evaluation.labels import LabelledRows
 
@@ -33,8 +32,6 @@ def predict_by_groups(rows: LabelledRows) -> dict[str, FloatArray]:
     Returns:
         Predictions by column, each (N,); all NaN where a class has too few clusters.
     """
-    if not rows.groups:
-        return {}
     is_scored = rows.is_scored
     target, clusters = rows.target[is_scored], rows.clusters[is_scored]
     classes = [target, ~target] if rows.has_classes else [np.ones(len(target), dtype=bool)]

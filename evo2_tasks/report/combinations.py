@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow.compute as pc
-from scipy.stats import rankdata
 
 from evo2_tasks.errors import InputError
 from evo2_tasks.evaluation.labels import LabelledRows, find_score_columns, read_labelled_rows
+from evo2_tasks.evaluation.metrics import mean_ranks
 from evo2_tasks.evaluation.results import Curve, MetricRow, read_curves, read_metrics
 from evo2_tasks.evaluation.selection import LabelSettings
 from evo2_tasks.io.digests import digest_file, require_unchanged
@@ -201,7 +201,7 @@ def correlate(sample: FloatArray) -> FloatArray:
     for one, first in enumerate(sample):
         for other in range(one, len(sample)):
             both = np.isfinite(first) & np.isfinite(sample[other])
-            ranks = rankdata([first[both], sample[other][both]], axis=1)
+            ranks = np.array([mean_ranks(scores[both]) for scores in (first, sample[other])])
             if both.sum() > 1 and np.ptp(ranks, axis=1).all():
                 found[one, other] = found[other, one] = np.corrcoef(ranks)[0, 1]
     return found

@@ -1,7 +1,4 @@
-"""The step ``evaluate``: how well the scores of a table separate the labels of its variants.
-
-Only this module imports scikit-learn and scipy, so that the other steps start without them.
-"""
+"""The step ``evaluate``: how well the scores of a table separate the labels of its variants."""
 
 import logging
 from collections.abc import Sequence

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
 from evo2_tasks.errors import InputError
+from evo2_tasks.evaluation.arrays import number_groups
 from evo2_tasks.evaluation.draws import Resampling
-from evo2_tasks.evaluation.estimates import number_groups
 from evo2_tasks.evaluation.probe_files import load_probe, load_training_alleles, save_probe
 from evo2_tasks.evaluation.probe_models import FittedProbe
 from evo2_tasks.evaluation.probe_statements import ProbeOrigin
