@@ -187,8 +187,9 @@ GENETIC_CODES = (*range(1, 7), *range(9, 17), *range(21, 32), 33)
 class Section(BaseModel):
     """A mapping of the config, with strict checks of its keys and values."""
 
-    # Without `use_attribute_docstrings`, for which pydantic parses this file at every start.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # For a fast start: validators are built when they are used, and `use_attribute_docstrings`, for
+    # which pydantic would parse this file, is off.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class ReferenceConfig(Section):
