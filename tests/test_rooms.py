@@ -68,7 +68,7 @@ ROOMS = {
     # With torch and transformers and nothing of ours, so that a shared checkpoint can carry it.
     "evo2": room(
         "allocation attention cache checkpoints config documents file_values folders fp8 keywords"
-        " layers modeling operators placement precision published rotary tokenizer",
+        " layers losses modeling operators placement precision published rotary tokenizer",
         never=FRONT | {"pandas", "pyarrow", "pydantic", "pysam"},
         with_torch="attention cache checkpoints config folders fp8 keywords layers modeling"
         " operators placement precision published rotary tokenizer",
@@ -382,6 +382,22 @@ def test_a_command_does_not_import_pandas_for_pyarrow() -> None:
     )
     assert "pandas" not in modules_after(in_command)
     modules_after(in_command + "import pandas; assert pandas.DataFrame")
+
+
+def test_importing_the_model_needs_no_package_that_only_image_models_need() -> None:
+    losses = (
+        "from transformers.loss import loss_for_object_detection as losses\n"
+        "solve = losses.linear_sum_assignment\n"
+    )
+    loaded = modules_after("import evo2_tasks.evo2\n" + losses)
+    assert not loaded & {"scipy", "sklearn", "torchvision", "pandas", "matplotlib"}
+    # An image model of the same process still gets scipy's function.
+    scipy = "import numpy, scipy.optimize\ncosts = numpy.array([[4, 1, 3], [2, 0, 5], [3, 2, 2]])\n"
+    equal = (
+        "assert [*map(list, solve(costs))] == [*map(list, real(costs))] == [[0, 1, 2], [1, 0, 2]]"
+    )
+    real = "real = scipy.optimize.linear_sum_assignment\nassert solve is not real\n"
+    modules_after("import evo2_tasks.evo2\n" + losses + scipy + real + equal)
 
 
 def test_importing_the_package_is_light() -> None:

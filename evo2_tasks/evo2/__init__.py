@@ -9,6 +9,7 @@ package.
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from . import losses as _losses  # noqa: F401 # before modeling, which imports them with scipy
 from .config import PRESETS, Evo2Config
 from .modeling import Evo2ForCausalLM, Evo2Model, Evo2PreTrainedModel
 from .tokenizer import Evo2Tokenizer
