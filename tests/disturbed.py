@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.project import write_demo
 
@@ -69,9 +70,16 @@ main()
 
 
 class Project:
-    """A folder with a config, the command, and the demo's first variants."""
+    """A folder with a config, the command, and the demo's first variants.
 
-    def __init__(self, folder: Path, *, shards: int) -> None:
+    Args:
+        folder: The folder.
+        shards: Number of shards.
+        placed: A project of as many shards that has run. Its shards and windows are copied, so that
+            only `score` and `merge` have jobs.
+    """
+
+    def __init__(self, folder: Path, *, shards: int, placed: Self | None = None) -> None:
         self.folder = folder
         for name in ("bin", "disturb", "waiting"):
             (folder / name).mkdir(parents=True)
@@ -80,6 +88,11 @@ class Project:
         command.chmod(command.stat().st_mode | stat.S_IXUSR)
         run = {"batch_tokens": 1_024, "part_tokens": 2_048}
         write_demo(folder, NUM_ALLELES, shards=shards, run=run)
+        if placed is not None:
+            os.utime(folder / "in.vcf", (0, 0))  # older than what was made from it
+            for name in ("shards", "s/windows"):
+                part = Path("results") / "v" / name
+                shutil.copytree(placed.folder / part, folder / part)
 
     @property
     def table(self) -> Path:
@@ -127,7 +140,7 @@ class Project:
         resources = [f"score:slurm_partition={partition}", "score:gpu=1", *more.split()]
         return [
             *("--profile", str(PROFILE / "slurm"), "--jobs", "8", "--latency-wait", "15"),
-            *("--slurm-init-seconds-before-status-checks", "5"),
+            *("--slurm-init-seconds-before-status-checks", "2"),
             *("--set-resources", *resources),
         ]
 

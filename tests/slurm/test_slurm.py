@@ -77,7 +77,7 @@ def test_a_run_on_slurm_gives_the_bytes_of_a_local_run(
 
 def test_jobs_that_die_in_any_way_are_retried_and_go_on(tmp_path: Path, cluster: None) -> None:
     local = run_locally(tmp_path / "local", shards=5)
-    project = Project(tmp_path / "slurm", shards=5)
+    project = Project(tmp_path / "slurm", shards=5, placed=local)
     disturbances = {"scancel": 1, "memory": 2, "time": 3, "kill": 4, "end": 5}
     for how, number in disturbances.items():
         (project.folder / "disturb" / f"{number}-of-5").write_text(how)
@@ -112,7 +112,7 @@ def test_jobs_that_die_in_any_way_are_retried_and_go_on(tmp_path: Path, cluster:
 
 
 def test_ctrl_c_leaves_no_job_and_no_lock(tmp_path: Path, cluster: None, local: Project) -> None:
-    project = Project(tmp_path, shards=2)
+    project = Project(tmp_path, shards=2, placed=local)
     for number in (1, 2):
         (project.folder / "disturb" / f"{number}-of-2").write_text("time")
     snakemake = project.start(*project.slurm())
@@ -126,10 +126,10 @@ def test_ctrl_c_leaves_no_job_and_no_lock(tmp_path: Path, cluster: None, local: 
 
 
 def test_after_snakemake_was_killed_its_jobs_are_cancelled_by_name(
-    tmp_path: Path, cluster: None
+    tmp_path: Path, cluster: None, local: Project
 ) -> None:
     """What docs/cluster.md says to do: cancel what still runs, unlock, run again."""
-    project = Project(tmp_path, shards=2)
+    project = Project(tmp_path, shards=2, placed=local)
     for number in (1, 2):
         (project.folder / "disturb" / f"{number}-of-2").write_text("time")
     snakemake = project.start(*project.slurm())
@@ -147,18 +147,18 @@ def test_after_snakemake_was_killed_its_jobs_are_cancelled_by_name(
 def test_the_profile_for_gres_asks_for_gpus_too(
     tmp_path: Path, cluster: None, local: Project
 ) -> None:
-    project = Project(tmp_path, shards=2)
+    project = Project(tmp_path, shards=2, placed=local)
     project.run(
         *("--profile", str(PROFILE / "slurm-gres"), "--jobs", "8", "--latency-wait", "15"),
-        *("--slurm-init-seconds-before-status-checks", "5"),
+        *("--slurm-init-seconds-before-status-checks", "2"),
     )
     assert project.table.read_bytes() == local.table.read_bytes()
     assert {shard["visible_devices"] for shard in project.shards()} == {"0", "1"}
 
 
-def test_a_failed_run_ends_with_its_status(tmp_path: Path, cluster: None) -> None:
+def test_a_failed_run_ends_with_its_status(tmp_path: Path, cluster: None, local: Project) -> None:
     """A job that SLURM kills for its memory has no error in its log, and is named all the same."""
-    project = Project(tmp_path, shards=2)
+    project = Project(tmp_path, shards=2, placed=local)
     (project.folder / "disturb" / "1-of-2").write_text("memory")
     options = project.slurm(more="score:gpu=0 score:mem_mb=2500")
     said = project.run(*options, "--retries", "0", status=1)
