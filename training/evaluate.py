@@ -48,7 +48,7 @@ from transformers.utils import logging
 
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.errors import InputError
-from evo2_tasks.evaluation.arrays import FloatArray, IntArray
+from evo2_tasks.evaluation.arrays import FloatArray, IntArray, number_groups
 from evo2_tasks.evaluation.draws import Resampling
 from evo2_tasks.evaluation.estimates import (
     Difference,
@@ -56,7 +56,6 @@ from evo2_tasks.evaluation.estimates import (
     compare,
     count_coverage,
     estimate,
-    number_groups,
 )
 from evo2_tasks.evaluation.metrics import (
     AUROC,

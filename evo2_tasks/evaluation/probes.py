@@ -50,7 +50,7 @@ from evo2_tasks.evaluation.draws import DEFAULT_RESAMPLING, Resampling
 from evo2_tasks.evaluation.estimates import Estimate, estimate, estimate_together
 from evo2_tasks.evaluation.folds import NO_FOLD
 from evo2_tasks.evaluation.metrics import AUROC, AVERAGE_PRECISION, SPEARMAN
-from evo2_tasks.evaluation.probe_folds import FoldsBy, ProbeFolds, ProbeRows, make_probe_folds
+from evo2_tasks.evaluation.probe_folds import ProbeFolds, ProbeRows, make_probe_folds
 from evo2_tasks.evaluation.probe_models import (
     LABEL,
     MOST_ITERATIONS,
@@ -58,13 +58,13 @@ from evo2_tasks.evaluation.probe_models import (
     Features,
     FitCounts,
     FittedProbe,
-    Kind,
     find_complete,
     find_constant,
     list_penalties,
     predict_together,
     train,
 )
+from evo2_tasks.evaluation.probe_statements import FoldsBy, Kind
 from evo2_tasks.io.words import counted
 
 FEWEST_ROWS: Final = 50
