@@ -8,7 +8,10 @@ STAMP := .venv/.installed
 
 NEWEST_TESTS := $(wildcard tests/evo2/test_contract_*.py) \
 	$(addprefix tests/evo2/test_,docs_python.py modeling.py segments.py usage.py) \
-	$(addprefix tests/,evaluation exports genome io report table commands/test_show.py) \
+	$(addprefix tests/evaluation/test_,bootstrap.py evaluate.py folds.py metrics.py probe_files.py probes.py) \
+	$(addprefix tests/genome/test_,bcf.py consequences.py genotypes.py hgvs.py identifiers.py random_snvs.py \
+		reference.py regions.py sizes.py tables_of_programs.py variant_tables.py) \
+	$(addprefix tests/,exports io report table commands/test_show.py) \
 	tests/workflow/test_end_to_end.py
 
 # The rules find their command here, without an activated environment.

@@ -82,9 +82,9 @@ def test_jobs_that_die_in_any_way_are_retried_and_go_on(tmp_path: Path, cluster:
     for how, number in disturbances.items():
         (project.folder / "disturb" / f"{number}-of-5").write_text(how)
     waiting = project.folder / "waiting"
-    # GPUs for two at a time would make the others wait; two minutes are the least that SLURM's
-    # clock of whole minutes allows for.
-    options = project.slurm(more="score:gpu=0 score:mem_mb=2500 score:runtime=attempt*2")
+    # GPUs for two at a time would make the others wait. SLURM's clock counts whole minutes, and
+    # other tests may run at the same time.
+    options = project.slurm(more="score:gpu=0 score:mem_mb=2500 score:runtime=attempt*3")
     snakemake = project.start(*options)
     try:
         for how in ("scancel", "kill"):
