@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from evo2_tasks.commands.status_generations import (
     list_generations,
-    list_logs,
     read_generation_progress,
 )
 from evo2_tasks.commands.status_sequences import list_sequence_sets, read_sequence_progress
@@ -214,10 +213,12 @@ class _Logs:
         Without the logs of the steps that score, of which only unfinished shards count.
 
         Args:
-            names: The variant set or track set and the scoring; either set alone; or nothing.
+            names: The variant set or track set and the scoring; either set alone; a
+                generation; or nothing.
         """
         for step in STEPS.values():
-            sets = {name for name in ("variant_set", "track_set") if f"{{{name}}}" in step.job}
+            kinds = ("variant_set", "track_set", "generation")
+            sets = {name for name in kinds if f"{{{name}}}" in step.job}
             owner = set()  # a model, a calibration
             if sets:
                 owner = sets | ({"scoring"} if "{scoring}" in step.job else set())
@@ -386,8 +387,7 @@ def _read_generation(folder: Path, logs: _Logs) -> ScoringStatus:
         status.alleles = status.tokens = one.prompts
         status.alleles_done = status.tokens_done = status.alleles_tried = one.prompts_done
         status.seconds = one.seconds
-    failed = filter(logs.has_failed, list_logs(folder, logs.folder))
-    status.failures += [_make_failure(log) for log in failed]
+    status.failures += logs.failures(generation=folder.name)
     return status
 
 

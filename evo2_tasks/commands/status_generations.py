@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,20 +108,6 @@ def read_generation_progress(
     is_whole = 0 < progress.shards == progress.shards_done
     progress.is_merged = is_whole and run_file.exists() and run_file.stat().st_mtime >= newest
     return progress
-
-
-def list_logs(folder: Path, logs: Path) -> Iterator[Path]:
-    """Logs of all jobs of a generation, also of one that is to run again.
-
-    Args:
-        folder: Folder of the generation.
-        logs: Folder of the logs.
-    """
-    for step in STEPS.values():
-        if step.job == "{generation}":
-            yield logs / step.log.format(generation=folder.name)
-        elif step.job == "{generation}/{shard}":
-            yield from sorted((logs / step.name / folder.name).glob("*.log"))
 
 
 def _is_done(table: Path, source: str | None) -> bool:

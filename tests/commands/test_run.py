@@ -261,6 +261,7 @@ NEVER: dict[str, str] = {
 OF_OTHER_SETS = ("split_sequences", "score_sequence_set", "merge_sequences", "embed_sequences",
     "merge_sequence_embeddings", "tile", "score_tracks", "merge_tracks", "export_tracks",
     "report_tracks", "embed_tracks", "merge_track_embeddings", "combine", "evaluate_combined",
+    "read_prompts", "generate_sequences", "merge_generation", "report_generation",
 )  # fmt: skip
 AFTER_THE_TABLE = ("export", "export_bigwig", "index", "report")
 

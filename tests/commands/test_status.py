@@ -222,6 +222,7 @@ NAMES = {
     "variant_set": "v",
     "track_set": "t",
     "sequence_set": "q",
+    "generation": "made",
     "scoring": "s",
     "combination": "both",
     "layer": "blocks.1",

@@ -36,6 +36,7 @@ from tests.report.build_combined import (
     write_combined_page,
 )
 from tests.report.build_explanation import write_explained
+from tests.report.build_generation import write_hostile_generation
 from tests.report.build_haplotypes import write_haplotype_page, write_haplotypes
 from tests.report.build_tracks import write_hostile_tracks
 from tests.report.test_consequences import ANNOTATIONS, SHARES, annotate
@@ -60,7 +61,7 @@ ARGUMENTS = [
 SETS = (
     "labelled", "unlabelled", "unscored", "empty", "one-class", "number", "large", "hostile",
     "saturated", "consequences", "calibrated", "uncalibrated", "combined",
-    "haplotypes", "explained", "tracks",
+    "haplotypes", "explained", "tracks", "generation",
 )  # fmt: skip
 PHONE_WIDTH = 390
 
@@ -116,6 +117,8 @@ def write_set(folder: Path, name: str) -> Path:
             return write_explained(folder)
         case "tracks":
             return write_hostile_tracks(folder)
+        case "generation":
+            return write_hostile_generation(folder)
         case "hostile":
             columns, carry = hostile_columns()
             write_scoring(folder / "one", columns, carry=carry)
