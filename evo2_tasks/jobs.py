@@ -1272,7 +1272,9 @@ class Jobs:
     def generation_mem_mb(self, wildcards: Wildcards, attempt: int) -> int:
         """Host memory of a job of ``generate_sequences``, MB, for the longest prompt."""
         settings, counts = self._prompts_of(wildcards)
-        longest = settings.prompts.max_length if counts is None else counts.longest
+        longest = min(settings.prompts.max_length, settings.run.batch_tokens)
+        if counts is not None:
+            longest = counts.longest
         mb = _host_mb(
             settings.model,
             generation_memory(settings, _shape(settings.model), longest),

@@ -1,16 +1,18 @@
 """The settings of the command ``generate``, from its options: checked as a config is."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from evo2_tasks.config.files import file_problems
 from evo2_tasks.config.generations import MergeGenerationSettings, resolve_merge_generation
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import ModelSettings, ReferenceSettings
+from evo2_tasks.config.schema import RunConfig
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 
@@ -79,8 +81,11 @@ def make_settings(
                 "models": models,
                 "generations": {name: generation},
                 "run": {"batch_tokens": batch_tokens},
-            }
+            },
+            look_for_files=False,
         )
+        for key, problem in _missing_files(config):
+            raise InputError(f"{key}: {problem}")
     except InputError as error:
         raise InputError(_as_options(str(error), name)) from error
     settings = resolve_merge_generation(config, name)
@@ -109,6 +114,14 @@ def make_settings(
             scorers=named,
         ),
     )
+
+
+def _missing_files(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong with the files that options name; ``-`` is standard input."""
+    for key, problem in file_problems(config):
+        is_named = key != "output" and not (key.endswith(".fasta") and problem.startswith("- "))
+        if is_named:
+            yield key, problem
 
 
 def _rename(reference: ReferenceSettings) -> ReferenceSettings:

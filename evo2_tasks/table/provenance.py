@@ -29,7 +29,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "`scores_version`, `reference` (GA4GH seqcol digest), `scoring` (settings), `weights` "
     "(SHA-256), `dtype`, `fp8`, `prepend_bos`, and in a set with `haplotype_of` this haplotype: "
     "`variants` (SHA-256), `sample`, `haplotype`; in the tables of a sequence set "
-    "`sequences_version` in the place of the first two",
+    "`sequences_version` in the place of the first two; in those of a generation "
+    "`generation_version`, `search` (settings), `functions` and `models` (SHA-256 of what scores)",
     "version": "version of the package that computed the scores; if there are several, all of "
     "them, joined by commas",
     "model": "name of the model in the config",
@@ -41,7 +42,8 @@ METADATA_MEANINGS: Final[Mapping[str, str]] = {
     "`merge_haplotypes`, the shard in a file of `score_sequence_set` or "
     "`embed_sequences`, the FASTA in a file of `merge_sequences` or `merge_sequence_embeddings`, "
     "the file of `tile` in a file of `embed_tracks`, the file of regions in a file of "
-    "`merge_track_embeddings`; "
+    "`merge_track_embeddings`, the prompts in a file of `generate_sequences` or "
+    "`merge_generation`; "
     "absent in the tables of `merge`, `merge_audit`, `merge_embeddings`, "
     "`merge_profiles`, `merge_tracks`, `fit_calibration` and `combine`",
     "settings": "in a file of `windows`, `lookup`, `carry`, `annotate`, `audit`, `merge_audit`, "

@@ -429,6 +429,30 @@ def test_wrong_options_are_one_clear_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_prompts_from_standard_input_and_a_second_model(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, small_model: Evo2ForCausalLM
+) -> None:
+    """The scorer's number is the mean log-probability of a plain pass of the second model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").touch()  # not a folder; the command does not use it
+    options = {
+        "--model": "evo2-mini", "--gpus": 0, "--prompt-fasta": "-", "--length": 6,
+        "--samples-per-beam": 2, "--scorer": f"likelihood:model={checkpoint}", "--out": "x.fa",
+        "--threads": 1,
+    }  # fmt: skip
+    words = [str(word) for pair in options.items() for word in pair]
+    result = CliRunner().invoke(main, ["generate", *words], input=">p\nACGTTGCA\n")
+    assert result.exit_code == 0, result.output
+    (row,) = read(tmp_path / "x.parquet")
+    ids = torch.tensor([list(("ACGTTGCA" + row["bases"]).encode())])
+    with torch.no_grad():
+        log_probs = small_model(ids).logits.double().log_softmax(-1)[0]
+    own = [log_probs[place - 1, ids[0, place]].item() for place in range(8, 14)]
+    assert row["score_likelihood"] == pytest.approx(sum(own) / 6, abs=1e-4)
+    stated = json.loads((tmp_path / "x.json").read_text())
+    assert [*stated["models"]] == [str(checkpoint)]
+
+
 def test_shards_state_who_made_them(finished: Generation, tmp_path: Path, checkpoint: Path) -> None:
     made = make_generation(tmp_path, checkpoint)
     made.prompts()
@@ -438,3 +462,11 @@ def test_shards_state_who_made_them(finished: Generation, tmp_path: Path, checkp
     # Eight candidates of 25 bases for each of two prompts; nothing follows the last base.
     assert stated["tokens_run"] == 2 * 8 * 24
     assert stated["device_class"]
+
+
+def test_the_example_of_the_docs_prints_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "generation.md").read_text()
+    example = page.partition("From Python:\n\n```python\n")[2]
+    code, _, rest = example.partition("```\n")
+    exec(compile(code, "generation.md", "exec"), {})  # noqa: S102 # our own page
+    assert capsys.readouterr().out == rest.partition("```text\n")[2].partition("```")[0]
