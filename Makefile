@@ -17,7 +17,7 @@ NEWEST_TESTS := $(wildcard tests/evo2/test_contract_*.py) \
 # The rules find their command here, without an activated environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test slow-test newest-test readers-test slurm-test cluster-test sge-test crash-test convert-test transformers-suite docs dist lint fix lock clean
+.PHONY: help setup run test slow-test newest-test readers-test oldest-test slurm-test cluster-test sge-test crash-test convert-test transformers-suite docs dist lint fix lock clean
 
 help:
 	@echo 'make run    score the demo variants (config.yaml)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make slow-test  run the tests that take longest'
 	@echo 'make newest-test  run tests with the newest release of every dependency'
 	@echo 'make readers-test  read our files with other programs'
+	@echo 'make oldest-test  test the contract with transformers with its oldest version'
 	@echo 'make slurm-test  run the workflow on a SLURM cluster of this machine (root)'
 	@echo 'make cluster-test  submit jobs by the profiles of other schedulers, with stand-ins for these'
 	@echo 'make sge-test  run the workflow on a Grid Engine of this machine (root)'
@@ -77,7 +78,7 @@ newest-test:
 		--known-failures tests/newest_failures.yaml $(NEWEST_TESTS)
 
 # Our files in the programs that people read them with, in the environment build/readers: docs/readers.md.
-# ALL=1 adds Spark and ClickHouse (1.4 GB, Java 17). Without npm the readers in JavaScript are skipped.
+# ALL=1 adds Spark and ClickHouse (1.4 GB, Java 17), and oldest-test. Without npm the readers in JavaScript are skipped.
 READERS := build/readers
 readers-test: setup
 	test -x $(READERS)/bin/python || $(PYTHON) -m venv $(READERS)
@@ -86,6 +87,16 @@ readers-test: setup
 	cp tests/readers/package.json $(READERS)
 	! command -v npm > /dev/null || npm install --prefix $(READERS) --silent --no-package-lock
 	python -m tests.readers.run $(READERS) $(if $(ALL),--all)
+	$(if $(ALL),$(MAKE) oldest-test)
+
+# The contract with transformers, with the oldest version that pyproject.toml allows.
+oldest-test:
+	test -x build/oldest/bin/python || $(PYTHON) -m venv build/oldest
+	@echo 'Installing into build/oldest; this takes some minutes.'
+	build/oldest/bin/python -m pip install -qq $$(grep ^torch== constraints.txt) \
+		transformers==$$(sed -n 's/.*"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml).0 \
+		accelerate hypothesis peft pytest --editable '.[torch]'
+	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest $(wildcard tests/evo2/test_contract_*.py)
 
 # The workflow on a SLURM cluster that the tests start on this machine. Needs Debian or Ubuntu, and root;
 # skipped elsewhere.

@@ -17,55 +17,105 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tests.readers.compare import describe, describe_answer
+from tests.readers.models.make_folders import write_folders
 from tests.readers.parquet.make_tables import write_tables
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
-OUTCOMES: Final = HERE / "parquet/outcomes.json"
-
-IN_PYTHON: Final = (
-    "pandas",
-    "pandas, dtype_backend=pyarrow",
-    "fastparquet",
-    "pyarrow",
-    "polars",
-    "DuckDB",
-    "DataFusion",
-)
-IN_PYTHON_BY_HAND: Final = ("ClickHouse", "Spark")
-IN_JAVASCRIPT: Final = ("hyparquet", "parquet-wasm")
-
 Outcome = dict[str, str]
 
 
-def ask_readers(environment: Path, *, all_readers: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Write the tables, and let each reader read them.
+@dataclass(frozen=True)
+class Group:
+    """Files of a kind, and the programs that read them.
+
+    A program gets the name of a reader, the folder of the files and the file to write, in which
+    ``tables`` and ``answers`` are as in the ``expected.json`` of the files.
+
+    Attributes:
+        name: Its folder here, which has the programs and ``outcomes.json``.
+        write: Writes the files to a folder.
+        programs: The program of each reader: ``.py`` for the environment of the readers, ``.mjs``
+            for node.
+        by_hand: The readers that ``--all`` adds.
+        here: The readers that the environment of the project runs.
+    """
+
+    name: str
+    write: Callable[[Path], None]
+    programs: Mapping[str, str]
+    by_hand: Collection[str] = ()
+    here: Collection[str] = ()
+
+
+GROUPS: Final = (
+    Group(
+        "parquet",
+        write_tables,
+        {
+            **dict.fromkeys(
+                (
+                    "pandas",
+                    "pandas, dtype_backend=pyarrow",
+                    "fastparquet",
+                    "pyarrow",
+                    "polars",
+                    "DuckDB",
+                    "DataFusion",
+                    "ClickHouse",
+                    "Spark",
+                ),
+                "ask_tables.py",
+            ),
+            **dict.fromkeys(("hyparquet", "parquet-wasm"), "ask_tables.mjs"),
+        },
+        by_hand=("ClickHouse", "Spark"),
+    ),
+    Group(
+        "models",
+        write_folders,
+        {
+            "safetensors without torch": "read_folders.py",
+            "gguf": "read_folders.py",
+            "@huggingface/hub": "read_folders.mjs",
+            "huggingface_hub, upload": "upload_folders.py",
+        },
+        here=("huggingface_hub, upload",),
+    ),
+)
+
+
+def ask_readers(
+    group: Group, environment: Path, *, all_readers: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Write the files, and let each reader read them.
 
     Yields:
         The name of a reader, and what it gave.
     """
-    tables, out = environment / "tables", environment / "seen.json"
-    shutil.rmtree(tables, ignore_errors=True)
-    write_tables(tables)
-    python, here = environment / "bin/python", HERE / "parquet"
-    commands = {
-        name: [python, here / "ask_tables.py", name, tables, out]
-        for name in (*IN_PYTHON, *(IN_PYTHON_BY_HAND if all_readers else ()))
-    }
-    if shutil.which("node"):
-        # Node looks for packages in the folder of the program.
-        program = Path(shutil.copy(here / "ask_tables.mjs", environment))
-        commands |= {name: ["node", program, name, tables, out] for name in IN_JAVASCRIPT}
-    else:
-        print(f"skipped, because node is not installed: {', '.join(IN_JAVASCRIPT)}")
-    for name, command in commands.items():
+    files, out = environment / group.name, environment / "seen.json"
+    shutil.rmtree(files, ignore_errors=True)
+    group.write(files)
+    has_node = shutil.which("node") is not None
+    for name, program in group.programs.items():
+        path = HERE / group.name / program
+        if name in group.by_hand and not all_readers:
+            continue
+        if path.suffix == ".mjs" and not has_node:
+            print(f"{name}: skipped, because node is not installed")
+            continue
+        if path.suffix == ".mjs":
+            # Node looks for packages in the folder of the program.
+            path = Path(shutil.copy(path, environment))
+        python = sys.executable if name in group.here else environment / "bin/python"
         subprocess.run(
-            command,
+            ["node" if path.suffix == ".mjs" else python, path, name, files, out],
             check=True,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stderr=subprocess.DEVNULL if name == "Spark" else None,
@@ -77,8 +127,8 @@ def judge(expected: Mapping[str, Any], seen: Mapping[str, Any]) -> Outcome:
     """The version of a reader, how many cells are as we wrote them, and the others."""
     cells = {
         **{
-            f"{name}.parquet": describe(columns, seen["tables"][name])
-            for name, columns in expected["tables"].items()
+            name: describe(expected["tables"][name], found)
+            for name, found in seen["tables"].items()
         },
         **{
             question: describe_answer(expected["answers"][question], answer)
@@ -86,34 +136,43 @@ def judge(expected: Mapping[str, Any], seen: Mapping[str, Any]) -> Outcome:
         },
     }
     others = {name: text for name, text in cells.items() if text != "same"}
-    return {
-        "version": seen["version"],
-        "same": f"{len(cells) - len(others)} of {len(cells)}",
-    } | others
+    same = f"{len(cells) - len(others)} of {len(cells)}"
+    return {"version": seen["version"], "same": same} | others
+
+
+def try_group(group: Group, environment: Path, *, all_readers: bool, write: bool) -> list[str]:
+    """Read the files of a group; gives the cells that are not as recorded."""
+    file = HERE / group.name / "outcomes.json"
+    recorded: dict[str, Outcome] = json.loads(file.read_text()) if file.exists() else {}
+    outcomes: dict[str, Outcome] = {}
+    for name, seen in ask_readers(group, environment, all_readers=all_readers):
+        expected = json.loads((environment / group.name / "expected.json").read_text())
+        outcomes[name] = judge(expected, seen)
+        print(f"{name}, version {seen['version']}: {outcomes[name]['same']} cells as we wrote them")
+    if write:
+        file.write_text(json.dumps(recorded | outcomes, indent=1) + "\n")
+        return []
+    return [
+        f"{name}: {cell}: was {recorded.get(name, {}).get(cell)!r}, is {found.get(cell)!r}"
+        for name, found in outcomes.items()
+        for cell in dict.fromkeys([*recorded.get(name, {}), *found])
+        if recorded.get(name, {}).get(cell) != found.get(cell)
+    ]
 
 
 def main() -> int:
-    """Print the outcomes; gives 1 if they are not those of the file."""
+    """Print the outcomes; gives 1 if they are not those of the files."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("environment", type=Path)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    environment = options.environment.resolve()
-    recorded: dict[str, Outcome] = json.loads(OUTCOMES.read_text()) if OUTCOMES.exists() else {}
-    outcomes: dict[str, Outcome] = {}
-    for name, seen in ask_readers(environment, all_readers=options.all):
-        expected = json.loads((environment / "tables/expected.json").read_text())
-        outcomes[name] = judge(expected, seen)
-        print(f"{name}, version {seen['version']}: {outcomes[name]['same']} cells as we wrote them")
-    if options.write:
-        OUTCOMES.write_text(json.dumps(recorded | outcomes, indent=1) + "\n")
-        return 0
     changed = [
-        f"{name}: {cell}: was {recorded.get(name, {}).get(cell)!r}, is {found.get(cell)!r}"
-        for name, found in outcomes.items()
-        for cell in dict.fromkeys([*recorded.get(name, {}), *found])
-        if recorded.get(name, {}).get(cell) != found.get(cell)
+        cell
+        for group in GROUPS
+        for cell in try_group(
+            group, options.environment.resolve(), all_readers=options.all, write=options.write
+        )
     ]
     print(*changed, sep="\n", file=sys.stderr)
     return 1 if changed else 0

@@ -25,7 +25,14 @@ import pyarrow.parquet as pq
 
 from evo2_tasks.evaluation.schema import curves_schema, metrics_schema
 from evo2_tasks.genome.records import CarryField
-from evo2_tasks.table.calibration_schema import calibrated_schema, make_calibrated_part
+from evo2_tasks.table.calibration_schema import (
+    background_schema,
+    calibrated_schema,
+    calibration_schema,
+    folds_schema,
+    make_calibrated_part,
+    ratios_schema,
+)
 from evo2_tasks.table.combined import combined_schema
 from evo2_tasks.table.embeddings import embeddings_schema
 from evo2_tasks.table.parquet import write_table
@@ -35,9 +42,11 @@ from evo2_tasks.table.schema import (
     ANNOTATION_COLUMNS,
     FINAL_COLUMNS,
     annotations_schema,
+    audit_schema,
     compounds_schema,
     haplotypes_schema,
     make_schema,
+    reused_schema,
     tracks_schema,
 )
 from evo2_tasks.table.sequence_embeddings import sequence_embeddings_schema
@@ -170,6 +179,12 @@ def all_tables() -> dict[str, tuple[pa.Schema, dict[str, list[Any]]]]:
         "profiles": profiles_schema(pa.float16()),
         "predictions": predictions_schema(),
         "applied": applied_schema(),
+        "calibration": calibration_schema(),
+        "background": background_schema(),
+        "ratios": ratios_schema(),
+        "folds": folds_schema(),
+        "audit": audit_schema(),
+        "reused": reused_schema(),
         "metrics": metrics_schema(),
         "curves": curves_schema(),
     }
