@@ -35,6 +35,7 @@ from evo2_tasks.table.calibration_schema import (
 )
 from evo2_tasks.table.combined import combined_schema
 from evo2_tasks.table.embeddings import embeddings_schema
+from evo2_tasks.table.generation_schema import generated_schema, steps_schema
 from evo2_tasks.table.parquet import write_table
 from evo2_tasks.table.probes import applied_schema, predictions_schema
 from evo2_tasks.table.provenance import Provenance
@@ -185,6 +186,8 @@ def all_tables() -> dict[str, tuple[pa.Schema, dict[str, list[Any]]]]:
         "folds": folds_schema(),
         "audit": audit_schema(),
         "reused": reused_schema(),
+        "generated": generated_schema(["likelihood"]),
+        "steps": steps_schema(["likelihood"]),
         "metrics": metrics_schema(),
         "curves": curves_schema(),
     }
