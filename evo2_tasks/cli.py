@@ -1636,7 +1636,7 @@ def store_stat(store: Path, as_json: bool) -> None:
     group=TABLES,
     example="evo2-tasks store lookup MT:3243:A:G --store /data/scores --config config.yaml \\\n"
     "  --scoring mini-512\n"
-    "evo2-tasks store lookup NC_012920.1:m.3243A>G --store /data/scores --fasta rCRS.fa \\\n"
+    "evo2-tasks store lookup 'NC_012920.1:m.3243A>G' --store /data/scores --fasta rCRS.fa \\\n"
     "  --circular-contigs MT",
 )
 @click.argument("alleles", nargs=-1, required=True, metavar="ALLELE...")

@@ -1,5 +1,6 @@
 """The documentation describes what exists: commands, config keys, columns, links, versions."""
 
+import ast
 import importlib
 import re
 import subprocess
@@ -151,7 +152,8 @@ def test_each_command_and_option_is_documented(command: str) -> None:
 
 
 def test_each_documented_command_exists() -> None:
-    named = set(re.findall(r"\bevo2-tasks ([a-z]+(?:-[a-z]+)*)\b", read_all()))
+    text = read_all().replace("a step of evo2-tasks wrote", "")  # in messages
+    named = set(re.findall(r"\bevo2-tasks ([a-z]+(?:-[a-z]+)*)\b", text))
     words = {command.partition(" ")[0] for command in COMMANDS}
     assert named <= words, named - words
 
@@ -176,6 +178,31 @@ def test_each_block_has_a_language(page: Path) -> None:
     assert len(marks) % 2 == 0
     assert all(marks[::2]), "a block without a language, for example ```sh or ```text"
     assert not any(marks[1::2])
+
+
+def text_constants(folder: Path) -> str:
+    """The texts in the source of a package, each on a line; {...} of an f-string is left out."""
+    constants = (
+        node.value
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return "\n".join(" ".join(text.split()) for text in constants)
+
+
+def test_each_message_in_the_troubleshooting_is_one_of_the_code() -> None:
+    """It is in the source, or an example of its section prints it (`tests/test_snippets.py`)."""
+    snakemake = Path(importlib.import_module("snakemake").__file__ or "").parent / "exceptions.py"
+    sources = text_constants(ROOT / "evo2_tasks") + snakemake.read_text(encoding="utf-8")
+    of_sbatch = {"Requested GRES option unsupported"}
+    sections = re.split(r"^### ", page_text("troubleshooting.md"), flags=re.MULTILINE)[1:]
+    messages = {match[1]: one for one in sections if (match := re.match(r"`(.*)`\n", one))}
+    assert len(messages) > 15
+    for message in messages.keys() - of_sbatch:
+        shown = "".join(re.findall(r"```console\n(.*?)```", messages[message], re.DOTALL))
+        for part in message.split("..."):
+            assert part.strip() in sources + shown, message
 
 
 def slug(heading: str) -> str:

@@ -202,7 +202,8 @@ def describe_verification(found: Mapping[str, Any]) -> Iterator[str]:
             for one in found["findings"]
         ]
         headers = ("check", "quantity", "difference", "same", "other", "band")
-        yield tabulate(rows, headers=headers, disable_numparse=True, tablefmt="simple")
+        table = tabulate(rows, headers=headers, disable_numparse=True, tablefmt="simple")
+        yield from table.split("\n")
 
 
 def require_verified(found: Mapping[str, Any]) -> None:

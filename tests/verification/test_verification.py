@@ -477,6 +477,8 @@ def test_the_command_writes_the_values_that_it_reads(
     assert [check.name for check in read_expected(out).checks] == ["RNA variants", "four sequences"]
     done = run(*arguments, "--expected", out, "--json")
     assert (done.exit_code, json.loads(done.stdout)["status"]) == (0, "same_arithmetic")
+    lines = run(*arguments, "--expected", out).stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["check", "-" * 14, "RNA", "four", "four"]
     assert run(*arguments, "--expected", out, "--write-expected", out).exit_code == 2
 
 
