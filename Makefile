@@ -135,14 +135,15 @@ docs: setup
 	sphinx-build -q -W --keep-going -b html -c docs -d build/doctrees . build/site
 	@echo 'Open build/site/index.html'
 
-# What a release has: the wheel, the source archive, the bill of materials, the conda recipe. Two builds of
-# one commit are the same bytes.
+# What a release has: the wheel, the source archive, the bill of materials, the conda recipe, the tested
+# versions. Two builds of one commit are the same bytes.
 dist: setup
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
 	twine check --strict dist/*
 	$(BIN)/python release/bill_of_materials.py dist/*.whl
 	$(BIN)/python release/conda_recipe.py dist/*.tar.gz
+	cp constraints.txt dist/
 
 lint: setup
 	ruff check
