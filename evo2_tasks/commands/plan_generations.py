@@ -10,7 +10,7 @@ from typing import Any
 from evo2_tasks.config.generations import GenerateSettings
 from evo2_tasks.cost.generation import LAYER_SECONDS, count_work, generation_memory
 from evo2_tasks.cost.memory import PROCESS_MB, SEQUENCE_HEAP_FACTOR
-from evo2_tasks.cost.shapes import read_shape
+from evo2_tasks.cost.shapes import ModelShape, read_shape
 from evo2_tasks.genome.prompts import TO_GENERATE
 from evo2_tasks.io.files import local_file
 from evo2_tasks.steps.read_prompts import list_prompts
@@ -41,17 +41,6 @@ def plan_generations(
         tokens = sum(each.tokens for each in work)
         context = max(lengths, default=0) + one.length
         flops = tokens * shape.flops_per_token(context)
-        memory = generation_memory(one, shape, max(lengths, default=1))
-        memory_mb = {
-            "weights": round(memory.weights / 1e6),
-            "keys_and_values": round(memory.keys_and_values / 1e6),
-            "state": round(memory.state / 1e6),
-            "batch": round(memory.batch / 1e6),
-            "device": round(memory.total / 1e6),
-        }
-        if one.model.gpus == 0:
-            held = memory.weights + SEQUENCE_HEAP_FACTOR * (memory.total - memory.weights)
-            memory_mb["process"] = round(PROCESS_MB + held / 1e6)
         estimate: dict[str, Any] = {
             "generation": one.name,
             "model": one.model.name,
@@ -62,7 +51,7 @@ def plan_generations(
             "windows": one.num_sequences * len(lengths),
             "tokens": tokens,
             "flops": flops,
-            "memory_mb": memory_mb,
+            "memory_mb": _memory_mb(one, shape, max(lengths, default=1)),
         }
         estimate |= add_time(one.model.name, flops, one.gpus)
         if "hours" in estimate:
@@ -73,6 +62,22 @@ def plan_generations(
             estimate["hours"] += more
         estimates.append(estimate)
     return estimates
+
+
+def _memory_mb(settings: GenerateSettings, shape: ModelShape, longest: int) -> dict[str, int]:
+    """Memory of a job, MB."""
+    memory = generation_memory(settings, shape, longest)
+    memory_mb = {
+        "weights": round(memory.weights / 1e6),
+        "keys_and_values": round(memory.keys_and_values / 1e6),
+        "state": round(memory.state / 1e6),
+        "batch": round(memory.batch / 1e6),
+        "device": round(memory.total / 1e6),
+    }
+    if settings.model.gpus == 0:
+        held = memory.weights + SEQUENCE_HEAP_FACTOR * (memory.total - memory.weights)
+        memory_mb["process"] = round(PROCESS_MB + held / 1e6)
+    return memory_mb
 
 
 def _count(settings: GenerateSettings) -> tuple[Counter[str], list[int]]:

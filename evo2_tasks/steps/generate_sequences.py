@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,11 +75,11 @@ def generate_sequences(
     require_source(prompts, source, "the prompts", counts.prompts_digest)
     require_settings(prompts, counts.settings, settings.prompts.triggers(), "read_prompts")
     rows = find_rows(out, counts.prompts)
-    to_do = [one for one in read_shard(prompts, rows) if one.status == TO_GENERATE]
+    to_do = sum(one.status == TO_GENERATE for one in read_shard(prompts, rows))
     scorers = [one.name for one in settings.scorers]
     with Interruption() as interruption:
         job = _Job(settings, source, out, threads, interruption) if to_do else None
-        done = ShardWork() if job is None else job.run(to_do)
+        done = ShardWork() if job is None else job.run(_list_to_do(prompts, rows), to_do)
         stated = {f"{PREFIX}source": source} if job is None else job.provenance.metadata()
         with (
             write_table(out, results_schema(scorers), metadata=stated) as results,
@@ -139,6 +139,11 @@ def read_shard(prompts: Path, rows: range) -> Iterator[Prompt]:
         row += batch.num_rows
 
 
+def _list_to_do(prompts: Path, rows: range) -> Iterator[Prompt]:
+    """The prompts of a shard that are continued."""
+    return (one for one in read_shard(prompts, rows) if one.status == TO_GENERATE)
+
+
 class _Job:
     """The model, the scorers and the finished work of a shard that has prompts to continue."""
 
@@ -179,8 +184,12 @@ class _Job:
             self.model.loaded, settings, self.opened.scorers, self.store, interruption
         )
 
-    def run(self, prompts: list[Prompt]) -> ShardWork:
+    def run(self, prompts: Iterable[Prompt], num_prompts: int) -> ShardWork:
         """Run the searches of the prompts that no earlier job has finished.
+
+        Args:
+            prompts: The prompts to continue.
+            num_prompts: Their number.
 
         Raises:
             InputError: See :class:`PromptRunner`.
@@ -190,7 +199,7 @@ class _Job:
         settings = self._settings
         width = settings.beam_width * settings.samples_per_beam
         of_prompt = settings.num_sequences * width * settings.length
-        total = len(prompts) * of_prompt
+        total = num_prompts * of_prompt
         with Progress("generate_sequences", total=total, unit="bases") as progress:
             for prompt in prompts:
                 usage = self.store.read_usage(prompt.record)

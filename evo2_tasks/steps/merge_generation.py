@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -113,13 +114,62 @@ def merge_generation(
         fp8=signature is not None and uses_fp8(signature),
         allow_mixed=settings.allow_mixed_devices,
     )
-    scorers = [one.name for one in settings.generate.scorers]
+    reference = None if settings.compare_with is None else open_reference(settings.compare_with)
     provenance = Provenance(
         signature or {}, package_version(), model=settings.generate.model.name, source=source
     )
-    metadata = provenance.metadata()
-    reference = None if settings.compare_with is None else open_reference(settings.compare_with)
-    by_status, num_bases = Counter[str](), 0
+    rows = _compare(settings, tables, prompts, reference)
+    num_rows = counts.prompts * settings.generate.num_sequences
+    written = _write_files(
+        settings, tables, rows, num_rows, provenance, files, out=out, fasta=fasta, steps=steps
+    )
+    _state(settings, counts, shards, signature, reference, written).write(run_json)
+    text = ", ".join(f"{status} {number:,}" for status, number in written.by_status.most_common())
+    logger.info("%s: %s: %s", fasta, counted(written.by_status.total(), "sequence"), text)
+    if not written.by_status[GENERATED]:
+        logger.warning("%s: NO SEQUENCE: no prompt could be continued; see `status`", out)
+    remove_parts(generated)
+
+
+@dataclass(slots=True)
+class _Written:
+    """What was written.
+
+    Attributes:
+        by_status: Rows with each status.
+        num_bases: Generated bases.
+        table_digest: SHA-256 of the table of the sequences.
+        steps_digest: SHA-256 of the table of the steps.
+        fasta_digest: SHA-256 of the FASTA.
+    """
+
+    by_status: Counter[str] = field(default_factory=Counter)
+    num_bases: int = 0
+    table_digest: str = ""
+    steps_digest: str = ""
+    fasta_digest: str = ""
+
+
+def _write_files(
+    settings: MergeGenerationSettings,
+    tables: Sequence[Path],
+    rows: Iterable[Row],
+    num_rows: int,
+    provenance: Provenance,
+    files: SourceFiles,
+    *,
+    out: Path,
+    fasta: Path,
+    steps: Path,
+) -> _Written:
+    """Write the table of the sequences, their FASTA, and the table of the steps.
+
+    Raises:
+        InputError: A file of a shard cannot be read or has changed, rows are missing, or a file
+            cannot be written.
+    """
+    scorers = [one.name for one in settings.generate.scorers]
+    metadata, written = provenance.metadata(), _Written()
     with (
         write_table(out, generated_schema(scorers), metadata=metadata) as writer,
         write_table(steps, steps_schema(scorers), metadata=metadata) as of_steps,
@@ -128,38 +178,50 @@ def merge_generation(
         for table in tables:
             for batch in read_rows(steps_file(table), steps_schema(scorers).names):
                 of_steps.write(batch)
-        rows = RowBuffer(writer, writer.schema.names)
+        buffer = RowBuffer(writer, writer.schema.names)
         with writing(fasta), temporary.open("w", encoding="utf-8", newline="\n") as text:
-            for row in _compare(settings, tables, prompts, reference):
-                rows.add(*(row.get(name) for name in writer.schema.names))
-                by_status[row["status"]] += 1
-                num_bases += row["length"]
+            for row in rows:
+                buffer.add(*(row.get(name) for name in writer.schema.names))
+                written.by_status[row["status"]] += 1
+                written.num_bases += row["length"]
                 if row["status"] == GENERATED:
                     text.write(_as_fasta(row, settings, scorers))
-        rows.flush()
-        expected = counts.prompts * settings.generate.num_sequences
-        if writer.num_rows != expected:
+        buffer.flush()
+        if writer.num_rows != num_rows:
             raise InputError(
-                f"{shown_path(out)}: the shards have {writer.num_rows:,} rows, and the prompts "
-                f"need {expected:,}. Delete the folder of the shards, and run again."
+                f"{shown_path(tables[0].parent)}: the shards have {writer.num_rows:,} rows, and "
+                f"the prompts need {num_rows:,}. Delete the folder, and run again."
             )
         files.require_unchanged()
-        digests = writer.digest(), of_steps.digest(), digest_file(temporary)
-    compared = settings.compare_with
-    GenerationRun(
+        written.table_digest, written.steps_digest = writer.digest(), of_steps.digest()
+        written.fasta_digest = digest_file(temporary)
+    return written
+
+
+def _state(
+    settings: MergeGenerationSettings,
+    counts: PromptCounts,
+    shards: Sequence[GeneratedRun],
+    signature: Mapping[str, Any] | None,
+    reference: Reference | None,
+    written: _Written,
+) -> GenerationRun:
+    """The content of the JSON file next to the tables."""
+    compared, with_model = settings.compare_with, [one for one in shards if one.device_class]
+    return GenerationRun(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        table_digest=digests[0],
-        steps_digest=digests[1],
-        fasta_digest=digests[2],
+        table_digest=written.table_digest,
+        steps_digest=written.steps_digest,
+        fasta_digest=written.fasta_digest,
         model=settings.generate.model.name,
         signature=None if signature is None else dict(signature),
         prompts=counts.source,
         prompts_digest=counts.source_digest,
         num_prompts=counts.prompts,
-        sequences=by_status.total(),
-        generated=by_status[GENERATED],
-        bases=num_bases,
-        by_status=dict(by_status.most_common()),
+        sequences=written.by_status.total(),
+        generated=written.by_status[GENERATED],
+        bases=written.num_bases,
+        by_status=dict(written.by_status.most_common()),
         functions={name: one for shard in shards for name, one in shard.functions.items()},
         models={name: one for shard in shards for name, one in shard.models.items()},
         compare_with=None
@@ -172,15 +234,10 @@ def merge_generation(
         genetic_code=settings.genetic_code,
         tokens_run=sum(shard.tokens_run for shard in shards),
         wall_s=round(sum(shard.wall_s for shard in shards), 3),
-        verification=find_verification([one for one in shards if one.verification is not None]),
-        devices=count_devices([one for one in shards if one.device_class is not None]),
+        verification=find_verification(with_model),
+        devices=count_devices(with_model),
         shards=tuple(map(without_statements, shards)),
-    ).write(run_json)
-    text_of = ", ".join(f"{status} {number:,}" for status, number in by_status.most_common())
-    logger.info("%s: %s: %s", fasta, counted(by_status.total(), "sequence"), text_of)
-    if not by_status[GENERATED]:
-        logger.warning("%s: NO SEQUENCE: no prompt could be continued; see `status`", out)
-    remove_parts(generated)
+    )
 
 
 def _require_generated(
