@@ -805,8 +805,9 @@ def _reference_files(reference: ReferenceConfig) -> list[str]:
 def require_gpus(
     config: RunConfig,
     scorings: Iterable[str],
-    generations: Iterable[str] = (),
     dev: Path = Path("/dev"),
+    *,
+    generations: Iterable[str] = (),
 ) -> None:
     """Make sure, before the first job, that this machine has the GPUs of the jobs that run on it.
 
@@ -815,8 +816,8 @@ def require_gpus(
     Args:
         config: The config.
         scorings: Scorings with a job that is about to run on this machine.
-        generations: Generations with such a job.
         dev: The folder of device files.
+        generations: Generations with such a job.
 
     Raises:
         InputError: There are fewer GPUs than a model needs.

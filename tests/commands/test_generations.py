@@ -142,4 +142,4 @@ def test_a_run_on_this_machine_needs_the_gpus_of_all_models(tmp_path: Path) -> N
     for number in range(2):
         (dev / f"nvidia{number}").touch()
     with pytest.raises(InputError, match=r"models\.m\.gpus: 3 required, but this machine has 2"):
-        require_gpus(config, [], ["G"], dev)
+        require_gpus(config, [], dev, generations=["G"])
