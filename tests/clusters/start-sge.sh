@@ -57,9 +57,10 @@ if ! qconf -sc | grep -q '^gpu '; then
 fi
 pgrep -x sge_execd >/dev/null || sge_execd
 wait_for 20 node_is_up || fail 'sge_execd did not start: see /var/spool/gridengine/execd/localhost/messages'
-qconf -rattr exechost complex_values gpu=2 localhost >/dev/null
+wait_for 20 qconf -rattr exechost complex_values gpu=2 localhost || fail 'the node cannot be configured'
 if ! qconf -sql 2>/dev/null | grep -qx evo2.q; then
-    EDITOR='cat' qconf -aq 2>/dev/null | sed -E 's/^qname .*/qname evo2.q/; s/^hostlist .*/hostlist localhost/
+    # The editor leaves the template as it is, so qconf adds nothing and fails.
+    { EDITOR='cat' qconf -aq 2>/dev/null || true; } | sed -E 's/^qname .*/qname evo2.q/; s/^hostlist .*/hostlist localhost/
         s/^(load_thresholds|pe_list) .*/\1 NONE/; s/^slots .*/slots 8/; s/^shell .*/shell \/bin\/sh/' >$DIR/queue
     qconf -Aq $DIR/queue >/dev/null
 fi

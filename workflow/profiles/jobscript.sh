@@ -3,6 +3,9 @@
 # job, which status.sh reads, so the cluster needs no accounting. Snakemake fills in single braces.
 # properties = {properties}
 cd "${{PBS_O_WORKDIR:-.}}" || exit 1 # PBS starts jobs in the home folder
+# Grid Engine and PBS may start the script as a login shell, which sets PATH again.
+PATH=${{SGE_O_PATH:-${{PBS_O_PATH:-$PATH}}}}
+export PATH
 (
 {exec_job}
 )
