@@ -174,7 +174,8 @@ def main() -> int:
             group, options.environment.resolve(), all_readers=options.all, write=options.write
         )
     ]
-    print(*changed, sep="\n", file=sys.stderr)
+    for cell in changed:
+        print(cell, file=sys.stderr)
     return 1 if changed else 0
 
 
