@@ -5,10 +5,10 @@
 one by default). The two take turns. One run of the other checkout is measured in each turn, and its
 time is multiplied by the number of samples. `speedup` is of CPU time, `speedup_wall` of wall time.
 
-`length`: peak memory of sampling one sequence, for several lengths, each in a process of its own.
-`peak_mb` is the peak memory of the process minus its memory when the model was ready, `keys_mb` the
-computed size of the keys and values of attention. The law `peak = base + slope * length` is fitted
-by least squares; `slope_over_keys` compares its slope with the keys and values of a base.
+`length`: peak memory of sampling one sequence, at several lengths of one run. `peak_mb` is the peak
+memory of the process minus its memory when the model was ready, `keys_mb` the computed size of the
+keys and values of attention. The law `peak = base + slope * length` is fitted by least squares;
+`slope_over_keys` compares its slope with the keys and values of a base.
 
 `width`: the same for guided searches of several beam widths after one long prompt. `own_mb` is the
 computed size of what the candidates and kept sequences have of their own: their state of the
@@ -29,6 +29,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -59,7 +60,8 @@ def draw_prompt(length: int) -> str:
     return "".join("ACGT"[one] for one in torch.randint(4, (length,), generator=generator))
 
 
-def run_search(model: Evo2ForCausalLM, case: dict[str, Any]) -> None:
+def run_search(model: Evo2ForCausalLM, case: dict[str, Any]) -> Iterator[int]:
+    """Run a search; give the number of bases after each step."""
     # Only here: the other checkout has no generation.
     from evo2_tasks.generation.scorers import WeightedScorer  # noqa: PLC0415 # see above
     from evo2_tasks.generation.search import Search  # noqa: PLC0415 # see above
@@ -75,14 +77,16 @@ def run_search(model: Evo2ForCausalLM, case: dict[str, Any]) -> None:
         batch_size=64,
     )
     scorers = [WeightedScorer("gc_content", GcContent(0.5))]
-    for _ in Search(model, draw_prompt(case["prompt"]), settings, scorers).run():
-        pass
+    for step in Search(model, draw_prompt(case["prompt"]), settings, scorers).run():
+        yield step.candidates[0].start + len(step.candidates[0].bases)
 
 
-def run_alone(model: Evo2ForCausalLM, case: dict[str, Any]) -> None:
+def run_alone(model: Evo2ForCausalLM, case: dict[str, Any]) -> Iterator[int]:
+    """Run `generate`; give the number of bases."""
     torch.manual_seed(1)
     prompt = torch.tensor([list(draw_prompt(case["prompt"]).encode())])
     model.generate(prompt, do_sample=True, max_new_tokens=case["tokens"], eos_token_id=NEVER)
+    yield case["tokens"]
 
 
 def serve(name: str, threads: int) -> None:
@@ -93,7 +97,7 @@ def serve(name: str, threads: int) -> None:
     for line in sys.stdin:
         case = json.loads(line)
         started, used = time.perf_counter(), cpu_seconds()
-        (run_search if case["together"] else run_alone)(model, case)
+        list((run_search if case["together"] else run_alone)(model, case))
         print(json.dumps([time.perf_counter() - started, cpu_seconds() - used]), flush=True)
 
 
@@ -129,26 +133,33 @@ def peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def measure_memory_here(case: dict[str, Any]) -> dict[str, Any]:
-    """Peak memory of a search in this process, which must not run anything else."""
+def measure_memory_here(case: dict[str, Any]) -> None:
+    """Print the peak memory after each step, in this process, which must not run anything else."""
     torch.set_num_threads(case["threads"])
     keep_freed_memory()
     model = load(case["model"])
-    run_search(model, {"prompt": 64, "tokens": 8})
+    list(run_search(model, {"prompt": 64, "tokens": 8}))
     before, started = peak_kb(), time.perf_counter()
-    run_search(model, case)
-    return {
-        "seconds": significant(time.perf_counter() - started),
-        "peak_mb": significant((peak_kb() - before) / KB_PER_MB),
-    }
+    for num_bases in run_search(model, case):
+        measured = {
+            "length": num_bases,
+            "seconds": significant(time.perf_counter() - started),
+            "peak_mb": significant((peak_kb() - before) / KB_PER_MB, 4),
+        }
+        print(json.dumps(measured), flush=True)
 
 
-def measure_memory(case: dict[str, Any]) -> dict[str, Any]:
+def measure_memory(case: dict[str, Any]) -> list[dict[str, Any]]:
+    """Peak memory after each step of a search, in a separate process."""
     command = [sys.executable, __file__, "--one", json.dumps(case)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    measured: dict[str, Any] = json.loads(done.stdout)
-    print(case, measured, file=sys.stderr)
-    return measured
+    rows = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            rows.append(json.loads(line))
+            print(case, line.strip(), file=sys.stderr)
+    assert process.returncode == 0
+    return rows
 
 
 def key_bytes(model: Evo2ForCausalLM) -> int:
@@ -173,12 +184,13 @@ def state_bytes(model: Evo2ForCausalLM) -> int:
 
 def measure_lengths(args: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     of_base = key_bytes(load(name))
+    case = {"model": name, "threads": args.threads, "prompt": 256, "tokens": max(args.lengths)}
     rows = []
-    for length in args.lengths:
-        case = {"model": name, "threads": args.threads, "prompt": 256, "tokens": length}
-        row = {"model": name, "length": length, **measure_memory({**case, "chunk": 1024})}
-        row["bases_per_s"] = significant(length / row["seconds"])
-        rows.append({**row, "keys_mb": significant(of_base * length / 1e6)})
+    for measured in measure_memory({**case, "chunk": 1024}):
+        if measured["length"] in args.lengths:
+            bases_per_s = significant(measured["length"] / measured["seconds"])
+            keys_mb = significant(of_base * measured["length"] / 1e6)
+            rows.append({"model": name, **measured, "bases_per_s": bases_per_s, "keys_mb": keys_mb})
     slope, base = np.polyfit(args.lengths, [1e6 * row["peak_mb"] for row in rows], 1)
     rows.append(
         {
@@ -207,7 +219,7 @@ def measure_widths(args: argparse.Namespace, name: str) -> list[dict[str, Any]]:
                 "prompt": args.width_prompt,
                 "width": width,
                 "candidates": num,
-                **measure_memory(case),
+                **measure_memory(case)[-1],
                 "prompt_keys_mb": significant(args.width_prompt * key_bytes(model) / 1e6),
                 "own_mb": significant(own / 1e6),
                 "copies_mb": significant(num * args.width_prompt * key_bytes(model) / 1e6),
@@ -228,7 +240,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--before", type=Path, metavar="CHECKOUT")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[4096, 16_384, 32_768, 65_536])
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=[4096, 8192, 16_384, 32_768, 65_536]
+    )
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--width-prompt", type=int, default=65_536)
     parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
@@ -237,7 +251,7 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.quick:
         args.prompt, args.tokens, args.samples, args.repeats = 256, 16, 4, 1
-        args.lengths, args.widths, args.width_prompt = [128, 256], [1, 2], 512
+        args.lengths, args.widths, args.width_prompt = [1024, 2048], [1, 2], 512
     return args
 
 
@@ -248,7 +262,7 @@ def main() -> None:
             serve(args.serve, args.threads)
             return
         if args.one:
-            print(json.dumps(measure_memory_here(args.one)))
+            measure_memory_here(args.one)
             return
         machine = describe_machine()
         rows: dict[str, list[dict[str, Any]]] = {}
