@@ -7,13 +7,15 @@ time is multiplied by the number of samples. `speedup` is of CPU time, `speedup_
 
 `length`: peak memory of sampling one sequence, at several lengths of one run. `peak_mb` is the peak
 memory of the process minus its memory when the model was ready, `keys_mb` the computed size of the
-keys and values of attention. The law `peak = base + slope * length` is fitted by least squares;
-`slope_over_keys` compares its slope with the keys and values of a base.
+keys and values of attention. A law is fitted to all steps by least squares:
+`peak = base + slope * bases + table * positions`. `positions` are those of the tables of rotary
+angles, which double when they are full and have at most 65,536. `keys_bytes` is the computed size
+of the keys and values of a base, which is to be the slope.
 
-`width`: the same for guided searches of several beam widths after one long prompt. `own_mb` is the
-computed size of what the candidates and kept sequences have of their own: their state of the
-convolutions, and the keys of their chunks. `copies_mb` is what the keys of the prompt would take if
-each candidate had a copy.
+`width`: the same for guided searches of several beam widths after one long prompt, which is read in
+segments of 2,048 tokens. `own_mb` is the computed size of what the candidates and kept sequences
+have of their own at most: their state of the convolutions, and the keys of their generated bases.
+`copies_mb` is what the keys of the prompt would take if each candidate had a copy.
 
 `mini` is evo2-mini, `38m` has random weights.
 
@@ -43,9 +45,11 @@ from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.evo2.allocation import keep_freed_memory
 from evo2_tasks.evo2.cache import new_cache
 from evo2_tasks.evo2.config import ATTENTION
+from evo2_tasks.evo2.rotary import TABLE_LENGTH
 
 MINI = Path(__file__).parent.parent / "evo2_tasks" / "checkpoints" / "evo2-mini"
 NEVER = 511  # an end-of-document token that the model does not generate
+LENGTH_PROMPT = 256
 KB_PER_MB = 1000 / 1.024  # ru_maxrss counts 1,024 bytes
 
 
@@ -75,6 +79,7 @@ def run_search(model: Evo2ForCausalLM, case: dict[str, Any]) -> Iterator[int]:
         beam_width=case.get("width", 1),
         samples_per_beam=case.get("per_beam", 1),
         batch_size=64,
+        segment_length=case.get("segment", 65_536),
     )
     scorers = [WeightedScorer("gc_content", GcContent(0.5))]
     for step in Search(model, draw_prompt(case["prompt"]), settings, scorers).run():
@@ -184,24 +189,31 @@ def state_bytes(model: Evo2ForCausalLM) -> int:
 
 def measure_lengths(args: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     of_base = key_bytes(load(name))
-    case = {"model": name, "threads": args.threads, "prompt": 256, "tokens": max(args.lengths)}
+    case = {"model": name, "threads": args.threads, "prompt": LENGTH_PROMPT, "chunk": 1024}
+    steps = measure_memory({**case, "tokens": max(args.lengths)})
     rows = []
-    for measured in measure_memory({**case, "chunk": 1024}):
-        if measured["length"] in args.lengths:
-            bases_per_s = significant(measured["length"] / measured["seconds"])
-            keys_mb = significant(of_base * measured["length"] / 1e6)
-            rows.append({"model": name, **measured, "bases_per_s": bases_per_s, "keys_mb": keys_mb})
-    slope, base = np.polyfit(args.lengths, [1e6 * row["peak_mb"] for row in rows], 1)
-    rows.append(
-        {
-            "model": name,
-            "base_mb": significant(base / 1e6),
-            "slope_bytes": significant(slope),
-            "keys_bytes": of_base,
-            "slope_over_keys": significant(slope / of_base),
-        }
-    )
-    return rows
+    for step in steps:
+        if step["length"] in args.lengths:
+            bases_per_s = significant(step["length"] / step["seconds"])
+            keys_mb = significant(of_base * step["length"] / 1e6)
+            rows.append({"model": name, **step, "bases_per_s": bases_per_s, "keys_mb": keys_mb})
+    return [*rows, {"model": name, **fit_law(steps), "keys_bytes": of_base}]
+
+
+def fit_law(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Fit the law of memory to the steps of a run."""
+    lengths = np.array([step["length"] for step in steps])
+    positions = LENGTH_PROMPT * 2 ** np.ceil(np.log2(lengths / LENGTH_PROMPT + 1))
+    terms = np.stack([np.ones(len(steps)), lengths, np.minimum(positions, TABLE_LENGTH)], axis=1)
+    peaks = np.array([1e6 * step["peak_mb"] for step in steps])
+    (base, slope, table), *_ = np.linalg.lstsq(terms, peaks)
+    error = np.abs(terms @ (base, slope, table) - peaks).max()
+    return {
+        "base_mb": significant(base / 1e6),
+        "slope_bytes": significant(slope, 4),
+        "table_bytes": significant(table, 4),
+        "error_mb": significant(error / 1e6),
+    }
 
 
 def measure_widths(args: argparse.Namespace, name: str) -> list[dict[str, Any]]:
@@ -209,7 +221,7 @@ def measure_widths(args: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     rows = []
     for width in args.widths:
         case = {"model": name, "threads": args.threads, "prompt": args.width_prompt}
-        case |= {"tokens": 256, "chunk": 64, "width": width, "per_beam": 2}
+        case |= {"tokens": 256, "chunk": 64, "width": width, "per_beam": 2, "segment": 2048}
         num = 2 * width
         own = num * (state_bytes(model) + 64 * key_bytes(model))
         own += width * (state_bytes(model) + 256 * key_bytes(model))
@@ -244,14 +256,14 @@ def parse_arguments() -> argparse.Namespace:
         "--lengths", type=int, nargs="+", default=[4096, 8192, 16_384, 32_768, 65_536]
     )
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--width-prompt", type=int, default=65_536)
+    parser.add_argument("--width-prompt", type=int, default=32_768)
     parser.add_argument("--quick", action="store_true", help="a test run of half a minute")
     parser.add_argument("--serve", metavar="MODEL", help=argparse.SUPPRESS)
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.quick:
         args.prompt, args.tokens, args.samples, args.repeats = 256, 16, 4, 1
-        args.lengths, args.widths, args.width_prompt = [1024, 2048], [1, 2], 512
+        args.lengths, args.widths, args.width_prompt = [1024, 3072], [1, 2], 512
     return args
 
 

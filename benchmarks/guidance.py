@@ -2,10 +2,10 @@
 
 evo2-mini continues the first bases of the human mitochondrial genome. Two targets are measured:
 
-- `gc_pattern`: the GC content of windows of 32 bases is to be 0.3 and 0.6 in turn, over 320 bases.
-  The score is minus the mean distance from it;
-- `open_frame`: the first frame is to have no stop codon of the vertebrate mitochondrial code, over
-  640 bases. The score is the number of bases of the longest stretch without one, at most 639.
+- `gc_pattern`: the GC content of windows of 32 bases is to be 0.3 and 0.6 in turn. The score is
+  minus the mean distance from it;
+- `open_frame`: the first frame is to have no stop codon of the vertebrate mitochondrial code. The
+  score is the number of bases of the longest stretch without one, at most 318 of 320.
 
 `budget` is the number of bases that are sampled for each base of the result: beam width times
 samples per beam. `independent` is the best of as many plain samples, which takes the same number
@@ -46,7 +46,6 @@ SCORERS = {
     "gc_pattern": GcPattern((0.3, 0.6), 32),
     "open_frame": OrfLength(MITOCHONDRIAL, needs_start=False, frame=0),
 }
-LENGTHS = {"gc_pattern": 320, "open_frame": 640}
 LABELS = {
     "gc_pattern": "GC of windows of 32 bases\nminus the mean distance from 0.3, 0.6, ...",
     "open_frame": "frame without stop codons\nlongest stretch, bases",
@@ -59,9 +58,9 @@ def read_prompt() -> str:
 
 
 def search(
-    model: Evo2ForCausalLM, settings: SearchSettings, target: str
+    model: Evo2ForCausalLM, settings: SearchSettings, *targets: str
 ) -> list[GeneratedSequence]:
-    scorers = [WeightedScorer(target, SCORERS[target])]
+    scorers = [WeightedScorer(name, SCORERS[name]) for name in targets]
     one = Search(model, read_prompt(), settings, scorers)
     for _ in one.run():
         pass
@@ -83,27 +82,27 @@ def summarize(
 
 def run(args: argparse.Namespace, model: Evo2ForCausalLM) -> list[dict[str, Any]]:
     most = max(args.budgets)
+    base = SearchSettings(length=args.length, chunk_length=args.chunk_length, seed=args.seed)
+    plain = SearchSettings(
+        length=args.length, num_sequences=args.searches * most, batch_size=64, seed=args.seed
+    )
+    samples = search(model, plain, *SCORERS)
     rows = []
-    for target in SCORERS:
-        length = args.length or LENGTHS[target]
-        plain = SearchSettings(
-            length=length, num_sequences=args.searches * most, batch_size=64, seed=args.seed
-        )
-        samples = search(model, plain, target)
-        of_samples = np.array([one.total for one in samples]).reshape(-1, most)
+    for number, target in enumerate(SCORERS):
+        of_samples = np.array([one.scores[number] for one in samples]).reshape(-1, most)
         for budget in args.budgets:
             best = of_samples[:, :budget].argmax(1)
             independent = of_samples[:, :budget].max(1)
             chosen = [samples[search * most + place] for search, place in enumerate(best)]
-            row = {"target": target, "length": length, "budget": budget}
+            row = {"target": target, "budget": budget}
             rows.append(row | {"way": "independent", **summarize(chosen, independent, independent)})
             for width in args.widths:
                 if budget % width or budget < 2 * width:
                     continue
                 started = time.perf_counter()
                 settings = SearchSettings(
-                    length=length,
-                    chunk_length=args.chunk_length,
+                    length=base.length,
+                    chunk_length=base.chunk_length,
                     seed=args.seed,
                     num_sequences=args.searches,
                     beam_width=width,
@@ -154,7 +153,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--length", type=int, help="bases; default: 320 and 640")
+    parser.add_argument("--length", type=int, default=320)
     parser.add_argument("--chunk-length", type=int, default=16)
     parser.add_argument("--budgets", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 4])
@@ -179,7 +178,9 @@ def main() -> None:
     print_table(rows)
     if args.figure:
         draw(rows, args.figure)
-    settings = {name: getattr(args, name) for name in ("chunk_length", "searches", "seed")}
+    settings = {
+        name: getattr(args, name) for name in ("length", "chunk_length", "searches", "seed")
+    }
     settings["cpu_s"] = round(cpu_seconds() - used)
     print(
         json.dumps(
