@@ -19,7 +19,7 @@ import yaml
 from evo2_tasks.commands.run_steps import OneScoring, run_steps
 from evo2_tasks.config.evaluation import resolve_report
 from evo2_tasks.config.schema import TABLE_SUFFIX
-from evo2_tasks.config.single import VARIANT_SET, SingleRun, make_single_run
+from evo2_tasks.config.single import VARIANT_SET, SingleRun, make_single_run, naming_settings
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import (
@@ -123,7 +123,7 @@ def run(
     )
     if has_report:
         import_module("evo2_tasks.steps.report")  # a package that is missing is reported at once
-    with only_run(results, config_of(out)):
+    with naming_settings(single), only_run(results, config_of(out)):
         if is_stream:
             copy_input(variants, results / COPIED_INPUT)
         write_config(single, config_of(out))

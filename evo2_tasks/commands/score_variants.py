@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from evo2_tasks.commands.run_steps import OneScoring, run_steps
 from evo2_tasks.config.resolve import ScoreSettings
-from evo2_tasks.config.single import SETTINGS, make_single_run
+from evo2_tasks.config.single import SETTINGS, make_single_run, naming_settings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.columns import find_columns, find_hgvs
 from evo2_tasks.io.files import writing
@@ -90,6 +90,7 @@ def score_variants(
             settings=settings,
             made=[] if opened is None else ["checkpoint"],
         )
+        stack.enter_context(naming_settings(single))
         stack.enter_context(using_threads(threads))
         one = OneScoring(
             single.config,

@@ -7,6 +7,7 @@ config. Here they find their sections.
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -179,6 +180,19 @@ def make_single_run(
     return SingleRun(read, config, model, scoring)
 
 
+@contextmanager
+def naming_settings(single: SingleRun) -> Iterator[None]:
+    """Name the settings in messages about keys of the config.
+
+    Raises:
+        InputError: The body has raised it.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(_by_setting(str(error), single.model, single.scoring)) from error
+
+
 def _plain(value: object) -> object:
     """A value as YAML writes it: no tuples and no paths."""
     if isinstance(value, Mapping):
@@ -229,11 +243,11 @@ def _by_setting(message: str, model: str, scoring: str) -> str:
         f"variant_sets.{VARIANT_SET}.": "variant_sets",
         "run.": "run",
     }
+    message = message.removeprefix("config: ")
     for place, section in places.items():
-        beginning = f"config: {place}"
-        if message.startswith(beginning):
-            rest = message.removeprefix(beginning)
+        if message.startswith(place):
+            rest = message.removeprefix(place)
             name = {key: name for name, key in SETTINGS[section].items()}
             key = re.match(r"\w*", rest)[0]  # type: ignore[index] # any text matches
             return f"{name.get(key, key)}{rest.removeprefix(key)}"
-    return message.removeprefix("config: ")
+    return message

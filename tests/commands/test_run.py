@@ -5,18 +5,14 @@ import inspect
 import json
 import os
 import random
-import re
-import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +443,7 @@ BAD = [
     (["in.vcf", "--fasta", "genome.fa", "--checkpoint", "none"], "checkpoint: none does not exist"),
     (["in.vcf", "--fasta", "genome.fa", "--carry", "AF", "--gff", "none.gff3"],
      "gff: none.gff3 does not exist"),
+    (["in.vcf", "--fasta", "genome.fa", "--gpus", "99"], "gpus: 99 required, but torch "),
     (["genome.fa", "--fasta", "genome.fa"], "genome.fa: "),
     (["in.vcf", "--fasta", "in.vcf"], "in.vcf: "),
 ]  # fmt: skip
@@ -644,44 +641,3 @@ def test_the_extra_is_named_where_pandas_is_missing(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(InputError, match=r"needs pandas; .* pip install 'evo2-tasks\[pandas\]'"):
         small([])
-
-
-# --- the documentation
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/run.md"])
-def test_the_examples_of_the_documentation_give_what_it_shows(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "data").symlink_to(ROOT / "data")
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / page).read_text(encoding="utf-8").partition("## Score your variants\n")
-    blocks = re.findall(r"```(\w+)\n(.*?)```", text[2] or text[0], re.DOTALL)
-    pairs = [
-        (language, program, shown if kind == "text" else "")
-        for (language, program), (kind, shown) in pairwise(blocks)
-        if "score_variants" in program or "evo2-tasks run" in program or "show scores" in program
-    ]
-    assert len(pairs) == 2 + (page == "docs/run.md")
-    for language, program, shown in pairs:
-        if language == "python":
-            exec(program, {})  # noqa: S102 # the documentation of this project
-        else:
-            run_shell(program)
-        assert capfd.readouterr().out == shown
-
-
-def run_shell(program: str) -> None:
-    """Run lines of a shell: commands of ours in this process, which has imported torch."""
-    for line in program.replace("\\\n", " ").splitlines():
-        command, _, tail = line.partition(" | tail -n ")
-        words = shlex.split(command)
-        if words[0] != "evo2-tasks":
-            subprocess.run(["sh", "-c", line], check=True)
-            continue
-        done = CliRunner().invoke(main, words[1:])
-        assert done.exit_code == 0, done.output
-        lines = done.stdout.splitlines()
-        print(*lines[-int(tail) if tail else 0 :], sep="\n", flush=True)
