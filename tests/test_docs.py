@@ -246,6 +246,7 @@ def test_the_file_tree_in_the_readme_is_the_repository() -> None:
         "docs/haplotypes.md",
         "docs/sequences.md",
         "docs/tracks.md",
+        "docs/tutorial.md",
     ],
 )
 def test_configs_in_the_pages_are_valid(page: str) -> None:

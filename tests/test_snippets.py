@@ -81,7 +81,8 @@ def test_the_slow_examples_of_a_page_print_what_it_shows(
     folder = tmp_path / "checkout"
     make_folder(folder)
     if ENTRIES[page].demo:
-        shutil.copytree(request.getfixturevalue("demo") / "results", folder / "results")
+        for name in ("results", ".snakemake"):
+            shutil.copytree(request.getfixturevalue("demo") / name, folder / name)
     assert run_page(page, folder) == []
 
 
