@@ -15,7 +15,7 @@ WIDTH = 1120
 PICTURES = {  # page, the part of it, how many pixels of its height, and titles if only some stay
     "report.png": ("results/mitomap/report.html", "body", 1980, []),
     "calibration.png": (
-        *("results/mitomap/report.html", "#calibrations", 1700),
+        *("results/mitomap/report.html", "#calibrations", 2000),
         ["Scores of the background", "Likelihood ratios", "Thresholds of"],
     ),
     "haplotypes.png": (
