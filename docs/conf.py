@@ -62,7 +62,7 @@ napoleon_custom_sections = ["Source"]
 default_role = "code"  # in docstrings a name is in single backquotes
 
 html_theme = "furo"
-html_title = f"evo2-tasks {release}"
+html_title = f"evo2-tasks {release.partition('+')[0]}"
 html_show_sphinx = False
 html_show_copyright = False
 html_static_path = ["site/static"]

@@ -1,10 +1,13 @@
 """The documentation as a website: it builds without a warning, and is complete in itself."""
 
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -13,6 +16,9 @@ import evo2_tasks
 import evo2_tasks.evo2
 
 ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+LONGEST = ["docs/columns", "docs/cli", "docs/configuration", "docs/api", "docs/tutorial", "README"]
+"""Pages with long tables, lines of code and names."""
 FROM_OTHER_SITES = {"a"}
 """Elements that may lead to another site. What a page loads has to be part of the site."""
 
@@ -79,3 +85,37 @@ def test_each_public_name_is_in_the_api(site: Path) -> None:
     page = (site / "docs" / "api.html").read_text(encoding="utf-8")
     for name in {*evo2_tasks.__all__, *evo2_tasks.evo2.__all__}:
         assert re.search(rf'id="evo2_tasks(\.\w+)*\.{name}"|evo2_tasks\.evo2\.{name}\b', page), name
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    """A page of a browser that has no network and reads the site from the disk."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield opened.new_context(offline=True).new_page()
+        opened.close()
+
+
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
+
+
+@in_a_browser
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_page_is_wider_than_its_window(site: Path, page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    for name in LONGEST:
+        page.goto((site / f"{name}.html").as_uri())
+        shown, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert shown <= window, name
+
+
+@in_a_browser
+@pytest.mark.browser
+def test_the_search_needs_no_server(site: Path, page: Any) -> None:
+    page.goto(f"{(site / 'search.html').as_uri()}?q=haplotype_of")
+    page.wait_for_selector("#search-results li a")
+    found = page.locator("#search-results li a").all_text_contents()
+    assert any("Haplotypes" in title for title in found)
