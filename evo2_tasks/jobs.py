@@ -21,15 +21,14 @@ from typing import Protocol, cast
 
 from evo2_tasks.config.embeddings import resolve_merge_embeddings, resolve_merge_profiles
 from evo2_tasks.config.evaluation import list_profiled, resolve_evaluate, resolve_report
-from evo2_tasks.config.generations import (
-    GenerateSettings,
+from evo2_tasks.config.generation_rules import (
     GenerationInputs,
     GenerationParams,
     generation_inputs,
     generation_params,
     generation_targets,
-    resolve_generate,
 )
+from evo2_tasks.config.generations import GenerateSettings, resolve_generate
 from evo2_tasks.config.objects import (
     UserFiles,
     find_url,

@@ -58,8 +58,8 @@ ROOMS = {
     ),
     "config": room(
         "calibrations choices embeddings evaluation explain files generation_options"
-        " generation_problems generations load objects probes resolve schema sequences sets"
-        " single track_embeddings tracks yaml_files",
+        " generation_problems generation_rules generations load objects probes resolve schema"
+        " sequences sets single track_embeddings tracks yaml_files",
         "errors",
         "hub",
         "layout",

@@ -253,13 +253,7 @@ def estimate_work(planned: PlannedScoring, shape: ModelShape, work: Work) -> dic
         for horizon in list_horizons(planned)
     ]
     memory = max(memories, key=lambda one: one.total)
-    memory_mb = {
-        "weights": round(memory.weights / 1e6),
-        "keys_and_values": round(memory.keys_and_values / 1e6),
-        "state": round(memory.state / 1e6),
-        "batch": round(memory.batch / 1e6),
-        "device": round(memory.total / 1e6),
-    }
+    memory_mb = memory.in_mb()
     if model.gpus == 0:
         held = memory.weights + CPU_HEAP_FACTOR * (memory.total - memory.weights)
         in_shard = work.by_status.total() / planned.split.shards

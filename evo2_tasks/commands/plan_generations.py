@@ -67,13 +67,7 @@ def plan_generations(
 def _memory_mb(settings: GenerateSettings, shape: ModelShape, longest: int) -> dict[str, int]:
     """Memory of a job, MB."""
     memory = generation_memory(settings, shape, longest)
-    memory_mb = {
-        "weights": round(memory.weights / 1e6),
-        "keys_and_values": round(memory.keys_and_values / 1e6),
-        "state": round(memory.state / 1e6),
-        "batch": round(memory.batch / 1e6),
-        "device": round(memory.total / 1e6),
-    }
+    memory_mb = memory.in_mb()
     if settings.model.gpus == 0:
         held = memory.weights + SEQUENCE_HEAP_FACTOR * (memory.total - memory.weights)
         memory_mb["process"] = round(PROCESS_MB + held / 1e6)

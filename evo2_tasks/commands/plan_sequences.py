@@ -110,13 +110,7 @@ def _memory_mb(
         num_devices=max(1, model.gpus),
         offload=run.kv_cache == "offload",
     )
-    memory_mb = {
-        "weights": round(memory.weights / 1e6),
-        "keys_and_values": round(memory.keys_and_values / 1e6),
-        "state": round(memory.state / 1e6),
-        "batch": round(memory.batch / 1e6),
-        "device": round(memory.total / 1e6),
-    }
+    memory_mb = memory.in_mb()
     if model.gpus == 0:
         held = memory.weights + SEQUENCE_HEAP_FACTOR * (memory.total - memory.weights)
         memory_mb["process"] = round(PROCESS_MB + held / 1e6)

@@ -94,13 +94,7 @@ def estimate_track_work(
         "windows": work.windows,
         "tokens": work.tokens,
         "flops": work.tokens * shape.flops_per_token(window),
-        "memory_mb": {
-            "weights": round(memory.weights / 1e6),
-            "keys_and_values": round(memory.keys_and_values / 1e6),
-            "state": round(memory.state / 1e6),
-            "batch": round(memory.batch / 1e6),
-            "device": round(memory.total / 1e6),
-        },
+        "memory_mb": memory.in_mb(),
     }
 
 

@@ -57,15 +57,9 @@ def make_settings(
         for key, fasta in ((_PROMPTS, reference), (_COMPARED, compare_with))
         if fasta is not None
     }
-    models = {_MODEL: _without_none(model)}
     entries: list[Any] = [] if scorers_file is None else _read_scorers(scorers_file)
     entries += [parse_scorer(text) for text in scorers]
-    for number, entry in enumerate(entries):
-        second = entry.get("likelihood") if isinstance(entry, dict) else None
-        if isinstance(second, dict) and isinstance(second.get("model"), str):
-            key = f"{_SECOND}-{number}"
-            models[key] = {**_without_none(model), "checkpoint": second["model"]}
-            entry["likelihood"] = {**second, "model": key}
+    models = {_MODEL: _without_none(model), **_take_second_models(entries, _without_none(model))}
     generation = {
         **_without_none(search),
         "model": _MODEL,
@@ -88,32 +82,48 @@ def make_settings(
             raise InputError(f"{key}: {problem}")
     except InputError as error:
         raise InputError(_as_options(str(error), name)) from error
-    settings = resolve_merge_generation(config, name)
+    return _name_as_given(resolve_merge_generation(config, name))
+
+
+def _name_as_given(settings: MergeGenerationSettings) -> MergeGenerationSettings:
+    """Name models by their checkpoints, references by their files and places by the command."""
     of = settings.generate
 
     def rename(one: ModelSettings) -> ModelSettings:
         return replace(one, name=str(one.written), where=COMMAND)
 
-    named = tuple(
+    scorers = tuple(
         replace(one, where=f"{COMMAND}: scorers[{i}]", model=one.model and rename(one.model))
         for i, one in enumerate(of.scorers)
     )
-    prompted = of.prompts.reference
+    prompts = replace(
+        of.prompts,
+        where=f"{COMMAND}: prompts",
+        scorers=scorers,
+        reference=of.prompts.reference and _rename(of.prompts.reference),
+    )
     return replace(
         settings,
         compare_with=settings.compare_with and _rename(settings.compare_with),
-        generate=replace(
-            of,
-            model=rename(of.model),
-            prompts=replace(
-                of.prompts,
-                where=f"{COMMAND}: prompts",
-                scorers=named,
-                reference=prompted and _rename(prompted),
-            ),
-            scorers=named,
-        ),
+        generate=replace(of, model=rename(of.model), prompts=prompts, scorers=scorers),
     )
+
+
+def _take_second_models(entries: list[Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """The models that scorers name by their checkpoints; the scorers then have their names.
+
+    Args:
+        entries: The scorers as in a config, which are changed.
+        model: Keys of the model of the generation, which hold for the others too.
+    """
+    models = {}
+    for number, entry in enumerate(entries):
+        second = entry.get("likelihood") if isinstance(entry, dict) else None
+        if isinstance(second, dict) and isinstance(second.get("model"), str):
+            key = f"{_SECOND}-{number}"
+            models[key] = {**model, "checkpoint": second["model"]}
+            entry["likelihood"] = {**second, "model": key}
+    return models
 
 
 def _missing_files(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ D channels, I channels inside the MLP, L tokens, V vocabulary.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from evo2_tasks.cost.shapes import (
     CHUNK_LENGTH,
@@ -69,6 +69,11 @@ class DeviceMemory:
     def total(self) -> int:
         """Sum of the four."""
         return self.weights + self.keys_and_values + self.state + self.batch
+
+    def in_mb(self) -> dict[str, int]:
+        """The four and, as ``device``, their sum, in MB."""
+        parts = {**asdict(self), "device": self.total}
+        return {name: round(held / 1e6) for name, held in parts.items()}
 
 
 def device_memory(

@@ -25,11 +25,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from evo2_tasks.evo2.modeling import Evo2ForCausalLM
 from evo2_tasks.generation.draws import draw_uniform
 from evo2_tasks.generation.records import Candidate, GeneratedSequence, SearchStep
-from evo2_tasks.generation.sampling import Chunk, sample_chunk
+from evo2_tasks.generation.sampling import Chunk, Predictions, sample_chunk
 from evo2_tasks.generation.scorers import WeightedScorer, score_sequences
 from evo2_tasks.generation.settings import SearchSettings
 from evo2_tasks.generation.states import KeptState, Pick
@@ -162,15 +163,7 @@ class Search:
         ]
         forks = [state.fork([one.parent.row for one in batch], num) for batch in batches]
         chunks = [
-            sample_chunk(
-                self._model,
-                fork,
-                state.predictions.select([one.parent.row for one in batch]),
-                self._draw(batch, num),
-                settings.sampling,
-                run_last=not is_last,
-                on_tokens=self._on_tokens,
-            )
+            self._sample(batch, fork, state.predictions, num, run_last=not is_last)
             for batch, fork in zip(batches, forks, strict=True)
         ]
         sampled = self._choose(self._score(candidates, chunks))
@@ -222,6 +215,28 @@ class Search:
             parents = [one for one in kept for _ in range(copies)]
             candidates += [_Next(search, number, one) for number, one in enumerate(parents)]
         return candidates
+
+    def _sample(
+        self, batch: Sequence[_Next], fork: Cache, kept: Predictions, num: int, *, run_last: bool
+    ) -> Chunk:
+        """Continue the candidates of a batch.
+
+        Args:
+            batch: The candidates.
+            fork: Their cache.
+            kept: What the model predicts after each kept sequence.
+            num: Number of bases.
+            run_last: Whether the last base goes through the model too.
+        """
+        return sample_chunk(
+            self._model,
+            fork,
+            kept.select([one.parent.row for one in batch]),
+            self._draw(batch, num),
+            self._settings.sampling,
+            run_last=run_last,
+            on_tokens=self._on_tokens,
+        )
 
     def _draw(self, batch: Sequence[_Next], num: int) -> Tensor:
         """The random numbers of the next step. (B, n)."""

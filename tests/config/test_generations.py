@@ -9,9 +9,8 @@ import pytest
 
 from evo2_tasks.config.generation_options import parse_scorer
 from evo2_tasks.config.generation_problems import find_tag_problem
+from evo2_tasks.config.generation_rules import generation_inputs, generation_targets
 from evo2_tasks.config.generations import (
-    generation_inputs,
-    generation_targets,
     resolve_generate,
     resolve_merge_generation,
     resolve_prompts,
