@@ -81,7 +81,7 @@ def make_settings(
         for key, problem in _missing_files(config):
             raise InputError(f"{key}: {problem}")
     except InputError as error:
-        raise InputError(_as_options(str(error), name)) from error
+        raise InputError(_as_options(str(error), name, len(entries))) from error
     return _name_as_given(resolve_merge_generation(config, name))
 
 
@@ -191,13 +191,17 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _as_options(message: str, name: str) -> str:
+def _as_options(message: str, name: str, num_scorers: int) -> str:
     """A message about a config, as one about options."""
     text = message.removeprefix("config: ")
     for key, option in (
         (f"generations.{name}.", ""),
         (f"models.{_MODEL}.checkpoint", "model"),
         (f"models.{_MODEL}.", ""),
+        *(
+            (f"models.{_SECOND}-{number}.checkpoint", f"scorers[{number}].likelihood.model")
+            for number in range(num_scorers)
+        ),
         (f"references.{_PROMPTS}.fasta", "reference"),
         (f"references.{_COMPARED}.fasta", "compare_with"),
     ):

@@ -58,7 +58,7 @@ def load_function(name: str, folder: Path) -> LoadedFunction:
                 "packages."
             ) from error
         raise ValueError(f"'{name}': the module imports {error.name}, which is missing.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that ends Python would end the job
         raise ValueError(
             f"'{name}': importing the module failed: {type(error).__name__}: {first_line(error)}"
         ) from error

@@ -59,7 +59,9 @@ def letter_probabilities(logits: Tensor, settings: SamplingSettings) -> Tensor:
     Returns:
         Probabilities, 0 for letters that are not kept. (B, A)
     """
-    scaled = logits / settings.temperature
+    # The largest logit becomes 0: a temperature near 0 then leaves the likeliest letter, not NaN.
+    below_best = logits - logits.amax(-1, keepdim=True)
+    scaled = below_best / max(settings.temperature, torch.finfo(logits.dtype).tiny)
     num_letters = logits.shape[-1]
     if settings.top_k is None and settings.top_p is None:
         return scaled.softmax(-1)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evo2_tasks.io.words import first_line
+from evo2_tasks.io.words import counted, first_line
 
 
 class Scorer(Protocol):
@@ -84,33 +84,43 @@ def score_sequences(
 
     Raises:
         ScorerError: A scorer raised an error, or did not give one number above minus infinity, or
-            minus infinity, for each sequence.
+            minus infinity, for each sequence; or the sum is too large for a number.
     """
     columns = [_run_scorer(one, sequences, prompt) for one in scorers]
     scores = []
     for number in range(len(sequences)):
         each = tuple(column[number] for column in columns)
-        total = (
-            -math.inf
-            if -math.inf in each
-            else math.fsum(one.weight * value for one, value in zip(scorers, each, strict=True))
-        )
-        scores.append(Scores(each, total))
+        scores.append(Scores(each, -math.inf if -math.inf in each else _add(scorers, each)))
     return scores
+
+
+def _add(scorers: Sequence[WeightedScorer], each: Sequence[float]) -> float:
+    """The sum of finite numbers, each times its weight."""
+    try:
+        total = math.fsum(one.weight * value for one, value in zip(scorers, each, strict=True))
+    except (OverflowError, ValueError):  # the sum, or infinite products of both signs
+        total = math.inf
+    if not math.isfinite(total):
+        names = ", ".join(one.name for one in scorers)
+        raise ScorerError(
+            f"scorers {names}: the sum of their numbers, each times its weight, is not finite; "
+            "expected smaller numbers or weights."
+        )
+    return total
 
 
 def _run_scorer(one: WeightedScorer, sequences: Sequence[str], prompt: str) -> list[float]:
     try:
         given = one.scorer(sequences, prompt)
         values = [float(value) for value in given]
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a function that ends Python would end the job
         raise ScorerError(
             f"scorer {one.name}: {type(error).__name__}: {first_line(error)}"
         ) from error
     if len(values) != len(sequences):
         raise ScorerError(
-            f"scorer {one.name}: {len(values)} numbers for {len(sequences)} sequences; expected "
-            "one for each."
+            f"scorer {one.name}: {counted(len(values), 'number')} for "
+            f"{counted(len(sequences), 'sequence')}; expected one for each."
         )
     for value, sequence in zip(values, sequences, strict=True):
         if math.isnan(value) or value == math.inf:

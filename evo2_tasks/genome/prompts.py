@@ -106,6 +106,8 @@ def read_text_prompt(text: str, tag: str, max_length: int, where: str) -> Iterat
         InputError: It cannot be continued.
     """
     bases = "".join(text.split()).upper()
+    if not tag + bases:
+        raise InputError(f"{where}: has no bases. Give at least one.")
     other = len(bases) - sum(map(bases.count, "ACGT"))
     if bases.count("U") > bases.count("T"):
         raise InputError(f"{where}: is RNA: it has more U than T. Replace U by T.")

@@ -188,10 +188,13 @@ class PromptRunner:
             wall_s=time.monotonic() - started,
             batch_tokens=self._settings.batch_size,
         )
+        no_bases = (None,) * (3 + len(self._scorers))  # if the first step had no candidate to keep
         rows = [
             (
                 prompt.record, prompt.prompt, one.sequence, one.status, None, prompt.length,
-                len(one.bases), one.bases or None, _finite(one.log_prob), one.total, *one.scores,
+                len(one.bases),
+                *((one.bases, _finite(one.log_prob), one.total, *one.scores)
+                  if one.bases else no_bases),
             )
             for one in search.results()
         ]  # fmt: skip

@@ -380,7 +380,7 @@ def _as_fasta(row: Row, settings: MergeGenerationSettings, scorers: Sequence[str
         "length": row["length"],
         "log_prob": _as_number(row["log_prob"]),
         "score": _as_number(row["total"]) if scorers else None,
-        **{name: _as_number(row[SCORE_PREFIX + name]) for name in scorers},
+        **{(key := SCORE_PREFIX + name): _as_number(row[key]) for name in scorers},
         "model": "_".join(of.model.name.split()),
         "version": package_version(),
     }

@@ -75,6 +75,15 @@ def test_the_largest_number_draws_a_letter_of_positive_probability() -> None:
             assert letter_probabilities(logits, settings)[0, chosen] > 0
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-40, 5e-324])
+def test_a_temperature_near_0_takes_the_likeliest_letter(temperature: float) -> None:
+    settings = SamplingSettings(temperature=temperature)
+    logits = torch.tensor([[-9.0, -3.0, -6.0, -5.0], [9.0, 1.0, 9.0, -torch.inf]])
+    expected = torch.tensor([[0.0, 1, 0, 0], [0.5, 0, 0.5, 0]])
+    assert torch.equal(letter_probabilities(logits, settings), expected)
+    assert choose_letters(logits, torch.tensor([0.9, 0.9]), settings).tolist() == [1, 2]
+
+
 def test_of_equally_likely_letters_temperature_0_takes_the_first() -> None:
     logits = torch.tensor([[1.0, 3.0, 3.0, 2.0]])
     assert choose_letters(logits, torch.tensor([0.99]), SamplingSettings(temperature=0)) == 1

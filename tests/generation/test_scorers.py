@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.generation.functions import load_function
 from evo2_tasks.generation.likelihood import Likelihood, group_by_beginning
-from evo2_tasks.generation.scorers import Scores, WeightedScorer, score_sequences
+from evo2_tasks.generation.scorers import ScorerError, Scores, WeightedScorer, score_sequences
 from evo2_tasks.generation.sequence_scorers import (
     BUILT_IN,
     IUPAC,
@@ -216,6 +216,7 @@ def test_a_function_of_the_user_is_found_in_the_folder(
         ("my_scorers:g", "g = 1", "'my_scorers:g': the module has no function g"),
         ("my_scorers:f", "import no_such_module", "the module imports no_such_module, which is"),
         ("my_scorers:f", "1 / 0", "importing the module failed: ZeroDivisionError: division"),
+        ("my_scorers:f", "raise SystemExit", "importing the module failed: SystemExit"),
         ("my_scorers:f", "def f(:", "importing the module failed: SyntaxError: "),
         ("sys:exit", "", "'sys:exit': the module has no file"),
     ],
@@ -262,6 +263,16 @@ def test_settings_without_a_meaning_are_refused(
     with pytest.raises(ValueError, match="; expected ") as raised:
         BUILT_IN[name](**settings)
     assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(("first", "second"), [(1e308, 1e308), (1e308, -1e308), (-1e308, 0)])
+def test_a_sum_that_is_not_finite_is_refused(first: float, second: float) -> None:
+    scorers = [
+        WeightedScorer(name, lambda sequences, prompt, value=value: [value], 10.0)  # type: ignore[misc] # a value of its own
+        for name, value in (("one", first), ("two", second))
+    ]
+    with pytest.raises(ScorerError, match=r"^scorers one, two: the sum .* is not finite; expected"):
+        score_sequences(scorers, ["A"], "")
 
 
 def test_a_weight_is_a_number_other_than_0() -> None:

@@ -1,6 +1,7 @@
 """Guided search against its definition: no cache, no batches, the whole text in each call."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -221,9 +222,10 @@ def test_an_output_that_is_not_finite_is_never_kept(guided: SearchSettings) -> N
 @pytest.mark.parametrize(
     ("scorer", "message"),
     [
-        (lambda sequences, prompt: [0.0], "scorer bad: 1 numbers for 12 sequences; expected one"),
+        (lambda sequences, prompt: [0.0], "scorer bad: 1 number for 12 sequences; expected one"),
         (lambda sequences, prompt: [math.nan] * 12, "scorer bad: nan for a sequence of 8 bases"),
         (lambda sequences, prompt: [math.inf] * 12, "scorer bad: inf for a sequence of 8 bases"),
+        (lambda sequences, prompt: sys.exit(0), "scorer bad: SystemExit: 0"),
         (lambda sequences, prompt: 1 / 0, "scorer bad: ZeroDivisionError: division by zero"),
         (lambda sequences, prompt: ["high"] * 12, "scorer bad: ValueError: could not convert"),
     ],

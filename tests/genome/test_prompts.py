@@ -112,6 +112,8 @@ def test_a_text_may_have_blanks_and_must_be_dna() -> None:
     assert found == Prompt(0, None, "to_generate", None, len(TAG) + 4, f"{TAG}ACGT")
     (found,) = read_text_prompt("", TAG, 100, "here")
     assert found.text == TAG
+    with pytest.raises(InputError, match="here: has no bases"):
+        list(read_text_prompt(" \n", "", 100, "here"))
     for text, message in (
         ("ACGU", "here: is RNA"),
         ("MKVLWAALL", "not A, C, G or T, so it is not DNA"),

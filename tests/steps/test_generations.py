@@ -102,6 +102,7 @@ def test_the_fasta_has_the_sequences_and_their_provenance(finished: Generation) 
         assert words["seed"] == "3"
         assert float(words["log_prob"]) == pytest.approx(row["log_prob"], rel=1e-5)
         assert float(words["score"]) == pytest.approx(row["total"], rel=1e-5)
+        assert float(words["score_gc_content"]) == pytest.approx(row["total"], rel=1e-5)
 
 
 def test_the_sequences_are_those_of_a_search_of_each_prompt(
@@ -315,7 +316,7 @@ def test_a_job_without_a_prompt_to_continue_opens_no_model(
     ("code", "message"),
     [
         ("def score(sequences, prompt):\n    return [1 / 0]\n", "ZeroDivisionError"),
-        ("def score(sequences, prompt):\n    return [1.0]\n", "1 numbers for 8 sequences"),
+        ("def score(sequences, prompt):\n    return [1.0]\n", "1 number for 8 sequences"),
         ("import nothing_there\n", "imports nothing_there, which is missing"),
         ("x = 1\n", "has no function score"),
     ],
@@ -346,6 +347,31 @@ def test_a_function_of_the_user_guides_the_search_and_its_file_is_stated(
     assert all(row["score_score"] == -row["bases"].count("A") for row in rows)
     stated = json.loads((made.out / GENERATION_RUN).read_text())
     assert stated["functions"] == {"few_a:score": digest_file(tmp_path / "few_a.py")}
+
+
+def test_a_prompt_without_a_candidate_in_the_first_step_has_rows_without_numbers(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "not_after.py").write_text(
+        "def length(sequences, prompt):\n"
+        f"    veto = prompt == {GENOME[:40]!r}\n"
+        "    return [float('-inf') if veto else len(one) for one in sequences]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    scorers = [{"function": "not_after:length"}, {"gc_content": {"target": 0.5}}]
+    made = make_generation(tmp_path, checkpoint, scorers=scorers)
+    rows = read(made.run())
+    assert made.report().exists()
+    numbers = ("bases", "log_prob", "total", "score_length", "score_gc_content", "gc")
+    for row in rows:
+        assert row["status"] == {"one": "no_candidate"}.get(row["prompt"], STATUSES[row["prompt"]])
+        assert [row[name] is None for name in numbers] == [row["status"] != "generated"] * 6
+    steps = [one for one in read(made.out / GENERATION_STEPS) if one["prompt"] == "one"]
+    assert len(steps) == 8
+    assert not any(one["chosen"] for one in steps)
+    # The header has the length of the sequence and the number of the scorer of this name.
+    for header, bases in read_fasta(made.out / GENERATION_FASTA).values():
+        assert (header["length"], header["score_length"]) == (str(len(bases)), "25")
 
 
 def test_files_of_other_settings_or_prompts_are_not_merged(
@@ -397,6 +423,7 @@ def test_the_command_gives_the_files_of_the_workflow(
         (["--out", "x.fa"], "generate: prompts: there is no prompt"),
         (["--prompt-fasta", "no.fa", "--out", "x.fa"], "prompts.fasta: no.fa does not exist"),
         (["--prompt", "AC!", "--out", "x.fa"], "prompts.text: expected bases"),
+        (["--prompt", " ", "--out", "x.fa"], "generate: prompts.text: has no bases"),
         (["--prompt", "ACGU", "--out", "x.fa"], "generate: prompts.text: is RNA"),
         (["--tag", "|X__A|", "--out", "x.fa"], "prompts.tag: 'X__A' is not a rank with a name"),
         (
@@ -414,6 +441,10 @@ def test_the_command_gives_the_files_of_the_workflow(
         (
             ["--prompt", "ACGT", "--scorer", "motif:motif=AXC", "--out", "x.fa"],
             "scorers[0].motif: motif is 'AXC'; expected one or more of the letters",
+        ),
+        (
+            ["--prompt", "ACGT", "--scorer", "likelihood:model=nothing", "--out", "x.fa"],
+            "generate: scorers[0].likelihood.model: nothing does not exist",
         ),
         (["--model", "nothing", "--prompt", "ACGT", "--out", "x.fa"], "generate: model: nothing"),
     ],
