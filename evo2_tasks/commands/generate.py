@@ -5,13 +5,13 @@ as those of the workflow.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from evo2_tasks.config.generations import MergeGenerationSettings, ReportGenerationSettings
 from evo2_tasks.errors import InputError
-from evo2_tasks.io.files import require_other_file, require_writable
+from evo2_tasks.io.files import keep_others_out, require_other_file, require_writable
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import (
     GENERATED,
@@ -19,6 +19,7 @@ from evo2_tasks.layout import (
     GENERATION_STEPS,
     GENERATION_TABLE,
     PROMPTS,
+    RUN_LOCK,
     shard_file,
     shard_run_file,
     steps_file,
@@ -68,38 +69,61 @@ def generate(
         require_writable(target)
         require_other_file(target, *_list_sources(settings))
     work = parts_folder(out)
+    with keep_others_out(work, RUN_LOCK, COMMAND):
+        try:
+            _run_steps(settings, work, targets, fasta=out, html=html, threads=threads)
+        except InputError:
+            if not any((work / GENERATED).glob("*/*/*")):  # no finished work
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run_steps(
+    settings: MergeGenerationSettings,
+    work: Path,
+    targets: Mapping[str, Path],
+    *,
+    fasta: Path,
+    html: Path | None,
+    threads: int | None,
+) -> None:
+    """Run the steps of a generation, in a folder.
+
+    Args:
+        settings: See `generate`.
+        work: The folder.
+        targets: The files to write, by their names in the workflow.
+        fasta: The FASTA to write.
+        html: The report to write; None for none.
+        threads: CPU threads of the model.
+    """
     generated = work / GENERATED
-    try:
-        read_prompts(settings.generate.prompts, prompts=None, out=work / PROMPTS)
-        generate_sequences(
-            settings.generate,
-            prompts=work / PROMPTS,
-            out=generated / shard_file(1, 1),
-            threads=threads,
+    read_prompts(settings.generate.prompts, prompts=None, out=work / PROMPTS)
+    generate_sequences(
+        settings.generate,
+        prompts=work / PROMPTS,
+        out=generated / shard_file(1, 1),
+        threads=threads,
+    )
+    merge_generation(
+        settings,
+        prompts=work / PROMPTS,
+        generated=generated,
+        out=targets[GENERATION_TABLE],
+        fasta=fasta,
+        steps=targets[GENERATION_STEPS],
+        run_json=targets[GENERATION_RUN],
+    )
+    if html is not None:
+        for name, target in targets.items():
+            (work / name).unlink(missing_ok=True)
+            (work / name).symlink_to(target.absolute())
+        report_generation(
+            ReportGenerationSettings(settings.generate.name, settings.genetic_code),
+            results=work,
+            out=html,
         )
-        merge_generation(
-            settings,
-            prompts=work / PROMPTS,
-            generated=generated,
-            out=table,
-            fasta=out,
-            steps=targets[GENERATION_STEPS],
-            run_json=targets[GENERATION_RUN],
-        )
-        if html is not None:
-            for name, target in targets.items():
-                (work / name).unlink(missing_ok=True)
-                (work / name).symlink_to(target.absolute())
-            report_generation(
-                ReportGenerationSettings(settings.generate.name, settings.genetic_code),
-                results=work,
-                out=html,
-            )
-    except InputError:
-        if not any(generated.glob("*/*/*")):  # no finished work
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def _list_sources(settings: MergeGenerationSettings) -> Iterator[Path]:

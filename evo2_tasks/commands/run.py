@@ -4,7 +4,6 @@ It runs the steps of the workflow on the files of the workflow, with one shard. 
 bytes of the workflow's. The config that it writes continues its work on a cluster.
 """
 
-import fcntl
 import logging
 import os
 import shutil
@@ -23,13 +22,13 @@ from evo2_tasks.config.single import VARIANT_SET, SingleRun, make_single_run, na
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import (
+    keep_others_out,
     local_file,
     replace_atomically,
     require_other_file,
     require_writable,
     writing,
 )
-from evo2_tasks.io.private_folders import open_lock
 from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import (
     COPIED_INPUT,
@@ -170,19 +169,7 @@ def only_run(results: Path, config: Path) -> Iterator[None]:
         InputError: Another process has the folder, or it cannot be made.
     """
     new = [path for path in (results, config) if not path.exists()]
-    with writing(results):
-        results.mkdir(parents=True, exist_ok=True)
-        lock = open_lock(results / RUN_LOCK)
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{shown_path(results)}: another `evo2-tasks run` is writing to this folder. Wait "
-                "until it has ended, or name another file with --out."
-            ) from error
-        except OSError as error:  # the file system has no locks
-            logger.info("%s: cannot be locked: %s", results, error)
+    with keep_others_out(results, RUN_LOCK, "run"):
         try:
             yield
         except InputError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import math
 import os
 import re
@@ -21,6 +22,8 @@ from typing import Any, BinaryIO, Final
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.private_folders import open_lock
 from evo2_tasks.io.words import first_line, shown_path
+
+logger = logging.getLogger(__name__)
 
 MOST_JSON_BYTES: Final = 32 * 2**20
 """Largest JSON file that is read. The ``run.json`` of 10,000 shards has 10 MB."""
@@ -49,6 +52,34 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{shown_path(target)}: cannot be written: {first_line(error)}") from error
+
+
+@contextmanager
+def keep_others_out(folder: Path, name: str, command: str) -> Iterator[None]:
+    """Keep other processes of a command from a folder while the body runs.
+
+    Args:
+        folder: The folder, which is made if it is missing.
+        name: Name of the file in it that is locked.
+        command: The command, for messages.
+
+    Raises:
+        InputError: Another process has the folder, or it cannot be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open_lock(folder / name)
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{shown_path(folder)}: another `evo2-tasks {command}` is writing to "
+                "this folder. Wait until it has ended, or name another file with --out."
+            ) from error
+        except OSError as error:  # the file system has no locks
+            logger.info("%s: cannot be locked: %s", folder, error)
+        yield
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from evo2_tasks.cli import main
 from evo2_tasks.errors import InputError
 from evo2_tasks.generation.search import Search
 from evo2_tasks.io.digests import digest_file
+from evo2_tasks.io.files import keep_others_out
 from evo2_tasks.io.interruption import Interrupted
 from evo2_tasks.layout import (
     GENERATED,
@@ -24,6 +25,7 @@ from evo2_tasks.layout import (
     GENERATION_RUN,
     GENERATION_STEPS,
     GENERATION_TABLE,
+    RUN_LOCK,
     shard_file,
     shard_run_file,
 )
@@ -458,6 +460,18 @@ def test_wrong_options_are_one_clear_line(
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_commands_do_not_write_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with keep_others_out(tmp_path / "x.parts", RUN_LOCK, "generate"):
+        arguments = ["generate", "--model", "evo2-mini", "--length", "5", "--prompt", "ACGT"]
+        result = CliRunner().invoke(main, [*arguments, "--out", "x.fa"])
+    assert result.exit_code == 2
+    assert "x.parts: another `evo2-tasks generate` is writing to this folder" in result.output
+    assert [path.name for path in tmp_path.rglob("*")] == ["x.parts", RUN_LOCK]
 
 
 def test_prompts_from_standard_input_and_a_second_model(
