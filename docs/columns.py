@@ -1,4 +1,7 @@
-"""The page of the columns, ``docs/columns.md``, from the schemas of the tables."""
+"""The page of the columns, ``docs/columns.md``, from the schemas of the tables.
+
+The file is long because it holds the text of the page around the tables.
+"""
 
 from __future__ import annotations
 
@@ -474,7 +477,7 @@ hand. [output.md](output.md) lists all files of a results folder.
 
 
 def columns_page() -> str:
-    """The page as Markdown."""
+    """The page as Markdown. The function is long because it lists the sections in their order."""
     fields = [f"- `evo2_{name}`" for name in VCF_COLUMNS]
     lines = [
         _INTRO,

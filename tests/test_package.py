@@ -1,4 +1,7 @@
-"""What is built from the checkout: the wheel, the source archive, their version and their files."""
+"""What is built from the checkout: the wheel, the source archive, their version and their files.
+
+The file is long because most of its tests share one build and one environment with the wheel.
+"""
 
 import gzip
 import hashlib

@@ -1,4 +1,8 @@
-"""The command ``status``: the progress of a run, read from its files and logs."""
+"""The command ``status``: the progress of a run, read from its files and logs.
+
+The file is long because it reads the progress and prints it; sets of other kinds have files of
+their own.
+"""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence

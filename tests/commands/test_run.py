@@ -1,4 +1,7 @@
-"""`run` and `score_variants`: the steps in one process give what the workflow gives."""
+"""`run` and `score_variants`: the steps in one process give what the workflow gives.
+
+The file is long because both are tested on the same runs, which are made once.
+"""
 
 import fcntl
 import inspect

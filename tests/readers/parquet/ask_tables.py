@@ -4,6 +4,8 @@ Writes JSON: the version of the reader, the values of each table, and the answer
 ``{"error": name}``. Run by the environment of the readers, which has nothing of the project:
 
     PYTHONPATH=. build/readers/bin/python tests/readers/parquet/ask_tables.py READER TABLES OUT
+
+The file is long because it has all readers in Python, each with the same questions.
 """
 
 # ruff: noqa: S608 # the queries are made from file names and columns of this test
