@@ -71,6 +71,7 @@ html_css_files = ["site.css"]
 templates_path = ["site/templates"]
 html_additional_pages = {"index": "to_front_page.html"}
 html_copy_source = False
+html_search_scorer = str(ROOT / "docs" / "site" / "search_scorer.js")
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
 

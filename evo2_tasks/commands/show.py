@@ -231,6 +231,7 @@ def show_table(table: Path, *, first_rows: int = FIRST_ROWS) -> Iterator[str]:
         yield from _format_consequences(consequences, counts.scored)
     if first_rows and counts.alleles:
         yield ""
+        yield from _say_how_many(first_rows, counts.alleles)
         names = [*ROW_COLUMNS, *(name for name in ROW_ANNOTATIONS if name in made)]
         rows = read_rows(table, names, added=ADDED_COLUMNS, batch_rows=first_rows)
         yield from format_rows(islice(rows, 1), names)
@@ -291,8 +292,15 @@ def show_combined(
             yield escape_text(f"{name}: {combination.ensembles.get(name) or 'no value in any row'}")
     if first_rows and total:
         yield ""
+        yield from _say_how_many(first_rows, total)
         names = [*ROW_COLUMNS[:5], *statistics.scores]
         yield from format_rows(islice(read_rows(table, names, batch_rows=first_rows), 1), names)
+
+
+def _say_how_many(first_rows: int, total: int) -> Iterator[str]:
+    """A heading, if not all rows follow."""
+    if first_rows < total:
+        yield f"the first {first_rows:,} of {total:,} rows"
 
 
 def _name_score(name: str) -> str:

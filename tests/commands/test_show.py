@@ -79,8 +79,9 @@ def test_consequences_are_listed_the_most_severe_first(tmp_path: Path):
         ["intron_variant", "3", "42.9%", "-1"],
         ["none", "1", "14.3%", "-6"],
     ]
-    assert lines[at + 6].split()[-2:] == ["consequence", "gene"]
-    assert lines[at + 7].split()[-2:] == ["intron_variant", "'=MT-ND2"]
+    assert lines[at + 6] == "the first 5 of 8 rows"
+    assert lines[at + 7].split()[-2:] == ["consequence", "gene"]
+    assert lines[at + 8].split()[-2:] == ["intron_variant", "'=MT-ND2"]
     assert "carried" in lines[3]
     assert "nothing" in lines[3]
 
