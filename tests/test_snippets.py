@@ -1,12 +1,15 @@
 """The examples of the documentation run, and print what their pages show."""
 
+import json
 import re
 import shlex
 import shutil
 from pathlib import Path
 
 import click
+import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from evo2_tasks.cli import main
 from tests.snippets import ENTRIES, PROGRAMS, ROOT, make_folder, missing, read_blocks, run_page
@@ -30,7 +33,7 @@ def test_each_page_with_programs_has_an_entry() -> None:
 
 @pytest.mark.parametrize("page", WITH_PROGRAMS)
 def test_each_reason_is_about_one_block(page: str) -> None:
-    blocks = [block for block in read_blocks(page) if block.language in PROGRAMS or block.file]
+    blocks = read_blocks(page)
     for line, reason in ENTRIES[page].other.items():
         assert reason.strip()
         assert any(block.first_line.startswith(line) for block in blocks), line
@@ -69,6 +72,60 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_demo_prints_what_the_readme_shows(demo: Path) -> None:
     assert (demo / "results" / "mitomap" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_separates_its_labels_as_the_card_of_the_model_says(demo: Path) -> None:
+    evaluation = json.loads((ROOT / "training" / "figures" / "evaluation.json").read_text())
+    (in_card,) = [
+        one["value"]
+        for one in evaluation["estimates"]
+        if (one["score"], one["rows"], one["metric"]) == ("mini-512 both", "all", "auroc")
+    ]
+    table = pd.read_parquet(demo / "results" / "mitomap" / "mini-512" / "scores.parquet")
+    auroc = roc_auc_score(table["LABEL"] == "pathogenic", -table["llr"])
+    assert auroc == pytest.approx(in_card, abs=2e-3)  # another CPU sums in another order
+    # The strands are read by themselves; a model that knows genes sees the same on both.
+    assert table[["llr_fwd", "llr_rev"]].corr(method="spearman").iloc[0, 1] > 0.5
+
+
+@pytest.mark.slow
+def test_quantiles_and_points_follow_from_the_tables(demo: Path) -> None:
+    table, calibrated = (
+        pd.read_parquet(demo / "results" / "mitomap" / "mini-512" / f"{name}.parquet")
+        for name in ("scores", "calibrated")
+    )
+    background = pd.read_parquet(demo / "results" / "random-snvs" / "mini-512" / "scores.parquet")
+    rows = table.merge(calibrated, on=["record", "allele"], validate="one_to_one")
+    assert (rows["status"] == "scored").all()
+    sizes = background["consequence"].value_counts()
+    large = set(sizes[sizes >= 100].index)
+    assert large == {"missense_variant"}
+    for row in rows.itertuples():
+        own = background["consequence"] == row.consequence
+        assert row.stratum_fallback == (row.consequence not in large)
+        assert row.stratum == ("all" if row.stratum_fallback else row.consequence)
+        scores = background["llr"] if row.stratum_fallback else background["llr"][own]
+        share = ((scores < row.llr).sum() + (scores == row.llr).sum() / 2) / len(scores)
+        edge = 1 / (2 * len(scores))
+        assert row.quantile == pytest.approx(min(max(share, edge), 1 - edge))
+    assert rows["lr"].notna().all()
+    for row in rows.itertuples():
+        reached = [k for k in (1, 2, 3, 4, 8) if row.lr_low >= 350 ** (k / 8)]
+        reached += [-k for k in (1, 2, 3, 4, 8) if row.lr_high <= 350 ** (-k / 8)]
+        assert row.evidence == max(reached, key=abs, default=0)
+
+
+@pytest.mark.slow
+def test_the_report_has_the_background_and_the_evidence(demo: Path) -> None:
+    strengths = pd.read_parquet(
+        demo / "results" / "calibrations" / "mitomap" / "mini-512" / "calibration.parquet"
+    )
+    assert len(strengths) == 8
+    assert strengths["reached"].tolist() == strengths["bound"].notna().tolist()
+    page = (demo / "results" / "mitomap" / "report.html").read_text()
+    assert "Calibrated scores" in page
+    assert "Evidence strength by the published method; not for clinical use" in page
 
 
 @pytest.mark.slow
