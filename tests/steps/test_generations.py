@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from evo2_tasks import Evo2ForCausalLM
 from evo2_tasks.cli import main
+from evo2_tasks.config.generations import resolve_generate, resolve_merge_generation
 from evo2_tasks.errors import InputError
 from evo2_tasks.generation.search import Search
 from evo2_tasks.io.digests import digest_file
@@ -128,8 +129,6 @@ def test_the_sequences_are_those_of_a_search_of_each_prompt(
 
 
 def generation_jobs_settings(made: Generation) -> Any:
-    from evo2_tasks.config.generations import resolve_generate  # noqa: PLC0415 - beside its use
-
     return resolve_generate(made.load(), "G")
 
 
@@ -195,10 +194,6 @@ def test_copies_composition_and_frames_are_in_the_table(
 
 
 def merge_step_settings(made: Generation) -> Any:
-    from evo2_tasks.config.generations import (  # noqa: PLC0415 - beside its use
-        resolve_merge_generation,
-    )
-
     return resolve_merge_generation(made.load(), "G")
 
 
