@@ -30,7 +30,7 @@ from evo2_tasks.config.choices import (
 from evo2_tasks.config.objects import is_url
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.files import require_writable
-from evo2_tasks.io.imports import without_collection, without_pandas
+from evo2_tasks.io.imports import collection_paused, resume_collection, without_pandas
 from evo2_tasks.io.interruption import EXIT_INTERRUPTED, Interrupted, raise_on_sigterm
 from evo2_tasks.io.streams import (
     LineFormatter,
@@ -146,7 +146,7 @@ class CommandLine(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Read the arguments and run a command; no control character reaches the terminal."""
         open_missing_streams()
-        with plain_streams(), without_pandas():
+        with plain_streams(), without_pandas(), collection_paused():
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -237,8 +237,9 @@ def print_json(value: Any) -> None:
 
 def load(module: str) -> Any:
     """A module of a step or a command, ``steps.split`` for example."""
-    with without_collection():
-        return import_module(f"evo2_tasks.{module}")
+    imported = import_module(f"evo2_tasks.{module}")
+    resume_collection()
+    return imported
 
 
 def file_option(*names: str, **options: Any) -> Callable[..., Any]:

@@ -59,7 +59,7 @@ ROOMS = {
     "config": room(
         "calibrations choices embeddings evaluation explain files generation_options"
         " generation_problems generation_rules generations load objects probes resolve schema"
-        " sequences sets single track_embeddings tracks yaml_files",
+        " sequences sets single text track_embeddings tracks yaml_files",
         "errors",
         "hub",
         "layout",
@@ -178,8 +178,9 @@ ROOMS = {
         " device_times plain_operators",
     ),
     "runtime": room(
-        "canaries claims devices explained_alleles generation_jobs inputs models node_copies"
-        " processes score_store scoring_jobs sequence_jobs speed track_jobs",
+        "canaries claims devices drawn_variants explained_alleles generation_jobs genomes inputs"
+        " models node_copies processes references score_store scoring_jobs sequence_jobs speed"
+        " track_jobs",
         "config",
         "errors",
         "evo2",

@@ -48,7 +48,7 @@ from evo2_tasks.report.explanations import (
     write_explanation,
 )
 from evo2_tasks.report.profiles import locate_profiles, require_same_allele
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.table.calibrated import open_calibrated
 from evo2_tasks.table.parquet import distinct_values
 from evo2_tasks.table.profiles import read_profile

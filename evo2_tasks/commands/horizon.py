@@ -39,14 +39,10 @@ from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.report.horizons import write_page
-from evo2_tasks.runtime.inputs import (
-    Placement,
-    open_placement,
-    open_reference,
-    open_variant_set,
-    variants_to_plan,
-)
+from evo2_tasks.runtime.drawn_variants import variants_to_plan
+from evo2_tasks.runtime.inputs import open_variant_set
 from evo2_tasks.runtime.models import open_model
+from evo2_tasks.runtime.references import Placement, open_placement, open_reference
 from evo2_tasks.scoring.horizons import PER_TOKEN, list_horizons, score_horizons
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.score import score_part

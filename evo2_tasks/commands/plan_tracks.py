@@ -13,7 +13,7 @@ from evo2_tasks.genome.tiles import Tile, lay_windows, tile_regions
 from evo2_tasks.genome.track_regions import TrackRegions
 from evo2_tasks.genome.window_pairs import STRANDS
 from evo2_tasks.io.files import local_file
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 
 
 @dataclass(frozen=True, slots=True)

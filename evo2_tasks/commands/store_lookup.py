@@ -32,7 +32,7 @@ from evo2_tasks.genome.window_pairs import STRANDS, Strand
 from evo2_tasks.genome.windows import TO_SCORE, PlacedAllele, WindowSettings, place_allele
 from evo2_tasks.io.vcf_text import Unreadable
 from evo2_tasks.io.words import shown, shown_path
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.scoring.deltas import SCORE_NAMES, Score, average_strands
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.table.schema import REASON_MEANINGS, STATUS_MEANINGS

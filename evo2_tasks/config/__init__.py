@@ -11,7 +11,9 @@ if TYPE_CHECKING:
         embeddings,
         evaluation,
         explain,
+        files,
         generation_options,
+        generation_problems,
         generations,
         load,
         probes,
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
         sequences,
         track_embeddings,
         tracks,
+        yaml_files,
     )
 
 __all__ = [
     "embeddings",
     "evaluation",
     "explain",
+    "files",
     "generation_options",
+    "generation_problems",
     "generations",
     "load",
     "probes",
@@ -35,6 +40,7 @@ __all__ = [
     "sequences",
     "track_embeddings",
     "tracks",
+    "yaml_files",
 ]
 
 

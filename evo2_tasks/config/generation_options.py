@@ -13,6 +13,7 @@ from evo2_tasks.config.generations import MergeGenerationSettings, resolve_merge
 from evo2_tasks.config.load import load_config
 from evo2_tasks.config.resolve import ModelSettings, ReferenceSettings
 from evo2_tasks.config.schema import RunConfig
+from evo2_tasks.config.text import read_text
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 
@@ -174,7 +175,7 @@ def _read_scorers(path: Path) -> list[Any]:
     Raises:
         InputError: It cannot be read, or is no list.
     """
-    data = read_yaml(path, str(path))
+    data = read_yaml(read_text(path, str(path)), str(path))
     entries = data.get("scorers") if isinstance(data, dict) else data
     if not isinstance(entries, list):
         raise InputError(

@@ -10,12 +10,10 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from evo2_tasks import config as configs
 from evo2_tasks.config.calibrations import calibration_problems
 from evo2_tasks.config.embeddings import embedding_problems
-from evo2_tasks.config.files import file_problems
-from evo2_tasks.config.generation_problems import generation_problems
 from evo2_tasks.config.objects import urls_without_copy
-from evo2_tasks.config.probes import probe_problems
 from evo2_tasks.config.resolve import (
     resolve_annotate,
     resolve_max_allele_length,
@@ -44,10 +42,8 @@ from evo2_tasks.config.schema import (
     Section,
     VariantSetConfig,
 )
-from evo2_tasks.config.sequences import sequence_problems
 from evo2_tasks.config.sets import set_problems
-from evo2_tasks.config.tracks import track_problems
-from evo2_tasks.config.yaml_files import read_yaml
+from evo2_tasks.config.text import read_json, read_text
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import parse_hub_name
 from evo2_tasks.layout import IDENTITY_ENDING, RESERVED_SCORINGS
@@ -77,19 +73,26 @@ def load_config(
     """
     if isinstance(source, Path):
         name = "standard input" if source == Path("-") else str(source)
-        data = read_yaml(source, name)
+        data = _read(source, name)
     else:
         for file in files or []:
-            read_yaml(Path(file), str(file))
+            _read(Path(file), str(file))
         name = str(files[0]) if files and len(files) == 1 else "config"
         data = source
     config = _parse(data, name)
     _raise_first(name, _contradictions(config))
     if look_for_files:
-        _raise_first(name, file_problems(config))
+        _raise_first(name, configs.files.file_problems(config))
     if isinstance(source, Path):
         _raise_first(name, _unread_urls(config))
     return config
+
+
+def _read(path: Path, name: str) -> object:
+    """Read a file of YAML or JSON."""
+    text = read_text(path, name)
+    values = read_json(text)
+    return configs.yaml_files.read_yaml(text, name) if values is None else values
 
 
 def _unread_urls(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -269,9 +272,13 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                 "needs `gff`, which the reference does not have",
             )
     yield from set_problems(config)
-    yield from sequence_problems(config)
-    yield from track_problems(config)
-    yield from generation_problems(config)
+    # A job imports the modules of those sections only that its config has.
+    if config.sequence_sets:
+        yield from configs.sequences.sequence_problems(config)
+    if config.track_sets:
+        yield from configs.tracks.track_problems(config)
+    if config.generations:
+        yield from configs.generation_problems.generation_problems(config)
     for name, variant_set in config.variant_sets.items():
         key = f"variant_sets.{name}"
         yield from unknown_name(
@@ -319,7 +326,8 @@ def _contradictions(config: RunConfig) -> Iterator[tuple[str, str]]:
                 f"{key}.scorings[{i}]", scoring_name, "scorings", config.scorings
             )
     yield from calibration_problems(config)
-    yield from probe_problems(config)
+    if any(variant_set.probes for variant_set in config.variant_sets.values()):
+        yield from configs.probes.probe_problems(config)
 
 
 _NOT_DRAWN: Final = {

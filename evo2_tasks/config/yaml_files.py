@@ -1,53 +1,34 @@
 """Reading YAML in bounded memory: a few lines with aliases can stand for gigabytes."""
 
-import sys
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from evo2_tasks.config.text import MOST_CHARACTERS
 from evo2_tasks.errors import InputError
-
-MOST_CHARACTERS: Final = 1 << 22
-"""Characters of a file. A config of a thousand variant sets has 200,000."""
 
 MOST_VALUES: Final = 200_000
 """Values of a file; those of an alias count at each use."""
 
-_MOST_BYTES: Final = 4 * MOST_CHARACTERS + 4
 _MOST_DIGITS: Final = 100
 _NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
-def read_yaml(path: Path, name: str, *, allow_twice: bool = False) -> object:
-    """Read a YAML or JSON file.
+def read_yaml(text: str, name: str, *, allow_twice: bool = False) -> object:
+    """Read YAML, of which JSON is a part.
 
     Args:
-        path: The file; ``-`` is standard input.
+        text: The text of a file.
         name: Name of the file, for messages.
         allow_twice: Whether a key may occur twice, so that the last one counts.
 
     Raises:
-        InputError: It cannot be read, is not YAML, or is larger than any config.
+        InputError: It is not YAML, or has more values than any config.
     """
     try:
-        if path == Path("-"):
-            text = sys.stdin.read(MOST_CHARACTERS + 1)
-        else:
-            with path.open("rb") as file:
-                # utf-8-sig: editors on Windows begin a file with a mark that is no part of it
-                text = file.read(_MOST_BYTES).decode("utf-8-sig")
-        if len(text) > MOST_CHARACTERS:
-            raise InputError(
-                f"{name}: has more than {MOST_CHARACTERS:,} characters; this is not a config"
-            )
         # subclasses of the safe loader: they make plain values only
         return yaml.load(text, _BoundedLoader if allow_twice else _UniqueKeyLoader)  # noqa: S506
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name}: is not UTF-8 text (byte {error.start + 1})") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from evo2_tasks.config.resolve import ModelSettings
+from evo2_tasks.config.text import read_text
 from evo2_tasks.config.yaml_files import read_yaml
 from evo2_tasks.errors import InputError
 from evo2_tasks.hub import find_release, parse_hub_name
@@ -214,7 +215,8 @@ def read_shape(model: ModelSettings) -> ModelShape:
 
 
 def _read_mapping(file: Path) -> Mapping[str, Any]:
-    values = read_yaml(file, str(file), allow_twice=True)  # JSON is YAML
+    name = str(file)
+    values = read_yaml(read_text(file, name), name, allow_twice=True)  # JSON is YAML
     if not isinstance(values, dict):
         raise InputError(f"{file}: expected the config of a model.")
     return values

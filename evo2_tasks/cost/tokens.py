@@ -26,13 +26,10 @@ from evo2_tasks.genome.windows import (
     place_allele,
 )
 from evo2_tasks.io.progress import Progress
-from evo2_tasks.runtime.inputs import (
-    open_neighbourhood,
-    open_placement,
-    open_reference,
-    open_variant_set,
-    variants_to_plan,
-)
+from evo2_tasks.runtime.drawn_variants import variants_to_plan
+from evo2_tasks.runtime.genomes import open_neighbourhood
+from evo2_tasks.runtime.inputs import open_variant_set
+from evo2_tasks.runtime.references import open_placement, open_reference
 from evo2_tasks.scoring.part_sizes import most_pairs
 from evo2_tasks.scoring.passes import plan_passes
 from evo2_tasks.scoring.windows import slice_parts

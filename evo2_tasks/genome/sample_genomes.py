@@ -21,6 +21,7 @@ from evo2_tasks.genome.reference import Reference
 from evo2_tasks.genome.window_layout import (
     TO_SCORE,
     PlacedAllele,
+    PlacedChange,
     WindowSettings,
     find_limits,
     find_tile,
@@ -31,21 +32,6 @@ from evo2_tasks.genome.window_pairs import Edit
 from evo2_tasks.genome.windows import Contig, place_allele
 
 _SAMPLE: Final = 0
-
-
-class PlacedChange(NamedTuple):
-    """A change of a genome with its windows.
-
-    Attributes:
-        placed: Status, flags and windows; see ``haplotype_windows`` for the coordinates.
-        start: Start of the reference window before any cut, 0-based on the reference contig; None
-            without windows.
-        end: Its end, exclusive.
-    """
-
-    placed: PlacedAllele
-    start: int | None
-    end: int | None
 
 
 class SpelledChange(NamedTuple):

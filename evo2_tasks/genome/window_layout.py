@@ -140,6 +140,21 @@ class PlacedAllele(NamedTuple):
         return sizes
 
 
+class PlacedChange(NamedTuple):
+    """A change of a genome with its windows.
+
+    Attributes:
+        placed: Status, flags and windows; see ``haplotype_windows`` for the coordinates.
+        start: Start of the reference window before any cut, 0-based on the reference contig; None
+            without windows.
+        end: Its end, exclusive.
+    """
+
+    placed: PlacedAllele
+    start: int | None
+    end: int | None
+
+
 class Limits(NamedTuple):
     """The settings that depend on the contig, with their values on one contig."""
 

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import re
-import secrets
 import shutil
 import sys
 import tempfile
@@ -122,7 +121,7 @@ def _temporary_prefix(target: Path) -> str:
 def temporary_name(target: Path) -> Path:
     """A hidden path in the target's folder, with the same ending, that no other writer uses."""
     endings = "".join(target.suffixes[-2:])
-    name = f"{_temporary_prefix(target)}{secrets.token_hex(8)}.tmp{endings[-20:]}"
+    name = f"{_temporary_prefix(target)}{os.urandom(8).hex()}.tmp{endings[-20:]}"
     return target.with_name(name)
 
 

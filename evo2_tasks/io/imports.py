@@ -9,18 +9,24 @@ import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
 
-class _NoPandas(MetaPathFinder, Loader):
-    """Finds pandas, so that it counts as installed, and refuses to import it."""
+class _NoPandas:
+    """Finds pandas, which so counts as installed, and refuses to import it.
+
+    It is a finder and a loader, but not by their base classes, which import much.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None, /
     ) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if name == "pandas" else None
+        if name != "pandas" or PathFinder.find_spec(name) is None:
+            return None
+        loader: Any = self
+        return ModuleSpec(name, loader)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         raise ModuleNotFoundError("the commands of evo2-tasks use no pandas", name=spec.name)
@@ -47,11 +53,16 @@ def allow_pandas() -> None:
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
-    """Import modules without looking for garbage among their objects, also later."""
+def collection_paused() -> Iterator[None]:
+    """Collect no garbage until `resume_collection`: imports make many objects that all stay."""
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         gc.enable()
+
+
+def resume_collection() -> None:
+    """Collect garbage from now on, but do not look for it among the objects that exist already."""
+    gc.freeze()
+    gc.enable()

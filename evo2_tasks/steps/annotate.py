@@ -26,7 +26,8 @@ from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.vcf_text import read_vcf
 from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import CONSEQUENCE_COLUMNS, IDENTIFIER_COLUMNS
-from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
+from evo2_tasks.runtime.inputs import find_variants, open_variant_set
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.table.annotations import describe_blocks, make_annotations_metadata
 from evo2_tasks.table.parquet import RowBuffer, write_table
 from evo2_tasks.table.schema import annotations_schema

@@ -28,7 +28,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import counted, shown, shown_path
 from evo2_tasks.layout import PROBE, PROBE_WEIGHTS
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.steps.fit_probe import split_rows
 from evo2_tasks.table.parquet import read_rows, write_table
 from evo2_tasks.table.probes import (

@@ -15,7 +15,7 @@ from evo2_tasks.genome.windows import PlacedAllele
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.words import counted
 from evo2_tasks.layout import REFERENCE, segments_file
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.steps.windows import NeededBases, require_placed_shards
 from evo2_tasks.table.audit import choose_audited, digest_windows, take_rows
 from evo2_tasks.table.documents import Split

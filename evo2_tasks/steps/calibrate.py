@@ -19,7 +19,7 @@ from evo2_tasks.io.allocation import return_large_arrays
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import counted
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.table.calibration_schema import (
     LR_REASON_MEANINGS,
     CalibratedPart,

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from evo2_tasks.config.resolve import DrawSettings
-from evo2_tasks.runtime.inputs import draw_variants
+from evo2_tasks.runtime.drawn_variants import draw_variants
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown, shown_path
 from evo2_tasks.layout import BACKGROUND, CALIBRATION, FOLDS, RATIOS
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.steps.evaluate import make_label_settings
 from evo2_tasks.table.calibration_schema import (
     calibration_schema,

@@ -35,7 +35,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import counted, shown_path
 from evo2_tasks.layout import PREDICTIONS
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.steps.evaluate import make_label_settings
 from evo2_tasks.table.parquet import open_table, read_rows, write_table
 from evo2_tasks.table.probes import (

@@ -27,12 +27,9 @@ from evo2_tasks.layout import (
     segments_file,
     shard_file,
 )
-from evo2_tasks.runtime.inputs import (
-    find_variants,
-    open_neighbourhood,
-    open_reference,
-    open_variant_set,
-)
+from evo2_tasks.runtime.genomes import open_neighbourhood
+from evo2_tasks.runtime.inputs import find_variants, open_variant_set
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.steps.windows import (
     NeededBases,
     read_shard,

@@ -25,7 +25,7 @@ from evo2_tasks.layout import (
     shard_file,
     shard_run_file,
 )
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.steps.windows import require_placed
 from evo2_tasks.table.annotations import describe_annotations, require_annotations
 from evo2_tasks.table.audit import (

@@ -20,7 +20,7 @@ from evo2_tasks.io.digests import SourceFiles, digest_file
 from evo2_tasks.io.files import replace_atomically, writing
 from evo2_tasks.io.words import counted, shown_path, without_controls
 from evo2_tasks.layout import PROMPT_COUNTS, shard_file, shard_run_file, steps_file
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.table.generation_documents import (
     ComparedReference,
     GeneratedRun,

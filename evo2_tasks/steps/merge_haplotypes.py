@@ -23,7 +23,7 @@ from evo2_tasks.layout import (
     shard_file,
     shard_run_file,
 )
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.table.documents import HaplotypesRun, PairCounts, Run, ShardRun
 from evo2_tasks.table.haplotypes import (
     CarrierRows,

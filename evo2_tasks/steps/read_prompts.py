@@ -21,7 +21,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.words import counted, shown, shown_path
 from evo2_tasks.layout import PROMPT_COUNTS
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.table.generation_documents import PromptCounts
 from evo2_tasks.table.generation_schema import prompts_schema
 from evo2_tasks.table.parquet import RowBuffer, write_table

@@ -15,7 +15,7 @@ from evo2_tasks.layout import CALIBRATIONS
 from evo2_tasks.report.calibrations import NamedCalibration
 from evo2_tasks.report.page import Subject, write_report
 from evo2_tasks.report.probes import NamedPredictions
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.steps.evaluate import make_label_settings
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,8 @@ from evo2_tasks.io.files import local_file
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import counted
 from evo2_tasks.layout import REFERENCE, SEQUENCES, SPLIT, shard_file
-from evo2_tasks.runtime.inputs import find_variants, open_reference, open_variant_set
+from evo2_tasks.runtime.inputs import find_variants, open_variant_set
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.table.documents import ReferenceStatement, Split, SplitStatements
 from evo2_tasks.table.parquet import (
     RowBuffer,

@@ -20,7 +20,7 @@ from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.files import local_file
 from evo2_tasks.io.words import counted, shown, shown_path
 from evo2_tasks.layout import TILE_COUNTS, TRACK_REGIONS, segments_file, shard_file
-from evo2_tasks.runtime.inputs import open_reference
+from evo2_tasks.runtime.references import open_reference
 from evo2_tasks.table.documents import ReferenceStatement, TileCounts
 from evo2_tasks.table.parquet import RowBuffer, write_table
 from evo2_tasks.table.provenance import (

@@ -9,17 +9,15 @@ from pathlib import Path
 from evo2_tasks.config.resolve import SplitSettings, WindowsSettings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.haplotype_windows import haplotype_intervals
+from evo2_tasks.genome.records import Variant
 from evo2_tasks.genome.reference import Reference
-from evo2_tasks.genome.variants import (
-    Variant,
-)
 from evo2_tasks.genome.window_pairs import merge_intervals, needed_intervals
 from evo2_tasks.genome.windows import PlacedAllele, WindowSettings
 from evo2_tasks.io.digests import SourceFiles
 from evo2_tasks.io.progress import Progress
 from evo2_tasks.io.words import shown_path
 from evo2_tasks.layout import REFERENCE, shard_file
-from evo2_tasks.runtime.inputs import open_placement, open_reference
+from evo2_tasks.runtime.references import open_placement, open_reference
 from evo2_tasks.table.documents import Split, SplitStatements
 from evo2_tasks.table.parquet import (
     RowBuffer,

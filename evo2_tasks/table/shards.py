@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from evo2_tasks.genome.variants import Variant
+from evo2_tasks.genome.records import Variant
 
 
 def assign_shards(
