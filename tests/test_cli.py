@@ -166,14 +166,6 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     ("module", "arguments", "extra"),
     [
         (
-            "sklearn",
-            [
-                *("evaluate", "--config", "config.yaml", "--variant-set", "mitomap"),
-                *("--table", "t", "--out", "f", "--curves", "c"),
-            ],
-            "evaluation",
-        ),
-        (
             "plotly",
             [
                 *("report", "--config", "config.yaml", "--variant-set", "mitomap"),
