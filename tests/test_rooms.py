@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from evo2_tasks.cli import main
+from evo2_tasks.config.load import load_config
+from evo2_tasks.config.schema import dump_config
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "evo2_tasks"
@@ -383,6 +385,22 @@ def test_a_command_does_not_import_pandas_for_pyarrow() -> None:
     )
     assert "pandas" not in modules_after(in_command)
     modules_after(in_command + "import pandas; assert pandas.DataFrame")
+
+
+def test_a_step_imports_only_what_it_uses(tmp_path: Path) -> None:
+    config = load_config(ROOT / "config.yaml", look_for_files=False)
+    file = tmp_path / "config.json"
+    file.write_text(dump_config(config))
+    of_set = ("--config", str(file), "--variant-set", "mitomap")
+    loaded = modules_after(run_command("split", *of_set, "--out", str(tmp_path / "shards")))
+    assert "pyarrow" in loaded
+    assert not loaded & {*TORCH, "pandas", "plotly", "scipy", "sklearn", "yaml"}
+
+
+def test_metrics_need_no_other_package_until_one_is_used() -> None:
+    modules = ("steps.merge", "steps.evaluate", "steps.report", "commands.show")
+    loaded = modules_after(f"import {', '.join(f'evo2_tasks.{name}' for name in modules)}")
+    assert not loaded & {"scipy", "sklearn"}
 
 
 def test_importing_the_model_needs_no_package_that_only_image_models_need() -> None:
