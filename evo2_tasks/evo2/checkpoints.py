@@ -551,7 +551,8 @@ def _find_weights(folder: Path) -> tuple[list[str], str]:
     if not (folder / INDEX).exists():
         return [WEIGHTS], ""
     names = read_weight_names(folder / INDEX)
-    if (folder / WEIGHTS).exists() and names != [WEIGHTS]:
+    are_here = all(Path(name).name == name for name in names)
+    if are_here and (folder / WEIGHTS).exists() and names != [WEIGHTS]:
         if any((folder / name).exists() for name in names):
             raise ValueError(
                 f"{folder}: has two sets of weights: {WEIGHTS}, and the files that {INDEX} names. "

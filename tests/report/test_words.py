@@ -101,13 +101,6 @@ def test_names_of_the_config_are_inert_too(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_nan_is_not_a_number_to_sort_by(tmp_path: Path) -> None:
-    columns = make_columns(20) | {"OTHER": [float("nan")] * 20}
-    write_scoring(tmp_path / "one", columns)
-    cells = read_page(write_page(tmp_path)).all("td")
-    assert not [one for one in cells if one.get("data-value") in ("nan", "inf")]
-
-
 def test_long_alleles_are_shortened(hostile: Path) -> None:
     text = read_page(hostile).text()
     assert "A" * 12 + "… (10,000)" in text

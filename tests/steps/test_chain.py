@@ -665,9 +665,10 @@ STORE_FILES = {
 ELSEWHERE = re.compile(
     r"/(haplotypes|haplotype_scores|compounds)[/.]|the file of variants"
     r"|/(embeddings|profiles|probes|readouts\.json)[/.`]?|{track_set}/|{sequence_set}/|sequence set"
+    r"|generations/{generation}/"
 )
-"""Files and steps of haplotypes, embeddings, probes, tracks and sequences. Their links are tested
-in the file of tests of their steps: ``test_haplotypes.py``, ``test_embeddings.py``, and so on."""
+"""Files and steps of haplotypes, embeddings, probes, tracks, sequences and generations. Their links
+are tested in the file of tests of their steps: ``test_haplotypes.py``, ``test_embeddings.py``, and so on."""
 
 
 def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], Chain]) -> None:
