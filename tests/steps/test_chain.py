@@ -668,7 +668,7 @@ ELSEWHERE = re.compile(
     r"|generations/{generation}/"
 )
 """Files and steps of haplotypes, embeddings, probes, tracks, sequences and generations. Their links
-are tested in the file of tests of their steps: ``test_haplotypes.py``, ``test_embeddings.py``, and so on."""
+are tested in the file of tests of their steps: ``test_haplotypes.py``, and so on."""
 
 
 def test_the_documentation_has_the_links_that_are_tested(make: Callable[[str], Chain]) -> None:
