@@ -78,12 +78,14 @@ newest-test:
 		--known-failures tests/newest_failures.yaml $(NEWEST_TESTS)
 
 # Our files in the programs that people read them with, in the environment build/readers: docs/readers.md.
-# ALL=1 adds Spark and ClickHouse (1.4 GB, Java 17), and oldest-test. Without npm the readers in JavaScript are skipped.
+# ALL=1 adds Spark and ClickHouse (1.4 GB, Java 17), the programs of Debian that are there, and oldest-test.
+# Without npm the readers in JavaScript are skipped.
 READERS := build/readers
 readers-test: setup
 	test -x $(READERS)/bin/python || $(PYTHON) -m venv $(READERS)
 	$(READERS)/bin/python -m pip install -qq -r tests/readers/requirements.txt \
 		$(if $(ALL),-r tests/readers/requirements-all.txt)
+	rm -rf $(READERS)/lib/python3*/site-packages/tests  # pyranges installs it, and it would hide ours
 	cp tests/readers/package.json $(READERS)
 	! command -v npm > /dev/null || npm install --prefix $(READERS) --silent --no-package-lock
 	python -m tests.readers.run $(READERS) $(if $(ALL),--all)

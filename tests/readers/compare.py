@@ -6,10 +6,14 @@ This file needs the standard library only.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from tests.readers.encode import Encoded, decode_float
+
+LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 
 
 def describe(expected: Mapping[str, list[Encoded]], seen: Mapping[str, Any]) -> str:
@@ -71,9 +75,22 @@ def _of_texts(expected: str, seen: str) -> set[str]:
         return {"integer as float" if exact else "integer as inexact float"}
     if kinds == "ff" and decode_float(expected) == decode_float(seen):
         return {"-0.0 as 0.0"}
+    if kinds == "ff":
+        return {_of_floats(decode_float(expected), decode_float(seen))}
+    if kinds == "ss" and unquote(seen) == expected:
+        return {"text with percent codes"}
     if kinds[0] == kinds[1]:
         return {f"another {_name(expected)}"}
     return {f"{_name(expected)} as {_name(seen)}"}
+
+
+def _of_floats(expected: float, seen: float) -> str:
+    if (
+        abs(expected) < LARGEST_FLOAT32
+        and seen == struct.unpack("f", struct.pack("f", expected))[0]
+    ):
+        return "float of 32 bits"
+    return "float of 6 digits" if seen == float(f"{expected:.6g}") else "another float"
 
 
 def _as_dictionary(pairs: list[Any]) -> Any:

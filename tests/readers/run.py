@@ -5,7 +5,7 @@ docs/readers.md explains. A reader that gives something else now, for better or 
 Run by ``make readers-test``, which makes the environment of the readers:
 
     python -m tests.readers.run build/readers          the readers that install in seconds
-    python -m tests.readers.run build/readers --all    Spark and ClickHouse too
+    python -m tests.readers.run build/readers --all    Spark, ClickHouse and programs of Debian too
     python -m tests.readers.run build/readers --write  write outcomes.json again
 """
 
@@ -18,13 +18,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tests.readers.compare import describe, describe_answer
 from tests.readers.models.make_folders import write_folders
 from tests.readers.parquet.make_tables import write_tables
+from tests.readers.tracks.make_tracks import write_tracks
+from tests.readers.vcf.make_vcfs import write_vcfs
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -43,16 +45,25 @@ class Group:
         write: Writes the files to a folder.
         programs: The program of each reader: ``.py`` for the environment of the readers, ``.mjs``
             for node.
-        by_hand: The readers that ``--all`` adds.
+        by_hand: The readers that ``--all`` adds, and the command or file that each needs, if any.
         here: The readers that the environment of the project runs.
     """
 
     name: str
     write: Callable[[Path], None]
     programs: Mapping[str, str]
-    by_hand: Collection[str] = ()
+    by_hand: Mapping[str, str] = field(default_factory=dict)
     here: Collection[str] = ()
 
+
+DEBIAN_VCF: Final = {
+    "bcftools": "bcftools",
+    "htsjdk": "/usr/share/java/htsjdk.jar",
+    "vcftools": "vcftools",
+    "SnpSift": "/usr/share/java/snpsift.jar",
+    "plink2": "plink2",
+}
+DEBIAN_TRACKS: Final = {"bedtools": "bedtools", "megadepth": "megadepth"}
 
 GROUPS: Final = (
     Group(
@@ -75,7 +86,7 @@ GROUPS: Final = (
             ),
             **dict.fromkeys(("hyparquet", "parquet-wasm"), "ask_tables.mjs"),
         },
-        by_hand=("ClickHouse", "Spark"),
+        by_hand={"ClickHouse": "", "Spark": "java"},
     ),
     Group(
         "models",
@@ -87,6 +98,36 @@ GROUPS: Final = (
             "huggingface_hub, upload": "upload_folders.py",
         },
         here=("huggingface_hub, upload",),
+    ),
+    Group(
+        "vcf",
+        write_vcfs,
+        dict.fromkeys(
+            (
+                "pysam",
+                "bcftools in pysam",
+                "cyvcf2",
+                "vcfpy",
+                "scikit-allel",
+                "oxbow",
+                "bio2zarr and vcztools",
+                *DEBIAN_VCF,
+            ),
+            "read_vcfs.py",
+        ),
+        by_hand=DEBIAN_VCF,
+    ),
+    Group(
+        "tracks",
+        write_tracks,
+        {
+            **dict.fromkeys(
+                ("pyBigWig", "pybigtools", "bioframe", "pyranges", "oxbow", *DEBIAN_TRACKS),
+                "read_tracks.py",
+            ),
+            "@gmod/bbi": "read_tracks.mjs",
+        },
+        by_hand=DEBIAN_TRACKS,
     ),
 )
 
@@ -106,6 +147,10 @@ def ask_readers(
     for name, program in group.programs.items():
         path = HERE / group.name / program
         if name in group.by_hand and not all_readers:
+            continue
+        needed = group.by_hand.get(name, "")
+        if needed and shutil.which(needed) is None and not Path(needed).exists():
+            print(f"{name}: skipped, because there is no {needed}")
             continue
         if path.suffix == ".mjs" and not has_node:
             print(f"{name}: skipped, because node is not installed")
