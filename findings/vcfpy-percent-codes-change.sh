@@ -1,14 +1,13 @@
 #!/bin/sh
 # VCF 4.3 writes characters with a meaning in percent codes. vcfpy decodes the codes of eight characters and leaves the
 # others, decodes %253B, which stands for the text "%3B", twice, and encodes again when it writes. So reading and
-# writing a file is not without effect: %20 becomes %2520, %C3%A9 becomes %25C3%25A9, %253B becomes %3B, and each
-# further pass adds another 25. pysam and bcftools leave them as they are.
+# writing a file changes its texts: %20 becomes %2520, %C3%A9 becomes %25C3%25A9, and %253B becomes %3B, which stand for
+# other texts. pysam leaves them as they are.
 #
 # Versions: vcfpy 0.14.2, pysam 0.24.1, Python 3.11.
 # Seen, for T=a%20b, T=caf%C3%A9 and T=%253B:
 #   vcfpy, read               a%20b, caf%C3%A9 and ;
 #   vcfpy, read and written   a%2520b, caf%25C3%25A9 and %3B
-#   a second time             a%252520b, caf%2525C3%2525A9 and %3B
 #   pysam, read and written   as in the input
 # Exit code 0 if that is so, 1 if not.
 set -eu
@@ -42,11 +41,10 @@ def copy(source, target):
 
 print("read", *(line.INFO["T"] for line in vcfpy.Reader.from_path("in.vcf")))
 copy("in.vcf", "once.vcf")
-copy("once.vcf", "twice.vcf")
 with pysam.VariantFile("in.vcf") as lines, pysam.VariantFile("pysam.vcf", "w", header=lines.header) as out:
     for line in lines:
         out.write(line)
-for name in ("once", "twice", "pysam"):
+for name in ("once", "pysam"):
     print(name, *texts(name + ".vcf"))
 PYTHON
 venv/bin/python again.py > seen
@@ -54,7 +52,6 @@ cat seen
 cat > expected <<'TEXT'
 read a%20b caf%C3%A9 ;
 once a%2520b caf%25C3%25A9 %3B
-twice a%252520b caf%2525C3%2525A9 %3B
 pysam a%20b caf%C3%A9 %253B
 TEXT
 cmp seen expected
