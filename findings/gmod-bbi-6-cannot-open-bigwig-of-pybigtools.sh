@@ -1,7 +1,7 @@
 #!/bin/sh
 # The header of a bigWig states where its list of contigs is, and UCSC's programs and libBigWig put it before the
 # values. bigtools writes it after the values, which the format allows. @gmod/bbi up to 6.0.3, with which JBrowse 2
-# read bigWig until 2025, takes the distance of the two for the size of the list, and cannot open such a file: "Invalid
+# read bigWig, takes the distance of the two for the size of the list, and cannot open such a file: "Invalid
 # typed array length". From 7.0.3 on it can.
 #
 # Versions: pybigtools 0.3.0, pyBigWig 0.3.29, @gmod/bbi 6.0.3 and 7.0.3, Python 3.11, Node.js 20. Needs npm.
