@@ -1818,6 +1818,30 @@ def read_model(command: str, options: dict[str, Any]) -> ModelSettings:
 @click.option(
     "--circular-contigs", multiple=True, metavar="NAME", help="Circular contig; may be repeated."
 )
+@click.option(
+    "--contig-aliases",
+    multiple=True,
+    type=(str, str),
+    metavar="NAME CONTIG",
+    help="Name of a contig in the variants, and its name in the FASTA; may be repeated. Names with "
+    "and without chr need none.",
+)
+@file_option(
+    "--assembly-report", help="NCBI's assembly report, whose names of the contigs may be used."
+)
+@click.option(
+    "--columns",
+    multiple=True,
+    type=(click.Choice(["contig", "pos", "ref", "alt", "hgvs"]), str),
+    metavar="KEY COLUMN",
+    help="Column of a table of variants that is contig, pos, ref, alt or hgvs; may be repeated. "
+    "Usual names need none.",
+)
+@click.option(
+    "--max-ref-mismatch-share",
+    type=float,
+    help="Share of alleles with another REF than the FASTA above which the run ends. Default: 0.5.",
+)
 @file_option("--gff", help="GFF3 of the genes. The table then has genes and consequences.")
 @click.option(
     "--genetic-codes",
@@ -1869,6 +1893,8 @@ def run(
     has_report: bool,
     threads: int | None,
     genetic_codes: tuple[tuple[str, int], ...],
+    contig_aliases: tuple[tuple[str, str], ...],
+    columns: tuple[tuple[str, str], ...],
     pass_only: bool,
     **settings: Any,
 ) -> None:
@@ -1887,6 +1913,8 @@ def run(
     module = load("commands.run")
     settings |= {
         "genetic_codes": dict(genetic_codes),
+        "contig_aliases": dict(contig_aliases),
+        "columns": dict(columns),
         "filters": {"pass_only": True} if pass_only else {},
     }
     done = module.run(

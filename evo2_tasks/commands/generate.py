@@ -69,7 +69,7 @@ def generate(
         require_writable(target)
         require_other_file(target, *_list_sources(settings))
     work = parts_folder(out)
-    with keep_others_out(work, RUN_LOCK, COMMAND):
+    with keep_others_out(work, RUN_LOCK, f"`evo2-tasks {COMMAND}`", "another file with --out"):
         try:
             _run_steps(settings, work, targets, fasta=out, html=html, threads=threads)
         except InputError:

@@ -4,8 +4,8 @@ It runs the steps of the workflow on the files of the workflow, with one shard. 
 bytes of the workflow's. The config that it writes continues its work on a cluster.
 """
 
-import logging
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,10 +15,16 @@ from pathlib import Path
 
 import yaml
 
-from evo2_tasks.commands.run_steps import OneScoring, run_steps
+from evo2_tasks.commands.run_steps import WRITERS, OneScoring, run_steps
 from evo2_tasks.config.evaluation import resolve_report
 from evo2_tasks.config.schema import TABLE_SUFFIX
-from evo2_tasks.config.single import VARIANT_SET, SingleRun, make_single_run, naming_settings
+from evo2_tasks.config.single import (
+    VARIANT_SET,
+    SingleRun,
+    make_single_run,
+    naming_file,
+    naming_settings,
+)
 from evo2_tasks.errors import InputError
 from evo2_tasks.io.digests import digest_file
 from evo2_tasks.io.files import (
@@ -45,8 +51,6 @@ from evo2_tasks.layout import (
 from evo2_tasks.steps.export import export
 from evo2_tasks.steps.index import index
 from evo2_tasks.table.documents import Run
-
-logger = logging.getLogger(__name__)
 
 HEADER = """\
 # Written by `evo2-tasks run`, which writes it again: copy it before you change it.
@@ -122,7 +126,11 @@ def run(
     )
     if has_report:
         import_module("evo2_tasks.steps.report")  # a package that is missing is reported at once
-    with naming_settings(single), only_run(results, config_of(out)):
+    with (
+        naming_settings(single),
+        naming_file(results / COPIED_INPUT, "standard input"),
+        only_run(results, config_of(out)),
+    ):
         if is_stream:
             copy_input(variants, results / COPIED_INPUT)
         write_config(single, config_of(out))
@@ -169,7 +177,7 @@ def only_run(results: Path, config: Path) -> Iterator[None]:
         InputError: Another process has the folder, or it cannot be made.
     """
     new = [path for path in (results, config) if not path.exists()]
-    with keep_others_out(results, RUN_LOCK, "run"):
+    with keep_others_out(results, RUN_LOCK, WRITERS, "another file with --out"):
         try:
             yield
         except InputError:
@@ -193,7 +201,7 @@ def copy_input(variants: Path, target: Path) -> None:
 def write_config(single: SingleRun, target: Path) -> None:
     """Write the config, if there is not the same one already."""
     text = yaml.safe_dump(dict(single.written), sort_keys=False, allow_unicode=True)
-    text = HEADER.format(file=target.name) + text
+    text = HEADER.format(file=shlex.quote(str(target))) + text
     with suppress(OSError, ValueError):
         if target.read_text(encoding="utf-8") == text:
             return

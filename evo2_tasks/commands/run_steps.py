@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHARD: Final = shard_file(1, 1)
+WRITERS: Final = "`evo2-tasks run` or `score_variants`"
+"""What writes to a folder of results, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class OneScoring:
         threads: CPU threads of the model; None leaves the choice to torch.
         open_model: Gives the model. Signals then end the work at once, as they end any Python code.
             None: the step ``score`` opens it, and after a signal it stops where nothing is lost.
+        is_in_memory: Whether the caller had the model in memory, so that there is no checkpoint.
     """
 
     config: RunConfig
@@ -80,6 +83,7 @@ class OneScoring:
     scoring: str
     threads: int | None
     open_model: "Callable[[ScoreSettings], ScoringModel] | None" = None
+    is_in_memory: bool = False
 
     @property
     def of_set(self) -> Path:
@@ -238,11 +242,27 @@ def has_scores(run: OneScoring) -> bool:
     except InputError as error:
         logger.warning("the shard is scored again: %s", error)
         return False
-    finished = run.scores.stat().st_mtime_ns
+    finished = changed_at(run.scores)
+    files = [] if run.is_in_memory else checkpoint_files(settings.model)
+    if files:
+        files.append(settings.model.checkpoint)
     return (
         stated is not None
         and stated.scores == digest_file(run.scores)
         and dict(stated.settings) == as_json(settings.triggers())
         and source == digest_file(run.windows)
-        and all(file.stat().st_mtime_ns <= finished for file in checkpoint_files(settings.model))
+        and all(changed_at(file) <= finished for file in files)
     )
+
+
+def changed_at(path: Path) -> int:
+    """When a file or folder was written or got its place, in nanoseconds since 1970.
+
+    A copy may keep the time of its original, and a file keeps its time when it is renamed. The file
+    system notes the time of both.
+
+    Args:
+        path: The file or folder; of a link, the later time of the two counts.
+    """
+    states = path.stat(), path.lstat()
+    return max(states[0].st_mtime_ns, *(state.st_ctime_ns for state in states))

@@ -4,24 +4,28 @@ It runs the steps of the workflow in this process, so its rows and numbers are t
 workflow.
 """
 
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evo2_tasks.commands.run_steps import OneScoring, run_steps
+from evo2_tasks.commands.run_steps import WRITERS, OneScoring, run_steps
 from evo2_tasks.config.resolve import ScoreSettings
-from evo2_tasks.config.single import SETTINGS, make_single_run, naming_settings
+from evo2_tasks.config.single import SETTINGS, make_single_run, naming_file, naming_settings
 from evo2_tasks.errors import InputError
 from evo2_tasks.genome.columns import find_columns, find_hgvs
-from evo2_tasks.io.files import writing
+from evo2_tasks.io.files import keep_others_out, writing
 from evo2_tasks.io.progress import bars_in_notebook
 from evo2_tasks.io.words import first_line, shown
+from evo2_tasks.layout import RUN_LOCK
 from evo2_tasks.table.provenance import read_provenance
 
 if TYPE_CHECKING:
@@ -74,14 +78,19 @@ def score_variants(
         InputError: The variants, the reference or a setting cannot be used.
     """
     require_pandas()
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads: is {shown(repr(threads))}; expected a whole number from 1 on.")
     with ExitStack() as stack:
         stack.enter_context(bars_in_notebook())
+        stack.enter_context(without_modes())
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evo2-tasks-")))
         file = find_file(variants, work, settings)
         checkpoint, opened = find_model(model, settings)
         if opened is not None:
             settings = settings | {"dtype": opened.loaded.dtype, "gpus": count_gpus(opened)}
-        stack.enter_context(naming_variants(file, work))
+        if file.parent == work:
+            stack.enter_context(naming_file(file, VARIANTS))
+            stack.enter_context(naming_list(variants))
         single = make_single_run(
             file,
             Path(fasta),
@@ -91,6 +100,9 @@ def score_variants(
             made=[] if opened is None else ["checkpoint"],
         )
         stack.enter_context(naming_settings(single))
+        stack.enter_context(
+            keep_others_out(single.config.output, RUN_LOCK, WRITERS, "another one with results=")
+        )
         stack.enter_context(using_threads(threads))
         one = OneScoring(
             single.config,
@@ -98,6 +110,7 @@ def score_variants(
             single.scoring,
             threads,
             open_model=lambda score: opened or open_checkpoint(score, threads),
+            is_in_memory=opened is not None,
         )
         return read_frame(run_steps(one))
 
@@ -156,8 +169,8 @@ def find_model(
     jobs = load_scoring_jobs()
     if not isinstance(model, jobs.Evo2ForCausalLM):
         raise InputError(
-            f"model: is a {type(model).__name__}; expected the name or the path of a checkpoint, "
-            "or an Evo2ForCausalLM."
+            f"model: is a {type_name(model)}; expected the name or the path of a checkpoint, or an "
+            "Evo2ForCausalLM."
         )
     for name in SETTINGS["models"]:
         if settings.get(name) is not None:
@@ -187,6 +200,29 @@ def using_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def without_modes() -> Iterator[None]:
+    """Compute as the workflow does, also if the caller has set a data type or device for torch."""
+    torch = sys.modules.get("torch")
+    if torch is None:  # so nothing is set
+        yield
+        return
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device() != torch.device("cpu"):
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+def type_name(value: object) -> str:
+    """The name of a type, with the package if that is not Python itself."""
+    of = type(value)
+    package = of.__module__.partition(".")[0]
+    return of.__name__ if package == "builtins" else f"{package}.{of.__name__}"
+
+
 def find_file(variants: object, work: Path, settings: Mapping[str, Any]) -> Path:
     """The file of the variants; a list or a DataFrame is written to one.
 
@@ -209,13 +245,13 @@ def find_file(variants: object, work: Path, settings: Mapping[str, Any]) -> Path
     pandas = require_pandas()
     if isinstance(variants, pandas.DataFrame):
         return write_frame(variants, work / f"{VARIANTS}.parquet", settings)
-    if isinstance(variants, pandas.Series):
+    if isinstance(variants, pandas.Series | pandas.Index | np.ndarray):
         variants = variants.tolist()
     if isinstance(variants, Sequence) and not isinstance(variants, bytes):
         return write_list(variants, work / f"{VARIANTS}.txt")
     raise InputError(
-        f"variants: is a {type(variants).__name__}; expected a path, a list of texts or a "
-        "DataFrame."
+        f"variants: is a {type_name(variants)}; expected a path, a list of texts or a DataFrame of "
+        "pandas."
     )
 
 
@@ -238,6 +274,26 @@ def write_list(variants: Sequence[object], target: Path) -> Path:
     return target
 
 
+@contextmanager
+def naming_list(variants: object) -> Iterator[None]:
+    """Name a list in the message that a file has no variants, which names its first line.
+
+    Raises:
+        InputError: The body has raised it.
+    """
+    try:
+        yield
+    except InputError as error:
+        if f"line 1: '{LIST_HEADER.strip()}'" not in str(error):
+            raise
+        first = next(iter(variants))  # type: ignore[call-overload] # this file is from a list
+        raise InputError(
+            f"variants: no entry of the list is a variant; the first is {shown(repr(first))}. "
+            "Expected texts such as 'MT:3243:A:G', SPDI or HGVS of the genome; give values in "
+            "columns as a DataFrame."
+        ) from error
+
+
 def write_frame(frame: "pd.DataFrame", target: Path, settings: Mapping[str, Any]) -> Path:
     """Write the columns of a DataFrame that are read to a Parquet file.
 
@@ -256,7 +312,7 @@ def write_frame(frame: "pd.DataFrame", target: Path, settings: Mapping[str, Any]
     for column in dict.fromkeys(used):
         values = frame.iloc[:, column]
         if column in found.keys and values.dtype == object:  # contigs may be numbers and texts
-            values = values.map(str, na_action="ignore")
+            values = values.map(partial(_as_text, names[column]), na_action="ignore")
         try:
             columns[names[column]] = pa.array(values, from_pandas=True)
         except (pa.ArrowException, TypeError, ValueError) as error:
@@ -269,15 +325,18 @@ def write_frame(frame: "pd.DataFrame", target: Path, settings: Mapping[str, Any]
     return target
 
 
-@contextmanager
-def naming_variants(file: Path, work: Path) -> Iterator[None]:
-    """Name the argument in messages, in the place of the file that it was written to."""
-    try:
-        yield
-    except InputError as error:
-        if file.parent != work:
-            raise
-        raise InputError(str(error).replace(str(file), VARIANTS)) from error
+def _as_text(column: str, value: object) -> str:
+    """A cell as a text.
+
+    Raises:
+        InputError: It has several values: VCF readers give a list of ALT alleles.
+    """
+    if not isinstance(value, str) and isinstance(value, Iterable):
+        raise InputError(
+            f"variants: column {shown(column)}: has {shown(repr(value))}; expected one value in "
+            f"each row. For several ALT alleles call frame.explode({column!r}) first."
+        )
+    return str(value)
 
 
 def read_frame(table: Path) -> "pd.DataFrame":

@@ -193,8 +193,23 @@ def naming_settings(single: SingleRun) -> Iterator[None]:
         raise InputError(_by_setting(str(error), single.model, single.scoring)) from error
 
 
+@contextmanager
+def naming_file(file: Path, name: str) -> Iterator[None]:
+    """Name what a user gave in messages, in the place of the file that it was written to.
+
+    Raises:
+        InputError: The body has raised it.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(str(file), name)) from error
+
+
 def _plain(value: object) -> object:
-    """A value as YAML writes it: no tuples and no paths."""
+    """A value as YAML writes it: no tuples, no paths, and no values or arrays of numpy."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -54,16 +54,17 @@ def writing(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def keep_others_out(folder: Path, name: str, command: str) -> Iterator[None]:
-    """Keep other processes of a command from a folder while the body runs.
+def keep_others_out(folder: Path, name: str, writers: str, remedy: str) -> Iterator[None]:
+    """Keep others that write the same results from a folder while the body runs.
 
     Args:
         folder: The folder, which is made if it is missing.
         name: Name of the file in it that is locked.
-        command: The command, for messages.
+        writers: What they are, for messages: a command, for example.
+        remedy: What to name instead, for messages.
 
     Raises:
-        InputError: Another process has the folder, or it cannot be made.
+        InputError: Another one has the folder, or it cannot be made.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,8 +74,8 @@ def keep_others_out(folder: Path, name: str, command: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"{shown_path(folder)}: another `evo2-tasks {command}` is writing to "
-                "this folder. Wait until it has ended, or name another file with --out."
+                f"{shown_path(folder)}: another {writers} is writing to this folder. "
+                f"Wait until it has ended, or name {remedy}."
             ) from error
         except OSError as error:  # the file system has no locks
             logger.info("%s: cannot be locked: %s", folder, error)

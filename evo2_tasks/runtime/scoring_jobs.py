@@ -101,11 +101,17 @@ def wrap_model(model: Evo2ForCausalLM) -> ScoringModel:
         model: The model, in eval mode.
 
     Raises:
-        InputError: The model is in training mode, or its data type is not one that scores.
+        InputError: The model is in training mode, has parameters without values, or its data type
+            is not one that scores.
     """
     started = time.monotonic()
     if model.training:
         raise InputError("model: is in training mode; call model.eval() first.")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise InputError(
+            "model: some of its parameters have no values (device meta). Load it again by "
+            "from_pretrained, without offloading."
+        )
     if model.dtype not in (torch.float32, torch.bfloat16):
         raise InputError(f"model: its data type is {model.dtype}; expected float32 or bfloat16.")
     loaded = LoadedModel(

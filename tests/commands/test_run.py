@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import sys
@@ -19,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -184,7 +187,10 @@ def place(tmp_path: Path, finished: Place, monkeypatch: pytest.MonkeyPatch) -> P
     """The working directory with a copy of the finished run."""
     shutil.copytree(finished.folder, tmp_path / "copy", copy_function=shutil.copy2)
     monkeypatch.chdir(tmp_path / "copy")
-    return Place(tmp_path / "copy")
+    place = Place(tmp_path / "copy")
+    # As in the original, the system changed the scores last; their own time stays.
+    os.utime(place.scores(), ns=(place.scores().stat().st_mtime_ns,) * 2)
+    return place
 
 
 @pytest.fixture
@@ -331,6 +337,43 @@ def test_a_new_checkpoint_is_used(place: Place) -> None:
     assert Path("scores.parquet").read_bytes() != before
 
 
+def give_old_times(folder: Path) -> None:
+    for path in folder.iterdir():
+        os.utime(path, (1.6e9, 1.6e9))
+
+
+@pytest.mark.parametrize("kind", ["copied", "renamed", "linked"])
+def test_a_checkpoint_that_is_replaced_by_an_older_one_is_used(place: Place, kind: str) -> None:
+    model = Evo2ForCausalLM.from_pretrained("model")
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(2)
+    model.save_pretrained("other")
+    give_old_times(Path("other"))
+    give_old_times(Path("model"))
+    if kind == "linked":
+        Path("model").rename("first")
+        Path("model").symlink_to("first")
+    before = place.run().read_bytes()
+    if kind == "copied":
+        shutil.copytree("other", "model", dirs_exist_ok=True)  # keeps the times
+    elif kind == "renamed":
+        shutil.rmtree("model")
+        Path("other").rename("model")
+    else:
+        Path("model").unlink()
+        Path("model").symlink_to("other")
+    assert place.run().read_bytes() != before
+
+
+def test_the_command_in_the_config_finds_it(place: Place) -> None:
+    Path("it's here").mkdir()
+    place.run("it's here/my scores.parquet")
+    config = Path("it's here/my scores.config.yaml")
+    (line,) = [one for one in config.read_text().splitlines() if "--configfile" in one]
+    words = shlex.split(line.removeprefix("#"))
+    assert words[words.index("--configfile") + 1] == str(config)
+
+
 def test_scores_of_another_window_length_stay(place: Place) -> None:
     place.run(window_length=96)
     assert len([*Path("scores.results/variants").glob("*/scores.parquet")]) == 2
@@ -394,6 +437,23 @@ def test_standard_input_is_read_once_and_kept(empty: Place, finished: Place) -> 
     assert invoke(*arguments, input=Path("in.vcf").read_text()).exit_code == 0
     assert copy.stat().st_mtime_ns == made
     assert copy.read_text() == Path("in.vcf").read_text()
+
+
+def test_a_message_about_standard_input_names_it(empty: Place) -> None:
+    done = invoke("-", "--fasta", "genome.fa", "--checkpoint", "model", "--gpus", "0", input="")
+    assert done.exit_code == 2
+    assert "ERROR: standard input: the file is empty; expected variants." in done.stderr
+    assert not Path("scores.results").exists()
+
+
+def test_columns_and_contigs_have_other_names(empty: Place) -> None:
+    ref, alt = bases("line", 40)
+    Path("in.tsv").write_text(f"chrom\told_pos\tnew_pos\tref\talt\nNC_1.1\t7\t40\t{ref}\t{alt}\n")
+    arguments = ["in.tsv", "--fasta", "genome.fa", "--checkpoint", "model", "--gpus", "0"]
+    arguments += ["--window-length", "64", "--contig-aliases", "NC_1.1", "line"]
+    assert "Name the right ones" in invoke(*arguments).stderr
+    done = invoke(*arguments, "--columns", "pos", "new_pos")
+    assert done.stdout.startswith("scores.parquet: 1 row: 1 scored"), done.output
 
 
 def test_exports_and_the_report_are_next_to_the_table(place: Place) -> None:
@@ -477,7 +537,7 @@ def test_an_input_is_not_overwritten(empty: Place) -> None:
 def test_two_runs_do_not_write_the_same_results(place: Place) -> None:
     with (Path("scores.results") / RUN_LOCK).open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another `evo2-tasks run` is writing to this folder"):
+        with pytest.raises(InputError, match="another `evo2-tasks run` or `score_variants` is "):
             place.run()
     place.run()
 
@@ -582,12 +642,50 @@ def test_no_variants_give_no_rows(small: Callable[..., pd.DataFrame]) -> None:
     assert "llr" in small([])
 
 
+@pytest.mark.parametrize("is_in_memory", [False, True])
 def test_results_that_are_kept_are_used_again(
-    small: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+    small: Callable[..., pd.DataFrame],
+    small_model: Evo2ForCausalLM,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_in_memory: bool,
 ) -> None:
-    first = small(make_frame(), results="kept")
+    model = small_model if is_in_memory else checkpoint
+    first = small(make_frame(), model, results="kept")
     monkeypatch.setattr(run_steps, "write_scores", lambda *_, **__: pytest.fail("scored again"))
-    pd.testing.assert_frame_equal(small(make_frame(), results="kept"), first)
+    pd.testing.assert_frame_equal(small(make_frame(), model, results="kept"), first)
+
+
+def test_two_calls_do_not_write_the_same_results(small: Callable[..., pd.DataFrame]) -> None:
+    small(make_frame(), results="kept")
+    with (Path("kept") / RUN_LOCK).open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="Wait until it has ended, or name another one with "):
+            small(make_frame(), results="kept")
+
+
+def test_values_of_numpy_are_settings(small: Callable[..., pd.DataFrame]) -> None:
+    plain = small(make_frame())
+    settings = {"window_length": np.int64(64), "circular_contigs": np.array(["ring"])}
+    pd.testing.assert_frame_equal(small(make_frame(), **settings), plain, check_exact=True)
+    names = np.array(["line:40:{}:{}".format(*bases("line", 40))])
+    assert [*small(names).llr] == [*small(pd.Index(names)).llr]
+    assert small(names).llr[0] == pytest.approx(plain.llr[0], abs=1e-5)  # another batch
+
+
+def test_modes_of_torch_change_no_score(
+    small: Callable[..., pd.DataFrame], small_model: Evo2ForCausalLM
+) -> None:
+    plain = small(make_frame(), small_model)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.device("meta"):
+        pd.testing.assert_frame_equal(small(make_frame(), small_model), plain, check_exact=True)
+
+
+def test_a_model_without_values_is_refused(
+    small: Callable[..., pd.DataFrame], small_model: Evo2ForCausalLM
+) -> None:
+    with pytest.raises(InputError, match="model: some of its parameters have no values"):
+        small(make_frame(), deepcopy(small_model).to("meta"))
 
 
 def test_it_runs_in_a_thread_and_leaves_torch_as_it_was(
@@ -612,7 +710,16 @@ def test_it_runs_in_a_thread_and_leaves_torch_as_it_was(
         (["a\nb"], {}, "variants: entry 0 is "),
         ("line:40:A:C", {}, "variants: line:40:A:C is not a file. Write a list"),
         (7, {}, "variants: is a int; expected a path, a list of texts or a DataFrame"),
-        (["nonsense"], {}, "variants: "),
+        (pa.table({"chrom": []}), {}, "variants: is a pyarrow.Table; expected a path, a list"),
+        (["nonsense"], {}, "variants: no entry of the list is a variant; the first is 'nonsense'"),
+        (["line\t9\tA\tC"], {}, "variants: no entry of the list is a variant"),
+        (
+            make_frame().assign(alt_allele=[["A"], ("C", "T"), []]),
+            {},
+            r"variants: column alt_allele: has \['A'\]; expected one value in each row",
+        ),
+        ([], {"threads": 0}, "threads: is 0; expected a whole number from 1 on"),
+        ([], {"threads": "2"}, "threads: is '2'; expected a whole number from 1 on"),
         (pd.DataFrame({"chrom": ["line"]}), {}, "variants: the table has no column for "),
         ([], {"window_lenght": 8}, "window_lenght: there is no such setting. Did you mean window_"),
         ([], {"embeddings": {}}, "embeddings: only the workflow has this setting"),

@@ -461,7 +461,7 @@ def test_two_commands_do_not_write_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with keep_others_out(tmp_path / "x.parts", RUN_LOCK, "generate"):
+    with keep_others_out(tmp_path / "x.parts", RUN_LOCK, "`evo2-tasks generate`", "another file"):
         arguments = ["generate", "--model", "evo2-mini", "--length", "5", "--prompt", "ACGT"]
         result = CliRunner().invoke(main, [*arguments, "--out", "x.fa"])
     assert result.exit_code == 2
