@@ -110,12 +110,12 @@ slurm-test: setup
 CLUSTER_PLUGINS := $(addprefix snakemake-executor-plugin-,cluster-generic lsf)
 cluster-test: setup
 	$(BIN)/python -m pip install -qq --no-deps --upgrade --target build/clusters --constraint constraints.txt $(CLUSTER_PLUGINS)
-	PYTHONPATH=build/clusters pytest -n 2 -m 'not cluster' tests/clusters
+	PYTHONPATH='$(CURDIR)/build/clusters' pytest -n 2 -m 'not cluster' tests/clusters
 
 # The workflow on a Grid Engine that the tests start on this machine. Needs Debian or Ubuntu, and root.
 # .ci/run does not run it: its jobs wait for the clock of the scheduler.
 sge-test: cluster-test
-	PYTHONPATH=build/clusters pytest -m cluster tests/clusters
+	PYTHONPATH='$(CURDIR)/build/clusters' pytest -m cluster tests/clusters
 
 # Kills score and merge with SIGKILL at random moments, in thirty rounds.
 crash-test: setup
