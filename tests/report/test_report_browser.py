@@ -138,6 +138,7 @@ class Visit:
     def __init__(self, browser: Any, path: Path, **settings: Any) -> None:
         self.context = browser.new_context(**settings)
         self.tab = self.context.new_page()
+        self.tab.set_default_navigation_timeout(180_000)  # a busy machine is no failure
         self.said: list[str] = []
         self.requested: list[str] = []
         self.loaded: list[str] = []
